@@ -1,0 +1,1 @@
+"""Text to assessment: prompts, backends, parsing and bundles. Imports schemas only."""

@@ -1,0 +1,232 @@
+"""The completions engine: a client of any server that completes prompts given as token ids."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, Vocabulary
+from sluicegate.engines.backends.http_client import JsonClient
+from sluicegate.engines.errors import EngineUnavailable
+from sluicegate.engines.parsing import parse_explanation
+from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.schemas import FailureCode, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from types import TracebackType
+    from typing import Any
+
+_HEALTH_S = 4.5  # the protocol promises an answer within five seconds
+_ANSWER_BYTES = 1 << 20  # of one prompt; the longest explanation with its candidates is about 150 kB
+_TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
+
+_LIST_REFUSED = (FailureCode.ENGINE_ERROR, FailureCode.UNPARSABLE, FailureCode.TOO_LONG)
+"""What all prompts of a list answer if the server takes no lists, or dislikes one prompt in it."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What a client must know of the model behind a server, from its bundle."""
+
+    info: EngineInfo
+    vocabulary: Vocabulary
+    categories: tuple[str, ...]
+    """Names that an explanation may give."""
+    probe: Prompt
+    """A short prompt of our own for :meth:`CompletionsEngine.health`. It starts with the shared
+    prefix, so that asking does not push that prefix out of the server's cache."""
+
+
+class CompletionsEngine:
+    """Scores and explains through HTTP, one request for each prompt unless the dialect likes lists.
+
+    Args:
+        address: Gives the server's base address; raises ``EngineUnavailable`` while there is none.
+        dialect: How the server is asked.
+        model: What it serves.
+        concurrency: Prompts in flight; further ones wait here, not in the server's queue.
+        api_key: Sent as a bearer token.
+    """
+
+    def __init__(
+        self,
+        address: Callable[[], str],
+        dialect: Dialect,
+        model: ServedModel,
+        *,
+        concurrency: int = 8,
+        api_key: str | None = None,
+    ) -> None:
+        self.info = model.info
+        self._model = model
+        self._dialect = dialect
+        self._client = JsonClient(address, api_key=api_key)
+        self._places = _Places(concurrency)
+        self._list_prompts = min(dialect.list_prompts, concurrency)
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        """Score prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        fitting = [prompt for prompt in prompts if not self._too_long(prompt)]
+        size = self._list_prompts
+        lists = [fitting[start : start + size] for start in range(0, len(fitting), size)]
+        answers = chain.from_iterable(await _all([self._score_list(part, deadline) for part in lists]))
+        return [self._too_long(prompt) or next(answers) for prompt in prompts]
+
+    async def explain(
+        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+    ) -> list[Explanation | ItemFailure]:
+        """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        pairs = zip(prompts, severities, strict=True)
+        return await _all([self._explain_one(prompt, severity, deadline) for prompt, severity in pairs])
+
+    async def health(self) -> Health:
+        """Score the probe, beside all that is in flight."""
+        deadline = asyncio.get_running_loop().time() + _HEALTH_S
+        try:
+            async with asyncio.timeout_at(deadline):
+                (answer,) = await self._ask_scores([self._model.probe], deadline)
+        except TimeoutError:
+            return Health(ok=False, detail=f"no answer within {_HEALTH_S} s")
+        except EngineUnavailable as error:
+            return Health(ok=False, detail=str(error))
+        if isinstance(answer, ItemFailure):
+            return Health(ok=False, detail=f"{answer.code.value}: {answer.detail}")
+        return Health(ok=True)
+
+    async def __aenter__(self) -> Self:
+        await self._client.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+    async def _score_list(self, prompts: Sequence[Prompt], deadline: float) -> list[Scored | ItemFailure]:
+        """Score some prompts in one request; one by one if the server does not take the list."""
+        if len(prompts) == 1:
+            return [await self._score_one(prompts[0], deadline)]
+        answers = await self._within(deadline, len(prompts), lambda: self._ask_scores(prompts, deadline))
+        if answers is None:
+            return [_TIMED_OUT] * len(prompts)
+        if not all(isinstance(answer, ItemFailure) and answer.code in _LIST_REFUSED for answer in answers):
+            return answers
+        answers = await _all([self._score_one(prompt, deadline) for prompt in prompts])
+        if not any(isinstance(answer, ItemFailure) for answer in answers):
+            self._list_prompts = 1  # the server takes each of them, but no lists
+        return answers
+
+    async def _score_one(self, prompt: Prompt, deadline: float) -> Scored | ItemFailure:
+        async def ask() -> Scored | ItemFailure:
+            (answer,) = await self._ask_scores([prompt], deadline)
+            if _is_empty(answer):
+                (answer,) = await self._ask_scores([prompt], deadline)
+            return answer
+
+        return await self._within(deadline, 1, ask) or _TIMED_OUT
+
+    async def _explain_one(
+        self, prompt: Prompt, severity: Severity, deadline: float
+    ) -> Explanation | ItemFailure:
+        async def ask() -> Completion | ItemFailure:
+            completion = await self._ask_completion(prompt, severity, deadline)
+            if _is_empty(completion):
+                completion = await self._ask_completion(prompt, severity, deadline)
+            return completion
+
+        if too_long := self._too_long(prompt):
+            return too_long
+        completion = await self._within(deadline, 1, ask) or _TIMED_OUT
+        if isinstance(completion, ItemFailure):
+            return completion
+        explanation = parse_explanation(CATEGORY_HEAD + completion.text, prompt.kind, self._model.categories)
+        if isinstance(explanation, ItemFailure):
+            return explanation
+        return replace(explanation, category_scores=completion.category_scores)
+
+    async def _ask_scores(self, prompts: Sequence[Prompt], deadline: float) -> list[Scored | ItemFailure]:
+        count = len(prompts)
+        body = await self._ask(
+            self._dialect.score_request([prompt.token_ids for prompt in prompts]), count, deadline
+        )
+        return [body] * count if isinstance(body, ItemFailure) else self._dialect.read_scores(body, count)
+
+    async def _ask_completion(
+        self, prompt: Prompt, severity: Severity, deadline: float
+    ) -> Completion | ItemFailure:
+        forced = self._model.vocabulary.explain_ids(prompt, severity)
+        body = await self._ask(self._dialect.explain_request(forced, prompt.kind), 1, deadline)
+        return body if isinstance(body, ItemFailure) else self._dialect.read_explanation(body)
+
+    async def _ask(self, payload: object, count: int, deadline: float) -> object | ItemFailure:
+        """Body of a good answer, still untrusted; a refusal as the failure that it means."""
+        reply = await self._client.post(
+            self._dialect.path, payload, limit_bytes=count * _ANSWER_BYTES, deadline=deadline
+        )
+        if reply.status == 200:
+            return reply.body
+        if self._dialect.is_too_long(reply.status, reply.body):
+            return ItemFailure(FailureCode.TOO_LONG, "more tokens than the server's context")
+        what = f"HTTP {reply.status}" if reply.status else "the answer broke off"
+        return ItemFailure(FailureCode.ENGINE_ERROR, what)
+
+    async def _within(self, deadline: float, places: int, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask as soon as there is room; None if there is no answer by the deadline."""
+        try:
+            async with asyncio.timeout_at(deadline), self._places.take(places):
+                return await ask()
+        except TimeoutError:
+            return None
+
+    def _too_long(self, prompt: Prompt) -> ItemFailure | None:
+        length, limit = len(prompt.token_ids), self.info.max_prompt_tokens
+        if length <= limit:
+            return None
+        return ItemFailure(FailureCode.TOO_LONG, f"{length} prompt tokens; the limit is {limit}")
+
+
+class _Places:
+    """Bounds the prompts in flight. A list takes all its places before the next one takes any."""
+
+    def __init__(self, places: int) -> None:
+        self._free = asyncio.Semaphore(places)
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take(self, count: int) -> AsyncIterator[None]:
+        """Hold ``count`` places."""
+        taken = 0
+        try:
+            async with self._turn:
+                while taken < count:
+                    await self._free.acquire()
+                    taken += 1
+            yield
+        finally:
+            for _ in range(taken):
+                self._free.release()
+
+
+def _is_empty(answer: object) -> bool:
+    return isinstance(answer, ItemFailure) and answer.code is FailureCode.EMPTY_COMPLETION
+
+
+async def _all(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all side by side; the first exception cancels the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except BaseExceptionGroup as failures:
+        first: BaseException = failures
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
+    return [task.result() for task in tasks]

@@ -1,0 +1,54 @@
+"""Dialects: how each kind of completions server is asked, and how its answers are read.
+
+=========== ============================ ==================================== ==========================
+name        server                       candidates named by                  checked against
+=========== ============================ ==================================== ==========================
+openai      any with legacy completions  text                                 a stub of our own
+vllm        vLLM                         id, ``return_tokens_as_token_ids``   a stub of our own
+trtllm      ``trtllm-serve``             text                                 a stub of our own
+llama_cpp   llama.cpp's ``/completion``  id                                   the real server
+=========== ============================ ==================================== ==========================
+"""
+
+from __future__ import annotations
+
+from sluicegate.engines.backends.dialects.base import CATEGORY_HEAD, Completion, Dialect, Vocabulary
+from sluicegate.engines.backends.dialects.llama_cpp import LlamaCppDialect
+from sluicegate.engines.backends.dialects.openai import OpenAIDialect, TrtllmDialect, VllmDialect
+from sluicegate.engines.errors import EngineSetupError
+
+__all__ = [
+    "CATEGORY_HEAD",
+    "DIALECTS",
+    "Completion",
+    "Dialect",
+    "LlamaCppDialect",
+    "OpenAIDialect",
+    "TrtllmDialect",
+    "VllmDialect",
+    "Vocabulary",
+    "make_dialect",
+]
+
+_OPENAI_LIKE = {dialect.name: dialect for dialect in (OpenAIDialect, VllmDialect, TrtllmDialect)}
+
+DIALECTS = (*_OPENAI_LIKE, LlamaCppDialect.name)
+"""The names that the settings take."""
+
+
+def make_dialect(name: str, vocabulary: Vocabulary, *, model: str) -> Dialect:
+    """Make a dialect by its name in the settings.
+
+    Args:
+        name: One of :data:`DIALECTS`.
+        vocabulary: The bundle's tokens.
+        model: What the server calls the model; llama.cpp serves one and does not ask.
+
+    Raises:
+        EngineSetupError: There is no such dialect.
+    """
+    if name == LlamaCppDialect.name:
+        return LlamaCppDialect(vocabulary)
+    if name in _OPENAI_LIKE:
+        return _OPENAI_LIKE[name](vocabulary, model=model)
+    raise EngineSetupError(f"dialect {name!r} is not one of: {', '.join(DIALECTS)}")

@@ -1,0 +1,198 @@
+"""What every dialect shares: the ids it works with, and the arithmetic from candidates to probabilities."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
+from sluicegate.schemas import FailureCode, Scores, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sluicegate.engines.manifest import LabelMap
+    from sluicegate.engines.tokenizer import TextTokenizer
+    from sluicegate.schemas import Kind
+
+CATEGORY_HEAD = "\nCategories:"
+"""What is forced after the label, so that the first generated token is the category's first."""
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The tokens that a dialect forces, asks for and recognises."""
+
+    label_ids: Mapping[Severity, tuple[int, ...]]
+    """All tokens of each label, as they follow ``Safety:``; the first ones differ."""
+    category_ids: Mapping[str, int]
+    """First token of each category after ``Categories:``; they differ."""
+    category_head_ids: tuple[int, ...]
+    """Tokens of :data:`CATEGORY_HEAD`."""
+    texts: Mapping[str, int]
+    """Text to id of every label's and category's first token, for servers that answer in text."""
+
+    @classmethod
+    def of(cls, tokenizer: TextTokenizer, labels: LabelMap, categories: Mapping[str, int]) -> Vocabulary:
+        """Gather the ids of a bundle.
+
+        Args:
+            tokenizer: The bundle's tokenizer.
+            labels: The three labels with their token ids.
+            categories: Category name to the id of its first token, ``None`` included.
+        """
+        label_ids: dict[Severity, tuple[int, ...]] = {
+            "safe": labels.safe.token_ids,
+            "controversial": labels.controversial.token_ids,
+            "unsafe": labels.unsafe.token_ids,
+        }
+        known = [*(ids[0] for ids in label_ids.values()), *categories.values()]
+        return cls(
+            label_ids=label_ids,
+            category_ids=dict(categories),
+            category_head_ids=tuple(tokenizer.encode_static(CATEGORY_HEAD)),
+            texts={tokenizer.decode([token_id]): token_id for token_id in known},
+        )
+
+    @property
+    def first_label_ids(self) -> dict[Severity, int]:
+        """The one token that scores each label."""
+        return {severity: ids[0] for severity, ids in self.label_ids.items()}
+
+    def explain_ids(self, prompt: Prompt, severity: Severity) -> list[int]:
+        """The prompt, the whole forced label and :data:`CATEGORY_HEAD`: ``list[tokens]``."""
+        return [*prompt.token_ids, *self.label_ids[severity], *self.category_head_ids]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The engine's likeliest next tokens."""
+
+    logprobs: Mapping[int, float]
+    """Natural logarithms of probabilities, by token id; at least all that a vocabulary knows."""
+    floor: float
+    """The smallest one returned: the most that a token which was not returned can have."""
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[int | None, Any]]) -> Candidates | None:
+        """Read pairs of id and logarithm; None stands for a token that nobody asks about.
+
+        Returns:
+            The candidates; None where there are none or a value is no finite number.
+        """
+        known: dict[int, float] = {}
+        floor = math.inf
+        for token_id, value in pairs:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                return None
+            floor = min(floor, value)
+            if token_id is not None:
+                known[token_id] = float(value)
+        return cls(known, floor) if floor < math.inf else None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A finished explanation, unparsed."""
+
+    text: str
+    """What followed the forced head."""
+    category_scores: dict[str, float]
+    """Distribution over the categories' first tokens; empty where the server gave no candidates."""
+
+
+class Dialect(Protocol):
+    """How one kind of server is asked and understood. Stateless; every reader is total."""
+
+    @property
+    def name(self) -> str:
+        """The name in the settings."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Path of the endpoint, below the server's base address."""
+        ...
+
+    @property
+    def list_prompts(self) -> int:
+        """Prompts that one request may carry with profit; 1 where lists do not pay."""
+        ...
+
+    def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
+        """Body that asks for one token after each prompt, ``list[prompts][tokens]``."""
+        ...
+
+    def read_scores(self, body: object, count: int) -> list[Scored | ItemFailure]:
+        """Read the answer to ``count`` prompts, in the order in which they were sent."""
+        ...
+
+    def explain_request(self, token_ids: Sequence[int], kind: Kind) -> JsonObject:
+        """Body that continues one forced prompt, from :meth:`Vocabulary.explain_ids`."""
+        ...
+
+    def read_explanation(self, body: object) -> Completion | ItemFailure:
+        """Read the answer to :meth:`explain_request`."""
+        ...
+
+    def is_too_long(self, status: int, body: object) -> bool:
+        """Say whether a refusal means that the prompt exceeds the server's context."""
+        ...
+
+
+def severity_scores(
+    candidates: Candidates, vocabulary: Vocabulary, *, whole: bool, cached_tokens: int = 0
+) -> Scored | ItemFailure:
+    """Probabilities of the three labels, normalised among themselves.
+
+    Args:
+        candidates: The likeliest next tokens.
+        vocabulary: Which tokens the labels are.
+        whole: True if the candidates are of the whole vocabulary, unbiased: only then does the
+            labels' joint probability say something about the engine's health.
+        cached_tokens: Passed on.
+
+    Returns:
+        The scores; ``labels_missing`` if none of the three labels is a candidate.
+    """
+    first = vocabulary.first_label_ids
+    shares = _shares(candidates, list(first.values()))
+    if shares is None:
+        return ItemFailure(FailureCode.LABELS_MISSING, "none of the three labels is among the candidates")
+    found = [candidates.logprobs[token] for token in first.values() if token in candidates.logprobs]
+    return Scored(
+        scores=Scores(**dict(zip(first, shares, strict=True))),
+        label_mass=min(1.0, sum(math.exp(min(0.0, value)) for value in found)) if whole else None,
+        bounded=len(found) < len(first),
+        cached_tokens=cached_tokens,
+    )
+
+
+def category_scores(candidates: Candidates, vocabulary: Vocabulary) -> dict[str, float]:
+    """Distribution over the categories' first tokens; empty if none of them is a candidate."""
+    shares = _shares(candidates, list(vocabulary.category_ids.values()))
+    return dict(zip(vocabulary.category_ids, shares, strict=True)) if shares else {}
+
+
+def _shares(candidates: Candidates, token_ids: Sequence[int]) -> list[float] | None:
+    """Normalise over some tokens; a missing one counts with its bound. None if all are missing."""
+    if not any(token_id in candidates.logprobs for token_id in token_ids):
+        return None
+    values = [candidates.logprobs.get(token_id, candidates.floor) for token_id in token_ids]
+    top = max(values)  # taken off before exp, so that nothing overflows and the sum is at least 1
+    weights = [math.exp(value - top) for value in values]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights]
+
+
+def unparsable(detail: str) -> ItemFailure:
+    """The server answered, but not in its dialect. ``detail`` names the field, never its content."""
+    return ItemFailure(FailureCode.UNPARSABLE, detail)
+
+
+def empty_completion() -> ItemFailure:
+    """The server answered with nothing."""
+    return ItemFailure(FailureCode.EMPTY_COMPLETION, "the completion is empty")

@@ -1,0 +1,169 @@
+"""llama.cpp's own completion endpoint: exact scores of the three labels, and a grammar for the explanation."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sluicegate.engines.backends.dialects.base import (
+    Candidates,
+    Completion,
+    Vocabulary,
+    category_scores,
+    empty_completion,
+    severity_scores,
+    unparsable,
+)
+from sluicegate.engines.parsing import PROMPT_ONLY
+from sluicegate.schemas import NO_CATEGORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sluicegate.engines.backends.dialects.base import JsonObject
+    from sluicegate.engines.protocol import ItemFailure, Scored
+    from sluicegate.schemas import Kind
+
+EXPLANATION_TOKENS = 40
+"""Two of the longest categories and a refusal line are 25 tokens with SmolLM2's vocabulary. The server
+does not stop a request whose client has left, so this also bounds what abandoned work costs."""
+
+_BIAS = 100.0
+"""Lifts the labels above every other token, so that the three likeliest are the three labels."""
+
+_CANDIDATES = 20
+"""Up to 200 cost nothing measurable on two cores."""
+
+_IMPOSSIBLE = math.log(5e-324)  # a probability that the server rounded to 0: the smallest a float holds
+
+
+class LlamaCppDialect:
+    """``/completion`` with token ids. List requests bring no speed on a CPU, and fail as a whole."""
+
+    name: ClassVar[str] = "llama_cpp"
+    path: ClassVar[str] = "/completion"
+    list_prompts: ClassVar[int] = 1
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
+        """Ask for the softmax over exactly the three labels.
+
+        The sampled token itself is random and unused. The probabilities come after sampling,
+        where only the three biased labels are left.
+        """
+        (prompt,) = prompts
+        labels = self._vocabulary.first_label_ids.values()
+        return {
+            "prompt": list(prompt),
+            "n_predict": 1,
+            "cache_prompt": True,
+            "samplers": ["top_k", "temperature"],
+            "top_k": len(labels),
+            "top_p": 1,
+            "min_p": 0,
+            "temperature": 1,
+            "logit_bias": [[token_id, _BIAS] for token_id in labels],
+            "n_probs": len(labels),
+            "post_sampling_probs": True,
+            "response_fields": ["completion_probabilities", "timings"],
+        }
+
+    def read_scores(self, body: object, count: int) -> list[Scored | ItemFailure]:
+        """One answer; candidates are matched by id, since a label's first token need not be its text."""
+        del count
+        if not isinstance(body, dict):
+            return [unparsable("body")]
+        match body.get("completion_probabilities"):
+            case []:
+                return [empty_completion()]
+            case [{"top_probs": list(top)}, *_]:
+                candidates = Candidates.of(_pairs(top, "prob", logarithm=True))
+            case _:
+                return [unparsable("completion_probabilities")]
+        if candidates is None:
+            return [unparsable("completion_probabilities.top_probs")]
+        return [
+            severity_scores(candidates, self._vocabulary, whole=False, cached_tokens=_cached_tokens(body))
+        ]
+
+    def explain_request(self, token_ids: Sequence[int], kind: Kind) -> JsonObject:
+        """Continue greedily within the grammar of a kind.
+
+        The candidates are reported before the grammar masks any, so they stay the model's own.
+        """
+        return {
+            "prompt": list(token_ids),
+            "n_predict": EXPLANATION_TOKENS,
+            "cache_prompt": True,
+            "temperature": 0,
+            "grammar": explanation_grammar(tuple(self._vocabulary.category_ids), kind),
+            "n_probs": _CANDIDATES,
+            "response_fields": ["content", "completion_probabilities"],
+        }
+
+    def read_explanation(self, body: object) -> Completion | ItemFailure:
+        """Read the text, and the categories' scores from the first position's candidates."""
+        text = body.get("content") if isinstance(body, dict) else None
+        if not isinstance(text, str) or not isinstance(body, dict):
+            return unparsable("content")
+        if not text.strip():
+            return empty_completion()
+        scores: dict[str, float] = {}
+        match body.get("completion_probabilities"):
+            case [{"top_logprobs": list(top)}, *_]:
+                candidates = Candidates.of(_pairs(top, "logprob"))
+                scores = category_scores(candidates, self._vocabulary) if candidates else {}
+        return Completion(text, scores)
+
+    def is_too_long(self, status: int, body: object) -> bool:
+        """The server has an error type for it."""
+        match body:
+            case {"error": {"type": "exceed_context_size_error"}}:
+                return status == 400
+        return False
+
+
+def explanation_grammar(categories: Sequence[str], kind: Kind) -> str:
+    """GBNF of what follows ``Categories:``: none, or one or two names; then a refusal line for responses."""
+    names = [
+        name for name in categories if name != NO_CATEGORY and (kind != "response" or name != PROMPT_ONLY)
+    ]
+    refusal = ' "\\nRefusal: " ("Yes" | "No")' if kind == "response" else ""
+    return "\n".join(
+        (
+            f'root ::= " " ({_quoted(NO_CATEGORY)} | name (", " name)?){refusal}',
+            f"name ::= {' | '.join(_quoted(name) for name in names)}",
+        )
+    )
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)  # GBNF escapes quotes and backslashes as JSON does
+
+
+def _pairs(top: list[Any], field: str, *, logarithm: bool = False) -> Iterable[tuple[int | None, Any]]:
+    for entry in top:
+        match entry:
+            case {"id": int(token_id), **rest}:
+                value = rest.get(field)
+                yield token_id, _logarithm(value) if logarithm else value
+            case _:
+                yield None, None
+
+
+def _logarithm(probability: object) -> float | None:
+    if isinstance(probability, bool) or not isinstance(probability, int | float):
+        return None
+    if not 0 <= probability <= 1:
+        return None
+    return math.log(probability) if probability > 0 else _IMPOSSIBLE
+
+
+def _cached_tokens(body: JsonObject) -> int:
+    match body.get("timings"):
+        case {"cache_n": int(cached)} if cached >= 0:
+            return cached
+    return 0

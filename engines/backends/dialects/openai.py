@@ -1,0 +1,170 @@
+"""The completions endpoint that OpenAI made common, and what vLLM and TensorRT-LLM's server do of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sluicegate.engines.backends.dialects.base import (
+    Candidates,
+    Completion,
+    Vocabulary,
+    category_scores,
+    empty_completion,
+    severity_scores,
+    unparsable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.engines.backends.dialects.base import JsonObject
+    from sluicegate.engines.protocol import ItemFailure, Scored
+    from sluicegate.schemas import Kind
+
+_EXPLANATION_TOKENS = 64
+"""Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary; a list is rare."""
+
+
+class OpenAIDialect:
+    """Any server of legacy completions: the candidates are a map from token text to logarithm."""
+
+    name: ClassVar[str] = "openai"
+    path: ClassVar[str] = "/v1/completions"
+    list_prompts: ClassVar[int] = 1
+    candidates: ClassVar[int] = 20
+    """vLLM's default limit; the other servers take more."""
+    whole: ClassVar[bool] = True
+    """True if the candidates' probabilities are of the whole vocabulary, without a bias."""
+
+    def __init__(self, vocabulary: Vocabulary, *, model: str) -> None:
+        self._vocabulary = vocabulary
+        self._model = model
+
+    def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
+        """Ask for one token with its candidates; a single prompt is sent without the outer list."""
+        prompt = list(prompts[0]) if len(prompts) == 1 else [list(each) for each in prompts]
+        return {**self._request(prompt, max_tokens=1), **self._score_extras()}
+
+    def read_scores(self, body: object, count: int) -> list[Scored | ItemFailure]:
+        """One choice for each prompt, found by its index."""
+        choices = _choices(body, count)
+        if choices is None:
+            return [unparsable("choices")] * count
+        cached = _cached_tokens(body) if count == 1 else 0  # a list reports one sum for all its prompts
+        return [self._read_score(choice, cached) for choice in choices]
+
+    def explain_request(self, token_ids: Sequence[int], kind: Kind) -> JsonObject:
+        """Continue greedily; an adapted model ends its turn by itself."""
+        del kind  # the model was trained on the shape of each kind
+        return self._request(list(token_ids), max_tokens=_EXPLANATION_TOKENS)
+
+    def read_explanation(self, body: object) -> Completion | ItemFailure:
+        """Read the text, and the categories' scores from the first position's candidates."""
+        choices = _choices(body, 1)
+        if choices is None:
+            return unparsable("choices")
+        text = choices[0].get("text")
+        if not isinstance(text, str):
+            return unparsable("choices.text")
+        if not text.strip():
+            return empty_completion()
+        candidates = self._candidates(choices[0])
+        scores = category_scores(candidates, self._vocabulary) if candidates else {}
+        return Completion(text, scores)
+
+    def is_too_long(self, status: int, body: object) -> bool:
+        """Servers name the context in prose or in a code; nothing else in a refusal does."""
+        if status not in (400, 413, 422):
+            return False
+        message = str(body).lower()
+        return any(
+            word in message for word in ("context length", "context_length", "max_seq_len", "too long")
+        )
+
+    def token_id(self, key: str) -> int | None:
+        """Find the id of a candidate's key; None for a token that nobody asks about."""
+        return self._vocabulary.texts.get(key)
+
+    def _score_extras(self) -> JsonObject:
+        return {}
+
+    def _request(self, prompt: list[int] | list[list[int]], *, max_tokens: int) -> JsonObject:
+        return {
+            "model": self._model,
+            "prompt": prompt,
+            "max_tokens": max_tokens,
+            "temperature": 0,  # servers default to 1
+            "logprobs": self.candidates,
+        }
+
+    def _read_score(self, choice: JsonObject, cached: int) -> Scored | ItemFailure:
+        logprobs = choice.get("logprobs")
+        if not choice.get("text") and (not isinstance(logprobs, dict) or not logprobs.get("tokens")):
+            return empty_completion()
+        candidates = self._candidates(choice)
+        if candidates is None:
+            return unparsable("choices.logprobs.top_logprobs")
+        return severity_scores(candidates, self._vocabulary, whole=self.whole, cached_tokens=cached)
+
+    def _candidates(self, choice: JsonObject) -> Candidates | None:
+        match choice.get("logprobs"):
+            case {"top_logprobs": [dict() as first, *_]}:
+                return Candidates.of((self.token_id(str(key)), value) for key, value in first.items())
+        return None
+
+
+class VllmDialect(OpenAIDialect):
+    """vLLM: names candidates by id where asked to, and batches a list of prompts by itself."""
+
+    name: ClassVar[str] = "vllm"
+    list_prompts: ClassVar[int] = 32
+    """One round of HTTP and scheduling for so many prompts; few enough that none waits long for all."""
+
+    def token_id(self, key: str) -> int | None:
+        """Keys have the form ``token_id:1234``."""
+        number = key.removeprefix("token_id:")
+        return int(number) if number.isascii() and number.isdigit() and number != key else None
+
+    def _request(self, prompt: list[int] | list[list[int]], *, max_tokens: int) -> JsonObject:
+        return {**super()._request(prompt, max_tokens=max_tokens), "return_tokens_as_token_ids": True}
+
+
+class TrtllmDialect(OpenAIDialect):
+    """TensorRT-LLM's ``trtllm-serve``: candidates by text, as its tokenizer decodes each id alone.
+
+    A bias keeps the three labels among the candidates. Its PyTorch runtime counts the bias into
+    the reported probabilities; whether the compiled engine does is not confirmed, and does not
+    matter here, since the three are normalised among themselves. More than one candidate needs
+    an engine that was built with ``gather_generation_logits``.
+    """
+
+    name: ClassVar[str] = "trtllm"
+    candidates: ClassVar[int] = 10
+    whole: ClassVar[bool] = False
+    _BIAS: ClassVar[float] = 50.0
+
+    def _score_extras(self) -> JsonObject:
+        ids = self._vocabulary.first_label_ids.values()
+        return {"logit_bias": {str(token_id): self._BIAS for token_id in ids}}
+
+
+def _choices(body: object, count: int) -> list[JsonObject] | None:
+    """Order the choices by their index; None unless there is exactly one for each prompt."""
+    choices: Any = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list) or len(choices) != count:
+        return None
+    if not all(isinstance(choice, dict) for choice in choices):
+        return None
+    by_index = {
+        choice.get("index", 0): choice for choice in choices if isinstance(choice.get("index", 0), int)
+    }
+    if set(by_index) != set(range(count)):
+        return None
+    return [by_index[index] for index in range(count)]
+
+
+def _cached_tokens(body: object) -> int:
+    match body:
+        case {"usage": {"prompt_tokens_details": {"cached_tokens": int(cached)}}} if cached >= 0:
+            return cached
+    return 0

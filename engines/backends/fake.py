@@ -1,0 +1,247 @@
+"""The fake engine: no model, deterministic, as slow and as broken as told. For load tests and users' own tests."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import struct
+import sys
+from array import array
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+import orjson
+
+from sluicegate.engines.backends.fake_faults import Fault, Faults, FaultsFile, SlowFault
+from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile
+from sluicegate.engines.errors import EngineUnavailable
+from sluicegate.engines.layouts.compact import CompactLayout
+from sluicegate.engines.parsing import PROMPT_ONLY, parse_explanation
+from sluicegate.engines.prompting import Prompter
+from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.tokenizer import ByteTokenizer
+from sluicegate.schemas import CATEGORIES, NO_CATEGORY, FailureCode, Scores, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sluicegate.engines.tokenizer import TextTokenizer
+
+__all__ = ["FakeEngine", "FakeProfile", "Fault", "Faults", "SlowFault", "fake_prompter"]
+
+_SAFE_SHARE, _CONTROVERSIAL_SHARE = 0.85, 0.08  # a plausible stream; the rest is unsafe
+_RULE_CONFIDENCE = 0.97
+_EXPLANATION_TOKENS = 16  # what a category and a refusal line take in a real vocabulary
+_TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
+
+
+def fake_prompter(profile: FakeProfile | None = None) -> Prompter:
+    """The prompter that goes with the fake engine: bytes as tokens, compact layout."""
+    limit = (profile or FakeProfile()).max_prompt_tokens
+    return Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=limit)
+
+
+class FakeEngine:
+    """Judges by a stable hash of the post's own tokens, in the time its profile gives.
+
+    Equal posts get equal scores, in every process and on every machine. ``faults`` may be
+    changed while the engine runs.
+
+    Args:
+        profile: Speed, rules and limits.
+        faults: What fails; kept by reference.
+        tokenizer: Decodes a post for rules and markers; must be the one that made the prompts.
+    """
+
+    def __init__(
+        self,
+        profile: FakeProfile | None = None,
+        *,
+        faults: Faults | None = None,
+        tokenizer: TextTokenizer | None = None,
+    ) -> None:
+        self.profile = profile or FakeProfile()
+        self.faults = faults or Faults()
+        self._tokenizer = tokenizer or ByteTokenizer()
+        self._accelerator = Accelerator()
+        self._calls = asyncio.Semaphore(self.profile.concurrent_calls)
+        self._file = FaultsFile(self.profile.faults_file) if self.profile.faults_file else None
+        form = orjson.dumps(["fake-1", list(self.profile.rules.items())])
+        self.info = EngineInfo(
+            digest=f"sha256:{hashlib.sha256(form).hexdigest()}",
+            backend="fake",
+            model="fake",
+            layout_digest=CompactLayout().digest,
+            max_prompt_tokens=self.profile.max_prompt_tokens,
+            saturating_prompts=self.profile.saturating_prompts,
+        )
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        """Score prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        cached = self._accelerator.cached_tokens(prompts)
+        computed = sum(len(prompt.token_ids) for prompt in prompts) - sum(cached)
+        work_s = self.profile.prefill_s(computed)
+        outcomes = await self._call(prompts, work_s, timeout_s, scoring=True)
+        return [
+            outcome or self._scored(prompt, tokens)
+            for prompt, tokens, outcome in zip(prompts, cached, outcomes, strict=True)
+        ]
+
+    async def explain(
+        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+    ) -> list[Explanation | ItemFailure]:
+        """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        work_s = self.profile.decode_s(len(prompts), _EXPLANATION_TOKENS)
+        outcomes = await self._call(prompts, work_s, timeout_s, scoring=False)
+        return [
+            outcome or _explanation(prompt, severity)
+            for prompt, severity, outcome in zip(prompts, severities, outcomes, strict=True)
+        ]
+
+    async def health(self) -> Health:
+        """Unhealthy while ``die`` or ``hang`` affects every post."""
+        faults = self._faults_now()
+        for name in ("die", "hang"):
+            fault: Fault | None = getattr(faults, name)
+            if fault and fault.marker is None:
+                return Health(ok=False, detail=f"fault switched on: {name}")
+        return Health(ok=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    async def _call(
+        self, prompts: Sequence[Prompt], work_s: float, timeout_s: float, *, scoring: bool
+    ) -> list[ItemFailure | None]:
+        """Spend a call's time; what failed: ``list[n]``, None where nothing did."""
+        if not prompts:
+            return []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        posts = _Texts(self._tokenizer, prompts)
+        faults = self._faults_now()
+        _raise_if_dead(faults, posts)
+        delay_s = faults.slow.delay_s if faults.slow and posts.any_hit(faults.slow) else 0.0
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._spend(work_s, delay_s)
+        except TimeoutError:
+            return [_TIMED_OUT] * len(prompts)
+        if posts.any_hit(faults.hang):
+            await asyncio.sleep(deadline - loop.time())
+        _raise_if_dead(self._faults_now(), posts)
+        return [
+            self._too_long(prompt) or _failure(faults, posts, index, scoring=scoring)
+            for index, prompt in enumerate(prompts)
+        ]
+
+    async def _spend(self, work_s: float, delay_s: float) -> None:
+        async with self._calls:
+            now = asyncio.get_running_loop().time()
+            done = self._accelerator.book(now, work_s)
+            await asyncio.sleep(done - now + self.profile.call_overhead_s + delay_s)
+
+    def _faults_now(self) -> Faults:
+        return (self._file.read() if self._file else None) or self.faults
+
+    def _too_long(self, prompt: Prompt) -> ItemFailure | None:
+        length, limit = len(prompt.token_ids), self.profile.max_prompt_tokens
+        if length <= limit:
+            return None
+        return ItemFailure(FailureCode.TOO_LONG, f"{length} prompt tokens; the limit is {limit}")
+
+    def _scored(self, prompt: Prompt, cached_tokens: int) -> Scored:
+        severity, confidence = self._rule(prompt) or _hashed(prompt)
+        weights: dict[Severity, float] = dict.fromkeys(
+            ("safe", "controversial", "unsafe"), (1 - confidence) / 2
+        )
+        weights[severity] = confidence
+        return Scored(scores=Scores(**weights), label_mass=1.0, cached_tokens=cached_tokens)
+
+    def _rule(self, prompt: Prompt) -> tuple[Severity, float] | None:
+        if not self.profile.rules:
+            return None
+        text = _text(self._tokenizer, prompt)
+        severity = next((found for part, found in self.profile.rules.items() if part in text), None)
+        return severity and (severity, _RULE_CONFIDENCE)
+
+
+def _text(tokenizer: TextTokenizer, prompt: Prompt) -> str:
+    """The post and its context, with what stands between them."""
+    return tokenizer.decode(prompt.token_ids[slice(*prompt.content)])
+
+
+def _draws(prompt: Prompt) -> tuple[float, float]:
+    """Two numbers in [0, 1) from the post's own tokens, the same ones everywhere."""
+    content = array("I", prompt.token_ids[slice(*prompt.content)])
+    if sys.byteorder == "big":
+        content.byteswap()
+    first, second = struct.unpack("<LL", hashlib.blake2b(content.tobytes(), digest_size=8).digest())
+    return first / 2**32, second / 2**32
+
+
+def _hashed(prompt: Prompt) -> tuple[Severity, float]:
+    draw, sureness = _draws(prompt)
+    confidence = 0.7 + 0.29 * sureness  # some near a threshold, most far from it
+    if draw < _SAFE_SHARE:
+        return "safe", confidence
+    return ("controversial" if draw < _SAFE_SHARE + _CONTROVERSIAL_SHARE else "unsafe"), confidence
+
+
+def _explanation(prompt: Prompt, severity: Severity) -> Explanation | ItemFailure:
+    """One category unless safe, and for a response whether the LLM refused."""
+    names = [name for name in CATEGORIES if prompt.kind != "response" or name != PROMPT_ONLY]
+    draw, second = _draws(prompt)
+    chosen = NO_CATEGORY if severity == "safe" else names[int(second * len(names))]
+    refusal = f"\nRefusal: {'Yes' if draw < 0.5 else 'No'}" if prompt.kind == "response" else ""
+    explanation = parse_explanation(f"\nCategories: {chosen}{refusal}", prompt.kind, CATEGORIES)
+    if isinstance(explanation, ItemFailure):
+        return explanation
+    scores = dict.fromkeys([*names, NO_CATEGORY], 0.1 / len(names)) | {chosen: 0.9}
+    return replace(explanation, category_scores=scores)
+
+
+class _Texts:
+    """The posts of one call, decoded only if a fault with a marker asks."""
+
+    def __init__(self, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> None:
+        self._tokenizer = tokenizer
+        self._prompts = prompts
+
+    def hit(self, fault: Fault | None, index: int) -> bool:
+        """Say whether a fault is on and affects this post."""
+        if fault is None or fault.marker is None:
+            return fault is not None
+        return fault.marker in _text(self._tokenizer, self._prompts[index])
+
+    def any_hit(self, fault: Fault | None) -> bool:
+        """Say whether a fault is on and affects one of the posts."""
+        return any(self.hit(fault, index) for index in range(len(self._prompts)))
+
+
+def _raise_if_dead(faults: Faults, posts: _Texts) -> None:
+    if posts.any_hit(faults.die):
+        raise EngineUnavailable("the fake engine is switched off by its fault die")
+
+
+def _failure(faults: Faults, posts: _Texts, index: int, *, scoring: bool) -> ItemFailure | None:
+    """What goes wrong with one post; the first fault in this order, None if none affects it."""
+    for fault, failure in (
+        (faults.hang, _TIMED_OUT),
+        (faults.error, ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: error")),
+        (faults.garble, ItemFailure(FailureCode.UNPARSABLE, "fault switched on: garble")),
+        (faults.empty, ItemFailure(FailureCode.EMPTY_COMPLETION, "fault switched on: empty")),
+        (
+            faults.labels_missing if scoring else None,
+            ItemFailure(FailureCode.LABELS_MISSING, "fault switched on: labels_missing"),
+        ),
+    ):
+        if posts.hit(fault, index):
+            return failure
+    return None

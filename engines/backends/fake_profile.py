@@ -1,0 +1,106 @@
+"""How fast the fake engine pretends to be: one accelerator, one clock."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sluicegate.engines.protocol import Prompt
+    from sluicegate.schemas import Severity
+
+_PREFIXES = 256
+"""Prefixes that the simulated cache remembers: a few kinds times the hints in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class FakeProfile:
+    """What the fake engine pretends to be. The default takes no time at all.
+
+    Times add up as on one accelerator that works on one micro-batch after the other: a call
+    waits for the calls before it, computes the tokens that no earlier prompt shares, and
+    spends ``call_overhead_s`` outside the accelerator, where it delays nobody else.
+    """
+
+    prefill_tokens_per_s: float = math.inf
+    """Prompt tokens computed in a second."""
+    decode_tokens_per_s: float = math.inf
+    """Tokens generated in a second, all prompts of a micro-batch together."""
+    step_s: float = 0.0
+    """Least time of one pass through the model: what makes small micro-batches inefficient."""
+    call_overhead_s: float = 0.0
+    """Network, scheduling and tokens' way back, for each call."""
+    concurrent_calls: int = 64
+    """Micro-batches accepted side by side; further ones wait."""
+    saturating_prompts: int = 64
+    """Reported in :class:`~sluicegate.engines.protocol.EngineInfo`."""
+    bytes_per_token: float = 1.0
+    """The fake's tokenizer counts bytes. 4 makes an English text as many tokens as a real one does."""
+    max_prompt_tokens: int = 32_768
+    """Longest prompt, in the fake's own tokens, which are bytes."""
+    rules: Mapping[str, Severity] = field(default_factory=dict)
+    """Text to severity: the first one found in a post decides; other posts are judged by their hash."""
+    faults_file: Path | None = None
+    """JSON that switches faults while the engine runs: :mod:`~sluicegate.engines.backends.fake_faults`."""
+
+    @classmethod
+    def h100(cls, *, rules: Mapping[str, Severity] | None = None, faults_file: Path | None = None) -> Self:
+        """An 8B guard in FP8 on one H100, **simulated**.
+
+        Prefill and decode rates are arithmetic on NVIDIA's published TensorRT-LLM table for
+        Llama-3.1-8B FP8 on one H100: the rows 2048/128 (about 55,000 prompt tokens a second
+        beside the decoding) and 128/128 (about 28,000 output tokens a second). The step is the
+        reading of 8 GB of weights at 3.35 TB/s. The rest is assumed, not measured.
+        """
+        return cls(
+            prefill_tokens_per_s=55_000,
+            decode_tokens_per_s=28_000,
+            step_s=0.0024,
+            call_overhead_s=0.005,
+            concurrent_calls=4,
+            saturating_prompts=64,
+            bytes_per_token=4.0,
+            rules=rules or {},
+            faults_file=faults_file,
+        )
+
+    def prefill_s(self, tokens: int) -> float:
+        """Seconds to compute so many of the fake's tokens, and the one token after them."""
+        return max(self.step_s, tokens / self.bytes_per_token / self.prefill_tokens_per_s)
+
+    def decode_s(self, prompts: int, tokens: int) -> float:
+        """Seconds to generate ``tokens`` tokens for each of some prompts together."""
+        return tokens * max(self.step_s, prompts / self.decode_tokens_per_s)
+
+
+class Accelerator:
+    """The clock and the prefix cache that all calls to one fake engine share."""
+
+    def __init__(self) -> None:
+        self._free_at = -math.inf
+        self._prefixes: OrderedDict[tuple[int, ...], None] = OrderedDict()
+
+    def book(self, now: float, work_s: float) -> float:
+        """Queue some work behind what is booked already; the time at which it is done.
+
+        Booked work is done whether or not its caller still waits, as on a real accelerator.
+        """
+        self._free_at = max(self._free_at, now) + work_s
+        return self._free_at
+
+    def cached_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Tokens of each prompt that an earlier prompt has left in the cache: ``list[n]``."""
+        return [self._reuse(prompt.token_ids[: prompt.shared_tokens]) for prompt in prompts]
+
+    def _reuse(self, prefix: tuple[int, ...]) -> int:
+        known = prefix in self._prefixes
+        self._prefixes[prefix] = None
+        self._prefixes.move_to_end(prefix)
+        if len(self._prefixes) > _PREFIXES:
+            self._prefixes.popitem(last=False)
+        return len(prefix) if known else 0

@@ -1,0 +1,135 @@
+"""JSON over HTTP to an engine's server: bounded, retried where that can help, silent about content."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+import orjson
+
+from sluicegate.engines.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BUSY = frozenset({429, 502, 503, 504})
+"""The server, or a proxy before it, asks to come back later."""
+
+_MISCONFIGURED = frozenset({401, 403, 404, 405})
+"""Everybody is refused: wrong key, address or model name. The stream must hold, not fail post by post."""
+
+_BUSY_ATTEMPTS = 3
+_FAULT_ATTEMPTS = 2
+_FIRST_PAUSE_S = 0.1
+_CONNECT_S = 2.0
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server answered in the end."""
+
+    status: int
+    """0 if the answer broke off."""
+    body: object
+    """The decoded JSON; None if there was none, or more than the limit."""
+
+
+class JsonClient:
+    """Client of one server. Enter it inside a running event loop.
+
+    Args:
+        address: Gives the server's base address at each attempt; raises ``EngineUnavailable``
+            while there is none.
+        api_key: Sent as a bearer token.
+    """
+
+    def __init__(self, address: Callable[[], str], *, api_key: str | None = None) -> None:
+        self._address = address
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the connection pool. Nothing is sent."""
+        self._session = aiohttp.ClientSession(
+            headers={"Content-Type": "application/json", **self._headers},
+            connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    async def post(self, path: str, payload: object, *, limit_bytes: int, deadline: float) -> Reply:
+        """Post JSON and read JSON.
+
+        A refused or reset connection and the statuses 429, 502, 503 and 504 are tried three
+        times, with growing, jittered pauses. Status 500 and an answer that breaks off are tried
+        twice and then returned. Cancelling closes the connection.
+
+        Args:
+            path: Path below the server's address.
+            payload: Anything that JSON can hold.
+            limit_bytes: Longest answer that is read.
+            deadline: On the loop's clock; no pause goes beyond it. The caller bounds the rest.
+
+        Raises:
+            EngineUnavailable: The server stayed away, or refuses every request.
+        """
+        data = orjson.dumps(payload)
+        for attempt in range(1, _BUSY_ATTEMPTS + 1):
+            url = self._address().rstrip("/") + path
+            try:
+                reply = await self._once(url, data, limit_bytes)
+            except (aiohttp.ClientConnectionError, ConnectionError) as error:
+                trouble = f"the engine's server cannot be reached ({type(error).__name__})"
+            else:
+                if reply.status in _MISCONFIGURED:
+                    raise EngineUnavailable(
+                        f"the engine's server answers HTTP {reply.status}: check url, dialect, model name and API key"
+                    )
+                if reply.status in _BUSY:
+                    trouble = f"the engine's server answers HTTP {reply.status}"
+                elif reply.status in (0, 500) and attempt < _FAULT_ATTEMPTS:
+                    continue
+                else:
+                    return reply
+            pause_s = _FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+            if attempt == _BUSY_ATTEMPTS or asyncio.get_running_loop().time() + pause_s > deadline:
+                break
+            await asyncio.sleep(pause_s)
+        raise EngineUnavailable(trouble)
+
+    async def _once(self, url: str, data: bytes, limit_bytes: int) -> Reply:
+        if self._session is None:
+            raise EngineUnavailable("the engine is not started")
+        async with self._session.post(url, data=data, allow_redirects=False) as response:
+            try:
+                return Reply(response.status, _json(await _bounded(response, limit_bytes)))
+            except (aiohttp.ClientError, ConnectionError):
+                return Reply(0, None)
+
+
+async def _bounded(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """Read a body up to its limit; one that is longer gives nothing."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > limit_bytes:
+            response.close()
+            return b""
+    return bytes(body)
+
+
+def _json(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,90 @@
+"""The llama.cpp engine: a server process of our own, and the completions client before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
+from sluicegate.engines.backends.dialects import LlamaCppDialect
+from sluicegate.engines.backends.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sluicegate.engines.backends.llama_server import ServerOptions
+    from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt, Scored
+    from sluicegate.schemas import Severity
+
+_SERVER = "sluicegate.engines.backends.llama_server"
+_WARM_UP_S = 60.0
+
+
+class LlamaCppEngine:
+    """Scores on the CPU. A process of its own, because a failed assertion in native code ends one.
+
+    Crashes are answered by a restart; meanwhile calls raise ``EngineUnavailable``.
+
+    Args:
+        model: The bundle's model, adapter merged in.
+        options: How the server runs.
+    """
+
+    def __init__(self, model: ServedModel, options: ServerOptions) -> None:
+        self.info = model.info
+        self._probe = model.probe
+        self._slots = options.slots
+        self._supervisor = Supervisor(("-m", _SERVER, options.to_json()), self._warm_up)
+        self._client = CompletionsEngine(
+            self._supervisor.address,
+            LlamaCppDialect(model.vocabulary),
+            model,
+            # Enough that no slot waits for us. More would only queue in the server, where
+            # abandoned requests cannot be taken back.
+            concurrency=2 * options.slots,
+        )
+
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the running server; None while there is none."""
+        return self._supervisor.pid
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        """Score prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        return await self._client.score(prompts, timeout_s=timeout_s)
+
+    async def explain(
+        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+    ) -> list[Explanation | ItemFailure]:
+        """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        return await self._client.explain(prompts, severities, timeout_s=timeout_s)
+
+    async def health(self) -> Health:
+        """Score a short prompt of our own."""
+        return await self._client.health()
+
+    async def __aenter__(self) -> Self:
+        """Start the server and wait until it is warm.
+
+        Raises:
+            EngineSetupError: The server does not start.
+        """
+        await self._client.__aenter__()
+        try:
+            await self._supervisor.start()
+        except BaseException:
+            await self._client.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._supervisor.stop()
+        finally:
+            await self._client.__aexit__(kind, error, trace)
+
+    async def _warm_up(self) -> None:
+        """Let every slot compute the shared prefix once: slots do not share it."""
+        await self._client.score([self._probe] * self._slots, timeout_s=_WARM_UP_S)

@@ -1,0 +1,65 @@
+"""The process that runs llama.cpp's HTTP server. Started by :mod:`~sluicegate.engines.backends.supervisor`.
+
+Run as ``python -m sluicegate.engines.backends.llama_server '<json>'``. It prints one line of
+JSON with its address when the model is loaded, and lives as long as its standard input: when
+the parent closes the pipe, or dies in whatever way, the read returns and the process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+
+_BATCH_TOKENS = 2048  # llama.cpp's defaults, written out: 64 to 2048 made no difference on two cores
+_MICRO_BATCH_TOKENS = 512
+_ERRORS_ONLY = 1  # at the default of 3 the log has about 800 bytes for every request
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What the server process is told, as JSON in its one argument."""
+
+    model: str
+    """Path of the GGUF file, adapter merged in: one server has one adapter, since cached keys
+    and values are not told apart by adapter."""
+    slots: int
+    """Prompts decoded side by side, each with a context of its own."""
+    slot_tokens: int
+    """Context of one slot, prompt and completion together."""
+    threads: int
+
+    def to_json(self) -> str:
+        """The process's argument."""
+        return json.dumps(asdict(self))
+
+
+def serve(options: ServerOptions) -> None:
+    """Load the model, print the address, stay until standard input ends.
+
+    Raises:
+        RuntimeError: The model cannot be loaded; llama.cpp says why on standard error.
+    """
+    import xllamacpp  # noqa: PLC0415 - only this process may load the native library
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = options.model
+    parameters.n_parallel = options.slots
+    parameters.n_ctx = options.slot_tokens * options.slots
+    parameters.n_batch, parameters.n_ubatch = _BATCH_TOKENS, _MICRO_BATCH_TOKENS
+    parameters.cpuparams.n_threads = options.threads
+    parameters.cpuparams_batch.n_threads = options.threads
+    parameters.cache_prompt = True
+    parameters.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts in memory
+    parameters.ui = False
+    parameters.verbosity = _ERRORS_ONLY
+    parameters.hostnames, parameters.port = ["127.0.0.1"], 0
+    server = xllamacpp.Server(parameters)
+    print(json.dumps({"url": server.listening_address}), flush=True)  # noqa: T201 - the parent reads it
+    sys.stdin.buffer.read()
+    os._exit(0)  # nothing to save, and no destructor may keep an orphan alive
+
+
+if __name__ == "__main__":
+    serve(ServerOptions(**json.loads(sys.argv[1])))

@@ -1,0 +1,22 @@
+"""Everything that engines raise. What fails for one item is a value: :class:`~sluicegate.engines.protocol.ItemFailure`."""
+
+
+class EngineError(Exception):
+    """Base of all engine errors."""
+
+    retriable = False
+    """True if the same call may succeed later without anybody changing anything."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine is away: refused, reset, restarting, overloaded. The stream holds and tries again."""
+
+    retriable = True
+
+
+class BundleError(EngineError):
+    """A bundle is incomplete, changed or of the wrong kind. The message names file and field, and the fix."""
+
+
+class EngineSetupError(EngineError):
+    """The engine cannot be started as configured. The message says what to install or to set."""

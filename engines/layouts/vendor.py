@@ -1,0 +1,160 @@
+"""The vendor layout: the prompt that a guard checkpoint was trained on, from its own chat template.
+
+The template is rendered when a bundle is made, with marks in place of texts, and cut into
+static pieces (:func:`split_template`). At run time the pieces come from the bundle.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sluicegate.engines.errors import BundleError, EngineSetupError
+from sluicegate.engines.layouts.base import LABEL_HEAD, Content, Hint, Static, static_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.engines.layouts.base import Piece
+    from sluicegate.schemas import Post
+
+_HEADS = {"user": "USER:", "assistant": "ASSISTANT:"}
+_GAP = "\n\n"
+_HINTS = "HINTS:"
+
+# Where the template's own plain-text delimiters are recognised in content: the two block
+# marks anywhere, a speaker's or the hints' head at the start of a line. Blanks are matched
+# within one line only, which keeps the search linear.
+_BLANK = r"[^\S\n\r\v\f\x1c-\x1e\x85\u2028\u2029]"
+_LINE_START = r"(?<![^\n\r\v\f\x1c-\x1e\x85\u2028\u2029])"
+_DELIMITERS = re.compile(
+    rf"<(?={_BLANK}{{0,8}}(?:BEGIN|END){_BLANK}{{1,8}}CONVERSATION)"
+    rf"|{_LINE_START}{_BLANK}*(?:USER|ASSISTANT|HINTS)(?={_BLANK}{{0,8}}:)",
+    re.IGNORECASE,
+)
+_JOINER = "\u2060"  # word joiner: no width, no line break, unchanged by Unicode normalisation
+
+
+class Frame(BaseModel):
+    """Static text around the conversation, in one mode."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    before: str
+    after: str
+
+
+class VendorLayout(BaseModel):
+    """Static pieces of a checkpoint's chat template; the content of a bundle's ``layout.json``.
+
+    Kinds ``post`` and ``prompt`` use the frame for prompts, ``response`` the one for responses.
+    Delimiters of the template that occur in content are broken by a word joiner
+    (:func:`break_delimiters`); all other content is unchanged. The space before a text and the
+    blank line after it are tokenised with the text: cut there, Qwen's tokenizer gives the ids of
+    the whole rendering.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    prompt: Frame
+    response: Frame
+
+    @property
+    def name(self) -> str:
+        """The layout's name in a manifest."""
+        return "vendor"
+
+    @property
+    def digest(self) -> str:
+        """Digest of the frames and of the words between turns."""
+        return static_digest([self.name, self.model_dump(), _HEADS, _GAP, _HINTS, LABEL_HEAD])
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read ``layout.json``.
+
+        Raises:
+            BundleError: It is not of the expected form.
+        """
+        try:
+            return cls.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "document"
+            raise BundleError(f"layout: {where}: {first['type']}; make the bundle again") from error
+
+    def render(self, post: Post) -> list[Piece]:
+        """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.base.Layout`."""
+        frame = self.response if post.kind == "response" else self.prompt
+        pieces: list[Piece] = [Static(frame.before)]
+        hints = [
+            f"{word} {value}"
+            for word, value in (("region", post.region), ("language", post.language))
+            if value
+        ]
+        if hints:
+            pieces += [Static(_HINTS), Hint(f" {', '.join(hints)}{_GAP}")]
+        for turn in post.turns:
+            pieces += [Static(_HEADS[turn.role]), _spoken(turn.text)]
+        pieces += [Static(_HEADS["assistant" if post.kind == "response" else "user"]), _spoken(post.text)]
+        pieces.append(Static(frame.after))
+        return pieces
+
+
+def break_delimiters(text: str) -> str:
+    """Content in which none of the template's delimiters is left whole."""
+    return _DELIMITERS.sub(lambda found: found[0] + _JOINER, text)
+
+
+def split_template(template: str) -> VendorLayout:
+    """Cut a checkpoint's chat template (Jinja) into static pieces.
+
+    Raises:
+        BundleError: The template does not have the structure this layout stands for.
+        EngineSetupError: jinja2 is not installed.
+    """
+    layout = VendorLayout(
+        prompt=_frame(template, ["user"]),
+        response=_frame(template, ["user", "assistant"]),
+    )
+    _frame(template, ["user", "assistant", "user"], expected=layout.prompt)
+    _frame(template, ["user", "assistant", "user", "assistant"], expected=layout.response)
+    return layout
+
+
+def _frame(template: str, roles: Sequence[str], *, expected: Frame | None = None) -> Frame:
+    """The frame around a conversation of these roles; equal to the expected one, if given."""
+    marks = [f"mark{index}mark" for index in range(len(roles))]
+    text = _render(template, [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)])
+    conversation = "".join(f"{_HEADS[r]} {m}{_GAP}" for r, m in zip(roles, marks, strict=True))
+    before, found, after = text.partition(conversation)
+    frame = Frame(before=before, after=after + LABEL_HEAD)
+    if not found or any(mark in before + after for mark in marks) or (expected and frame != expected):
+        raise BundleError(
+            f"chat template: a conversation of {len(roles)} turns is not rendered as USER:/ASSISTANT: turns "
+            "with a blank line after each; use the template of a Qwen3Guard-Gen checkpoint"
+        )
+    return frame
+
+
+def _render(template: str, messages: list[dict[str, str]]) -> str:
+    try:
+        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415  # only the making of a bundle needs it
+    except ModuleNotFoundError as error:
+        raise EngineSetupError("jinja2 is missing: pip install 'sluicegate[bundle]'") from error
+    # Block trimming as chat templates are written for.
+    environment: Any = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )  # a prompt, no HTML
+    try:
+        return str(environment.from_string(template).render(messages=messages, add_generation_prompt=True))
+    except Exception as error:  # a template may fail in any way Python code can
+        raise BundleError(
+            f"chat template: {type(error).__name__} while rendering; use the checkpoint's own"
+        ) from error
+
+
+def _spoken(text: str) -> Content:
+    return Content(f" {break_delimiters(text)}{_GAP}")

@@ -1,0 +1,132 @@
+"""The engine protocol: whatever turns prompts into scores and explanations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sluicegate.schemas import FailureCode, Kind, Scores, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What an engine reads: token ids, ready to be continued by a severity label."""
+
+    token_ids: tuple[int, ...]
+    kind: Kind
+    shared_tokens: int
+    """How many leading tokens every prompt of this kind and these hints shares (prefix reuse)."""
+    content: tuple[int, int]
+    """Half-open range from the first to the last token of the post and its context. All outside it is ours,
+    and so are the delimiters between the turns of a context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One prompt's scores."""
+
+    scores: Scores
+    label_mass: float | None = None
+    """Probability of the three labels together before normalising: near 1 in a healthy engine."""
+    bounded: bool = False
+    """True if a label was missing from the candidates and got their smallest probability as its bound."""
+    cached_tokens: int = 0
+    """Prompt tokens that the engine's prefix cache served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the model wrote after the forced severity."""
+
+    categories: tuple[str, ...]
+    category_scores: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+    refusal: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailure:
+    """One item's failure. ``detail`` is for logs: it never holds text of the post or of the model."""
+
+    code: FailureCode
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """Who is judging, and its limits."""
+
+    digest: str
+    """Digest of the bundle, stamped on every verdict."""
+    backend: str
+    model: str
+    layout_digest: str
+    max_prompt_tokens: int
+    """Longest prompt that is scored; longer ones answer ``too_long`` for themselves."""
+    saturating_prompts: int
+    """With so many prompts in work the engine gains nothing from more."""
+    adapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Answer of :meth:`Engine.health`, from a real request."""
+
+    ok: bool
+    detail: str = ""
+
+
+class Engine(Protocol):
+    """Turns prompts into scores and explanations.
+
+    ``n`` in, ``n`` out, in order; an item that fails answers for itself with an
+    :class:`ItemFailure`. Calls may overlap. Cancelling a call abandons its items at once;
+    what the server still computes for them is bounded. Use as an async context manager:
+    entering starts what the engine needs, leaving stops all of it.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """Who is judging. Valid from entry on."""
+        ...
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        """Score prompts: one prefill and one token each.
+
+        Args:
+            prompts: ``list[n]``; may be empty.
+            timeout_s: Seconds for the whole call; items without an answer by then get ``timed_out``.
+
+        Raises:
+            EngineUnavailable: The engine is away; no item was judged, all may be sent again.
+        """
+        ...
+
+    async def explain(
+        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+    ) -> list[Explanation | ItemFailure]:
+        """Continue each prompt after its forced severity, to categories, refusal and reason.
+
+        Args:
+            prompts: ``list[n]``, as they were scored.
+            severities: ``list[n]``: the severity that the scores gave, which this call cannot change.
+            timeout_s: Seconds for the whole call.
+
+        Raises:
+            EngineUnavailable: As for :meth:`score`.
+        """
+        ...
+
+    async def health(self) -> Health:
+        """Ask the engine for one token. Never raises; answers within five seconds."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,56 @@
+"""The assessment cache: one judgement per distinct prompt, engine and adapter.
+
+The key is the exact prompt, never the policy: deciding is cheap and pure, so hits survive a
+policy change. Failures are never stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sluicegate.engines.protocol import EngineInfo, Prompt
+    from sluicegate.schemas import Assessment
+
+
+def cache_key(prompt: Prompt, engine: EngineInfo) -> bytes:
+    """Hash of the prompt's tokens, the engine's digest and its adapter."""
+    head = f"{engine.digest}\0{engine.adapter or ''}\0".encode()
+    return hashlib.blake2b(head + array("I", prompt.token_ids).tobytes(), digest_size=24).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An assessment and the verdict that first carried it."""
+
+    assessment: Assessment
+    verdict_id: str
+
+
+class AssessmentCache:
+    """Bounded, least recently used goes first. One event loop; no locks."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._stored: OrderedDict[bytes, Stored] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def get(self, key: bytes) -> Stored | None:
+        """Look up; a hit becomes the most recently used."""
+        stored = self._stored.get(key)
+        if stored is not None:
+            self._stored.move_to_end(key)
+        return stored
+
+    def put(self, key: bytes, stored: Stored) -> None:
+        """Store, dropping the least recently used beyond the bound."""
+        self._stored[key] = stored
+        self._stored.move_to_end(key)
+        while len(self._stored) > self._entries:
+            self._stored.popitem(last=False)

@@ -1,0 +1,69 @@
+"""``sluicegate worker``: take posts, judge them, publish verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+
+from sluicegate.pipeline.logs import configure_logs, frames
+from sluicegate.pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.settings import Settings
+    from sluicegate.pipeline.worker import Worker
+
+
+def worker(
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file of settings; the environment overrides it.", envvar="SLUICEGATE_SETTINGS"
+        ),
+    ] = None,
+    stop_on_eof: Annotated[
+        bool,
+        typer.Option(
+            "--stop-on-eof", help="Drain and stop when standard input closes, for a parent process."
+        ),
+    ] = False,
+) -> None:
+    """Run one worker of the consumer group until SIGTERM or Ctrl-C, then drain and leave.
+
+    Probes and metrics: /livez, /readyz and /metrics on ops.port. Logs: JSON lines on stderr.
+
+    Example: SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 sluicegate worker
+    """
+    loaded = load_settings(settings)
+    configure_logs(loaded.log.level)
+    log = structlog.get_logger("sluicegate")
+    log.info("settings", digest=loaded.digest, settings=loaded.masked())
+    try:
+        asyncio.run(_run(loaded, stop_on_eof=stop_on_eof))
+    except Exception as error:
+        log.error("worker_failed", where=frames(error))  # noqa: TRY400 - messages may quote input
+        raise
+
+
+async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
+    from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
+
+    running = Worker(settings)
+    if stop_on_eof:
+        _stop_at_end_of_input(running)
+    await running.run()
+
+
+def _stop_at_end_of_input(running: Worker) -> None:
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        loop.call_soon_threadsafe(running.stop)
+
+    threading.Thread(target=watch, name="stdin-watch", daemon=True).start()

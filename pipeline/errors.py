@@ -1,0 +1,21 @@
+"""Everything that the pipeline raises. Each message is one sentence and the fix."""
+
+
+class PipelineError(Exception):
+    """Base of all pipeline errors."""
+
+
+class SettingsError(PipelineError):
+    """Settings that cannot work. The message names the fields and a working pair."""
+
+
+class PolicyError(PipelineError):
+    """A policy file that cannot be used. The message names file, place, fault and what would be right."""
+
+
+class PublishError(PipelineError):
+    """The producer is dead for good (a fatal librdkafka error): the process must end and start anew."""
+
+
+class StartError(PipelineError):
+    """The worker cannot start on this machine or cluster as it is."""

@@ -1,0 +1,291 @@
+"""The path of a post.
+
+1 take, 2 decode, 3 look up, 4 plan, 5 score, 6 explain, 7 decide, 8 publish, 9 acknowledge.
+
+Steps 1 to 3 and 7 to 9 run per post, 4 to 6 per micro-batch, several of them in flight. A crash
+before 8 repeats the post; a crash between 8 and 9 repeats its verdict, with the same id unless the
+engine's answer moved across a threshold. Nothing is acknowledged before the brokers have its
+verdict or dead letter, and no failure becomes an allow unless the tenant chose to fail open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.answers import Answers
+from sluicegate.pipeline.cache import AssessmentCache, Stored, cache_key
+from sluicegate.pipeline.judge import Judge
+from sluicegate.pipeline.judgement import Arrival, Judgement
+from sluicegate.pipeline.logs import frames
+from sluicegate.pipeline.planner import Limits, plan
+from sluicegate.pipeline.verdicts import assess
+from sluicegate.schemas import AssessedBy, Assessment, FailureCode, Rejection, decode_post
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+
+    from sluicegate.engines.backends import Backend
+    from sluicegate.engines.protocol import Prompt
+    from sluicegate.pipeline.answers import Answer
+    from sluicegate.pipeline.instruments import Instruments
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Record
+    from sluicegate.pipeline.settings import Settings
+    from sluicegate.pipeline.window import Delivery, Window
+    from sluicegate.schemas import Post
+
+_log = structlog.get_logger(__name__)
+
+_CHUNK = 256  # posts tokenised in one trip to the thread pool: long enough to amortise it, short enough to wait for
+
+
+class Outlet(Protocol):
+    """Where records go; returns once they are safe there."""
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Deliver every record. Raises only if nothing can ever be delivered again."""
+        ...
+
+
+class Flow:
+    """Carries posts from a source to their topics. One per worker; one event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backend: Backend,
+        policy: Callable[[], Policy],
+        window: Window,
+        outlet: Outlet,
+        instruments: Instruments,
+    ) -> None:
+        engine = backend.engine
+        self._settings = settings
+        self._engine = engine
+        self._prompter = backend.prompter
+        self._policy = policy
+        self._window = window
+        self._outlet = outlet
+        self._clock = clock = instruments.clock
+        self._metrics = instruments.metrics
+        self._judge = Judge(engine, settings.engine, instruments, on_absence=self._stop_waiting)
+        self._answers = Answers(settings, engine=engine.info, policy=policy, clock=clock)
+        self._limits = Limits(
+            posts=settings.micro_batch.posts or engine.info.saturating_prompts,
+            tokens=settings.micro_batch.tokens,
+            max_age_s=settings.micro_batch.max_age_ms / 1000,
+        )
+        self.cache = AssessmentCache(settings.cache.entries)
+        self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
+        self._waiting: dict[int, Judgement] = {}
+        self._single_flight: dict[bytes, Judgement] = {}
+        self._in_flight = 0
+        self._numbers = 0
+        self._wake = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        # Two threads: one chunk is tokenised while the next is handed over.
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
+
+    async def run(self, source: AsyncIterator[Delivery]) -> None:
+        """Carry posts until the source ends or the task is cancelled.
+
+        Cancelling abandons what is in flight, unacknowledged.
+
+        Raises:
+            ExceptionGroup: The producer died for good, or a fault of ours; the process must end.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                loops = [tasks.create_task(self._look_up_all()), tasks.create_task(self._plan_all())]
+                await self._take_all(source)
+                await self._window.drained()
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            self._pool.shutdown(wait=False)
+
+    async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
+        async for delivery in source:
+            held = await self._window.take(delivery)  # 1
+            if held is None:
+                continue
+            self._metrics.taken.inc()
+            if delivery.value is None:
+                self._metrics.tombstones.inc()
+                self._window.finish(held)
+                continue
+            post = decode_post(delivery.value, limit_bytes=self._settings.limits.post_bytes)  # 2
+            if isinstance(post, Rejection):
+                self._spawn(self._publish([self._answers.dead_letter(held, post)]))
+            else:
+                self._decoded.put_nowait(Arrival(held, post))
+
+    async def _look_up_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            arrivals = [await self._decoded.get()]
+            while len(arrivals) < _CHUNK and not self._decoded.empty():
+                arrivals.append(self._decoded.get_nowait())
+            posts = [arrival.post for arrival in arrivals]
+            prompts = await loop.run_in_executor(self._pool, self._build, posts)
+            answered: list[Answer] = []
+            for arrival, prompt in zip(arrivals, prompts, strict=True):
+                if isinstance(prompt, ItemFailure):
+                    answered.append(self._answers.verdict(arrival, prompt, AssessedBy.NONE))
+                else:
+                    answered += self._look_up(arrival, cache_key(prompt, self._engine.info), prompt)  # 3
+            if answered:
+                self._spawn(self._publish(answered))
+            self._wake.set()
+
+    def _build(self, posts: Sequence[Post]) -> list[Prompt | ItemFailure]:
+        """Tokenise in the thread pool. A post that breaks the tokeniser answers for itself."""
+        try:
+            return self._prompter.build_many(posts)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
+            _log.error("prompt_fault", posts=len(posts), where=frames(error))
+            if len(posts) == 1:
+                return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)]
+            return [self._build([post])[0] for post in posts]
+
+    def _look_up(self, arrival: Arrival, key: bytes, prompt: Prompt) -> list[Answer]:
+        """Answer from the cache, join the judgement of the same prompt, or begin one."""
+        stored = self.cache.get(key)
+        if stored is not None and self._suffices(arrival, stored.assessment):
+            self._metrics.cache_hits.labels("stored").inc()
+            return [
+                self._answers.verdict(
+                    arrival, stored.assessment, AssessedBy.CACHE, reused_from=stored.verdict_id
+                )
+            ]
+        judgement = self._single_flight.get(key)
+        if judgement is not None:
+            self._metrics.cache_hits.labels("joined").inc()
+            judgement.members.append(arrival)
+            return []
+        self._begin(key, prompt, [arrival], stored)
+        return []
+
+    def _begin(self, key: bytes, prompt: Prompt, members: list[Arrival], stored: Stored | None) -> None:
+        self._numbers += 1
+        judgement = Judgement(self._numbers, key, prompt, self._clock.monotonic(), members)
+        if stored is not None:  # only its explanation is missing
+            judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
+        self._single_flight[key] = judgement
+        self._waiting[judgement.number] = judgement
+
+    def _suffices(self, arrival: Arrival, assessment: Assessment) -> bool:
+        return assessment.explained or not self._policy().needs_explanation(arrival.post, assessment.scores)
+
+    async def _plan_all(self) -> None:
+        while True:
+            self._wake.clear()
+            decided = plan(  # 4
+                [judgement.as_waiting(self._engine.info.adapter) for judgement in self._waiting.values()],
+                now=self._clock.monotonic(),
+                free=self._settings.micro_batch.in_flight - self._in_flight,
+                idle=self._in_flight == 0,
+                limits=self._limits,
+            )
+            for keys in decided.micro_batches:
+                self._in_flight += 1
+                self._spawn(self._judge_batch([self._waiting.pop(key) for key in keys]))
+            await self._clock.wait(self._wake, until=decided.ask_again_at)
+
+    async def _judge_batch(self, micro_batch: list[Judgement]) -> None:
+        started = self._clock.monotonic()
+        for judgement in micro_batch:
+            judgement.sent_at = started
+        self._metrics.micro_batch_posts.observe(len(micro_batch))
+        self._metrics.micro_batch_tokens.observe(sum(len(item.prompt.token_ids) for item in micro_batch))
+        failures = await self._judge.score([item for item in micro_batch if item.scores is None])  # 5
+        wanted = [item for item in micro_batch if item.scores is not None and self._wants_explanation(item)]
+        explanations = await self._judge.explain(wanted)  # 6
+        self._in_flight -= 1
+        self._wake.set()
+        answered: list[Answer] = []
+        for judgement in micro_batch:
+            del self._single_flight[judgement.key]
+            if judgement.scores is not None:
+                answered += self._conclude(judgement, assess(judgement.scores, explanations.get(judgement)))
+            elif judgement in failures:
+                answered += self._conclude(judgement, failures[judgement])
+            elif judgement.live:  # abandoned, and joined again before this line
+                self._begin(judgement.key, judgement.prompt, judgement.members, None)
+        await self._publish(answered)
+
+    def _wants_explanation(self, judgement: Judgement) -> bool:
+        scores = judgement.scores
+        return scores is not None and any(
+            self._policy().needs_explanation(member.post, scores) for member in judgement.members
+        )
+
+    def _stop_waiting(self, judgements: Sequence[Judgement]) -> None:
+        """Answer the members whose tenants wait no longer for an absent engine."""
+        answered: list[Answer] = []
+        now = self._clock.monotonic()
+        away = ItemFailure(FailureCode.ENGINE_UNAVAILABLE)
+        for judgement in judgements:
+            staying: list[Arrival] = []
+            for member in judgement.members:
+                patience_s = self._policy().rules(member.post).max_wait_seconds
+                if patience_s is None or now - member.held.taken_at < patience_s:
+                    staying.append(member)
+                elif judgement.scores is None:
+                    answered.append(self._answers.verdict(member, away, AssessedBy.NONE))
+                else:
+                    answered.append(
+                        self._answers.verdict(member, assess(judgement.scores, away), AssessedBy.ENGINE)
+                    )
+            judgement.members = staying
+        if answered:
+            self._spawn(self._publish(answered))
+
+    def _conclude(self, judgement: Judgement, finding: Assessment | ItemFailure) -> list[Answer]:
+        """Answer every member, store what may be reused, and begin anew for those it does not suffice."""
+        answered: list[Answer] = []
+        unexplained: list[Arrival] = []
+        first = judgement.scored_in
+        for member in judgement.members:
+            if member.held.released:
+                continue
+            if isinstance(finding, Assessment) and not self._suffices(member, finding):
+                unexplained.append(member)  # joined after the engine was asked
+                continue
+            by = AssessedBy.CACHE if first else AssessedBy.ENGINE
+            sent_at = judgement.sent_at
+            answer = self._answers.verdict(member, finding, by, sent_at=sent_at, reused_from=first)
+            answered.append(answer)
+            first = first or answer.event_id
+        if isinstance(finding, Assessment) and first is not None:
+            # A failed explanation is never stored; the scores beside it are good.
+            stored = Stored(
+                finding if finding.explanation_failure is None else assess(finding.scores, None), first
+            )
+            self.cache.put(judgement.key, stored)
+            if unexplained:
+                self._begin(judgement.key, judgement.prompt, unexplained, stored)
+        return answered
+
+    async def _publish(self, answered: list[Answer]) -> None:
+        """8 and 9: deliver, then acknowledge. What was given back meanwhile is neither."""
+        answered = [answer for answer in answered if not answer.held.released]
+        if not answered:
+            return
+        await self._outlet.publish([answer.record for answer in answered])  # 8
+        now_ms = self._clock.utc().timestamp() * 1000
+        for answer in answered:
+            produced_ms = answer.held.delivery.timestamp_ms
+            self._metrics.count(answer.record.event, produced_ms=produced_ms, now_ms=now_ms)
+            self._window.finish(answer.held)  # 9
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        if self._tasks is None:
+            raise RuntimeError("the flow is not running")
+        self._tasks.create_task(work)

@@ -1,0 +1,123 @@
+"""The judge: asks the engine for scores and explanations, and waits for it where it is away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from sluicegate.engines.errors import EngineUnavailable
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.logs import frames
+from sluicegate.schemas import FailureCode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from sluicegate.engines.protocol import Engine, Explanation, Scored
+    from sluicegate.pipeline.instruments import Instruments
+    from sluicegate.pipeline.judgement import Judgement
+    from sluicegate.pipeline.settings import EngineSettings
+
+_log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+_RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 5.0  # an absent engine is asked again after so long
+
+
+class Judge:
+    """Turns judgements into findings. Calls may overlap.
+
+    ``on_absence`` is called with the judgements in hand each time the engine is found away, so
+    that whoever waits for them may stop waiting.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: EngineSettings,
+        instruments: Instruments,
+        *,
+        on_absence: Callable[[Sequence[Judgement]], None],
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._holds = instruments.holds
+        self._busy = instruments.busy
+        self._metrics = instruments.metrics
+        self._clock = instruments.clock
+        self._on_absence = on_absence
+
+    async def score(self, judgements: Sequence[Judgement]) -> dict[Judgement, ItemFailure]:
+        """Set the scores of each judgement; return those that failed.
+
+        A judgement that is in neither was abandoned by everybody who waited for it.
+        """
+
+        async def ask(items: Sequence[Judgement]) -> list[Scored | ItemFailure]:
+            return await self._engine.score(
+                [item.prompt for item in items], timeout_s=self._settings.score_timeout_s
+            )
+
+        failed: dict[Judgement, ItemFailure] = {}
+        for judgement, answer in (await self._ask("score", ask, judgements)).items():
+            if isinstance(answer, ItemFailure):
+                failed[judgement] = answer
+            else:
+                judgement.scores = answer.scores
+                self._metrics.prompt_tokens.inc(len(judgement.prompt.token_ids))
+                self._metrics.cached_tokens.inc(answer.cached_tokens)
+        return failed
+
+    async def explain(self, judgements: Sequence[Judgement]) -> dict[Judgement, Explanation | ItemFailure]:
+        """Explain scored judgements."""
+
+        async def ask(items: Sequence[Judgement]) -> list[Explanation | ItemFailure]:
+            severities = [item.scores.severity for item in items if item.scores is not None]
+            return await self._engine.explain(
+                [item.prompt for item in items], severities, timeout_s=self._settings.explain_timeout_s
+            )
+
+        return await self._ask("explain", ask, judgements)
+
+    async def _ask(
+        self,
+        call: str,
+        ask: Callable[[Sequence[Judgement]], Awaitable[list[_T | ItemFailure]]],
+        items: Sequence[Judgement],
+    ) -> dict[Judgement, _T | ItemFailure]:
+        pause_s = _RETRY_FIRST_S
+        with self._holds.waiter("engine") as declare_hold:
+            while items := [item for item in items if item.live]:
+                started = self._clock.monotonic()
+                try:
+                    with self._busy.work(len(items)):
+                        answers: list[Any] = await ask(items)
+                except EngineUnavailable as error:
+                    declare_hold(str(error))
+                    self._on_absence(items)
+                    await self._clock.sleep(pause_s)
+                    pause_s = min(pause_s * 2, _RETRY_MOST_S)
+                    continue
+                except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
+                    # Not log.exception: an exception's message may quote its input.
+                    _log.error("engine_fault", call=call, where=frames(error))
+                    answers = [ItemFailure(FailureCode.INTERNAL, type(error).__name__)] * len(items)
+                finally:
+                    self._metrics.engine_seconds.labels(call).inc(self._clock.monotonic() - started)
+                if len(answers) != len(items):
+                    answers = [ItemFailure(FailureCode.UNPARSABLE, f"{len(answers)} answers")] * len(items)
+                self._report(call, items, answers)
+                return dict(zip(items, answers, strict=True))
+        return {}
+
+    def _report(self, call: str, items: Sequence[Judgement], answers: Sequence[Any]) -> None:
+        for item, answer in zip(items, answers, strict=True):
+            if isinstance(answer, ItemFailure):
+                _log.warning(
+                    "item_failed",
+                    call=call,
+                    code=answer.code.value,
+                    detail=answer.detail,
+                    posts=[member.post.id for member in item.members[:8]],
+                )

@@ -1,0 +1,18 @@
+"""What every Kafka client of ours is configured with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.settings import KafkaSettings
+
+
+def client_config(kafka: KafkaSettings) -> dict[str, Any]:
+    """Librdkafka's settings for reaching the cluster; callers add those of their role."""
+    return {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "client.id": "sluicegate",
+        # librdkafka prints connection trouble on stderr by itself; errors reach us as values.
+        "log_level": 3,
+    }

@@ -1,0 +1,119 @@
+"""Metrics of a worker, in a registry of their own. Names and meanings are documented in docs/operations.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from sluicegate.schemas import DeadLetter
+
+if TYPE_CHECKING:
+    from sluicegate.engines.protocol import EngineInfo
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.schemas import Verdict
+
+# From an idle GPU (a few ms) to a long hold, in steps of about 2.
+_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+_LABEL_VALUES = 200  # a producer's invention must not grow the label set without bound
+_OTHER = "other"
+
+
+class _Bounded:
+    """Lets the first values of a label through and calls the rest ``other``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value not in self._known:
+            if len(self._known) >= self._limit:
+                return _OTHER
+            self._known.add(value)
+        return value
+
+
+class Metrics:
+    """Everything that a worker counts."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._tenant = _Bounded(_LABEL_VALUES)
+        self._category = _Bounded(_LABEL_VALUES)
+        self._language = _Bounded(_LABEL_VALUES)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"sluicegate_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"sluicegate_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"sluicegate_{name}", text, buckets=buckets, registry=registry)
+
+        self.taken = counter("records_taken", "Records taken from the input topic.")
+        self.tombstones = counter("tombstones", "Records without a value: counted and skipped.")
+        self.verdicts = counter("verdicts", "Verdicts delivered.", "tenant", "action", "assessed_by")
+        self.categories = counter("verdict_categories", "Categories on delivered verdicts.", "category")
+        self.languages = counter("verdict_languages", "Verdicts by language hint.", "language", "action")
+        self.dead_letters = counter("dead_letters", "Dead letters delivered.", "code")
+        self.failures = counter("failures", "Verdicts by failure mode.", "tenant", "code", "mode")
+        self.explanation_failures = counter(
+            "explanation_failures", "Verdicts without the explanation asked for.", "code"
+        )
+        self.cache_hits = counter("cache_hits", "Posts that needed no judgement of their own.", "how")
+        self.produce_to_verdict = histogram(
+            "produce_to_verdict_seconds", "From the record's timestamp to the delivered verdict.", _LATENCY_S
+        )
+        self.micro_batch_posts = histogram("micro_batch_posts", "Judgements per micro-batch.", _POWERS)
+        self.micro_batch_tokens = histogram("micro_batch_tokens", "Prompt tokens per micro-batch.", _TOKENS)
+        self.engine_seconds = counter("engine_call_seconds", "Wall time of engine calls.", "call")
+        self.prompt_tokens = counter("prompt_tokens", "Tokens of scored prompts.")
+        self.cached_tokens = counter("cached_prompt_tokens", "Of those, served by the engine's prefix cache.")
+        self.released = counter("released", "Posts given back unacknowledged in a drain.")
+        self.oldest_post = gauge("oldest_post_seconds", "Age in the window of the oldest post held.")
+        self.window_posts = gauge("window_posts", "Posts held in the window.")
+        self.window_bytes = gauge("window_bytes", "Bytes held in the window.")
+        self.cache_entries = gauge("cache_entries", "Assessments in the cache.")
+        self.busy_seconds = gauge(
+            "engine_busy_seconds", "Seconds in which the engine was saturated, since the start."
+        )
+        self.in_work = gauge("engine_prompts_in_work", "Prompts in the engine now.")
+        self.hold = gauge("hold", "1 while the stream waits for this.", "name")
+        self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")
+        self._engine = Info("sluicegate_engine", "The engine in force.", registry=registry)
+        self._policy = Info("sluicegate_policy", "The policy in force.", registry=registry)
+        for name in ("engine", "publish"):
+            self.hold.labels(name).set(0)
+
+    def describe(self, engine: EngineInfo, policy: Policy) -> None:
+        """Stamp the engine and the policy in force."""
+        self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
+        self._policy.info({"name": policy.name, "version": policy.version, "digest": policy.digest})
+
+    def count(self, event: Verdict | DeadLetter, *, produced_ms: int | None, now_ms: float) -> None:
+        """Count one delivered event.
+
+        Args:
+            event: What was delivered.
+            produced_ms: The timestamp of the record it answers, Unix milliseconds.
+            now_ms: The time of delivery, Unix milliseconds.
+        """
+        if isinstance(event, DeadLetter):
+            self.dead_letters.labels(event.code.value).inc()
+            return
+        tenant = self._tenant(event.tenant)
+        self.verdicts.labels(tenant, event.action.value, event.assessed_by.value).inc()
+        for category in event.categories:
+            self.categories.labels(self._category(category)).inc()
+        language = (event.language or "unknown").split("-")[0].lower()
+        self.languages.labels(self._language(language), event.action.value).inc()
+        if event.failure is not None:
+            self.failures.labels(tenant, event.failure.code.value, event.failure.mode.value).inc()
+        if event.explanation_failure is not None:
+            self.explanation_failures.labels(event.explanation_failure.value).inc()
+        if produced_ms is not None:
+            self.produce_to_verdict.observe(max(0.0, now_ms - produced_ms) / 1000)

@@ -1,0 +1,104 @@
+"""The planner: which waiting posts go to the engine now. Pure: no clock, no await, no I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One judgement that waits for the engine."""
+
+    key: int
+    """The caller's handle; keys grow in order of arrival."""
+    tokens: int
+    tenant: str
+    adapter: str | None
+    since: float
+    """Monotonic seconds of arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one micro-batch."""
+
+    posts: int
+    tokens: int
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send now, and when to ask again."""
+
+    micro_batches: tuple[tuple[int, ...], ...]
+    """Keys by micro-batch, in the order to send them."""
+    ask_again_at: float | None
+    """Monotonic seconds when a post comes of age; None if only a change can help."""
+
+
+def plan(waiting: Sequence[Waiting], *, now: float, free: int, idle: bool, limits: Limits) -> Plan:
+    """Group waiting posts into at most ``free`` micro-batches.
+
+    A micro-batch has one adapter, at most ``limits.posts`` posts and ``limits.tokens`` tokens (a
+    longer post goes alone). It is sent when it is full, when its oldest post has reached
+    ``limits.max_age_s``, or when the engine is idle: waiting for company never leaves the engine
+    without work. Within a micro-batch tenants share the tokens evenly; within a tenant the oldest
+    goes first, and the oldest post of all is always in the first micro-batch.
+
+    Args:
+        waiting: In order of arrival.
+        now: Monotonic seconds.
+        free: How many micro-batches may be sent now.
+        idle: True if the engine has nothing in work.
+        limits: Bounds of one micro-batch.
+    """
+    queues: dict[str | None, dict[str, deque[Waiting]]] = {}
+    for item in waiting:
+        queues.setdefault(item.adapter, {}).setdefault(item.tenant, deque()).append(item)
+    batches: list[tuple[int, ...]] = []
+    ask_again_at: float | None = None
+    while queues and len(batches) < free:
+        adapter = min(queues, key=lambda name: _oldest(queues[name]))
+        picked, full = _fill(queues[adapter], limits)
+        if not queues[adapter]:
+            del queues[adapter]
+        of_age_at = min(item.since for item in picked) + limits.max_age_s
+        if full or now >= of_age_at or (idle and not batches):
+            batches.append(tuple(item.key for item in picked))
+        else:
+            # Younger adapters may still have a full micro-batch, so go on with the others.
+            queues.pop(adapter, None)
+            ask_again_at = of_age_at if ask_again_at is None else min(ask_again_at, of_age_at)
+    return Plan(tuple(batches), ask_again_at)
+
+
+def _oldest(tenants: dict[str, deque[Waiting]]) -> tuple[float, int]:
+    return min((queue[0].since, queue[0].key) for queue in tenants.values())
+
+
+def _fill(tenants: dict[str, deque[Waiting]], limits: Limits) -> tuple[list[Waiting], bool]:
+    """Take one micro-batch out of the queues; say whether it is full."""
+    picked: list[Waiting] = []
+    granted = dict.fromkeys(tenants, 0)
+    tokens = 0
+    while tenants:
+        # The tenant with the fewest tokens so far; among equals the one whose next post is oldest.
+        tenant = min(tenants, key=lambda name: (granted[name], tenants[name][0].since, tenants[name][0].key))
+        item = tenants[tenant][0]
+        if picked and tokens + item.tokens > limits.tokens:
+            return picked, True
+        tenants[tenant].popleft()
+        if not tenants[tenant]:
+            del tenants[tenant]
+        picked.append(item)
+        granted[tenant] += item.tokens
+        tokens += item.tokens
+        if len(picked) >= limits.posts or tokens >= limits.tokens:
+            return picked, True
+    return picked, False

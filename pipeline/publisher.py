@@ -1,0 +1,148 @@
+"""The publisher: events to their topics, delivered before anything is acknowledged.
+
+confluent-kafka's producer, idempotent with acks=all. librdkafka works in threads of its own and
+reports deliveries from :meth:`poll`, which one thread here calls; a publish hands its result to
+the event loop once, not once per record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from sluicegate.pipeline.errors import PublishError
+from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.records import cut
+from sluicegate.schemas import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sluicegate.pipeline.holds import Holds
+    from sluicegate.pipeline.records import Record
+    from sluicegate.pipeline.settings import KafkaSettings
+
+_log = structlog.get_logger(__name__)
+
+_QUEUE_FULL_PAUSE_S = 0.01  # a few linger.ms
+_RETRY_FIRST_S, _RETRY_MOST_S = 0.5, 10.0
+_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
+
+
+class Publisher:
+    """One producer and one poll thread. Use as an async context manager."""
+
+    def __init__(self, kafka: KafkaSettings, holds: Holds, *, flush_s: float) -> None:
+        self._holds = holds
+        self._flush_s = flush_s
+        self._producer = Producer(
+            {
+                **client_config(kafka),
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
+            }
+        )
+        self._running = True
+        self._poller = threading.Thread(target=self._poll, name="publisher-poll", daemon=True)
+
+    async def __aenter__(self) -> Self:
+        self._poller.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        undelivered = await asyncio.to_thread(self._producer.flush, self._flush_s)
+        if undelivered:
+            _log.warning("publisher_left_undelivered", records=undelivered)
+        self._running = False
+        await asyncio.to_thread(self._poller.join, 1.0)
+
+    def _poll(self) -> None:
+        while self._running:
+            self._producer.poll(0.1)
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Return once the brokers have every record.
+
+        A record that its topic refuses as too large is cut and sent again. Any other failed
+        delivery is a hold: it is declared, and the record is sent again until it goes through.
+        Cancelling abandons the wait; what was handed to the producer may still be delivered.
+
+        Raises:
+            PublishError: The producer met a fatal error and can deliver nothing any more.
+        """
+        pause_s = _RETRY_FIRST_S
+        with self._holds.waiter("publish") as declare_hold:
+            while failed := await self._send(records):
+                records = []
+                refused: tuple[str, str] | None = None
+                for record, error in failed:
+                    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
+                        raise PublishError(
+                            f"the producer is dead ({error.name()}): the worker must start anew"
+                        )
+                    smaller = cut(record.event) if error.code() in _TOO_LARGE else None
+                    if smaller is None:
+                        refused = record.topic, error.name()
+                        records.append(record)
+                    else:
+                        _log.warning("record_cut", topic=record.topic)
+                        records.append(replace(record, event=smaller))
+                if refused is not None:
+                    declare_hold(f"topic {refused[0]}: {refused[1]}")
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, _RETRY_MOST_S)
+
+    async def _send(self, records: Sequence[Record]) -> list[tuple[Record, KafkaError]]:
+        """Produce each record once; return those that failed once every report is in."""
+        loop = asyncio.get_running_loop()
+        reported: asyncio.Future[None] = loop.create_future()
+        failed: list[tuple[Record, KafkaError]] = []
+        left = len(records)
+        lock = threading.Lock()  # reports come from the poll thread, refusals from this one
+
+        def finish() -> None:
+            if not reported.done():
+                reported.set_result(None)
+
+        def report(record: Record, error: KafkaError | None) -> None:
+            nonlocal left
+            with lock:
+                if error is not None:
+                    failed.append((record, error))
+                left -= 1
+                done = left == 0
+            if done:
+                loop.call_soon_threadsafe(finish)
+
+        for record in records:
+            await self._produce(record, report)
+        if records:
+            await reported
+        return failed
+
+    async def _produce(self, record: Record, report: Callable[[Record, KafkaError | None], None]) -> None:
+        value = encode(record.event)
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    on_delivery=lambda error, _message: report(record, error),
+                )
+            except BufferError:  # nothing was queued; librdkafka's queue empties as the brokers answer
+                await asyncio.sleep(_QUEUE_FULL_PAUSE_S)
+            except KafkaException as error:
+                report(record, error.args[0])
+                return
+            else:
+                return

@@ -1,0 +1,67 @@
+"""Records on their way out: topic, key, headers, and what is cut where a topic takes less. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluicegate.schemas import Action, DeadLetter
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.settings import TopicSettings
+    from sluicegate.pipeline.window import Delivery
+    from sluicegate.schemas import Verdict
+
+_TRACE_HEADERS = ("traceparent", "tracestate")
+_TRACE_BYTES = 512  # W3C Trace Context asks receivers to carry at least this much of tracestate
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event on its way out."""
+
+    topic: str
+    key: bytes | None
+    event: Verdict | DeadLetter
+    headers: Headers
+
+
+def verdict_record(verdict: Verdict, delivery: Delivery, topics: TopicSettings) -> Record:
+    """A verdict, on its action's topic, keyed by post id, with the post's trace context."""
+    topic = {Action.ALLOW: topics.allow, Action.REVIEW: topics.review, Action.BLOCK: topics.block}[
+        verdict.action
+    ]
+    headers = (("verdict-id", verdict.verdict_id.encode()), *_common(verdict, delivery))
+    return Record(topic, verdict.post_id.encode(), verdict, headers)
+
+
+def dead_letter_record(letter: DeadLetter, delivery: Delivery, topics: TopicSettings) -> Record:
+    """A dead letter, with the key of the record it buries."""
+    headers = (("dead-letter-id", letter.dead_letter_id.encode()), *_common(letter, delivery))
+    return Record(topics.dead_letter, delivery.key, letter, headers)
+
+
+def _common(event: Verdict | DeadLetter, delivery: Delivery) -> Headers:
+    carried = tuple(
+        (name, value)
+        for name, value in delivery.headers
+        if name in _TRACE_HEADERS and value is not None and len(value) <= _TRACE_BYTES
+    )
+    own = (("schema-version", event.schema_version.encode()), ("content-type", b"application/json"))
+    return (*own, *carried[: len(_TRACE_HEADERS)])
+
+
+def cut(event: Verdict | DeadLetter) -> Verdict | DeadLetter | None:
+    """Make an event smaller because its topic refused its size; None once nothing is left to cut.
+
+    What is kept is what cannot be had elsewhere: ids, action, codes, provenance, hash and origin.
+    """
+    if isinstance(event, DeadLetter):
+        if not event.payload and not event.headers:
+            return None
+        kept = len(event.payload) // 8 * 4  # half, on a base64 boundary
+        return event.model_copy(update={"payload": event.payload[:kept], "headers": (), "truncated": True})
+    smaller = event.model_copy(update={"reason": None, "category_scores": {}, "categories": ()})
+    return None if smaller == event else smaller

@@ -1,0 +1,173 @@
+"""From a finding to the event that leaves: verdicts and dead letters. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.schemas import (
+    AssessedBy,
+    Assessment,
+    DeadLetter,
+    EngineRef,
+    Failure,
+    FailureCode,
+    Origin,
+    Timings,
+    Verdict,
+    content_hash,
+    dead_letter_id,
+    verdict_id,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sluicegate.engines.protocol import EngineInfo, Explanation
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.window import Delivery
+    from sluicegate.schemas import Post, Rejection, Scores
+
+# A record's key and headers may be as large as the record: keep what tells its origin.
+_KEY_BYTES = 1_024
+_HEADERS = 32
+_HEADER_BYTES = 1_024
+
+
+def engine_reference(info: EngineInfo) -> EngineRef:
+    """The engine's stamp on a verdict."""
+    return EngineRef(
+        digest=info.digest,
+        backend=info.backend,
+        model=info.model,
+        adapter=info.adapter,
+        layout_digest=info.layout_digest,
+    )
+
+
+def assess(scores: Scores, explanation: Explanation | ItemFailure | None) -> Assessment:
+    """Put an engine's two answers together. The scores alone give the severity."""
+    plain = Assessment(scores=scores, severity=scores.severity, assessed_by=AssessedBy.ENGINE)
+    if explanation is None:
+        return plain
+    if isinstance(explanation, ItemFailure):
+        return plain.model_copy(update={"explained": True, "explanation_failure": explanation.code})
+    try:
+        return Assessment(
+            scores=scores,
+            severity=scores.severity,
+            assessed_by=AssessedBy.ENGINE,
+            explained=True,
+            categories=explanation.categories,
+            category_scores=explanation.category_scores,
+            reason=explanation.reason,
+            refusal=explanation.refusal,
+        )
+    except ValidationError:  # beyond the contract's limits, whatever backend let it through
+        return plain.model_copy(update={"explained": True, "explanation_failure": FailureCode.UNPARSABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a finding comes from and when, beside the policy."""
+
+    engine: EngineRef
+    assessed_by: AssessedBy
+    reused_from: str | None
+    timings: Timings
+    judged_at: datetime
+
+
+def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, provenance: Provenance) -> Verdict:
+    """Make the verdict on one post.
+
+    A finding that is a failure gives the tenant's failure mode; it never carries scores or a
+    severity, so that nothing downstream can read it as safe.
+    """
+    if isinstance(finding, Assessment):
+        assessment, failure, outcome = finding, None, "judged"
+        decision = policy.decide(post, assessment.scores)
+    else:
+        decision = policy.decide_failure(post)
+        assessment, failure = None, Failure(code=finding.code, mode=decision.action)
+        outcome = f"failure:{finding.code.value}"
+    content = content_hash(post)
+    identity = verdict_id(
+        post,
+        content=content,
+        policy_digest=policy.digest,
+        engine=provenance.engine,
+        outcome=outcome,
+        action=decision.action,
+    )
+    return Verdict(
+        verdict_id=identity,
+        post_id=post.id,
+        revision=post.revision,
+        tenant=post.tenant,
+        kind=post.kind,
+        content_hash=content,
+        author_id=post.author_id,
+        language=post.language,
+        region=post.region,
+        action=decision.action,
+        disposition=decision.disposition,
+        severity=assessment.severity if assessment else None,
+        scores=assessment.scores if assessment else None,
+        categories=assessment.categories if assessment else (),
+        category_scores=assessment.category_scores if assessment else {},
+        reason=assessment.reason if assessment else None,
+        refusal=assessment.refusal if assessment else None,
+        explanation_failure=assessment.explanation_failure if assessment else None,
+        failure=failure,
+        assessed_by=provenance.assessed_by if assessment else AssessedBy.NONE,
+        # Its own id here would mean "reused from myself": a repeat of one post within the cache.
+        reused_from=provenance.reused_from if assessment and provenance.reused_from != identity else None,
+        policy=policy.reference(decision.rule),
+        engine=provenance.engine,
+        timings=provenance.timings,
+        judged_at=provenance.judged_at,
+    )
+
+
+def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: datetime) -> DeadLetter:
+    """Make the dead letter of a record that can never be judged.
+
+    Args:
+        delivery: The record.
+        rejection: Why.
+        payload_bytes: How much of the payload is kept; hash and length cover the whole.
+        now: The time of rejection, UTC.
+    """
+    payload = delivery.value or b""
+    topic, partition = delivery.partition
+    origin = Origin(
+        topic=topic, partition=partition, offset=delivery.offset, timestamp_ms=delivery.timestamp_ms
+    )
+    headers = tuple(
+        (name[:_HEADER_BYTES], None if value is None else _base64(value[:_HEADER_BYTES]))
+        for name, value in delivery.headers[:_HEADERS]
+    )
+    key = delivery.key
+    return DeadLetter(
+        dead_letter_id=dead_letter_id(origin),
+        code=rejection.code,
+        detail=rejection.detail,
+        origin=origin,
+        key=None if key is None else _base64(key[:_KEY_BYTES]),
+        headers=headers,
+        payload=_base64(payload[:payload_bytes]),
+        payload_bytes=len(payload),
+        payload_hash=f"sha256:{hashlib.sha256(payload).hexdigest()}",
+        truncated=len(payload) > payload_bytes,
+        rejected_at=now,
+    )
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()

@@ -1,0 +1,195 @@
+"""The window: the bounded set of posts between the take and the acknowledgement.
+
+Two duties. It is the back-pressure: a full window makes the source wait. And it keeps
+acknowledgements in offset order per partition though posts finish out of order, because
+the consumer below commits past a held head (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Partition = tuple[str, int]
+
+
+class Delivery(Protocol):
+    """One record as a source hands it over."""
+
+    @property
+    def partition(self) -> Partition:
+        """Topic and partition number."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Offset in the partition."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """The record's key."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """The record's value; None is a tombstone."""
+        ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """The record's headers, in order."""
+        ...
+
+    @property
+    def timestamp_ms(self) -> int | None:
+        """The record's own timestamp, Unix milliseconds."""
+        ...
+
+    @property
+    def is_current(self) -> bool:
+        """False once the partition was revoked after this delivery: its acknowledgement must not count."""
+        ...
+
+    def acknowledge(self) -> None:
+        """Let the committed offset move past this record."""
+        ...
+
+    def release(self) -> None:
+        """Give it back unacknowledged: whoever owns the partition next gets it again."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A post in the window."""
+
+    delivery: Delivery
+    size_bytes: int
+    taken_at: float
+    """Monotonic seconds."""
+    finished: bool = False
+    released: bool = False
+    """Given back: whatever is still computed for it must be neither published nor acknowledged."""
+
+
+class Window:
+    """Bounded by posts and bytes; one taker, many finishers, one event loop."""
+
+    def __init__(self, *, posts: int, size_bytes: int, clock: Callable[[], float]) -> None:
+        self._limit_posts = posts
+        self._limit_bytes = size_bytes
+        self._clock = clock
+        self._rows: dict[Partition, deque[Held]] = {}
+        self._progress: dict[Partition, float] = {}
+        self._posts = 0
+        self._bytes = 0
+        self._open = True
+        self._changed = asyncio.Event()
+
+    @property
+    def posts(self) -> int:
+        """Posts held."""
+        return self._posts
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held."""
+        return self._bytes
+
+    @property
+    def is_open(self) -> bool:
+        """False while draining."""
+        return self._open
+
+    async def take(self, delivery: Delivery) -> Held | None:
+        """Hold a delivery, waiting for room.
+
+        A record larger than the whole byte limit is let into an empty window, so that it can
+        be answered at all. Returns None, with the delivery released, if the window is draining
+        or the delivery's partition was revoked meanwhile. May be cancelled: the delivery then
+        stays unacknowledged.
+        """
+        size = len(delivery.value or b"") + len(delivery.key or b"")
+        while (
+            self._open
+            and self._posts
+            and (self._posts >= self._limit_posts or self._bytes + size > self._limit_bytes)
+        ):
+            self._changed.clear()
+            await self._changed.wait()
+        if not self._open or not delivery.is_current:
+            delivery.release()
+            return None
+        now = self._clock()
+        held = Held(delivery, size, now)
+        row = self._rows.setdefault(delivery.partition, deque())
+        if not row:
+            self._progress[delivery.partition] = now
+        row.append(held)
+        self._posts += 1
+        self._bytes += size
+        return held
+
+    def finish(self, held: Held) -> None:
+        """Mark a post as answered and acknowledge its partition's finished prefix, in offset order."""
+        if held.released:
+            return
+        held.finished = True
+        partition = held.delivery.partition
+        row = self._rows[partition]
+        while row and row[0].finished:
+            head = row.popleft()
+            self._posts -= 1
+            self._bytes -= head.size_bytes
+            self._progress[partition] = self._clock()
+            if head.delivery.is_current:
+                head.delivery.acknowledge()
+            else:
+                head.delivery.release()
+        self._changed.set()
+
+    def close(self) -> None:
+        """Begin to drain: nothing is taken any more; a waiting take gives up."""
+        self._open = False
+        self._changed.set()
+
+    def reopen(self) -> None:
+        """Take again, after a rebalance."""
+        self._open = True
+        self._changed.set()
+
+    async def drained(self) -> None:
+        """Return once nothing is held. May be cancelled."""
+        while self._posts:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def release(self) -> int:
+        """Give back everything held, unacknowledged, and say how many posts that were."""
+        given_back = 0
+        for row in self._rows.values():
+            for held in row:
+                held.released = True
+                held.delivery.release()
+                given_back += 1
+        self._rows.clear()
+        self._progress.clear()
+        self._posts = self._bytes = 0
+        self._changed.set()
+        return given_back
+
+    def oldest_age_s(self) -> float:
+        """Seconds since the oldest held post was taken; 0 if none is held."""
+        heads = [row[0].taken_at for row in self._rows.values() if row]
+        return self._clock() - min(heads) if heads else 0.0
+
+    def stalled(self, after_s: float) -> list[Partition]:
+        """Partitions that hold posts and have acknowledged none for longer than ``after_s``."""
+        now = self._clock()
+        return [part for part, row in self._rows.items() if row and now - self._progress[part] > after_s]

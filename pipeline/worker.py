@@ -1,0 +1,150 @@
+"""The worker: one process of the consumer group, from start to drained exit."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from sluicegate.engines.backends import open_backend
+from sluicegate.pipeline.engine_choice import engine_choice
+from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.flow import Flow
+from sluicegate.pipeline.instruments import Instruments
+from sluicegate.pipeline.ops import OpsServer, Report
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.publisher import Publisher
+from sluicegate.pipeline.source_faust import FaustSource
+from sluicegate.pipeline.window import Window
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+_HELD_FOR_S = 2.0  # a hold older than this will not pass within a drain: give its posts back at once
+_LOOK_AGAIN_S = 0.25
+
+
+class Worker:
+    """Takes posts, judges them, publishes verdicts; until told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._policy = Policy.load(settings.policy.path)
+        self._backend = open_backend(engine_choice(settings.engine))
+        self._instruments = Instruments.for_engine(self._backend.engine.info.saturating_prompts)
+        self._window = Window(
+            posts=settings.window.posts,
+            size_bytes=settings.window.bytes,
+            clock=self._instruments.clock.monotonic,
+        )
+        self._engine_ready = False
+        self._source: FaustSource | None = None
+        self._stop = asyncio.Event()
+        self._show()
+
+    def stop(self) -> None:
+        """Begin to drain. Safe to call twice, and from a signal handler of the loop."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`, SIGTERM or SIGINT; return once drained.
+
+        Raises:
+            StartError: The ops port or the engine cannot be had.
+            Exception: What ended the worker; the process should exit non-zero and be started anew.
+        """
+        settings, info = self._settings, self._backend.engine.info
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        async with AsyncExitStack() as stack:
+            ops = OpsServer(
+                settings.ops, self._instruments.metrics.registry, livez=self._livez, readyz=self._readyz
+            )
+            try:
+                await stack.enter_async_context(ops)
+            except OSError as error:
+                raise StartError(
+                    f"ops.port {settings.ops.port} on {settings.ops.host} cannot be opened ({error.strerror}); "
+                    "set SLUICEGATE_OPS__PORT to a free one, or 0"
+                ) from error
+            _log.info("worker_starting", ops=ops.address, settings_digest=settings.digest)
+            await stack.enter_async_context(self._backend.engine)
+            publisher = await stack.enter_async_context(
+                Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
+            )
+            self._engine_ready = True
+            flow = Flow(
+                settings, self._backend, lambda: self._policy, self._window, publisher, self._instruments
+            )
+            self._instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
+            self._instruments.metrics.describe(self._backend.engine.info, self._policy)
+            self._source = FaustSource(
+                settings, consume=flow.run, drain=self._drain, reopen=self._window.reopen
+            )
+            _log.info("worker_started", engine=info.digest, policy=self._policy.digest, ops=ops.address)
+            await self._source.run(self._stop)
+        _log.info("worker_stopped")
+
+    async def _drain(self) -> None:
+        """Finish what is in flight within the budget; give the rest back unacknowledged.
+
+        Runs before a stop and before partitions are handed over. What only a hold keeps from
+        finishing is not waited for.
+        """
+        self._window.close()
+        holds, clock = self._instruments.holds, self._instruments.clock
+        deadline = clock.monotonic() + self._settings.drain.finish_s
+        drained = asyncio.create_task(self._window.drained())
+        try:
+            while not drained.done() and (now := clock.monotonic()) < deadline:
+                if any(now - hold.since > _HELD_FOR_S for hold in holds.current.values()):
+                    break
+                await asyncio.wait([drained], timeout=_LOOK_AGAIN_S)
+        finally:
+            drained.cancel()
+        if self._window.posts:
+            released = self._window.release()
+            self._instruments.metrics.released.inc(released)
+            _log.warning("drain_released", posts=released, holds=sorted(holds.current))
+
+    def _livez(self) -> Report:
+        """Is this process worth keeping? A hold of any length is no reason to kill it."""
+        source, holds = self._source, self._instruments.holds
+        fault = source.coordinator_fault if source is not None else None
+        stalled = [] if holds else self._window.stalled(self._settings.stall_after_s)
+        body: dict[str, Any] = {"ok": fault is None and not stalled}
+        if fault is not None:
+            body["coordinator"] = fault
+        if stalled:
+            body["stalled"] = [f"{topic}/{number}" for topic, number in stalled]
+        return Report(body["ok"], body)
+
+    def _readyz(self) -> Report:
+        """Is it at work? Holds are named, for people; they do not make it unready."""
+        clock = self._instruments.clock
+        joined = self._source is not None and self._source.joined
+        draining = self._stop.is_set()
+        body = {
+            "ok": self._engine_ready and joined and not draining,
+            "engine": self._engine_ready,
+            "group": joined,
+            "draining": draining,
+            "holds": {
+                name: {"reason": hold.reason, "for_s": round(clock.monotonic() - hold.since, 1)}
+                for name, hold in self._instruments.holds.current.items()
+            },
+        }
+        return Report(bool(body["ok"]), body)
+
+    def _show(self) -> None:
+        metrics, window = self._instruments.metrics, self._window
+        metrics.oldest_post.set_function(window.oldest_age_s)
+        metrics.window_posts.set_function(lambda: window.posts)
+        metrics.window_bytes.set_function(lambda: window.size_bytes)
+        metrics.partitions.set_function(lambda: self._source.partitions if self._source else 0)

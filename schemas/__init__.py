@@ -1,0 +1,57 @@
+"""Event contracts: what enters and leaves Sluicegate's topics.
+
+Every model here is frozen, tolerant of fields it does not know (records written by a
+newer version stay readable) and only ever grows: see ``docs/contract.md``. This package
+imports nothing of ours.
+"""
+
+from sluicegate.schemas.assessment import (
+    CATEGORIES,
+    NO_CATEGORY,
+    AssessedBy,
+    Assessment,
+    FailureCode,
+    Scores,
+    Severity,
+)
+from sluicegate.schemas.codec import Rejection, decode_post, encode
+from sluicegate.schemas.deadletter import DeadLetter, Origin, ReasonCode, dead_letter_id
+from sluicegate.schemas.post import Kind, Post, Turn
+from sluicegate.schemas.verdict import (
+    Action,
+    EngineRef,
+    Failure,
+    PolicyRef,
+    Timings,
+    Verdict,
+    content_hash,
+    verdict_id,
+)
+
+__all__ = [
+    "CATEGORIES",
+    "NO_CATEGORY",
+    "Action",
+    "AssessedBy",
+    "Assessment",
+    "DeadLetter",
+    "EngineRef",
+    "Failure",
+    "FailureCode",
+    "Kind",
+    "Origin",
+    "PolicyRef",
+    "Post",
+    "ReasonCode",
+    "Rejection",
+    "Scores",
+    "Severity",
+    "Timings",
+    "Turn",
+    "Verdict",
+    "content_hash",
+    "dead_letter_id",
+    "decode_post",
+    "encode",
+    "verdict_id",
+]

@@ -1,0 +1,114 @@
+"""Assessment: what a model found, before any policy."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from sluicegate.schemas._fields import Event, Probability
+
+Severity = Literal["safe", "controversial", "unsafe"]
+
+CATEGORIES: tuple[str, ...] = (
+    "Violent",
+    "Non-violent Illegal Acts",
+    "Sexual Content or Sexual Acts",
+    "PII",
+    "Suicide & Self-Harm",
+    "Unethical Acts",
+    "Politically Sensitive Topics",
+    "Copyright Violation",
+    "Jailbreak",
+)
+"""Qwen3Guard's category names in the order of its template. ``Jailbreak`` is for prompts only.
+An adapted model may bring more: consumers must accept names they do not know."""
+
+NO_CATEGORY = "None"
+"""What the model writes where no category applies."""
+
+REASON_CHARACTERS = 400
+"""A reason is model text about hostile content: one line, bounded (settled in ``engines.parsing``)."""
+
+Category = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Categories = Annotated[tuple[Category, ...], Field(max_length=16, strict=False)]
+CategoryScores = Annotated[dict[Category, Probability], Field(max_length=64)]
+Reason = Annotated[str, StringConstraints(max_length=REASON_CHARACTERS)]
+
+
+class AssessedBy(StrEnum):
+    """Who found it."""
+
+    ENGINE = "engine"
+    """The engine scored this very post."""
+    CACHE = "cache"
+    """The same prompt tokens had been scored by the same engine and adapter before."""
+    NEAR_DUPLICATE = "near_duplicate"
+    """A confidently judged, nearly equal text stood in."""
+    SCREEN = "screen"
+    """The light CPU model answered within its calibrated error."""
+    NONE = "none"
+    """Nobody: the post could not be scored, and the tenant's failure mode decided."""
+
+
+class FailureCode(StrEnum):
+    """Why a post has no usable score, or a score has no explanation."""
+
+    TOO_LONG = "too_long"
+    """More tokens than the tenant or the engine takes. Sent to no engine."""
+    TIMED_OUT = "timed_out"
+    """The engine did not answer within the deadline of the call."""
+    UNPARSABLE = "unparsable"
+    """The engine answered, but not in the agreed shape."""
+    EMPTY_COMPLETION = "empty_completion"
+    """The engine answered with nothing, twice."""
+    LABELS_MISSING = "labels_missing"
+    """None of the three label tokens was among the engine's candidates."""
+    ENGINE_ERROR = "engine_error"
+    """The engine refused this item, or failed on it, twice."""
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    """The engine stayed away for longer than the tenant waits."""
+    INTERNAL = "internal"
+    """A fault of ours. The log line with the same post id has the trace."""
+
+
+class Scores(Event):
+    """Probabilities of the three severities; they sum to 1 (within 1e-6)."""
+
+    safe: Probability
+    controversial: Probability
+    unsafe: Probability
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        if not abs(self.safe + self.controversial + self.unsafe - 1) <= 1e-6:  # written so that NaN fails
+            raise ValueError("the three scores must sum to 1")
+        return self
+
+    @property
+    def severity(self) -> Severity:
+        """The likeliest severity; a tie goes to the more severe."""
+        best = max(self.safe, self.controversial, self.unsafe)
+        if self.unsafe == best:
+            return "unsafe"
+        return "controversial" if self.controversial == best else "safe"
+
+
+class Assessment(Event):
+    """The model's finding about one text."""
+
+    scores: Scores
+    severity: Severity
+    assessed_by: Annotated[AssessedBy, Field(strict=False)]
+    explained: bool = Field(
+        default=False, description="True if categories, reason and refusal were asked for."
+    )
+    categories: Categories = ()
+    category_scores: CategoryScores = Field(
+        default_factory=dict,
+        description="Distribution over the first token of the category, where explained.",
+    )
+    reason: Reason | None = None
+    refusal: bool | None = Field(default=None, description="Responses only: did the LLM refuse?")
+    explanation_failure: Annotated[FailureCode, Field(strict=False)] | None = Field(
+        default=None, description="Why an explanation that was asked for is absent. The scores stand."
+    )

@@ -1,0 +1,173 @@
+"""Verdict: assessment, action, disposition and where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Self
+from uuid import UUID, uuid5
+
+import orjson
+from pydantic import Field, model_validator
+
+from sluicegate.schemas._fields import (
+    Digest,
+    Event,
+    Identifier,
+    Instant,
+    LanguageTag,
+    Milliseconds,
+    RegionCode,
+    TenantName,
+)
+from sluicegate.schemas.assessment import (
+    AssessedBy,
+    Categories,
+    CategoryScores,
+    FailureCode,
+    Reason,
+    Scores,
+    Severity,
+)
+from sluicegate.schemas.post import Kind, Post
+
+SCHEMA_VERSION = "1.0"
+_VERDICTS = UUID("5f0e9c0e-9d0b-5b7e-8a50-9f1f1f3f6c11")  # our own namespace; changing it changes every id
+
+
+class Action(StrEnum):
+    """Which topic a verdict goes to."""
+
+    ALLOW = "allow"
+    REVIEW = "review"
+    BLOCK = "block"
+
+
+class PolicyRef(Event):
+    """The policy that decided."""
+
+    name: str
+    version: str
+    digest: Digest
+    rule: str = Field(description="The rule that fired, in the policy's own terms.")
+
+
+class EngineRef(Event):
+    """The engine that scored, or would have."""
+
+    digest: Digest
+    backend: str
+    model: str
+    adapter: str | None = None
+    layout_digest: Digest
+
+
+class Failure(Event):
+    """Present where a post could not be scored."""
+
+    code: Annotated[FailureCode, Field(strict=False)]
+    mode: Annotated[Action, Field(strict=False)] = Field(
+        description="The tenant's failure mode that was applied."
+    )
+
+
+class Timings(Event):
+    """Where the time went, in milliseconds, measured on the worker's monotonic clock."""
+
+    queued_ms: Milliseconds = Field(
+        description="From the take to the hand-over to the engine, or to the cache hit."
+    )
+    engine_ms: Milliseconds = Field(description="In the engine; 0 where nothing was asked of it.")
+    total_ms: Milliseconds = Field(description="From the take to the decision.")
+
+
+class Verdict(Event):
+    """One post's judgement. Idempotent on ``verdict_id``; the newest ``judged_at`` counts."""
+
+    schema_version: str = SCHEMA_VERSION
+    verdict_id: str
+    post_id: Identifier
+    revision: int = Field(ge=0, le=2**53 - 1)
+    tenant: TenantName
+    kind: Kind
+    content_hash: Digest
+    author_id: Identifier | None = None
+    language: LanguageTag | None = None
+    region: RegionCode | None = None
+
+    action: Annotated[Action, Field(strict=False)]
+    disposition: str = Field(description="Suggested enforcement; an open set that the policy defines.")
+    severity: Severity | None = Field(description="Absent where the post could not be scored.")
+    scores: Scores | None = None
+    categories: Categories = ()
+    category_scores: CategoryScores = Field(default_factory=dict)
+    reason: Reason | None = None
+    refusal: bool | None = None
+    explanation_failure: Annotated[FailureCode, Field(strict=False)] | None = None
+    failure: Failure | None = None
+
+    assessed_by: Annotated[AssessedBy, Field(strict=False)]
+    reused_from: str | None = Field(default=None, description="The verdict whose assessment was reused.")
+    policy: PolicyRef
+    engine: EngineRef
+    segments: int = Field(default=1, ge=1, description="In how many overlapping parts the text was judged.")
+    timings: Timings
+    judged_at: Instant
+
+    @model_validator(mode="after")
+    def _judged_or_failed(self) -> Self:
+        judged = self.failure is None
+        if not judged == (self.scores is not None) == (self.severity is not None):
+            raise ValueError("severity and scores stand exactly where there is no failure")
+        if judged == (self.assessed_by is AssessedBy.NONE):
+            raise ValueError("assessed_by is none exactly where there is a failure")
+        return self
+
+    @property
+    def outcome(self) -> str:
+        """``judged`` or ``failure:<code>``: the part of the verdict id that tells the two apart."""
+        return f"failure:{self.failure.code.value}" if self.failure else "judged"
+
+
+def content_hash(post: Post) -> str:
+    """Digest of what is judged: text, kind, context, region and language of a post.
+
+    Fields are encoded as one JSON array, so that no choice of values can move a
+    character from one field to the next.
+    """
+    turns = [[turn.role, turn.text] for turn in post.turns]
+    record = orjson.dumps([post.text, post.kind, turns, post.region, post.language])
+    return f"sha256:{hashlib.sha256(record).hexdigest()}"
+
+
+def verdict_id(
+    post: Post,
+    *,
+    content: str,
+    policy_digest: str,
+    engine: EngineRef,
+    outcome: str,
+    action: Action,
+) -> str:
+    """UUIDv5 of everything that makes a verdict this one (design: one id never has two actions).
+
+    Args:
+        post: The post judged.
+        content: Its :func:`content_hash`.
+        policy_digest: Digest of the policy that decided.
+        engine: The engine asked, with its adapter.
+        outcome: ``judged``, ``failure:<code>`` or ``breaker``.
+        action: The action decided.
+    """
+    parts = [
+        post.tenant,
+        post.id,
+        post.revision,
+        content,
+        policy_digest,
+        engine.digest,
+        engine.adapter,
+        outcome,
+        action.value,
+    ]
+    return str(uuid5(_VERDICTS, orjson.dumps(parts).decode()))

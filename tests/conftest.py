@@ -1,0 +1,98 @@
+"""Shared fixtures, and the loud line about what could not be run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from support.kafka import ApacheKafka, kafka_version, missing
+from support.workers import open_lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.workers import Lane
+
+_absent: pytest.StashKey[Counter[str]] = pytest.StashKey()
+
+# What turns a skip into a failure: continuous integration, or a plain wish.
+_REQUIRED_BY = {"kafka": "REQUIRE_KAFKA", "cpu_model": "REQUIRE_CPU_MODEL", "gpu": "REQUIRE_GPU"}
+
+
+def _required(marker: str) -> bool:
+    wishes = [_REQUIRED_BY[marker]] if marker == "gpu" else ["CI", _REQUIRED_BY[marker]]
+    return any(os.environ.get(wish, "").lower() not in ("", "0", "false") for wish in wishes)
+
+
+def _absence(marker: str) -> str | None:
+    """Why tests with this marker cannot run here, as far as it costs nothing to know."""
+    if marker == "kafka":
+        return missing()
+    if marker == "cpu_model":
+        return (
+            None
+            if importlib.util.find_spec("xllamacpp")
+            else "xllamacpp is not installed: pip install .[cpu]"
+        )
+    return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
+
+
+def _give_up(config: pytest.Config, marker: str, reason: str) -> None:
+    if _required(marker):
+        pytest.fail(f"{marker} tests are required here, but: {reason}", pytrace=False)
+    config.stash[_absent][f"{marker} tests: {reason.splitlines()[0]}"] += 1
+    pytest.skip(reason)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_absent] = Counter()
+
+
+def pytest_report_header() -> str:
+    packages = ("faust-streaming", "aiokafka", "confluent-kafka")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return f"python {platform.python_version()}, {versions}, apache kafka {kafka_version()} ({missing() or 'present'})"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in _REQUIRED_BY:
+        if item.get_closest_marker(marker) and (reason := _absence(marker)):
+            _give_up(item.config, marker, reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for what, count in config.stash[_absent].items():
+        terminalreporter.write_line(f"!!! NOT RUN: {count} {what} !!!", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[ApacheKafka]:
+    """One broker of Apache Kafka for the whole session; tests take topics of their own."""
+    with ApacheKafka() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def lane(kafka: ApacheKafka, tmp_path: Path) -> Iterator[Lane]:
+    """Topics and a group of the test's own, on Apache Kafka, with three input partitions."""
+    with open_lane(kafka, tmp_path, partitions=3) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def cpu_bundle(request: pytest.FixtureRequest) -> Path:
+    """The CPU model's bundle, fetched the first time."""
+    from sluicegate.engines.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only who asks pays for it
+    from sluicegate.engines.errors import EngineError  # noqa: PLC0415
+
+    try:
+        return fetch_cpu_model(report=print)
+    except (EngineError, OSError) as error:
+        _give_up(request.config, "cpu_model", f"the CPU model cannot be fetched: {error}")
+        raise AssertionError from error  # not reached: giving up raises

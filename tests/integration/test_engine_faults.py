@@ -1,0 +1,116 @@
+"""What a broken engine may do to a post: give it its tenant's failure mode, or keep it waiting. Never allow it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.collector import account
+from support.workers import open_lane, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.kafka import ApacheKafka
+    from support.workers import Lane, WorkerProcess
+
+pytestmark = pytest.mark.kafka
+
+POLICY = """
+name: faults
+version: "1"
+rules: {failure_mode: review}
+tenants:
+  careful: {rules: {failure_mode: block}}
+"""
+
+
+@pytest.fixture(scope="module")
+def faulty(
+    kafka: ApacheKafka, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Lane, WorkerProcess]]:
+    """One worker for the whole table; each row has posts of its own."""
+    with open_lane(kafka, tmp_path_factory.mktemp("faulty"), partitions=3) as lane:
+        worker = lane.start({"engine.score_timeout_s": "1"} | lane.set_policy(POLICY))
+        worker.wait_ready()
+        yield lane, worker
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("garble", "unparsable"),
+        ("hang", "timed_out"),
+        ("empty", "empty_completion"),
+        ("error", "engine_error"),
+        ("labels_missing", "labels_missing"),
+    ],
+)
+def test_every_post_of_a_failed_micro_batch_gets_its_tenants_failure_mode(
+    faulty: tuple[Lane, WorkerProcess], fault: str, code: str
+) -> None:
+    lane, worker = faulty
+    tenants = ("default", "careful")
+    posts = [
+        {"id": f"{fault}-{number}", "text": f"{fault} {number}", "tenant": tenants[number % 2]}
+        for number in range(20)
+    ]
+    lane.set_faults(**{fault: True})
+    sent = lane.send(posts)
+    lane.wait_acknowledged(within_s=30)
+    lane.set_faults()
+
+    records = [record for record in lane.read() if record.body.get("post_id", "").startswith(f"{fault}-")]
+    assert account(sent, records).lost == ()
+    assert len(records) == len(posts)
+    for record in records:
+        mode = {"default": "review", "careful": "block"}[record.body["tenant"]]
+        assert record.topic == lane.outputs[mode]
+        assert record.body["action"] == mode
+        assert record.body["failure"] == {"code": code, "mode": mode}
+        assert record.body["assessed_by"] == "none"
+        assert record.body["severity"] is None
+        assert record.body["scores"] is None
+    assert worker.ready()
+
+
+def test_one_poisonous_post_fails_alone(faulty: tuple[Lane, WorkerProcess]) -> None:
+    lane, _ = faulty
+    lane.set_faults(garble={"marker": "poison"})
+    lane.send(
+        {"id": f"mixed-{number}", "text": "poison" if number == 7 else f"harmless {number}"}
+        for number in range(16)
+    )
+    lane.wait_acknowledged(within_s=30)
+    lane.set_faults()
+
+    failed = {
+        record.body["post_id"]
+        for record in lane.read()
+        if record.body.get("post_id", "").startswith("mixed-") and record.body["failure"]
+    }
+    assert failed == {"mixed-7"}
+
+
+def test_an_engine_that_is_away_holds_the_stream_until_it_is_back(lane: Lane) -> None:
+    def holds() -> Any:
+        return "engine" in worker.get("/readyz")[1] and worker.metric("sluicegate_hold") == 1
+
+    worker = lane.start()
+    worker.wait_ready()
+    lane.set_faults(die=True)
+    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(100))
+    until("/readyz names the hold", holds, within_s=30)
+    assert worker.get("/livez")[0] == 200
+    assert lane.answers() == 0
+
+    lane.set_faults()
+    lane.wait_acknowledged(within_s=30)
+    assert worker.ready()
+    assert worker.metric("sluicegate_hold") == 0
+
+    records = lane.read()
+    found = account(sent, records)
+    assert found.lost == ()
+    assert found.verdicts == 100
+    assert all(record.body["failure"] is None for record in records)

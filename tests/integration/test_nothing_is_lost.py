@@ -1,0 +1,78 @@
+"""The promise: whatever is killed when, every accepted post is answered, and repeats are told by their id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.collector import account
+from support.workers import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.workers import Lane, WorkerProcess
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def wait_shared(workers: list[WorkerProcess]) -> None:
+    """Wait until every worker reads a partition, and all three are read."""
+
+    def shares() -> list[float]:
+        return [worker.metric("sluicegate_partitions_assigned") for worker in workers]
+
+    until("each worker reads a partition", lambda: min(shares()) > 0 and sum(shares()) == 3, within_s=30)
+
+
+def test_a_worker_killed_in_the_middle_of_5000_posts_loses_none(lane: Lane) -> None:
+    lane.set_fake(step_s=0.06)  # a micro-batch of 64 takes so long: 5,000 posts last some seconds
+    workers = [lane.start(), lane.start()]
+    for worker in workers:
+        worker.wait_ready()
+    wait_shared(workers)
+
+    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(5000))
+    lane.wait_answers(1000, within_s=60)
+    workers[0].kill()
+    assert lane.answers() < 5000, "the kill came too late to show anything"
+    lane.wait_acknowledged(within_s=60)
+
+    found = account(sent, lane.read())
+    print(f"5,000 posts, one of two workers killed: {found.repeats_same_id} repeats, all with the same id")
+    assert found.lost == ()
+    assert found.repeats_other_id == 0
+    assert found.two_actions == ()
+    assert found.unasked == 0
+    assert found.dead_letters == 0
+
+
+@pytest.mark.cpu_model
+def test_a_worker_killed_in_the_middle_of_300_posts_on_the_cpu_model_loses_none(
+    lane: Lane, cpu_bundle: Path
+) -> None:
+    real = {"engine.backend": "llama_cpp", "engine.bundle": str(cpu_bundle), "engine.threads": "1"}
+    workers = [lane.start(real), lane.start(real)]
+    for worker in workers:
+        worker.wait_ready()
+    wait_shared(workers)
+
+    openings = ("I like", "Nobody asked for", "You will regret", "Tell me more about", "Please stop")
+    sent = lane.send(
+        {"id": f"post-{number}", "text": f"{openings[number % 5]} answer number {number}."}
+        for number in range(300)
+    )
+    lane.wait_answers(60, within_s=120)
+    workers[0].kill()
+    assert lane.answers() < 300, "the kill came too late to show anything"
+    lane.wait_acknowledged(within_s=180)
+
+    found = account(sent, lane.read())
+    # A score moves a little with its company in the micro-batch, so a repeat may cross a threshold.
+    print(
+        f"300 posts on the CPU model, one of two workers killed: {found.repeats_same_id} repeats with the same id, "
+        f"{found.repeats_other_id} with another"
+    )
+    assert found.lost == ()
+    assert found.two_actions == ()
+    assert found.unasked == 0

@@ -1,0 +1,1 @@
+"""Harnesses that the tests share: brokers, worker processes, and what reads the topics back."""

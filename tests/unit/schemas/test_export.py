@@ -1,0 +1,167 @@
+"""The generated files are current, valid and complete."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from sluicegate.schemas import Post, Verdict
+from sluicegate.schemas.export import FOLDER, TOPICS, asyncapi, drift, generate, json_schema, main, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EVENTS = ["post", "verdict", "dead_letter"]
+PARSED: dict[str, Any] = yaml.safe_load(generate()["asyncapi.yaml"])
+
+
+def test_the_committed_files_are_what_the_models_say() -> None:
+    assert drift() == []
+    assert main(["--check"]) == 0
+
+
+def test_generating_twice_gives_the_same_bytes() -> None:
+    assert generate() == generate()
+
+
+def test_a_changed_a_missing_and_a_stray_file_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path)
+    assert drift(tmp_path) == []
+    (tmp_path / "json" / "post.json").write_text("{}")
+    (tmp_path / "json" / "stray.json").write_text("{}")
+    (tmp_path / "asyncapi.yaml").unlink()
+    assert drift(tmp_path) == ["asyncapi.yaml", "json/post.json", "json/stray.json"]
+    monkeypatch.setattr("sluicegate.schemas.export.drift", lambda: ["json/post.json"])
+    assert main(["--check"]) == 1
+    assert "schemas/json/post.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_each_schema_is_a_schema(name: str) -> None:
+    schema = json_schema(name)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(schema)
+
+
+def test_a_schema_says_what_is_required_and_refuses_no_unknown_field() -> None:
+    assert json_schema("post")["required"] == ["id", "text"]
+    required = {name for name, field in Verdict.model_fields.items() if field.is_required()}
+    assert set(json_schema("verdict")["required"]) == required
+    for name in EVENTS:
+        assert "additionalProperties" not in json_schema(name)
+        Draft202012Validator(json_schema("post")).validate({"id": "a", "text": "t", "later": 1})
+
+
+def test_every_limit_of_a_post_is_in_its_schema() -> None:
+    validator = Draft202012Validator(json_schema("post"))
+    broken: list[dict[str, Any]] = [
+        {"id": "x" * 257},
+        {"id": "a\u202e"},
+        {"text": ""},
+        {"kind": "image"},
+        {"context": []},
+        {"context": [{"role": "user", "text": "t"}] * 65},
+        {"tenant": "a b"},
+        {"language": "en_GB"},
+        {"region": "de"},
+        {"created_at": "2026-03-01T08:30:00"},
+        {"revision": -1},
+        {"metadata": {"a": {}}},
+        {"metadata": {str(n): n for n in range(33)}},
+        {"metadata": {"k" * 65: 1}},
+    ]
+    passing = [fields for fields in broken if validator.is_valid({"id": "a", "text": "t", **fields})]
+    assert passing == []
+    with_all = [fields for fields in broken if _accepts({"id": "a", "text": "t", **fields})]
+    assert with_all == []
+
+
+def _accepts(document: dict[str, Any]) -> bool:
+    try:
+        Post.model_validate(document)
+    except ValueError:
+        return False
+    return True
+
+
+def test_the_asyncapi_document_has_the_parts_that_version_3_requires() -> None:
+    assert asyncapi() == PARSED
+    assert PARSED["asyncapi"] == "3.0.0"
+    assert {"title", "version"} <= PARSED["info"].keys()
+    assert PARSED["info"]["license"].keys() == {"name", "url"}
+    assert PARSED["channels"].keys() == TOPICS.keys()
+    for operation in PARSED["operations"].values():
+        assert operation["action"] in {"send", "receive"}
+        assert operation["channel"].keys() == {"$ref"}
+    for message in PARSED["components"]["messages"].values():
+        Draft202012Validator.check_schema(message["headers"])
+        assert message["payload"].keys() == {"schemaFormat", "schema"}
+
+
+def test_workers_receive_posts_and_send_the_rest() -> None:
+    directions = {
+        operation["channel"]["$ref"].rpartition("/")[2]: operation["action"]
+        for operation in PARSED["operations"].values()
+    }
+    assert directions == {
+        "posts": "receive",
+        "allow": "send",
+        "review": "send",
+        "block": "send",
+        "dead_letter": "send",
+    }
+
+
+def test_every_channel_and_message_says_what_kafka_needs() -> None:
+    for channel in PARSED["channels"].values():
+        assert channel["bindings"]["kafka"]["topic"] == channel["address"]
+    for message in PARSED["components"]["messages"].values():
+        assert message["bindings"]["kafka"]["key"]["type"] == "string"
+    headers = PARSED["components"]["messages"]["verdict"]["headers"]["properties"]
+    assert headers.keys() == {"verdict-id", "schema-version", "content-type", "traceparent"}
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def resolve(document: dict[str, Any], pointer: str) -> Any:
+    node: Any = document
+    for part in pointer.strip("/").split("/"):
+        node = node[part]
+    return node
+
+
+def test_every_reference_leads_somewhere() -> None:
+    found = set(references(PARSED))
+    assert len(found) > len(EVENTS)
+    for reference in found:
+        file, _, pointer = reference.partition("#")
+        if file:
+            assert json.loads((FOLDER / file).read_text())["type"] == "object"
+        else:
+            assert resolve(PARSED, pointer)
+    for name in EVENTS:
+        schema = json_schema(name)
+        for reference in references(schema):
+            assert resolve(schema, reference.removeprefix("#"))
+
+
+def test_the_topics_are_the_workers_default_ones() -> None:
+    from sluicegate.pipeline.settings import TopicSettings  # noqa: PLC0415 - the one test that looks across
+
+    assert TopicSettings().model_dump() == {name: facts[0] for name, facts in TOPICS.items()}
