@@ -1,23 +1,60 @@
-# Sluicegate: `make help` lists the targets.
+# Sluicegate. `make` alone lists the targets; all need Python 3.11 or later and make, nothing else.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := schemas engines pipeline tests benchmarks examples
+# Folders with code of ours, as far as they hold any.
+CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
+        $(foreach folder,tests benchmarks examples,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
+TYPED := $(filter tests benchmarks examples,$(CODE))
 
 .DEFAULT_GOAL := help
+.PHONY: help install demo check test fmt schemas clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
-.PHONY: help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-$(BIN)/python:
-	$(shell command -v $(PYTHON) || command -v python3) -m venv $(VENV)
+install: $(STAMP) ## make the virtual environment and install the package in it
+
+demo: install ## posts in, verdicts out, on this machine: broker, worker and CPU model (under 3 minutes)
+	$(BIN)/sluicegate engine fetch-cpu
+	$(BIN)/sluicegate demo
+
+check: install ## format, lint, types, architecture, docstrings, generated files (under a minute)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy -p sluicegate
+	@# Folder by folder: each has modules of its own at its root.
+	set -e; for folder in $(TYPED); do $(BIN)/mypy $$folder; done
+	$(BIN)/pytest -q tests/unit/test_architecture.py
+	$(BIN)/interrogate --quiet schemas engines pipeline
+	$(BIN)/python -m sluicegate.schemas.export --check
+
+test: install ## everything, with Apache Kafka and the CPU model where they can be had; the end says what was skipped
+	$(BIN)/pytest -q -ra
+
+fmt: install ## format, and fix what the linter can fix
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+schemas: install ## write the generated files again: JSON Schema, AsyncAPI, tables in docs/operations.md
+	$(BIN)/python -m sluicegate.schemas.export
+	$(BIN)/python -m sluicegate.pipeline.reference
+
+clean: ## remove the virtual environment, caches and what was fetched for tests
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
 	@touch $@
 
-install: $(STAMP) ## make the virtual environment and install the package in it
-.PHONY: install
+$(BIN)/python:
+	@set -e; found=; for python in $(PYTHON) python3; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "make: Python 3.11 or later is needed, and neither '$(PYTHON)' nor 'python3' is one; try make PYTHON=/path/to/python" >&2; exit 1; \
+	fi; \
+	"$$found" -m venv $(VENV)

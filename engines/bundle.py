@@ -101,18 +101,27 @@ def _read(path: Path, name: str, *, limit_bytes: int) -> bytes:
 
 
 def _check_file(root: Path, role: str, entry: BundleFile, *, verify: bool) -> None:
-    path = root / entry.path
     where = f"{entry.path}: files.{role}"
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise BundleError(f"{where}.path leads out of the bundle; copy the file into it")
-    if not path.is_file():
-        raise BundleError(f"{where}: no such file; fetch or make the bundle again")
-    size = path.stat().st_size
-    if size != entry.bytes:
+    try:
+        path = (root / entry.path).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise BundleError(f"{where}.path leads out of the bundle; copy the file into it")
+        if not path.is_file():
+            raise BundleError(f"{where}: no such file; fetch or make the bundle again")
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleError(
+                f"{where}.bytes is {entry.bytes}, the file has {size}; fetch or make the bundle again"
+            )
+        found = file_digest(path) if verify else entry.sha256
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # RuntimeError: a link that leads to itself, on Python below 3.13
         raise BundleError(
-            f"{where}.bytes is {entry.bytes}, the file has {size}; fetch or make the bundle again"
-        )
-    if verify and (found := file_digest(path)) != entry.sha256:
+            f"{where}: cannot be read ({type(error).__name__}); fetch or make the bundle again"
+        ) from error
+    if found != entry.sha256:
         raise BundleError(
             f"{where}.sha256 is {entry.sha256}, the file has {found}; fetch or make the bundle again"
         )

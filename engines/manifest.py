@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.dataclasses import dataclass
 
 from sluicegate.engines.errors import BundleError
+from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:
     from sluicegate.schemas import Severity
 
 MANIFEST: Final = "manifest.json"
-_STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
+_STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 _STRICT_DATACLASS = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -146,6 +147,13 @@ class Manifest(BaseModel):
     files: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], BundleFile]
     licence: Licence
     evaluation: dict[Text, float] = Field(description="Score by name; empty means not evaluated.")
+
+    @field_validator("categories")
+    @classmethod
+    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*names, NO_CATEGORY}) != len(names) + 1:
+            raise ValueError(f"names must differ from each other and from {NO_CATEGORY}")
+        return names
 
     @property
     def digest(self) -> str:

@@ -101,18 +101,21 @@ class BundleTokenizer:
             tokenizer = Tokenizer.from_buffer(raw)
         except Exception as error:  # tokenizers raises bare Exception for every defect
             raise BundleError(
-                "tokenizer: the file is no tokenizer.json that this version of tokenizers reads; "
-                "make the bundle again"
+                "tokenizer.json: not a file that this version of tokenizers reads; make the bundle again"
             ) from error
         for field in ("added_tokens", "post_processor", "truncation", "padding"):
             if document.get(field):
                 raise BundleError(
-                    f"tokenizer: {field} must be empty, or user text could act; make the bundle again"
+                    f"tokenizer.json: {field} must be empty, or user text could act; make the bundle again"
                 )
         if any(tokenizer.id_to_token(number) is not None for number in control.values()):
-            raise BundleError("tokenizer: its vocabulary holds a control token's id; make the bundle again")
+            raise BundleError(
+                "tokenizer.json: its vocabulary holds a control token's id; make the bundle again"
+            )
         if len(set(control.values())) != len(control) or any(number < 0 for number in control.values()):
-            raise BundleError("control_tokens: ids must be distinct and not negative; make the bundle again")
+            raise BundleError(
+                "manifest.json: tokenizer.control_tokens: ids must be distinct and not negative; make the bundle again"
+            )
         self._tokenizer = tokenizer
         self._control = _ControlMap(control)
         vocabulary = tokenizer.get_vocab(with_added_tokens=False)

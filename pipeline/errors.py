@@ -19,3 +19,11 @@ class PublishError(PipelineError):
 
 class StartError(PipelineError):
     """The worker cannot start on this machine or cluster as it is."""
+
+
+class ClusterError(PipelineError):
+    """The Kafka cluster cannot be reached, or refuses what is asked. The message names what to check."""
+
+
+class DemoError(PipelineError):
+    """The demo cannot go on. The message says what ended, and where its log is."""

@@ -37,6 +37,10 @@ class Holds:
         """A copy of the holds in force."""
         return dict(self._holds)
 
+    def __bool__(self) -> bool:
+        """True while anything holds."""
+        return bool(self._holds)
+
     @contextmanager
     def waiter(self, name: HoldName) -> Iterator[Callable[[str], None]]:
         """Give a function that declares a hold; it is in force until the last declarer leaves its block.

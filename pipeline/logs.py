@@ -18,6 +18,7 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+_GROUP_PARTS = 3  # tasks that fail together mostly fail of one cause
 _VALUE_CHARACTERS = 2_000  # a traceback's tail fits; a runaway value does not
 # asyncio and aiohttp describe tasks with their locals at debug, and Faust dumps whole
 # messages there: those libraries stay at info whatever level ours have.
@@ -26,6 +27,8 @@ _NOISY = ("faust", "mode", "aiokafka", "asyncio", "aiohttp", "kafka")
 
 def frames(error: BaseException) -> str:
     """An exception's type and where it was raised, innermost frame first, without its message."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(frames(part) for part in error.exceptions[:_GROUP_PARTS])
     stack = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in stack]
     return f"{type(error).__name__} at {' < '.join(reversed(places)) or 'an unknown place'}"

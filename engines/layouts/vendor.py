@@ -83,7 +83,7 @@ class VendorLayout(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "document"
-            raise BundleError(f"layout: {where}: {first['type']}; make the bundle again") from error
+            raise BundleError(f"layout.json: {where}: {first['type']}; make the bundle again") from error
 
     def render(self, post: Post) -> list[Piece]:
         """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.base.Layout`."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 import typer
 
+from sluicegate.engines.errors import EngineError
+from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.logs import configure_logs, frames
 from sluicegate.pipeline.settings import load_settings
 
@@ -45,9 +47,11 @@ def worker(
     log.info("settings", digest=loaded.digest, settings=loaded.masked())
     try:
         asyncio.run(_run(loaded, stop_on_eof=stop_on_eof))
+    except (PipelineError, EngineError):
+        raise
     except Exception as error:
         log.error("worker_failed", where=frames(error))  # noqa: TRY400 - messages may quote input
-        raise
+        raise typer.Exit(1) from None
 
 
 async def _run(settings: Settings, *, stop_on_eof: bool) -> None:

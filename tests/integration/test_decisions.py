@@ -20,7 +20,7 @@ tenants:
     rules:
       block_at: {unsafe: 0.0}
       review_at: {unsafe: 0.0}
-      dispositions: {block: rate_limit}
+      dispositions: {allow: none, review: warn, block: rate_limit}
   lenient:
     rules:
       block_at: {unsafe: 1.0}

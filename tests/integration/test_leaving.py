@@ -18,7 +18,7 @@ LEAVE_S = float(QUICK["drain.budget_s"]) + 3
 
 
 def test_a_worker_told_to_stop_under_load_answers_what_it_took_and_loses_nothing(lane: Lane) -> None:
-    lane.set_fake(step_s=0.1)
+    lane.set_fake(call_overhead_s=0.3)  # some seconds for 2,000 posts
     first = lane.start()
     first.wait_ready()
     sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(2000))
@@ -45,6 +45,7 @@ def test_a_worker_told_to_stop_in_a_hold_hands_its_posts_on(lane: Lane) -> None:
     lane.set_faults(die=True)
     sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(100))
     until("the hold is declared", lambda: first.metric("sluicegate_hold") == 1, within_s=30)
+    until("all posts are held", lambda: first.metric("sluicegate_window_posts") == 100, within_s=30)
     first.terminate()
     assert first.wait(LEAVE_S) == 0
     assert lane.answers() == 0

@@ -26,7 +26,7 @@ def wait_shared(workers: list[WorkerProcess]) -> None:
 
 
 def test_a_worker_killed_in_the_middle_of_5000_posts_loses_none(lane: Lane) -> None:
-    lane.set_fake(step_s=0.06)  # a micro-batch of 64 takes so long: 5,000 posts last some seconds
+    lane.set_fake(call_overhead_s=0.2)  # some seconds for 5,000 posts
     workers = [lane.start(), lane.start()]
     for worker in workers:
         worker.wait_ready()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from jinja2 import Environment
 from support.chat_template import TEMPLATE
 from support.small_bundle import small_tokenizer
 
@@ -30,9 +31,7 @@ def joined(layout: Layout, post: Post) -> str:
 
 
 def vendor_rendering(messages: Sequence[tuple[str, str]]) -> str:
-    from jinja2 import Environment
-
-    environment = Environment(trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(trim_blocks=True, lstrip_blocks=True)  # noqa: S701  # a prompt, no HTML
     turns = [{"role": role, "content": text} for role, text in messages]
     return environment.from_string(TEMPLATE).render(messages=turns)
 
@@ -86,7 +85,7 @@ def test_without_hints_no_line_speaks_of_them(layout: Layout) -> None:
 )
 def test_what_is_judged_changes_the_prompt(layout: Layout, change: dict[str, str]) -> None:
     plain = {"id": "1", "text": "x", "region": "DE", "language": "de"}
-    assert joined(layout, Post(**plain)) != joined(layout, Post(**(plain | change)))
+    assert joined(layout, Post.model_validate(plain)) != joined(layout, Post.model_validate(plain | change))
 
 
 @every_layout
@@ -232,7 +231,7 @@ def test_a_layout_file_gives_the_same_layout() -> None:
     ],
 )
 def test_a_broken_layout_file_is_refused_by_field(raw: bytes, where: str) -> None:
-    with pytest.raises(BundleError, match=f"layout: {where}"):
+    with pytest.raises(BundleError, match=f"layout.json: {where}"):
         VendorLayout.parse(raw)
 
 

@@ -9,9 +9,9 @@ import sys
 from contextlib import suppress
 
 import pytest
-from support.collector import read, send
 
 from sluicegate.pipeline.embedded_broker import PARTITIONS, EmbeddedBroker
+from support.collector import read, send
 
 PARENT = """
 import asyncio, json

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from sluicegate.schemas import Post, Verdict
+from sluicegate.pipeline.records import dead_letter_record, verdict_record
+from sluicegate.pipeline.settings import TopicSettings
+from sluicegate.schemas import DeadLetter, Post, Verdict
 from sluicegate.schemas.export import FOLDER, TOPICS, asyncapi, drift, generate, json_schema, main, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 EVENTS = ["post", "verdict", "dead_letter"]
 PARSED: dict[str, Any] = yaml.safe_load(generate()["asyncapi.yaml"])
@@ -124,8 +127,24 @@ def test_every_channel_and_message_says_what_kafka_needs() -> None:
         assert channel["bindings"]["kafka"]["topic"] == channel["address"]
     for message in PARSED["components"]["messages"].values():
         assert message["bindings"]["kafka"]["key"]["type"] == "string"
-    headers = PARSED["components"]["messages"]["verdict"]["headers"]["properties"]
-    assert headers.keys() == {"verdict-id", "schema-version", "content-type", "traceparent"}
+
+
+def test_the_headers_are_those_that_the_pipeline_writes() -> None:
+    trace = {"traceparent": "00-1", "tracestate": "a=b"}
+    delivery = SimpleNamespace(headers=[(name, value.encode()) for name, value in trace.items()], key=b"k")
+    topics: Any = TopicSettings()
+    golden = Path(__file__).parents[2] / "golden" / "v1.0"
+    verdict = Verdict.model_validate_json((golden / "verdict" / "allowed.json").read_bytes())
+    letter = DeadLetter.model_validate_json((golden / "dead_letter" / "not_json.json").read_bytes())
+    written = {
+        "verdict": verdict_record(verdict, delivery, topics),
+        "dead_letter": dead_letter_record(letter, delivery, topics),
+    }
+    for name, record in written.items():
+        assert (
+            PARSED["components"]["messages"][name]["headers"]["properties"].keys()
+            == dict(record.headers).keys()
+        )
 
 
 def references(node: Any) -> Iterator[str]:
@@ -162,6 +181,4 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_the_topics_are_the_workers_default_ones() -> None:
-    from sluicegate.pipeline.settings import TopicSettings  # noqa: PLC0415 - the one test that looks across
-
     assert TopicSettings().model_dump() == {name: facts[0] for name, facts in TOPICS.items()}

@@ -1,0 +1,188 @@
+"""The demo from beginning to end: broker, worker, replay, and the count from the topics."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import aiohttp
+
+from sluicegate.pipeline.demo.replay import Replay
+from sluicegate.pipeline.demo.snapshot import EngineCounts, LastVerdicts, Snapshot
+from sluicegate.pipeline.demo.tally import Tally
+from sluicegate.pipeline.demo.worker_process import WorkerProcess
+from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.reader import TopicReader
+from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.pipeline.demo.screen import Screen
+
+# Eight times what saturates the CPU engine's four slots: it never starves, and a latency is not
+# the length of a queue that the demo itself made.
+_AHEAD = 32
+_READ_S = 0.05
+_SETTLE_S = 1.0  # a repeat would follow its first answer at once
+_PATIENCE_S = 120.0  # above the slowest allowed pair of engine calls, 90 s by default
+_SCRAPE_EVERY_S = 1.0
+_SCRAPE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What to replay, and how."""
+
+    records: Sequence[bytes]
+    engine: Literal["llama_cpp", "fake"]
+    policy: Path | None
+    show_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """The last snapshot, and where the worker's log is if the accounts do not balance."""
+
+    snapshot: Snapshot
+    log: Path | None
+
+    @property
+    def balanced(self) -> bool:
+        """True if every record sent has exactly one answer."""
+        return self.snapshot.balance.holds and self.snapshot.balance.posts == self.snapshot.expected
+
+
+async def run_demo(options: DemoOptions, screen: Screen) -> DemoResult:
+    """Run the demo. Everything it started is stopped when this returns, raises or is cancelled.
+
+    Raises:
+        DemoError: The worker did not start, or ended; the message names its log, which is kept.
+        RuntimeError: The embedded broker did not start.
+    """
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGHUP):  # asyncio.run sees to SIGINT
+            loop.add_signal_handler(number, task.cancel)
+    folder = Path(tempfile.mkdtemp(prefix="sluicegate-demo-"))
+    keep = False
+    try:
+        snapshot = await _run(options, screen, folder / "worker.log")
+        keep = not (snapshot.balance.holds and snapshot.balance.posts == snapshot.expected)
+        return DemoResult(snapshot, folder / "worker.log" if keep else None)
+    except Exception:
+        keep = True
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _run(options: DemoOptions, screen: Screen, log: Path) -> Snapshot:
+    topics = TopicSettings()
+    screen.say("starting the embedded broker")
+    async with (
+        EmbeddedBroker([*topics.model_dump().values()]) as broker,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)) as session,
+    ):
+        screen.say(f"starting a worker with the {options.engine} engine")
+        async with WorkerProcess(_settings(options, broker.address), log) as worker:
+            await worker.ready(session)
+            kafka = KafkaSettings(bootstrap_servers=broker.address)
+            screen.say(f"replaying {len(options.records)} posts")
+            watched = [topics.posts, *topics.outputs]
+            with (
+                TopicReader(kafka, watched, start="beginning") as reader,
+                Replay(kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
+            ):
+                return await _Watch(options, screen, worker, session).follow(reader, replay)
+
+
+def _settings(options: DemoOptions, address: str) -> dict[str, str]:
+    settings = {
+        "kafka.bootstrap_servers": address,
+        "engine.backend": options.engine,
+        "ops.host": "127.0.0.1",
+        "ops.port": "0",
+        # Nothing is left in flight when a demo ends in order; a Ctrl-C should not take long.
+        "drain.finish_s": "5",
+        "drain.flush_s": "3",
+        "drain.leave_s": "5",
+        "drain.budget_s": "15",
+    }
+    if options.policy is not None:
+        settings["policy.path"] = str(options.policy.absolute())
+    return settings
+
+
+class _Watch:
+    """Follows the topics until every record is accounted for, or nothing comes any more."""
+
+    def __init__(
+        self, options: DemoOptions, screen: Screen, worker: WorkerProcess, session: aiohttp.ClientSession
+    ) -> None:
+        self._expected = len(options.records)
+        self._screen = screen
+        self._worker = worker
+        self._session = session
+        self._tally = Tally(TopicSettings())
+        self._last = LastVerdicts(self._tally, options.show_text)
+        self._counts = self._first_counts = EngineCounts(0.0, {})
+        self._began = self._answered_at = time.monotonic()
+
+    async def follow(self, reader: TopicReader, replay: Replay) -> Snapshot:
+        self._counts = self._first_counts = await self._scrape()
+        self._began = self._answered_at = time.monotonic()
+        scraped_at = self._began
+        while True:
+            replay.top_up(answered=len(self._tally.outbound))
+            await self._read(reader)
+            self._worker.check()
+            now = time.monotonic()
+            if now - scraped_at >= _SCRAPE_EVERY_S:
+                scraped_at, self._counts = now, await self._scrape()
+                self._screen.show(self._snapshot())
+            if replay.done and self._complete():
+                break
+            if now - self._answered_at > _PATIENCE_S:
+                return self._snapshot()
+        self._counts = await self._scrape()
+        settled_at = time.monotonic() + _SETTLE_S
+        while time.monotonic() < settled_at:
+            await self._read(reader)
+        return self._snapshot()
+
+    async def _read(self, reader: TopicReader) -> None:
+        answered = len(self._tally.outbound)
+        for record in await asyncio.to_thread(reader.read, _READ_S):
+            self._tally.add(record)
+            self._last.add(record)
+        if len(self._tally.outbound) > answered:
+            self._answered_at = time.monotonic()
+
+    def _complete(self) -> bool:
+        # Counting is cheap, balancing is not: it is left for when the counts say that it may be the end.
+        if len(self._tally.inbound) < self._expected or len(self._tally.outbound) < self._expected:
+            return False
+        return not self._tally.balance().lost
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            expected=self._expected,
+            elapsed_s=self._answered_at - self._began,
+            balance=self._tally.balance(),
+            busy_s=self._counts.busy_s - self._first_counts.busy_s,
+            cache_hits=self._counts.cache_hits,
+            last=self._last.rows(),
+        )
+
+    async def _scrape(self) -> EngineCounts:
+        text = await self._worker.metrics(self._session)
+        return EngineCounts.parse(text) if text else self._counts

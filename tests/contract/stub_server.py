@@ -1,0 +1,183 @@
+"""STUBS of completions servers: no model, and only those of their ways that we know and rely on.
+
+None of this is vLLM or TensorRT-LLM. Each flavour imitates what is documented, or readable in
+the public source, of one server; what is not known is left out. They show that our client asks
+and reads as described, not that the description is true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from support.small_bundle import small_tokenizer
+
+from contract.engine_contract import MARKER
+from sluicegate.schemas import CATEGORIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONTEXT_TOKENS = 2048
+LABELS = (" Safe", " Controversial", " Unsafe")
+_LABEL_LOGIT = 8.0
+
+
+@dataclass
+class StubServer:
+    """A stub of one flavour, with switches.
+
+    Flavours: ``openai`` (legacy completions, candidates by text), ``vllm`` (lists of prompts,
+    ``token_id:`` keys on request, at most 20 candidates, unknown model 404) and ``trtllm``
+    (refuses lists, counts ``logit_bias`` into the candidates, floors at -9999).
+    """
+
+    flavour: str
+    faults: dict[str, str | None] = field(default_factory=dict)
+    """Fault to marker; None hits all."""
+    statuses: list[int] = field(default_factory=list)
+    """Answered first, one for each request."""
+    refuse_lists: bool = False
+    empty_once: bool = False
+    raw_body: bytes | None = None
+    echo_errors: bool = False
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    abandoned: int = 0
+    _server: TestServer | None = None
+
+    async def __aenter__(self) -> StubServer:
+        application = web.Application(client_max_size=16 << 20)
+        application.router.add_post("/v1/completions", self._handle)
+        self._server = TestServer(application)
+        await self._server.start_server()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        assert self._server
+        await self._server.close()
+
+    @property
+    def url(self) -> str:
+        assert self._server
+        return str(self._server.make_url("")).rstrip("/")
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.requests.append(body)
+        self.headers.append(dict(request.headers))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            return await self._answer(request, body)
+        except asyncio.CancelledError:
+            self.abandoned += 1
+            raise
+        finally:
+            self.in_flight -= 1
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        await asyncio.sleep(0.005)  # so that requests overlap
+        prompt = body["prompt"]
+        prompts: list[list[int]] = prompt if isinstance(prompt[0], list) else [prompt]
+        texts = [small_tokenizer().decode(ids) for ids in prompts]
+        if self.statuses:
+            return web.Response(status=self.statuses.pop(0), headers={"Location": "/v1/completions"})
+        if self.raw_body is not None:
+            return web.Response(body=self.raw_body, content_type="application/json")
+        if self._hit("die", texts):
+            assert request.transport
+            request.transport.abort()
+            return web.Response()
+        if self._hit("hang", texts):
+            await asyncio.sleep(3600)
+        if refusal := self._refusal(body, prompts, texts):
+            return refusal
+        choices = [self._choice(body, index, ids, text) for index, (ids, text) in enumerate(zip(prompts, texts, strict=True))]
+        self.empty_once = False
+        if self._hit("garble", texts):
+            return web.json_response({"choices": "what?"})
+        return web.json_response(
+            {
+                "id": "cmpl-1",
+                "object": "text_completion",
+                "choices": choices[::-1],  # order is the index's business
+                "usage": {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 7}},
+            }
+        )
+
+    def _refusal(self, body: dict[str, Any], prompts: list[list[int]], texts: list[str]) -> web.Response | None:
+        if self._hit("error", texts):
+            message = texts[0] if self.echo_errors else "internal error"
+            return web.json_response({"error": {"message": message}}, status=500)
+        if len(prompts) > 1 and (self.refuse_lists or self.flavour == "trtllm"):
+            return web.json_response({"error": {"message": "one prompt only"}}, status=400)
+        if any(len(ids) + body["max_tokens"] > CONTEXT_TOKENS for ids in prompts):
+            message = f"This model's maximum context length is {CONTEXT_TOKENS} tokens."
+            return web.json_response({"error": {"message": message}}, status=400)
+        if self.flavour == "vllm" and body["logprobs"] > 20:
+            return web.json_response({"error": {"message": "too many logprobs"}}, status=400)
+        if self.flavour == "vllm" and body["model"] != "small":
+            return web.json_response({"error": {"message": "no such model"}}, status=404)
+        return None
+
+    def _hit(self, fault: str, texts: Sequence[str]) -> bool:
+        if fault not in self.faults:
+            return False
+        marker = self.faults[fault]
+        return marker is None or any(marker in text for text in texts)
+
+    def _choice(self, body: dict[str, Any], index: int, ids: list[int], text: str) -> dict[str, Any]:
+        if self.empty_once or self._hit("empty", [text]):
+            return {"index": index, "text": "", "finish_reason": "stop", "logprobs": None}
+        explaining = body["max_tokens"] > 1
+        names = [f" {name}" for name in (*CATEGORIES[:-1], "None")] if explaining else list(LABELS)
+        logprobs = self._logprobs(body, ids, names, hide=not explaining and self._hit("labels_missing", [text]))
+        best = max(logprobs, key=lambda token: logprobs[token])
+        shown = sorted(logprobs, key=lambda token: -logprobs[token])[: body["logprobs"]]
+        first = {self._key(body, token): max(logprobs[token], -9999.0) for token in shown}
+        written = small_tokenizer().decode([best])
+        if explaining:
+            written = next(name for name in names if small_tokenizer().encode_static(name)[0] == best)
+            written += "\nRefusal: No" if "Rate the response" in text else ""
+        return {
+            "index": index,
+            "text": written,
+            "finish_reason": "stop" if explaining else "length",
+            "logprobs": {
+                "tokens": [self._key(body, best)],
+                "token_logprobs": [first[self._key(body, best)]],
+                "top_logprobs": [first],
+                "text_offset": [0],
+            },
+        }
+
+    def _logprobs(self, body: dict[str, Any], ids: list[int], names: list[str], *, hide: bool) -> dict[int, float]:
+        """Logarithms over the whole vocabulary, the same for the same prompt."""
+        draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())
+        logits = {token: draw.gauss(0, 1) for token in range(small_tokenizer().vocabulary_size)}
+        for name in names:
+            token = small_tokenizer().encode_static(name)[0]
+            logits[token] = -1e5 if hide else _LABEL_LOGIT + draw.gauss(0, 2)
+        if self.flavour == "trtllm" and not hide:
+            for token_id, bias in body.get("logit_bias", {}).items():
+                logits[int(token_id)] += bias
+        top = max(logits.values())
+        total = top + math.log(sum(math.exp(value - top) for value in logits.values()))
+        return {token: value - total for token, value in logits.items()}
+
+    def _key(self, body: dict[str, Any], token: int) -> str:
+        if self.flavour == "vllm" and body.get("return_tokens_as_token_ids"):
+            return f"token_id:{token}"
+        return small_tokenizer().decode([token])
+
+
+__all__ = ["CONTEXT_TOKENS", "LABELS", "MARKER", "StubServer"]

@@ -1,0 +1,247 @@
+"""What the completions engine does beyond the contract, over STUBS of servers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from contract.engine_contract import MARKER, TIMEOUT_S, Rig, scored, some_prompts
+from contract.stub_server import CONTEXT_TOKENS, StubServer
+from sluicegate.engines.backends import EngineChoice, open_backend
+from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
+from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
+from sluicegate.schemas import FailureCode
+from support.small_bundle import small_manifest, write_small_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+Start = "Callable[..., AbstractAsyncContextManager[tuple[Rig, StubServer]]]"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[tuple[Rig, StubServer]]]:
+    """Start a stub and the engine before it."""
+
+    @asynccontextmanager
+    async def started(flavour: str = "openai", **settings: Any) -> AsyncIterator[tuple[Rig, StubServer]]:
+        manifest = small_manifest()
+        manifest["limits"]["max_prompt_tokens"] = 2 * CONTEXT_TOKENS  # the server's context is the tighter one
+        bundle = write_small_bundle(tmp_path / "bundle", manifest)
+        async with StubServer(flavour) as stub:
+            settings = {"url": stub.url, "dialect": flavour, "bundle": bundle, **settings}
+            backend = open_backend(EngineChoice("completions", **settings))
+            async with backend.engine as engine:
+                yield Rig(engine, backend.prompter, backend.categories), stub
+
+    return started
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_busy_server_is_asked_again(start: Any, status: int) -> None:
+    async with start() as (rig, stub):
+        stub.statuses = [status, status]
+        scored(await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S))
+        assert len(stub.requests) == 3
+
+
+async def test_a_server_that_stays_busy_is_unavailable(start: Any) -> None:
+    async with start() as (rig, stub):
+        stub.statuses = [503] * 100
+        with pytest.raises(EngineUnavailable, match="503"):
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert len(stub.requests) == 3
+
+
+async def test_no_retry_goes_beyond_the_deadline(start: Any) -> None:
+    async with start() as (rig, stub):
+        stub.statuses = [503] * 100
+        with pytest.raises(EngineUnavailable):
+            await rig.engine.score([rig.prompt("hello")], timeout_s=0.05)
+        assert len(stub.requests) == 1
+
+
+async def test_a_refused_connection_is_unavailable(start: Any) -> None:
+    async with start(url="http://127.0.0.1:9") as (rig, _):  # the discard port: nobody listens
+        with pytest.raises(EngineUnavailable, match="cannot be reached"):
+            await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S)
+        health = await rig.engine.health()
+        assert not health.ok
+        assert "cannot be reached" in health.detail
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+async def test_a_server_that_refuses_everybody_holds_the_stream(start: Any, status: int) -> None:
+    async with start() as (rig, stub):
+        stub.statuses = [status]
+        with pytest.raises(EngineUnavailable, match="check url, dialect, model name and API key"):
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "asked"), [(500, 2), (400, 1), (422, 1), (302, 1)])
+async def test_a_refused_item_is_an_engine_error(start: Any, status: int, asked: int) -> None:
+    async with start() as (rig, stub):
+        stub.statuses = [status, status]
+        (answer,) = await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert answer == ItemFailure(FailureCode.ENGINE_ERROR, f"HTTP {status}")
+        assert len(stub.requests) == asked
+
+
+async def test_an_empty_completion_is_asked_for_once_more(start: Any) -> None:
+    async with start() as (rig, stub):
+        stub.empty_once = True
+        scored(await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S))
+        assert len(stub.requests) == 2
+        stub.empty_once = True
+        (explanation,) = await rig.engine.explain([rig.prompt("hello")], ["unsafe"], timeout_s=TIMEOUT_S)
+        assert isinstance(explanation, Explanation)
+        assert len(stub.requests) == 4
+
+
+async def test_the_servers_own_limit_is_too_long(start: Any) -> None:
+    async with start() as (rig, _):
+        long = rig.prompt("a " * (CONTEXT_TOKENS * 3 // 4))
+        assert CONTEXT_TOKENS < len(long.token_ids) <= rig.engine.info.max_prompt_tokens
+        (answer,) = await rig.engine.score([long], timeout_s=TIMEOUT_S)
+        assert isinstance(answer, ItemFailure)
+        assert answer.code is FailureCode.TOO_LONG
+
+
+@pytest.mark.parametrize("flavour", ["openai", "vllm"])
+async def test_prompts_in_flight_are_bounded_over_all_calls(start: Any, flavour: str) -> None:
+    async with start(flavour, concurrency=3) as (rig, stub):
+        calls = [rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S) for _ in range(4)]
+        for answers in await asyncio.gather(*calls):
+            scored(answers)
+        if flavour == "openai":
+            assert stub.most_in_flight == 3
+        else:
+            assert stub.most_in_flight == 1  # a list of three takes all places
+        assert sum(_prompts(body) for body in stub.requests) == 4 * 6
+
+
+async def test_cancelling_a_call_closes_its_requests(start: Any) -> None:
+    async with start() as (rig, stub):
+        stub.faults["hang"] = None
+        call = asyncio.create_task(rig.engine.score(some_prompts(rig), timeout_s=3600))
+        async with asyncio.timeout(20):
+            while stub.in_flight < 6:
+                await asyncio.sleep(0.01)
+            call.cancel()
+            while stub.abandoned < 6:
+                await asyncio.sleep(0.01)
+
+
+async def test_one_lost_connection_cancels_the_rest_of_its_call(start: Any) -> None:
+    async with start() as (rig, stub):
+        stub.faults = {"hang": "slow one", "die": MARKER}
+        async with asyncio.timeout(20):
+            with pytest.raises(EngineUnavailable):
+                await rig.engine.score([rig.prompt("slow one"), rig.prompt(MARKER)], timeout_s=3600)
+            while not stub.abandoned:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_list_goes_in_one_request_where_that_pays(start: Any) -> None:
+    async with start("vllm") as (rig, stub):
+        scored(await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S))
+        assert [_prompts(body) for body in stub.requests] == [6]
+
+
+async def test_a_server_that_refuses_lists_gets_no_more_of_them(start: Any) -> None:
+    async with start("vllm") as (rig, stub):
+        stub.refuse_lists = True
+        scored(await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S))
+        assert [_prompts(body) for body in stub.requests] == [6, 1, 1, 1, 1, 1, 1]
+        scored(await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S))
+        assert len(stub.requests) == 13
+
+
+async def test_a_list_refused_for_one_prompt_is_asked_one_by_one(start: Any) -> None:
+    async with start("vllm") as (rig, stub):
+        stub.faults["error"] = MARKER
+        first, second = await rig.engine.score([rig.prompt("fine"), rig.prompt(MARKER)], timeout_s=TIMEOUT_S)
+        assert isinstance(first, Scored)
+        assert isinstance(second, ItemFailure)
+        stub.faults.clear()
+        stub.requests.clear()
+        scored(await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S))
+        assert [_prompts(body) for body in stub.requests] == [6]  # lists as such are fine
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no json", b"[]", b"null", b'{"choices": []}', b'{"choices": [{"text": NaN}]}', b"[" * 5000, b" " * (2 << 20)],
+    ids=["empty", "prose", "list", "null", "no choices", "nan", "deep", "longer than the limit"],
+)
+async def test_an_unreadable_answer_is_unparsable(start: Any, body: bytes) -> None:
+    async with start() as (rig, stub):
+        stub.raw_body = body
+        (answer,) = await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        (explanation,) = await rig.engine.explain([rig.prompt("hello")], ["unsafe"], timeout_s=TIMEOUT_S)
+        for found in (answer, explanation):
+            assert isinstance(found, ItemFailure)
+            assert found.code is FailureCode.UNPARSABLE
+
+
+async def test_no_text_of_a_post_gets_into_a_failure(start: Any) -> None:
+    async with start() as (rig, stub):
+        stub.echo_errors = True
+        stub.faults["error"] = MARKER
+        (answer,) = await rig.engine.score([rig.prompt(MARKER)], timeout_s=TIMEOUT_S)
+        assert isinstance(answer, ItemFailure)
+        assert MARKER not in answer.detail
+
+
+async def test_the_api_key_is_sent_and_never_shown(start: Any) -> None:
+    async with start(api_key="s3cret") as (rig, stub):
+        await rig.engine.health()
+        assert stub.headers[0]["Authorization"] == "Bearer s3cret"
+    assert "s3cret" not in repr(EngineChoice("completions", api_key="s3cret"))
+
+
+async def test_prompts_are_sent_as_token_ids_at_temperature_zero(start: Any) -> None:
+    async with start("trtllm") as (rig, stub):
+        prompt = rig.prompt("hello")
+        await rig.engine.score([prompt], timeout_s=TIMEOUT_S)
+        assert stub.requests[0]["prompt"] == list(prompt.token_ids)
+        assert stub.requests[0]["temperature"] == 0
+        assert len(stub.requests[0]["logit_bias"]) == 3
+
+
+async def test_an_unknown_model_name_holds_the_stream(start: Any) -> None:
+    async with start("vllm", model="other") as (rig, _):
+        with pytest.raises(EngineUnavailable, match="404"):
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"url": "http://127.0.0.1:9"}, "engine.bundle"),
+        ({"bundle": True}, "engine.url"),
+        ({"bundle": True, "url": "localhost:8000"}, "engine.url"),
+        ({"bundle": True, "url": "http://127.0.0.1:9", "dialect": "tgi"}, "dialect"),
+        ({"bundle": True, "url": "http://127.0.0.1:9", "max_prompt_tokens": 513}, "max_prompt_tokens"),
+        ({"bundle": True, "url": "http://127.0.0.1:9", "max_prompt_tokens": 3}, "max_prompt_tokens"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, settings: dict[str, Any], names: str) -> None:
+    if settings.get("bundle"):
+        settings = {**settings, "bundle": write_small_bundle(tmp_path)}
+    with pytest.raises(EngineSetupError, match=names):
+        open_backend(EngineChoice("completions", **settings))
+
+
+def test_the_in_process_engine_points_to_the_way_that_works_today() -> None:
+    with pytest.raises(EngineSetupError, match="dialect trtllm"):
+        open_backend(EngineChoice("tensorrt_llm"))
+
+
+def _prompts(body: dict[str, Any]) -> int:
+    return len(body["prompt"]) if isinstance(body["prompt"][0], list) else 1

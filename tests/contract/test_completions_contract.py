@@ -1,0 +1,58 @@
+"""The contract over STUBS of completions servers; see :mod:`contract.stub_server` for what they are not."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from contract.engine_contract import CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
+from contract.stub_server import StubServer
+from sluicegate.engines.backends import EngineChoice, open_backend
+from support.small_bundle import write_small_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+
+def _switch(stub: StubServer, fault: str, marker: str | None) -> Callable[[], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def on() -> AsyncIterator[None]:
+        stub.faults[fault] = marker
+        yield
+        del stub.faults[fault]
+
+    return on
+
+
+class StubContract(EngineContract):
+    flavour: ClassVar[str]
+
+    @pytest.fixture
+    async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
+        async with StubServer(self.flavour) as stub:
+            backend = open_backend(
+                EngineChoice(
+                    "completions", bundle=write_small_bundle(tmp_path), url=stub.url, dialect=self.flavour
+                )
+            )
+            switches = {name: _switch(stub, name, MARKER) for name in ITEM_FAULTS}
+            switches |= {name: _switch(stub, name, None) for name in CALL_FAULTS}
+            async with backend.engine as engine:
+                yield Rig(engine, backend.prompter, backend.categories, switches)
+
+
+class TestStubOfOpenAICompletions(StubContract):
+    flavour = "openai"
+
+
+class TestStubOfVllm(StubContract):
+    flavour = "vllm"
+
+
+class TestStubOfTrtllmServe(StubContract):
+    flavour = "trtllm"
+
+

@@ -1,0 +1,121 @@
+"""What the pipeline's unit tests stand on: records in memory, an outlet that remembers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sluicegate.engines.backends import Backend
+from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter
+from sluicegate.pipeline.flow import Flow
+from sluicegate.pipeline.instruments import Instruments
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.window import Window
+from sluicegate.schemas import CATEGORIES, DeadLetter, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sluicegate.engines.protocol import Engine
+    from sluicegate.pipeline.records import Record
+
+
+@dataclass(slots=True)
+class MemoryDelivery:
+    """A record in memory; remembers what became of it."""
+
+    offset: int
+    value: bytes | None = b""
+    partition: tuple[str, int] = ("posts", 0)
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    timestamp_ms: int | None = 1_700_000_000_000
+    is_current: bool = True
+    log: list[tuple[str, int]] = field(default_factory=list)
+
+    def acknowledge(self) -> None:
+        self.log.append(("acknowledged", self.offset))
+
+    def release(self) -> None:
+        self.log.append(("released", self.offset))
+
+
+@dataclass
+class MemoryOutlet:
+    """Keeps what is published. ``gate`` closed holds every publish."""
+
+    records: list[Record] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        await self.gate.wait()
+        self.records += records
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [record.event for record in self.records if isinstance(record.event, Verdict)]
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        return [record.event for record in self.records if isinstance(record.event, DeadLetter)]
+
+    def verdict(self, post_id: str) -> Verdict:
+        (found,) = [verdict for verdict in self.verdicts if verdict.post_id == post_id]
+        return found
+
+
+class Bench:
+    """A flow over a fake engine, fed from a list."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine | None = None,
+        profile: FakeProfile | None = None,
+        policy: dict[str, Any] | None = None,
+        tree: dict[str, Any] | None = None,
+    ) -> None:
+        profile = profile or FakeProfile()
+        self.settings = Settings(**(tree or {}))
+        self.engine = engine or FakeEngine(profile)
+        self.backend = Backend(self.engine, fake_prompter(profile), CATEGORIES)
+        self.instruments = Instruments.for_engine(self.engine.info.saturating_prompts)
+        self.policy = Policy.parse(policy) if policy else Policy.load(None)
+        self.window = Window(
+            posts=self.settings.window.posts,
+            size_bytes=self.settings.window.bytes,
+            clock=self.instruments.clock.monotonic,
+        )
+        self.outlet = MemoryOutlet()
+        self.log: list[tuple[str, int]] = []
+        self.flow = Flow(
+            self.settings, self.backend, lambda: self.policy, self.window, self.outlet, self.instruments
+        )
+
+    def delivery(self, value: bytes | dict[str, Any] | None, offset: int) -> MemoryDelivery:
+        raw = orjson.dumps(value) if isinstance(value, dict) else value
+        return MemoryDelivery(offset, raw, log=self.log)
+
+    async def run(self, values: Sequence[bytes | dict[str, Any] | None]) -> None:
+        """Carry all values to their end."""
+
+        async def source() -> AsyncIterator[MemoryDelivery]:
+            for offset, value in enumerate(values):
+                yield self.delivery(value, offset)
+
+        async with asyncio.timeout(20):
+            await self.flow.run(source())
+
+    @property
+    def acknowledged(self) -> list[int]:
+        return [offset for what, offset in self.log if what == "acknowledged"]
+
+    def metric(self, name: str, /, **labels: str) -> float:
+        return self.instruments.metrics.registry.get_sample_value(f"sluicegate_{name}", labels) or 0.0

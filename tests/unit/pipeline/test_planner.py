@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.pipeline.planner import Limits, Waiting, plan
+
+LIMITS = Limits(posts=4, tokens=100, max_age_s=1.0)
+
+
+def wait(
+    key: int, tokens: int = 10, tenant: str = "a", adapter: str | None = None, since: float = 0.0
+) -> Waiting:
+    return Waiting(key, tokens, tenant, adapter, since)
+
+
+items = st.builds(
+    Waiting,
+    key=st.just(0),
+    tokens=st.integers(1, 150),
+    tenant=st.sampled_from("abc"),
+    adapter=st.sampled_from([None, "x", "y"]),
+    since=st.floats(0, 5),
+)
+queues = st.lists(items, max_size=40).map(
+    lambda found: [
+        Waiting(number, item.tokens, item.tenant, item.adapter, item.since)
+        for number, item in enumerate(sorted(found, key=lambda item: item.since))
+    ]
+)
+
+
+@given(waiting=queues, free=st.integers(0, 5), idle=st.booleans(), now=st.floats(5, 7))
+def test_every_plan_keeps_its_bounds(waiting: list[Waiting], free: int, idle: bool, now: float) -> None:
+    decided = plan(waiting, now=now, free=free, idle=idle, limits=LIMITS)
+    by_key = {item.key: item for item in waiting}
+    sent = [key for batch in decided.micro_batches for key in batch]
+    assert len(sent) == len(set(sent))  # nothing twice
+    assert set(sent) <= set(by_key)  # nothing invented
+    assert len(decided.micro_batches) <= free
+    for batch in decided.micro_batches:
+        members = [by_key[key] for key in batch]
+        assert 1 <= len(members) <= LIMITS.posts
+        assert sum(item.tokens for item in members) <= LIMITS.tokens or len(members) == 1
+        assert len({item.adapter for item in members}) == 1
+    for tenant in "abc":  # oldest first within tenant and adapter
+        for adapter in (None, "x", "y"):
+            mine = [key for key in sent if (by_key[key].tenant, by_key[key].adapter) == (tenant, adapter)]
+            assert mine == sorted(mine)
+
+
+@given(waiting=queues.filter(bool), free=st.integers(1, 5))
+def test_an_idle_engine_with_waiting_posts_gets_work_and_the_oldest_is_in_it(
+    waiting: list[Waiting], free: int
+) -> None:
+    decided = plan(waiting, now=5.0, free=free, idle=True, limits=LIMITS)
+    assert decided.micro_batches
+    assert 0 in decided.micro_batches[0]
+
+
+@given(waiting=queues, now=st.floats(5, 7))
+def test_with_room_nothing_of_age_is_left_waiting_and_the_rest_has_an_appointment(
+    waiting: list[Waiting], now: float
+) -> None:
+    decided = plan(waiting, now=now, free=1000, idle=False, limits=LIMITS)
+    sent = {key for batch in decided.micro_batches for key in batch}
+    left = [item for item in waiting if item.key not in sent]
+    assert all(now - item.since < LIMITS.max_age_s for item in left)
+    if left:
+        assert decided.ask_again_at is not None
+        assert decided.ask_again_at > now
+    else:
+        assert decided.ask_again_at is None
+
+
+def test_no_room_means_no_micro_batch_and_no_appointment() -> None:
+    decided = plan([wait(0)], now=9, free=0, idle=False, limits=LIMITS)
+    assert decided.micro_batches == ()
+    assert decided.ask_again_at is None
+
+
+def test_a_young_micro_batch_waits_for_company_while_the_engine_is_at_work() -> None:
+    decided = plan([wait(0, since=0.5)], now=1.0, free=1, idle=False, limits=LIMITS)
+    assert decided.micro_batches == ()
+    assert decided.ask_again_at == 1.5
+
+
+def test_a_post_beyond_the_token_budget_goes_alone() -> None:
+    decided = plan([wait(0, tokens=500), wait(1)], now=2, free=2, idle=True, limits=LIMITS)
+    assert decided.micro_batches == ((0,), (1,))
+
+
+def test_a_flood_of_one_tenant_does_not_keep_another_out_of_the_micro_batch() -> None:
+    flood = [wait(number, tenant="loud") for number in range(20)]
+    decided = plan([*flood, wait(20, tenant="quiet")], now=2, free=1, idle=True, limits=LIMITS)
+    assert 20 in decided.micro_batches[0]
+
+
+def test_adapters_are_never_mixed() -> None:
+    waiting = [wait(number, adapter="xy"[number % 2]) for number in range(8)]
+    decided = plan(waiting, now=2, free=4, idle=True, limits=LIMITS)
+    assert decided.micro_batches == ((0, 2, 4, 6), (1, 3, 5, 7))

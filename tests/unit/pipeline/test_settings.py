@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("SLUICEGATE_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_environment_overrides_the_file_and_the_file_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("kafka: {group: from-file, bootstrap_servers: 'a:1'}\n")
+    monkeypatch.setenv("SLUICEGATE_KAFKA__GROUP", "from-environment")
+    settings = load_settings(path)
+    assert settings.kafka.group == "from-environment"
+    assert settings.kafka.bootstrap_servers == "a:1"
+    assert settings.topics.posts == "posts"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kafka: [", "YAML"),
+        ("- a", "mapping"),
+        ("kafka: {grup: x}", "kafka.grup"),
+        ("window: {posts: 0}", "window.posts"),
+        ("drain: {budget_s: 5}", "raise drain.budget_s to 45"),
+        ("kafka: {rebalance_timeout_s: 10}", "must exceed drain.finish_s"),
+        ("topics: {allow: posts}", "used twice"),
+        ("topics: {allow: 'a b'}", "topics.allow"),
+        ("engine: {backend: completions}", "engine.url and engine.bundle"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(path)
+    assert said in str(refused.value)
+
+
+def test_secrets_are_masked_wherever_settings_are_shown() -> None:
+    settings = load_settings(engine={"api_key": "hunter2"})
+    shown = f"{settings.masked()} {settings!r} {settings.digest}"
+    assert "hunter2" not in shown
+    assert settings.engine.api_key is not None
+    assert settings.engine.api_key.get_secret_value() == "hunter2"
+
+
+def test_the_digest_tells_settings_apart() -> None:
+    assert load_settings().digest == load_settings().digest
+    assert load_settings().digest != load_settings(cache={"entries": 5}).digest
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path / "absent.yaml")

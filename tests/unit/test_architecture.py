@@ -1,0 +1,169 @@
+"""The arrows between the rooms: who may import whom, read from the source and seen in a fresh process."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("schemas", "engines", "pipeline")
+MAY_IMPORT = {
+    "schemas": {"schemas"},
+    "engines": {"engines", "schemas"},
+    "pipeline": {"pipeline", "engines", "schemas"},
+}
+EDGES = {
+    "faust": ["pipeline.source_faust"],
+    "mode": ["pipeline.source_faust"],
+    "aiokafka": ["pipeline.source_faust"],
+    "confluent_kafka": [
+        "pipeline.publisher",
+        "pipeline.kafka",
+        "pipeline.reader",
+        "pipeline.topics",
+        "pipeline.embedded_broker",
+        "pipeline.command.*",
+        "pipeline.demo.*",
+    ],
+    "aiohttp": ["pipeline.ops", "engines.backends.completions", "engines.backends.http_client"],
+    "xllamacpp": ["engines.backends.llama_server"],
+    "gguf": ["engines.cpu_model"],
+    "tensorrt_llm": ["engines.backends.tensorrt_llm"],
+    "torch": [],
+    "transformers": [],
+}
+"""Each library of the outer world, and the only modules that may touch it."""
+
+LINES = 300
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours, by its name below ``sluicegate``."""
+    found = {}
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(source: str, module: str) -> set[str]:
+    """Every module that a source text imports, at its top or later, absolute and dotted."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise AssertionError(f"{module} imports relatively: the arrows are read from full names")
+            found |= {node.module or "", *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+MODULES = modules()
+IMPORTS = {module: imports(path.read_text(encoding="utf-8"), module) for module, path in MODULES.items()}
+
+
+def wrong_arrows(module: str, imported: set[str]) -> list[str]:
+    """What ``module`` imports and may not."""
+    wrong = []
+    for name in sorted(imported):
+        top, _, rest = name.partition(".")
+        if top == "sluicegate" and rest.split(".")[0] in ROOMS:
+            if rest.split(".")[0] not in MAY_IMPORT[module.split(".")[0]]:
+                wrong.append(name)
+        elif top in ROOMS or (top in EDGES and not any(fnmatchcase(module, edge) for edge in EDGES[top])):
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_room_and_its_place_allow(module: str) -> None:
+    assert wrong_arrows(module, IMPORTS[module]) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("schemas.post", "import sluicegate.engines.protocol", ["sluicegate.engines.protocol"]),
+        ("engines.bundle", "from sluicegate import pipeline", ["sluicegate.pipeline"]),
+        ("engines.bundle", "def f():\n    import faust", ["faust"]),
+        (
+            "pipeline.flow",
+            "from confluent_kafka import Producer",
+            ["confluent_kafka", "confluent_kafka.Producer"],
+        ),
+        ("pipeline.source_faust", "import faust.streams", []),
+        ("pipeline.worker", "import torch", ["torch"]),
+        ("pipeline.flow", "from engines import protocol", ["engines", "engines.protocol"]),
+    ],
+)
+def test_a_wrong_arrow_is_found(module: str, source: str, wrong: list[str]) -> None:
+    assert wrong_arrows(module, imports(source, module)) == wrong
+
+
+def test_faust_is_imported_by_exactly_one_module() -> None:
+    assert [module for module, found in IMPORTS.items() if "faust" in found] == ["pipeline.source_faust"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_fits_on_a_few_screens(module: str) -> None:
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= LINES
+
+
+def loaded(*names: str) -> set[str]:
+    """What stands in ``sys.modules`` of a fresh process that imported ``names``."""
+    code = "import sys, json, importlib; [importlib.import_module(n) for n in sys.argv[1:]]; print(json.dumps([*sys.modules]))"
+    output = subprocess.run(
+        [sys.executable, "-c", code, *names], capture_output=True, check=True, text=True
+    ).stdout
+    return set(json.loads(output))
+
+
+def test_the_schemas_load_nothing_else_of_ours() -> None:
+    ours = {
+        name
+        for name in loaded("sluicegate.schemas", "sluicegate.schemas.export")
+        if name.startswith("sluicegate")
+    }
+    assert {name.split(".")[1] for name in ours if "." in name} == {"schemas"}
+
+
+def test_the_engines_load_no_kafka_and_no_gpu_runtime() -> None:
+    engines = [f"sluicegate.{module}" for module in MODULES if module.startswith("engines")]
+    present = loaded(*engines)
+    assert set(engines) <= present
+    forbidden = {
+        "faust",
+        "mode",
+        "aiokafka",
+        "confluent_kafka",
+        "tensorrt_llm",
+        "torch",
+        "transformers",
+        "xllamacpp",
+    }
+    assert present & forbidden == set()
+    assert "sluicegate.pipeline" not in present
+
+
+def test_the_core_of_the_flow_loads_no_client_of_the_outer_world() -> None:
+    present = loaded("sluicegate.pipeline.flow")
+    assert (
+        present & {"faust", "mode", "aiokafka", "confluent_kafka", "aiohttp", "torch", "transformers"}
+        == set()
+    )
+
+
+def test_a_worker_starts_without_torch_and_transformers() -> None:
+    present = loaded(
+        "sluicegate.pipeline.worker", "sluicegate.pipeline.source_faust", "sluicegate.pipeline.command"
+    )
+    assert {"sluicegate.pipeline.worker", "faust"} <= present
+    assert present & {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf"} == set()
