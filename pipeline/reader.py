@@ -62,6 +62,8 @@ class TopicReader:
                 "group.id": "sluicegate-reader",  # librdkafka wants one; partitions are assigned by hand
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,  # the only sure sign of the end: the last offsets may be no records
+                # The mock cluster answers an empty fetch only after this long, whatever comes meanwhile.
+                "fetch.wait.max.ms": 100,
                 "auto.offset.reset": "earliest",  # retention may pass the place where reading begins
             }
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
 from support.kafka import ApacheKafka, kafka_version, missing
 from support.workers import open_lane
 

@@ -38,8 +38,7 @@ class ServerOptions:
 def serve(options: ServerOptions) -> None:
     """Load the model, print the address, stay until standard input ends.
 
-    Raises:
-        RuntimeError: The model cannot be loaded; llama.cpp says why on standard error.
+    Ends with code 1 if the model cannot be loaded; llama.cpp says why on standard error.
     """
     import xllamacpp  # noqa: PLC0415 - only this process may load the native library
 
@@ -55,7 +54,10 @@ def serve(options: ServerOptions) -> None:
     parameters.ui = False
     parameters.verbosity = _ERRORS_ONLY
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
-    server = xllamacpp.Server(parameters)
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        sys.exit(str(error))
     print(json.dumps({"url": server.listening_address}), flush=True)  # noqa: T201 - the parent reads it
     sys.stdin.buffer.read()
     os._exit(0)  # nothing to save, and no destructor may keep an orphan alive

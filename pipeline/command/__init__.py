@@ -1,4 +1,4 @@
-"""The ``sluicegate`` command."""
+"""The ``sluicegate`` command. One module per noun; clients and runtimes are loaded by who needs them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ import typer
 
 from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
-from sluicegate.pipeline.command import worker
+from sluicegate.pipeline.command import demo, engine, post, schema, topics, verdicts, worker
 from sluicegate.pipeline.errors import PipelineError
 
 app = typer.Typer(
     name="sluicegate",
-    help="Content moderation as a stream: posts in on Kafka, explained verdicts out.",
+    help="Content moderation as a stream: posts in on Kafka, explained verdicts out.\n\nExample: sluicegate demo",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.command("worker")(worker.worker)
+app.command("post")(post.post)
+app.command("verdicts")(verdicts.verdicts)
+app.add_typer(topics.app, name="topics")
+app.add_typer(engine.app, name="engine")
+app.add_typer(schema.app, name="schema")
 
 
 def _show_version(wanted: bool) -> None:
@@ -30,21 +37,31 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks instead of one sentence.")] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks instead of one sentence.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    context.obj = {"debug": debug}
+    pass
 
 
 def main() -> None:
-    """Run the command. A known fault is one sentence on stderr and exit code 1."""
+    """Run the command. A fault is one sentence on stderr and exit code 1; Ctrl-C is exit code 130."""
     try:
         app()
-    except (PipelineError, EngineError) as error:
-        if "--debug" in sys.argv:
+    except Exception as error:
+        if "--debug" in sys.argv[1:]:
             raise
-        typer.echo(f"sluicegate: {error}", err=True)
+        typer.echo(f"sluicegate: {_sentence(error)}", err=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _sentence(error: BaseException) -> str:
+    """What to tell; for faults of ours no more than the type, because a message may quote a post."""
+    if isinstance(error, PipelineError | EngineError):
+        return str(error)
+    if isinstance(error, BaseExceptionGroup):
+        return _sentence(error.exceptions[0])
+    return f"unexpected {type(error).__name__}; `sluicegate --debug …` shows where"

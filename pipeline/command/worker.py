@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
 from sluicegate.engines.errors import EngineError
+from sluicegate.pipeline.command.options import SettingsFile
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.logs import configure_logs, frames
 from sluicegate.pipeline.settings import load_settings
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 
 def worker(
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML file of settings; the environment overrides it.", envvar="SLUICEGATE_SETTINGS"
-        ),
-    ] = None,
+    settings: SettingsFile = None,
     stop_on_eof: Annotated[
         bool,
         typer.Option(

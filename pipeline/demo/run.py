@@ -53,11 +53,6 @@ class DemoResult:
     snapshot: Snapshot
     log: Path | None
 
-    @property
-    def balanced(self) -> bool:
-        """True if every record sent has exactly one answer."""
-        return self.snapshot.balance.holds and self.snapshot.balance.posts == self.snapshot.expected
-
 
 async def run_demo(options: DemoOptions, screen: Screen) -> DemoResult:
     """Run the demo. Everything it started is stopped when this returns, raises or is cancelled.
@@ -73,10 +68,11 @@ async def run_demo(options: DemoOptions, screen: Screen) -> DemoResult:
             loop.add_signal_handler(number, task.cancel)
     folder = Path(tempfile.mkdtemp(prefix="sluicegate-demo-"))
     keep = False
+    log = folder / "worker.log"
     try:
-        snapshot = await _run(options, screen, folder / "worker.log")
-        keep = not (snapshot.balance.holds and snapshot.balance.posts == snapshot.expected)
-        return DemoResult(snapshot, folder / "worker.log" if keep else None)
+        snapshot = await _run(options, screen, log)
+        keep = not snapshot.balanced
+        return DemoResult(snapshot, log if keep else None)
     except Exception:
         keep = True
         raise

@@ -69,6 +69,11 @@ class Snapshot:
     last: tuple[LastVerdict, ...]
 
     @property
+    def balanced(self) -> bool:
+        """True if every record to replay stands on the input topic and has exactly one answer."""
+        return self.balance.holds and self.balance.posts == self.expected
+
+    @property
     def posts_per_s(self) -> float:
         """Answers per second."""
         return self.balance.answered / self.elapsed_s if self.elapsed_s > 0 else 0.0
@@ -88,7 +93,7 @@ class Snapshot:
         """The whole as JSON values, for machines."""
         balance = self.balance
         return {
-            "balanced": balance.holds and balance.posts == self.expected,
+            "balanced": self.balanced,
             "posts_in": balance.posts,
             "verdicts_out": balance.verdicts,
             "dead_letters": balance.dead_letters,

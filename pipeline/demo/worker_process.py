@@ -68,11 +68,12 @@ class WorkerProcess:
         try:
             async with asyncio.timeout(_STOP_S):
                 await process.wait()
-        except BaseException:
+        except TimeoutError:
+            pass
+        finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-            raise
 
     def check(self) -> None:
         """Make sure that the worker runs.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-Start = "Callable[..., AbstractAsyncContextManager[tuple[Rig, StubServer]]]"
-
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[tuple[Rig, StubServer]]]:

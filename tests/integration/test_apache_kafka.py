@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.collector import read, send
 from support.kafka import ApacheKafka
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.embedded_broker import EmbeddedBroker
 from support.collector import account
 from support.workers import Lane
-
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from support.collector import account
 from support.workers import open_lane, until
 
@@ -114,3 +115,35 @@ def test_an_engine_that_is_away_holds_the_stream_until_it_is_back(lane: Lane) ->
     assert found.lost == ()
     assert found.verdicts == 100
     assert all(record.body["failure"] is None for record in records)
+
+
+IMPATIENT = """
+name: impatient
+version: "1"
+tenants:
+  impatient: {rules: {max_wait_seconds: 1, failure_mode: block}}
+"""
+
+
+def test_a_tenant_who_waits_no_longer_gets_its_failure_mode_while_the_others_wait(lane: Lane) -> None:
+    worker = lane.start(lane.set_policy(IMPATIENT))
+    worker.wait_ready()
+    lane.set_faults(die=True)
+    tenants = ("default", "impatient")
+    sent = lane.send(
+        {"id": f"post-{number}", "text": f"post {number}", "tenant": tenants[number % 2]}
+        for number in range(20)
+    )
+    lane.wait_answers(10, within_s=30)
+    assert {record.body["tenant"] for record in lane.read()} == {"impatient"}
+    lane.set_faults()
+    lane.wait_acknowledged(within_s=30)
+
+    records = lane.read()
+    assert account(sent, records).lost == ()
+    assert len(records) == 20
+    for record in records:
+        if record.body["tenant"] == "impatient":
+            assert record.body["failure"] == {"code": "engine_unavailable", "mode": "block"}
+        else:
+            assert record.body["failure"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.collector import account, committed
 from support.workers import QUICK, until
 
@@ -57,3 +58,32 @@ def test_a_worker_told_to_stop_in_a_hold_hands_its_posts_on(lane: Lane) -> None:
     found = account(sent, lane.read())
     assert found.lost == ()
     assert found.verdicts == 100
+
+
+def test_a_rolling_replacement_under_load_loses_nothing(lane: Lane) -> None:
+    lane.set_fake(call_overhead_s=0.2)
+    small = {"window.posts": "400"}  # so that a handover is over before the posts are
+    first = lane.start(small)
+    first.wait_ready()
+    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(4000))
+    lane.wait_answers(300, within_s=30)
+    second = lane.start(small)
+    second.wait_ready()
+    until(
+        "the second reads a partition",
+        lambda: second.metric("sluicegate_partitions_assigned") > 0,
+        within_s=30,
+    )
+    joined_after = lane.answers()
+    first.terminate()
+    assert first.wait(LEAVE_S) == 0
+    left_after = lane.answers()
+    assert left_after < 4000, "all was over before the first worker left"
+    lane.wait_acknowledged(within_s=60)
+    found = account(sent, lane.read())
+    print(
+        f"second joined after {joined_after}, first left after {left_after}: {found.repeats_same_id} repeats"
+    )
+    assert found.lost == ()
+    assert found.repeats_other_id == 0
+    assert found.two_actions == ()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from support.workers import open_lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.collector import Record
     from support.kafka import ApacheKafka
@@ -157,3 +161,20 @@ def test_a_dead_letter_of_a_huge_record_keeps_its_beginning(outcomes: dict[str, 
     assert own.body["truncated"]
     assert len(base64.b64decode(own.body["payload"])) == KEPT_BYTES
     assert own.body["payload_bytes"] > 2 * KEPT_BYTES
+
+
+def test_a_dead_letter_too_large_for_its_topic_is_cut_and_keeps_its_hash(
+    kafka: ApacheKafka, tmp_path: Path
+) -> None:
+    with open_lane(kafka, tmp_path, partitions=1, dead_letter={"max.message.bytes": "20000"}) as lane:
+        lane.start({"limits.post_bytes": "1024"}).wait_ready()
+        raw = post(os.urandom(25_000).hex())  # noise, which compression cannot make fit
+        lane.send([raw, {"id": "behind", "text": "normal"}])
+        lane.wait_acknowledged(within_s=30)
+        records = {record.topic: record for record in lane.read()}
+        letter = records[lane.outputs["dead_letter"]].body
+        assert letter["truncated"]
+        assert letter["payload_bytes"] == len(raw)
+        assert letter["payload_hash"] == f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        assert raw.startswith(base64.b64decode(letter["payload"]))
+        assert len(records) == 2

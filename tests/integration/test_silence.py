@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.workers import until
 
 if TYPE_CHECKING:

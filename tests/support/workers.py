@@ -281,12 +281,21 @@ def _state(process: Path) -> bytes:
 
 
 @contextmanager
-def open_lane(kafka: ApacheKafka, folder: Path, *, partitions: int) -> Iterator[Lane]:
-    """A lane on Apache Kafka, with its topics made and its workers ended."""
+def open_lane(
+    kafka: ApacheKafka, folder: Path, *, partitions: int, dead_letter: dict[str, str] | None = None
+) -> Iterator[Lane]:
+    """A lane on Apache Kafka, with its topics made and its workers ended.
+
+    Args:
+        kafka: The cluster.
+        folder: For settings and logs.
+        partitions: Of the input topic; every other topic has one.
+        dead_letter: Topic configuration of the dead letters.
+    """
     lane = Lane(kafka.bootstrap, folder)
     kafka.create_topic(lane.posts, partitions)
     for topic in lane.topics[1:]:
-        kafka.create_topic(topic, 1)
+        kafka.create_topic(topic, 1, config=dead_letter if topic == lane.outputs["dead_letter"] else None)
     try:
         yield lane
     finally:

@@ -31,7 +31,12 @@ EDGES = {
         "pipeline.command.*",
         "pipeline.demo.*",
     ],
-    "aiohttp": ["pipeline.ops", "engines.backends.completions", "engines.backends.http_client"],
+    "aiohttp": [
+        "pipeline.ops",
+        "pipeline.demo.*",
+        "engines.backends.completions",
+        "engines.backends.http_client",
+    ],
     "xllamacpp": ["engines.backends.llama_server"],
     "gguf": ["engines.cpu_model"],
     "tensorrt_llm": ["engines.backends.tensorrt_llm"],
@@ -74,9 +79,9 @@ def wrong_arrows(module: str, imported: set[str]) -> list[str]:
     """What ``module`` imports and may not."""
     wrong = []
     for name in sorted(imported):
-        top, _, rest = name.partition(".")
-        if top == "sluicegate" and rest.split(".")[0] in ROOMS:
-            if rest.split(".")[0] not in MAY_IMPORT[module.split(".")[0]]:
+        top, room = [*name.split("."), ""][:2]
+        if top == "sluicegate" and room in ROOMS:
+            if room not in MAY_IMPORT[module.partition(".")[0]]:
                 wrong.append(name)
         elif top in ROOMS or (top in EDGES and not any(fnmatchcase(module, edge) for edge in EDGES[top])):
             wrong.append(name)

@@ -70,6 +70,13 @@ def test_every_link_leads_to_a_file() -> None:
     assert broken == []
 
 
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert len(named) >= 4
+    assert set(named) - targets == set()
+
+
 @pytest.mark.parametrize("heading", ["A producer", "A consumer"])
 def test_an_example_is_at_most_twenty_lines(heading: str) -> None:
     assert len(example(heading).splitlines()) <= 20

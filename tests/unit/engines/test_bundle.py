@@ -5,6 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+
+from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.errors import BundleError
+from sluicegate.engines.layouts import CompactLayout
+from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.manifest import Manifest
+from sluicegate.schemas import CATEGORIES
 from support.chat_template import TEMPLATE
 from support.small_bundle import (
     control_tokens,
@@ -14,13 +21,6 @@ from support.small_bundle import (
     tokenizer_json,
     write_small_bundle,
 )
-
-from sluicegate.engines.bundle import Bundle
-from sluicegate.engines.errors import BundleError
-from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.layouts.vendor import split_template
-from sluicegate.engines.manifest import Manifest
-from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

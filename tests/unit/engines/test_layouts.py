@@ -8,13 +8,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from jinja2 import Environment
-from support.chat_template import TEMPLATE
-from support.small_bundle import small_tokenizer
 
 from sluicegate.engines.errors import BundleError, EngineSetupError
 from sluicegate.engines.layouts import CompactLayout, Content, Hint, Layout, Static, VendorLayout
 from sluicegate.engines.layouts.vendor import break_delimiters, split_template
 from sluicegate.schemas import Kind, Post, Turn
+from support.chat_template import TEMPLATE
+from support.small_bundle import small_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

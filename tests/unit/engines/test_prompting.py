@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from support.chat_template import TEMPLATE
-from support.small_bundle import control_tokens, small_tokenizer
 
 from sluicegate.engines.layouts import CompactLayout
 from sluicegate.engines.layouts.vendor import split_template
@@ -16,6 +14,8 @@ from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.tokenizer import BundleTokenizer, ByteTokenizer, TextTokenizer
 from sluicegate.schemas import FailureCode, Kind, Post, Turn
+from support.chat_template import TEMPLATE
+from support.small_bundle import control_tokens, small_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

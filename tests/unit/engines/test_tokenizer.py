@@ -4,10 +4,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.small_bundle import CONTROL, control_tokens, small_tokenizer, tokenizer_json
 
 from sluicegate.engines.errors import BundleError
 from sluicegate.engines.tokenizer import BundleTokenizer, ByteTokenizer, TextTokenizer
+from support.small_bundle import CONTROL, control_tokens, small_tokenizer, tokenizer_json
 
 HOSTILE = (
     "<|im_end|>",

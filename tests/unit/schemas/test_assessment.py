@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from support.events import scores
 
 from sluicegate.schemas import CATEGORIES, AssessedBy, Assessment, Scores
+from support.events import scores
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.events import posts
 
 from sluicegate.schemas import Post, ReasonCode, Rejection, decode_post, encode
 from sluicegate.schemas.codec import POST_BYTES
+from support.events import posts
 
 HOSTILE = "SECRET\nlevel=error forged"
 

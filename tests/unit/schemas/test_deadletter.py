@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
-from support.events import origins
 
 from sluicegate.schemas import Origin, dead_letter_id
+from support.events import origins
 
 ORIGIN = Origin(topic="posts", partition=2, offset=17)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
-from support.events import dead_letters, posts, verdicts
 
 from sluicegate.schemas import (
     AssessedBy,
@@ -24,6 +23,7 @@ from sluicegate.schemas import (
     encode,
     verdict_id,
 )
+from support.events import dead_letters, posts, verdicts
 
 if TYPE_CHECKING:
     from sluicegate.schemas._fields import Event

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from support.events import HIDDEN
 
 from sluicegate.schemas import Post, Turn
+from support.events import HIDDEN
 
 
 def accepts(**fields: Any) -> bool:

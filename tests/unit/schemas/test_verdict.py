@@ -10,7 +10,6 @@ from uuid import UUID
 import pytest
 from hypothesis import assume, given, settings
 from pydantic import ValidationError
-from support.events import posts
 
 from sluicegate.schemas import (
     Action,
@@ -27,6 +26,7 @@ from sluicegate.schemas import (
     content_hash,
     verdict_id,
 )
+from support.events import posts
 
 POST = Post(id="a-1", text="Good morning, neighbours.", region="DE", language="de")
 ENGINE = EngineRef(

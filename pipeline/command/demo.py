@@ -1,0 +1,112 @@
+"""``sluicegate demo``: the whole path on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from sluicegate.pipeline.command.options import AsJson
+from sluicegate.pipeline.errors import DemoError
+from sluicegate.pipeline.printable import neutral
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.demo.run import DemoResult
+
+_NAMED = 10  # of the records that were lost or came twice
+
+
+class DemoEngine(StrEnum):
+    """The engines that need nothing but Python."""
+
+    LLAMA_CPP = "llama_cpp"
+    FAKE = "fake"
+
+
+def demo(
+    show_text: Annotated[
+        bool,
+        typer.Option("--show-text", help="Show the texts of the last verdicts; else two characters of each."),
+    ] = False,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy file; without one the built-in policy decides.")
+    ] = None,
+    posts: Annotated[
+        Path | None,
+        typer.Option(help="Your own posts, one JSON object a line; without, the samples in the package."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Replay only the first so many.")] = None,
+    engine: Annotated[
+        DemoEngine,
+        typer.Option(help="llama_cpp is a real model on the CPU; fake judges by a hash, at once."),
+    ] = DemoEngine.LLAMA_CPP,
+    as_json: AsJson = False,
+) -> None:
+    """Show the whole path at work: broker, worker and model on this machine, nothing else needed.
+
+    Every number is counted from the topics. Ends by itself; exit code 1 if a post was lost or
+    answered twice. Ctrl-C stops and removes everything.
+
+    Example: sluicegate demo --limit 50 --show-text
+    """
+    from sluicegate.pipeline.demo.run import DemoOptions, run_demo  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.demo.screen import Screen  # noqa: PLC0415 - loads rich
+
+    records = _records(posts)[:limit]
+    if not records:
+        raise DemoError(f"{posts} has no lines; give a file with one JSON object a line")
+    if engine is DemoEngine.LLAMA_CPP:
+        _require_model()
+    options = DemoOptions(records=records, engine=engine.value, policy=policy, show_text=show_text)
+    with Screen(sys.stderr if as_json else sys.stdout) as screen:
+        try:
+            result = asyncio.run(run_demo(options, screen))
+        except asyncio.CancelledError:  # by SIGTERM or a closed terminal
+            raise typer.Exit(130) from None
+        screen.show(result.snapshot, final=True)
+    if as_json:
+        typer.echo(orjson.dumps(result.snapshot.summary(), option=orjson.OPT_INDENT_2).decode())
+    _report(result, to_stderr=as_json)
+    if not result.snapshot.balanced:
+        raise typer.Exit(1)
+
+
+def _report(result: DemoResult, *, to_stderr: bool) -> None:
+    balance = result.snapshot.balance
+    for what, names in (
+        ("lost", balance.lost),
+        ("duplicated", balance.duplicated),
+        ("unasked", balance.unasked),
+    ):
+        if names:
+            shown = ", ".join(neutral(name, 64) for name in names[:_NAMED])
+            rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            typer.echo(f"{what}: {shown}{rest}", err=True)
+    if result.log is not None:
+        typer.echo(f"the worker's log: {result.log}", err=True)
+    typer.echo(balance.closing_line(), err=to_stderr)
+
+
+def _records(path: Path | None) -> list[bytes]:
+    if path is None:
+        from sluicegate.pipeline.samples import sample_records  # noqa: PLC0415 - reads a file
+
+        return sample_records()
+    try:
+        return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    except OSError as error:
+        raise DemoError(
+            f"{path} cannot be read ({error.strerror}); give a file with one JSON object a line"
+        ) from error
+
+
+def _require_model() -> None:
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+
+    if not cpu_bundle_path().exists():
+        raise DemoError("the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake")

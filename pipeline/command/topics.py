@@ -1,0 +1,90 @@
+"""``sluicegate topics``: which topics a deployment needs, and their creation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.settings import load_settings
+from sluicegate.pipeline.topics import create_topics, group_rights, plan_topics
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.topics import PlannedTopic
+
+_PARTITIONS = 12  # divides among 2, 3, 4 and 6 workers
+_REPLICATION = 3
+_DAY_MS = 86_400_000
+
+Partitions = Annotated[
+    int,
+    typer.Option(min=1, help="Of the post and verdict topics: the most workers that can share the work."),
+]
+Replication = Annotated[
+    int, typer.Option(min=1, help="Copies of each partition; 1 on a cluster of one broker.")
+]
+
+app = typer.Typer(
+    help="The topics: plan them, create them.\n\nExample: sluicegate topics plan", no_args_is_help=True
+)
+
+
+@app.command("plan")
+def plan(
+    partitions: Partitions = _PARTITIONS,
+    replication: Replication = _REPLICATION,
+    as_json: AsJson = False,
+    settings: SettingsFile = None,
+) -> None:
+    """Print every topic with partitions, copies, retention, cleanup policy and rights. Asks no cluster.
+
+    Example: sluicegate topics plan --partitions 24 --json
+    """
+    loaded = load_settings(settings)
+    planned = plan_topics(loaded, partitions=partitions, replication=replication)
+    if as_json:
+        document = {
+            "topics": [{**asdict(one), "config": one.config} for one in planned],
+            "rights": group_rights(loaded.kafka),
+        }
+        typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        return
+    rows = [("topic", "partitions", "copies", "cleanup", "retention", "rights"), *map(_row, planned)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    typer.echo()
+    for who, rights in group_rights(loaded.kafka).items():
+        typer.echo(f"beside these, a {who} needs: {rights}")
+
+
+@app.command("create")
+def create(
+    partitions: Partitions = _PARTITIONS,
+    replication: Replication = _REPLICATION,
+    as_json: AsJson = False,
+    settings: SettingsFile = None,
+) -> None:
+    """Create the topics that are missing; those that exist are left as they are. Safe to repeat.
+
+    Example: sluicegate topics create --partitions 3 --replication 1
+    """
+    loaded = load_settings(settings)
+    planned = plan_topics(loaded, partitions=partitions, replication=replication)
+    created = create_topics(loaded.kafka, planned)
+    if as_json:
+        typer.echo(orjson.dumps([asdict(one) for one in created], option=orjson.OPT_INDENT_2).decode())
+        return
+    for one in created:
+        note = f"; {one.note}" if one.note else ""
+        typer.echo(f"{one.name}: {one.outcome}, partitions {one.partitions}{note}")
+
+
+def _row(topic: PlannedTopic) -> tuple[str, ...]:
+    kept = "newest per key" if topic.retention_ms is None else f"{topic.retention_ms // _DAY_MS} days"
+    needs = {"worker": topic.worker, "producer": topic.producer, "consumer": topic.consumer}
+    rights = "; ".join(f"{who} {'+'.join(what)}" for who, what in needs.items() if what)
+    return topic.name, str(topic.partitions), str(topic.replication), topic.cleanup, kept, rights

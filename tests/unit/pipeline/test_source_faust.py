@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import faust.streams
+import pytest
+
+from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.source_faust import FaustDelivery, check_faust
+
+
+def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
+    told: list[str] = []
+    message = SimpleNamespace(
+        topic="posts",
+        partition=1,
+        offset=42,
+        key=b"k",
+        value=b"v",
+        headers=[("a", b"b")],
+        timestamp=1.5,
+        generation_id=generation,
+    )
+    event = SimpleNamespace(message=message, ack=lambda: told.append("ack"))
+    app = SimpleNamespace(
+        consumer_generation_id=3,
+        consumer=SimpleNamespace(
+            _unacked_messages=SimpleNamespace(discard=lambda _m: told.append("discard"))
+        ),
+    )
+    return FaustDelivery(app, event), app, told
+
+
+def test_a_delivery_carries_the_record() -> None:
+    delivery, _, _ = make()
+    assert (delivery.partition, delivery.offset) == (("posts", 1), 42)
+    assert (delivery.key, delivery.value, delivery.headers) == (b"k", b"v", (("a", b"b"),))
+    assert delivery.timestamp_ms == 1500
+
+
+def test_a_delivery_is_answered_once() -> None:
+    delivery, _, told = make()
+    delivery.acknowledge()
+    delivery.acknowledge()
+    delivery.release()
+    assert told == ["ack"]
+
+
+def test_releasing_takes_it_off_the_list_without_acknowledging() -> None:
+    delivery, _, told = make()
+    delivery.release()
+    delivery.acknowledge()
+    assert told == ["discard"]
+
+
+def test_a_delivery_of_an_earlier_generation_is_stale() -> None:
+    delivery, app, _ = make()
+    assert delivery.is_current
+    app.consumer_generation_id = 4
+    assert not delivery.is_current
+
+
+def test_start_up_asserts_what_this_module_relies_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_faust()
+    iterator: Any = faust.streams._CStreamIterator
+    monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
+    with pytest.raises(StartError, match="NO_CYTHON"):
+        check_faust()
+    monkeypatch.setattr(faust.streams, "_CStreamIterator", iterator)
+    monkeypatch.setattr(faust, "__version__", "0.16.0")
+    with pytest.raises(StartError, match=r"install faust-streaming==0\.15\.3"):
+        check_faust()
