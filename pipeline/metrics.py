@@ -103,7 +103,7 @@ class Metrics:
             now_ms: The time of delivery, Unix milliseconds.
         """
         if isinstance(event, DeadLetter):
-            self.dead_letters.labels(event.code.value).inc()
+            self.dead_letters.labels(str(event.code)).inc()
             return
         tenant = self._tenant(event.tenant)
         self.verdicts.labels(tenant, event.action.value, event.assessed_by.value).inc()
@@ -112,8 +112,8 @@ class Metrics:
         language = (event.language or "unknown").split("-")[0].lower()
         self.languages.labels(self._language(language), event.action.value).inc()
         if event.failure is not None:
-            self.failures.labels(tenant, event.failure.code.value, event.failure.mode.value).inc()
+            self.failures.labels(tenant, str(event.failure.code), event.failure.mode.value).inc()
         if event.explanation_failure is not None:
-            self.explanation_failures.labels(event.explanation_failure.value).inc()
+            self.explanation_failures.labels(str(event.explanation_failure)).inc()
         if produced_ms is not None:
             self.produce_to_verdict.observe(max(0.0, now_ms - produced_ms) / 1000)

@@ -6,9 +6,18 @@ version, so that old readers read new records and new readers read old ones.
 
 import re
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 # Identifiers travel into Kafka keys, headers, log lines and file names: no control
@@ -77,6 +86,25 @@ Instant = Annotated[
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""A reason code in an open set: readers must accept codes that they do not know."""
+
+
+LEFT_TO_RIGHT: Any = Field(union_mode="left_to_right")
+"""A code that is known is read as its member; only the others stay text."""
+
+
+def open_set(codes: type[StrEnum]) -> WithJsonSchema:
+    """JSON Schema of an open set: any code is valid, those of today are named."""
+    return WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[a-z][a-z0-9_]{0,63}$",
+            "description": f"An open set; today: {', '.join(codes)}.",
+        }
+    )
 
 
 class Event(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from sluicegate.schemas._fields import Event, Probability
+from sluicegate.schemas._fields import LEFT_TO_RIGHT, Code, Event, Probability, open_set
 
 Severity = Literal["safe", "controversial", "unsafe"]
 
@@ -71,6 +71,12 @@ class FailureCode(StrEnum):
     """A fault of ours. The log line with the same post id has the trace."""
 
 
+OpenFailureCode = Annotated[
+    Annotated[FailureCode, Field(strict=False)] | Code, LEFT_TO_RIGHT, open_set(FailureCode)
+]
+"""A :class:`FailureCode`, or the code of a newer version as plain text."""
+
+
 class Scores(Event):
     """Probabilities of the three severities; they sum to 1 (within 1e-6)."""
 
@@ -109,6 +115,6 @@ class Assessment(Event):
     )
     reason: Reason | None = None
     refusal: bool | None = Field(default=None, description="Responses only: did the LLM refuse?")
-    explanation_failure: Annotated[FailureCode, Field(strict=False)] | None = Field(
+    explanation_failure: OpenFailureCode | None = Field(
         default=None, description="Why an explanation that was asked for is absent. The scores stand."
     )

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import orjson
 from pydantic import Field
 
-from sluicegate.schemas._fields import Digest, Event, Instant
+from sluicegate.schemas._fields import LEFT_TO_RIGHT, Code, Digest, Event, Instant, open_set
 
 SCHEMA_VERSION = "1.0"
 _DEAD_LETTERS = UUID("0a7b8a8e-4f65-5d53-9a60-c5f2f2d0a3b4")  # our own namespace
@@ -47,7 +47,7 @@ class DeadLetter(Event):
 
     schema_version: str = SCHEMA_VERSION
     dead_letter_id: str
-    code: Annotated[ReasonCode, Field(strict=False)]
+    code: Annotated[Annotated[ReasonCode, Field(strict=False)] | Code, LEFT_TO_RIGHT, open_set(ReasonCode)]
     detail: str = Field(max_length=512, description="Which field, and what would be right. Never the value.")
     origin: Origin
     key: str | None = None

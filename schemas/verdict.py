@@ -24,7 +24,7 @@ from sluicegate.schemas.assessment import (
     AssessedBy,
     Categories,
     CategoryScores,
-    FailureCode,
+    OpenFailureCode,
     Reason,
     Scores,
     Severity,
@@ -65,7 +65,7 @@ class EngineRef(Event):
 class Failure(Event):
     """Present where a post could not be scored."""
 
-    code: Annotated[FailureCode, Field(strict=False)]
+    code: OpenFailureCode
     mode: Annotated[Action, Field(strict=False)] = Field(
         description="The tenant's failure mode that was applied."
     )
@@ -103,7 +103,7 @@ class Verdict(Event):
     category_scores: CategoryScores = Field(default_factory=dict)
     reason: Reason | None = None
     refusal: bool | None = None
-    explanation_failure: Annotated[FailureCode, Field(strict=False)] | None = None
+    explanation_failure: OpenFailureCode | None = None
     failure: Failure | None = None
 
     assessed_by: Annotated[AssessedBy, Field(strict=False)]
@@ -126,7 +126,7 @@ class Verdict(Event):
     @property
     def outcome(self) -> str:
         """``judged`` or ``failure:<code>``: the part of the verdict id that tells the two apart."""
-        return f"failure:{self.failure.code.value}" if self.failure else "judged"
+        return f"failure:{self.failure.code}" if self.failure else "judged"
 
 
 def content_hash(post: Post) -> str:

@@ -94,7 +94,7 @@ def json_line(document: bytes) -> str:
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
-    finding = verdict.failure.code.value if verdict.failure else str(verdict.severity)
+    finding = str(verdict.failure.code) if verdict.failure else str(verdict.severity)
     return (
         verdict.judged_at.isoformat(timespec="seconds"),
         f"{verdict.action.value:6}",

@@ -144,16 +144,16 @@ class _Watch:
             now = time.monotonic()
             if now - scraped_at >= _SCRAPE_EVERY_S:
                 scraped_at, self._counts = now, await self._scrape()
-                self._screen.show(self._snapshot())
+                self._screen.show(self._snapshot(now))
             if replay.done and self._complete():
                 break
             if now - self._answered_at > _PATIENCE_S:
-                return self._snapshot()
+                return self._snapshot(now)
         self._counts = await self._scrape()
         settled_at = time.monotonic() + _SETTLE_S
         while time.monotonic() < settled_at:
             await self._read(reader)
-        return self._snapshot()
+        return self._snapshot(self._answered_at)
 
     async def _read(self, reader: TopicReader) -> None:
         answered = len(self._tally.outbound)
@@ -169,10 +169,10 @@ class _Watch:
             return False
         return not self._tally.balance().lost
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, now: float) -> Snapshot:
         return Snapshot(
             expected=self._expected,
-            elapsed_s=self._answered_at - self._began,
+            elapsed_s=now - self._began,
             balance=self._tally.balance(),
             busy_s=self._counts.busy_s - self._first_counts.busy_s,
             cache_hits=self._counts.cache_hits,

@@ -65,7 +65,7 @@ def line(snapshot: Snapshot) -> str:
     latency = "/".join(_milliseconds(value) for value in snapshot.latency_ms.values())
     return (
         f"{snapshot.elapsed_s:5.0f} s  in {balance.posts} of {snapshot.expected}  {mix}  "
-        f"dead letters {balance.dead_letters}  {snapshot.posts_per_s:.1f} posts/s  "
+        f"dead letters {balance.dead_letters}  failures {sum(balance.failures.values())}  {snapshot.posts_per_s:.1f} posts/s  "
         f"p50/p95/p99 {latency}  engine busy {snapshot.busy_share:.0%}  "
         f"cache hits {sum(snapshot.cache_hits.values())}"
     )
@@ -81,6 +81,8 @@ def table(snapshot: Snapshot) -> Group:
     for action, count in balance.verdicts.items():
         numbers.add_row(Text(action, style=_COLOURS[action]), str(count))
     numbers.add_row("dead letters", str(balance.dead_letters))
+    failures = ", ".join(f"{count} {code}" for code, count in sorted(balance.failures.items()))
+    numbers.add_row("could not be scored", failures or "0")
     numbers.add_row("posts/s", f"{snapshot.posts_per_s:.1f} over {snapshot.elapsed_s:.0f} s")
     latency = "   ".join(f"{name} {_milliseconds(value)}" for name, value in snapshot.latency_ms.items())
     numbers.add_row("produce to verdict", latency)

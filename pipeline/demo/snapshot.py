@@ -61,7 +61,7 @@ class Snapshot:
     expected: int
     """Records to replay."""
     elapsed_s: float
-    """Since the replay began, up to the last answer."""
+    """Since the replay began; at the end, up to the last answer."""
     balance: Balance
     busy_s: float
     """Seconds of the elapsed ones in which the engine was saturated."""
@@ -97,6 +97,7 @@ class Snapshot:
             "posts_in": balance.posts,
             "verdicts_out": balance.verdicts,
             "dead_letters": balance.dead_letters,
+            "failures": balance.failures,
             "lost": list(balance.lost),
             "duplicated": list(balance.duplicated),
             "unasked": list(balance.unasked),

@@ -41,6 +41,8 @@ class Outbound:
     identity: Identity | None
     place: Place | None
     timestamp_ms: int | None
+    failure: str | None = None
+    """Why the post could not be scored; its action is then its tenant's failure mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Balance:
     """Verdict records by action, repeats included."""
     dead_letters: int
     """Dead letter records, repeats included."""
+    failures: dict[str, int]
+    """Verdicts of posts that could not be scored, by code."""
     lost: tuple[str, ...]
     """Names of the records with neither a verdict nor a dead letter: id, or partition and offset."""
     duplicated: tuple[str, ...]
@@ -96,13 +100,15 @@ class Tally:
             place = record.partition, record.offset
             self.inbound.append(Inbound(place, identity(document, "id"), record.timestamp_ms))
         elif record.topic == self.topics.dead_letter:
-            self._answer(record, document.get("dead_letter_id"), None, _origin(document))
+            letter_id = _name(document, "dead_letter_id", record)
+            self.outbound.append(
+                Outbound(letter_id, record.topic, None, _origin(document), record.timestamp_ms)
+            )
         else:
-            self._answer(record, document.get("verdict_id"), identity(document, "post_id"), None)
-
-    def _answer(self, record: TopicRecord, event_id: Any, who: Identity | None, place: Place | None) -> None:
-        name = event_id if isinstance(event_id, str) else f"{record.topic}/{record.partition}/{record.offset}"
-        self.outbound.append(Outbound(name, record.topic, who, place, record.timestamp_ms))
+            who, failure = identity(document, "post_id"), document.get("failure")
+            code = str(failure.get("code")) if isinstance(failure, dict) else None
+            verdict_id = _name(document, "verdict_id", record)
+            self.outbound.append(Outbound(verdict_id, record.topic, who, None, record.timestamp_ms, code))
 
     def balance(self) -> Balance:
         """The accounts as they stand."""
@@ -114,6 +120,7 @@ class Tally:
             posts=len(self.inbound),
             verdicts=verdicts,
             dead_letters=by_topic[topics.dead_letter],
+            failures=dict(Counter(one.failure for one in self.outbound if one.failure is not None)),
             lost=lost,
             duplicated=duplicated,
             unasked=unasked,
@@ -137,6 +144,12 @@ def identity(document: dict[str, Any], id_field: str) -> Identity | None:
     if isinstance(tenant, str) and isinstance(post_id, str) and isinstance(revision, int):
         return tenant, post_id, revision
     return None
+
+
+def _name(document: dict[str, Any], id_field: str, record: TopicRecord) -> str:
+    """An event's id, or where it stands if it has none."""
+    event_id = document.get(id_field)
+    return event_id if isinstance(event_id, str) else f"{record.topic}/{record.partition}/{record.offset}"
 
 
 def _origin(document: dict[str, Any]) -> Place | None:

@@ -12,14 +12,14 @@ import hashlib
 import math
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from support.small_bundle import small_tokenizer
 
 from contract.engine_contract import MARKER
 from sluicegate.schemas import CATEGORIES
+from support.small_bundle import small_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class StubServer:
     abandoned: int = 0
     _server: TestServer | None = None
 
-    async def __aenter__(self) -> StubServer:
+    async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=16 << 20)
         application.router.add_post("/v1/completions", self._handle)
         self._server = TestServer(application)
@@ -101,7 +101,10 @@ class StubServer:
             await asyncio.sleep(3600)
         if refusal := self._refusal(body, prompts, texts):
             return refusal
-        choices = [self._choice(body, index, ids, text) for index, (ids, text) in enumerate(zip(prompts, texts, strict=True))]
+        choices = [
+            self._choice(body, index, ids, text)
+            for index, (ids, text) in enumerate(zip(prompts, texts, strict=True))
+        ]
         self.empty_once = False
         if self._hit("garble", texts):
             return web.json_response({"choices": "what?"})
@@ -114,7 +117,9 @@ class StubServer:
             }
         )
 
-    def _refusal(self, body: dict[str, Any], prompts: list[list[int]], texts: list[str]) -> web.Response | None:
+    def _refusal(
+        self, body: dict[str, Any], prompts: list[list[int]], texts: list[str]
+    ) -> web.Response | None:
         if self._hit("error", texts):
             message = texts[0] if self.echo_errors else "internal error"
             return web.json_response({"error": {"message": message}}, status=500)
@@ -140,7 +145,9 @@ class StubServer:
             return {"index": index, "text": "", "finish_reason": "stop", "logprobs": None}
         explaining = body["max_tokens"] > 1
         names = [f" {name}" for name in (*CATEGORIES[:-1], "None")] if explaining else list(LABELS)
-        logprobs = self._logprobs(body, ids, names, hide=not explaining and self._hit("labels_missing", [text]))
+        logprobs = self._logprobs(
+            body, ids, names, hide=not explaining and self._hit("labels_missing", [text])
+        )
         best = max(logprobs, key=lambda token: logprobs[token])
         shown = sorted(logprobs, key=lambda token: -logprobs[token])[: body["logprobs"]]
         first = {self._key(body, token): max(logprobs[token], -9999.0) for token in shown}
@@ -160,9 +167,11 @@ class StubServer:
             },
         }
 
-    def _logprobs(self, body: dict[str, Any], ids: list[int], names: list[str], *, hide: bool) -> dict[int, float]:
+    def _logprobs(
+        self, body: dict[str, Any], ids: list[int], names: list[str], *, hide: bool
+    ) -> dict[int, float]:
         """Logarithms over the whole vocabulary, the same for the same prompt."""
-        draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())
+        draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())  # noqa: S311 - a stub model
         logits = {token: draw.gauss(0, 1) for token in range(small_tokenizer().vocabulary_size)}
         for name in names:
             token = small_tokenizer().encode_static(name)[0]

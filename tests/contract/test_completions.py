@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from contract.engine_contract import MARKER, TIMEOUT_S, Rig, scored, some_prompts
 from contract.stub_server import CONTEXT_TOKENS, StubServer
 from sluicegate.engines.backends import EngineChoice, open_backend
@@ -28,7 +29,9 @@ def start(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[tuple[Rig
     @asynccontextmanager
     async def started(flavour: str = "openai", **settings: Any) -> AsyncIterator[tuple[Rig, StubServer]]:
         manifest = small_manifest()
-        manifest["limits"]["max_prompt_tokens"] = 2 * CONTEXT_TOKENS  # the server's context is the tighter one
+        manifest["limits"]["max_prompt_tokens"] = (
+            2 * CONTEXT_TOKENS
+        )  # the server's context is the tighter one
         bundle = write_small_bundle(tmp_path / "bundle", manifest)
         async with StubServer(flavour) as stub:
             settings = {"url": stub.url, "dialect": flavour, "bundle": bundle, **settings}
@@ -174,7 +177,16 @@ async def test_a_list_refused_for_one_prompt_is_asked_one_by_one(start: Any) -> 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"no json", b"[]", b"null", b'{"choices": []}', b'{"choices": [{"text": NaN}]}', b"[" * 5000, b" " * (2 << 20)],
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b"null",
+        b'{"choices": []}',
+        b'{"choices": [{"text": NaN}]}',
+        b"[" * 5000,
+        b" " * (2 << 20),
+    ],
     ids=["empty", "prose", "list", "null", "no choices", "nan", "deep", "longer than the limit"],
 )
 async def test_an_unreadable_answer_is_unparsable(start: Any, body: bytes) -> None:

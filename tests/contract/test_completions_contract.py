@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
+
 from contract.engine_contract import CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
 from contract.stub_server import StubServer
 from sluicegate.engines.backends import EngineChoice, open_backend
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def _switch(stub: StubServer, fault: str, marker: str | None) -> Callable[[], AbstractAsyncContextManager[None]]:
+def _switch(
+    stub: StubServer, fault: str, marker: str | None
+) -> Callable[[], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def on() -> AsyncIterator[None]:
         stub.faults[fault] = marker
@@ -54,5 +57,3 @@ class TestStubOfVllm(StubContract):
 
 class TestStubOfTrtllmServe(StubContract):
     flavour = "trtllm"
-
-

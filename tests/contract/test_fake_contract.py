@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+
 from contract.engine_contract import CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import FakeEngine, Fault
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
-def _switch(engine: FakeEngine, name: str, marker: str | None) -> Callable[[], AbstractAsyncContextManager[None]]:
+def _switch(
+    engine: FakeEngine, name: str, marker: str | None
+) -> Callable[[], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def on() -> AsyncIterator[None]:
         setattr(engine.faults, name, Fault(marker=marker))

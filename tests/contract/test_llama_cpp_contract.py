@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import orjson
 import pytest
+
 from contract.engine_contract import TIMEOUT_S, EngineContract, Rig, assert_works, scored, some_prompts
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cpu_model
 
 _REAL = "a real server that works answers every prompt in its shape"
-_ITEM_FAULTS = {"error": _REAL, "garble": _REAL, "empty": _REAL, "labels_missing": "the labels are lifted above all else"}
+_ITEM_FAULTS = {
+    "error": _REAL,
+    "garble": _REAL,
+    "empty": _REAL,
+    "labels_missing": "the labels are lifted above all else",
+}
 _LIMIT_TOKENS = 256
 _SERVER = "sluicegate.engines.backends.llama_server"
 
@@ -71,7 +77,7 @@ async def killed_again_and_again(engine: LlamaCppEngine) -> AsyncIterator[None]:
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - another process's state has no event to wait for
+        while not condition():
             await asyncio.sleep(0.02)
 
 
@@ -140,7 +146,9 @@ async def test_a_model_that_cannot_be_loaded_is_a_setup_error(cpu_bundle: Path, 
     broken = tmp_path / "model.gguf"
     broken.write_bytes(b"GGUF, or is it?")
     engine = LlamaCppEngine(model, ServerOptions(model=str(broken), slots=1, slot_tokens=64, threads=1))
-    with pytest.raises(EngineSetupError, match="(?s)did not start: .*failed to load model.*Failed to init server"):
+    with pytest.raises(
+        EngineSetupError, match=r"(?s)did not start: .*failed to load model.*Failed to init server"
+    ):
         await engine.__aenter__()
     assert engine.server_pid is None
 
@@ -165,7 +173,9 @@ def server(cpu_bundle: Path) -> Iterator[tuple[str, int]]:
 
 
 class TestCompletionsOverRealLlamaCpp(EngineContract):
-    cannot: ClassVar = _ITEM_FAULTS | {"die": "the server is the test's own; TestLlamaCpp kills the same program"}
+    cannot: ClassVar = _ITEM_FAULTS | {
+        "die": "the server is the test's own; TestLlamaCpp kills the same program"
+    }
 
     @pytest.fixture
     async def rig(self, cpu_bundle: Path, server: tuple[str, int]) -> AsyncIterator[Rig]:

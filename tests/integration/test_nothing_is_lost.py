@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.collector import account
+from support.imports import imported, watch
 from support.workers import until
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def test_a_worker_killed_in_the_middle_of_300_posts_on_the_cpu_model_loses_none(
     lane: Lane, cpu_bundle: Path
 ) -> None:
     real = {"engine.backend": "llama_cpp", "engine.bundle": str(cpu_bundle), "engine.threads": "1"}
-    workers = [lane.start(real), lane.start(real)]
+    real["log.level"] = "debug"
+    watched = watch(lane.folder)
+    workers = [lane.start(real, **watched), lane.start(real, **watched)]
     for worker in workers:
         worker.wait_ready()
     wait_shared(workers)
@@ -77,3 +80,8 @@ def test_a_worker_killed_in_the_middle_of_300_posts_on_the_cpu_model_loses_none(
     assert found.lost == ()
     assert found.two_actions == ()
     assert found.unasked == 0
+
+    assert not any("zymurgist" in worker.output for worker in workers), "a log holds the text of a post"
+    asked_for = imported(lane.folder)
+    assert "faust" in asked_for, "the watch saw nothing"
+    assert asked_for.isdisjoint({"torch", "transformers", "tensorrt_llm"})
