@@ -53,7 +53,7 @@ def parse_explanation(text: str, kind: Kind, categories: Sequence[str]) -> Expla
         return _unparsable("the Categories line holds something other than known names")
     return Explanation(
         categories=found,
-        reason=_one_line(shape["reason"] or ""),
+        reason=one_line(shape["reason"] or ""),
         refusal=shape["refusal"] == "Yes" if kind == "response" else None,
     )
 
@@ -66,8 +66,11 @@ def _categories(line: str, allowed: Sequence[str]) -> tuple[str, ...] | None:
     return names if known else None
 
 
-def _one_line(text: str) -> str | None:
-    """The reason as one printable line: no control, bidirectional or other invisible characters."""
+def one_line(text: str) -> str | None:
+    """A text as one printable line, at most as long as a reason; None if nothing is left.
+
+    No control, bidirectional or other invisible characters. Doing it twice changes nothing.
+    """
     text = text[: 4 * REASON_CHARACTERS]  # bounds the work; far more than survives
     kept = (
         "" if _invisible(c) else " " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text

@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.clock import milliseconds
+from sluicegate.pipeline.judgement import Found
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
-from sluicegate.pipeline.verdicts import Provenance, bury, decide, engine_reference
-from sluicegate.schemas import Timings
+from sluicegate.pipeline.verdicts import Provenance, bury, decide, engine_reference, worst
+from sluicegate.schemas import AssessedBy, Segments, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sluicegate.engines.protocol import EngineInfo, ItemFailure
+    from sluicegate.engines.segmenter import Parts
     from sluicegate.pipeline.clock import Clock
-    from sluicegate.pipeline.judgement import Arrival
+    from sluicegate.pipeline.judgement import Arrival, Member
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.records import Record
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Held
-    from sluicegate.schemas import AssessedBy, Assessment, Rejection
+    from sluicegate.schemas import Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +46,44 @@ class Answers:
         self._policy = policy
         self._clock = clock
 
-    def verdict(
-        self,
-        arrival: Arrival,
-        finding: Assessment | ItemFailure,
-        by: AssessedBy,
-        *,
-        sent_at: float | None = None,
-        reused_from: str | None = None,
-    ) -> Answer:
-        """Answer a post.
+    def settle(self, member: Member, found: Found) -> Answer | None:
+        """Note what was found of one part; the answer, once every part of its post is there."""
+        arrival = member.arrival
+        if arrival.over or arrival.parts is None:
+            return None
+        arrival.found[member.part] = found
+        if len(arrival.found) < len(arrival.parts.parts):
+            return None
+        return self._verdict(arrival, [arrival.found[number] for number in range(len(arrival.parts.parts))])
 
-        Args:
-            arrival: The post and its place in the window.
-            finding: What was found, or why nothing could be.
-            by: Who found it.
-            sent_at: Monotonic seconds of the hand-over to the engine; None if nothing was asked of it.
-            reused_from: The verdict whose assessment is reused.
-        """
+    def give_up(self, arrival: Arrival, failure: ItemFailure) -> Answer:
+        """Answer a post with what was found so far; every other part has failed."""
+        parts = len(arrival.parts.parts) if arrival.parts is not None else 1
+        failed = Found(failure, AssessedBy.NONE)
+        return self._verdict(arrival, [arrival.found.get(number, failed) for number in range(parts)])
+
+    def _verdict(self, arrival: Arrival, found: list[Found]) -> Answer:
+        """7: the worst part decides."""
+        arrival.answered = True
+        policy = self._policy()
+        deciding = worst(arrival.post, [one.finding for one in found], policy)
         held, now = arrival.held, self._clock.monotonic()
-        sent_at = now if sent_at is None else max(sent_at, held.taken_at)  # it may have joined later
+        asked = [one.sent_at for one in found if one.sent_at is not None]
+        sent_at = max(min(asked, default=now), held.taken_at)  # it may have joined later
         timings = Timings(
             queued_ms=milliseconds(sent_at - held.taken_at),
             engine_ms=milliseconds(now - sent_at),
             total_ms=milliseconds(now - held.taken_at),
         )
-        provenance = Provenance(self._engine, by, reused_from, timings, self._clock.utc())
-        verdict = decide(arrival.post, finding, self._policy(), provenance)
+        provenance = Provenance(
+            engine=self._engine,
+            assessed_by=found[deciding].by,
+            reused_from=found[deciding].reused_from,
+            segments=_segments(arrival.parts, deciding),
+            timings=timings,
+            judged_at=self._clock.utc(),
+        )
+        verdict = decide(arrival.post, found[deciding].finding, policy, provenance)
         return Answer(held, verdict_record(verdict, held.delivery, self._settings.topics), verdict.verdict_id)
 
     def dead_letter(self, held: Held, rejection: Rejection) -> Answer:
@@ -79,3 +92,15 @@ class Answers:
         letter = bury(held.delivery, rejection, payload_bytes=kept_bytes, now=self._clock.utc())
         record = dead_letter_record(letter, held.delivery, self._settings.topics)
         return Answer(held, record, letter.dead_letter_id)
+
+
+def _segments(parts: Parts | None, deciding: int) -> Segments:
+    if parts is None:
+        return Segments()
+    cut = parts.context_cut_characters
+    if len(parts.parts) == 1:
+        return Segments(context_cut_characters=cut)
+    part = parts.parts[deciding]
+    return Segments(
+        count=len(parts.parts), deciding=deciding, start=part.start, end=part.end, context_cut_characters=cut
+    )

@@ -28,7 +28,8 @@ class Stored:
     """An assessment and the verdict that first carried it."""
 
     assessment: Assessment
-    verdict_id: str
+    verdict_id: str | None
+    """None where that verdict was still waiting for the post's other parts."""
 
 
 class AssessmentCache:

@@ -27,3 +27,7 @@ class ClusterError(PipelineError):
 
 class DemoError(PipelineError):
     """The demo cannot go on. The message says what ended, and where its log is."""
+
+
+class JudgeError(PipelineError):
+    """A text cannot be judged here. The message says what stands against it."""

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.segmenter import LengthLimits, Segmenter
 from sluicegate.pipeline.answers import Answers
 from sluicegate.pipeline.cache import AssessmentCache, Stored, cache_key
 from sluicegate.pipeline.judge import Judge
-from sluicegate.pipeline.judgement import Arrival, Judgement
+from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.planner import Limits, Waiting, plan
 from sluicegate.pipeline.verdicts import assess
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends import Backend
     from sluicegate.engines.protocol import Prompt
+    from sluicegate.engines.segmenter import Parts
     from sluicegate.pipeline.answers import Answer
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
@@ -67,7 +69,7 @@ class Flow:
         engine = backend.engine
         self._settings = settings
         self._engine = engine
-        self._prompter = backend.prompter
+        self._segmenter = Segmenter(backend.prompter)
         self._policy = policy
         self._window = window
         self._outlet = outlet
@@ -133,51 +135,55 @@ class Flow:
             while len(arrivals) < _CHUNK and not self._decoded.empty():
                 arrivals.append(self._decoded.get_nowait())
             posts = [arrival.post for arrival in arrivals]
-            prompts = await loop.run_in_executor(self._pool, self._build, posts)
+            built = await loop.run_in_executor(self._pool, self._build, posts)
             answered: list[Answer] = []
-            for arrival, prompt in zip(arrivals, prompts, strict=True):
-                if isinstance(prompt, ItemFailure):
-                    answered.append(self._answers.verdict(arrival, prompt, AssessedBy.NONE))
-                else:
-                    answered += self._look_up(arrival, cache_key(prompt, self._engine.info), prompt)  # 3
+            for arrival, parts in zip(arrivals, built, strict=True):
+                if isinstance(parts, ItemFailure):
+                    answered.append(self._answers.give_up(arrival, parts))
+                    continue
+                arrival.parts = parts
+                for number, part in enumerate(parts.parts):
+                    answered += self._look_up(Member(arrival, number), part.prompt)  # 3
             if answered:
                 self._spawn(self._publish(answered))
             self._wake.set()
 
-    def _build(self, posts: Sequence[Post]) -> list[Prompt | ItemFailure]:
+    def _build(self, posts: Sequence[Post]) -> list[Parts | ItemFailure]:
         """Tokenise in the thread pool. A post that breaks the tokeniser answers for itself."""
+        limits = self._settings.limits
         try:
-            return self._prompter.build_many(posts)
+            return self._segmenter.build_many(
+                posts, [LengthLimits(limits.post_tokens, limits.segments)] * len(posts)
+            )
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
             _log.error("prompt_fault", posts=len(posts), where=frames(error))
             if len(posts) == 1:
                 return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)]
             return [self._build([post])[0] for post in posts]
 
-    def _look_up(self, arrival: Arrival, key: bytes, prompt: Prompt) -> list[Answer]:
+    def _look_up(self, member: Member, prompt: Prompt) -> list[Answer]:
         """Answer from the cache, join the judgement of the same prompt, or begin one."""
+        key = cache_key(prompt, self._engine.info)
         stored = self.cache.get(key)
-        if stored is not None and self._suffices(arrival, stored.assessment):
+        if stored is not None and self._suffices(member, stored.assessment):
             self._metrics.cache_hits.labels("stored").inc()
-            return [
-                self._answers.verdict(
-                    arrival, stored.assessment, AssessedBy.CACHE, reused_from=stored.verdict_id
-                )
-            ]
+            found = Found(stored.assessment, AssessedBy.CACHE, reused_from=stored.verdict_id)
+            answer = self._answers.settle(member, found)
+            return [answer] if answer is not None else []
         judgement = self._single_flight.get(key)
         if judgement is not None:
             self._metrics.cache_hits.labels("joined").inc()
-            judgement.members.append(arrival)
-            return []
-        self._begin(key, prompt, [arrival], stored)
+            judgement.members.append(member)
+        else:
+            self._begin(key, prompt, [member], stored)
         return []
 
-    def _begin(self, key: bytes, prompt: Prompt, members: list[Arrival], stored: Stored | None) -> None:
+    def _begin(self, key: bytes, prompt: Prompt, members: list[Member], stored: Stored | None) -> None:
         self._numbers += 1
         waiting = Waiting(
             key=self._numbers,
             tokens=len(prompt.token_ids),
-            tenant=members[0].post.tenant,
+            tenant=members[0].arrival.post.tenant,
             adapter=self._engine.info.adapter,
             since=self._clock.monotonic(),
         )
@@ -187,8 +193,9 @@ class Flow:
         self._single_flight[key] = judgement
         self._waiting[waiting.key] = judgement
 
-    def _suffices(self, arrival: Arrival, assessment: Assessment) -> bool:
-        return assessment.explained or not self._policy().needs_explanation(arrival.post, assessment.scores)
+    def _suffices(self, member: Member, assessment: Assessment) -> bool:
+        post = member.arrival.post
+        return assessment.explained or not self._policy().needs_explanation(post, assessment.scores)
 
     async def _plan_all(self) -> None:
         while True:
@@ -230,54 +237,49 @@ class Flow:
     def _wants_explanation(self, judgement: Judgement) -> bool:
         scores = judgement.scores
         return scores is not None and any(
-            self._policy().needs_explanation(member.post, scores) for member in judgement.members
+            self._policy().needs_explanation(member.arrival.post, scores) for member in judgement.members
         )
 
     def _stop_waiting(self, judgements: Sequence[Judgement]) -> None:
-        """Answer the members whose tenants wait no longer for an absent engine."""
+        """Answer the posts whose tenants wait no longer for an absent engine."""
         answered: list[Answer] = []
         now = self._clock.monotonic()
         away = ItemFailure(FailureCode.ENGINE_UNAVAILABLE)
         for judgement in judgements:
-            staying: list[Arrival] = []
             for member in judgement.members:
-                patience_s = self._policy().rules(member.post).max_wait_seconds
-                if patience_s is None or now - member.held.taken_at < patience_s:
-                    staying.append(member)
-                elif judgement.scores is None:
-                    answered.append(self._answers.verdict(member, away, AssessedBy.NONE))
-                else:
-                    answered.append(
-                        self._answers.verdict(member, assess(judgement.scores, away), AssessedBy.ENGINE)
-                    )
-            judgement.members = staying
+                arrival = member.arrival
+                patience_s = self._policy().rules(arrival.post).max_wait_seconds
+                if arrival.over or patience_s is None or now - arrival.held.taken_at < patience_s:
+                    continue
+                if judgement.scores is not None:  # only its explanation is missing
+                    arrival.found[member.part] = Found(assess(judgement.scores, away), AssessedBy.ENGINE)
+                answered.append(self._answers.give_up(arrival, away))
         if answered:
             self._spawn(self._publish(answered))
 
     def _conclude(self, judgement: Judgement, finding: Assessment | ItemFailure) -> list[Answer]:
-        """Answer every member, store what may be reused, and begin anew for those it does not suffice."""
+        """Settle every member, store what may be reused, and begin anew for those it does not suffice."""
         answered: list[Answer] = []
-        unexplained: list[Arrival] = []
+        unexplained: list[Member] = []
         first = judgement.scored_in
+        by = AssessedBy.CACHE if first else AssessedBy.ENGINE
         for member in judgement.members:
-            if member.held.released:
+            if member.arrival.over:
                 continue
             if isinstance(finding, Assessment) and not self._suffices(member, finding):
                 unexplained.append(member)  # joined after the engine was asked
                 continue
-            by = AssessedBy.CACHE if first else AssessedBy.ENGINE
-            sent_at = judgement.sent_at
-            answer = self._answers.verdict(member, finding, by, sent_at=sent_at, reused_from=first)
-            answered.append(answer)
-            first = first or answer.event_id
-        if isinstance(finding, Assessment) and first is not None:
+            answer = self._answers.settle(member, Found(finding, by, judgement.sent_at, first))
+            by = AssessedBy.CACHE
+            if answer is not None:
+                answered.append(answer)
+                first = first or answer.event_id
+        if isinstance(finding, Assessment):
             # A failed explanation is never stored; the scores beside it are good.
-            stored = Stored(
-                finding if finding.explanation_failure is None else assess(finding.scores, None), first
-            )
-            self.cache.put(judgement.key, stored)
+            kept = finding if finding.explanation_failure is None else assess(finding.scores, None)
+            self.cache.put(judgement.key, Stored(kept, first))
             if unexplained:
-                self._begin(judgement.key, judgement.prompt, unexplained, stored)
+                self._begin(judgement.key, judgement.prompt, unexplained, Stored(kept, first))
         return answered
 
     async def _publish(self, answered: list[Answer]) -> None:

@@ -119,5 +119,5 @@ class Judge:
                     call=call,
                     code=answer.code.value,
                     detail=answer.detail,
-                    posts=[member.post.id for member in item.members[:8]],
+                    posts=[member.arrival.post.id for member in item.members[:8]],
                 )

@@ -6,29 +6,58 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sluicegate.engines.protocol import Prompt
+    from sluicegate.engines.protocol import ItemFailure, Prompt
+    from sluicegate.engines.segmenter import Parts
     from sluicegate.pipeline.planner import Waiting
     from sluicegate.pipeline.window import Held
-    from sluicegate.schemas import Post, Scores
+    from sluicegate.schemas import AssessedBy, Assessment, Post, Scores
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of one part of a post."""
+
+    finding: Assessment | ItemFailure
+    by: AssessedBy
+    sent_at: float | None = None
+    """Monotonic seconds of the hand-over to the engine; None if nothing was asked of it."""
+    reused_from: str | None = None
+    """The verdict whose assessment is reused."""
+
+
+@dataclass(slots=True, eq=False)
 class Arrival:
-    """A decoded post and its place in the window."""
+    """A decoded post, its place in the window, and what was found of its parts so far."""
 
     held: Held
     post: Post
+    parts: Parts | None = None
+    found: dict[int, Found] = field(default_factory=dict)
+    answered: bool = False
+
+    @property
+    def over(self) -> bool:
+        """True once it was answered or given back: nothing more is to be done for it."""
+        return self.answered or self.held.released
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """One part of a post that waits for a judgement; most posts have one part."""
+
+    arrival: Arrival
+    part: int
 
 
 @dataclass(slots=True, eq=False)
 class Judgement:
-    """One distinct prompt in work, and the posts that share its answer (single flight)."""
+    """One distinct prompt in work, and everything that shares its answer (single flight)."""
 
     key: bytes
     prompt: Prompt
     waiting: Waiting
     """What the planner sees of it. The first member's tenant stands for all."""
-    members: list[Arrival] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
     scores: Scores | None = None
     """Known beforehand where only the explanation is missing."""
     scored_in: str | None = None
@@ -38,5 +67,5 @@ class Judgement:
 
     @property
     def live(self) -> bool:
-        """False once every member was given back: nobody waits for the answer any more."""
-        return any(not member.held.released for member in self.members)
+        """False once nobody waits for the answer any more."""
+        return any(not member.arrival.over for member in self.members)

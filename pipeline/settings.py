@@ -151,6 +151,10 @@ class LimitSettings(_Section):
     post_bytes: int = Field(
         POST_BYTES, ge=1024, description="A longer record is a dead letter (oversize), unread."
     )
+    post_tokens: int = Field(
+        32_768, ge=1, description="A text with more tokens is too_long; longer prompts are cut into segments."
+    )
+    segments: int = Field(64, ge=1, le=1024, description="A text that needs more segments is too_long.")
     dead_letter_bytes: int = Field(
         512 * 1024, ge=0, description="So much of a dead record's payload is kept."
     )

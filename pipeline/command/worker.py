@@ -44,7 +44,7 @@ def worker(
         asyncio.run(_run(loaded, stop_on_eof=stop_on_eof))
     except (PipelineError, EngineError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told without its message, whatever it is
         log.error("worker_failed", where=frames(error))  # noqa: TRY400 - messages may quote input
         raise typer.Exit(1) from None
 

@@ -199,6 +199,37 @@ async def test_an_unreadable_answer_is_unparsable(start: Any, body: bytes) -> No
             assert found.code is FailureCode.UNPARSABLE
 
 
+@asynccontextmanager
+async def raw_server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that says the same bytes to every connection, and hangs up."""
+    asked: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+async def test_an_answer_that_breaks_off_is_asked_for_once_more(start: Any) -> None:
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"
+    async with raw_server(half) as (url, asked), start(url=url) as (rig, _):
+        (answer,) = await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert answer == ItemFailure(FailureCode.ENGINE_ERROR, "the answer broke off")
+        assert len(asked) == 2
+
+
+@pytest.mark.parametrize("answer", [b"", b"220 smtp ready\r\n\r\n"], ids=["nothing", "not http"])
+async def test_a_server_that_begins_no_answer_is_unavailable(start: Any, answer: bytes) -> None:
+    async with raw_server(answer) as (url, asked), start(url=url) as (rig, _):
+        with pytest.raises(EngineUnavailable, match="cannot be reached"):
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert len(asked) == 3
+
+
 async def test_no_text_of_a_post_gets_into_a_failure(start: Any) -> None:
     async with start() as (rig, stub):
         stub.echo_errors = True
@@ -236,6 +267,8 @@ async def test_an_unknown_model_name_holds_the_stream(start: Any) -> None:
         ({"url": "http://127.0.0.1:9"}, "engine.bundle"),
         ({"bundle": True}, "engine.url"),
         ({"bundle": True, "url": "localhost:8000"}, "engine.url"),
+        ({"bundle": True, "url": "http://"}, "engine.url"),
+        ({"bundle": True, "url": "http://host:port"}, "engine.url"),
         ({"bundle": True, "url": "http://127.0.0.1:9", "dialect": "tgi"}, "dialect"),
         ({"bundle": True, "url": "http://127.0.0.1:9", "max_prompt_tokens": 513}, "max_prompt_tokens"),
         ({"bundle": True, "url": "http://127.0.0.1:9", "max_prompt_tokens": 3}, "max_prompt_tokens"),

@@ -23,7 +23,7 @@ async def test_posts_become_verdicts_on_the_embedded_broker_without_a_heavy_impo
 
 def _run(lane: Lane) -> None:
     try:
-        worker = lane.start(**watch(lane.folder))
+        worker = lane.start(environment=watch(lane.folder))
         worker.wait_ready()
         posts = [{"id": f"post-{number}", "text": f"post number {number}"} for number in range(300)]
         sent = lane.send([*posts, b"no post at all"])

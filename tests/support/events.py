@@ -19,6 +19,7 @@ from sluicegate.schemas import (
     Post,
     ReasonCode,
     Scores,
+    Segments,
     Timings,
     Turn,
     Verdict,
@@ -122,7 +123,16 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
         disposition=draw(texts),
         policy=draw(policies),
         engine=draw(engines),
-        segments=draw(st.integers(1, 1000)),
+        segments=draw(
+            st.builds(
+                Segments,
+                count=st.integers(1, 1000),
+                deciding=st.integers(0, 999),
+                start=st.integers(0, 10**6),
+                end=st.none() | st.integers(0, 10**6),
+                context_cut_characters=st.integers(0, 10**6),
+            )
+        ),
         timings=draw(
             st.builds(Timings, queued_ms=milliseconds, engine_ms=milliseconds, total_ms=milliseconds)
         ),

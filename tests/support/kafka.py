@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 START_S = 60.0
 _TAIL_LINES = 40
+_MAVEN_S = 240  # 43 MB on a slow line
 
 
 class KafkaMissingError(Exception):
@@ -77,7 +78,17 @@ def resolve_jars() -> Path:
             "dependency:copy-dependencies",
             f"-DoutputDirectory={part}/jars",
         ]
-        maven = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+        try:
+            maven = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_MAVEN_S,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            raise KafkaMissingError(f"Maven did not fetch Apache Kafka within {_MAVEN_S} s") from None
         if maven.returncode:
             raise KafkaMissingError(
                 f"Maven could not fetch Apache Kafka:\n{maven.stdout[-2000:]}{maven.stderr[-2000:]}"

@@ -207,7 +207,9 @@ class Lane:
         path.write_text(document)
         return {"policy.path": str(path)}
 
-    def start(self, settings: dict[str, str] | None = None, **environment: str) -> WorkerProcess:
+    def start(
+        self, settings: dict[str, str] | None = None, environment: dict[str, str] | None = None
+    ) -> WorkerProcess:
         """Start a worker on this lane, with further settings and environment variables."""
         if not (self.folder / "fake.json").exists():
             self.set_fake()

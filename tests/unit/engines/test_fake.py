@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
+import re
 import subprocess
 import sys
+import types
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -19,8 +23,6 @@ from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
 from sluicegate.schemas import FailureCode, Post, Scores
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sluicegate.schemas import Kind
 
 _IN_ANOTHER_PROCESS = """
@@ -51,6 +53,16 @@ async def test_equal_posts_get_equal_scores_in_every_process() -> None:
         subprocess.run, [sys.executable, "-c", _IN_ANOTHER_PROCESS], stdout=subprocess.PIPE, check=True
     )
     assert Scores.model_validate_json(found.stdout) == here
+
+
+async def test_the_documented_example_runs_as_written() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "fake-engine.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    code = compile(example, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    await types.FunctionType(code, names)()
+    assert names["scored"].scores.unsafe == pytest.approx(0.97)
+    assert names["failed"].code is FailureCode.ENGINE_ERROR
 
 
 async def test_the_scores_depend_on_the_post_alone_and_not_on_what_surrounds_it() -> None:

@@ -16,6 +16,7 @@ from sluicegate.schemas import (
     ReasonCode,
     Rejection,
     Scores,
+    Segments,
     Timings,
     Verdict,
     encode,
@@ -32,7 +33,9 @@ def verdict() -> Verdict:
         Explanation(("Violent",), {"Violent": 1.0}, reason="because " * 20),
     )
     timings = Timings(queued_ms=1, engine_ms=2, total_ms=3)
-    provenance = Provenance(engine_reference(FakeEngine().info), AssessedBy.ENGINE, None, timings, NOW)
+    provenance = Provenance(
+        engine_reference(FakeEngine().info), AssessedBy.ENGINE, None, Segments(), timings, NOW
+    )
     return decide(Post(id="p\u00e9", text="x"), finding, Policy.load(None), provenance)
 
 

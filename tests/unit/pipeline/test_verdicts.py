@@ -17,6 +17,7 @@ from sluicegate.schemas import (
     ReasonCode,
     Rejection,
     Scores,
+    Segments,
     Timings,
     Verdict,
     encode,
@@ -30,7 +31,7 @@ POLICY = Policy.load(None)
 
 def provenance(by: AssessedBy = AssessedBy.ENGINE, reused_from: str | None = None) -> Provenance:
     timings = Timings(queued_ms=1, engine_ms=2, total_ms=3)
-    return Provenance(engine_reference(FakeEngine().info), by, reused_from, timings, NOW)
+    return Provenance(engine_reference(FakeEngine().info), by, reused_from, Segments(), timings, NOW)
 
 
 @pytest.mark.parametrize("code", list(FailureCode))

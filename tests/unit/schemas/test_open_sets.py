@@ -14,7 +14,9 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "v1.0"
 
 
 def record(folder: str, **fields: object) -> bytes:
-    found = sorted((GOLDEN / folder).glob("could_not_be_scored.json")) or sorted((GOLDEN / folder).glob("*.json"))
+    found = sorted((GOLDEN / folder).glob("could_not_be_scored.json")) or sorted(
+        (GOLDEN / folder).glob("*.json")
+    )
     return json.dumps(json.loads(found[0].read_text()) | fields).encode()
 
 

@@ -1,0 +1,153 @@
+"""Commands that talk to a cluster: post, verdicts, topics create."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Producer
+
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.clock import Clock
+from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.reader import TopicReader
+from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
+from sluicegate.pipeline.verdicts import Provenance, decide
+from sluicegate.schemas import AssessedBy, EngineRef, FailureCode, Post, Timings, encode
+
+if TYPE_CHECKING:
+    from support.kafka import ApacheKafka
+
+TOPICS = TopicSettings()
+
+
+def run(bootstrap: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "sluicegate", *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        env=environment | {"SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": bootstrap},
+    )
+
+
+def read(bootstrap: str, topic: str) -> list[tuple[bytes | None, bytes | None]]:
+    with TopicReader(KafkaSettings(bootstrap_servers=bootstrap), [topic], start="beginning") as reader:
+        records = []
+        while not reader.at_end:
+            records += reader.read(0.2)
+    return [(record.key, record.value) for record in records]
+
+
+def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for value in values:
+        producer.produce(topic, value, partition=0)
+    assert producer.flush(20) == 0
+
+
+def a_verdict(post_id: str) -> bytes:
+    digest = "sha256:" + "0" * 64
+    engine = EngineRef(digest=digest, backend="fake", model="m", layout_digest=digest)
+    timings = Timings(queued_ms=0, engine_ms=0, total_ms=0)
+    provenance = Provenance(engine, AssessedBy.NONE, None, timings, Clock().utc())
+    failure = ItemFailure(FailureCode.TOO_LONG)
+    return encode(decide(Post(id=post_id, text="t"), failure, Policy.load(None), provenance))
+
+
+async def test_lines_become_records_keyed_by_id_and_the_rest_is_refused_unless_raw() -> None:
+    async with EmbeddedBroker([TOPICS.posts]) as broker:
+        lines = '{"id": "a", "text": "one"}\n\nno json\n{"text": "no id"}\n{"id": "b", "text": "two"}\n'
+        done = await asyncio.to_thread(run, broker.address, "post", "-", "--json", given=lines)
+        assert done.returncode == 1
+        assert json.loads(done.stdout) == {"sent": 2, "refused": 2, "failed": 0}
+        records = await asyncio.to_thread(read, broker.address, TOPICS.posts)
+        assert sorted(records) == [  # type: ignore[type-var]  # all have keys
+            (b"a", b'{"id": "a", "text": "one"}'),
+            (b"b", b'{"id": "b", "text": "two"}'),
+        ]
+        raw = await asyncio.to_thread(run, broker.address, "post", "-", "--raw", given=lines)
+        assert raw.returncode == 0, raw.stderr
+        assert raw.stdout == "4 sent to posts, 0 refused, 0 failed\n"
+        assert (None, b"no json") in await asyncio.to_thread(read, broker.address, TOPICS.posts)
+
+
+async def test_verdicts_are_read_to_the_end_by_action_and_what_is_none_is_passed_over() -> None:
+    async with EmbeddedBroker(TOPICS.outputs) as broker:
+        write(broker.address, TOPICS.review, [a_verdict("first"), b"junk", a_verdict("second")])
+        whole = ("verdicts", "--from", "beginning", "--no-follow")
+        shown = await asyncio.to_thread(run, broker.address, *whole)
+        assert shown.returncode == 0, shown.stderr
+        lines = shown.stdout.splitlines()
+        assert len(lines) == 2
+        assert "first" in lines[0]
+        assert "second" in lines[1]
+        assert "1 records" in shown.stderr
+        one = await asyncio.to_thread(run, broker.address, *whole, "--limit", "1", "--format", "json")
+        assert json.loads(one.stdout)["post_id"] == "first"
+        other = await asyncio.to_thread(run, broker.address, *whole, "--action", "block")
+        assert (other.returncode, other.stdout) == (0, "")
+        table = await asyncio.to_thread(run, broker.address, *whole, "--format", "table")
+        assert "second" in table.stdout
+
+
+async def test_a_reader_from_the_end_sees_only_what_comes_from_then_on() -> None:
+    async with EmbeddedBroker([TOPICS.posts]) as broker:
+        write(broker.address, TOPICS.posts, [b"before"])
+        with TopicReader(
+            KafkaSettings(bootstrap_servers=broker.address), [TOPICS.posts], start="end"
+        ) as reader:
+            write(broker.address, TOPICS.posts, [b"after"])
+            records = []
+            async with asyncio.timeout(20):
+                while not records:
+                    records = await asyncio.to_thread(reader.read, 0.2)
+        assert [record.value for record in records] == [b"after"]
+
+
+async def test_a_topic_that_does_not_exist_is_named_with_the_fix() -> None:
+    async with EmbeddedBroker([TOPICS.posts]) as broker:
+        done = await asyncio.to_thread(run, broker.address, "verdicts", "--action", "block")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "sluicegate: topic verdicts.block does not exist; `sluicegate topics create` makes it\n"
+    )
+
+
+@pytest.mark.kafka
+def test_topics_are_created_as_planned_and_creating_them_again_changes_nothing(kafka: ApacheKafka) -> None:
+    create = ("topics", "create", "--partitions", "2", "--replication", "1", "--json")
+    first = run(kafka.bootstrap, *create)
+    assert first.returncode == 0, first.stderr
+    assert {(one["outcome"], one["name"]) for one in json.loads(first.stdout)} == {
+        ("created", name) for name in TOPICS.model_dump().values()
+    }
+    again = run(kafka.bootstrap, *create)
+    assert {one["outcome"] for one in json.loads(again.stdout)} == {"already there"}
+    wider = run(kafka.bootstrap, "topics", "create", "--partitions", "3", "--replication", "1")
+    assert "posts: already there, partitions 2; the plan has 3 partitions" in wider.stdout
+
+
+@pytest.mark.kafka
+def test_a_topic_that_the_cluster_refuses_is_named_with_the_fix(kafka: ApacheKafka) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "sluicegate", "topics", "create", "--replication", "3"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        env=os.environ
+        | {"SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap, "SLUICEGATE_TOPICS__POSTS": "never.made"},
+    )
+    assert refused.returncode == 1
+    assert "never.made" in refused.stderr
+    assert "--replication" in refused.stderr
