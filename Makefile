@@ -28,7 +28,7 @@ check: install ## format, lint, types, architecture, docstrings, generated files
 	@# Folder by folder: each has modules of its own at its root.
 	set -e; for folder in $(TYPED); do $(BIN)/mypy $$folder; done
 	$(BIN)/pytest -q tests/unit/test_architecture.py
-	$(BIN)/interrogate --quiet schemas engines pipeline
+	$(BIN)/interrogate -v --omit-covered-files schemas engines pipeline
 	$(BIN)/python -m sluicegate.schemas.export --check
 
 test: install ## everything, with Apache Kafka and the CPU model where they can be had; the end says what was skipped
@@ -38,9 +38,10 @@ fmt: install ## format, and fix what the linter can fix
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-schemas: install ## write the generated files again: JSON Schema, AsyncAPI, tables in docs/operations.md
+schemas: install ## write the generated files again: JSON Schema, AsyncAPI, settings, table of metrics
 	$(BIN)/python -m sluicegate.schemas.export
 	$(BIN)/python -m sluicegate.pipeline.reference
+	$(BIN)/sluicegate settings docs docs/settings.md
 
 clean: ## remove the virtual environment, caches and what was fetched for tests
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis build dist

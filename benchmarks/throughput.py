@@ -20,13 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from support.kafka import ApacheKafka  # noqa: E402 - the path comes first
-from support.workers import open_lane  # noqa: E402 - the path comes first
-
-from sluicegate.engines.backends import EngineChoice, open_backend  # noqa: E402 - the path comes first
-from sluicegate.engines.protocol import Prompt  # noqa: E402 - the path comes first
-from sluicegate.pipeline.samples import sample_records  # noqa: E402 - the path comes first
-from sluicegate.schemas import Post, decode_post  # noqa: E402 - the path comes first
+from sluicegate.engines.backends import EngineChoice, open_backend
+from sluicegate.engines.protocol import Prompt
+from sluicegate.pipeline.samples import sample_records
+from sluicegate.schemas import Post, decode_post
+from support.kafka import ApacheKafka
+from support.workers import open_lane
 
 
 def rate(count: int, seconds: float) -> float:
@@ -83,7 +82,9 @@ def distinct_posts(count: int) -> list[Post]:
 
 def main() -> None:
     """Measure what is asked and print it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["worker", "cpu"])
     parser.add_argument("--posts", type=int, default=0, help="how many; default 30000, or 120 for cpu")
     asked = parser.parse_args()
@@ -94,7 +95,15 @@ def main() -> None:
     alone = asyncio.run(engine_alone(posts, in_flight=8))
     records = [post.model_dump(mode="json", exclude_defaults=True) for post in posts]
     through = _run(records, {"engine.backend": "llama_cpp"})
-    print(json.dumps({"engine_alone": round(alone, 2), "end_to_end": round(through, 2), "ratio": round(through / alone, 3)}))
+    print(
+        json.dumps(
+            {
+                "engine_alone": round(alone, 2),
+                "end_to_end": round(through, 2),
+                "ratio": round(through / alone, 3),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -11,18 +11,14 @@ verdict or dead letter, and no failure becomes an allow unless the tenant chose 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
 from sluicegate.engines.protocol import ItemFailure
-from sluicegate.engines.segmenter import LengthLimits, Segmenter
 from sluicegate.pipeline.answers import Answers
 from sluicegate.pipeline.cache import AssessmentCache, Stored, cache_key
 from sluicegate.pipeline.judge import Judge
 from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member
-from sluicegate.pipeline.logs import frames
+from sluicegate.pipeline.parts import PartBuilder
 from sluicegate.pipeline.planner import Limits, Waiting, plan
 from sluicegate.pipeline.verdicts import assess
 from sluicegate.schemas import AssessedBy, Assessment, FailureCode, Rejection, decode_post
@@ -32,16 +28,12 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends import Backend
     from sluicegate.engines.protocol import Prompt
-    from sluicegate.engines.segmenter import Parts
     from sluicegate.pipeline.answers import Answer
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.records import Record
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Delivery, Window
-    from sluicegate.schemas import Post
-
-_log = structlog.get_logger(__name__)
 
 _CHUNK = 256  # posts tokenised in one trip to the thread pool: long enough to amortise it, short enough to wait for
 
@@ -69,12 +61,13 @@ class Flow:
         engine = backend.engine
         self._settings = settings
         self._engine = engine
-        self._segmenter = Segmenter(backend.prompter)
+        self._parts = PartBuilder(backend.prompter, settings.limits, policy)
         self._policy = policy
         self._window = window
         self._outlet = outlet
         self._clock = clock = instruments.clock
         self._metrics = instruments.metrics
+        self._tracing = instruments.tracing
         self._judge = Judge(engine, settings.engine, instruments, on_absence=self._stop_waiting)
         self._answers = Answers(settings, engine=engine.info, policy=policy, clock=clock)
         self._limits = Limits(
@@ -90,8 +83,6 @@ class Flow:
         self._numbers = 0
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
-        # Two threads: one chunk is tokenised while the next is handed over.
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
 
     async def run(self, source: AsyncIterator[Delivery]) -> None:
         """Carry posts until the source ends or the task is cancelled.
@@ -110,11 +101,12 @@ class Flow:
                 for loop in loops:
                     loop.cancel()
         finally:
-            self._pool.shutdown(wait=False)
+            self._parts.close()
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for delivery in source:
-            held = await self._window.take(delivery)  # 1
+        async for delivery in self._tracing.posts(source):
+            with self._tracing.step("take", delivery):
+                held = await self._window.take(delivery)  # 1
             if held is None:
                 continue
             self._metrics.taken.inc()
@@ -122,51 +114,46 @@ class Flow:
                 self._metrics.tombstones.inc()
                 self._window.finish(held)
                 continue
-            post = decode_post(delivery.value, limit_bytes=self._settings.limits.post_bytes)  # 2
+            with self._tracing.step("decode", delivery):
+                post = decode_post(delivery.value, limit_bytes=self._settings.limits.post_bytes)  # 2
             if isinstance(post, Rejection):
                 self._spawn(self._publish([self._answers.dead_letter(held, post)]))
             else:
                 self._decoded.put_nowait(Arrival(held, post))
 
     async def _look_up_all(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             arrivals = [await self._decoded.get()]
             while len(arrivals) < _CHUNK and not self._decoded.empty():
                 arrivals.append(self._decoded.get_nowait())
-            posts = [arrival.post for arrival in arrivals]
-            built = await loop.run_in_executor(self._pool, self._build, posts)
-            answered: list[Answer] = []
-            for arrival, parts in zip(arrivals, built, strict=True):
-                if isinstance(parts, ItemFailure):
-                    answered.append(self._answers.give_up(arrival, parts))
-                    continue
-                arrival.parts = parts
-                for number, part in enumerate(parts.parts):
-                    answered += self._look_up(Member(arrival, number), part.prompt)  # 3
+            with self._tracing.batch("look_up", arrivals):
+                answered = await self._look_up_chunk(arrivals)  # 3
             if answered:
                 self._spawn(self._publish(answered))
             self._wake.set()
 
-    def _build(self, posts: Sequence[Post]) -> list[Parts | ItemFailure]:
-        """Tokenise in the thread pool. A post that breaks the tokeniser answers for itself."""
-        limits = self._settings.limits
-        try:
-            return self._segmenter.build_many(
-                posts, [LengthLimits(limits.post_tokens, limits.segments)] * len(posts)
-            )
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
-            _log.error("prompt_fault", posts=len(posts), where=frames(error))
-            if len(posts) == 1:
-                return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)]
-            return [self._build([post])[0] for post in posts]
+    async def _look_up_chunk(self, arrivals: Sequence[Arrival]) -> list[Answer]:
+        answered: list[Answer] = []
+        wanted: list[tuple[Member, bytes, Prompt]] = []
+        built = await self._parts.build([arrival.post for arrival in arrivals])
+        for arrival, parts in zip(arrivals, built, strict=True):
+            if isinstance(parts, ItemFailure):
+                answered.append(self._answers.give_up(arrival, parts))
+                continue
+            arrival.parts = parts
+            for number, part in enumerate(parts.parts):
+                key = cache_key(part.prompt, self._engine.info)
+                wanted.append((Member(arrival, number), key, part.prompt))
+        await self.cache.fetch(key for _, key, _ in wanted)
+        for member, key, prompt in wanted:
+            answered += self._look_up(member, key, prompt)
+        return answered
 
-    def _look_up(self, member: Member, prompt: Prompt) -> list[Answer]:
+    def _look_up(self, member: Member, key: bytes, prompt: Prompt) -> list[Answer]:
         """Answer from the cache, join the judgement of the same prompt, or begin one."""
-        key = cache_key(prompt, self._engine.info)
         stored = self.cache.get(key)
         if stored is not None and self._suffices(member, stored.assessment):
-            self._metrics.cache_hits.labels("stored").inc()
+            self._metrics.cache_hits.labels(stored.how).inc()
             found = Found(stored.assessment, AssessedBy.CACHE, reused_from=stored.verdict_id)
             answer = self._answers.settle(member, found)
             return [answer] if answer is not None else []
@@ -287,7 +274,8 @@ class Flow:
         answered = [answer for answer in answered if not answer.held.released]
         if not answered:
             return
-        await self._outlet.publish([answer.record for answer in answered])  # 8
+        with self._tracing.publish(answered) as records:
+            await self._outlet.publish(records)  # 8
         now_ms = self._clock.utc().timestamp() * 1000
         for answer in answered:
             produced_ms = answer.held.delivery.timestamp_ms

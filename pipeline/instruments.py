@@ -1,4 +1,4 @@
-"""What watches a flow: its clock, holds, busy meter and metrics, passed down together."""
+"""What watches a flow: its clock, holds, busy meter, metrics and tracing, passed down together."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from sluicegate.pipeline.busy import BusyMeter
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.holds import Holds
 from sluicegate.pipeline.metrics import Metrics
+from sluicegate.pipeline.tracing import NO_TRACING
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.holds import HoldName
+    from sluicegate.pipeline.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,12 @@ class Instruments:
     holds: Holds
     busy: BusyMeter
     metrics: Metrics
+    tracing: Tracing = NO_TRACING
 
     @classmethod
-    def for_engine(cls, saturating_prompts: int, clock: Clock | None = None) -> Instruments:
+    def for_engine(
+        cls, saturating_prompts: int, clock: Clock | None = None, tracing: Tracing = NO_TRACING
+    ) -> Instruments:
         """Make a set for an engine that so many prompts saturate."""
         clock = clock or Clock()
         metrics = Metrics()
@@ -35,4 +40,4 @@ class Instruments:
         busy = BusyMeter(saturating_prompts, clock.monotonic)
         metrics.busy_seconds.set_function(busy.busy_s)
         metrics.in_work.set_function(lambda: busy.in_work)
-        return cls(clock, Holds(clock.monotonic, show), busy, metrics)
+        return cls(clock, Holds(clock.monotonic, show), busy, metrics, tracing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import structlog
 
@@ -46,6 +46,7 @@ class Judge:
         self._busy = instruments.busy
         self._metrics = instruments.metrics
         self._clock = instruments.clock
+        self._tracing = instruments.tracing
         self._on_absence = on_absence
 
     async def score(self, judgements: Sequence[Judgement]) -> dict[Judgement, ItemFailure]:
@@ -82,7 +83,7 @@ class Judge:
 
     async def _ask(
         self,
-        call: str,
+        call: Literal["score", "explain"],
         ask: Callable[[Sequence[Judgement]], Awaitable[list[_T | ItemFailure]]],
         items: Sequence[Judgement],
     ) -> dict[Judgement, _T | ItemFailure]:
@@ -91,7 +92,8 @@ class Judge:
             while items := [item for item in items if item.live]:
                 started = self._clock.monotonic()
                 try:
-                    with self._busy.work(len(items)):
+                    posts = (member.arrival for item in items for member in item.members)
+                    with self._busy.work(len(items)), self._tracing.batch(call, posts):
                         answers: list[Any] = await ask(items)
                 except EngineUnavailable as error:
                     declare_hold(str(error))

@@ -65,6 +65,7 @@ class Metrics:
             "explanation_failures", "Verdicts without the explanation asked for.", "code"
         )
         self.cache_hits = counter("cache_hits", "Posts that needed no judgement of their own.", "how")
+        self.shared_cache_errors = counter("shared_cache_errors", "Faults of the shared cache.", "call")
         self.produce_to_verdict = histogram(
             "produce_to_verdict_seconds", "From the record's timestamp to the delivered verdict.", _LATENCY_S
         )
@@ -84,6 +85,10 @@ class Metrics:
         self.in_work = gauge("engine_prompts_in_work", "Prompts in the engine now.")
         self.hold = gauge("hold", "1 while the stream waits for this.", "name")
         self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")
+        self.policy_reloads = counter("policy_reloads", "Changed policy files taken up.")
+        self.policy_reload_failed = gauge(
+            "policy_reload_failed", "1 while the policy file cannot be used and an older one is in force."
+        )
         self._engine = Info("sluicegate_engine", "The engine in force.", registry=registry)
         self._policy = Info("sluicegate_policy", "The policy in force.", registry=registry)
         for name in ("engine", "publish"):
@@ -92,6 +97,15 @@ class Metrics:
     def describe(self, engine: EngineInfo, policy: Policy) -> None:
         """Stamp the engine and the policy in force."""
         self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
+        self._stamp(policy)
+
+    def policy_changed(self, policy: Policy) -> None:
+        """Count a changed policy file that was taken up."""
+        self.policy_reloads.inc()
+        self.policy_reload_failed.set(0)
+        self._stamp(policy)
+
+    def _stamp(self, policy: Policy) -> None:
         self._policy.info({"name": policy.name, "version": policy.version, "digest": policy.digest})
 
     def count(self, event: Verdict | DeadLetter, *, produced_ms: int | None, now_ms: float) -> None:

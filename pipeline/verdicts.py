@@ -95,7 +95,7 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
     """
     if isinstance(finding, Assessment):
         assessment, failure, outcome = finding, None, "judged"
-        decision = policy.decide(post, assessment.scores)
+        decision = policy.decide(post, assessment.scores, assessment)
     else:
         decision = policy.decide_failure(post)
         assessment, failure = None, Failure(code=finding.code, mode=decision.action)
@@ -121,6 +121,7 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
         region=post.region,
         action=decision.action,
         disposition=decision.disposition,
+        disposition_parameters=dict(decision.parameters),
         severity=assessment.severity if assessment else None,
         scores=assessment.scores if assessment else None,
         categories=assessment.categories if assessment else (),
@@ -149,7 +150,7 @@ def worst(post: Post, findings: Sequence[Assessment | ItemFailure], policy: Poli
 
     def weight(finding: Assessment | ItemFailure) -> tuple[int, bool, float, float]:
         if isinstance(finding, Assessment):
-            action = policy.decide(post, finding.scores).action
+            action = policy.decide(post, finding.scores, finding).action
             return _ORDER.index(action), False, finding.scores.unsafe, finding.scores.controversial
         return _ORDER.index(policy.decide_failure(post).action), True, 0.0, 0.0
 

@@ -15,9 +15,11 @@ from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow import Flow
 from sluicegate.pipeline.instruments import Instruments
 from sluicegate.pipeline.ops import OpsServer, Report
-from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.publisher import Publisher
+from sluicegate.pipeline.shared_cache import open_shared_cache
 from sluicegate.pipeline.source_faust import FaustSource
+from sluicegate.pipeline.tracing import open_tracing
 from sluicegate.pipeline.window import Window
 
 if TYPE_CHECKING:
@@ -34,9 +36,12 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._policy = Policy.load(settings.policy.path)
+        self._policies = PolicyFile(settings.policy.path)
         self._backend = open_backend(engine_choice(settings.engine))
-        self._instruments = Instruments.for_engine(self._backend.engine.info.saturating_prompts)
+        self._instruments = Instruments.for_engine(
+            self._backend.engine.info.saturating_prompts, tracing=open_tracing(settings.tracing)
+        )
+        self._shared_cache = open_shared_cache(settings.cache, self._instruments)
         self._window = Window(
             posts=settings.window.posts,
             size_bytes=settings.window.bytes,
@@ -51,6 +56,11 @@ class Worker:
         """Begin to drain. Safe to call twice, and from a signal handler of the loop."""
         self._stop.set()
 
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set once the drain has begun."""
+        return self._stop
+
     async def run(self) -> None:
         """Work until :meth:`stop`, SIGTERM or SIGINT; return once drained.
 
@@ -63,6 +73,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._instruments.tracing.close)
             ops = OpsServer(
                 settings.ops, self._instruments.metrics.registry, livez=self._livez, readyz=self._readyz
             )
@@ -80,14 +91,29 @@ class Worker:
             )
             self._engine_ready = True
             flow = Flow(
-                settings, self._backend, lambda: self._policy, self._window, publisher, self._instruments
+                settings,
+                self._backend,
+                lambda: self._policies.current,
+                self._window,
+                publisher,
+                self._instruments,
             )
+            if self._shared_cache is not None:
+                flow.cache.shared = await stack.enter_async_context(self._shared_cache)
             self._instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
-            self._instruments.metrics.describe(self._backend.engine.info, self._policy)
+            self._instruments.metrics.describe(self._backend.engine.info, self._policies.current)
+            await stack.enter_async_context(
+                self._policies.watched(
+                    changed=self._instruments.metrics.policy_changed,
+                    failed=lambda _error: self._instruments.metrics.policy_reload_failed.set(1),
+                )
+            )
             self._source = FaustSource(
                 settings, consume=flow.run, drain=self._drain, reopen=self._window.reopen
             )
-            _log.info("worker_started", engine=info.digest, policy=self._policy.digest, ops=ops.address)
+            _log.info(
+                "worker_started", engine=info.digest, policy=self._policies.current.digest, ops=ops.address
+            )
             await self._source.run(self._stop)
         _log.info("worker_stopped")
 

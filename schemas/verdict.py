@@ -8,14 +8,16 @@ from typing import Annotated, Self
 from uuid import UUID, uuid5
 
 import orjson
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from sluicegate.schemas._fields import (
+    Code,
     Digest,
     Event,
     Identifier,
     Instant,
     LanguageTag,
+    MetadataNumber,
     Milliseconds,
     RegionCode,
     TenantName,
@@ -33,6 +35,11 @@ from sluicegate.schemas.post import Kind, Post
 
 SCHEMA_VERSION = "1.0"
 _VERDICTS = UUID("5f0e9c0e-9d0b-5b7e-8a50-9f1f1f3f6c11")  # our own namespace; changing it changes every id
+
+
+ParameterValue = Annotated[str, StringConstraints(max_length=256)] | bool | int | MetadataNumber
+DispositionParameters = Annotated[dict[Code, ParameterValue], Field(max_length=16)]
+"""Up to 16 entries, as the policy has them."""
 
 
 class Action(StrEnum):
@@ -115,6 +122,9 @@ class Verdict(Event):
 
     action: Annotated[Action, Field(strict=False)]
     disposition: str = Field(description="Suggested enforcement; an open set that the policy defines.")
+    disposition_parameters: DispositionParameters = Field(
+        default_factory=dict, description="What the disposition needs to know, such as `posts_per_hour`."
+    )
     severity: Severity | None = Field(description="Absent where the post could not be scored.")
     scores: Scores | None = None
     categories: Categories = ()

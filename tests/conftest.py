@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -27,7 +28,12 @@ settings.load_profile("unhurried")
 _NOT_RUN = "NOT RUN: "
 
 # What turns a skip into a failure: continuous integration, or a plain wish.
-_REQUIRED_BY = {"kafka": "REQUIRE_KAFKA", "cpu_model": "REQUIRE_CPU_MODEL", "gpu": "REQUIRE_GPU"}
+_REQUIRED_BY = {
+    "kafka": "REQUIRE_KAFKA",
+    "redis": "REQUIRE_REDIS",
+    "cpu_model": "REQUIRE_CPU_MODEL",
+    "gpu": "REQUIRE_GPU",
+}
 
 
 def _required(marker: str) -> bool:
@@ -39,6 +45,8 @@ def _absence(marker: str) -> str | None:
     """Why tests with this marker cannot run here, as far as it costs nothing to know."""
     if marker == "kafka":
         return missing()
+    if marker == "redis":
+        return None if shutil.which("redis-server") else "no `redis-server` on PATH"
     if marker == "cpu_model":
         return (
             None

@@ -118,7 +118,9 @@ class CompletionsEngine:
         if answers is None:
             return [_TIMED_OUT] * len(prompts)
         if not all(isinstance(answer, ItemFailure) and answer.code in _LIST_REFUSED for answer in answers):
-            return answers
+            again = [index for index, answer in enumerate(answers) if _is_empty(answer)]
+            found = await _all([self._score_one(prompts[index], deadline) for index in again])
+            return [found.pop(0) if index in again else answer for index, answer in enumerate(answers)]
         answers = await _all([self._score_one(prompt, deadline) for prompt in prompts])
         if not any(isinstance(answer, ItemFailure) for answer in answers):
             self._list_prompts = 1  # the server takes each of them, but no lists

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass
 
 _BATCH_TOKENS = 2048  # llama.cpp's defaults, written out: 64 to 2048 made no difference on two cores
 _MICRO_BATCH_TOKENS = 512
+_LOG_S = 0.2  # llama.cpp's log has a thread of its own, and an exit does not wait for it
 _ERRORS_ONLY = 1  # at the default of 3 the log has about 800 bytes for every request
 
 
@@ -61,6 +63,7 @@ def serve(options: ServerOptions) -> None:
     try:
         server = xllamacpp.Server(parameters)
     except RuntimeError as error:
+        time.sleep(_LOG_S)
         sys.exit(str(error))
     print(json.dumps({"url": server.listening_address}), flush=True)  # noqa: T201 - the parent reads it
     sys.stdin.buffer.read()

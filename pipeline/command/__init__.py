@@ -9,8 +9,21 @@ import typer
 
 from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
-from sluicegate.pipeline.command import demo, engine, judge, post, schema, topics, verdicts, worker
+from sluicegate.pipeline.command import (
+    check,
+    demo,
+    engine,
+    judge,
+    policy,
+    post,
+    schema,
+    settings,
+    topics,
+    verdicts,
+    worker,
+)
 from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.printable import neutral
 
 app = typer.Typer(
     name="sluicegate",
@@ -24,10 +37,13 @@ app.command("demo")(demo.demo)
 app.command("worker")(worker.worker)
 app.command("post")(post.post)
 app.command("judge")(judge.judge)
+app.command("check")(check.check)
 app.command("verdicts")(verdicts.verdicts)
 app.add_typer(topics.app, name="topics")
 app.add_typer(engine.app, name="engine")
+app.add_typer(policy.app, name="policy")
 app.add_typer(schema.app, name="schema")
+app.add_typer(settings.app, name="settings")
 
 
 def _show_version(wanted: bool) -> None:
@@ -65,4 +81,6 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, BaseExceptionGroup):
         return _sentence(error.exceptions[0])
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{neutral(str(error.filename))}: {error.strerror}; check the path and your rights"
     return f"unexpected {type(error).__name__}; `sluicegate --debug …` shows where"

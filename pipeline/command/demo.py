@@ -34,7 +34,10 @@ def demo(
         typer.Option("--show-text", help="Show the texts of the last verdicts; else two characters of each."),
     ] = False,
     policy: Annotated[
-        Path | None, typer.Option(help="Policy file; without one the built-in policy decides.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Policy file; without one the built-in policy decides."
+        ),
     ] = None,
     posts: Annotated[
         Path | None,

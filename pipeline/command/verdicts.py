@@ -132,8 +132,8 @@ def _decode(record: TopicRecord) -> Verdict | None:
 @contextmanager
 def _shower(form: Format, *, live: bool) -> Iterator[Any]:
     if form is Format.TABLE:
-        with _table_shower(live=live) as show:
-            yield show
+        with _table_shower(live=live) as add_row:
+            yield add_row
         return
 
     def show(verdict: Verdict, record: TopicRecord) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,23 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
     running = Worker(settings)
     if stop_on_eof:
         _stop_at_end_of_input(running)
-    await running.run()
+    limit = asyncio.create_task(_end_in_time(running, settings.drain.budget_s))
+    try:
+        await running.run()
+    finally:
+        limit.cancel()
+
+
+async def _end_in_time(running: Worker, budget_s: float) -> None:
+    """End the process where its drain outlasts the budget.
+
+    A Kafka client whose brokers are gone takes a minute to stop, whoever asks. Nothing is lost by not
+    waiting: what was not acknowledged is read again.
+    """
+    await running.stopping.wait()
+    await asyncio.sleep(budget_s)
+    structlog.get_logger("sluicegate").error("drain_outlasted_its_budget", budget_s=budget_s)
+    os._exit(1)
 
 
 def _stop_at_end_of_input(running: Worker) -> None:

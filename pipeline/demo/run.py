@@ -157,7 +157,13 @@ class _Watch:
 
     async def _read(self, reader: TopicReader) -> None:
         answered = len(self._tally.outbound)
-        for record in await asyncio.to_thread(reader.read, _READ_S):
+        reading = asyncio.ensure_future(asyncio.to_thread(reader.read, _READ_S))
+        try:
+            records = await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await reading  # the thread goes on, and the reader must not be closed under it
+            raise
+        for record in records:
             self._tally.add(record)
             self._last.add(record)
         if len(self._tally.outbound) > answered:

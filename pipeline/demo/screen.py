@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 _REDRAWS_PER_S = 4
 _LINE_EVERY_S = 5.0
+# Narrowest widths, in characters: else a long text would squeeze the other columns to nothing.
+_LAST_COLUMNS = {
+    "post": 10,
+    "kind": 8,
+    "action": 6,
+    "severity": 8,
+    "categories": 12,
+    "by": 6,
+    "text": 12,
+}
 _COLOURS = {"allow": "green", "review": "yellow", "block": "red"}
 
 
@@ -91,13 +101,13 @@ def table(snapshot: Snapshot) -> Group:
     numbers.add_row("cache hits", hits or "0")
 
     last = Table(title="last verdicts", title_justify="left")
-    for heading in ("post", "kind", "action", "severity", "categories", "by", "text"):
-        last.add_column(heading, no_wrap=True, overflow="ellipsis")
+    for heading, width in _LAST_COLUMNS.items():
+        last.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=width)
     for row in snapshot.last:
         # Text, not str: a square bracket in an id is no markup.
-        action = Text(row.action, style=_COLOURS.get(row.action, ""))
+        coloured = Text(row.action, style=_COLOURS.get(row.action, ""))
         cells = (row.severity, row.categories, row.assessed_by, row.text)
-        last.add_row(Text(row.post_id), Text(row.kind), action, *map(Text, cells))
+        last.add_row(Text(row.post_id), Text(row.kind), coloured, *map(Text, cells))
     return Group(numbers, last)
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from contract.engine_contract import MARKER
 from sluicegate.schemas import CATEGORIES
 from support.small_bundle import small_tokenizer
 
@@ -187,6 +186,3 @@ class StubServer:
         if self.flavour == "vllm" and body.get("return_tokens_as_token_ids"):
             return f"token_id:{token}"
         return small_tokenizer().decode([token])
-
-
-__all__ = ["CONTEXT_TOKENS", "LABELS", "MARKER", "StubServer"]

@@ -104,6 +104,13 @@ async def test_an_empty_completion_is_asked_for_once_more(start: Any) -> None:
         assert len(stub.requests) == 4
 
 
+async def test_an_empty_completion_in_a_list_is_asked_for_alone(start: Any) -> None:
+    async with start("vllm") as (rig, stub):
+        stub.empty_once = True
+        scored(await rig.engine.score([rig.prompt("one"), rig.prompt("two")], timeout_s=TIMEOUT_S))
+        assert [_prompts(body) for body in stub.requests] == [2, 1, 1]
+
+
 async def test_the_servers_own_limit_is_too_long(start: Any) -> None:
     async with start() as (rig, _):
         long = rig.prompt("a " * (CONTEXT_TOKENS * 3 // 4))

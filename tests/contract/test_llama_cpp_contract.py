@@ -146,9 +146,7 @@ async def test_a_model_that_cannot_be_loaded_is_a_setup_error(cpu_bundle: Path, 
     broken = tmp_path / "model.gguf"
     broken.write_bytes(b"GGUF, or is it?")
     engine = LlamaCppEngine(model, ServerOptions(model=str(broken), slots=1, slot_tokens=64, threads=1))
-    with pytest.raises(
-        EngineSetupError, match=r"(?s)did not start: .*failed to load model.*Failed to init server"
-    ):
+    with pytest.raises(EngineSetupError, match=r"(?s)did not start: .*Failed to init server"):
         await engine.__aenter__()
     assert engine.server_pid is None
 

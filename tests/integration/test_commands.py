@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from sluicegate.engines.protocol import ItemFailure
-from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.reader import TopicReader
 from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
-from sluicegate.pipeline.verdicts import Provenance, decide
-from sluicegate.schemas import AssessedBy, EngineRef, FailureCode, Post, Timings, encode
+from sluicegate.schemas import Verdict, encode
 
 if TYPE_CHECKING:
+    from sluicegate.pipeline.reader import TopicRecord
     from support.kafka import ApacheKafka
 
 TOPICS = TopicSettings()
@@ -57,11 +54,24 @@ def write(bootstrap: str, topic: str, values: list[bytes]) -> None:
 
 def a_verdict(post_id: str) -> bytes:
     digest = "sha256:" + "0" * 64
-    engine = EngineRef(digest=digest, backend="fake", model="m", layout_digest=digest)
-    timings = Timings(queued_ms=0, engine_ms=0, total_ms=0)
-    provenance = Provenance(engine, AssessedBy.NONE, None, timings, Clock().utc())
-    failure = ItemFailure(FailureCode.TOO_LONG)
-    return encode(decide(Post(id=post_id, text="t"), failure, Policy.load(None), provenance))
+    fields = {
+        "verdict_id": f"verdict of {post_id}",
+        "post_id": post_id,
+        "revision": 0,
+        "tenant": "default",
+        "kind": "post",
+        "content_hash": digest,
+        "action": "review",
+        "disposition": "limit_reach",
+        "severity": None,
+        "failure": {"code": "too_long", "mode": "review"},
+        "assessed_by": "none",
+        "policy": {"name": "n", "version": "1", "digest": digest, "rule": "failure_mode"},
+        "engine": {"digest": digest, "backend": "fake", "model": "m", "layout_digest": digest},
+        "timings": {"queued_ms": 0.0, "engine_ms": 0.0, "total_ms": 0.0},
+        "judged_at": "2026-01-02T03:04:05Z",
+    }
+    return encode(Verdict.model_validate(fields))
 
 
 async def test_lines_become_records_keyed_by_id_and_the_rest_is_refused_unless_raw() -> None:
@@ -71,7 +81,7 @@ async def test_lines_become_records_keyed_by_id_and_the_rest_is_refused_unless_r
         assert done.returncode == 1
         assert json.loads(done.stdout) == {"sent": 2, "refused": 2, "failed": 0}
         records = await asyncio.to_thread(read, broker.address, TOPICS.posts)
-        assert sorted(records) == [  # type: ignore[type-var]  # all have keys
+        assert sorted(records) == [
             (b"a", b'{"id": "a", "text": "one"}'),
             (b"b", b'{"id": "b", "text": "two"}'),
         ]
@@ -107,7 +117,7 @@ async def test_a_reader_from_the_end_sees_only_what_comes_from_then_on() -> None
             KafkaSettings(bootstrap_servers=broker.address), [TOPICS.posts], start="end"
         ) as reader:
             write(broker.address, TOPICS.posts, [b"after"])
-            records = []
+            records: list[TopicRecord] = []
             async with asyncio.timeout(20):
                 while not records:
                     records = await asyncio.to_thread(reader.read, 0.2)

@@ -24,12 +24,12 @@ tenants:
   strict:
     rules:
       block_at: {unsafe: 0.0}
-      review_at: {unsafe: 0.0}
+      review_at: {unsafe: null, risk: null}
       dispositions: {allow: none, review: warn, block: rate_limit}
   lenient:
     rules:
       block_at: {unsafe: 1.0}
-      review_at: {unsafe: 1.0, risk: 1.0}
+      review_at: {unsafe: null, risk: 1.0}
 """
 
 

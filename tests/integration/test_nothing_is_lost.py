@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.collector import account
+from support.collector import account, committed
 from support.imports import imported, watch
-from support.workers import until
+from support.workers import QUICK, open_lane, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.kafka import ApacheKafka
     from support.workers import Lane, WorkerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -47,6 +49,32 @@ def test_a_worker_killed_in_the_middle_of_5000_posts_loses_none(lane: Lane) -> N
     assert found.two_actions == ()
     assert found.unasked == 0
     assert found.dead_letters == 0
+
+
+def test_a_post_still_in_work_survives_a_kill_though_all_behind_it_were_answered(
+    kafka: ApacheKafka, tmp_path: Path
+) -> None:
+    with open_lane(kafka, tmp_path, partitions=1) as lane:
+        lane.set_faults(hang={"marker": "slow"})
+        first = lane.start()
+        first.wait_ready()
+        sent = lane.send([{"id": "head", "text": "a slow one"}])
+        until(
+            "the head is in work", lambda: first.metric("sluicegate_engine_prompts_in_work") == 1, within_s=30
+        )
+        sent += lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(200))
+        lane.wait_answers(200, within_s=30)
+        time.sleep(5 * float(QUICK["kafka.commit_interval_s"]))  # commits may do their worst
+        assert committed(lane.bootstrap, lane.group, lane.posts) == {0: 0}
+        first.kill()
+
+        lane.set_faults()
+        lane.start().wait_ready()
+        lane.wait_acknowledged(within_s=30)
+        found = account(sent, lane.read())
+        assert found.lost == ()
+        assert found.repeats_same_id == 200
+        assert found.repeats_other_id == 0
 
 
 @pytest.mark.cpu_model

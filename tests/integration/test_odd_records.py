@@ -24,7 +24,8 @@ pytestmark = pytest.mark.kafka
 
 LIMIT_BYTES = 100_000
 KEPT_BYTES = 150_000
-LIMIT_TOKENS = 60_000
+LIMIT_TOKENS = 30_000
+PROMPT_TOKENS = 8_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ TABLE = {
         post("x" * 2 * KEPT_BYTES), "dead:oversize", names=str(LIMIT_BYTES)
     ),
     "a text over the token limit": Odd(post("x" * (LIMIT_TOKENS + 1)), "failure:too_long"),
+    "a text over the length of one prompt": Odd(post("word " * 4_000), "judged"),
     "a lone surrogate in the text": Odd(b'{"id": "odd", "text": "half \\ud83d of it"}', "dead:invalid_json"),
     "a lone surrogate in a key": Odd(
         b'{"id": "odd", "text": "t", "metadata": {"\\udc00": 1}}', "dead:invalid_json"
@@ -90,9 +92,13 @@ class Outcome:
 def outcomes(kafka: ApacheKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Outcome]]:
     """All rows through one worker and one partition, each with a normal post behind it."""
     with open_lane(kafka, tmp_path_factory.mktemp("odd"), partitions=1) as lane:
-        lane.set_fake(max_prompt_tokens=LIMIT_TOKENS)
+        lane.set_fake(max_prompt_tokens=PROMPT_TOKENS)
         worker = lane.start(
-            {"limits.post_bytes": str(LIMIT_BYTES), "limits.dead_letter_bytes": str(KEPT_BYTES)}
+            {
+                "limits.post_bytes": str(LIMIT_BYTES),
+                "limits.dead_letter_bytes": str(KEPT_BYTES),
+                "limits.post_tokens": str(LIMIT_TOKENS),
+            }
         )
         worker.wait_ready()
         values: list[bytes | None] = []
@@ -144,6 +150,14 @@ def test_the_partition_goes_on_behind_an_odd_record(outcomes: dict[str, Outcome]
     behind = outcomes[name].behind
     assert behind is not None
     assert behind.body["failure"] is None
+
+
+def test_a_text_over_the_length_of_one_prompt_says_in_how_many_segments_it_was_judged(
+    outcomes: dict[str, Outcome],
+) -> None:
+    own = outcomes["a text over the length of one prompt"].own
+    assert own is not None
+    assert own.body["segments"]["count"] > 2  # 20,000 tokens in prompts of 8,000
 
 
 def test_a_dead_letter_keeps_the_record_it_buries(outcomes: dict[str, Outcome]) -> None:

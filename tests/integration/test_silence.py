@@ -25,6 +25,7 @@ def test_no_outcome_of_a_post_writes_its_text_to_a_log(lane: Lane) -> None:
         {
             "log.level": "debug",
             "limits.post_bytes": str(LIMIT_BYTES),
+            "limits.post_tokens": "16000",
             "engine.score_timeout_s": "1",
             "engine.explain_timeout_s": "1",
         }
@@ -63,7 +64,8 @@ def test_no_outcome_of_a_post_writes_its_text_to_a_log(lane: Lane) -> None:
             json.dumps({"id": "x", "kind": MARK, "text": "t"}).encode(),
             json.dumps({"id": "x", "text": "t", "metadata": {MARK: [1]}}).encode(),
             json.dumps({"id": "x", "text": MARK * LIMIT_BYTES}).encode(),
-            json.dumps({"id": "x", "text": f"{MARK} " * 1500}).encode(),
+            json.dumps({"id": "in segments", "text": f"{MARK} " * 1500}).encode(),
+            json.dumps({"id": "too long", "text": f"{MARK} " * 1900}).encode(),
             json.dumps({"text": MARK}).encode(),
             MARK.encode(),
             None,
@@ -82,12 +84,13 @@ def test_no_outcome_of_a_post_writes_its_text_to_a_log(lane: Lane) -> None:
         "labels_missing",
         "too_long",
     }
+    assert max(record.body["segments"]["count"] for record in answers if not record.is_dead_letter) > 1
     assert {record.body["code"] for record in answers if record.is_dead_letter} == {
         "oversize",
         "invalid_json",
         "invalid_post",
     }
-    assert "debug" in worker.output, "the worker was not at debug"
+    assert '"log":{"level":"debug"}' in worker.output, "the worker was not at debug"
     told = [line[:300] for line in worker.output.splitlines() if MARK in line]
     assert told == []
 

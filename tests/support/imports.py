@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ sys.meta_path.insert(0, Watch())
 def watch(folder: Path) -> dict[str, str]:
     """Environment with which a Python process, and its children, note what they import."""
     (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
-    return {"PYTHONPATH": str(folder), "WATCH_FILE": str(folder / "imported.txt")}
+    path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(path), "WATCH_FILE": str(folder / "imported.txt")}
 
 
 def imported(folder: Path) -> set[str]:

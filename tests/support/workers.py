@@ -68,6 +68,7 @@ class WorkerProcess:
         tree = settings | {"ops.port": str(self.port)}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
         named = {f"SLUICEGATE_{name.upper().replace('.', '__')}": value for name, value in tree.items()}
+        named["TMPDIR"] = str(folder)  # what a killed worker cannot remove stays in the test's folder
         if cache := os.environ.get("SLUICEGATE_CACHE_DIR"):
             named["SLUICEGATE_CACHE_DIR"] = cache
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:

@@ -26,8 +26,10 @@ EDGES = {
         "pipeline.publisher",
         "pipeline.kafka",
         "pipeline.reader",
+        "pipeline.client.transport",
         "pipeline.topics",
         "pipeline.embedded_broker",
+        "pipeline.check.cluster_probe",
         "pipeline.command.*",
         "pipeline.demo.*",
     ],
@@ -37,6 +39,8 @@ EDGES = {
         "engines.backends.completions",
         "engines.backends.http_client",
     ],
+    "redis": ["pipeline.shared_cache"],
+    "opentelemetry": ["pipeline.spans"],
     "xllamacpp": ["engines.backends.llama_server"],
     "gguf": ["engines.cpu_model"],
     "tensorrt_llm": ["engines.backends.tensorrt_llm"],
@@ -161,7 +165,18 @@ def test_the_engines_load_no_kafka_and_no_gpu_runtime() -> None:
 def test_the_core_of_the_flow_loads_no_client_of_the_outer_world() -> None:
     present = loaded("sluicegate.pipeline.flow")
     assert (
-        present & {"faust", "mode", "aiokafka", "confluent_kafka", "aiohttp", "torch", "transformers"}
+        present
+        & {
+            "faust",
+            "mode",
+            "aiokafka",
+            "confluent_kafka",
+            "aiohttp",
+            "redis",
+            "opentelemetry",
+            "torch",
+            "transformers",
+        }
         == set()
     )
 
@@ -171,4 +186,5 @@ def test_a_worker_starts_without_torch_and_transformers() -> None:
         "sluicegate.pipeline.worker", "sluicegate.pipeline.source_faust", "sluicegate.pipeline.command"
     )
     assert {"sluicegate.pipeline.worker", "faust"} <= present
-    assert present & {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf"} == set()
+    heavy = {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf"}
+    assert present & (heavy | {"redis", "opentelemetry"}) == set()

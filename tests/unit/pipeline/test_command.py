@@ -17,6 +17,9 @@ from typer.testing import CliRunner
 from sluicegate.pipeline import command
 from sluicegate.pipeline.command.post import bounded_lines, key_of
 from sluicegate.pipeline.command.verdicts import human_line, json_line
+from sluicegate.pipeline.demo.run import DemoResult
+from sluicegate.pipeline.demo.snapshot import Snapshot
+from sluicegate.pipeline.demo.tally import Balance
 from sluicegate.schemas import Verdict, encode
 
 if TYPE_CHECKING:
@@ -175,6 +178,32 @@ def test_the_demo_refuses_a_file_without_posts(tmp_path: Path) -> None:
         done = run("demo", "--posts", str(file))
         assert done.returncode == 1
         assert file.name in done.stderr
+
+
+def test_a_demo_that_does_not_balance_names_what_is_missing_and_ends_with_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counts: dict[str, Any] = {"verdicts": {"allow": 1, "review": 0, "block": 0}, "dead_letters": 0}
+    balance = Balance(
+        posts=2,
+        failures={},
+        lost=("sample\x1b[2J",),
+        duplicated=(),
+        unasked=(),
+        latencies_ms=(),
+        **counts,
+    )
+    log = tmp_path / "worker.log"
+
+    async def run_demo(*_arguments: object) -> DemoResult:
+        return DemoResult(Snapshot(2, 1.0, balance, 0.0, {}, ()), log)
+
+    monkeypatch.setattr("sluicegate.pipeline.demo.run.run_demo", run_demo)
+    done = CliRunner().invoke(command.app, ["demo", "--engine", "fake"])
+    assert done.exit_code == 1
+    assert "lost: sample\\x1b[2J\n" in done.stderr
+    assert str(log) in done.stderr
+    assert done.stdout.endswith(f"{balance.closing_line()}\n")
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def test_thresholds_decide(found: Scores, action: Action, rule: str) -> None:
 def test_later_layers_win_and_leave_the_rest() -> None:
     school_prompt = POLICY.rules(post(tenant="school", kind="prompt"))
     assert school_prompt.block_at.unsafe == 0.5  # the tenant's
-    assert school_prompt.dispositions[Action.BLOCK] == "refuse"  # the kind's
-    assert school_prompt.dispositions[Action.ALLOW] == "none"  # everybody's
+    assert school_prompt.dispositions[Action.BLOCK].name == "refuse"  # the kind's
+    assert school_prompt.dispositions[Action.ALLOW].name == "none"  # everybody's
     assert school_prompt.failure_mode is Action.BLOCK  # the tenant's kind's
     assert POLICY.rules(post(tenant="school")).failure_mode is Action.REVIEW
 
@@ -90,7 +90,7 @@ def test_every_assessment_of_every_tenant_has_one_outcome(
     found = Scores(safe=parts[0] / total, controversial=parts[1] / total, unsafe=parts[2] / total)
     item = post(tenant=tenant, kind=kind)
     decision = POLICY.decide(item, found)
-    assert decision.disposition == POLICY.rules(item).dispositions[decision.action]
+    assert decision.disposition == POLICY.rules(item).dispositions[decision.action].name
     if decision.action is not Action.ALLOW:
         assert POLICY.needs_explanation(item, found)
 
@@ -117,7 +117,7 @@ def test_the_digest_is_of_the_rules_not_of_the_file(tmp_path: Path) -> None:
         ("[]", "policy"),
         ("version: '1'", "name"),
         ("name: a\nversion: '1'\nrule: {}", "rule"),
-        ("name: a\nversion: '1'\nrules: {block_at: {unsafe: 1.5}}", "kinds.post.block_at.unsafe"),
+        ("name: a\nversion: '1'\nrules: {block_at: {unsafe: 1.5}}", ":3: rules.block_at.unsafe"),
         (
             "name: a\nversion: '1'\nrules: {review_at: {unsafe: 0.9}, block_at: {unsafe: 0.5}}",
             "can never fire",
@@ -142,3 +142,186 @@ def test_the_built_in_policy_loads_and_its_example_tenant_is_stricter() -> None:
     found = scores(0.65)
     assert policy.decide(post(), found).action is Action.REVIEW
     assert policy.decide(post(tenant="school"), found).action is Action.BLOCK
+
+
+LANGUAGE = Policy.parse(
+    {
+        "name": "language",
+        "version": "1",
+        "extra_categories": ["Spam"],
+        "rules": {
+            "dispositions": {"block": {"name": "rate_limit", "posts_per_hour": 2}},
+            "categories": {
+                "PII": {"block_at": {"unsafe": 0.3}},
+                "Politically Sensitive Topics": {
+                    "applies_at": 0.6,
+                    "block_at": {"unsafe": None},
+                    "review_at": {"unsafe": None, "risk": None},
+                },
+                "Spam": {"applies_at": 0.1, "dispositions": {"block": "hide"}},
+            },
+        },
+        "tenants": {"calm": {"rules": {"preset": "strict", "max_tokens": 100, "max_segments": 2}}},
+        "overrides": [
+            {"when": {"region": ["DE", "US-CA"]}, "rules": {"block_at": {"unsafe": 0.7}}},
+            {"when": {"language": "zh"}, "rules": {"block_at": {"unsafe": 0.6}}},
+            {
+                "when": {"tenant": "calm", "region": "DE", "kind": ["post", "prompt"]},
+                "rules": {"block_at": {"unsafe": 0.2}},
+            },
+        ],
+    }
+)
+
+
+class Found:
+    """An explanation: categories named, and the score of each as the first one."""
+
+    def __init__(self, *categories: str, **category_scores: float) -> None:
+        self.categories = categories
+        self.category_scores = category_scores
+
+
+@pytest.mark.parametrize(
+    ("fields", "threshold"),
+    [
+        ({}, 0.8),
+        ({"region": "DE"}, 0.7),
+        ({"region": "DE-BE"}, 0.7),  # a part of it
+        ({"region": "US-CA"}, 0.7),
+        ({"region": "US"}, 0.8),  # more than it
+        ({"region": "US-CAL"}, 0.8),  # another name that begins alike
+        ({"language": "ZH-Hant"}, 0.6),
+        ({"language": "zhx"}, 0.8),
+        ({"language": "zh", "region": "DE"}, 0.6),  # the last override that holds
+        ({"tenant": "calm"}, 0.5),  # of the preset
+        ({"tenant": "calm", "region": "DE", "kind": "prompt"}, 0.2),
+        ({"tenant": "calm", "region": "DE", "kind": "response"}, 0.7),
+    ],
+)
+def test_the_last_layer_that_holds_for_a_post_wins(fields: dict[str, Any], threshold: float) -> None:
+    assert LANGUAGE.rules(post(**fields)).block_at.unsafe == threshold
+
+
+def test_a_preset_sets_thresholds_and_leaves_the_rest() -> None:
+    calm = LANGUAGE.rules(post(tenant="calm"))
+    assert (calm.review_at.unsafe, calm.review_at.risk, calm.block_at.risk) == (0.2, 0.35, 0.8)
+    assert calm.dispositions[Action.BLOCK].parameters == {"posts_per_hour": 2}
+    assert calm.categories["PII"].block_at.unsafe == 0.3
+    assert (calm.max_tokens, calm.max_segments) == (100, 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "unsafe", "rule"),
+    [
+        (Found("PII"), 0.3, "categories.PII.block_at.unsafe>=0.3"),
+        (Found("PII"), 0.29, "otherwise"),  # below explain_at: nobody asks for categories
+        (Found("Violent"), 0.79, "review_at.unsafe>=0.4"),  # no rules of its own
+        (Found(), 0.79, "review_at.unsafe>=0.4"),
+        # Two apply: the severest decides, whatever the order.
+        (Found("PII", "Violent"), 0.5, "categories.PII.block_at.unsafe>=0.3"),
+        (Found("Violent", "PII"), 0.5, "categories.PII.block_at.unsafe>=0.3"),
+        # By its score where there are scores, by its name where there are none.
+        (Found("Violent", Spam=0.2, Violent=0.8), 0.9, "categories.Spam.block_at.unsafe>=0.8"),
+        (Found("Violent", Spam=0.05, Violent=0.9), 0.9, "block_at.unsafe>=0.8"),
+        (Found("Spam"), 0.9, "categories.Spam.block_at.unsafe>=0.8"),
+    ],
+)
+def test_categories_that_apply_decide_and_the_severest_of_them(
+    found: Found, unsafe: float, rule: str
+) -> None:
+    assert LANGUAGE.decide(post(), scores(unsafe), found).rule == rule
+
+
+def test_a_milder_category_needs_its_score_and_no_other_category_beside_it() -> None:
+    name = "Politically Sensitive Topics"
+    sure, unsure = Found(name, **{name: 0.7}), Found(name, **{name: 0.5})
+    assert LANGUAGE.decide(post(), scores(0.95), sure).action is Action.ALLOW
+    assert LANGUAGE.decide(post(), scores(0.95), unsure).action is Action.BLOCK
+    beside = Found(name, "Violent", **{name: 0.7})
+    assert LANGUAGE.decide(post(), scores(0.95), beside).action is Action.BLOCK
+
+
+def test_a_disposition_travels_with_its_parameters_and_never_with_anothers() -> None:
+    general = LANGUAGE.decide(post(), scores(0.9))
+    assert (general.disposition, general.parameters) == ("rate_limit", {"posts_per_hour": 2})
+    spam = LANGUAGE.decide(post(), scores(0.9), Found("Spam"))
+    assert (spam.disposition, spam.parameters) == ("hide", {})
+
+
+def test_an_explanation_is_asked_for_wherever_a_category_could_change_the_action() -> None:
+    keen = Policy.parse(
+        {
+            "name": "keen",
+            "version": "1",
+            "rules": {"explain_at": 0.9, "categories": {"PII": {"review_at": {"unsafe": 0.1}}}},
+        }
+    )
+    assert keen.needs_explanation(post(), scores(0.1))
+    assert not keen.needs_explanation(post(), scores(0.09))
+
+
+def test_an_explanation_that_this_policy_would_not_have_asked_for_changes_nothing() -> None:
+    """Whether it is there depends on what other tenants asked for the same text."""
+    policy = Policy.parse(
+        {
+            "name": "calm",
+            "version": "1",
+            "rules": {"categories": {"PII": {"dispositions": {"allow": "hint"}}}},
+        }
+    )
+    quiet = scores(0.1)
+    assert not policy.needs_explanation(post(), quiet)
+    assert policy.decide(post(), quiet, Found("PII")) == policy.decide(post(), quiet)
+    assert policy.decide(post(), scores(0.35), Found("PII")).disposition == "hint"
+
+
+def test_two_files_with_the_same_digest_name_the_same_rule() -> None:
+    names = ["PII", "Violent"]
+    policies = [
+        Policy.parse(
+            {
+                "name": "n",
+                "version": "1",
+                "rules": {"categories": {name: {"block_at": {"unsafe": 0.5}} for name in order}},
+            }
+        )
+        for order in (names, names[::-1])
+    ]
+    assert policies[0].digest == policies[1].digest
+    found = Found(*names)
+    assert policies[0].decide(post(), scores(0.6), found) == policies[1].decide(post(), scores(0.6), found)
+
+
+def test_every_value_of_a_policy_is_in_its_digest() -> None:
+    def digest(**rules: Any) -> str:
+        return Policy.parse({"name": "n", "version": "1", "rules": rules}).digest
+
+    different = [
+        digest(),
+        digest(preset="strict"),
+        digest(preset="loose"),
+        digest(max_tokens=100),
+        digest(max_tokens=101),
+        digest(dispositions={"block": "ban"}),
+        digest(dispositions={"block": {"name": "ban", "days": 1}}),
+        digest(dispositions={"block": {"name": "ban", "days": 2}}),
+        digest(categories={"PII": {"applies_at": 0.2}}),
+        digest(categories={"Violent": {"applies_at": 0.2}}),
+        Policy.parse({"name": "n", "version": "2"}).digest,
+        Policy.parse(
+            {
+                "name": "n",
+                "version": "1",
+                "overrides": [{"when": {"region": "DE"}, "rules": {"explain_at": 0}}],
+            }
+        ).digest,
+        Policy.parse(
+            {
+                "name": "n",
+                "version": "1",
+                "overrides": [{"when": {"region": "AT"}, "rules": {"explain_at": 0}}],
+            }
+        ).digest,
+    ]
+    assert len(set(different)) == len(different)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sluicegate.schemas._fields import Event
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-VERSIONS = sorted(path.name for path in GOLDEN.iterdir())
+VERSIONS = sorted(path.name for path in GOLDEN.glob("v*"))
 MODELS: dict[str, type[Event]] = {"post": Post, "verdict": Verdict, "dead_letter": DeadLetter}
 RECORDS = [(kind, path) for kind in MODELS for path in sorted(GOLDEN.glob(f"*/{kind}/*.json"))]
 

@@ -1,0 +1,1 @@
+"""The diagnosis behind ``sluicegate check``: what a worker with these settings would find missing."""

@@ -1,0 +1,5 @@
+"""The Python client: posts in, verdicts out, for who builds on Sluicegate. Import it from ``sluicegate.client``.
+
+A library in somebody else's process: it logs to the standard ``logging`` (``sluicegate.client``),
+starts no process and installs no signal handler.
+"""

@@ -1,0 +1,177 @@
+"""Client: publish a post and wait for its verdict, for callers who gate something by it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+from sluicegate.pipeline.client.errors import ClientClosedError, ClientError, NoVerdictError
+from sluicegate.pipeline.client.incoming import read_dead_letter, read_verdict
+from sluicegate.pipeline.client.producer import PostProducer
+from sluicegate.pipeline.client.threads import to_the_end
+from sluicegate.pipeline.client.transport import Tail
+from sluicegate.pipeline.client.waiting import Waiting
+from sluicegate.pipeline.logs import frames
+from sluicegate.pipeline.settings import KafkaSettings, TopicSettings, load_settings
+from sluicegate.schemas import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.pipeline.client.incoming import Incoming
+    from sluicegate.schemas import Post, Verdict
+
+_log = logging.getLogger("sluicegate.client")
+
+_READ_S = 0.2  # how soon leaving is noticed where nothing comes
+
+OnTimeout = Literal["allow", "review", "block", "raise"]
+"""What a caller gets who waited in vain: an action to take, or :class:`NoVerdictError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What to do with a post, and the verdict that says so."""
+
+    action: Action
+    verdict: Verdict | None
+    """None where none came in time, and the caller's own choice decided."""
+
+    @property
+    def timed_out(self) -> bool:
+        """True if no verdict came in time."""
+        return self.verdict is None
+
+
+class Client:
+    """Judges posts through the workers. Use as an async context manager, from one event loop.
+
+    One reader without a group follows the verdict and dead-letter topics for all callers of
+    this process; it disturbs no consumer. It reads every verdict, and decodes those that are
+    waited for.
+
+    Args:
+        kafka: The cluster; by default from the environment (``SLUICEGATE_KAFKA__…``).
+        topics: Topic names; by default from the environment (``SLUICEGATE_TOPICS__…``).
+    """
+
+    def __init__(self, kafka: KafkaSettings | None = None, topics: TopicSettings | None = None) -> None:
+        self._kafka = kafka or load_settings().kafka
+        self._topics = topics or load_settings().topics
+        # A caller waits for each post: company in a request is worth no delay.
+        self._producer = PostProducer(self._kafka, self._topics, linger_ms=0, flush_s=1.0)
+        self._waiting = Waiting()
+        self._reader: threading.Thread | None = None
+        self._running = False
+        self._trouble: str | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a verdict now."""
+        return len(self._waiting)
+
+    async def __aenter__(self) -> Self:
+        """Find the ends of the topics, so that no verdict on a later post can be missed.
+
+        Raises:
+            ClusterError: The cluster does not answer, or lacks one of the topics.
+        """
+        tail = Tail(self._kafka, self._topics.outputs)
+        try:
+            await to_the_end(tail.open)
+            self._producer.__enter__()
+        except BaseException:
+            tail.close()
+            raise
+        self._running = True
+        self._reader = threading.Thread(
+            target=self._read, args=(tail, asyncio.get_running_loop()), name="sluicegate-tail", daemon=True
+        )
+        self._reader.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Leave; who still waits gets :class:`ClientClosedError`."""
+        self._running = False
+        self._waiting.fail(lambda: ClientClosedError("the client was closed before the verdict came"))
+        await self._producer.__aexit__(*exc)
+        if self._reader is not None:
+            await asyncio.to_thread(self._reader.join)
+
+    async def judge(
+        self,
+        post: Post,
+        *,
+        timeout_s: float,
+        on_timeout: OnTimeout = "raise",
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Reply:
+        """Publish a post and wait for its verdict. Any number of calls may overlap.
+
+        A verdict on other content, on another revision or for another tenant is never taken for
+        this one, even where the id is the same. Cancelling, like a timeout, ends the wait only:
+        the post is judged, and its verdict reaches other consumers.
+
+        Args:
+            post: The post; each text needs an id of its own, or its next revision.
+            timeout_s: For publishing and waiting together.
+            on_timeout: What counts if no verdict came by then.
+            headers: Such as ``traceparent``, which the verdict carries on.
+
+        Raises:
+            NoVerdictError: No verdict in time, and ``on_timeout`` is ``raise``.
+            NotDeliveredError: The post is too large, or the brokers refused it.
+            DeadLetteredError: The worker buried the post: it can never be judged.
+            ClientClosedError: The client is not open, or was closed meanwhile.
+            ClientError: The reader ended by a fault; leave the context and enter a new client.
+        """
+        if not self._running:
+            raise ClientClosedError("the client is not open; use it inside `async with`")
+        with self._waiting.expect(post) as answer:
+            try:
+                async with asyncio.timeout(timeout_s) as limit:
+                    await self._producer.send(post, headers=headers)
+                    judged = await answer
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                if on_timeout == "raise":
+                    raise NoVerdictError(post.id, timeout_s, self._trouble) from None
+                return Reply(Action(on_timeout), None)
+        if isinstance(judged, ClientError):
+            raise judged
+        return Reply(judged.action, judged)
+
+    def _read(self, tail: Tail, loop: asyncio.AbstractEventLoop) -> None:
+        """Body of the reader thread: hand on what somebody waits for, until told to stop."""
+        try:
+            while self._running:
+                records, trouble = tail.read(_READ_S)
+                if trouble is not None and trouble != self._trouble:
+                    _log.warning("verdict topics: %s", trouble)
+                self._trouble = trouble if trouble or records else self._trouble
+                wanted = [record for record in records if self._waiting.wants(record.key)]
+                if wanted:
+                    loop.call_soon_threadsafe(self._hand_on, wanted)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for a dead reader
+            _log.error("the reader of verdicts ended: %s", frames(error))
+            self._running = False
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(
+                    self._waiting.fail,
+                    lambda: ClientError("the reader of verdicts ended; enter a new client"),
+                )
+        finally:
+            tail.close()
+
+    def _hand_on(self, records: list[Incoming]) -> None:
+        for record in records:
+            if record.topic != self._topics.dead_letter:
+                if verdict := read_verdict(record):
+                    self._waiting.answer(verdict)
+            elif record.key is not None and (letter := read_dead_letter(record)):
+                self._waiting.bury(record.key, letter)

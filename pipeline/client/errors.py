@@ -1,0 +1,81 @@
+"""Everything that the client raises. No message holds the text of a post."""
+
+from __future__ import annotations
+
+from sluicegate.pipeline.errors import PipelineError
+
+
+class ClientError(PipelineError):
+    """Base of the client's errors."""
+
+
+class NotDeliveredError(ClientError):
+    """The brokers have not confirmed a post: nobody has promised to judge it.
+
+    Attributes:
+        post_id: The post.
+        reason: Kafka's name of the fault, such as ``MSG_SIZE_TOO_LARGE`` or ``_MSG_TIMED_OUT``.
+        fatal: True where this producer delivers nothing any more; open a new one.
+    """
+
+    def __init__(self, post_id: str, reason: str, *, fatal: bool = False) -> None:
+        super().__init__(f"post {post_id} was not delivered ({reason}); it is safe to send it again")
+        self.post_id = post_id
+        self.reason = reason
+        self.fatal = fatal
+
+
+class NoVerdictError(ClientError, TimeoutError):
+    """No verdict came in time, and the caller chose to be told. The post may still be judged later.
+
+    Attributes:
+        post_id: The post.
+    """
+
+    def __init__(self, post_id: str, timeout_s: float, trouble: str | None) -> None:
+        cause = f"the verdict topics answer {trouble}" if trouble else "are workers running, and keeping up?"
+        super().__init__(f"no verdict on post {post_id} within {timeout_s:g} s; {cause}")
+        self.post_id = post_id
+
+
+class DeadLetteredError(ClientError):
+    """The worker buried the post: it can never be judged as it is.
+
+    Attributes:
+        post_id: The post.
+        code: Why, such as ``oversize``.
+        detail: Which field broke which rule, never its value.
+        dead_letter_id: Names the dead letter on its topic.
+    """
+
+    def __init__(self, post_id: str, code: str, detail: str, dead_letter_id: str) -> None:
+        super().__init__(f"post {post_id} can never be judged ({code}): {detail}")
+        self.post_id = post_id
+        self.code = code
+        self.detail = detail
+        self.dead_letter_id = dead_letter_id
+
+
+class HandlerError(ClientError):
+    """A handler failed on a verdict as often as it may; its own exception is the cause.
+
+    The verdict is not committed: whoever consumes next gets it again.
+
+    Attributes:
+        verdict_id: The verdict.
+        post_id: Its post.
+        attempts: How often the handler was called.
+    """
+
+    def __init__(self, verdict_id: str, post_id: str, attempts: int) -> None:
+        super().__init__(
+            f"the handler failed {attempts} times on verdict {verdict_id} of post {post_id}; "
+            "it is not committed, and comes again"
+        )
+        self.verdict_id = verdict_id
+        self.post_id = post_id
+        self.attempts = attempts
+
+
+class ClientClosedError(ClientError):
+    """The client is not open, or was closed while this call waited."""

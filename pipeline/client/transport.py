@@ -1,0 +1,285 @@
+"""The client's way to Kafka: an outlet for posts, a tail and a group member for verdicts.
+
+The one module of the client that knows confluent-kafka. What it hands on is ours, and every
+fault leaves it as an error or a value of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from sluicegate.pipeline.client.incoming import Incoming
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.logs import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sluicegate.pipeline.settings import KafkaSettings
+
+_log = logging.getLogger("sluicegate.client")
+
+_POLL_S = 0.1  # poll returns sooner when there is a report
+_METADATA_S = 15.0
+_LOOK_S = 2.0  # for partitions while reading: readers must not wait long for a broker that is out
+_PURGED_S = 1.0  # reports of what was purged need no broker
+_MOST_RECORDS = 500  # handed on at once
+_HOPELESS = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own name
+}
+_FETCH_WAIT_MS = 100  # the mock cluster answers an empty fetch only after this long, whatever comes meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the brokers put a record."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the brokers have no record: Kafka's name of the fault."""
+
+    reason: str
+    fatal: bool
+
+
+class Outlet:
+    """An idempotent producer with acks=all, and the thread that hands on its reports."""
+
+    def __init__(self, kafka: KafkaSettings, *, queue_records: int, linger_ms: float) -> None:
+        self._producer = Producer(
+            {
+                **client_config(kafka),
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": linger_ms,
+                "queue.buffering.max.messages": queue_records,
+                "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
+            }
+        )
+        self._running = True
+        self._poller = threading.Thread(target=self._poll, name="sluicegate-outlet", daemon=True)
+        self._poller.start()
+
+    def offer(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Sequence[tuple[str, bytes]],
+        report: Callable[[Placed | Refused], None],
+    ) -> bool:
+        """Queue a record; False if the queue is full. ``report`` is called once, from another thread."""
+
+        def on_delivery(error: KafkaError | None, message: Any) -> None:
+            outcome = (
+                Refused(error.name(), error.fatal())
+                if error
+                else Placed(message.topic(), message.partition(), message.offset())
+            )
+            try:
+                report(outcome)
+            except Exception as fault:  # noqa: BLE001 - a caller's code may not end the thread of all reports
+                _log.error("a delivery callback failed: %s", frames(fault))
+
+        try:
+            self._producer.produce(topic, value, key, headers=list(headers), on_delivery=on_delivery)
+        except BufferError:
+            return False
+        except KafkaException as error:
+            fault = error.args[0]
+            report(Refused(fault.name(), fault.fatal() or fault.code() == KafkaError._FATAL))  # noqa: SLF001 - librdkafka's own name
+        return True
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait for reports; blocking. How many records have none yet."""
+        left: int = self._producer.flush(timeout_s)
+        return left
+
+    def close(self, timeout_s: float) -> None:
+        """Flush; what is left by then is reported as refused. Blocking."""
+        if self.flush(timeout_s):
+            self._producer.purge()
+            self.flush(_PURGED_S)
+        self._running = False
+        self._poller.join()
+
+    def _poll(self) -> None:
+        while self._running:
+            self._producer.poll(_POLL_S)
+
+
+class _Reader:
+    """What a tail and a member share: a consumer on topics that exist. Blocking."""
+
+    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], options: dict[str, Any]) -> None:
+        self._address = kafka.bootstrap_servers
+        self._topics = tuple(topics)
+        self._consumer = Consumer(
+            {
+                **client_config(kafka),
+                "fetch.wait.max.ms": _FETCH_WAIT_MS,
+                "auto.offset.reset": "earliest",  # retention may pass the place where reading goes on
+                **options,
+            }
+        )
+
+    def _partitions(self, timeout_s: float) -> list[tuple[str, int]]:
+        """Every partition of the topics.
+
+        Raises:
+            ClusterError: No answer, or a topic does not exist.
+        """
+        try:
+            # All topics are asked for: a question for one by name may create it.
+            known = self._consumer.list_topics(timeout=timeout_s).topics
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+        if missing := sorted(topic for topic in self._topics if topic not in known):
+            raise ClusterError(f"topic {missing[0]} does not exist; `sluicegate topics create` makes it")
+        return [(topic, number) for topic in self._topics for number in known[topic].partitions]
+
+    def _unreachable(self, error: KafkaException) -> ClusterError:
+        return ClusterError(
+            f"no answer from {self._address} ({error.args[0].name()}); check SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS"
+        )
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._consumer.close()
+
+
+class Tail(_Reader):
+    """Every record of some topics from now on, without a group. One thread at a time.
+
+    Entering resolves the ends: whatever is produced after that is read. Partitions that are
+    added later are found and read from their beginning.
+
+    Args:
+        kafka: The cluster.
+        topics: Topics to read.
+        look_every_s: How often to look for new partitions.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], *, look_every_s: float = 30.0) -> None:
+        # librdkafka wants a group; partitions are assigned by hand, and nothing is committed.
+        super().__init__(kafka, topics, {"group.id": "sluicegate-client", "enable.auto.commit": False})
+        self._next: dict[tuple[str, int], int] = {}
+        self._look_every_s = look_every_s
+        self._looked_at = time.monotonic()
+
+    def open(self) -> None:
+        """Find the ends and begin.
+
+        Raises:
+            ClusterError: No answer, or a topic does not exist.
+        """
+        for place in self._partitions(_METADATA_S):
+            try:
+                ends = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_METADATA_S)
+            except KafkaException as error:
+                raise self._unreachable(error) from error
+            self._next[place] = ends[1]
+        self._assign()
+
+    def read(self, timeout_s: float) -> tuple[list[Incoming], str | None]:
+        """The next records as soon as there are any, and Kafka's name of a fault if one was told."""
+        if time.monotonic() - self._looked_at > self._look_every_s:
+            self._look()
+        first = self._consumer.poll(timeout_s)
+        if first is None:
+            return [], None
+        records, trouble = [], None
+        for message in [first, *self._consumer.consume(_MOST_RECORDS, timeout=0)]:
+            if message.error():
+                trouble = message.error().name()
+            else:
+                records.append(_incoming(message))
+                self._next[message.topic(), message.partition()] = message.offset() + 1
+        return records, trouble
+
+    def _look(self) -> None:
+        self._looked_at = time.monotonic()
+        with contextlib.suppress(ClusterError):  # then the next look will tell
+            added = [place for place in self._partitions(_LOOK_S) if place not in self._next]
+            if added:
+                self._next |= dict.fromkeys(added, OFFSET_BEGINNING)
+                self._assign()
+
+    def _assign(self) -> None:
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
+
+
+class Member(_Reader):
+    """A member of a consumer group, which commits what it was told is done. One thread at a time."""
+
+    def __init__(
+        self, kafka: KafkaSettings, topics: Sequence[str], group: str, *, start: Literal["beginning", "end"]
+    ) -> None:
+        super().__init__(
+            kafka,
+            topics,
+            {
+                "group.id": group,
+                "enable.auto.offset.store": False,  # only what is done is committed, in the background
+                "auto.commit.interval.ms": 1000,  # after a crash so much work comes again
+                "auto.offset.reset": "earliest" if start == "beginning" else "latest",
+                # By number: the three topics of one post's verdicts belong to one member, if they
+                # have equally many partitions.
+                "partition.assignment.strategy": "range",
+            },
+        )
+
+    def open(self) -> None:
+        """Join the group.
+
+        Raises:
+            ClusterError: No answer, or a topic does not exist.
+        """
+        self._partitions(_METADATA_S)
+        self._consumer.subscribe(list(self._topics))
+
+    def take(self, timeout_s: float) -> Incoming | None:
+        """The next record; None if none came within the time.
+
+        Raises:
+            ClusterError: The topics cannot be read.
+        """
+        message = self._consumer.poll(timeout_s)
+        if message is None:
+            return None
+        if error := message.error():
+            if error.code() not in _HOPELESS and not error.fatal():
+                _log.warning("verdict topics: %s", error.name())  # librdkafka goes on by itself
+                return None
+            raise ClusterError(
+                f"the verdict topics cannot be read ({error.name()}); check that they exist, and the rights"
+            )
+        return _incoming(message)
+
+    def done(self, record: Incoming) -> None:
+        """Commit, in a moment, up to and with this record; after a loss of its partition nothing."""
+        with contextlib.suppress(KafkaException):  # its new owner gets it again
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(record.topic, record.partition, record.offset + 1)]
+            )
+
+
+def _incoming(message: Any) -> Incoming:
+    return Incoming(message.topic(), message.partition(), message.offset(), message.key(), message.value())

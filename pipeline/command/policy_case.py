@@ -1,0 +1,182 @@
+"""What ``sluicegate policy explain`` and ``diff`` are given, and how they answer people."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from sluicegate.pipeline.errors import PolicyError
+from sluicegate.pipeline.printable import neutral
+from sluicegate.schemas import Kind as PostKind
+from sluicegate.schemas import Post, Scores
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.policy.account import Account, Check, Origin
+    from sluicegate.pipeline.policy.diff import Diff
+    from sluicegate.schemas import Verdict
+
+_EXAMPLE = '{"scores": {"safe": 0.1, "controversial": 0.2, "unsafe": 0.7}, "categories": ["PII"]}'
+_ROWS = 20  # of a table; the JSON form has all
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A finding and whose text it was about."""
+
+    scores: Scores | None
+    """None if nothing could be scored."""
+    categories: tuple[str, ...] = ()
+    category_scores: dict[str, float] = field(default_factory=dict)
+    tenant: str = "default"
+    kind: PostKind = "post"
+    region: str | None = None
+    language: str | None = None
+
+
+class _Given(BaseModel):
+    """What of a JSON document counts: an assessment's fields, and a verdict's."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    scores: Scores | None = None
+    categories: tuple[str, ...] = ()
+    category_scores: dict[str, float] = Field(default_factory=dict)
+    failure: Annotated[bool, BeforeValidator(lambda value: value is not None)] = False
+    tenant: str = "default"
+    kind: PostKind = "post"
+    region: str | None = None
+    language: str | None = None
+
+
+def read_case(document: str | bytes, given: Mapping[str, str | None]) -> Case:
+    """Read an assessment or a verdict; what is ``given`` counts before the document's own fields.
+
+    Raises:
+        PolicyError: It is neither.
+    """
+    try:
+        read = _Given.model_validate_json(document)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, fault["loc"])) or "it"
+        raise PolicyError(f"--assessment: {place}: {fault['msg']}; an example is {_EXAMPLE}") from error
+    if (read.scores is None) == (not read.failure):
+        raise PolicyError(f"--assessment: give `scores`, or a `failure` instead; an example is {_EXAMPLE}")
+    fields = read.model_dump(include={"tenant", "kind", "region", "language"})
+    fields |= {name: value for name, value in given.items() if value is not None}
+    return Case(read.scores, read.categories, read.category_scores, **fields)
+
+
+def judged(
+    policy: Policy, text: str, given: Mapping[str, str | None], *, engine: str, settings: Path | None
+) -> Case:
+    """Judge a text on this machine.
+
+    Raises:
+        PolicyError: The text or one of the hints is none.
+        JudgeError: It cannot be judged.
+    """
+    from sluicegate.engines.backends import open_backend  # noqa: PLC0415 - an assessment needs no engine
+    from sluicegate.pipeline.engine_choice import engine_choice  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.logs import configure_logs  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.one_off import judge_once  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - the same
+
+    fields = {name: value for name, value in given.items() if value is not None}
+    try:
+        post = Post.model_validate({"id": "explain", "text": text, **fields})
+    except ValidationError as error:
+        place = error.errors(include_url=False, include_input=False)[0]["loc"][0]
+        raise PolicyError(f"--{place} is not what it has to be; docs/contract.md has its form") from error
+    loaded = load_settings(settings)
+    chosen = loaded.engine.model_copy(update={"backend": engine})
+    loaded = loaded.model_copy(update={"engine": chosen})
+    configure_logs("error")
+    verdict: Verdict = asyncio.run(judge_once(loaded, open_backend(engine_choice(chosen)), policy, post))
+    return Case(
+        verdict.scores,
+        verdict.categories,
+        verdict.category_scores,
+        post.tenant,
+        post.kind,
+        post.region,
+        post.language,
+    )
+
+
+def told(account: Account, policy: Policy, case: Case) -> Iterator[str]:
+    """A decision and its reasons, for people."""
+    parameters = ", ".join(f"{name} {value}" for name, value in account.parameters.items())
+    yield f"action       {account.action}, disposition {account.disposition}" + (
+        f" ({neutral(parameters)})" if parameters else ""
+    )
+    yield f"rule         {neutral(account.rule)} ({_written(account.origin)})"
+    yield f"policy       {neutral(policy.name)} {neutral(policy.version)}: {', '.join(account.places)}"
+    if case.scores is not None:
+        scores = case.scores
+        yield (
+            f"scores       safe {scores.safe:.3g}, controversial {scores.controversial:.3g}, "
+            f"unsafe {scores.unsafe:.3g}, risk {scores.unsafe + scores.controversial:.3g}"
+        )
+    yield f"explanation  {account.explanation}"
+    for category in account.categories:
+        yield f"{'+' if category.applies else '-'} {neutral(category.category)}: {category.said}"
+    for one in account.checks:
+        yield f"{'*' if one.fired else ' '} {_compared(one)}: {one.said} ({_written(one.origin)})"
+
+
+def _compared(one: Check) -> str:
+    threshold = "null" if one.threshold is None else f"{one.threshold:g}"
+    return f"{neutral(one.rule)} >= {threshold}"
+
+
+def _written(origin: Origin) -> str:
+    return origin.place if origin.line is None else f"{origin.place}, line {origin.line}"
+
+
+def table(found: Diff) -> Iterator[str]:
+    """What would have changed, for people."""
+    yield (
+        f"{found.verdicts} verdicts: {found.unchanged} unchanged, {found.stricter} stricter, "
+        f"{found.milder} milder, {found.disposition_only} with another disposition only, "
+        f"{found.undecidable} undecidable"
+    )
+    if found.undecidable:
+        yield "  undecidable: never explained, and the category could change the action"
+    if found.decided_by_others:
+        yield f"  {found.decided_by_others} had been decided by another policy than {neutral(found.old.name)} {neutral(found.old.version)}"
+    yield from _section("direction", [(name, str(count)) for name, count in found.directions.most_common()])
+    for title, groups in (("tenant", found.tenants), ("category", found.categories)):
+        yield from _section(title, _grouped(groups))
+    for direction, examples in found.examples.items():
+        if examples:
+            yield f"\nexamples of {direction}"
+        for one in examples:
+            yield f"  {one.verdict_id}  {neutral(one.tenant)}: {neutral(one.old_rule)} -> {neutral(one.new_rule)}"
+
+
+def _grouped(groups: Mapping[str, Counter[str]]) -> list[tuple[str, str]]:
+    rows = sorted(groups.items(), key=lambda group: -group[1].total())
+    return [
+        (neutral(name, 40), ", ".join(f"{way} {count}" for way, count in counts.most_common()))
+        for name, counts in rows
+    ]
+
+
+def _section(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if not rows:
+        return
+    width = max(len(name) for name, _ in rows)
+    yield f"\nby {title}"
+    for name, text in rows[:_ROWS]:
+        yield f"  {name.ljust(width)}  {text}"
+    if len(rows) > _ROWS:
+        yield f"  and {len(rows) - _ROWS} more: --json has them"

@@ -1,0 +1,224 @@
+"""Account: why a policy decides as it does, down to the line of the file. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluicegate.pipeline.policy.faults import dotted
+from sluicegate.pipeline.policy.rules import measures
+from sluicegate.schemas import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sluicegate.pipeline.policy.faults import Where
+    from sluicegate.pipeline.policy.layers import Laid
+    from sluicegate.pipeline.policy.policy import Policy
+    from sluicegate.pipeline.policy.rules import Bars, CategoryBars, Finding, Rules, Subject
+    from sluicegate.schemas import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value is written."""
+
+    place: str
+    """As in ``tenants.teens.rules``; ``built-in``; or a preset and where it was asked for."""
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One threshold, compared."""
+
+    rule: str
+    """Such as ``categories.PII.block_at.unsafe``."""
+    threshold: float | None
+    value: float
+    fired: bool
+    said: str
+    """Why it fired, or why it did not."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryCheck:
+    """Whether a category with rules of its own, or one that was named, counts for this text."""
+
+    category: str
+    applies: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A decision and its reasons."""
+
+    action: Action
+    disposition: str
+    parameters: Mapping[str, str | float | bool]
+    rule: str
+    origin: Origin
+    """Of the rule that fired; of the failure mode; where nothing fired, of nothing in particular."""
+    places: tuple[str, ...]
+    """Parts of the policy that hold for this post, in order."""
+    explanation: str
+    """Whether categories are asked for, and why."""
+    categories: tuple[CategoryCheck, ...]
+    checks: tuple[Check, ...]
+
+
+def account_for(policy: Policy, subject: Subject, scores: Scores | None, found: Finding | None) -> Account:
+    """Give the reasons of a decision.
+
+    Args:
+        policy: Decides.
+        subject: The post, or a verdict on it.
+        scores: None for a post that could not be scored.
+        found: What the explanation says of categories, where there is one.
+    """
+    return _Accountant(policy, subject).account(scores, found)
+
+
+class _Accountant:
+    def __init__(self, policy: Policy, subject: Subject) -> None:
+        self._policy = policy
+        self._subject = subject
+        self._laid: Laid = policy.laid(subject)
+        self._rules: Rules = policy.rules(subject)
+
+    def account(self, scores: Scores | None, found: Finding | None) -> Account:
+        categories: tuple[CategoryCheck, ...] = ()
+        checks: tuple[Check, ...] = ()
+        if scores is None:
+            decision = self._policy.decide_failure(self._subject)
+            said = "nothing was scored, so nothing is explained"
+            origin = self._origin(("failure_mode",))
+        else:
+            decision = self._policy.decide(self._subject, scores, found)
+            said = self._explanation(scores)
+            needed = self._rules.needs_explanation(self._subject.kind, scores)
+            categories = self._categories(found if needed else None)
+            checks = self._checks(scores, found, decision.rule)
+            origin = next(
+                (one.origin for one in checks if one.fired), Origin("no threshold was reached", None)
+            )
+        return Account(
+            action=decision.action,
+            disposition=decision.disposition,
+            parameters=decision.parameters,
+            rule=decision.rule,
+            origin=origin,
+            places=self._places(),
+            explanation=said,
+            categories=categories,
+            checks=checks,
+        )
+
+    def _explanation(self, scores: Scores) -> str:
+        rules, risk = self._rules, measures(scores)["risk"]
+        if self._subject.kind == "response" and rules.explain_responses:
+            return "asked for: this is a response (explain_responses)"
+        if risk >= rules.explain_at:
+            return f"asked for: risk {risk:.3g} has reached explain_at {rules.explain_at:g}"
+        if rules.outcome(scores)[0] is not Action.ALLOW:
+            return "asked for: this is no allow"
+        for name, bars in rules.categories.items():
+            if bars.outcome(scores)[0] is not Action.ALLOW:
+                return f"asked for: this would be no allow if it were {name}"
+        return (
+            f"not asked for: risk {risk:.3g} is below explain_at {rules.explain_at:g}, and this is an allow"
+        )
+
+    def _categories(self, found: Finding | None) -> tuple[CategoryCheck, ...]:
+        if found is None:
+            return ()
+        named = [name for name in found.categories if name not in self._rules.categories]
+        return (
+            *(
+                CategoryCheck(name, bars.applies(name, found), _why_applies(name, bars, found))
+                for name, bars in self._rules.categories.items()
+            ),
+            *(CategoryCheck(name, True, "named; judged by the general rules") for name in named),
+        )
+
+    def _checks(self, scores: Scores, found: Finding | None, rule: str) -> tuple[Check, ...]:
+        deciding = self._rules.deciding(self._subject.kind, scores, found)
+        asked = [check for name, bars in deciding for check in self._bar_checks(name, bars, scores, rule)]
+        if all(name is not None for name, _bars in deciding):
+            asked += [
+                Check(
+                    one.rule,
+                    one.threshold,
+                    one.value,
+                    False,
+                    "not asked: categories with rules of their own apply",
+                    one.origin,
+                )
+                for one in self._bar_checks(None, self._rules, scores, rule)
+                if one.threshold is not None
+            ]
+        return tuple(asked)
+
+    def _bar_checks(self, category: str | None, bars: Bars, scores: Scores, rule: str) -> list[Check]:
+        prefix: Where = () if category is None else ("categories", category)
+        checks = []
+        for action in (Action.BLOCK, Action.REVIEW):
+            for name, value in measures(scores).items():
+                threshold: float | None = getattr(getattr(bars, f"{action}_at"), name)
+                place = (*prefix, f"{action}_at", name)
+                fired = rule == f"{dotted(place)}>={threshold:g}" if threshold is not None else False
+                checks.append(
+                    Check(
+                        dotted(place),
+                        threshold,
+                        value,
+                        fired,
+                        _why(value, threshold, fired=fired),
+                        self._origin(place),
+                    )
+                )
+        return checks
+
+    def _origin(self, path: Where) -> Origin:
+        """Where a value comes from; a category's, where it says nothing itself, from the general one."""
+        own = path if path in self._laid else path[2:]
+        layer = self._laid[own][1]
+        if not layer.where:
+            return Origin("built-in", None)
+        if layer.preset is not None:
+            return Origin(
+                f"preset {layer.preset}, {dotted(layer.where[:-1])}", self._policy.written.line(layer.where)
+            )
+        where = (*layer.where, *own)
+        return Origin(dotted(layer.where), self._policy.written.line(where))
+
+    def _places(self) -> tuple[str, ...]:
+        context = self._policy.scope.context(self._subject)
+        return tuple(
+            f"{dotted(layer.where)} = {layer.preset}" if layer.preset else dotted(layer.where) or "built-in"
+            for layer in self._policy.layers
+            if layer.when.matches(context)
+        )
+
+
+def _why(value: float, threshold: float | None, *, fired: bool) -> str:
+    if threshold is None:
+        return "never: null"
+    if fired:
+        return f"{value:.3g} has reached {threshold:g}"
+    if value < threshold:
+        return f"{value:.3g} is below {threshold:g}"
+    return f"{value:.3g} has reached {threshold:g}, but what fired comes first"
+
+
+def _why_applies(name: str, bars: CategoryBars, found: Finding) -> str:
+    if bars.applies_at is None:
+        return "named" if name in found.categories else "not named"
+    if not found.category_scores:
+        said = "named" if name in found.categories else "not named"
+        return f"{said}; this engine gives no category scores"
+    score = found.category_scores.get(name, 0.0)
+    relation = "has reached" if score >= bars.applies_at else "is below"
+    return f"its score {score:.3g} {relation} applies_at {bars.applies_at:g}"

@@ -1,0 +1,138 @@
+"""What another policy would have changed, from verdicts that were given. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sluicegate.pipeline.policy.policy import SEVERITY
+from sluicegate.schemas import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sluicegate.pipeline.policy.policy import Decision, Policy
+    from sluicegate.schemas import Verdict
+
+_NO_CATEGORY = "(none)"
+_EXAMPLES = 3
+
+
+@dataclass(slots=True)
+class Example:
+    """One verdict that would have come out differently. It holds neither text nor the post's id."""
+
+    verdict_id: str
+    tenant: str
+    scores: dict[str, float] | None
+    old_rule: str
+    new_rule: str
+
+
+@dataclass(slots=True)
+class Diff:
+    """Counts of what would have changed. Feed it verdicts with :meth:`add`."""
+
+    old: Policy
+    new: Policy
+    examples_kept: int = _EXAMPLES
+    verdicts: int = 0
+    decided_by_others: int = 0
+    """Verdicts that a policy other than ``old`` had decided: the old side is computed for them, too."""
+    undecidable: int = 0
+    """Never explained, and the new policy would have asked: the category could change the action."""
+    unchanged: int = 0
+    disposition_only: int = 0
+    """Same action, another disposition or other parameters."""
+    directions: Counter[str] = field(default_factory=Counter)
+    """By ``old -> new`` action."""
+    tenants: dict[str, Counter[str]] = field(default_factory=dict)
+    categories: dict[str, Counter[str]] = field(default_factory=dict)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+    def add(self, verdict: Verdict) -> None:
+        """Decide a verdict's finding by both policies, and count what differs."""
+        self.verdicts += 1
+        self.decided_by_others += verdict.policy.digest != self.old.digest
+        if _unexplained(verdict) and _hangs_on_a_category(self.new, verdict):
+            self.undecidable += 1
+            return
+        before, after = _decide(self.old, verdict), _decide(self.new, verdict)
+        if before.action is after.action:
+            same = (before.disposition, before.parameters) == (after.disposition, after.parameters)
+            self.unchanged += same
+            self.disposition_only += not same
+            return
+        direction = f"{before.action} -> {after.action}"
+        self.directions[direction] += 1
+        self.tenants.setdefault(verdict.tenant, Counter())[direction] += 1
+        for category in verdict.categories or (_NO_CATEGORY,):
+            self.categories.setdefault(category, Counter())[direction] += 1
+        kept = self.examples.setdefault(direction, [])
+        if len(kept) < self.examples_kept:
+            scores = verdict.scores.model_dump() if verdict.scores else None
+            kept.append(Example(verdict.verdict_id, verdict.tenant, scores, before.rule, after.rule))
+
+    @property
+    def stricter(self) -> int:
+        """Verdicts whose action would have been severer."""
+        return sum(self.directions[name] for name in _directions(1))
+
+    @property
+    def milder(self) -> int:
+        """Verdicts whose action would have been milder."""
+        return sum(self.directions[name] for name in _directions(-1))
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {
+            "old": _reference(self.old),
+            "new": _reference(self.new),
+            "verdicts": self.verdicts,
+            "unchanged": self.unchanged,
+            "stricter": self.stricter,
+            "milder": self.milder,
+            "disposition_only": self.disposition_only,
+            "undecidable": self.undecidable,
+            "decided_by_others": self.decided_by_others,
+            "directions": dict(self.directions),
+            "tenants": {name: dict(counts) for name, counts in self.tenants.items()},
+            "categories": {name: dict(counts) for name, counts in self.categories.items()},
+            "examples": {name: [asdict(one) for one in kept] for name, kept in self.examples.items()},
+        }
+
+
+def _decide(policy: Policy, verdict: Verdict) -> Decision:
+    if verdict.scores is None:
+        return policy.decide_failure(verdict)
+    return policy.decide(verdict, verdict.scores, verdict)
+
+
+def _unexplained(verdict: Verdict) -> bool:
+    """True if nobody asked for categories. An explanation of a safe text may be as empty, and counts as none."""
+    return (
+        verdict.scores is not None
+        and not verdict.categories
+        and not verdict.category_scores
+        and verdict.refusal is None
+        and verdict.explanation_failure is None
+    )
+
+
+def _hangs_on_a_category(policy: Policy, verdict: Verdict) -> bool:
+    scores, rules = verdict.scores, policy.rules(verdict)
+    if scores is None or not rules.needs_explanation(verdict.kind, scores):
+        return False
+    return len({bars.outcome(scores)[0] for bars in (rules, *rules.categories.values())}) > 1
+
+
+def _directions(way: int) -> Iterator[str]:
+    for number, before in enumerate(SEVERITY):
+        for after in SEVERITY[number + 1 :]:
+            pair: tuple[Action, Action] = (before, after) if way > 0 else (after, before)
+            yield f"{pair[0]} -> {pair[1]}"
+
+
+def _reference(policy: Policy) -> dict[str, str]:
+    return {"name": policy.name, "version": policy.version, "digest": policy.digest}

@@ -1,0 +1,106 @@
+"""The policy file of a running worker: read again when it changes, without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sluicegate.pipeline.errors import PolicyError
+from sluicegate.pipeline.policy.policy import Policy
+from sluicegate.pipeline.policy.yaml_text import MOST_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+_log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN_S = 1.0
+
+
+class PolicyFile:
+    """Holds the policy in force.
+
+    The content is compared, not the time: a ConfigMap's file is a link that is turned to another
+    folder. A change counts once two looks in a row have seen the same, so that a file which is
+    being written is not taken half. A file that cannot be used leaves the policy in force.
+
+    Args:
+        path: The file; None for the built-in policy, which never changes.
+        look_again_s: Seconds between two looks.
+
+    Raises:
+        PolicyError: There is no policy to begin with.
+    """
+
+    def __init__(self, path: Path | None, *, look_again_s: float = _LOOK_AGAIN_S) -> None:
+        self._path = path
+        self._look_again_s = look_again_s
+        self._settled = self._read()
+        """What was last looked into, whether it could be used or not; None if nothing could be read."""
+        self._current = self._parse(self._settled)
+
+    @property
+    def current(self) -> Policy:
+        """The policy in force. Whoever decides takes it once, and decides by that."""
+        return self._current
+
+    @asynccontextmanager
+    async def watched(
+        self, *, changed: Callable[[Policy], None], failed: Callable[[PolicyError], None]
+    ) -> AsyncIterator[None]:
+        """Look for changes within the context. The calls come in the event loop, once a change is in force.
+
+        Args:
+            changed: Told the new policy; also when a file that had failed is in order again.
+            failed: Told why a changed file cannot be used, once a change.
+        """
+        watching = asyncio.create_task(self._watch(changed, failed), name="policy-file")
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    async def _watch(self, changed: Callable[[Policy], None], failed: Callable[[PolicyError], None]) -> None:
+        if self._path is None:
+            return
+        seen = self._settled
+        while True:
+            await asyncio.sleep(self._look_again_s)
+            before, seen = seen, await asyncio.to_thread(self._read)
+            if seen == self._settled or seen != before:
+                continue
+            self._settled = seen
+            try:
+                policy = await asyncio.to_thread(self._parse, seen)
+            except PolicyError as error:
+                _log.error("policy_reload_failed", fault=str(error), in_force=self._current.digest)
+                failed(error)
+            else:
+                before_digest, self._current = self._current.digest, policy
+                _log.info("policy_reloaded", before=before_digest, in_force=policy.digest)
+                changed(policy)
+
+    def _read(self) -> bytes | None:
+        if self._path is None:
+            return None
+        try:
+            with self._path.open("rb") as file:
+                return file.read(MOST_BYTES + 1)
+        except OSError:
+            return None
+
+    def _parse(self, content: bytes | None) -> Policy:
+        try:
+            return Policy.load(self._path) if content is None else Policy.from_bytes(content, str(self._path))
+        except PolicyError:
+            raise
+        except Exception as error:
+            # A fault of ours: the policy in force is better than none.
+            raise PolicyError(
+                f"{self._path}: a fault of Sluicegate's own ({type(error).__name__}); please report the file"
+            ) from error

@@ -1,0 +1,170 @@
+"""Policy: from a finding to an action and a disposition. Pure and total."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sluicegate.pipeline.errors import PolicyError
+from sluicegate.pipeline.policy.layers import Scope, lay, resolve
+from sluicegate.pipeline.policy.reading import check, check_data
+from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
+from sluicegate.schemas import Action, PolicyRef
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sluicegate.pipeline.policy.layers import Context, Laid, Layer
+    from sluicegate.pipeline.policy.rules import Disposition, Finding, Rules, Subject
+    from sluicegate.schemas import Scores
+
+SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
+"""Actions from mild to severe."""
+
+_BUILT_IN = "default.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy says of one post."""
+
+    action: Action
+    disposition: str
+    rule: str
+    """In the policy's own terms, such as ``categories.PII.block_at.unsafe>=0.6``."""
+    parameters: Mapping[str, str | float | bool] = field(default_factory=dict)
+    """Of the disposition."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Layers of rules; see docs/policy.md. Instances never change, and may be asked from any thread."""
+
+    name: str
+    version: str
+    layers: tuple[Layer, ...]
+    written: Written = field(default_factory=Written, repr=False, compare=False)
+    """The document and its lines, to show people where a value stands."""
+    _resolved: dict[Context, Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, path: Path | None) -> Policy:
+        """Read a policy file, or the built-in policy.
+
+        Raises:
+            PolicyError: With file, line, fault and what would be right.
+        """
+        if path is None:
+            built_in = resources.files("sluicegate.pipeline") / "policies" / _BUILT_IN
+            return cls.from_bytes(built_in.read_bytes(), _BUILT_IN)
+        try:
+            with path.open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise PolicyError(
+                f"{path}: cannot be read ({error.strerror}); `sluicegate policy new {path}` writes a starter"
+            ) from error
+        return cls.from_bytes(content, str(path))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, source: str) -> Policy:
+        """Read the content of a policy file; ``source`` names it in faults.
+
+        Raises:
+            PolicyError: As for :meth:`load`.
+        """
+        if len(content) > MOST_BYTES:
+            raise PolicyError(f"{source}: has more than {MOST_BYTES} bytes; split it by tenants")
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            raise PolicyError(f"{source}:{line}: is no UTF-8 text; save the file as UTF-8") from error
+        document, layers, written = check(text, source)
+        return cls(document.name, document.version, layers, written)
+
+    @classmethod
+    def parse(cls, document: Any) -> Policy:
+        """Make a policy of plain values, as YAML or JSON gives them.
+
+        Raises:
+            PolicyError: With the place inside the document.
+        """
+        read, layers, written = check_data(Written(document), "policy")
+        return cls(read.name, read.version, layers, written)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of what decides: comments and layout of the file do not change it."""
+        layers = [
+            [
+                [sorted(names) if names is not None else None for names in _conditions(layer)],
+                sorted((orjson.dumps(path).decode(), value) for path, value in layer.values.items()),
+            ]
+            for layer in self.layers
+            if layer.values
+        ]
+        canonical = orjson.dumps([self.name, self.version, layers], option=orjson.OPT_SORT_KEYS)
+        return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+
+    @cached_property
+    def scope(self) -> Scope:
+        """Which posts it can tell apart."""
+        return Scope(self.layers)
+
+    def rules(self, post: Subject) -> Rules:
+        """The rules for a post. A tenant that the policy does not name gets those for everybody."""
+        context = self.scope.context(post)
+        rules = self._resolved.get(context)
+        if rules is None:
+            # Bounded: a context holds only names that stand in the policy.
+            rules = self._resolved[context] = resolve(lay(self.layers, context))
+        return rules
+
+    def laid(self, post: Subject) -> Laid:
+        """The values behind :meth:`rules`, each with the layer that it comes from."""
+        return lay(self.layers, self.scope.context(post))
+
+    def needs_explanation(self, post: Subject, scores: Scores) -> bool:
+        """True unless this is a confident allow, whatever its category, whose refusal nobody asked for."""
+        return self.rules(post).needs_explanation(post.kind, scores)
+
+    def decide(self, post: Subject, scores: Scores, found: Finding | None = None) -> Decision:
+        """Decide a scored post.
+
+        Args:
+            post: The post, or a verdict on it.
+            scores: Its scores.
+            found: What the explanation says of categories, where there is one.
+        """
+        deciding: tuple[Action, str, Disposition] | None = None
+        for name, bars in self.rules(post).deciding(post.kind, scores, found):
+            action, reached = bars.outcome(scores)
+            if deciding is None or SEVERITY.index(action) > SEVERITY.index(deciding[0]):
+                rule = reached if name is None else f"categories.{name}.{reached}"
+                deciding = action, rule, bars.dispositions[action]
+        if deciding is None:
+            raise AssertionError("rules without bars")  # pragma: no cover - there are always the general ones
+        action, rule, disposition = deciding
+        return Decision(action, disposition.name, rule, disposition.parameters)
+
+    def decide_failure(self, post: Subject) -> Decision:
+        """Decide a post that could not be scored: the tenant's failure mode."""
+        rules = self.rules(post)
+        disposition = rules.dispositions[rules.failure_mode]
+        return Decision(rules.failure_mode, disposition.name, "failure_mode", disposition.parameters)
+
+    def reference(self, rule: str) -> PolicyRef:
+        """The stamp on a verdict."""
+        return PolicyRef(name=self.name, version=self.version, digest=self.digest, rule=rule)
+
+
+def _conditions(layer: Layer) -> tuple[frozenset[str] | None, ...]:
+    when = layer.when
+    return when.tenants, when.kinds, when.regions, when.languages

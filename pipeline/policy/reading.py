@@ -1,0 +1,177 @@
+"""From text to a checked document: every fault with its line and with what would be right."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from sluicegate.pipeline.policy.document import Conditions, Document, Override, TenantPart, WrittenRules
+from sluicegate.pipeline.policy.faults import Fault, InvalidPolicyError, Where
+from sluicegate.pipeline.policy.layers import Scope
+from sluicegate.pipeline.policy.reach import unreachable
+from sluicegate.pipeline.policy.rules import CategoryBars, Thresholds
+from sluicegate.pipeline.policy.yaml_text import Written, YamlFaultError, read_yaml
+from sluicegate.pipeline.printable import neutral
+from sluicegate.schemas import CATEGORIES, NO_CATEGORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic_core import ErrorDetails
+
+    from sluicegate.pipeline.policy.layers import Layer
+
+_SHARE = "write a number from 0 to 1, such as 0.8"
+_ACTIONS = "write allow, review or block"
+_RIGHT = {
+    "name": "write text of 1 to 64 characters, such as our-platform",
+    "version": 'write text of 1 to 64 characters, in quotes if it looks like a number: version: "1"',
+    "preset": "write strict, balanced or loose",
+    "unsafe": f"{_SHARE}, or null for never",
+    "risk": f"{_SHARE}, or null for never",
+    "applies_at": f"{_SHARE}, or leave it out: then a category applies where the model names it",
+    "explain_at": _SHARE,
+    "failure_mode": _ACTIONS,
+    "explain_responses": "write true or false",
+    "max_wait_seconds": "write a number of seconds above 0, such as 30, or null to wait for ever",
+    "max_tokens": "write a whole number from 1 on, such as 8192, or null for no limit but the worker's",
+    "max_segments": "write a whole number from 1 on, such as 4, or null for no limit but the worker's",
+    "kinds": "write post, prompt or response",
+    "kind": "write post, prompt or response, or a list of these",
+    "tenant": "write a tenant's name, or a list of names: letters, digits, dots, dashes and underscores",
+    "tenants": "write names of up to 64 letters, digits, dots, dashes and underscores, each with rules",
+    "region": "write an ISO 3166 code such as DE or US-CA, or a list of these",
+    "language": "write a BCP 47 tag such as en or zh-Hant, or a list of these",
+    "when": "name at least one of tenant, kind, region and language, or move the rules to `rules`",
+    "extra_categories": "write a list of the names that your model has beside the nine",
+    "overrides": "write a list; each entry has `when` and `rules`",
+    "dispositions": "write allow, review or block with a name such as rate_limit, or with "
+    "{name: rate_limit, posts_per_hour: 2}",
+}
+"""What would be right, by the nearest key."""
+
+
+def check(text: str, source: str) -> tuple[Document, tuple[Layer, ...], Written]:
+    """Read and check the text of a policy file.
+
+    Raises:
+        InvalidPolicyError: With every fault found.
+    """
+    try:
+        written = read_yaml(text)
+    except YamlFaultError as error:
+        raise InvalidPolicyError(source, [error.fault]) from error
+    return check_data(written, source)
+
+
+def check_data(written: Written, source: str) -> tuple[Document, tuple[Layer, ...], Written]:
+    """Check a document that has been read.
+
+    Raises:
+        InvalidPolicyError: With every fault found.
+    """
+    if not isinstance(written.data, dict):
+        fault = Fault((), "is no mapping", "begin with `name: …` and `version: …`", written.line(()))
+        raise InvalidPolicyError(source, [fault])
+    try:
+        document = Document.model_validate(written.data)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        raise InvalidPolicyError(source, _distinct(_shape_fault(one, written) for one in found)) from error
+    layers = document.layers()
+    faults = _unknown_categories(document, layers, written)
+    if not faults:
+        faults = unreachable(layers, Scope(layers), written.line)
+    if faults:
+        raise InvalidPolicyError(source, faults)
+    return document, layers, written
+
+
+def _distinct(faults: Iterable[Fault]) -> list[Fault]:
+    """One fault a place: a value that may have several types fails at each of them."""
+    return list({fault.where: fault for fault in faults}.values())
+
+
+def _shape_fault(error: ErrorDetails, written: Written) -> Fault:
+    where = tuple(part for part in error["loc"] if part != "[key]")
+    kind = error["type"]
+    if kind == "missing":
+        return Fault(where, "is missing", _right(where) or "add it", written.line(where[:-1]))
+    if kind == "extra_forbidden":
+        return Fault(where, "is unknown here", _known_keys(where), written.line(where))
+    where = _within(where, written)
+    if kind == "no_condition":
+        return Fault(where, "holds for every post", _RIGHT["when"], written.line(where))
+    right = _right(where) or f"it {error['msg'].removeprefix('Input ')}"
+    return Fault(where, f"{_shown(error['input'])} cannot be used", right, written.line(where))
+
+
+def _within(where: Where, written: Written) -> Where:
+    """The part of a place that stands in the file; the rest names types, not keys."""
+    value = written.data
+    for length, part in enumerate(where):
+        inside = isinstance(value, dict | list)
+        if not inside or (isinstance(value, dict) and part not in value):
+            return where[:length]
+        value = value[part]
+    return where
+
+
+def _right(where: Where) -> str | None:
+    """What would be right at a place: by its nearest key that says it."""
+    if "dispositions" in where:
+        return _RIGHT["dispositions"]
+    return next((_RIGHT[key] for key in reversed(where) if isinstance(key, str) and key in _RIGHT), None)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{neutral(text, 40)}`"
+
+
+def _known_keys(where: Where) -> str:
+    known = sorted(_model_at(where[:-1]).model_fields)
+    close = get_close_matches(str(where[-1]), known, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(known)}"
+
+
+def _model_at(where: Where) -> type[BaseModel]:
+    """What the mapping at a place may hold."""
+    if where[:1] == ("tenants",) and len(where) == 2:
+        return TenantPart
+    if where[:1] == ("overrides",) and len(where) == 2:
+        return Override
+    if where[-2:-1] == ("categories",):
+        return CategoryBars
+    by_key: dict[str | int, type[BaseModel]] = {
+        "block_at": Thresholds,
+        "review_at": Thresholds,
+        "when": Conditions,
+    }
+    return by_key.get(where[-1], WrittenRules) if where else Document
+
+
+def _unknown_categories(document: Document, layers: Sequence[Layer], written: Written) -> list[Fault]:
+    known = [*CATEGORIES, *document.extra_categories]
+    faults: dict[Where, Fault] = {}
+    for layer in layers:
+        for path in layer.values:
+            if path[0] == "categories" and path[1] not in known:
+                where = (*layer.where, *path[:2])
+                faults[where] = _unknown_category(where, known, written)
+    return list(faults.values())
+
+
+def _unknown_category(where: Where, known: Sequence[str], written: Written) -> Fault:
+    name = str(where[-1])
+    if name == NO_CATEGORY:
+        right = "put these values one level up: they hold where no category applies"
+    elif close := get_close_matches(name, known, n=1, cutoff=0.4):
+        right = f"did you mean `{close[0]}`? if your model has this one, list it under extra_categories"
+    else:
+        right = f"known are {', '.join(known)}; list what your model has beside them under extra_categories"
+    return Fault(where, "is no category that is known", right, written.line(where))

@@ -1,0 +1,165 @@
+"""Rules: what decides for one post, once every layer of the policy has spoken."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from sluicegate.schemas import Action, Kind, Scores
+
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+DispositionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+ParameterValue = Annotated[str, StringConstraints(max_length=256)] | bool | int | float
+CategoryName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Part(BaseModel):
+    """Base of everything that a policy file may hold: frozen, and a stranger to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Subject(Protocol):
+    """Whose text it is: a post, or the verdict on one."""
+
+    @property
+    def tenant(self) -> str: ...  # noqa: D102 - as in the contract
+    @property
+    def kind(self) -> Kind: ...  # noqa: D102 - the same
+    @property
+    def region(self) -> str | None: ...  # noqa: D102 - the same
+    @property
+    def language(self) -> str | None: ...  # noqa: D102 - the same
+
+
+class Thresholds(Part):
+    """Scores from which on an action applies; either suffices, and null is never reached."""
+
+    unsafe: Share | None = None
+    risk: Share | None = Field(None, description="Controversial and unsafe together: the strict reading.")
+
+    def reached(self, scores: Scores) -> str | None:
+        """Name the threshold that the scores reach, or None."""
+        for name, value in measures(scores).items():
+            threshold: float | None = getattr(self, name)
+            if threshold is not None and value >= threshold:
+                return f"{name}>={threshold:g}"
+        return None
+
+
+def measures(scores: Scores) -> dict[str, float]:
+    """What thresholds are compared with, in the order in which they are asked."""
+    return {"unsafe": scores.unsafe, "risk": scores.unsafe + scores.controversial}
+
+
+class Disposition(Part):
+    """A suggested enforcement, with what it needs to know.
+
+    Written as a name, or as a mapping with ``name`` and any parameters.
+    """
+
+    name: DispositionName
+    parameters: dict[ParameterName, ParameterValue] = Field(default_factory=dict, max_length=16)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and not isinstance(value.get("parameters"), dict):
+            parameters = {key: item for key, item in value.items() if key != "name"}
+            return {**{key: value[key] for key in ("name",) if key in value}, "parameters": parameters}
+        return value
+
+
+def _usual() -> dict[Action, Disposition]:
+    return {
+        Action.ALLOW: Disposition(name="none"),
+        Action.REVIEW: Disposition(name="limit_reach"),
+        Action.BLOCK: Disposition(name="takedown"),
+    }
+
+
+class Bars(Part):
+    """Thresholds of both actions and what is suggested with each."""
+
+    block_at: Thresholds = Thresholds(unsafe=0.8)
+    review_at: Thresholds = Thresholds(unsafe=0.4, risk=0.6)
+    dispositions: dict[Action, Disposition] = Field(default_factory=_usual)
+
+    def outcome(self, scores: Scores) -> tuple[Action, str]:
+        """The action for some scores, and the threshold that was reached. Block is asked first."""
+        for action, thresholds in ((Action.BLOCK, self.block_at), (Action.REVIEW, self.review_at)):
+            reached = thresholds.reached(scores)
+            if reached is not None:
+                return action, f"{action}_at.{reached}"
+        return Action.ALLOW, "otherwise"
+
+
+class CategoryBars(Bars):
+    """The same for texts of one category; what is not written here is as for all others."""
+
+    applies_at: Share | None = Field(
+        None, description="Category score from which on this counts; without, it counts where it is named."
+    )
+
+    def applies(self, name: str, found: Finding) -> bool:
+        """True if a text counts as one of this category."""
+        if self.applies_at is None or not found.category_scores:
+            return name in found.categories
+        return found.category_scores.get(name, 0.0) >= self.applies_at
+
+
+class Rules(Bars):
+    """What decides for one tenant, kind, region and language."""
+
+    categories: dict[CategoryName, CategoryBars] = Field(default_factory=dict, max_length=64)
+    failure_mode: Action = Field(Action.REVIEW, description="The action for a post that cannot be scored.")
+    max_wait_seconds: Annotated[float, Field(gt=0, strict=True)] | None = Field(
+        None, description="Wait for an absent engine; without: for ever."
+    )
+    max_tokens: Annotated[int, Field(ge=1, strict=True)] | None = Field(
+        None, description="A longer post is not scored (too_long); never above the worker's own limit."
+    )
+    max_segments: Annotated[int, Field(ge=1, strict=True)] | None = Field(
+        None, description="A post of more parts is not scored; never above the worker's own limit."
+    )
+    explain_at: Share = Field(0.3, description="Risk from which on an allow is explained, too.")
+    explain_responses: Annotated[bool, Field(strict=True)] = Field(
+        True, description="Responses are always explained: that tells refusals."
+    )
+
+    def needs_explanation(self, kind: Kind, scores: Scores) -> bool:
+        """True unless this is a confident allow, whatever its category, whose refusal nobody asked for."""
+        return (
+            (kind == "response" and self.explain_responses)
+            or measures(scores)["risk"] >= self.explain_at
+            or any(bars.outcome(scores)[0] is not Action.ALLOW for bars in (self, *self.categories.values()))
+        )
+
+    def deciding(self, kind: Kind, scores: Scores, found: Finding | None) -> list[tuple[str | None, Bars]]:
+        """The bars that are asked, each with its category; the severest outcome decides.
+
+        The categories that apply; where none does, the general bars. A category without bars of
+        its own is judged by the general ones. An explanation that these rules would not have
+        asked for does not count: whether it is there depends on other tenants.
+        """
+        if found is None or not self.needs_explanation(kind, scores):
+            return [(None, self)]
+        own: list[tuple[str | None, Bars]] = [
+            (name, bars) for name, bars in self.categories.items() if bars.applies(name, found)
+        ]
+        if not own or any(name not in self.categories for name in found.categories):
+            own.append((None, self))
+        return own
+
+
+class Finding(Protocol):
+    """What an explanation says of categories: an assessment, or the verdict that carries it."""
+
+    @property
+    def categories(self) -> tuple[str, ...]: ...  # noqa: D102 - as in the contract
+    @property
+    def category_scores(self) -> dict[str, float]: ...  # noqa: D102 - the same

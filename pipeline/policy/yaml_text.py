@@ -1,0 +1,140 @@
+"""YAML to plain values with the line of each: the part of YAML that a policy needs, read without surprises.
+
+Other than PyYAML's own loader this one refuses a key that stands twice, keeps every key as text,
+and takes only ``true`` and ``false`` for truth values: ``NO`` is a country.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from sluicegate.pipeline.policy.faults import Fault, Where
+
+MOST_BYTES = 1_048_576
+"""Of a policy file. A thousand tenants with rules of their own need a tenth of it."""
+
+_MOST_NODES = 100_000
+"""Aliases can make a small file large."""
+_MOST_DEPTH = 20
+
+
+@dataclass(slots=True)
+class Written:
+    """A document and where its parts stand."""
+
+    data: Any = None
+    lines: dict[Where, int] = field(default_factory=dict)
+
+    def line(self, where: Where) -> int | None:
+        """Line of a place, or of the nearest one around it."""
+        for length in range(len(where), -1, -1):
+            if where[:length] in self.lines:
+                return self.lines[where[:length]]
+        return None
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes; tells text, numbers, truth values and nothing apart as YAML 1.2 does."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own name
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+class YamlFaultError(Exception):
+    """Text that is no YAML, or more of YAML than a policy needs. ``fault`` says where and what."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.wrong)
+        self.fault = fault
+
+
+def read_yaml(text: str) -> Written:
+    """Read one document.
+
+    Raises:
+        YamlFaultError: With the line.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlFaultError(
+            Fault(
+                (),
+                f"no YAML ({error.problem})",
+                "check indentation, quotes and brackets around there",
+                mark.line + 1 if mark else None,
+            )
+        ) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise YamlFaultError(
+            Fault((), f"no YAML ({type(error).__name__})", "write plain UTF-8 text, not nested too deeply")
+        ) from error
+    reader = _Reader()
+    data = reader.value(node, ()) if node is not None else None
+    return Written(data, reader.lines)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.lines: dict[Where, int] = {}
+        self._nodes = 0
+
+    def value(self, node: yaml.Node, where: Where) -> Any:
+        self._nodes += 1
+        line = node.start_mark.line + 1
+        self.lines.setdefault(where, line)
+        if self._nodes > _MOST_NODES or len(where) > _MOST_DEPTH:
+            raise YamlFaultError(Fault(where[:3], "too large or too deeply nested", "make it smaller", line))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, where)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*where, number)) for number, item in enumerate(node.value)]
+        return _scalar(node, where, line)
+
+    def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise YamlFaultError(Fault(where, "a key that is no plain text", "write `key: value`", line))
+            key = key_node.value
+            place = (*where, key)
+            if key in found:
+                raise YamlFaultError(
+                    Fault(place, f"stands twice, first on line {self.lines[place]}", "keep one of them", line)
+                )
+            self.lines[place] = line
+            found[key] = self.value(value_node, place)
+        return found
+
+
+def _scalar(node: yaml.Node, where: Where, line: int) -> Any:
+    text: str = node.value
+    match node.tag.removeprefix("tag:yaml.org,2002:"):
+        case "str":
+            return text
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int" if len(text) <= 20:  # longer ones are no count or share of anything
+            return int(text)
+        case "float" if len(text) <= 40:
+            return float(text)
+        case tag:
+            raise YamlFaultError(
+                Fault(where, f"`{tag[:40]}` is no kind of value here", "write plain text or a number", line)
+            )

@@ -1,0 +1,39 @@
+"""The Python client: publish posts, consume verdicts, gate by a verdict. See ``docs/producers.md`` and ``docs/consumers.md``."""
+
+from sluicegate.pipeline.client.client import Client, OnTimeout, Reply
+from sluicegate.pipeline.client.consumer import Counts, VerdictConsumer
+from sluicegate.pipeline.client.errors import (
+    ClientClosedError,
+    ClientError,
+    DeadLetteredError,
+    HandlerError,
+    NotDeliveredError,
+    NoVerdictError,
+)
+from sluicegate.pipeline.client.producer import PostProducer, Receipt
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
+from sluicegate.schemas import Action, Post, Turn, Verdict
+
+__all__ = [
+    "Action",
+    "Client",
+    "ClientClosedError",
+    "ClientError",
+    "ClusterError",
+    "Counts",
+    "DeadLetteredError",
+    "HandlerError",
+    "KafkaSettings",
+    "NoVerdictError",
+    "NotDeliveredError",
+    "OnTimeout",
+    "Post",
+    "PostProducer",
+    "Receipt",
+    "Reply",
+    "TopicSettings",
+    "Turn",
+    "Verdict",
+    "VerdictConsumer",
+]

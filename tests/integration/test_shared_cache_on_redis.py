@@ -1,0 +1,226 @@
+"""The shared cache on a real redis-server, held up, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
+from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.settings import load_settings
+from sluicegate.pipeline.shared_cache import open_shared_cache
+from support.collector import account
+from support.redis import redis_server
+from support.workers import Lane, until
+from unit.pipeline.fakes import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
+    from sluicegate.pipeline.shared_cache import SharedCache
+    from support.redis import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+
+RULES = FakeProfile(rules={"[bad]": "unsafe"})
+MARK = "xylophone-zebra"
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path) as server:
+        yield server
+
+
+def posts(*numbers: int) -> list[dict[str, Any]]:
+    return [{"id": f"p{number}", "text": f"[bad] {MARK} {number}"} for number in numbers]
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def sharing(bench: Bench, server: RedisServer, url: str | None = None) -> AsyncIterator[SharedCache]:
+    settings = load_settings(cache={"redis_url": url or server.url, "redis_timeout_ms": 500})
+    shared = open_shared_cache(settings.cache, bench.instruments)
+    assert shared is not None
+    shared._retry_s = 0.2
+    bench.flow.cache.shared = shared
+    async with shared:
+        yield shared
+
+
+def keys(server: RedisServer) -> list[tuple[str, bytes]]:
+    import redis  # noqa: PLC0415 - only here, and only where the tests run
+
+    with redis.Redis(port=server.port) as client:
+        names = client.keys("*")
+        assert all(0 < client.ttl(name) <= 86_400 for name in names)
+        return [(name.decode(), client.get(name)) for name in names]
+
+
+async def test_workers_share_what_they_found_and_no_text(redis: RedisServer) -> None:
+    first = Bench(profile=RULES)
+    async with sharing(first, redis) as shared:
+        await eventually(lambda: shared.up)
+        await first.run(posts(*range(600)))
+        await eventually(lambda: not shared._due)
+    kept = await asyncio.to_thread(keys, redis)
+    assert len(kept) == 600
+    assert MARK not in f"{kept}"
+    second = Bench(profile=RULES)
+    async with sharing(second, redis) as shared:
+        await eventually(lambda: shared.up)
+        await second.run(posts(*range(600)))
+    assert second.metric("cache_hits_total", how="shared") == 600
+    assert second.metric("prompt_tokens_total") == 0
+    assert {verdict.action.value for verdict in second.outlet.verdicts} == {"block"}
+
+
+class Watched(FakeEngine):
+    """Calls back before it scores a micro-batch."""
+
+    def __init__(self, before: Callable[[int], None]) -> None:
+        super().__init__(RULES)
+        self._before = before
+        self._asked = 0
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        self._before(self._asked)
+        self._asked += 1
+        return await super().score(prompts, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("how", ["kill", "hold_up"])
+async def test_redis_lost_in_mid_run_loses_no_post_and_makes_no_failure(how: str, redis: RedisServer) -> None:
+    def strike(call: int) -> None:
+        if call == 3:
+            getattr(redis, how)()
+
+    bench = Bench(
+        engine=Watched(strike),
+        tree={"window": {"posts": 64}, "micro_batch": {"posts": 16}},
+    )
+    async with sharing(bench, redis) as shared:
+        await eventually(lambda: shared.up)
+        await bench.run(posts(*range(1000)))
+        assert not shared.up
+    assert bench.acknowledged == list(range(1000))
+    verdicts = bench.outlet.verdicts
+    assert len(verdicts) == 1000
+    assert all(verdict.failure is None and verdict.action.value == "block" for verdict in verdicts)
+
+
+async def test_redis_is_used_again_once_it_is_back(redis: RedisServer) -> None:
+    bench = Bench(profile=RULES)
+    async with sharing(bench, redis) as shared:
+        await eventually(lambda: shared.up)
+        redis.kill()
+        await bench.run(posts(1))  # finds out
+        await eventually(lambda: not shared.up)
+        redis.start()
+        await eventually(lambda: shared.up)
+        key = b"k" * 24
+        stored = bench.flow.cache.get(next(iter(bench.flow.cache._stored)))
+        assert stored is not None
+        shared.put(key, stored)
+        await eventually(lambda: not shared._due)
+        assert (await shared.get_many([key]))[key].assessment == stored.assessment
+
+
+@pytest.mark.parametrize(
+    ("options", "user"),
+    [
+        (["--requirepass", "right"], ":wrong@"),
+        (["--requirepass", "right"], ""),
+        (["--user", "reader", "on", ">right", "~*", "+ping"], "reader:right@"),
+    ],
+    ids=["a wrong password", "no password", "no right to read"],
+)
+async def test_a_redis_that_refuses_us_is_a_miss(tmp_path: Path, options: list[str], user: str) -> None:
+    bench = Bench(profile=RULES)
+    with redis_server(tmp_path, *options) as server:
+        async with sharing(bench, server, f"redis://{user}127.0.0.1:{server.port}/0") as shared:
+            await eventually(lambda: bench.metric("shared_cache_errors_total", call="connect") >= 2)
+            assert not shared.up
+            await bench.run(posts(*range(20)))
+    assert bench.acknowledged == list(range(20))
+
+
+async def test_a_full_redis_answers_look_ups_all_the_same(tmp_path: Path) -> None:
+    bench = Bench(profile=RULES)
+    with redis_server(tmp_path, "--maxmemory", "1") as server:
+        async with sharing(bench, server) as shared:
+            await eventually(lambda: shared.up)
+            await bench.run(posts(*range(20)))
+            await eventually(lambda: bench.metric("shared_cache_errors_total", call="write") == 20)
+            assert shared.up
+    assert bench.acknowledged == list(range(20))
+
+
+async def test_a_server_that_speaks_no_redis_is_a_miss() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    bench = Bench(profile=RULES)
+    settings = load_settings(cache={"redis_url": f"redis://127.0.0.1:{port}/0"})
+    shared = open_shared_cache(settings.cache, bench.instruments)
+    assert shared is not None
+    bench.flow.cache.shared = shared
+    async with server, shared:
+        await eventually(lambda: bench.metric("shared_cache_errors_total", call="connect") >= 1)
+        await bench.run(posts(*range(5)))
+    assert bench.acknowledged == list(range(5))
+
+
+async def test_two_worker_processes_share_through_redis_and_outlive_it(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    lane = Lane("", tmp_path)
+    async with EmbeddedBroker(lane.topics) as broker:
+        lane.bootstrap = broker.address
+        await asyncio.to_thread(_two_workers, lane, redis)
+
+
+def _two_workers(lane: Lane, redis: RedisServer) -> None:
+    shared = {"cache.redis_url": redis.url, "cache.redis_timeout_ms": "500"}
+    try:
+        first = lane.start(shared)
+        first.wait_ready()
+        sent = lane.send(posts(*range(200)))
+        lane.wait_acknowledged(within_s=60)
+        until("all findings are in Redis", lambda: len(keys(redis)) == 200, within_s=20)
+        first.terminate()
+        assert first.wait(20) == 0
+
+        second = lane.start(shared)
+        second.wait_ready()
+        until("Redis is in use", lambda: "shared_cache_in_use" in second.output, within_s=20)
+        sent += lane.send(posts(*range(200)))
+        lane.wait_acknowledged(within_s=60)
+        assert second.metric("sluicegate_cache_hits_total") == 200
+        assert second.metric("sluicegate_prompt_tokens_total") == 0
+
+        redis.kill()
+        sent += lane.send(posts(*range(200, 400)))
+        lane.wait_acknowledged(within_s=60)
+        found = account(sent, lane.read())
+        assert found.lost == ()
+        assert found.verdicts >= 400
+        second.terminate()
+        assert second.wait(20) == 0
+        assert MARK not in second.output
+    finally:
+        lane.close()
