@@ -8,7 +8,7 @@ class EngineError(Exception):
     """True if the same call may succeed later without anybody changing anything."""
 
 
-class EngineUnavailable(EngineError):
+class EngineUnavailable(EngineError):  # noqa: N818 - a state that is waited out, not a fault
     """The engine is away: refused, reset, restarting, overloaded. The stream holds and tries again."""
 
     retriable = True

@@ -66,11 +66,16 @@ class Segmenter:
         """
         built = self._prompter.build_many(posts)
         return [
-            Parts((Part(prompt, 0, len(post.text)),))
-            if isinstance(prompt, Prompt)
-            else self._cut(post, limit)
+            self._whole(post, prompt, limit) if isinstance(prompt, Prompt) else self._cut(post, limit)
             for post, prompt, limit in zip(posts, built, limits, strict=True)
         ]
+
+    def _whole(self, post: Post, prompt: Prompt, limit: LengthLimits) -> Parts | ItemFailure:
+        first, last = prompt.content
+        # What is content holds the context, too: the text is counted alone only where it may be too long.
+        if last - first > limit.tokens and (tokens := self._count([post.text])[0]) > limit.tokens:
+            return _beyond(tokens, limit)
+        return Parts((Part(prompt, 0, len(post.text)),))
 
     def _cut(self, post: Post, limit: LengthLimits) -> Parts | ItemFailure:
         room = self._prompter.max_prompt_tokens - self._overhead(post, ())
@@ -78,7 +83,7 @@ class Segmenter:
         counts = self._count([post.text[start:end] for start, end in pieces])
         tokens = sum(counts)
         if tokens > limit.tokens:
-            return ItemFailure(FailureCode.TOO_LONG, f"{tokens} tokens; the limit is {limit.tokens}")
+            return _beyond(tokens, limit)
         turns = self._cut_context(post, max(room - tokens, room // _CONTEXT_SHARE))
         cut = sum(len(turn.text) for turn in post.turns) - sum(len(turn.text) for turn in turns)
         budget = self._prompter.max_prompt_tokens - self._overhead(post, turns)
@@ -169,6 +174,10 @@ def _near_space(text: str, start: int, end: int) -> int:
     if space < 0:
         space = text.rfind(" ", middle - quarter, middle)
     return space + 1 if space >= 0 else middle
+
+
+def _beyond(tokens: int, limit: LengthLimits) -> ItemFailure:
+    return ItemFailure(FailureCode.TOO_LONG, f"{tokens} tokens; the limit is {limit.tokens}")
 
 
 def _pack(counts: list[int], budget_tokens: int) -> list[tuple[int, int]]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
+from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.judgement import Found
+from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
 from sluicegate.pipeline.verdicts import Provenance, bury, decide, engine_reference, worst
-from sluicegate.schemas import AssessedBy, Segments, Timings
+from sluicegate.schemas import AssessedBy, FailureCode, Segments, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.engines.protocol import EngineInfo, ItemFailure
+    from sluicegate.engines.protocol import EngineInfo
     from sluicegate.engines.segmenter import Parts
     from sluicegate.pipeline.clock import Clock
     from sluicegate.pipeline.judgement import Arrival, Member
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Held
     from sluicegate.schemas import Rejection
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,16 @@ class Answers:
         return self._verdict(arrival, [arrival.found.get(number, failed) for number in range(parts)])
 
     def _verdict(self, arrival: Arrival, found: list[Found]) -> Answer:
-        """7: the worst part decides."""
+        """7: the worst part decides. A fault of ours gives the failure mode; it must not stop the partition."""
         arrival.answered = True
+        try:
+            return self._decide(arrival, found)
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.error("decision_fault", post=arrival.post.id, where=frames(error))
+            failed = Found(ItemFailure(FailureCode.INTERNAL, type(error).__name__), AssessedBy.NONE)
+            return self._decide(arrival, [failed] * len(found))
+
+    def _decide(self, arrival: Arrival, found: list[Found]) -> Answer:
         policy = self._policy()
         deciding = worst(arrival.post, [one.finding for one in found], policy)
         held, now = arrival.held, self._clock.monotonic()

@@ -14,6 +14,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Self
 
+from sluicegate.pipeline.errors import StartError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
@@ -51,7 +53,7 @@ class EmbeddedBroker:
         """Start the child and wait for its address.
 
         Raises:
-            RuntimeError: The child ended, or did not answer within 20 seconds.
+            StartError: The child ended, or did not answer within 20 seconds.
         """
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -69,7 +71,7 @@ class EmbeddedBroker:
             self._address = json.loads(line)["address"]
         except (TimeoutError, ValueError, KeyError):
             await self._stop()
-            raise RuntimeError("the embedded broker did not start; its standard error says why") from None
+            raise StartError("the embedded broker did not start; its standard error says why") from None
         except BaseException:
             await self._stop()
             raise

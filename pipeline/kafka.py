@@ -14,5 +14,5 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
         "bootstrap.servers": kafka.bootstrap_servers,
         "client.id": "sluicegate",
         # librdkafka prints connection trouble on stderr by itself; errors reach us as values.
-        "log_level": 3,
+        "log_level": 2,
     }

@@ -8,6 +8,7 @@ the event loop once, not once per record.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from sluicegate.pipeline.errors import PublishError
+from sluicegate.pipeline.errors import PublishError, StartError
 from sluicegate.pipeline.kafka import client_config
 from sluicegate.pipeline.records import cut
 from sluicegate.schemas import encode
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.settings import KafkaSettings
 
 _log = structlog.get_logger(__name__)
+_librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
 
+_METADATA_S = 15.0
 _POLL_S = 0.1  # poll returns sooner when there is a report
 _QUEUE_FULL_PAUSE_S = 0.01  # a few linger.ms
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.5, 10.0
@@ -49,7 +52,8 @@ class Publisher:
             "linger.ms": 5,
             "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
         }
-        self._producer = Producer(self._config)
+        self._bootstrap = kafka.bootstrap_servers
+        self._producer = Producer(self._config, logger=_librdkafka)
         self._alone: Producer | None = None
         self._running = True
         self._poller = threading.Thread(target=self._poll, name="publisher-poll", daemon=True)
@@ -113,10 +117,28 @@ class Publisher:
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, _RETRY_MOST_S)
 
+    async def require_topic(self, name: str) -> None:
+        """Ask the cluster for a topic that this worker cannot do without.
+
+        Raises:
+            StartError: The cluster does not answer, or has no such topic.
+        """
+        try:
+            found = await asyncio.to_thread(self._producer.list_topics, timeout=_METADATA_S)
+        except KafkaException as error:
+            raise StartError(
+                f"kafka.bootstrap_servers {self._bootstrap} cannot be reached ({error.args[0].name()}); "
+                "start the cluster, or set SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS"
+            ) from error
+        if name not in found.topics:
+            raise StartError(
+                f"topic {name} is not there, or not for this user; run `sluicegate topics create`"
+            )
+
     def _producer_alone(self) -> Producer:
         """A producer that sends every record in a batch of its own; made when first needed."""
         if self._alone is None:
-            self._alone = Producer(self._config | {"batch.num.messages": 1})
+            self._alone = Producer(self._config | {"batch.num.messages": 1}, logger=_librdkafka)
         return self._alone
 
     async def _send(self, records: Sequence[Record], producer: Producer) -> list[tuple[Record, KafkaError]]:

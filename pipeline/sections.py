@@ -105,6 +105,11 @@ class EngineSettings(_Section):
                 "engine.backend 'completions' needs engine.url and engine.bundle; "
                 "for example url http://127.0.0.1:8000 and bundle /bundles/guard"
             )
+        if self.url is not None and "@" in self.url.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "engine.url is shown in logs and must hold no password; put a token into engine.api_key, "
+                "for example url http://127.0.0.1:8000 and api_key secret"
+            )
         return self
 
 

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _PREFIX = "sluicegate:assessment:1:"  # the number is that of the value's format: another format is a miss
-_RETRY_S = 5.0  # after a fault: a cache that times out again and again then costs 20 ms in 5 s
-_BACKGROUND_S = 2.0  # to connect (name, TLS, password) or to write a batch; no post waits for it
+_RETRY_S = 5.0  # after a fault
+_LATE = 8  # answers in a row that came too late are a fault: a slow Redis then costs 8 timeouts in 5 s
+_BACKGROUND_S = 2.0  # to connect (name, TLS, password), write or answer late; no post waits for it
 _DUE = 4096  # writes that wait; beyond, the oldest is dropped
 _BATCH = 256
 _KEYS = 4096  # in one look-up; a chunk of long posts can bring more, and those are judged
@@ -105,6 +106,8 @@ class SharedCache:
         self._up: bool | None = None  # None: not tried yet
         self._due: deque[tuple[bytes, Stored]] = deque(maxlen=_DUE)
         self._wake = asyncio.Event()
+        self._asking: asyncio.Task[dict[bytes, Stored]] | None = None
+        self._late = 0
         self._tending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -115,9 +118,10 @@ class SharedCache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._up = False
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.wait([self._tending])
+        for task in (self._tending, self._asking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         try:
             async with asyncio.timeout(_BACKGROUND_S):
                 await self._client.aclose()
@@ -132,13 +136,28 @@ class SharedCache:
     async def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Stored]:
         """What is known of these keys, in one request. Never raises; may be cancelled.
 
-        Returns within the timeout, with nothing while Redis is away.
+        Returns within the timeout, with nothing while Redis is away or owes an earlier answer.
         """
-        asked = keys[:_KEYS]
-        if not self._up or not asked:
+        busy = self._asking is not None and not self._asking.done()
+        if not self._up or busy or not keys:
             return {}
+        # Not cut off at the timeout: where this process itself was held up, the answer is already here,
+        # and Redis is well. One timeout in a busy second would take the cache out of use for five.
+        self._asking = asking = asyncio.create_task(self._ask(keys[:_KEYS]))
+        done, _ = await asyncio.wait([asking], timeout=self._timeout_s)
+        if done:
+            self._late = 0
+            return asking.result()
+        self._late += 1
+        if self._late >= _LATE:
+            self._lose("look_up", TimeoutError())
+        else:
+            self._errors.labels("late").inc()
+        return {}
+
+    async def _ask(self, asked: Sequence[bytes]) -> dict[bytes, Stored]:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(_BACKGROUND_S):
                 values = await self._client.mget([_name(key) for key in asked])
         except Exception as error:  # noqa: BLE001 - whatever a foreign server provokes is a miss
             self._lose("look_up", error)
@@ -200,6 +219,7 @@ class SharedCache:
             # Not its message: that may quote the address with its password.
             _log.warning("shared_cache_away", call=call, error=type(error).__name__)
         self._up = False
+        self._late = 0
         self._due.clear()
         self._wake.set()
 

@@ -9,6 +9,7 @@ looks at the group coordinator's errors, so a watchdog does.
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ class FaustDelivery:
 class _App(faust.App):  # type: ignore[misc]  # untyped base
     """Faust's app with our own end to its wait for held events."""
 
+    logger = logging.getLogger("faust.app")  # not this module's: Faust's talk is bounded by its name
     before_wait: Callable[[], Awaitable[None]]
 
     async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:

@@ -65,7 +65,7 @@ class Worker:
         """Work until :meth:`stop`, SIGTERM or SIGINT; return once drained.
 
         Raises:
-            StartError: The ops port or the engine cannot be had.
+            StartError: The ops port, the cluster or the input topic cannot be had.
             Exception: What ended the worker; the process should exit non-zero and be started anew.
         """
         settings, info = self._settings, self._backend.engine.info
@@ -89,6 +89,7 @@ class Worker:
             publisher = await stack.enter_async_context(
                 Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
             )
+            await publisher.require_topic(settings.topics.posts)
             self._engine_ready = True
             flow = Flow(
                 settings,

@@ -65,6 +65,8 @@ class FailureCode(StrEnum):
     """None of the three label tokens was among the engine's candidates."""
     ENGINE_ERROR = "engine_error"
     """The engine refused this item, or failed on it, twice."""
+    ENGINE_CRASH = "engine_crash"
+    """The engine went away each time it was asked about this text, with nothing else in work."""
     ENGINE_UNAVAILABLE = "engine_unavailable"
     """The engine stayed away for longer than the tenant waits."""
     INTERNAL = "internal"

@@ -133,12 +133,10 @@ class Client:
             raise ClientClosedError("the client is not open; use it inside `async with`")
         with self._waiting.expect(post) as answer:
             try:
-                async with asyncio.timeout(timeout_s) as limit:
+                async with asyncio.timeout(timeout_s):
                     await self._producer.send(post, headers=headers)
                     judged = await answer
             except TimeoutError:
-                if not limit.expired():
-                    raise
                 if on_timeout == "raise":
                     raise NoVerdictError(post.id, timeout_s, self._trouble) from None
                 return Reply(Action(on_timeout), None)

@@ -14,7 +14,7 @@ import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import SettingsError
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.printable import neutral, neutral_json
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.check.result import Result
@@ -35,11 +35,12 @@ def check(as_json: AsJson = False, settings: SettingsFile = None) -> None:
     faults = sum(result.state == "fault" for result in results)
     if as_json:
         document = {"ok": not faults, "results": [asdict(result) for result in results]}
-        typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+        typer.echo("\n".join(map(neutral_json, text.split("\n"))))
     else:
         for result in results:
             _show(result)
-        typer.echo(f"{faults} {'fault' if faults == 1 else 'faults'}" if faults else "all is in place")
+        typer.echo(_sum(results))
     if faults:
         raise typer.Exit(1)
 
@@ -73,6 +74,13 @@ def _results(path: Path | None) -> list[Result]:
         asyncio.run(engine_result(settings.engine, bundle)),
         policy_result(settings.policy),
     ]
+
+
+def _sum(results: list[Result]) -> str:
+    states = [result.state for result in results]
+    if faults := states.count("fault"):
+        return f"{faults} fault{'s'[: faults != 1]}"
+    return "all is in place, as far as could be asked" if "unknown" in states else "all is in place"
 
 
 def _show(result: Result) -> None:

@@ -48,6 +48,10 @@ def demo(
         DemoEngine,
         typer.Option(help="llama_cpp is a real model on the CPU; fake judges by a hash, at once."),
     ] = DemoEngine.LLAMA_CPP,
+    verdicts: Annotated[
+        Path | None,
+        typer.Option(help="Write every verdict there, one a line: for `sluicegate policy diff`."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the whole path at work: broker, worker and model on this machine, nothing else needed.
@@ -65,7 +69,9 @@ def demo(
         raise DemoError(f"{posts} has no lines; give a file with one JSON object a line")
     if engine is DemoEngine.LLAMA_CPP:
         _require_model()
-    options = DemoOptions(records=records, engine=engine.value, policy=policy, show_text=show_text)
+    options = DemoOptions(
+        records=records, engine=engine.value, policy=policy, show_text=show_text, verdicts=verdicts
+    )
     with Screen(sys.stderr if as_json else sys.stdout) as screen:
         try:
             result = asyncio.run(run_demo(options, screen))

@@ -87,7 +87,7 @@ def fetch_cpu(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the CPU model and write its bundle: about 100 MB down, once. Needs the extra `cpu`.
+    """Fetch the CPU model and write its bundle: about 95 MB down, once. Needs the extra `cpu`.
 
     Example: sluicegate engine fetch-cpu
     """

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.printable import neutral, neutral_json
 from sluicegate.schemas import Post, Rejection, Verdict, decode_post, encode
 
 _MOST_BYTES = 1_000_000  # of standard input; above the limit of a post, which is then named
@@ -91,7 +92,7 @@ def judge(  # noqa: PLR0917 - options are parameters
     }
     verdict = _judge(_post(fields), engine, policy, settings)
     if as_json:
-        typer.echo(encode(verdict).decode())
+        typer.echo(neutral_json(encode(verdict).decode()))
     else:
         _show(verdict, form)
     if verdict.engine.backend in _NOTES and verdict.engine.adapter is None:
@@ -140,8 +141,7 @@ def _read() -> str:
 
 
 def _show(verdict: Verdict, form: JudgeFormat) -> None:
-    from sluicegate.pipeline.printable import neutral  # noqa: PLC0415 - help needs none of it
-    from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines  # noqa: PLC0415 - loads the tokenizer
 
     finding = Finding.of(verdict)
     typer.echo(to_lines(finding) if form is JudgeFormat.LINES else to_chinese(finding))
@@ -155,6 +155,10 @@ def _show(verdict: Verdict, form: JudgeFormat) -> None:
         "policy": f"{neutral(verdict.policy.name)} {neutral(verdict.policy.version)}",
         "engine": f"{verdict.engine.backend}, {neutral(verdict.engine.model)}, {verdict.timings.total_ms:.0f} ms",
     }
+    if verdict.segments.count > 1:
+        facts["segments"] = (
+            f"{verdict.segments.count}, of which number {verdict.segments.deciding + 1} decided"
+        )
     if verdict.explanation_failure is not None:
         facts["explanation"] = f"none: {verdict.explanation_failure}"
     for name, value in facts.items():

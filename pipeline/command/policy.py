@@ -15,7 +15,7 @@ import typer
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.printable import neutral, neutral_json
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.command.policy_case import Case
@@ -156,7 +156,7 @@ def explain(  # noqa: PLR0917 - options are parameters
     )
     account = account_for(policy, case, case.scores, case)
     if as_json:
-        typer.echo(orjson.dumps(account, option=orjson.OPT_INDENT_2).decode())
+        typer.echo(neutral_json(orjson.dumps(account).decode()))
     else:
         for line in told(account, policy, case):
             typer.echo(line)
@@ -196,7 +196,7 @@ def diff(
         else:
             found.add(verdict)
     if as_json:
-        typer.echo(orjson.dumps(found.document(), option=orjson.OPT_INDENT_2).decode())
+        typer.echo(neutral_json(orjson.dumps(found.document()).decode()))
     else:
         for line in table(found):
             typer.echo(line)

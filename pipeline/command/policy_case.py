@@ -160,7 +160,7 @@ def table(found: Diff) -> Iterator[str]:
         if examples:
             yield f"\nexamples of {direction}"
         for one in examples:
-            yield f"  {one.verdict_id}  {neutral(one.tenant)}: {neutral(one.old_rule)} -> {neutral(one.new_rule)}"
+            yield f"  {neutral(one.verdict_id, 40)}  {neutral(one.tenant)}: {neutral(one.old_rule)} -> {neutral(one.new_rule)}"
 
 
 def _grouped(groups: Mapping[str, Counter[str]]) -> list[tuple[str, str]]:

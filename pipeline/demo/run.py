@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,13 +19,15 @@ from sluicegate.pipeline.demo.snapshot import EngineCounts, LastVerdicts, Snapsh
 from sluicegate.pipeline.demo.tally import Tally
 from sluicegate.pipeline.demo.worker_process import WorkerProcess
 from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.reader import TopicReader
 from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sluicegate.pipeline.demo.screen import Screen
+    from sluicegate.pipeline.reader import TopicRecord
 
 # Eight times what saturates the CPU engine's four slots: it never starves, and a latency is not
 # the length of a queue that the demo itself made.
@@ -44,6 +47,8 @@ class DemoOptions:
     engine: Literal["llama_cpp", "fake"]
     policy: Path | None
     show_text: bool
+    verdicts: Path | None = None
+    """Where every verdict is written, one a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +102,9 @@ async def _run(options: DemoOptions, screen: Screen, log: Path) -> Snapshot:
             with (
                 TopicReader(kafka, watched, start="beginning") as reader,
                 Replay(kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
+                _kept(options.verdicts, topics) as keep,
             ):
-                return await _Watch(options, screen, worker, session).follow(reader, replay)
+                return await _Watch(options, screen, worker, session, keep).follow(reader, replay)
 
 
 def _settings(options: DemoOptions, address: str) -> dict[str, str]:
@@ -118,16 +124,42 @@ def _settings(options: DemoOptions, address: str) -> dict[str, str]:
     return settings
 
 
+@contextmanager
+def _kept(path: Path | None, topics: TopicSettings) -> Iterator[Callable[[TopicRecord], None]]:
+    """Writes the verdicts among the records that it is given, as they stand on their topics."""
+    if path is None:
+        yield lambda _record: None
+        return
+    verdicts = frozenset({topics.allow, topics.review, topics.block})
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise DemoError(f"{path} cannot be written ({error.strerror}); give another place") from error
+    with file:
+
+        def keep(record: TopicRecord) -> None:
+            if record.topic in verdicts and record.value is not None:
+                file.write(record.value + b"\n")
+
+        yield keep
+
+
 class _Watch:
     """Follows the topics until every record is accounted for, or nothing comes any more."""
 
     def __init__(
-        self, options: DemoOptions, screen: Screen, worker: WorkerProcess, session: aiohttp.ClientSession
+        self,
+        options: DemoOptions,
+        screen: Screen,
+        worker: WorkerProcess,
+        session: aiohttp.ClientSession,
+        keep: Callable[[TopicRecord], None],
     ) -> None:
         self._expected = len(options.records)
         self._screen = screen
         self._worker = worker
         self._session = session
+        self._keep = keep
         self._tally = Tally(TopicSettings())
         self._last = LastVerdicts(self._tally, options.show_text)
         self._counts = self._first_counts = EngineCounts(0.0, {})
@@ -166,6 +198,7 @@ class _Watch:
         for record in records:
             self._tally.add(record)
             self._last.add(record)
+            self._keep(record)
         if len(self._tally.outbound) > answered:
             self._answered_at = time.monotonic()
 

@@ -80,6 +80,12 @@ class Scope:
         self.tenants = _all(when.tenants for when in conditions)
         self.regions = _all(when.regions for when in conditions)
         self.languages = _all(when.languages for when in conditions)
+        # A policy may have a thousand tenants: each post meets its own tenant's layers only.
+        self._of_tenant: dict[str | None, list[Layer]] = {name: [] for name in (None, *self.tenants)}
+        for layer in layers:
+            named = layer.when.tenants
+            for name in self._of_tenant if named is None else named:
+                self._of_tenant[name].append(layer)
 
     def context(self, subject: Subject) -> Context:
         """What of a post matters here."""
@@ -89,6 +95,15 @@ class Scope:
             region=_named(subject.region, self.regions),
             language=_named(subject.language and subject.language.lower(), self.languages),
         )
+
+    def lay(self, context: Context) -> Laid:
+        """The values in force in a context."""
+        laid: Laid = {}
+        for layer in self._of_tenant[context.tenant]:
+            if layer.when.matches(context):
+                for path, value in layer.values.items():
+                    laid[path] = (value, layer)
+        return laid
 
     def contexts(self) -> Iterator[Context]:
         """Every context that some post can have."""
@@ -100,16 +115,6 @@ class Scope:
             [None, *sorted(self.tenants)],
         ):
             yield Context(tenant, kind, region, language)
-
-
-def lay(layers: Iterable[Layer], context: Context) -> Laid:
-    """The values in force in a context."""
-    laid: Laid = {}
-    for layer in layers:
-        if layer.when.matches(context):
-            for path, value in layer.values.items():
-                laid[path] = (value, layer)
-    return laid
 
 
 def resolve(laid: Laid) -> Rules:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.layers import Scope, lay, resolve
+from sluicegate.pipeline.policy.layers import Scope, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
 from sluicegate.schemas import Action, PolicyRef
@@ -124,12 +124,12 @@ class Policy:
         rules = self._resolved.get(context)
         if rules is None:
             # Bounded: a context holds only names that stand in the policy.
-            rules = self._resolved[context] = resolve(lay(self.layers, context))
+            rules = self._resolved[context] = resolve(self.scope.lay(context))
         return rules
 
     def laid(self, post: Subject) -> Laid:
         """The values behind :meth:`rules`, each with the layer that it comes from."""
-        return lay(self.layers, self.scope.context(post))
+        return self.scope.lay(self.scope.context(post))
 
     def needs_explanation(self, post: Subject, scores: Scores) -> bool:
         """True unless this is a confident allow, whatever its category, whose refusal nobody asked for."""

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.policy.faults import Fault, dotted
-from sluicegate.pipeline.policy.layers import KINDS, lay
+from sluicegate.pipeline.policy.layers import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,12 +34,12 @@ def unreachable(layers: Sequence[Layer], scope: Scope, line: Callable[[Where], i
     for context in scope.contexts():
         if not left:
             break
-        laid = lay(layers, context)
+        laid = scope.lay(context)
         for path, (_value, layer) in laid.items():
             key = (index_of[id(layer)], path)
             if key in left and _meets(laid, path):
                 left.discard(key)
-    return [_fault(layers, scope, layers[index], path, line) for index, path in sorted(left, key=str)]
+    return [_fault(scope, layers[index], path, line) for index, path in sorted(left, key=str)]
 
 
 def _meets(laid: Laid, path: Where) -> bool:
@@ -89,14 +89,12 @@ def _first_reached_by(bars: dict[Where, float], path: Where) -> Where | None:
     return None
 
 
-def _fault(
-    layers: Sequence[Layer], scope: Scope, layer: Layer, path: Where, line: Callable[[Where], int | None]
-) -> Fault:
+def _fault(scope: Scope, layer: Layer, path: Where, line: Callable[[Where], int | None]) -> Fault:
     where = (*layer.where, *path)
     for context in scope.contexts():
         if not layer.when.matches(context):
             continue
-        laid = lay(layers, context)
+        laid = scope.lay(context)
         winner = laid[path][1]
         if winner is layer:
             bars = next(_readers(laid, path))

@@ -25,13 +25,24 @@ class Subject(Protocol):
     """Whose text it is: a post, or the verdict on one."""
 
     @property
-    def tenant(self) -> str: ...  # noqa: D102 - as in the contract
+    def tenant(self) -> str:
+        """Whose rules decide."""
+        ...
+
     @property
-    def kind(self) -> Kind: ...  # noqa: D102 - the same
+    def kind(self) -> Kind:
+        """What the text is."""
+        ...
+
     @property
-    def region(self) -> str | None: ...  # noqa: D102 - the same
+    def region(self) -> str | None:
+        """Where it was written, if known."""
+        ...
+
     @property
-    def language(self) -> str | None: ...  # noqa: D102 - the same
+    def language(self) -> str | None:
+        """In which language, if known."""
+        ...
 
 
 class Thresholds(Part):
@@ -160,6 +171,11 @@ class Finding(Protocol):
     """What an explanation says of categories: an assessment, or the verdict that carries it."""
 
     @property
-    def categories(self) -> tuple[str, ...]: ...  # noqa: D102 - as in the contract
+    def categories(self) -> tuple[str, ...]:
+        """Named by the model."""
+        ...
+
     @property
-    def category_scores(self) -> dict[str, float]: ...  # noqa: D102 - the same
+    def category_scores(self) -> dict[str, float]:
+        """How likely each was as the first one; may be empty."""
+        ...

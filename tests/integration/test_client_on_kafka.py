@@ -182,6 +182,36 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_no_caller_its_verdic
         cluster.stop()
 
 
+async def test_what_is_produced_right_after_the_opening_is_read_and_nothing_older(kafka: ApacheKafka) -> None:
+    kafka.create_topic("opening", 3)
+    tail = Tail(KafkaSettings(bootstrap_servers=kafka.bootstrap), ["opening"])
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+
+    def produce(name: str) -> None:
+        for number in range(3):
+            producer.produce("opening", f"{name}-{number}".encode(), partition=number)
+        assert producer.flush(30) == 0
+
+    def scenario() -> list[bytes | None]:
+        produce("before")
+        tail.open()
+        produce("after")  # nothing was fetched yet
+        found: list[bytes | None] = []
+
+        def all_read() -> bool:
+            found.extend(one.value for one in tail.read(0.2)[0])
+            return len(found) >= 3
+
+        until("all are read", all_read, within_s=60)
+        return found
+
+    try:
+        found = await asyncio.to_thread(scenario)
+    finally:
+        tail.close()
+    assert sorted(one or b"" for one in found) == [b"after-0", b"after-1", b"after-2"]
+
+
 async def test_partitions_that_are_added_later_are_read_from_their_beginning(kafka: ApacheKafka) -> None:
     kafka.create_topic("growing", 1)
     tail = Tail(KafkaSettings(bootstrap_servers=kafka.bootstrap), ["growing"], look_every_s=0.2)
@@ -248,6 +278,62 @@ async def test_a_failing_handler_commits_nothing_and_the_next_consumer_gets_the_
             await consumer.run(settle)
         assert seen[3:] == ["poison", "last"]
         assert await asyncio.to_thread(committed, lane.bootstrap, group, topics.allow) == {0: 3}
+
+
+class Duo:
+    """Two members of one group, and which verdicts each of them handled."""
+
+    def __init__(self, kafka: ApacheKafka) -> None:
+        self.topics = TopicSettings(allow="duo.allow", review="duo.review", block="duo.block")
+        for topic in self.topics.outputs[:3]:
+            kafka.create_topic(topic, 4)
+        self._cluster = KafkaSettings(bootstrap_servers=kafka.bootstrap)
+        self._producer = Producer({"bootstrap.servers": kafka.bootstrap})
+        self.seen: list[set[tuple[str, Action]]] = [set(), set()]
+
+    async def run(self, number: int, done: asyncio.Event) -> None:
+        async def handle(one: Verdict) -> None:
+            self.seen[number].add((one.post_id, one.action))
+
+        async with (
+            VerdictConsumer("duo", self._cluster, self.topics) as consumer,
+            asyncio.TaskGroup() as both,
+        ):
+            both.create_task(consumer.run(handle))
+            await done.wait()
+            consumer.stop()
+
+    async def handle_posts(self, prefix: str, count: int = 40) -> None:
+        """Publish three verdicts on each of so many posts, one on every topic; return once all were handled."""
+        for number in range(count):
+            for at, (action, topic) in enumerate(zip(Action, self.topics.outputs, strict=False)):
+                one = verdict(f"{prefix}-{number}", at, action=action)
+                self._producer.produce(topic, encode(one), one.post_id)
+        assert self._producer.flush(30) == 0
+        while len({post for post, action in self._all(prefix) if action is Action.BLOCK}) < count:
+            await asyncio.sleep(0.05)
+
+    def _all(self, prefix: str) -> set[tuple[str, Action]]:
+        return {one for seen in self.seen for one in seen if one[0].startswith(prefix)}
+
+
+async def test_all_verdicts_on_one_post_reach_one_member_of_the_group(kafka: ApacheKafka) -> None:
+    duo = Duo(kafka)
+    done = asyncio.Event()
+    async with asyncio.timeout(120), asyncio.TaskGroup() as runs:
+        runs.create_task(duo.run(0, done))
+        runs.create_task(duo.run(1, done))
+        warm = 0
+        while not all(duo.seen):  # until both have partitions
+            warm += 1
+            await duo.handle_posts(f"warm-{warm}")
+        await duo.handle_posts("post")
+        done.set()
+    first, second = ({post for post, _ in seen if post.startswith("post")} for seen in duo.seen)
+    assert first
+    assert second
+    assert first & second == set()
+    assert len(first | second) == 40
 
 
 async def test_what_a_producer_is_told_was_delivered_is_judged_and_consumed(judged: Lane) -> None:

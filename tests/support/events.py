@@ -48,6 +48,14 @@ revisions = st.integers(0, 2**53 - 1)
 probabilities = st.floats(0, 1)
 milliseconds = st.floats(0, 1e12)
 categories = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
+parameters = st.dictionaries(
+    st.from_regex(r"[a-z][a-z0-9_]{0,63}", fullmatch=True),
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=256),
+    max_size=16,
+)
 metadata = st.dictionaries(
     st.text(
         st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=HIDDEN), min_size=1, max_size=64
@@ -121,6 +129,7 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
         region=draw(st.none() | regions),
         action=draw(st.sampled_from(Action)),
         disposition=draw(texts),
+        disposition_parameters=draw(parameters),
         policy=draw(policies),
         engine=draw(engines),
         segments=draw(

@@ -56,6 +56,8 @@ class Cluster:
     refusal: Refused | None = None
     silent: bool = False
     """No delivery is ever reported."""
+    patience_s: float = 0.02
+    """How long a member that waits for a record waits."""
     closed: int = 0
     offset: int = 0
 
@@ -142,7 +144,7 @@ class FakeMember:
         pass
 
     def take(self, timeout_s: float) -> Incoming | None:
-        return self._cluster.take(min(timeout_s, 0.02))
+        return self._cluster.take(self._cluster.patience_s if timeout_s else 0)
 
     def done(self, record: Incoming) -> None:
         self._cluster.committed.append(record.offset)

@@ -46,6 +46,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("SLUICEGATE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
+    # One process runs all of these and the tests after them: their logs are not the commands'.
+    monkeypatch.setattr("sluicegate.pipeline.logs.configure_logs", lambda _level: None)
     monkeypatch.chdir(tmp_path)
 
 

@@ -128,20 +128,41 @@ async def test_a_handler_that_keeps_failing_ends_the_run_and_nothing_is_committe
     assert cluster.committed == [0, 1]
 
 
-@pytest.mark.parametrize("round_trips", [0, 1, 5])
-async def test_a_cancelled_run_loses_no_verdict(
-    cluster: Cluster, consumer: VerdictConsumer, round_trips: int
+async def test_a_cancelled_run_hands_the_verdict_in_hand_over_again(
+    cluster: Cluster, consumer: VerdictConsumer
 ) -> None:
+    handling = asyncio.Event()
+
     async def never(one: Verdict) -> None:
+        handling.set()
         await asyncio.sleep(3600)
 
+    cluster.put(verdict("a"))
+    cluster.put(verdict("b"))
     run = asyncio.create_task(consumer.run(never))
-    for _ in range(round_trips):
-        await asyncio.sleep(0)
-    cluster.put(verdict("a"))  # the thread of the cancelled run may take it
+    await handling.wait()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
+    assert cluster.committed == []
+    seen: list[Verdict] = []
+    await consumer.run(stopping_at(consumer, 2, seen))
+    assert [one.post_id for one in seen] == ["a", "b"]
+
+
+async def test_a_verdict_that_the_thread_of_a_cancelled_run_takes_is_the_next_ones_first(
+    cluster: Cluster, consumer: VerdictConsumer
+) -> None:
+    cluster.patience_s = 20
+    run = asyncio.create_task(consumer.run(lambda _one: None))
+    while consumer._taking is None:
+        await asyncio.sleep(0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    cluster.put(verdict("a"))
+    while not cluster.records.empty():
+        await asyncio.sleep(0)
     cluster.put(verdict("b"))
     seen: list[Verdict] = []
     await consumer.run(stopping_at(consumer, 2, seen))

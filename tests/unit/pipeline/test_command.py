@@ -89,6 +89,18 @@ def test_a_fault_is_one_sentence_with_the_fix_and_exit_code_1() -> None:
     assert "drain.budget_s" in done.stderr
 
 
+def test_a_cluster_that_does_not_answer_is_one_sentence_too() -> None:
+    done = run(
+        *("post", "-"),
+        given='{"id": "a", "text": "t"}',
+        SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1",
+        SLUICEGATE_KAFKA__DELIVERY_TIMEOUT_S="1",
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("sluicegate: no answer from 127.0.0.1:1 ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_debug_shows_where_a_fault_came_from() -> None:
     done = run("--debug", "topics", "plan", "--settings", "/nowhere.yaml")
     assert done.returncode == 1

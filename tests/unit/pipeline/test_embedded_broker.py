@@ -11,10 +11,12 @@ from contextlib import suppress
 import pytest
 
 from sluicegate.pipeline.embedded_broker import PARTITIONS, EmbeddedBroker
+from sluicegate.pipeline.errors import StartError
 from support.collector import read, send
 
 PARENT = """
 import asyncio, json
+from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.embedded_broker import EmbeddedBroker
 
 async def main():
@@ -81,5 +83,5 @@ async def test_the_child_dies_with_a_killed_parent() -> None:
 
 async def test_a_child_that_cannot_start_is_an_error_not_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="did not start"):
+    with pytest.raises(StartError, match="did not start"):
         await EmbeddedBroker().__aenter__()

@@ -8,6 +8,7 @@ import pytest
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
+from sluicegate.pipeline.verdicts import decide
 from sluicegate.schemas import Action, AssessedBy, FailureCode, ReasonCode
 from unit.pipeline.fakes import Bench
 
@@ -28,7 +29,9 @@ class ScriptedEngine(FakeEngine):
         super().__init__(profile)
         self.scored: list[int] = []
         self.explained: list[int] = []
+        self.killed: list[int] = []
         self.away = 0
+        self.killer: str | None = None
         self.fault: Exception | None = None
         self.drop_answer = False
         self.gate = asyncio.Event()
@@ -38,6 +41,9 @@ class ScriptedEngine(FakeEngine):
         if self.away:
             self.away -= 1
             raise EngineUnavailable("nobody answers")
+        if self.killer and any(self.killer in self._tokenizer.decode(prompt.token_ids) for prompt in prompts):
+            self.killed.append(len(prompts))
+            raise EngineUnavailable("it crashed")
         if self.fault is not None:
             raise self.fault
         self.scored.append(len(prompts))
@@ -212,6 +218,29 @@ async def test_a_tenant_that_waits_no_longer_gets_its_failure_mode_and_the_other
     assert hasty.action is Action.BLOCK
     assert patient.failure is None
     assert patient.action is Action.ALLOW
+
+
+async def test_a_post_that_kills_the_engine_is_found_and_its_neighbours_are_judged() -> None:
+    engine = ScriptedEngine()
+    engine.killer = "poison"
+    bench = Bench(engine=engine, tree={"micro_batch": {"posts": 8}})
+    await bench.run([post(number, "[good] poison" if number == 5 else "[good] fine") for number in range(20)])
+    failed = {verdict.post_id: verdict.failure for verdict in bench.outlet.verdicts if verdict.failure}
+    assert {name: failure.code for name, failure in failed.items()} == {"p5": FailureCode.ENGINE_CRASH}
+    assert bench.outlet.verdict("p5").action is Action.REVIEW
+    assert engine.killed[-2:] == [1, 1]  # condemned only alone, and only the second time
+    assert bench.acknowledged == list(range(20))
+    assert not bench.instruments.holds
+
+
+async def test_two_posts_that_kill_the_engine_are_both_found() -> None:
+    engine = ScriptedEngine()
+    engine.killer = "poison"
+    bench = Bench(engine=engine, tree={"micro_batch": {"posts": 4}})
+    await bench.run([post(number, "poison" if number in {1, 6} else "[good] fine") for number in range(8)])
+    failed = sorted(verdict.post_id for verdict in bench.outlet.verdicts if verdict.failure)
+    assert failed == ["p1", "p6"]
+    assert bench.acknowledged == list(range(8))
 
 
 @pytest.mark.parametrize("drop", [True, False])
@@ -444,3 +473,18 @@ async def test_an_outlet_that_is_dead_for_good_ends_the_flow_unacknowledged(
     with pytest.raises(ExceptionGroup):
         await bench.run([post(0)])
     assert bench.acknowledged == []
+
+
+async def test_a_fault_in_deciding_gives_that_post_its_failure_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def breaks(post_: Any, finding: Any, *rest: Any) -> Any:
+        if post_.id == "p1" and not isinstance(finding, ItemFailure):
+            raise ValueError("the text of a post")
+        return decide(post_, finding, *rest)
+
+    monkeypatch.setattr("sluicegate.pipeline.answers.decide", breaks)
+    bench = Bench(profile=RULES)
+    await bench.run([post(0), post(1), post(2)])
+    failed = {verdict.post_id: verdict.failure for verdict in bench.outlet.verdicts if verdict.failure}
+    assert {name: failure.code for name, failure in failed.items()} == {"p1": FailureCode.INTERNAL}
+    assert bench.acknowledged == [0, 1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -104,6 +105,18 @@ def test_a_text_that_could_not_be_scored_is_exit_code_1_and_never_safe(tmp_path:
     assert "scores:       none: engine_error" in done.stdout
     assert "action:       review" in done.stdout
     assert judge("a text", "--settings", str(settings)).returncode == 0
+
+
+def test_a_long_text_says_which_part_decided(tmp_path: Path) -> None:
+    profile = tmp_path / "fake.json"
+    profile.write_text(json.dumps({"max_prompt_tokens": 600, "rules": {"attack": "unsafe"}}))
+    text = "A calm sentence, and another. " * 60 + "They attack at dawn."
+    done = judge("-", "--engine", "fake", given=text, SLUICEGATE_ENGINE__FAKE_PROFILE=str(profile))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Safety: Unsafe\n")
+    ((count, deciding),) = re.findall(r"segments: +(\d+), of which number (\d+) decided", done.stdout)
+    assert int(count) > 2
+    assert count == deciding
 
 
 def test_an_engine_that_is_away_is_one_sentence_at_once(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.document import presets
 from sluicegate.pipeline.policy.rules import Rules
 from sluicegate.pipeline.settings import TopicSettings
+from sluicegate.schemas import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -104,3 +105,10 @@ async def test_the_commands_of_the_page_run_in_their_order(broker: EmbeddedBroke
     assert f"{count} verdicts: " in text
     assert "is in order" in text
     assert (tmp_path / "verdicts.jsonl").read_text().count("\n") == count
+    # The demo's verdicts, and what the stricter policy makes of them: counted here anew.
+    demo = [Verdict.model_validate_json(line) for line in (tmp_path / "demo.jsonl").read_bytes().splitlines()]
+    stricter = [one for one in demo if one.scores and 0.5 <= one.scores.unsafe < 0.8]
+    assert stricter
+    table = text.rpartition(f"{len(demo)} verdicts: ")[2]
+    assert table.startswith(f"{len(demo) - len(stricter)} unchanged, {len(stricter)} stricter, 0 milder")
+    assert f"by direction\n  review -> block  {len(stricter)}\n" in table

@@ -154,6 +154,11 @@ WORKING_PAIRS: list[tuple[dict[str, Any], tuple[str, str], dict[str, Any]]] = [
         {"engine": {"backend": "completions", "url": "http://127.0.0.1:8000", "bundle": "/bundles/guard"}},
     ),
     (
+        {"engine": {"url": "http://me:secret@127.0.0.1:8000"}},
+        ("engine.url", "engine.api_key"),
+        {"engine": {"url": "http://127.0.0.1:8000", "api_key": "secret"}},
+    ),
+    (
         {"cache": {"entries": 0, "redis_url": "redis://127.0.0.1"}},
         ("cache.redis_url", "cache.entries"),
         {"cache": {"entries": 1000, "redis_url": "redis://127.0.0.1"}},

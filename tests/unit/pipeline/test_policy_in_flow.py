@@ -1,0 +1,108 @@
+"""What a policy says, seen on the verdicts that a worker would publish."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
+from sluicegate.engines.protocol import Explanation, ItemFailure
+from sluicegate.pipeline.policy import Policy
+from sluicegate.schemas import Action, FailureCode
+from unit.pipeline.fakes import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Certain(FakeEngine):
+    """Finds every text controversial, and one category on all of them."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeProfile(rules={"x": "controversial"}))
+        self.fails = False
+        self.explained = 0
+
+    async def explain(
+        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
+    ) -> list[Explanation | ItemFailure]:
+        self.explained += len(prompts)
+        answer = Explanation(("PII",), {"PII": 0.7, "Violent": 0.3})
+        return [ItemFailure(FailureCode.TIMED_OUT) if self.fails else answer for _ in prompts]
+
+
+POLICY: dict[str, Any] = {
+    "name": "n",
+    "version": "1",
+    "rules": {
+        "preset": "loose",
+        "explain_at": 1.0,
+        "review_at": {"risk": 0.999},
+        "categories": {
+            "PII": {"block_at": {"risk": 0.9}, "dispositions": {"block": {"name": "hide", "for_days": 3}}}
+        },
+    },
+    "tenants": {
+        "calm": {"rules": {"categories": {"PII": {"block_at": {"risk": None}}}}},
+        "brief": {"rules": {"max_tokens": 20, "max_segments": 1, "failure_mode": "block"}},
+    },
+}
+
+
+async def test_a_category_rule_gets_its_explanation_and_decides_with_its_parameters() -> None:
+    bench = Bench(engine=Certain(), policy=POLICY)
+    await bench.run([{"id": "p", "text": "x"}])
+    verdict = bench.outlet.verdict("p")
+    assert verdict.action is Action.BLOCK
+    assert verdict.policy.rule == "categories.PII.block_at.risk>=0.9"
+    assert (verdict.disposition, verdict.disposition_parameters) == ("hide", {"for_days": 3})
+    assert verdict.categories == ("PII",)
+
+
+async def test_without_a_category_rule_that_could_fire_nothing_is_explained() -> None:
+    engine = Certain()
+    bench = Bench(engine=engine, policy=POLICY)
+    await bench.run([{"id": "p", "text": "x", "tenant": "calm"}])
+    assert bench.outlet.verdict("p").action is Action.ALLOW
+    assert engine.explained == 0
+
+
+async def test_if_the_explanation_fails_the_scores_decide_by_the_general_rules() -> None:
+    engine = Certain()
+    engine.fails = True
+    bench = Bench(engine=engine, policy=POLICY)
+    await bench.run([{"id": "p", "text": "x"}])
+    verdict = bench.outlet.verdict("p")
+    assert (verdict.action, verdict.policy.rule) == (Action.ALLOW, "otherwise")
+    assert verdict.explanation_failure is FailureCode.TIMED_OUT
+
+
+async def test_a_tenants_own_length_limit_counts_where_it_is_smaller() -> None:
+    bench = Bench(engine=Certain(), policy=POLICY)
+    long = "x " * 40
+    answer = {"id": "answer", "text": "x", "kind": "response", "context": long, "tenant": "brief"}
+    await bench.run([{"id": "here", "text": long, "tenant": "brief"}, {"id": "there", "text": long}, answer])
+    here, there = bench.outlet.verdict("here"), bench.outlet.verdict("there")
+    assert here.failure is not None
+    assert (here.failure.code, here.action) == (FailureCode.TOO_LONG, Action.BLOCK)
+    assert there.failure is None
+    assert bench.outlet.verdict("answer").failure is None  # what it answers does not count
+    wide = {**POLICY, "rules": {**POLICY["rules"], "max_tokens": 10**9}}
+    bench = Bench(engine=Certain(), policy=wide, tree={"limits": {"post_tokens": 20}})
+    await bench.run([{"id": "p", "text": long}])
+    assert bench.outlet.verdict("p").failure is not None  # the worker's own limit still holds
+
+
+async def test_a_policy_that_changes_between_two_posts_needs_no_text_judged_again() -> None:
+    engine = Certain()
+    bench = Bench(engine=engine, policy=POLICY)
+    await bench.run([{"id": "first", "text": "x"}])
+    first = bench.outlet.verdict("first")
+    cache = bench.flow.cache
+    other = Bench(engine=engine, policy={**POLICY, "version": "2", "rules": {"preset": "strict"}})
+    other.flow.cache = cache
+    await other.run([{"id": "second", "text": "x"}])
+    second = other.outlet.verdict("second")
+    assert second.scores == first.scores
+    assert second.reused_from == first.verdict_id
+    assert second.policy.digest == other.policy.digest != Policy.parse(POLICY).digest
+    assert engine.explained == 1
