@@ -28,6 +28,7 @@ def engine_choice(engine: EngineSettings) -> EngineChoice:
         pinned_digest=engine.digest,
         url=engine.url,
         dialect=engine.dialect,
+        model=engine.model,
         api_key=engine.api_key.get_secret_value() if engine.api_key else None,
         concurrency=engine.concurrency,
         slots=engine.slots,

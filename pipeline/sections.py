@@ -84,6 +84,7 @@ class EngineSettings(_Section):
     dialect: Literal["openai", "vllm", "trtllm", "llama_cpp"] = Field(
         "openai", description="completions: which server's small differences to speak."
     )
+    model: str | None = Field(None, description="completions: what the server calls the model.")
     api_key: SecretStr | None = Field(None, description="completions: bearer token, if the server wants one.")
     concurrency: int = Field(8, ge=1, le=4096, description="completions: most requests in work at once.")
     slots: int = Field(4, ge=1, le=64, description="llama_cpp: prompts in work at once.")

@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     "engine.digest": "A first try has nothing to pin. In production pin it: `sluicegate check` prints the line.",
     "engine.url": _NONE_TO_GUESS,
     "engine.dialect": "The common ground of such servers.",
+    "engine.model": "Unset, the bundle's own name: a server that was started from the bundle knows it by that.",
     "engine.api_key": "Servers inside one network mostly ask for none.",
     "engine.concurrency": "A cautious start, not measured on a GPU: raise it until posts/s grow no more.",
     "engine.slots": "On two cores more slots brought no more posts (measured); fewer let an explanation hold up scores.",

@@ -120,15 +120,15 @@ class PostProducer:
         loop = asyncio.get_running_loop()
         delivered: asyncio.Future[Receipt | NotDeliveredError] = loop.create_future()
 
-        def settle(outcome: Receipt | NotDeliveredError) -> None:
+        def _settle(outcome: Receipt | NotDeliveredError) -> None:
             if not delivered.done():
                 delivered.set_result(outcome)
 
-        def on_delivery(outcome: Receipt | NotDeliveredError) -> None:
+        def _on_delivery(outcome: Receipt | NotDeliveredError) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, outcome)
+                loop.call_soon_threadsafe(_settle, outcome)
 
-        while not self._offer(post, headers, on_delivery):  # noqa: ASYNC110 - nobody is told when there is room
+        while not self._offer(post, headers, _on_delivery):  # noqa: ASYNC110 - nobody is told when there is room
             await asyncio.sleep(_FULL_PAUSE_S)
         outcome = await delivered
         if isinstance(outcome, NotDeliveredError):

@@ -12,6 +12,7 @@ import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.printable import neutral, neutral_json
+from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines
 from sluicegate.schemas import Post, Rejection, Verdict, decode_post, encode
 
 _MOST_BYTES = 1_000_000  # of standard input; above the limit of a post, which is then named
@@ -141,8 +142,6 @@ def _read() -> str:
 
 
 def _show(verdict: Verdict, form: JudgeFormat) -> None:
-    from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines  # noqa: PLC0415 - loads the tokenizer
-
     finding = Finding.of(verdict)
     typer.echo(to_lines(finding) if form is JudgeFormat.LINES else to_chinese(finding))
     typer.echo()

@@ -14,6 +14,7 @@ import typer
 
 from sluicegate.pipeline.command.options import SettingsFile
 from sluicegate.pipeline.printable import neutral, neutral_json
+from sluicegate.pipeline.renderings import Finding, to_chinese
 from sluicegate.pipeline.settings import Settings, load_settings
 from sluicegate.schemas import Action, Verdict
 
@@ -35,6 +36,7 @@ class Format(StrEnum):
     JSON = "json"
     LINES = "lines"
     TABLE = "table"
+    ZH = "zh"
 
 
 class Start(StrEnum):
@@ -50,7 +52,10 @@ def verdicts(
     ] = True,
     form: Annotated[
         Format,
-        typer.Option("--format", help="json: one document a line; lines: one for people; table: the last."),
+        typer.Option(
+            "--format",
+            help="json: one document a line; lines: one for people; table: the last; zh: findings in Chinese.",
+        ),
     ] = Format.LINES,
     start: Annotated[
         Start, typer.Option("--from", help="Begin with what stands there, or with what comes from now on.")
@@ -86,6 +91,11 @@ def verdicts(
 def human_line(verdict: Verdict) -> str:
     """A verdict as one line of printable text, whatever its producer put into it."""
     return "  ".join(_cells(verdict))
+
+
+def chinese_lines(verdict: Verdict) -> str:
+    """A verdict's finding in Chinese under the post it is about, and an empty line."""
+    return f"帖子：{neutral(verdict.tenant, 64)}/{neutral(verdict.post_id, 256)}\n{to_chinese(Finding.of(verdict))}\n"
 
 
 def json_line(document: bytes) -> str:
@@ -137,7 +147,10 @@ def _shower(form: Format, *, live: bool) -> Iterator[Any]:
         return
 
     def show(verdict: Verdict, record: TopicRecord) -> None:
-        text = human_line(verdict) if form is Format.LINES else json_line(record.value or b"")
+        if form is Format.JSON:
+            text = json_line(record.value or b"")
+        else:
+            text = human_line(verdict) if form is Format.LINES else chinese_lines(verdict)
         # Flushed, so that a pipe gets each verdict when it comes.
         print(text, flush=True)  # noqa: T201 - the command's output
 
