@@ -34,6 +34,7 @@ _PREFIX = "sluicegate:assessment:1:"  # the number is that of the value's format
 _RETRY_S = 5.0  # after a fault
 _LATE = 8  # answers in a row that came too late are a fault: a slow Redis then costs 8 timeouts in 5 s
 _BACKGROUND_S = 2.0  # to connect (name, TLS, password), write or answer late; no post waits for it
+_CANCEL_S = 0.1
 _DUE = 4096  # writes that wait; beyond, the oldest is dropped
 _BATCH = 256
 _KEYS = 4096  # in one look-up; a chunk of long posts can bring more, and those are judged
@@ -119,9 +120,10 @@ class SharedCache:
     ) -> None:
         self._up = False
         for task in (self._tending, self._asking):
-            if task is not None:
+            # Until it is done: wait_for of Python 3.11, in the client, loses a cancellation that meets a result.
+            while task is not None and not task.done():
                 task.cancel()
-                await asyncio.wait([task])
+                await asyncio.wait([task], timeout=_CANCEL_S)
         try:
             async with asyncio.timeout(_BACKGROUND_S):
                 await self._client.aclose()

@@ -166,4 +166,6 @@ def _wider(tag: str | None) -> set[str]:
 
 def _named(tag: str | None, names: frozenset[str]) -> str | None:
     """The narrowest name that covers a tag. Names that cover it, too, are wider, and follow from it."""
+    if tag is None or not names:  # most policies name neither regions nor languages
+        return None
     return max((name for name in _wider(tag) if name in names), key=len, default=None)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.engines.protocol import Explanation
+from sluicegate.pipeline import shared_cache
 from sluicegate.pipeline.cache import AssessmentCache, Stored
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.instruments import Instruments
@@ -45,6 +46,8 @@ class MemoryRedis:
         self.fault: Exception | None = None
         self.refusal: Exception | None = None
         self.stuck = False
+        self.deaf = False
+        self.delay_s = 0.0
         self.closed = False
         self._queued: list[tuple[str, bytes]] = []
 
@@ -54,6 +57,10 @@ class MemoryRedis:
             raise self.fault
         if self.stuck:
             await asyncio.Event().wait()
+        if self.deaf:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await asyncio.sleep(self.delay_s)
 
     async def mget(self, names: Sequence[str]) -> list[Any]:
         await self._answer("mget" if len(names) > 1 or len(names[0]) > 40 else "probe")
@@ -223,12 +230,44 @@ async def test_a_fault_is_a_miss_and_redis_is_left_alone_until_it_answers(fault:
         assert b"new".hex() not in str(list(here.redis.values))  # nothing was kept for later
 
 
-async def test_a_redis_that_hangs_is_a_miss_within_the_timeout() -> None:
+async def test_a_redis_that_hangs_is_a_miss_within_the_timeout_and_then_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_cache, "_BACKGROUND_S", 0.2)
     async with site() as here:
         here.redis.stuck = True
         async with asyncio.timeout(5):
+            for _ in range(100):
+                assert await here.cache.get_many([b"k"]) == {}
+        assert here.redis.calls.count("mget") == 1
+        assert here.errors("late") == 1
+        await until(lambda: not here.cache.up)
+
+
+async def test_a_late_answer_is_a_miss_and_many_in_a_row_are_a_fault() -> None:
+    async with site() as here:
+        here.cache.put(b"k", stored())
+        await until(lambda: bool(here.redis.values))
+        here.redis.delay_s = 0.05
+        for number in range(1, 9):
+            assert here.cache.up
             assert await here.cache.get_many([b"k"]) == {}
+            assert here.errors("late") == min(number, 7)
+            await until(lambda: here.cache._asking is not None and here.cache._asking.done())
         assert not here.cache.up
+        here.redis.delay_s = 0.0
+        await until(lambda: here.cache.up)
+        assert list(await here.cache.get_many([b"k"])) == [b"k"]
+
+
+async def test_leaving_ends_a_task_that_lost_its_cancellation() -> None:
+    redis = MemoryRedis()
+    async with site(redis) as here:
+        redis.deaf = True
+        here.cache.put(b"k", stored())
+        await until(lambda: "write" in redis.calls)
+    assert here.cache._tending is not None
+    assert here.cache._tending.done()
 
 
 async def test_a_redis_that_hangs_while_writing_delays_no_look_up_and_no_post() -> None:
