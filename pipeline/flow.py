@@ -176,6 +176,7 @@ class Flow:
         )
         judgement = Judgement(key, prompt, waiting, members)
         if stored is not None:  # only its explanation is missing
+            judgement.reused = True
             judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
         self._single_flight[key] = judgement
         self._waiting[waiting.key] = judgement
@@ -249,7 +250,7 @@ class Flow:
         answered: list[Answer] = []
         unexplained: list[Member] = []
         first = judgement.scored_in
-        by = AssessedBy.CACHE if first else AssessedBy.ENGINE
+        by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
         for member in judgement.members:
             if member.arrival.over:
                 continue

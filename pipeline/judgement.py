@@ -60,8 +60,10 @@ class Judgement:
     members: list[Member] = field(default_factory=list)
     scores: Scores | None = None
     """Known beforehand where only the explanation is missing."""
+    reused: bool = False
+    """True if the scores were known beforehand: another post was scored for them."""
     scored_in: str | None = None
-    """The verdict that first carried those scores."""
+    """The verdict that first carried those scores; None while that one waits for its other parts."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis import Redis as BlockingRedis
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
 from sluicegate.pipeline.embedded_broker import EmbeddedBroker
@@ -19,7 +24,6 @@ from unit.pipeline.fakes import Bench
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from pathlib import Path
 
     from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
     from sluicegate.pipeline.shared_cache import SharedCache
@@ -49,7 +53,7 @@ async def eventually(true: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def sharing(bench: Bench, server: RedisServer, url: str | None = None) -> AsyncIterator[SharedCache]:
-    settings = load_settings(cache={"redis_url": url or server.url, "redis_timeout_ms": 500})
+    settings = load_settings(cache={"redis_url": url or server.url, "redis_timeout_ms": 1000})
     shared = open_shared_cache(settings.cache, bench.instruments)
     assert shared is not None
     shared._retry_s = 0.2
@@ -59,9 +63,7 @@ async def sharing(bench: Bench, server: RedisServer, url: str | None = None) -> 
 
 
 def keys(server: RedisServer) -> list[tuple[str, bytes]]:
-    import redis  # noqa: PLC0415 - only here, and only where the tests run
-
-    with redis.Redis(port=server.port) as client:
+    with BlockingRedis(port=server.port) as client:
         names = client.keys("*")
         assert all(0 < client.ttl(name) <= 86_400 for name in names)
         return [(name.decode(), client.get(name)) for name in names]
@@ -155,6 +157,26 @@ async def test_a_redis_that_refuses_us_is_a_miss(tmp_path: Path, options: list[s
     assert bench.acknowledged == list(range(20))
 
 
+async def test_the_rights_of_the_page_are_enough_and_no_more(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "shared-cache.md").read_text(encoding="utf-8")
+    (rights,) = re.findall(r"^user (sluicegate .*)$", page, re.MULTILINE)
+    bench = Bench(profile=RULES)
+    with redis_server(tmp_path, "--user", *rights.split()) as server:
+        own = f"redis://sluicegate:password@127.0.0.1:{server.port}/0"
+        async with sharing(bench, server, own) as shared:
+            await eventually(lambda: shared.up)
+            await bench.run(posts(*range(20)))
+            await eventually(lambda: not shared._due)
+        names = await asyncio.to_thread(keys, server)
+        assert len(names) == 20
+        assert bench.metric("shared_cache_errors_total", call="write") == 0
+        async with Redis.from_url(own) as client:
+            with pytest.raises(ResponseError, match="permission"):
+                await client.keys("*")
+            with pytest.raises(ResponseError, match="permission"):
+                await client.set("other", "value")
+
+
 async def test_a_full_redis_answers_look_ups_all_the_same(tmp_path: Path) -> None:
     bench = Bench(profile=RULES)
     with redis_server(tmp_path, "--maxmemory", "1") as server:
@@ -195,7 +217,7 @@ async def test_two_worker_processes_share_through_redis_and_outlive_it(
 
 
 def _two_workers(lane: Lane, redis: RedisServer) -> None:
-    shared = {"cache.redis_url": redis.url, "cache.redis_timeout_ms": "500"}
+    shared = {"cache.redis_url": redis.url, "cache.redis_timeout_ms": "1000"}
     try:
         first = lane.start(shared)
         first.wait_ready()

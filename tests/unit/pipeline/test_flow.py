@@ -376,6 +376,17 @@ async def test_copies_of_a_long_post_are_answered_from_its_segments() -> None:
     assert bench.acknowledged == [0, 1]
 
 
+async def test_scores_that_another_posts_segment_left_behind_are_told_as_reused() -> None:
+    engine = ScriptedEngine(LONG)
+    policy = {"name": "two", "version": "1", "tenants": {"keen": {"rules": {"explain_at": 0.0}}}}
+    bench = Bench(engine=engine, profile=LONG, policy=policy)
+    # The first half stays unanswered while its segments are stored: the second needs explanations on top.
+    await bench.run([{"id": "a", "text": FILLER}, {"id": "b", "text": FILLER, "tenant": "keen"}])
+    assert sum(engine.scored) == bench.outlet.verdict("a").segments.count
+    assert bench.outlet.verdict("a").assessed_by is AssessedBy.ENGINE
+    assert bench.outlet.verdict("b").assessed_by is AssessedBy.CACHE
+
+
 async def test_a_tenant_that_waits_no_longer_is_answered_once_for_a_post_of_many_segments() -> None:
     engine = ScriptedEngine(LONG)
     engine.away = 6
