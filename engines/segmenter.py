@@ -79,11 +79,12 @@ class Segmenter:
 
     def _cut(self, post: Post, limit: LengthLimits) -> Parts | ItemFailure:
         room = self._prompter.max_prompt_tokens - self._overhead(post, ())
+        if (tokens := self._count([post.text])[0]) > limit.tokens:
+            return _beyond(
+                tokens, limit
+            )  # before the search for pieces, which counts everything several times
         pieces = self._pieces(post.text, max(1, room // _OVERLAP_SHARE))
         counts = self._count([post.text[start:end] for start, end in pieces])
-        tokens = sum(counts)
-        if tokens > limit.tokens:
-            return _beyond(tokens, limit)
         turns = self._cut_context(post, max(room - tokens, room // _CONTEXT_SHARE))
         cut = sum(len(turn.text) for turn in post.turns) - sum(len(turn.text) for turn in turns)
         budget = self._prompter.max_prompt_tokens - self._overhead(post, turns)
@@ -193,7 +194,10 @@ def _pack(counts: list[int], budget_tokens: int) -> list[tuple[int, int]]:
         if last == len(counts):
             return spans
         back, overlap = last, 0
-        while back - 1 > first and overlap + counts[back - 1] <= budget_tokens // _OVERLAP_SHARE:
+        # At least one piece, or a text without sentences would have seams that nothing is read across.
+        while back - 1 > first and (
+            back == last or overlap + counts[back - 1] <= budget_tokens // _OVERLAP_SHARE
+        ):
             back -= 1
             overlap += counts[back]
         first = back

@@ -11,7 +11,7 @@ verdict or dead letter, and no failure becomes an allow unless the tenant chose 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.answers import Answers
@@ -31,19 +31,13 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.answers import Answer
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Record
+    from sluicegate.pipeline.records import Outlet
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Delivery, Window
 
-_CHUNK = 256  # posts tokenised in one trip to the thread pool: long enough to amortise it, short enough to wait for
-
-
-class Outlet(Protocol):
-    """Where records go; returns once they are safe there."""
-
-    async def publish(self, records: Sequence[Record]) -> None:
-        """Deliver every record. Raises only if nothing can ever be delivered again."""
-        ...
+# Tokenised in one trip to the thread pool: enough to amortise it, little enough to wait for. The first of 256 posts
+# of 256 KiB, all digits, would wait for minutes for the last, and pass for stalled.
+_CHUNK, _CHUNK_BYTES = 256, 262_144
 
 
 class Flow:
@@ -66,6 +60,7 @@ class Flow:
         self._window = window
         self._outlet = outlet
         self._clock = clock = instruments.clock
+        self._holds = instruments.holds
         self._metrics = instruments.metrics
         self._tracing = instruments.tracing
         self._judge = Judge(engine, settings.engine, instruments, on_absence=self._stop_waiting)
@@ -83,6 +78,7 @@ class Flow:
         self._numbers = 0
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
+        self._delivering: set[asyncio.Future[None]] = set()
 
     async def run(self, source: AsyncIterator[Delivery]) -> None:
         """Carry posts until the source ends or the task is cancelled.
@@ -124,8 +120,10 @@ class Flow:
     async def _look_up_all(self) -> None:
         while True:
             arrivals = [await self._decoded.get()]
-            while len(arrivals) < _CHUNK and not self._decoded.empty():
+            size_bytes = arrivals[0].held.size_bytes
+            while len(arrivals) < _CHUNK and size_bytes < _CHUNK_BYTES and not self._decoded.empty():
                 arrivals.append(self._decoded.get_nowait())
+                size_bytes += arrivals[-1].held.size_bytes
             with self._tracing.batch("look_up", arrivals):
                 answered = await self._look_up_chunk(arrivals)  # 3
             if answered:
@@ -228,16 +226,19 @@ class Flow:
             self._policy().needs_explanation(member.arrival.post, scores) for member in judgement.members
         )
 
-    def _stop_waiting(self, judgements: Sequence[Judgement]) -> None:
-        """Answer the posts whose tenants wait no longer for an absent engine."""
+    def _stop_waiting(self) -> None:
+        """Answer the posts whose tenants wait no longer for an absent engine, be they in hand or in the queue."""
         answered: list[Answer] = []
-        now = self._clock.monotonic()
+        now, away_since = self._clock.monotonic(), self._holds.current["engine"].since
         away = ItemFailure(FailureCode.ENGINE_UNAVAILABLE)
-        for judgement in judgements:
+        for judgement in self._single_flight.values():
+            # A long absence may see many rebalances, each of which gives posts back and takes them again.
+            judgement.members = [member for member in judgement.members if not member.arrival.over]
             for member in judgement.members:
                 arrival = member.arrival
                 patience_s = self._policy().rules(arrival.post).max_wait_seconds
-                if arrival.over or patience_s is None or now - arrival.held.taken_at < patience_s:
+                waited_s = now - max(arrival.held.taken_at, away_since)
+                if arrival.over or patience_s is None or waited_s < patience_s:
                     continue
                 if judgement.scores is not None:  # only its explanation is missing
                     arrival.found[member.part] = Found(assess(judgement.scores, away), AssessedBy.ENGINE)
@@ -270,13 +271,22 @@ class Flow:
                 self._begin(judgement.key, judgement.prompt, unexplained, Stored(kept, first))
         return answered
 
+    def give_back(self) -> int:
+        """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
+        for delivering in self._delivering:
+            delivering.cancel()  # and with it the task that waits for it
+        return self._window.release()
+
     async def _publish(self, answered: list[Answer]) -> None:
         """8 and 9: deliver, then acknowledge. What was given back meanwhile is neither."""
         answered = [answer for answer in answered if not answer.held.released]
         if not answered:
             return
         with self._tracing.publish(answered) as records:
-            await self._outlet.publish(records)  # 8
+            delivering = asyncio.ensure_future(self._outlet.publish(records))  # 8
+            self._delivering.add(delivering)
+            delivering.add_done_callback(self._delivering.discard)
+            await delivering
         now_ms = self._clock.utc().timestamp() * 1000
         for answer in answered:
             produced_ms = answer.held.delivery.timestamp_ms

@@ -26,14 +26,18 @@ Ask = Callable[[Sequence["Judgement"]], Awaitable[list[_T | ItemFailure]]]
 
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 5.0  # an absent engine is asked again after so long
 _SUSPICIOUS = 3  # the first may be chance, the second a slow restart
+LEAST_LABEL_MASS = 0.5
+"""Below, the model would rather write something else than any label, and what is left of the three says nothing:
+another model than the bundle's, or one that a text has led astray."""
+_BESIDE_THE_LABELS = ItemFailure(FailureCode.LABELS_MISSING, "the labels have too little of the probability")
 _ALONE_TRIES = 2  # one crash with nothing else in work may still be chance
 
 
 class Judge:
     """Turns judgements into findings. Calls may overlap.
 
-    ``on_absence`` is called with the judgements in hand each time the engine is found away, so
-    that whoever waits for them may stop waiting.
+    ``on_absence`` is called each time the engine is found away, so that whoever waits for a
+    judgement, in hand or not, may stop waiting.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Judge:
         settings: EngineSettings,
         instruments: Instruments,
         *,
-        on_absence: Callable[[Sequence[Judgement]], None],
+        on_absence: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -63,6 +67,8 @@ class Judge:
         for judgement, answer in (await self._ask("score", self._score_once, judgements)).items():
             if isinstance(answer, ItemFailure):
                 failed[judgement] = answer
+            elif answer.label_mass is not None and answer.label_mass < LEAST_LABEL_MASS:
+                failed[judgement] = _BESIDE_THE_LABELS
             else:
                 judgement.scores = answer.scores
                 self._metrics.prompt_tokens.inc(len(judgement.prompt.token_ids))
@@ -131,7 +137,7 @@ class Judge:
         """Return once the engine answers a request of our own, or nobody waits for these items any more."""
         pause_s = _RETRY_FIRST_S
         while any(item.live for item in items):
-            self._on_absence(items)
+            self._on_absence()
             await self._clock.sleep(pause_s)
             pause_s = min(pause_s * 2, _RETRY_MOST_S)
             if (await self._engine.health()).ok:

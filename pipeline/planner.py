@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,19 +86,22 @@ def _oldest(tenants: dict[str, deque[Waiting]]) -> tuple[float, int]:
 def _fill(tenants: dict[str, deque[Waiting]], limits: Limits) -> tuple[list[Waiting], bool]:
     """Take one micro-batch out of the queues; say whether it is full."""
     picked: list[Waiting] = []
-    granted = dict.fromkeys(tenants, 0)
     tokens = 0
-    while tenants:
-        # The tenant with the fewest tokens so far; among equals the one whose next post is oldest.
-        tenant = min(tenants, key=lambda name: (granted[name], tenants[name][0].since, tenants[name][0].key))
-        item = tenants[tenant][0]
+    # The tenant with the fewest tokens so far; among equals the one whose next post is oldest. Keys differ.
+    turns = [(0, queue[0].since, queue[0].key, queue[0]) for queue in tenants.values()]
+    heapify(turns)
+    while turns:
+        granted, _, _, item = turns[0]
         if picked and tokens + item.tokens > limits.tokens:
             return picked, True
-        tenants[tenant].popleft()
-        if not tenants[tenant]:
-            del tenants[tenant]
+        queue = tenants[item.tenant]
+        queue.popleft()
+        if queue:
+            heapreplace(turns, (granted + item.tokens, queue[0].since, queue[0].key, queue[0]))
+        else:
+            heappop(turns)
+            del tenants[item.tenant]
         picked.append(item)
-        granted[tenant] += item.tokens
         tokens += item.tokens
         if len(picked) >= limits.posts or tokens >= limits.tokens:
             return picked, True

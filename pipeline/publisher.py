@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from sluicegate.pipeline.errors import PublishError, StartError
+from sluicegate.pipeline.errors import ClusterError, PublishError, StartError
 from sluicegate.pipeline.kafka import client_config
 from sluicegate.pipeline.records import cut
+from sluicegate.pipeline.unreachable import ask_metadata
 from sluicegate.schemas import encode
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Publisher:
             "linger.ms": 5,
             "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
         }
-        self._bootstrap = kafka.bootstrap_servers
+        self._kafka = kafka
         self._producer = Producer(self._config, logger=_librdkafka)
         self._alone: Producer | None = None
         self._running = True
@@ -124,12 +125,9 @@ class Publisher:
             StartError: The cluster does not answer, or has no such topic.
         """
         try:
-            found = await asyncio.to_thread(self._producer.list_topics, timeout=_METADATA_S)
-        except KafkaException as error:
-            raise StartError(
-                f"kafka.bootstrap_servers {self._bootstrap} cannot be reached ({error.args[0].name()}); "
-                "start the cluster, or set SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS"
-            ) from error
+            found = await asyncio.to_thread(ask_metadata, self._producer, self._kafka, within_s=_METADATA_S)
+        except ClusterError as error:
+            raise StartError(str(error)) from error
         if name not in found.topics:
             raise StartError(
                 f"topic {name} is not there, or not for this user; run `sluicegate topics create`"

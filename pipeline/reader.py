@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.unreachable import ask_metadata, why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +104,8 @@ class TopicReader:
                 )
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
                 self._unfinished.discard(place)
+            elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                pass  # librdkafka asks for the group unbidden; who reads without one needs no right on it
             elif not error.retriable():
                 raise ClusterError(
                     f"topic {place[0]} cannot be read ({error.name()}); check that it exists and the rights"
@@ -116,20 +119,16 @@ class TopicReader:
             TopicPartition,
         )
 
+        known = ask_metadata(self._consumer, self._kafka, within_s=_METADATA_S).topics
+        places = [
+            (topic, number)
+            for topic in self._topics
+            for number in (known[topic].partitions if topic in known else ())
+        ]
         try:
-            # All topics are asked for: a question for one by name may create it.
-            known = self._consumer.list_topics(timeout=_METADATA_S).topics
-            places = [
-                (topic, number)
-                for topic in self._topics
-                for number in (known[topic].partitions if topic in known else ())
-            ]
             starts = [TopicPartition(*place, self._first_offset(place, OFFSET_BEGINNING)) for place in places]
         except KafkaException as error:
-            raise ClusterError(
-                f"no answer from {self._kafka.bootstrap_servers} ({error.args[0].name()}); "
-                "check SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS"
-            ) from error
+            raise ClusterError(str(why_unreachable(self._kafka, error.args[0].name()))) from error
         if missing := sorted(set(self._topics) - {topic for topic, _ in places}):
             raise ClusterError(f"topic {missing[0]} does not exist; `sluicegate topics create` makes it")
         self._unfinished = set(places)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sluicegate.schemas import Action, DeadLetter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sluicegate.pipeline.settings import TopicSettings
     from sluicegate.pipeline.window import Delivery
     from sluicegate.schemas import Verdict
 
 _TRACE_HEADERS = ("traceparent", "tracestate")
+_KEY_BYTES = 1_024  # a record may be all key; its dead letter must fit into as large a record
 _TRACE_BYTES = 512  # W3C Trace Context asks receivers to carry at least this much of tracestate
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -28,6 +31,14 @@ class Record:
     headers: Headers
 
 
+class Outlet(Protocol):
+    """Where records go; returns once they are safe there."""
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Deliver every record; may be cancelled. Raises only if nothing can ever be delivered again."""
+        ...
+
+
 def verdict_record(verdict: Verdict, delivery: Delivery, topics: TopicSettings) -> Record:
     """A verdict, on its action's topic, keyed by post id, with the post's trace context."""
     topic = {Action.ALLOW: topics.allow, Action.REVIEW: topics.review, Action.BLOCK: topics.block}[
@@ -38,9 +49,10 @@ def verdict_record(verdict: Verdict, delivery: Delivery, topics: TopicSettings) 
 
 
 def dead_letter_record(letter: DeadLetter, delivery: Delivery, topics: TopicSettings) -> Record:
-    """A dead letter, with the key of the record it buries."""
+    """A dead letter, with the key of the record it buries, or the beginning of a very long one."""
     headers = (("dead-letter-id", letter.dead_letter_id.encode()), *_common(letter, delivery))
-    return Record(topics.dead_letter, delivery.key, letter, headers)
+    key = None if delivery.key is None else delivery.key[:_KEY_BYTES]
+    return Record(topics.dead_letter, key, letter, headers)
 
 
 def _common(event: Verdict | DeadLetter, delivery: Delivery) -> Headers:

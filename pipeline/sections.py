@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from sluicegate.pipeline.security_settings import SecuritySettings
 from sluicegate.schemas.codec import POST_BYTES
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -37,6 +38,7 @@ class KafkaSettings(_Section):
     delivery_timeout_s: Seconds = Field(
         30, description="A verdict not delivered by then is a hold, and sent again."
     )
+    security: SecuritySettings = SecuritySettings()
 
 
 class TopicSettings(_Section):
@@ -218,6 +220,15 @@ class TracingSettings(_Section):
         pattern=r"^https?://",
         description="OTLP over HTTP, such as http://collector:4318/v1/traces; without one OTEL_EXPORTER_OTLP_* decide.",
     )
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        if self.endpoint is not None and "@" in self.endpoint.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "tracing.endpoint is shown in logs and must hold no password; set tracing.endpoint to "
+                "http://collector:4318/v1/traces and the variable OTEL_EXPORTER_OTLP_HEADERS to the credentials"
+            )
+        return self
 
 
 class LogSettings(_Section):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 import yaml
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as EnvironmentFault
 
@@ -33,6 +33,7 @@ from sluicegate.pipeline.sections import (
     TracingSettings,
     WindowSettings,
 )
+from sluicegate.pipeline.security_settings import SecuritySettings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -47,6 +48,7 @@ __all__ = [
     "MicroBatchSettings",
     "OpsSettings",
     "PolicySettings",
+    "SecuritySettings",
     "Settings",
     "TopicSettings",
     "TracingSettings",
@@ -124,9 +126,9 @@ class Settings(BaseSettings):
         return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
 
 
-def variable(section: str, name: str) -> str:
-    """The environment's name of a setting."""
-    return f"{_PREFIX}{section}{_NESTED}{name}".upper()
+def variable(*names: str) -> str:
+    """The environment's name of a setting, or of a section, given the names on the way to it."""
+    return f"{_PREFIX}{_NESTED.join(names)}".upper()
 
 
 def read_tree(path: Path | None) -> dict[str, Any]:
@@ -174,8 +176,18 @@ def load_settings(path: Path | None = None, **sections: Any) -> Settings:
 
 
 def _refuse_unknown_variables() -> None:
-    """A misspelt section would otherwise be passed over in silence."""
+    """A misspelt section, or one underscore for two, would otherwise be passed over in silence.
+
+    Other names are let through: Kubernetes sets ``SLUICEGATE_PORT`` and more for a service of this name.
+    """
+    meant = {
+        f"{section}_{key}".upper(): variable(section, key)
+        for section, field in Settings.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", ())
+    }
     for name in os.environ:
+        if name.upper().startswith(_PREFIX) and (right := meant.get(name.upper().removeprefix(_PREFIX))):
+            raise SettingsError(f"{name}: section and key are joined by two underscores: {right}")
         section = name.upper().removeprefix(_PREFIX).partition(_NESTED)[0].lower()
         if name.upper().startswith(_PREFIX) and _NESTED in name and section not in Settings.model_fields:
             raise SettingsError(
@@ -187,10 +199,10 @@ def _sentence(fault: ErrorDetails) -> str:
     place = ".".join(str(part) for part in fault["loc"]) or "settings"
     if fault["type"] != "extra_forbidden":
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
-    section, *names = map(str, fault["loc"])
-    field = Settings.model_fields.get(section) if names else None
-    kind = field.annotation if field else Settings
-    known = list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+    kind: Any = Settings
+    for section in fault["loc"][:-1]:
+        kind = kind.model_fields[str(section)].annotation
+    known = list(kind.model_fields)
     return f"{place}: no such setting{_meant(str(fault['loc'][-1]), known)}"
 
 

@@ -11,6 +11,7 @@ from pydantic_settings import EnvSettingsSource
 from sluicegate.pipeline.settings import Settings, load_settings, read_tree, variable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Origin = Literal["default", "file", "environment"]
@@ -38,20 +39,34 @@ def effective_settings(path: Path | None) -> tuple[Settings, list[EffectiveSetti
     settings, written = load_settings(path), read_tree(path)
     environment: dict[str, Any] = EnvSettingsSource(Settings)()
     found = []
-    for section, values in settings.masked().items():
-        for name, value in values.items():
-            origin: Origin = "default"
-            where: str | None = None
-            if name in _mapping(environment, section):
-                # A whole section may stand in one variable, as JSON.
-                one = variable(section, name)
-                origin, where = "environment", one if os.environ.get(one) else one.rsplit("__", 1)[0]
-            elif name in _mapping(written, section):
-                origin, where = "file", str(path)
-            found.append(EffectiveSetting(f"{section}.{name}", value, origin, where))
+    for names, value in _leaves(settings.masked()):
+        origin: Origin = "default"
+        where: str | None = None
+        if _has(environment, names):
+            origin, where = "environment", _set_variable(names)
+        elif _has(written, names):
+            origin, where = "file", str(path)
+        found.append(EffectiveSetting(".".join(names), value, origin, where))
     return settings, found
 
 
-def _mapping(tree: dict[str, Any], section: str) -> dict[str, Any]:
-    inner = tree.get(section)
-    return inner if isinstance(inner, dict) else {}
+def _leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, name))
+        else:
+            yield (*above, name), value
+
+
+def _has(tree: Any, names: tuple[str, ...]) -> bool:
+    for name in names:
+        if not isinstance(tree, dict) or name not in tree:
+            return False
+        tree = tree[name]
+    return True
+
+
+def _set_variable(names: tuple[str, ...]) -> str:
+    """The variable that sets this: its own, or one that holds a whole section as JSON."""
+    candidates = [variable(*names[:length]) for length in range(len(names), 0, -1)]
+    return next((one for one in candidates if os.environ.get(one)), candidates[0])

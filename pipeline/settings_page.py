@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import orjson
 from pydantic import BaseModel
@@ -62,6 +62,8 @@ def setting_entries() -> Iterator[SettingEntry]:
     for section, kind in _sections():
         properties = kind.model_json_schema()["properties"]
         for name, field in kind.model_fields.items():
+            if _is_section(field.annotation):
+                continue
             dotted = f"{section}.{name}"
             yield SettingEntry(
                 section=section,
@@ -95,11 +97,16 @@ def _plain(text: str) -> str:
     return text.replace("*", "\\*")
 
 
-def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    for section, field in Settings.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield section, kind
+def _sections(within: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every section, each before those inside it."""
+    for name, field in within.model_fields.items():
+        if _is_section(kind := field.annotation):
+            yield prefix + name, kind
+            yield from _sections(kind, f"{prefix}{name}.")
+
+
+def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _unit(name: str, schema: dict[str, Any]) -> str:

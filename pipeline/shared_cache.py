@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import structlog
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
+from sluicegate.engines.parsing import one_line
 from sluicegate.pipeline.cache import Stored
 from sluicegate.pipeline.errors import StartError
 from sluicegate.schemas import AssessedBy, Assessment
@@ -75,7 +76,13 @@ def unpacked(value: object) -> Stored | None:
         entry = _Entry.model_validate_json(value)
     except ValidationError:
         return None
-    return Stored(entry.assessment, entry.verdict_id, how="shared")
+    assessment = entry.assessment
+    texts = [*assessment.categories, *assessment.category_scores]
+    if assessment.reason is not None:
+        texts.append(assessment.reason)
+    if any(one_line(text) != text for text in texts):  # whoever can write there must not reach a terminal
+        return None
+    return Stored(assessment, entry.verdict_id, how="shared")
 
 
 def _name(key: bytes) -> str:

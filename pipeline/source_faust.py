@@ -18,12 +18,14 @@ import faust.streams
 import structlog
 from mode import CrashingSupervisor
 
-from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.credentials import sasl_password, tls_context
+from sluicegate.pipeline.errors import ClusterError, StartError
+from sluicegate.pipeline.logs import frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from sluicegate.pipeline.settings import Settings
+    from sluicegate.pipeline.settings import SecuritySettings, Settings
     from sluicegate.pipeline.window import Delivery, Partition
 
 _log = structlog.get_logger(__name__)
@@ -115,6 +117,7 @@ class FaustSource:
         self._joined = False
         self._partitions = 0
         self._coordinator_fault: str | None = None
+        self._fault: Exception | None = None
 
     @property
     def joined(self) -> bool:
@@ -153,6 +156,8 @@ class FaustSource:
                 await app.stop()
         if watchdog.done() and not watchdog.cancelled() and (fault := watchdog.exception()) is not None:
             raise fault
+        if self._fault is not None:
+            raise self._fault
         if app.crash_reason is not None:
             raise app.crash_reason
 
@@ -176,6 +181,7 @@ class FaustSource:
             broker_rebalance_timeout=kafka.rebalance_timeout_s,
             broker_request_timeout=max(90.0, kafka.session_timeout_s + 5, kafka.rebalance_timeout_s + 5),
             worker_redirect_stdouts=False,
+            broker_credentials=_credentials(kafka.security),
         )
         app.before_wait = self._drain
         topic = app.topic(
@@ -183,7 +189,12 @@ class FaustSource:
         )
 
         async def path(stream: Any) -> None:
-            await self._consume(_deliveries(app, stream))
+            try:
+                await self._consume(_deliveries(app, stream))
+            except Exception as error:  # noqa: BLE001 - raised again, without what it says
+                # Faust logs what ends an agent with its message, which may quote a post.
+                self._fault = error
+                raise RuntimeError(frames(error)) from None
 
         app.agent(topic, name="sluicegate.path")(path)
 
@@ -205,12 +216,28 @@ class FaustSource:
             coordinator = consumer._coordinator  # noqa: SLF001 - pinned version
             if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001
                 self._coordinator_fault = type(coordinator._pending_exception).__name__  # noqa: SLF001
-                raise RuntimeError(f"the group coordinator is dead: {self._coordinator_fault}")
+                raise ClusterError(
+                    f"this member of the group is dead ({self._coordinator_fault}); "
+                    "start the worker anew, and ask `sluicegate check` for a right that is missing"
+                )
 
 
 async def _deliveries(app: Any, stream: Any) -> AsyncIterator[Delivery]:
     async for event in stream.noack().events():
         yield FaustDelivery(app, event)
+
+
+def _credentials(security: SecuritySettings) -> Any:
+    """The security settings as Faust takes them; None for a listener that asks for nothing."""
+    context = tls_context(security)
+    if security.sasl:
+        return faust.SASLCredentials(
+            username=security.username,
+            password=sasl_password(security),
+            mechanism=security.mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context=context)
 
 
 def check_faust() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.unreachable import ask_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,14 +178,5 @@ def _outcome(planned: PlannedTopic, partitions: int | None) -> Created:
 
 
 def _partition_counts(admin: Any, kafka: KafkaSettings) -> dict[str, int]:
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - a pure plan needs no client
-
-    try:
-        # Asking for all topics creates none, where asking for one by name may.
-        topics = admin.list_topics(timeout=_REQUEST_S).topics
-    except KafkaException as error:
-        raise ClusterError(
-            f"no answer from {kafka.bootstrap_servers} ({error.args[0].name()}); "
-            "check SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS"
-        ) from error
+    topics = ask_metadata(admin, kafka, within_s=_REQUEST_S).topics
     return {name: len(topic.partitions) for name, topic in topics.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.replays import tries_of
 from sluicegate.schemas import (
     Action,
     AssessedBy,
@@ -166,7 +167,7 @@ def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: d
         payload_bytes: How much of the payload is kept; hash and length cover the whole.
         now: The time of rejection, UTC.
     """
-    payload = delivery.value or b""
+    payload, key = delivery.value or b"", delivery.key
     topic, partition = delivery.partition
     origin = Origin(
         topic=topic, partition=partition, offset=delivery.offset, timestamp_ms=delivery.timestamp_ms
@@ -175,7 +176,12 @@ def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: d
         (name[:_HEADER_BYTES], None if value is None else _base64(value[:_HEADER_BYTES]))
         for name, value in delivery.headers[:_HEADERS]
     )
-    key = delivery.key
+    whole = (
+        len(payload) <= payload_bytes
+        and len(key or b"") <= _KEY_BYTES
+        and len(delivery.headers) <= _HEADERS
+        and all(max(len(name), len(value or b"")) <= _HEADER_BYTES for name, value in delivery.headers)
+    )
     return DeadLetter(
         dead_letter_id=dead_letter_id(origin),
         code=rejection.code,
@@ -186,8 +192,9 @@ def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: d
         payload=_base64(payload[:payload_bytes]),
         payload_bytes=len(payload),
         payload_hash=f"sha256:{hashlib.sha256(payload).hexdigest()}",
-        truncated=len(payload) > payload_bytes,
+        truncated=not whole,
         rejected_at=now,
+        tries=tries_of(delivery.headers),
     )
 
 

@@ -86,7 +86,8 @@ class Window:
         self._limit_bytes = size_bytes
         self._clock = clock
         self._rows: dict[Partition, deque[Held]] = {}
-        self._progress: dict[Partition, float] = {}
+        self._oldest: Held | None = None
+        self._oldest_since = 0.0
         self._posts = 0
         self._bytes = 0
         self._open = True
@@ -115,7 +116,7 @@ class Window:
         or the delivery's partition was revoked meanwhile. May be cancelled: the delivery then
         stays unacknowledged.
         """
-        size = len(delivery.value or b"") + len(delivery.key or b"")
+        size = _size_bytes(delivery)
         while (
             self._open
             and self._posts
@@ -128,10 +129,9 @@ class Window:
             return None
         now = self._clock()
         held = Held(delivery, size, now)
-        row = self._rows.setdefault(delivery.partition, deque())
-        if not row:
-            self._progress[delivery.partition] = now
-        row.append(held)
+        self._rows.setdefault(delivery.partition, deque()).append(held)
+        if self._oldest is None:
+            self._oldest, self._oldest_since = held, now
         self._posts += 1
         self._bytes += size
         return held
@@ -147,7 +147,10 @@ class Window:
             head = row.popleft()
             self._posts -= 1
             self._bytes -= head.size_bytes
-            self._progress[partition] = self._clock()
+            if head is self._oldest:
+                heads = [line[0] for line in self._rows.values() if line]
+                self._oldest = min(heads, key=lambda one: one.taken_at, default=None)
+                self._oldest_since = self._clock()
             if head.delivery.is_current:
                 head.delivery.acknowledge()
             else:
@@ -179,17 +182,27 @@ class Window:
                 held.delivery.release()
                 given_back += 1
         self._rows.clear()
-        self._progress.clear()
+        self._oldest = None
         self._posts = self._bytes = 0
         self._changed.set()
         return given_back
 
     def oldest_age_s(self) -> float:
         """Seconds since the oldest held post was taken; 0 if none is held."""
-        heads = [row[0].taken_at for row in self._rows.values() if row]
-        return self._clock() - min(heads) if heads else 0.0
+        return self._clock() - self._oldest.taken_at if self._oldest is not None else 0.0
 
-    def stalled(self, after_s: float) -> list[Partition]:
-        """Partitions that hold posts and have acknowledged none for longer than ``after_s``."""
-        now = self._clock()
-        return [part for part, row in self._rows.items() if row and now - self._progress[part] > after_s]
+    def stalled(self, after_s: float) -> Partition | None:
+        """The partition whose head has been the oldest post held for longer than ``after_s``.
+
+        Posts are judged in the order of the take, so every other partition waits its turn: behind
+        a backlog of a slow engine that may take far longer, and is no stall. A head that is never
+        answered becomes the oldest in the end.
+        """
+        if self._oldest is None or self._clock() - self._oldest_since <= after_s:
+            return None
+        return self._oldest.delivery.partition
+
+
+def _size_bytes(delivery: Delivery) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in delivery.headers)
+    return len(delivery.value or b"") + len(delivery.key or b"") + headers

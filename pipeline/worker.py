@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sluicegate.engines.backends import open_backend
+from sluicegate.pipeline.check.cluster_probe import require_rights
 from sluicegate.pipeline.engine_choice import engine_choice
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow import Flow
@@ -29,6 +31,7 @@ _log = structlog.get_logger(__name__)
 
 _HELD_FOR_S = 2.0  # a hold older than this will not pass within a drain: give its posts back at once
 _LOOK_AGAIN_S = 0.25
+_INTERRUPTED = 130  # as a shell tells of a process that Ctrl-C ended
 
 
 class Worker:
@@ -65,13 +68,13 @@ class Worker:
         """Work until :meth:`stop`, SIGTERM or SIGINT; return once drained.
 
         Raises:
-            StartError: The ops port, the cluster or the input topic cannot be had.
+            StartError: The ops port, the cluster, the input topic or a right on it cannot be had.
             Exception: What ended the worker; the process should exit non-zero and be started anew.
         """
         settings, info = self._settings, self._backend.engine.info
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._instruments.tracing.close)
             ops = OpsServer(
@@ -90,6 +93,7 @@ class Worker:
                 Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
             )
             await publisher.require_topic(settings.topics.posts)
+            await asyncio.to_thread(require_rights, settings)
             self._engine_ready = True
             flow = Flow(
                 settings,
@@ -110,7 +114,10 @@ class Worker:
                 )
             )
             self._source = FaustSource(
-                settings, consume=flow.run, drain=self._drain, reopen=self._window.reopen
+                settings,
+                consume=flow.run,
+                drain=lambda: self._drain(flow),
+                reopen=self._window.reopen,
             )
             _log.info(
                 "worker_started", engine=info.digest, policy=self._policies.current.digest, ops=ops.address
@@ -118,7 +125,13 @@ class Worker:
             await self._source.run(self._stop)
         _log.info("worker_stopped")
 
-    async def _drain(self) -> None:
+    def _interrupted(self) -> None:
+        """Ctrl-C drains; a second one leaves at once, and what was not acknowledged is read again."""
+        if self._stop.is_set():
+            os._exit(_INTERRUPTED)
+        self.stop()
+
+    async def _drain(self, flow: Flow) -> None:
         """Finish what is in flight within the budget; give the rest back unacknowledged.
 
         Runs before a stop and before partitions are handed over. What only a hold keeps from
@@ -136,7 +149,7 @@ class Worker:
         finally:
             drained.cancel()
         if self._window.posts:
-            released = self._window.release()
+            released = flow.give_back()
             self._instruments.metrics.released.inc(released)
             _log.warning("drain_released", posts=released, holds=sorted(holds.current))
 
@@ -144,12 +157,12 @@ class Worker:
         """Is this process worth keeping? A hold of any length is no reason to kill it."""
         source, holds = self._source, self._instruments.holds
         fault = source.coordinator_fault if source is not None else None
-        stalled = [] if holds else self._window.stalled(self._settings.stall_after_s)
-        body: dict[str, Any] = {"ok": fault is None and not stalled}
+        stalled = None if holds else self._window.stalled(self._settings.stall_after_s)
+        body: dict[str, Any] = {"ok": fault is None and stalled is None}
         if fault is not None:
             body["coordinator"] = fault
-        if stalled:
-            body["stalled"] = [f"{topic}/{number}" for topic, number in stalled]
+        if stalled is not None:
+            body["stalled"] = [f"{stalled[0]}/{stalled[1]}"]
         return Report(body["ok"], body)
 
     def _readyz(self) -> Report:

@@ -59,6 +59,11 @@ class DeadLetter(Event):
     payload_hash: Digest
     truncated: bool = False
     rejected_at: Instant
+    tries: int = Field(
+        default=1,
+        ge=1,
+        description="How often the record was rejected: 1, and one more each time it was replayed.",
+    )
 
 
 def dead_letter_id(origin: Origin) -> str:

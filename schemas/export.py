@@ -54,7 +54,18 @@ _COMMON: dict[str, dict[str, Any]] = {
     **_TRACE,
 }
 _HEADERS: dict[str, dict[str, dict[str, Any]]] = {
-    "post": _TRACE,
+    "post": {
+        **_TRACE,
+        "sluicegate-replayed-from": {
+            **_TEXT,
+            "format": "uuid",
+            "description": "On a record that `sluicegate deadletter replay` sent: the dead letter it was.",
+        },
+        "sluicegate-tries": {
+            **_TEXT,
+            "description": "The same: which try this is, in decimal digits, from 2 on.",
+        },
+    },
     "verdict": {
         "verdict-id": {
             **_TEXT,

@@ -99,6 +99,8 @@ class Supervisor:
                 await self._launch()
             except (EngineSetupError, OSError) as error:
                 _log.error("%s", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next crash needs a restart, too
+                _log.error("the engine's server process is up, but not warm: %s", type(error).__name__)
 
     async def _launch(self) -> None:
         process = await asyncio.create_subprocess_exec(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.check.result import Result
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.topics import PlannedTopic
+    from sluicegate.pipeline.unreachable import Cause
 
 _REPLICATION = 3  # what `topics create` makes unless told otherwise
 _SKEW_MS = 2_000  # two machines that keep time by NTP are closer than a tenth of this
@@ -38,8 +39,8 @@ class TopicFacts:
 class ClusterFacts:
     """What the cluster says."""
 
-    fault: str | None = None
-    """Why there is no answer, in librdkafka's names; nothing else is known then."""
+    fault: Cause | None = None
+    """Why there is no answer; nothing else is known then."""
     brokers: int = 0
     embedded: bool = False
     """True for the embedded broker, which knows neither rights nor topic settings."""
@@ -62,32 +63,16 @@ def cluster_results(settings: Settings, facts: ClusterFacts, *, option: str = ""
     if facts.fault is not None:
         after = "the broker did not answer"
         rest = [unknown(subject, after) for subject in ("topics", "rights", "group", "clocks")]
-        return [_broker_fault(settings, facts.fault), *rest]
+        return [fault("broker", facts.fault.detail, facts.fault.fix), *rest]
     planned = plan_topics(settings, partitions=1, replication=1)
     what = "the embedded broker" if facts.embedded else f"{facts.brokers} broker{'s'[: facts.brokers != 1]}"
     return [
         ok("broker", f"{settings.kafka.bootstrap_servers}: {what}"),
         *_or_ok(_topic_faults(settings, facts, planned, option), ok("topics", _counted(planned, facts))),
-        *_rights(settings, facts, planned),
+        *_rights(settings, facts),
         *_group(settings, facts),
         _clocks(facts),
     ]
-
-
-def _broker_fault(settings: Settings, code: str) -> Result:
-    where = settings.kafka.bootstrap_servers
-    if code == "_RESOLVE":
-        return fault(
-            "broker",
-            f"{where}: no such host",
-            "export SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=HOST:PORT  # the name or address of a broker",
-        )
-    return fault(
-        "broker",
-        f"{where}: no answer ({code})",
-        "export SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=HOST:PORT  # or start the broker that listens there; "
-        "`sluicegate demo` brings its own",
-    )
 
 
 def _topic_faults(
@@ -133,25 +118,37 @@ def _counted(planned: tuple[PlannedTopic, ...], facts: ClusterFacts) -> str:
     return f"all {len(planned)} are there; {planned[0].name} has {posts.partitions} partitions, for as many workers"
 
 
-def _rights(settings: Settings, facts: ClusterFacts, planned: tuple[PlannedTopic, ...]) -> Iterator[Result]:
-    there = [(topic, facts.topics[topic.name]) for topic in planned if topic.name in facts.topics]
-    faults = [
+def missing_rights(settings: Settings, facts: ClusterFacts) -> list[Result]:
+    """A fault for each right that a worker needs and this user is known to lack."""
+    topics = [
         fault(
             "rights",
             f"this user lacks {right} on {topic.name} ({topic.setting})",
             _grant(settings, right, "topic", topic.name),
         )
-        for topic, found in there
+        for topic in plan_topics(settings, partitions=1, replication=1)
+        if topic.name in facts.topics and facts.topics[topic.name].operations is not None
         for right in topic.worker
-        if found.operations is not None and right not in found.operations
+        if right not in (facts.topics[topic.name].operations or ())
     ]
-    asked = [topic for topic, found in there if found.operations is not None]
+    group = settings.kafka.group
+    if facts.group_operations is None or "Read" in facts.group_operations:
+        return topics
+    return [
+        *topics,
+        fault("group", f"this user lacks Read on group {group}", _grant(settings, "Read", "group", group)),
+    ]
+
+
+def _rights(settings: Settings, facts: ClusterFacts) -> Iterator[Result]:
+    asked = sum(one.operations is not None for one in facts.topics.values())
     if not asked:
         yield unknown(
             "rights", "the embedded broker has none" if facts.embedded else "they could not be asked"
         )
         return
-    yield from _or_ok(iter(faults), ok("rights", f"a worker's rights on {len(asked)} topics are there"))
+    faults = (one for one in missing_rights(settings, facts) if one.subject == "rights")
+    yield from _or_ok(faults, ok("rights", f"a worker's rights on {asked} topics are there"))
 
 
 def _group(settings: Settings, facts: ClusterFacts) -> Iterator[Result]:
@@ -165,12 +162,9 @@ def _group(settings: Settings, facts: ClusterFacts) -> Iterator[Result]:
             f"kafka-consumer-groups.sh --bootstrap-server {shlex.quote(settings.kafka.bootstrap_servers)} "
             f"--describe --group {shlex.quote(group)} --state  # says what the cluster knows of it",
         )
-    elif facts.group_operations is not None and "Read" not in facts.group_operations:
-        yield fault(
-            "group", f"this user lacks Read on group {group}", _grant(settings, "Read", "group", group)
-        )
     else:
-        yield ok("group", f"{group}: its coordinator answers")
+        faults = (one for one in missing_rights(settings, facts) if one.subject == "group")
+        yield from _or_ok(faults, ok("group", f"{group}: its coordinator answers"))
 
 
 def _grant(settings: Settings, right: str, resource: str, name: str) -> str:

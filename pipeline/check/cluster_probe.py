@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluicegate.pipeline.check.cluster import ClusterFacts, TopicFacts
+from sluicegate.pipeline.check.cluster import ClusterFacts, TopicFacts, missing_rights
+from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.unreachable import Cause, UnreachableError, ask_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,23 +22,20 @@ _DETAIL_S = 10.0
 _EMBEDDED_CLUSTER = "mockCluster"  # how librdkafka's mock cluster begins its id
 _LOOK_AGAIN_S = 0.2
 _COORDINATOR_MOVES = ("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS")
-_TELLING = ("_RESOLVE", "_AUTHENTICATION", "_SSL")  # say more than "no answer"
 
 
 def probe_cluster(settings: Settings) -> ClusterFacts:
     """Ask. Blocking, at most about a minute; never raises for what the cluster does or lacks."""
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - only who asks pays for the client
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - the same
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
 
-    trouble: list[str] = []
-    quiet = {"log_level": 0, "error_cb": lambda error: trouble.append(error.name())}
-    admin = AdminClient({**client_config(settings.kafka), **quiet})
     try:
-        # All topics are asked for: a question for one by name may create it.
-        metadata = admin.list_topics(timeout=_ANSWER_S)
-    except KafkaException as error:
-        admin.poll(0)
-        return ClusterFacts(fault=next((name for name in trouble if name in _TELLING), error.args[0].name()))
+        admin = AdminClient({**client_config(settings.kafka), "log_level": 0})
+    except SettingsError as error:
+        return ClusterFacts(fault=Cause(str(error), "sluicegate settings show  # where each comes from"))
+    try:
+        metadata = ask_metadata(admin, settings.kafka, within_s=_ANSWER_S)
+    except UnreachableError as error:
+        return ClusterFacts(fault=error.cause)
     names = [name for name in settings.topics.model_dump().values() if name in metadata.topics]
     embedded = str(metadata.cluster_id).startswith(_EMBEDDED_CLUSTER)
     newest = _newest(admin, {name: list(metadata.topics[name].partitions) for name in names})
@@ -64,6 +63,16 @@ def probe_cluster(settings: Settings) -> ClusterFacts:
         group_fault=group_fault,
         asked_at_ms=time.time_ns() // 1_000_000,
     )
+
+
+def require_rights(settings: Settings) -> None:
+    """Ask for what a worker needs: without a right it would stand still in a group, or hold for ever. Blocking.
+
+    Raises:
+        StartError: A right is missing; the message has the command that grants it.
+    """
+    for missing in missing_rights(settings, probe_cluster(settings)):
+        raise StartError(f"{missing.detail}; {missing.fix}")
 
 
 def _operations(admin: Any, names: Sequence[str]) -> dict[str, frozenset[str] | None]:

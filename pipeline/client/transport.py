@@ -19,9 +19,10 @@ from sluicegate.pipeline.client.incoming import Incoming
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka import client_config
 from sluicegate.pipeline.logs import frames
+from sluicegate.pipeline.unreachable import ask_metadata, why_unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sluicegate.pipeline.settings import KafkaSettings
 
@@ -129,7 +130,7 @@ class _Reader:
     """What a tail and a member share: a consumer on topics that exist. Blocking."""
 
     def __init__(self, kafka: KafkaSettings, topics: Sequence[str], options: dict[str, Any]) -> None:
-        self._address = kafka.bootstrap_servers
+        self._kafka = kafka
         self._topics = tuple(topics)
         self._consumer = Consumer(
             {
@@ -140,25 +141,21 @@ class _Reader:
             }
         )
 
-    def _partitions(self, timeout_s: float) -> list[tuple[str, int]]:
+    def _partitions(self) -> list[tuple[str, int]]:
         """Every partition of the topics.
 
         Raises:
             ClusterError: No answer, or a topic does not exist.
         """
-        try:
-            # All topics are asked for: a question for one by name may create it.
-            known = self._consumer.list_topics(timeout=timeout_s).topics
-        except KafkaException as error:
-            raise self._unreachable(error) from error
+        return self._places(ask_metadata(self._consumer, self._kafka, within_s=_METADATA_S).topics)
+
+    def _places(self, known: Mapping[str, Any]) -> list[tuple[str, int]]:
         if missing := sorted(topic for topic in self._topics if topic not in known):
             raise ClusterError(f"topic {missing[0]} does not exist; `sluicegate topics create` makes it")
         return [(topic, number) for topic in self._topics for number in known[topic].partitions]
 
     def _unreachable(self, error: KafkaException) -> ClusterError:
-        return ClusterError(
-            f"no answer from {self._address} ({error.args[0].name()}); check SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS"
-        )
+        return ClusterError(str(why_unreachable(self._kafka, error.args[0].name())))
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -190,7 +187,7 @@ class Tail(_Reader):
         Raises:
             ClusterError: No answer, or a topic does not exist.
         """
-        for place in self._partitions(_METADATA_S):
+        for place in self._partitions():
             try:
                 ends = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_METADATA_S)
             except KafkaException as error:
@@ -207,8 +204,10 @@ class Tail(_Reader):
             return [], None
         records, trouble = [], None
         for message in [first, *self._consumer.consume(_MOST_RECORDS, timeout=0)]:
-            if message.error():
-                trouble = message.error().name()
+            if error := message.error():
+                # librdkafka asks for the group unbidden; who reads without one needs no right on it.
+                if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    trouble = error.name()
             else:
                 records.append(_incoming(message))
                 self._next[message.topic(), message.partition()] = message.offset() + 1
@@ -216,8 +215,9 @@ class Tail(_Reader):
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
-        with contextlib.suppress(ClusterError):  # then the next look will tell
-            added = [place for place in self._partitions(_LOOK_S) if place not in self._next]
+        with contextlib.suppress(KafkaException, ClusterError):  # then the next look will tell
+            known = self._consumer.list_topics(timeout=_LOOK_S).topics
+            added = [place for place in self._places(known) if place not in self._next]
             if added:
                 self._next |= dict.fromkeys(added, OFFSET_BEGINNING)
                 self._assign()
@@ -252,7 +252,7 @@ class Member(_Reader):
         Raises:
             ClusterError: No answer, or a topic does not exist.
         """
-        self._partitions(_METADATA_S)
+        self._partitions()
         self._consumer.subscribe(list(self._topics))
 
     def take(self, timeout_s: float) -> Incoming | None:

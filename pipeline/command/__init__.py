@@ -11,6 +11,7 @@ from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command import (
     check,
+    deadletter,
     demo,
     engine,
     judge,
@@ -39,6 +40,7 @@ app.command("post")(post.post)
 app.command("judge")(judge.judge)
 app.command("check")(check.check)
 app.command("verdicts")(verdicts.verdicts)
+app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(topics.app, name="topics")
 app.add_typer(engine.app, name="engine")
 app.add_typer(policy.app, name="policy")

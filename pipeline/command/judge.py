@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.errors import JudgeError
 from sluicegate.pipeline.printable import neutral, neutral_json
 from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines
 from sluicegate.schemas import Post, Rejection, Verdict, decode_post, encode
@@ -138,7 +139,13 @@ def _post(fields: dict[str, Any]) -> Post:
 
 
 def _read() -> str:
-    return sys.stdin.buffer.read(_MOST_BYTES).decode("utf-8", "replace").rstrip("\n")
+    raw = sys.stdin.buffer.read(_MOST_BYTES + 1)
+    if len(raw) > _MOST_BYTES:
+        raise JudgeError(f"standard input has more than {_MOST_BYTES} bytes, the limit of one text")
+    try:
+        return raw.decode("utf-8").rstrip("\n")
+    except UnicodeDecodeError as error:  # another text must not be judged in its place
+        raise JudgeError(f"standard input is no UTF-8 from byte {error.start} on; convert it first") from None
 
 
 def _show(verdict: Verdict, form: JudgeFormat) -> None:

@@ -13,9 +13,9 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka import client_config
 from sluicegate.pipeline.settings import Settings, load_settings
+from sluicegate.pipeline.unreachable import ask_metadata
 
 # Kafka's own default for the largest record; also what keeps a file without line breaks out of memory.
 _LINE_BYTES = 1_000_000
@@ -106,13 +106,7 @@ def _send(settings: Settings, stream: IO[bytes], *, raw: bool, advance: Any) -> 
             "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
         }
     )
-    try:
-        producer.list_topics(timeout=kafka.delivery_timeout_s)
-    except KafkaException as error:
-        raise ClusterError(
-            f"no answer from {kafka.bootstrap_servers} ({error.args[0].name()}); "
-            "check SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS"
-        ) from error
+    ask_metadata(producer, kafka, within_s=kafka.delivery_timeout_s)
     for line in bounded_lines(stream):
         key = key_of(line) if line is not None else None
         if line is None or (key is None and not raw):

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.errors import PolicyError
+from sluicegate.pipeline.printable import neutral
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_PLACE_CHARACTERS = 200
 Where = tuple[str | int, ...]
 """A place in the document: keys and positions, from the top."""
 
@@ -26,8 +28,8 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """As people write it, such as ``tenants.bank.rules.block_at``."""
-        return dotted(self.where)
+        """As people write it, such as ``tenants.bank.rules.block_at``. Keys may hold anything: shown, not obeyed."""
+        return neutral(dotted(self.where), _PLACE_CHARACTERS)
 
     def sentence(self, source: str) -> str:
         """The fault as one line, with file and line first."""

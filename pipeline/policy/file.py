@@ -96,7 +96,10 @@ class PolicyFile:
 
     def _parse(self, content: bytes | None) -> Policy:
         try:
-            return Policy.load(self._path) if content is None else Policy.from_bytes(content, str(self._path))
+            policy = (
+                Policy.load(self._path) if content is None else Policy.from_bytes(content, str(self._path))
+            )
+            _ = policy.digest  # computed here, where a fault leaves the policy in force
         except PolicyError:
             raise
         except Exception as error:
@@ -104,3 +107,4 @@ class PolicyFile:
             raise PolicyError(
                 f"{self._path}: a fault of Sluicegate's own ({type(error).__name__}); please report the file"
             ) from error
+        return policy

@@ -82,6 +82,7 @@ def check_data(written: Written, source: str) -> tuple[Document, tuple[Layer, ..
         raise InvalidPolicyError(source, _distinct(_shape_fault(one, written) for one in found)) from error
     layers = document.layers()
     faults = _unknown_categories(document, layers, written)
+    faults += _open_to_strangers(layers, written)
     if not faults:
         faults = unreachable(layers, Scope(layers), written.line)
     if faults:
@@ -164,6 +165,21 @@ def _unknown_categories(document: Document, layers: Sequence[Layer], written: Wr
                 where = (*layer.where, *path[:2])
                 faults[where] = _unknown_category(where, known, written)
     return list(faults.values())
+
+
+def _open_to_strangers(layers: Sequence[Layer], written: Written) -> list[Fault]:
+    """Failing open is a tenant's own choice: one that nobody wrote rules for must never do it."""
+    path: Where = ("failure_mode",)
+    return [
+        Fault(
+            where := (*layer.where, *path),
+            "`allow` would hold for tenants that the policy does not know",
+            "write it under `tenants`, for those that chose to fail open",
+            written.line(where),
+        )
+        for layer in layers
+        if layer.values.get(path) == "allow" and layer.when.tenants is None
+    ]
 
 
 def _unknown_category(where: Where, known: Sequence[str], written: Written) -> Fault:

@@ -11,7 +11,9 @@ from sluicegate.schemas import Action, Kind, Scores
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 DispositionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-ParameterValue = Annotated[str, StringConstraints(max_length=256)] | bool | int | float
+# Larger whole numbers are no JSON that every reader takes; they become floats.
+ParameterWhole = Annotated[int, Field(ge=1 - 2**53, le=2**53 - 1)]
+ParameterValue = Annotated[str, StringConstraints(max_length=256)] | bool | ParameterWhole | float
 CategoryName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
@@ -131,10 +133,10 @@ class Rules(Bars):
     max_wait_seconds: Annotated[float, Field(gt=0, strict=True)] | None = Field(
         None, description="Wait for an absent engine; without: for ever."
     )
-    max_tokens: Annotated[int, Field(ge=1, strict=True)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)] | None = Field(
         None, description="A longer post is not scored (too_long); never above the worker's own limit."
     )
-    max_segments: Annotated[int, Field(ge=1, strict=True)] | None = Field(
+    max_segments: Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)] | None = Field(
         None, description="A post of more parts is not scored; never above the worker's own limit."
     )
     explain_at: Share = Field(0.3, description="Risk from which on an allow is explained, too.")

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from sluicegate.pipeline.policy.faults import Fault, Where
+from sluicegate.pipeline.printable import neutral
 
 MOST_BYTES = 1_048_576
 """Of a policy file. A thousand tenants with rules of their own need a tenth of it."""
@@ -136,5 +137,10 @@ def _scalar(node: yaml.Node, where: Where, line: int) -> Any:
             return float(text)
         case tag:
             raise YamlFaultError(
-                Fault(where, f"`{tag[:40]}` is no kind of value here", "write plain text or a number", line)
+                Fault(
+                    where,
+                    f"`{neutral(tag, 40)}` is no kind of value here",
+                    "write plain text or a number",
+                    line,
+                )
             )

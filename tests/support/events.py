@@ -171,4 +171,5 @@ dead_letters: SearchStrategy[DeadLetter] = st.builds(
     payload_hash=digests,
     truncated=st.booleans(),
     rejected_at=moments,
+    tries=st.integers(1, 10**6),
 )

@@ -30,6 +30,7 @@ EDGES = {
         "pipeline.topics",
         "pipeline.embedded_broker",
         "pipeline.check.cluster_probe",
+        "pipeline.unreachable",
         "pipeline.command.*",
         "pipeline.demo.*",
     ],

@@ -69,6 +69,13 @@ def test_parts_cover_every_character_and_every_prompt_fits(text: str, limit: int
         assert before.start < after.start <= before.end < after.end
 
 
+@pytest.mark.parametrize("length", range(3000, 9000, 250))
+def test_seams_overlap_even_where_a_text_has_no_boundary(length: int) -> None:
+    found = parts_of(Post(id="p", text="x" * length), 1000)
+    for before, after in pairwise(found.parts):
+        assert after.start < before.end
+
+
 def test_a_text_without_any_boundary_is_still_read_whole() -> None:
     found = parts_of(Post(id="p", text="x" * 5000))
     assert {number for part in found.parts for number in range(part.start, part.end)} == set(range(5000))

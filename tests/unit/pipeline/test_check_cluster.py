@@ -11,6 +11,7 @@ import pytest
 from sluicegate.pipeline.check.cluster import ClusterFacts, TopicFacts, cluster_results
 from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.topics import plan_topics
+from sluicegate.pipeline.unreachable import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +56,6 @@ def test_a_healthy_cluster_has_one_good_result_for_each_part() -> None:
 @pytest.mark.parametrize(
     ("broken", "subject", "said", "fix"),
     [
-        (facts(fault="_TRANSPORT"), "broker", "no answer (_TRANSPORT)", "export SLUICEGATE_KAFKA__BOOTSTRAP"),
-        (facts(fault="_RESOLVE"), "broker", "no such host", "export SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS="),
         (facts({"posts": None}), "topics", "posts (topics.posts) does not exist", "sluicegate topics create"),
         (
             facts({"verdicts.block": {"leaderless": (1, 2)}}),
@@ -144,11 +143,12 @@ def test_a_right_that_a_worker_does_not_need_is_not_missed() -> None:
 
 
 def test_after_a_silent_broker_nothing_else_is_judged() -> None:
-    results = cluster_results(SETTINGS, ClusterFacts(fault="_TRANSPORT"))
+    results = cluster_results(SETTINGS, ClusterFacts(fault=Cause("nobody answers", "start one")))
     assert [(one.subject, one.state) for one in results] == [
         ("broker", "fault"),
         *((subject, "unknown") for subject in SUBJECTS[1:]),
     ]
+    assert (results[0].detail, results[0].fix) == ("nobody answers", "start one")
 
 
 def test_what_could_not_be_asked_is_no_fault_and_no_promise() -> None:

@@ -97,7 +97,7 @@ def test_a_cluster_that_does_not_answer_is_one_sentence_too() -> None:
         SLUICEGATE_KAFKA__DELIVERY_TIMEOUT_S="1",
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("sluicegate: no answer from 127.0.0.1:1 ")
+    assert done.stderr.startswith("sluicegate: kafka.bootstrap_servers 127.0.0.1:1 cannot be reached")
     assert done.stderr.count("\n") == 1
 
 

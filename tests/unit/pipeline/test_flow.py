@@ -172,7 +172,7 @@ async def test_an_engine_that_fails_on_posts_gives_their_failure_mode(
     fault: str, code: FailureCode, mode: str
 ) -> None:
     engine = FakeEngine(RULES, faults=Faults(**{fault: Fault()}))
-    policy = {"name": "p", "version": "1", "rules": {"failure_mode": mode}}
+    policy = {"name": "p", "version": "1", "tenants": {"default": {"rules": {"failure_mode": mode}}}}
     bench = Bench(engine=engine, policy=policy, tree={"engine": {"score_timeout_s": 0.1}})
     await bench.run([post(0, "[bad]"), post(1)])
     for verdict in bench.outlet.verdicts:
@@ -357,7 +357,7 @@ async def test_one_segment_that_fails_keeps_a_long_post_from_reading_as_judged(
     mode: str, action: str
 ) -> None:
     engine = FakeEngine(LONG, faults=Faults(error=Fault(marker="odd one out")))
-    policy = {"name": "p", "version": "1", "rules": {"failure_mode": mode}}
+    policy = {"name": "p", "version": "1", "tenants": {"default": {"rules": {"failure_mode": mode}}}}
     bench = Bench(engine=engine, profile=LONG, policy=policy)
     await bench.run([{"id": "long", "text": FILLER + "[good] The odd one out. "}])
     verdict = bench.outlet.verdict("long")

@@ -40,6 +40,11 @@ def faults(text: str) -> list[str]:
         (HEAD + "rules: {block_at: {risk: '0.5'}}\n", "p.yaml:3: rules.block_at.risk: `0.5` cannot be used; write a number"),
         (HEAD + "rules: {block_at: {risk: true}}\n", "rules.block_at.risk: `true` cannot be used"),
         (HEAD + "rules: {block_at: 0.5}\n", "p.yaml:3: rules.block_at: `0.5` cannot be used"),
+        (
+            HEAD + "rules: {failure_mode: allow}\n",
+            "rules.failure_mode: `allow` would hold for tenants that the policy does not know; "
+            "write it under `tenants`, for those that chose to fail open",
+        ),
         (HEAD + "rules: {failure_mode: ignore}\n", "rules.failure_mode: `ignore` cannot be used; write allow, review or block"),
         (HEAD + "rules: {explain_responses: 1}\n", "rules.explain_responses: `1` cannot be used; write true or false"),
         (HEAD + "rules: {max_wait_seconds: 0}\n", "rules.max_wait_seconds: `0` cannot be used; write a number of seconds above 0"),
@@ -222,3 +227,19 @@ def test_any_text_is_a_policy_or_one_sentence_about_what_is_wrong(text: str) -> 
         said = str(error)
     assert said.startswith("p.yaml") or not said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"\\e[31mred\\nx": 1',
+        "rules: {explain_at: !%1b%5b31m 1}",
+        'name: "a\\x9b31mb"',
+        'name: "a\\u202eb"',
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_as_an_escape(line: str) -> None:
+    named = "" if line.startswith("name") else "name: p\n"
+    with pytest.raises(InvalidPolicyError) as caught:
+        Policy.from_bytes(f"{named}version: '1'\n{line}\n".encode(), "p.yaml")
+    assert str(caught.value).isprintable()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONE, TWO = "name: p\nversion: '1'\n", "name: p\nversion: '2'\n"
+HUGE = 99_999_999_999_999_999_999
 BROKEN = "name: p\nrules: {\n"
 
 
@@ -188,3 +189,35 @@ def test_a_reload_is_counted_stamped_and_ends_the_alarm() -> None:
     assert value("sluicegate_policy_reload_failed") == 0
     labels = {"name": policy.name, "version": policy.version, "digest": policy.digest}
     assert value("sluicegate_policy_info", labels) == 1
+
+
+def test_a_limit_beyond_all_bounds_is_refused() -> None:
+    with pytest.raises(PolicyError, match="max_tokens"):
+        Policy.from_bytes(f"{ONE}rules: {{max_tokens: {HUGE}}}\n".encode(), "p.yaml")
+
+
+def test_a_parameter_beyond_what_json_numbers_hold_exactly_has_a_digest() -> None:
+    text = f"{ONE}rules: {{dispositions: {{block: {{name: x, hours: {HUGE}}}}}}}\n"
+    policy = Policy.from_bytes(text.encode(), "p.yaml")
+    assert policy.digest.startswith("sha256:")
+
+
+async def test_a_policy_whose_digest_cannot_be_made_leaves_the_one_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(ONE)
+    watcher = Watcher(path)
+    digest = watcher.file.current.digest
+
+    def broken(policy: Policy) -> str:
+        if policy.version == "2":
+            raise TypeError("no digest")
+        return digest
+
+    async with watcher.running():
+        with monkeypatch.context() as patch:
+            patch.setattr(Policy, "digest", property(broken))
+            path.write_text(TWO)
+            await watcher.until(lambda: bool(watcher.failed))
+        assert watcher.file.current.digest == digest

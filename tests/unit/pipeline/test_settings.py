@@ -69,3 +69,26 @@ def test_the_digest_tells_settings_apart() -> None:
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("name", ["SLUICEGATE_KAFKA_GROUP", "SLUICEGATE_ENGINE_SCORE_TIMEOUT_S"])
+def test_one_underscore_for_two_is_refused_with_the_right_name(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "5")
+    with pytest.raises(SettingsError, match="SLUICEGATE_(KAFKA__GROUP|ENGINE__SCORE_TIMEOUT_S)"):
+        load_settings()
+
+
+def test_what_kubernetes_sets_for_a_service_of_this_name_is_let_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SLUICEGATE_PORT", "SLUICEGATE_SERVICE_HOST", "SLUICEGATE_PORT_8080_TCP_ADDR"):
+        monkeypatch.setenv(name, "tcp://10.0.0.1:8080")
+    load_settings()
+
+
+def test_a_password_in_the_tracing_address_is_refused() -> None:
+    with pytest.raises(SettingsError, match="must hold no password") as refused:
+        load_settings(tracing={"endpoint": "http://u:hunter2@collector:4318/v1/traces"})
+    assert "hunter2" not in str(refused.value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
@@ -18,10 +19,23 @@ from sluicegate.pipeline.settings import load_settings
 from sluicegate.pipeline.settings_origin import effective_settings
 from sluicegate.pipeline.settings_page import setting_entries, settings_page
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "settings.md"
 ENTRIES = {entry.name: entry for entry in setting_entries()}
-NAMES = [f"{section}.{name}" for section, values in load_settings().masked().items() for name in values]
+
+
+def leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+NAMES = list(leaves(load_settings().masked()))
 COUNTED_IN_NOTHING = {"ops.port"}  # a number that is a name
 
 
@@ -52,8 +66,8 @@ def test_no_reason_and_no_unit_is_left_of_a_setting_that_has_gone() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_has_a_unit(name: str) -> None:
-    section, _, setting = name.partition(".")
-    kind = type(getattr(load_settings(), section)).model_json_schema()["properties"][setting]
+    section, _, setting = name.rpartition(".")
+    kind = type(attrgetter(section)(load_settings())).model_json_schema()["properties"][setting]
     is_number = bool({"integer", "number"} & {one.get("type") for one in kind.get("anyOf", [kind])})
     assert bool(ENTRIES[name].unit) == (is_number and name not in COUNTED_IN_NOTHING)
 
@@ -91,12 +105,16 @@ def test_each_value_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("SLUICEGATE_KAFKA__GROUP", "from-environment")
     monkeypatch.setenv("SLUICEGATE_OPS", '{"port": 9}')
     monkeypatch.setenv("SLUICEGATE_LOG__LEVEL", "")  # empty is as good as not set
+    monkeypatch.setenv("SLUICEGATE_KAFKA__SECURITY", '{"protocol": "SSL"}')
+    monkeypatch.setenv("SLUICEGATE_KAFKA__SECURITY__CA_FILE", "/ca.pem")
     settings, entries = effective_settings(path)
     found = {entry.name: (entry.value, entry.origin, entry.where) for entry in entries}
     assert found["kafka.group"] == ("from-environment", "environment", "SLUICEGATE_KAFKA__GROUP")
     assert found["kafka.session_timeout_s"] == (30.0, "file", str(path))
     assert found["kafka.bootstrap_servers"] == ("127.0.0.1:9092", "default", None)
     assert found["ops.port"] == (9, "environment", "SLUICEGATE_OPS")
+    assert found["kafka.security.protocol"] == ("SSL", "environment", "SLUICEGATE_KAFKA__SECURITY")
+    assert found["kafka.security.ca_file"][1:] == ("environment", "SLUICEGATE_KAFKA__SECURITY__CA_FILE")
     assert found["log.level"] == ("info", "default", None)
     assert found["engine.api_key"][1:] == ("file", str(path))
     assert "hunter2" not in str(entries)
@@ -164,6 +182,69 @@ WORKING_PAIRS: list[tuple[dict[str, Any], tuple[str, str], dict[str, Any]]] = [
         {"cache": {"entries": 1000, "redis_url": "redis://127.0.0.1"}},
     ),
 ]
+SECRET_FILE = "/run/secrets/kafka-password"  # noqa: S105 - where one would lie
+WORKING_SECURITY: list[tuple[dict[str, Any], tuple[str, str], dict[str, Any]]] = [
+    (
+        {"protocol": "SSL", "certificate_file": "/c.crt"},
+        ("certificate_file", "key_file"),
+        {
+            "protocol": "SSL",
+            "certificate_file": "/run/secrets/client.crt",
+            "key_file": "/run/secrets/client.key",
+        },
+    ),
+    (
+        {"protocol": "SSL", "key_password": "hunter2"},
+        ("key_password", "key_file"),
+        {
+            "protocol": "SSL",
+            "key_file": "/run/secrets/client.key",
+            "certificate_file": "/c.crt",
+            "key_password": "hunter2",
+        },
+    ),
+    (
+        {"protocol": "SASL_SSL", "username": "guard", "password": "hunter2", "password_file": "/p"},
+        ("password", "password_file"),
+        {"protocol": "SASL_SSL", "username": "guard", "password_file": SECRET_FILE},
+    ),
+    (
+        {"protocol": "SASL_SSL", "password": "hunter2"},
+        ("protocol", "username"),
+        {"protocol": "SASL_SSL", "username": "guard", "password_file": SECRET_FILE},
+    ),
+    (
+        {"protocol": "SASL_PLAINTEXT", "username": "guard"},
+        ("protocol", "password_file"),
+        {"protocol": "SASL_PLAINTEXT", "username": "guard", "password_file": SECRET_FILE},
+    ),
+    ({"ca_file": "/ca.pem"}, ("ca_file", "protocol"), {"protocol": "SSL", "ca_file": "/ca.pem"}),
+    (
+        {"protocol": "SASL_PLAINTEXT", "ca_file": "/ca.pem", "username": "guard", "password": "hunter2"},
+        ("ca_file", "protocol"),
+        {"protocol": "SASL_SSL", "ca_file": "/ca.pem", "username": "guard", "password": "hunter2"},
+    ),
+    (
+        {"protocol": "SSL", "username": "guard", "password": "hunter2"},
+        ("username", "protocol"),
+        {"protocol": "SASL_SSL", "username": "guard", "password": "hunter2"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("broken", "names", "working"), WORKING_SECURITY)
+def test_security_settings_that_do_not_fit_are_both_named_with_a_pair_that_works(
+    broken: dict[str, Any], names: tuple[str, str], working: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(kafka={"security": broken})
+    said = str(refused.value)
+    for name in names:
+        assert f"kafka.security.{name}" in said
+    for name, value in working.items():
+        assert value in said or value == broken.get(name) or name == "certificate_file"
+    assert "hunter2" not in said
+    load_settings(kafka={"security": working})
 
 
 @pytest.mark.parametrize(("broken", "names", "working"), WORKING_PAIRS)
@@ -186,6 +267,11 @@ def test_two_settings_that_do_not_fit_are_both_named_with_a_pair_that_works(
     [
         ("SLUICEGATE_KAFAK__GROUP", "x", "did you mean 'kafka'?"),
         ("SLUICEGATE_KAFKA__GRUOP", "x", "kafka.gruop: no such setting; did you mean 'group'?"),
+        (
+            "SLUICEGATE_KAFKA__SECURITY__USER",
+            "x",
+            "kafka.security.user: no such setting; did you mean 'username'?",
+        ),
         ("SLUICEGATE_ZZZ__X", "1", "no section 'zzz'; there are kafka, topics"),
         ("SLUICEGATE_KAFKA", "{", "must be JSON"),
         ("SLUICEGATE_WINDOW__POSTS", "many", "window.posts: "),

@@ -429,3 +429,12 @@ def test_without_the_client_library_the_fix_is_named(monkeypatch: pytest.MonkeyP
 def test_a_shared_cache_without_one_at_hand_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match=r"cache\.redis_url needs cache\.entries above 0"):
         load_settings(cache={"redis_url": "redis://host", "entries": 0})
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2Jgone", "two\nlines", "\u202egnirts", ""])
+@pytest.mark.parametrize("field", ["reason", "categories", "category_scores"])
+def test_text_that_no_engine_could_have_given_is_a_miss(field: str, hostile: str) -> None:
+    value: dict[str, Any] = {"reason": hostile, "categories": [hostile], "category_scores": {hostile: 0.5}}
+    entry = json.loads(packed(stored()) or b"")
+    entry["assessment"][field] = value[field]
+    assert unpacked(json.dumps(entry).encode()) is None

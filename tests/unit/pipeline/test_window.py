@@ -141,6 +141,31 @@ async def test_drained_returns_when_the_last_post_is_finished() -> None:
     await drained
 
 
+async def test_headers_count_as_bytes() -> None:
+    window = make(size_bytes=100)
+    first = await hold(window, MemoryDelivery(0, headers=(("name", b"x" * 60),)))
+    second = asyncio.create_task(window.take(MemoryDelivery(1, headers=(("name", b"x" * 60),))))
+    await asyncio.sleep(0)
+    assert not second.done()
+    window.finish(first)
+    await second
+
+
+async def test_a_partition_behind_the_backlog_of_another_waits_its_turn_and_has_not_stalled() -> None:
+    clock = Now()
+    window = make(posts=1000, clock=clock)
+    backlog = [await hold(window, MemoryDelivery(number)) for number in range(300)]
+    last = await hold(window, MemoryDelivery(0, partition=("posts", 1)))
+    for held in backlog:
+        clock.value += 1
+        window.finish(held)
+        assert window.stalled(50) is None
+    clock.value += 51
+    assert window.stalled(50) == ("posts", 1)
+    window.finish(last)
+    assert window.stalled(50) is None
+
+
 async def test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not() -> None:
     clock = Now()
     window = make(clock=clock)
@@ -149,10 +174,10 @@ async def test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not()
     await window.take(MemoryDelivery(1, partition=("posts", 1)))
     clock.value = 100.0
     window.finish(moving)
-    assert window.stalled(50) == [("posts", 0)]
+    assert window.stalled(50) == ("posts", 0)
     assert window.oldest_age_s() == pytest.approx(100)
     window.finish(held)
-    assert window.stalled(50) == []
+    assert window.stalled(50) is None
 
 
 async def test_an_idle_partition_starts_its_progress_anew() -> None:
@@ -161,4 +186,4 @@ async def test_an_idle_partition_starts_its_progress_anew() -> None:
     window.finish(await hold(window, MemoryDelivery(0)))
     clock.value = 1000.0
     await window.take(MemoryDelivery(1))
-    assert window.stalled(50) == []
+    assert window.stalled(50) is None

@@ -1,0 +1,198 @@
+"""Sending dead letters' records again, and the notes that keep a second run from doing it twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.reader import TopicReader
+from sluicegate.pipeline.replays import Note, Original, identity, original, replayed_from
+from sluicegate.pipeline.unreachable import ask_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sluicegate.pipeline.settings import Settings
+    from sluicegate.schemas import DeadLetter
+
+Did = Literal[
+    "replayed", "would be replayed", "already replayed", "came back", "refused", "not delivered", "not noted"
+]
+TROUBLES = frozenset({"refused", "not delivered", "not noted"})
+"""What a person has to look at."""
+
+_READ_S = 0.2
+_TOGETHER = 50  # so many may come twice if the command is killed; so many payloads are in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one dead letter."""
+
+    dead_letter_id: str
+    did: Did
+    detail: str = ""
+
+
+def noted(settings: Settings) -> dict[str, Note]:
+    """The newest note on every replay so far, by :func:`~sluicegate.pipeline.replays.identity`. Blocking.
+
+    Raises:
+        ClusterError: The control topic is missing or cannot be read.
+    """
+    notes: dict[str, Note] = {}
+    with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
+        while True:
+            records = reader.read(_READ_S)
+            for record in records:
+                note = Note.decode(record.value)
+                if note is not None and record.key is not None:
+                    notes[record.key.decode(errors="replace")] = note
+            if not records and reader.at_end:
+                return notes
+
+
+class Replay:
+    """One run of a replay. Blocking.
+
+    A record is sent, then noted. Killed between the two, it is sent again by the next run: twice
+    rather than never, like everything else on these topics.
+
+    Args:
+        settings: The cluster and its topics.
+        notes: Replays so far.
+        to: Topic to send to; None for each one's own.
+        again: Send what was replayed before, too.
+        dry_run: Send nothing.
+        limit: Most records sent.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        notes: Mapping[str, Note],
+        *,
+        to: str | None,
+        again: bool,
+        dry_run: bool,
+        limit: int | None,
+    ) -> None:
+        self._settings = settings
+        self._notes = notes
+        self._to = to
+        self._again = again
+        self._dry_run = dry_run
+        self._limit = limit
+        self._count = 0
+        self._sent_ids: set[str] = set()
+        self._producer = _open_producer(settings)
+        self._partitions = _partitions(self._producer, settings)
+
+    def run(self, letters: Iterable[DeadLetter]) -> Iterator[Outcome]:
+        """Work through the letters; each gets one outcome, in any order."""
+        waiting: list[tuple[DeadLetter, Original]] = []
+        for letter in letters:
+            decided = self._decide(letter)
+            if isinstance(decided, Outcome):
+                yield decided
+                if decided.did != "would be replayed":
+                    continue
+            else:
+                waiting.append((letter, decided))
+            self._count += 1
+            self._sent_ids.add(letter.dead_letter_id)
+            if len(waiting) == _TOGETHER:
+                yield from self._send(waiting)
+                waiting = []
+            if self._count == self._limit:
+                break
+        yield from self._send(waiting)
+
+    def _decide(self, letter: DeadLetter) -> Outcome | Original:
+        named = letter.dead_letter_id
+        # What this run sent may be rejected while it still reads: to follow that would never end.
+        if replayed_from(letter) in self._sent_ids:
+            return Outcome(named, "came back", "rejected again during this run")
+        note = self._notes.get(identity(letter))
+        if note is not None and not self._again:
+            return Outcome(named, "already replayed", f"to {note.topic} at {note.at}; --again sends it again")
+        found = original(letter)
+        if isinstance(found, str):
+            return Outcome(named, "refused", found)
+        target = self._target(letter)
+        if target not in self._partitions:
+            return Outcome(named, "refused", f"topic {target} does not exist")
+        return Outcome(named, "would be replayed", f"to {target}") if self._dry_run else found
+
+    def _target(self, letter: DeadLetter) -> str:
+        return self._to or letter.origin.topic
+
+    def _send(self, waiting: list[tuple[DeadLetter, Original]]) -> Iterator[Outcome]:
+        unsent: dict[str, str] = {}
+        for letter, record in waiting:
+            topic, origin = self._target(letter), letter.origin
+            # Its own partition, whichever partitioner chose it: there the key's other records are in order.
+            own = topic == origin.topic and origin.partition < self._partitions[topic]
+            where = {"partition": origin.partition} if own else {}
+            headers = list(record.headers)
+            self._produce(unsent, letter, topic, record.value, key=record.key, headers=headers, **where)
+        self._flush()
+        unnoted: dict[str, str] = {}
+        for letter, _ in waiting:
+            if not unsent[identity(letter)]:
+                note = Note(self._target(letter), _now()).encode()
+                key = identity(letter).encode()
+                self._produce(unnoted, letter, self._settings.topics.control, note, key=key)
+        self._flush()
+        for letter, _ in waiting:
+            named, topic = letter.dead_letter_id, self._target(letter)
+            if error := unsent[identity(letter)]:
+                yield Outcome(named, "not delivered", f"to {topic}: {error}")
+            elif error := unnoted[identity(letter)]:
+                yield Outcome(named, "not noted", f"sent to {topic}; the next run sends it again: {error}")
+            else:
+                yield Outcome(named, "replayed", f"to {topic} as try {letter.tries + 1}")
+
+    def _produce(
+        self, errors: dict[str, str], letter: DeadLetter, topic: str, value: bytes, **how: Any
+    ) -> None:
+        """Send one record; ``errors`` gets its error under the letter's identity, or an empty text."""
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who sends pays for the client
+
+        def delivered(error: Any, _message: Any) -> None:
+            errors[identity(letter)] = "" if error is None else str(error.name())
+
+        errors[identity(letter)] = "no answer in time"
+        try:
+            self._producer.produce(topic, value, on_delivery=delivered, **how)
+        except KafkaException as error:  # refused at once, such as a record larger than the client allows
+            errors[identity(letter)] = str(error.args[0].name())
+
+    def _flush(self) -> None:
+        self._producer.flush(
+            self._settings.kafka.delivery_timeout_s + 5
+        )  # each record ends by its own timeout
+
+
+def _open_producer(settings: Settings) -> Any:
+    from confluent_kafka import Producer  # noqa: PLC0415 - only who sends pays for the client
+
+    return Producer(
+        {
+            **client_config(settings.kafka),
+            "enable.idempotence": True,
+            "acks": "all",
+            "delivery.timeout.ms": int(settings.kafka.delivery_timeout_s * 1000),
+        }
+    )
+
+
+def _partitions(producer: Any, settings: Settings) -> dict[str, int]:
+    metadata = ask_metadata(producer, settings.kafka, within_s=settings.kafka.delivery_timeout_s)
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

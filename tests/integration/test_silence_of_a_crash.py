@@ -1,0 +1,41 @@
+"""A fault that ends the worker tells where it was, and not what it says: that may quote a post."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Producer
+
+from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.source_faust import FaustSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sluicegate.pipeline.window import Delivery
+
+MARK = "zymurgist"
+
+
+async def test_what_faust_logs_of_a_fault_does_not_quote_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def consume(deliveries: AsyncIterator[Delivery]) -> None:
+        async for _ in deliveries:
+            raise ValueError(MARK)
+
+    async def nothing() -> None:
+        pass
+
+    caplog.set_level("INFO")
+    async with asyncio.timeout(90), EmbeddedBroker() as broker:
+        producer = Producer({"bootstrap.servers": broker.address})
+        producer.produce("posts", b"any")
+        assert producer.flush(20) == 0
+        settings = Settings.model_validate({"kafka": {"bootstrap_servers": broker.address}})
+        source = FaustSource(settings, consume=consume, drain=nothing, reopen=lambda: None)
+        with pytest.raises(ValueError, match=MARK):
+            await source.run(asyncio.Event())
+    assert "ValueError at test_silence_of_a_crash.py" in caplog.text
+    assert [record.getMessage() for record in caplog.records if MARK in record.getMessage()] == []

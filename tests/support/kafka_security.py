@@ -1,0 +1,97 @@
+"""Apache Kafka with TLS, SASL and rights, and the files and users that reach it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from support.authority import Authority
+from support.kafka import ApacheKafka, free_ports
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER, PASSWORD = "guard", "a pass=word; with 'odd' marks"
+KEY_PASSWORD = "the key's own word"  # noqa: S105 - of a key that a test makes
+_PLAIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
+_SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
+_ITERATIONS = 4096  # the least that Kafka takes
+_SETTLE_S = 20.0
+
+
+class SecuredKafka(ApacheKafka):
+    """One broker with a listener for each way in.
+
+    ``bootstrap`` stays the open one, for tests alone: whoever comes that way, or over one-way TLS
+    without a name, may do anything. Everybody else may do what :meth:`allow` allowed.
+    The broker's certificate holds for 127.0.0.1, not for localhost.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority(folder, "authority")
+        self.client_certificate, self.client_key = self.authority.issue(
+            USER, "client.example", key_password=KEY_PASSWORD
+        )
+        certificate, key = self.authority.issue("broker", "127.0.0.1")
+        self._identity = folder / "broker.pem"
+        self._identity.write_bytes(key.read_bytes() + certificate.read_bytes())
+        self._ways = dict(zip(("tls", "mutual", "sasl"), free_ports(3), strict=True))
+        super().__init__()
+
+    def _properties(self, node: int, port: int, controller_port: int, voters: str) -> dict[str, str]:
+        base = super()._properties(node, port, controller_port, voters)
+        further = ",".join(f"{way.upper()}://127.0.0.1:{number}" for way, number in self._ways.items())
+        protocols = "TLS:SSL,MUTUAL:SSL,SASL:SASL_SSL"
+        return base | {
+            "listeners": f"{base['listeners']},{further}",
+            "advertised.listeners": f"{base['advertised.listeners']},{further}",
+            "listener.security.protocol.map": f"{base['listener.security.protocol.map']},{protocols}",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self._identity),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.authority.file),
+            "ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/",
+            "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            "listener.name.sasl.scram-sha-256.sasl.jaas.config": f"{_SCRAM_MODULE} required;",
+            "listener.name.sasl.scram-sha-512.sasl.jaas.config": f"{_SCRAM_MODULE} required;",
+            "listener.name.sasl.plain.sasl.jaas.config": f'{_PLAIN_MODULE} required user_{USER}="{PASSWORD}";',
+        }
+
+    def address(self, way: str, host: str = "127.0.0.1") -> str:
+        """Where the listener ``tls``, ``mutual`` or ``sasl`` listens."""
+        return f"{host}:{self._ways[way]}"
+
+    def start(self) -> None:
+        """Start, and make the user known to SCRAM."""
+        super().start()
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
+            known = ScramCredentialInfo(mechanism, _ITERATIONS)
+            made = UserScramCredentialUpsertion(USER, known, PASSWORD.encode())
+            admin.alter_user_scram_credentials([made])[USER].result(_SETTLE_S)
+
+    def allow(self, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+        """Let the user do this, beside what was allowed before."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        rules = [
+            AclBinding(
+                kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", one, AclPermissionType.ALLOW
+            )
+            for one in operations
+        ]
+        for answer in admin.create_acls(rules).values():
+            answer.result(_SETTLE_S)
