@@ -42,8 +42,10 @@ def faults(text: str) -> list[str]:
         (HEAD + "rules: {block_at: 0.5}\n", "p.yaml:3: rules.block_at: `0.5` cannot be used"),
         (
             HEAD + "rules: {failure_mode: allow}\n",
-            "rules.failure_mode: `allow` would hold for tenants that the policy does not know; "
-            "write it under `tenants`, for those that chose to fail open",
+            (
+                "rules.failure_mode: `allow` would hold for tenants that the policy does not know; "
+                "write it under `tenants`, for those that chose to fail open"
+            ),
         ),
         (HEAD + "rules: {failure_mode: ignore}\n", "rules.failure_mode: `ignore` cannot be used; write allow, review or block"),
         (HEAD + "rules: {explain_responses: 1}\n", "rules.explain_responses: `1` cannot be used; write true or false"),

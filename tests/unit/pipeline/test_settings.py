@@ -76,7 +76,7 @@ def test_one_underscore_for_two_is_refused_with_the_right_name(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "5")
-    with pytest.raises(SettingsError, match="SLUICEGATE_(KAFKA__GROUP|ENGINE__SCORE_TIMEOUT_S)"):
+    with pytest.raises(SettingsError, match=r"SLUICEGATE_(KAFKA__GROUP|ENGINE__SCORE_TIMEOUT_S)"):
         load_settings()
 
 
