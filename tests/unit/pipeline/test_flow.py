@@ -5,58 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
-from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
+from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
+from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.verdicts import decide
 from sluicegate.schemas import Action, AssessedBy, FailureCode, ReasonCode
 from unit.pipeline.fakes import Bench
+from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RULES = FakeProfile(rules={"[bad]": "unsafe", "[odd]": "controversial", "[good]": "safe"})
-
-
-def post(number: int, text: str = "[good] hello", **fields: Any) -> dict[str, Any]:
-    return {"id": f"p{number}", "text": f"{text} {number}", **fields}
-
-
-class ScriptedEngine(FakeEngine):
-    """A fake engine whose calls a test can count, break and hold up."""
-
-    def __init__(self, profile: FakeProfile = RULES) -> None:
-        super().__init__(profile)
-        self.scored: list[int] = []
-        self.explained: list[int] = []
-        self.killed: list[int] = []
-        self.away = 0
-        self.killer: str | None = None
-        self.fault: Exception | None = None
-        self.drop_answer = False
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Scored | ItemFailure]:
-        if self.away:
-            self.away -= 1
-            raise EngineUnavailable("nobody answers")
-        if self.killer and any(self.killer in self._tokenizer.decode(prompt.token_ids) for prompt in prompts):
-            self.killed.append(len(prompts))
-            raise EngineUnavailable("it crashed")
-        if self.fault is not None:
-            raise self.fault
-        self.scored.append(len(prompts))
-        await self.gate.wait()
-        answers = await super().score(prompts, timeout_s=timeout_s)
-        return answers[:-1] if self.drop_answer else answers
-
-    async def explain(
-        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
-    ) -> list[Explanation | ItemFailure]:
-        if prompts:
-            self.explained.append(len(prompts))
-        return await super().explain(prompts, severities, timeout_s=timeout_s)
 
 
 async def test_each_post_leaves_on_the_topic_of_its_action() -> None:
@@ -157,130 +114,6 @@ async def test_region_and_language_change_the_cache_key() -> None:
     assert sum(engine.scored) == 3
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [
-        ("garble", FailureCode.UNPARSABLE),
-        ("empty", FailureCode.EMPTY_COMPLETION),
-        ("labels_missing", FailureCode.LABELS_MISSING),
-        ("error", FailureCode.ENGINE_ERROR),
-        ("hang", FailureCode.TIMED_OUT),
-    ],
-)
-@pytest.mark.parametrize("mode", ["review", "block", "allow"])
-async def test_an_engine_that_fails_on_posts_gives_their_failure_mode(
-    fault: str, code: FailureCode, mode: str
-) -> None:
-    engine = FakeEngine(RULES, faults=Faults(**{fault: Fault()}))
-    policy = {"name": "p", "version": "1", "tenants": {"default": {"rules": {"failure_mode": mode}}}}
-    bench = Bench(engine=engine, policy=policy, tree={"engine": {"score_timeout_s": 0.1}})
-    await bench.run([post(0, "[bad]"), post(1)])
-    for verdict in bench.outlet.verdicts:
-        assert verdict.failure is not None
-        assert verdict.failure.code is code
-        assert verdict.action.value == verdict.failure.mode.value == mode
-        assert verdict.severity is None
-        assert verdict.scores is None
-        assert verdict.assessed_by is AssessedBy.NONE
-    assert bench.acknowledged == [0, 1]
-    assert len(bench.flow.cache) == 0
-
-
-async def test_an_absent_engine_holds_the_stream_and_nothing_leaves() -> None:
-    engine = ScriptedEngine()
-    engine.away = 3
-    bench = Bench(engine=engine)
-    running = asyncio.create_task(bench.run([post(0), post(1)]))
-    while not bench.instruments.holds:
-        await asyncio.sleep(0.01)
-    assert bench.outlet.records == []
-    assert bench.metric("hold", name="engine") == 1
-    await running
-    assert bench.metric("hold", name="engine") == 0
-    assert {verdict.action for verdict in bench.outlet.verdicts} == {Action.ALLOW}
-    assert bench.acknowledged == [0, 1]
-
-
-async def test_a_tenant_that_waits_no_longer_gets_its_failure_mode_and_the_others_wait_on() -> None:
-    engine = ScriptedEngine()
-    engine.away = 4
-    policy = {
-        "name": "p",
-        "version": "1",
-        "tenants": {"hasty": {"rules": {"max_wait_seconds": 0.1, "failure_mode": "block"}}},
-    }
-    bench = Bench(engine=engine, policy=policy)
-    same = "[good] the same"
-    await bench.run([{"id": "patient", "text": same}, {"id": "hasty", "text": same, "tenant": "hasty"}])
-    hasty, patient = bench.outlet.verdict("hasty"), bench.outlet.verdict("patient")
-    assert hasty.failure is not None
-    assert hasty.failure.code is FailureCode.ENGINE_UNAVAILABLE
-    assert hasty.action is Action.BLOCK
-    assert patient.failure is None
-    assert patient.action is Action.ALLOW
-
-
-async def test_a_post_that_kills_the_engine_is_found_and_its_neighbours_are_judged() -> None:
-    engine = ScriptedEngine()
-    engine.killer = "poison"
-    bench = Bench(engine=engine, tree={"micro_batch": {"posts": 8}})
-    await bench.run([post(number, "[good] poison" if number == 5 else "[good] fine") for number in range(20)])
-    failed = {verdict.post_id: verdict.failure for verdict in bench.outlet.verdicts if verdict.failure}
-    assert {name: failure.code for name, failure in failed.items()} == {"p5": FailureCode.ENGINE_CRASH}
-    assert bench.outlet.verdict("p5").action is Action.REVIEW
-    assert engine.killed[-2:] == [1, 1]  # condemned only alone, and only the second time
-    assert bench.acknowledged == list(range(20))
-    assert not bench.instruments.holds
-
-
-async def test_two_posts_that_kill_the_engine_are_both_found() -> None:
-    engine = ScriptedEngine()
-    engine.killer = "poison"
-    bench = Bench(engine=engine, tree={"micro_batch": {"posts": 4}})
-    await bench.run([post(number, "poison" if number in {1, 6} else "[good] fine") for number in range(8)])
-    failed = sorted(verdict.post_id for verdict in bench.outlet.verdicts if verdict.failure)
-    assert failed == ["p1", "p6"]
-    assert bench.acknowledged == list(range(8))
-
-
-@pytest.mark.parametrize("drop", [True, False])
-async def test_a_fault_of_an_engine_fails_its_posts_and_the_partition_goes_on(drop: bool) -> None:
-    engine = ScriptedEngine()
-    engine.drop_answer = drop
-    engine.fault = None if drop else ValueError("the text of a post")
-    bench = Bench(engine=engine)
-    await bench.run([post(0), post(1, "[bad]")])
-    codes = {verdict.failure.code for verdict in bench.outlet.verdicts if verdict.failure}
-    assert codes == {FailureCode.UNPARSABLE if drop else FailureCode.INTERNAL}
-    assert {verdict.action for verdict in bench.outlet.verdicts} == {Action.REVIEW}
-    assert bench.acknowledged == [0, 1]
-
-
-async def test_a_failed_explanation_leaves_the_scores_in_charge() -> None:
-    class Mute(ScriptedEngine):
-        async def explain(self, prompts: Any, severities: Any, *, timeout_s: float) -> list[Any]:
-            return [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]
-
-    bench = Bench(engine=Mute())
-    await bench.run([post(0, "[bad]")])
-    verdict = bench.outlet.verdict("p0")
-    assert verdict.action is Action.BLOCK
-    assert verdict.failure is None
-    assert verdict.explanation_failure is FailureCode.TIMED_OUT
-    assert verdict.categories == ()
-
-
-async def test_an_explanation_beyond_the_contract_is_left_out() -> None:
-    class Chatty(ScriptedEngine):
-        async def explain(self, prompts: Any, severities: Any, *, timeout_s: float) -> list[Any]:
-            return [Explanation(("x" * 1000,)) for _ in prompts]
-
-    bench = Bench(engine=Chatty())
-    await bench.run([post(0, "[bad]")])
-    assert bench.outlet.verdict("p0").explanation_failure is FailureCode.UNPARSABLE
-    assert bench.outlet.verdict("p0").action is Action.BLOCK
-
-
 async def test_a_tokeniser_that_breaks_on_one_post_fails_that_post_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -309,103 +142,6 @@ async def test_undecodable_records_become_dead_letters_and_the_rest_goes_on() ->
     assert [letter.origin.offset for letter in bench.outlet.dead_letters] == [0, 2]
     assert bench.acknowledged == [0, 1, 2, 3]
     assert bench.metric("tombstones_total") == 1
-
-
-@pytest.mark.parametrize("limits", [{"post_tokens": 1000}, {"segments": 2}])
-async def test_too_long_a_text_goes_to_no_engine(limits: dict[str, int]) -> None:
-    profile = FakeProfile(max_prompt_tokens=400)
-    engine = ScriptedEngine(profile)
-    bench = Bench(engine=engine, profile=profile, tree={"limits": limits})
-    await bench.run([post(0, "x" * 5000)])
-    verdict = bench.outlet.verdict("p0")
-    assert verdict.failure is not None
-    assert verdict.failure.code is FailureCode.TOO_LONG
-    assert engine.scored == []
-
-
-LONG = FakeProfile(max_prompt_tokens=600, rules=RULES.rules)
-FILLER = "".join(f"[good] Ordinary sentence {number}. " for number in range(60))
-
-
-@pytest.mark.parametrize("place", [0, 30, 59])
-async def test_the_worst_segment_decides_wherever_it_stands(place: int) -> None:
-    sentences = ["[good] An ordinary sentence. "] * 60
-    sentences[place] = "[bad] Quite another one. "
-    engine = ScriptedEngine(FakeProfile(max_prompt_tokens=600, rules={"[bad]": "unsafe", "[good]": "safe"}))
-    bench = Bench(engine=engine, profile=engine.profile)
-    text = "".join(sentences)
-    await bench.run([{"id": "long", "text": text}, post(1)])
-    verdict = bench.outlet.verdict("long")
-    assert verdict.action is Action.BLOCK
-    assert verdict.segments.count > 2
-    assert "[bad]" in text[verdict.segments.start : verdict.segments.end]
-    assert verdict.categories
-    assert bench.outlet.verdict("p1").segments.count == 1
-    assert bench.acknowledged == [0, 1]
-
-
-async def test_a_long_post_is_allowed_only_if_every_segment_is() -> None:
-    bench = Bench(profile=LONG)
-    await bench.run([{"id": "long", "text": FILLER}])
-    verdict = bench.outlet.verdict("long")
-    assert verdict.action is Action.ALLOW
-    assert verdict.segments.count > 2
-
-
-@pytest.mark.parametrize(("mode", "action"), [("review", "review"), ("block", "block"), ("allow", "allow")])
-async def test_one_segment_that_fails_keeps_a_long_post_from_reading_as_judged(
-    mode: str, action: str
-) -> None:
-    engine = FakeEngine(LONG, faults=Faults(error=Fault(marker="odd one out")))
-    policy = {"name": "p", "version": "1", "tenants": {"default": {"rules": {"failure_mode": mode}}}}
-    bench = Bench(engine=engine, profile=LONG, policy=policy)
-    await bench.run([{"id": "long", "text": FILLER + "[good] The odd one out. "}])
-    verdict = bench.outlet.verdict("long")
-    assert verdict.failure is not None
-    assert verdict.failure.code is FailureCode.ENGINE_ERROR
-    assert verdict.action.value == action
-    assert bench.acknowledged == [0]
-
-
-async def test_copies_of_a_long_post_are_answered_from_its_segments() -> None:
-    engine = ScriptedEngine(LONG)
-    bench = Bench(engine=engine, profile=LONG)
-    await bench.run([{"id": "a", "text": FILLER}, {"id": "b", "text": FILLER}])
-    assert sum(engine.scored) == bench.outlet.verdict("a").segments.count
-    assert bench.outlet.verdict("b").action is Action.ALLOW
-    assert bench.acknowledged == [0, 1]
-
-
-async def test_scores_that_another_posts_segment_left_behind_are_told_as_reused() -> None:
-    engine = ScriptedEngine(LONG)
-    policy = {"name": "two", "version": "1", "tenants": {"keen": {"rules": {"explain_at": 0.0}}}}
-    bench = Bench(engine=engine, profile=LONG, policy=policy)
-    # The first half stays unanswered while its segments are stored: the second needs explanations on top.
-    await bench.run([{"id": "a", "text": FILLER}, {"id": "b", "text": FILLER, "tenant": "keen"}])
-    assert sum(engine.scored) == bench.outlet.verdict("a").segments.count
-    assert bench.outlet.verdict("a").assessed_by is AssessedBy.ENGINE
-    assert bench.outlet.verdict("b").assessed_by is AssessedBy.CACHE
-
-
-async def test_a_tenant_that_waits_no_longer_is_answered_once_for_a_post_of_many_segments() -> None:
-    engine = ScriptedEngine(LONG)
-    engine.away = 6
-    policy = {"name": "p", "version": "1", "rules": {"max_wait_seconds": 0.1}}
-    bench = Bench(engine=engine, profile=LONG, policy=policy)
-    await bench.run([{"id": "long", "text": FILLER}])
-    (verdict,) = bench.outlet.verdicts
-    assert verdict.failure is not None
-    assert verdict.failure.code is FailureCode.ENGINE_UNAVAILABLE
-    assert bench.acknowledged == [0]
-
-
-async def test_what_was_cut_from_a_long_context_is_told() -> None:
-    bench = Bench(profile=LONG)
-    context = "[good] old words. " * 100
-    await bench.run([{"id": "r", "text": "[good] an answer", "kind": "response", "context": context}])
-    segments = bench.outlet.verdict("r").segments
-    assert segments.count == 1
-    assert segments.context_cut_characters > 500
 
 
 async def test_what_was_given_back_is_neither_published_nor_acknowledged() -> None:

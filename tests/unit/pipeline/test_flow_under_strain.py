@@ -14,7 +14,7 @@ from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.verdicts import bury
 from sluicegate.schemas import Action, FailureCode, ReasonCode, Rejection, encode
 from unit.pipeline.fakes import Bench, MemoryDelivery
-from unit.pipeline.test_flow import RULES, ScriptedEngine, post
+from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
