@@ -29,7 +29,13 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TMPDIR": str(folder)},
+        # A script's background jobs ignore Ctrl-C, and so would everything they start: not what a person does.
+        preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - it takes no lock that another thread could hold
     )
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def processes_of(folder: Path) -> list[str]:
