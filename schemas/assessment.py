@@ -62,7 +62,7 @@ class FailureCode(StrEnum):
     EMPTY_COMPLETION = "empty_completion"
     """The engine answered with nothing, twice."""
     LABELS_MISSING = "labels_missing"
-    """None of the three label tokens was among the engine's candidates."""
+    """None of the three label tokens was among the engine's candidates, or together they had too little probability."""
     ENGINE_ERROR = "engine_error"
     """The engine refused this item, or failed on it, twice."""
     ENGINE_CRASH = "engine_crash"

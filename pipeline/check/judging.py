@@ -14,6 +14,7 @@ from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.check.result import fault, ok, unknown
 from sluicegate.pipeline.engine_choice import engine_choice
 from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.judge import LEAST_LABEL_MASS
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Post
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from sluicegate.engines.protocol import Scored
     from sluicegate.pipeline.check.result import Result
     from sluicegate.pipeline.settings import EngineSettings, PolicySettings
-
-# In a healthy engine the three labels together have nearly all the probability; a model that was
-# never asked this way, or another one than the bundle's, spreads it.
-_LABEL_MASS = 0.5
 
 
 def bundle_result(engine: EngineSettings) -> Result:
@@ -72,7 +69,7 @@ async def engine_result(engine: EngineSettings, bundle: Result) -> Result:
     if isinstance(scored, str):
         return fault("engine", f"{engine.backend}: {scored}", _engine_fix(engine))
     mass = scored.label_mass
-    if mass is not None and mass < _LABEL_MASS and engine.backend == "completions":
+    if mass is not None and mass < LEAST_LABEL_MASS and engine.backend == "completions":
         return fault(
             "engine",
             f"{engine.backend}: it gave the three labels only {mass:.0%} of the probability: "
