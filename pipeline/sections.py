@@ -49,7 +49,10 @@ class TopicSettings(_Section):
     review: TopicName = Field("verdicts.review", description="Verdicts whose action is review.")
     block: TopicName = Field("verdicts.block", description="Verdicts whose action is block.")
     dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
-    control: TopicName = Field("sluicegate.control", description="State that workers share; compacted.")
+    control: TopicName = Field(
+        "sluicegate.control",
+        description="State that outlives a process, today which dead letters were replayed; compacted.",
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

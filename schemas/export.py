@@ -32,7 +32,11 @@ TOPICS: dict[str, tuple[str, str | None, str]] = {
     "review": ("verdicts.review", "verdict", "Verdicts whose action is review."),
     "block": ("verdicts.block", "verdict", "Verdicts whose action is block."),
     "dead_letter": ("posts.deadletter", "dead_letter", "Records that can never be judged."),
-    "control": ("sluicegate.control", None, "State that workers share; compacted. For workers only."),
+    "control": (
+        "sluicegate.control",
+        None,
+        "State that outlives a process; compacted. Today: which dead letters were replayed.",
+    ),
 }
 """Each channel's default topic, its event and what it is for. The names are settings of the worker."""
 
