@@ -10,7 +10,7 @@ CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__mai
 TYPED := $(filter tests benchmarks examples,$(CODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test fmt schemas clean
+.PHONY: help install demo check test fuzz mutants faults soak fmt schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -33,6 +33,19 @@ check: install ## format, lint, types, architecture, docstrings, generated files
 
 test: install ## everything, with Apache Kafka and the CPU model where they can be had; the end says what was skipped
 	$(BIN)/pytest -q -ra
+
+faults: install ## break everything under load and account for every post, on Apache Kafka (half an hour)
+	PYTHONPATH=tests $(BIN)/python -m faults.run --report benchmarks/reports
+	PYTHONPATH=tests $(BIN)/python -m faults.page
+
+soak: install ## kill workers for most of an hour, then overload one; memory is followed (about 70 minutes, Linux)
+	$(BIN)/python benchmarks/soak.py --minutes 47 --kills 44 --posts 310000 --overload-minutes 10
+
+fuzz: install ## hostile input for everything that reads what others wrote: ten minutes, or FUZZ_SECONDS=60
+	PYTHONPATH=tests $(BIN)/python -m fuzz.run
+
+mutants: install ## remove one handling of failure after the other, and see the tests notice (about ten minutes)
+	PYTHONPATH=tests $(BIN)/python -m mutants.run
 
 fmt: install ## format, and fix what the linter can fix
 	$(BIN)/ruff format $(CODE)

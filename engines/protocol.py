@@ -78,6 +78,8 @@ class Health:
 
     ok: bool
     detail: str = ""
+    silent: bool = False
+    """True if nothing came in time, not even a refusal: a process that hangs looks like this."""
 
 
 class Engine(Protocol):

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.breaker import Breaker
 from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.judgement import Found
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
-from sluicegate.pipeline.verdicts import Provenance, bury, decide, engine_reference, worst
-from sluicegate.schemas import AssessedBy, FailureCode, Segments, Timings
+from sluicegate.pipeline.verdicts import Provenance, bury, decide, engine_reference, withhold, worst
+from sluicegate.schemas import Action, AssessedBy, FailureCode, Segments, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sluicegate.engines.protocol import EngineInfo
     from sluicegate.engines.segmenter import Parts
-    from sluicegate.pipeline.clock import Clock
+    from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.judgement import Arrival, Member
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.records import Record
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Held
-    from sluicegate.schemas import Rejection
+    from sluicegate.schemas import Post, Rejection, Verdict
 
 _log = structlog.get_logger(__name__)
 
@@ -45,12 +46,18 @@ class Answers:
     """Decides (step 7) and makes records."""
 
     def __init__(
-        self, settings: Settings, *, engine: EngineInfo, policy: Callable[[], Policy], clock: Clock
+        self,
+        settings: Settings,
+        *,
+        engine: EngineInfo,
+        policy: Callable[[], Policy],
+        instruments: Instruments,
     ) -> None:
         self._settings = settings
         self._engine = engine_reference(engine)
         self._policy = policy
-        self._clock = clock
+        self._clock = instruments.clock
+        self.breaker = Breaker(instruments.clock, instruments.metrics)
 
     def settle(self, member: Member, found: Found) -> Answer | None:
         """Note what was found of one part; the answer, once every part of its post is there."""
@@ -97,8 +104,26 @@ class Answers:
             timings=timings,
             judged_at=self._clock.utc(),
         )
-        verdict = decide(arrival.post, found[deciding].finding, policy, provenance)
+        verdict = self._unless_withheld(
+            decide(arrival.post, found[deciding].finding, policy, provenance), arrival.post, policy
+        )
         return Answer(held, verdict_record(verdict, held.delivery, self._settings.topics), verdict.verdict_id)
+
+    def _unless_withheld(self, verdict: Verdict, post: Post, policy: Policy) -> Verdict:
+        """The verdict, or what becomes of it while its tenant's breaker is open.
+
+        A failure mode counts neither as a post nor as a block: it is the tenant's own wish, and
+        says nothing of a rule or a model.
+        """
+        if verdict.failure is not None:
+            return verdict
+        opened = self.breaker.admit(
+            post.tenant,
+            policy.rules(post).block_breaker,
+            policy.digest,
+            blocked=verdict.action is Action.BLOCK,
+        )
+        return verdict if opened is None else withhold(verdict, post, policy, open_since=opened.at)
 
     def dead_letter(self, held: Held, rejection: Rejection) -> Answer:
         """Bury a record that can never be judged."""

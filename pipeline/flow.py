@@ -19,9 +19,10 @@ from sluicegate.pipeline.cache import AssessmentCache, Stored, cache_key
 from sluicegate.pipeline.judge import Judge
 from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member
 from sluicegate.pipeline.parts import PartBuilder
+from sluicegate.pipeline.patience import LOOK_S, run_out
 from sluicegate.pipeline.planner import Limits, Waiting, plan
 from sluicegate.pipeline.verdicts import assess
-from sluicegate.schemas import AssessedBy, Assessment, FailureCode, Rejection, decode_post
+from sluicegate.schemas import AssessedBy, Assessment, Rejection, decode_post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -59,12 +60,12 @@ class Flow:
         self._policy = policy
         self._window = window
         self._outlet = outlet
-        self._clock = clock = instruments.clock
-        self._holds = instruments.holds
+        self._clock = instruments.clock
         self._metrics = instruments.metrics
         self._tracing = instruments.tracing
-        self._judge = Judge(engine, settings.engine, instruments, on_absence=self._stop_waiting)
-        self._answers = Answers(settings, engine=engine.info, policy=policy, clock=clock)
+        self._judge = Judge(engine, settings.engine, instruments)
+        self._answers = Answers(settings, engine=engine.info, policy=policy, instruments=instruments)
+        self.breaker = self._answers.breaker
         self._limits = Limits(
             posts=settings.micro_batch.posts or engine.info.saturating_prompts,
             tokens=settings.micro_batch.tokens,
@@ -91,13 +92,20 @@ class Flow:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                loops = [tasks.create_task(self._look_up_all()), tasks.create_task(self._plan_all())]
+                watching = self._look_up_all(), self._plan_all(), self._watch_patience()
+                loops = [tasks.create_task(loop) for loop in watching]
                 await self._take_all(source)
                 await self._window.drained()
                 for loop in loops:
                     loop.cancel()
         finally:
+            self._tasks = None
             self._parts.close()
+
+    @property
+    def running(self) -> bool:
+        """False once nothing that is held will be answered any more."""
+        return self._tasks is not None
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
         async for delivery in self._tracing.posts(source):
@@ -226,25 +234,16 @@ class Flow:
             self._policy().needs_explanation(member.arrival.post, scores) for member in judgement.members
         )
 
-    def _stop_waiting(self) -> None:
-        """Answer the posts whose tenants wait no longer for an absent engine, be they in hand or in the queue."""
-        answered: list[Answer] = []
-        now, away_since = self._clock.monotonic(), self._holds.current["engine"].since
-        away = ItemFailure(FailureCode.ENGINE_UNAVAILABLE)
-        for judgement in self._single_flight.values():
-            # A long absence may see many rebalances, each of which gives posts back and takes them again.
-            judgement.members = [member for member in judgement.members if not member.arrival.over]
-            for member in judgement.members:
-                arrival = member.arrival
-                patience_s = self._policy().rules(arrival.post).max_wait_seconds
-                waited_s = now - max(arrival.held.taken_at, away_since)
-                if arrival.over or patience_s is None or waited_s < patience_s:
-                    continue
-                if judgement.scores is not None:  # only its explanation is missing
-                    arrival.found[member.part] = Found(assess(judgement.scores, away), AssessedBy.ENGINE)
-                answered.append(self._answers.give_up(arrival, away))
-        if answered:
-            self._spawn(self._publish(answered))
+    async def _watch_patience(self) -> None:
+        """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
+        while True:
+            await self._clock.sleep(LOOK_S)
+            now, at_work = self._clock.monotonic(), self._judge.engine_at_work
+            held = self._single_flight.values()
+            if given_up := run_out(held, self._answers, self._policy(), now=now, at_work=at_work):
+                self._spawn(self._publish(given_up))
+            for over in [judgement for judgement in self._waiting.values() if not judgement.live]:
+                del self._waiting[over.waiting.key], self._single_flight[over.key]
 
     def _conclude(self, judgement: Judgement, finding: Assessment | ItemFailure) -> list[Answer]:
         """Settle every member, store what may be reused, and begin anew for those it does not suffice."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -11,7 +12,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HoldName = Literal["engine", "publish"]
+HoldName = Literal["engine", "publish", "input"]
 _log = structlog.get_logger(__name__)
 
 
@@ -30,12 +31,18 @@ class Holds:
         self._clock = clock
         self._on_change = on_change
         self._holds: dict[HoldName, Hold] = {}
-        self._waiters: dict[HoldName, int] = {}
+        self._cleared_at = -inf
+        self._reasons: dict[HoldName, dict[object, str]] = {}  # of every waiter, in the order of declaration
 
     @property
     def current(self) -> dict[HoldName, Hold]:
         """A copy of the holds in force."""
         return dict(self._holds)
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since the last hold cleared, without end if there was none; 0 while anything holds."""
+        return 0.0 if self._holds else self._clock() - self._cleared_at
 
     def __bool__(self) -> bool:
         """True while anything holds."""
@@ -46,29 +53,35 @@ class Holds:
         """Give a function that declares a hold; it is in force until the last declarer leaves its block.
 
         One waiter's success says nothing of the others: a verdict delivered to one topic does not
-        clear the hold of a verdict that another topic refuses.
+        clear the hold of a verdict that another topic refuses. The reason shown is the latest of
+        who has waited longest.
         """
-        declared = False
+        waiter = object()
+        reasons = self._reasons.setdefault(name, {})
 
         def declare(reason: str) -> None:
-            nonlocal declared
-            if not declared:
-                declared = True
-                self._waiters[name] = self._waiters.get(name, 0) + 1
-            if name not in self._holds:
-                self._holds[name] = Hold(reason, self._clock())
-                self._on_change(name, True)
-                _log.warning("hold_declared", hold=name, reason=reason)
+            reasons[waiter] = reason
+            self._show(name)
 
         try:
             yield declare
         finally:
-            if declared:
-                self._waiters[name] -= 1
-                if not self._waiters[name]:
-                    self._clear(name)
+            if reasons.pop(waiter, None) is not None:
+                self._show(name)
+
+    def _show(self, name: HoldName) -> None:
+        reason, hold = next(iter(self._reasons[name].values()), None), self._holds.get(name)
+        if reason is None:
+            self._clear(name)
+        elif hold is not None:
+            self._holds[name] = Hold(reason, hold.since)
+        else:
+            self._holds[name] = Hold(reason, self._clock())
+            self._on_change(name, True)
+            _log.warning("hold_declared", hold=name, reason=reason)
 
     def _clear(self, name: HoldName) -> None:
         hold = self._holds.pop(name)
+        self._cleared_at = self._clock()
         self._on_change(name, False)
         _log.info("hold_cleared", hold=name, held_s=round(self._clock() - hold.since, 3))

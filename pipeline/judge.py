@@ -1,7 +1,8 @@
-"""The judge: asks the engine for scores and explanations, and waits for it where it is away."""
+"""The judge: asks the engine for scores and explanations, through the circuit breaker that all calls share."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -9,12 +10,14 @@ import structlog
 
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.circuit import Circuit, CircuitState, Outcome
 from sluicegate.pipeline.logs import frames
-from sluicegate.pipeline.quarantine import Quarantine
+from sluicegate.pipeline.quarantine import Killers, Quarantine
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
     from sluicegate.engines.protocol import Engine, Explanation, Scored
+    from sluicegate.pipeline.circuit import Leave
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.judgement import Judgement
     from sluicegate.pipeline.settings import EngineSettings
@@ -24,30 +27,23 @@ _T = TypeVar("_T")
 Call = Literal["score", "explain"]
 Ask = Callable[[Sequence["Judgement"]], Awaitable[list[_T | ItemFailure]]]
 
-_RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 5.0  # an absent engine is asked again after so long
+_LOOK_AGAIN_S = (
+    0.2  # whoever waits for the engine sees within so long that nobody waits for the answer any more
+)
 _SUSPICIOUS = 3  # the first may be chance, the second a slow restart
 LEAST_LABEL_MASS = 0.5
 """Below, the model would rather write something else than any label, and what is left of the three says nothing:
 another model than the bundle's, or one that a text has led astray."""
 _BESIDE_THE_LABELS = ItemFailure(FailureCode.LABELS_MISSING, "the labels have too little of the probability")
 _ALONE_TRIES = 2  # one crash with nothing else in work may still be chance
+_KNOWN_KILLER = ItemFailure(FailureCode.ENGINE_CRASH, "it did so a few minutes ago")
+_MUTE = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR)
 
 
 class Judge:
-    """Turns judgements into findings. Calls may overlap.
+    """Turns judgements into findings. Calls may overlap; all of them pass one circuit breaker."""
 
-    ``on_absence`` is called each time the engine is found away, so that whoever waits for a
-    judgement, in hand or not, may stop waiting.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        settings: EngineSettings,
-        instruments: Instruments,
-        *,
-        on_absence: Callable[[], None],
-    ) -> None:
+    def __init__(self, engine: Engine, settings: EngineSettings, instruments: Instruments) -> None:
         self._engine = engine
         self._settings = settings
         self._holds = instruments.holds
@@ -55,8 +51,20 @@ class Judge:
         self._metrics = instruments.metrics
         self._clock = instruments.clock
         self._tracing = instruments.tracing
-        self._on_absence = on_absence
         self._quarantine = Quarantine()
+        self._killers = Killers(self._clock.monotonic)
+        self._turned = asyncio.Event()
+        self._circuit = Circuit(
+            mute_calls=settings.circuit_mute_calls,
+            first_pause_s=settings.circuit_pause_s,
+            clock=self._clock.monotonic,
+            on_change=self._circuit_turned,
+        )
+
+    @property
+    def engine_at_work(self) -> bool:
+        """False while the circuit breaker is open or half-open."""
+        return self._circuit.closed
 
     async def score(self, judgements: Sequence[Judgement]) -> dict[Judgement, ItemFailure]:
         """Set the scores of each judgement; return those that failed.
@@ -92,65 +100,104 @@ class Judge:
     async def _ask(
         self, call: Call, ask: Ask[_T], items: Sequence[Judgement]
     ) -> dict[Judgement, _T | ItemFailure]:
-        """Ask until there is an answer. While the engine is away the stream holds.
+        """Ask until there is an answer. While the circuit is open the stream holds.
 
         An engine that comes back and goes away again with the same items is killed by one of them:
         they are asked about alone, in ever smaller groups, until that one is found.
         """
+        known = [item for item in items if (call, item.key) in self._killers]
+        answers: dict[Judgement, _T | ItemFailure] = dict.fromkeys(known, _KNOWN_KILLER)
+        self._report(call, known, [_KNOWN_KILLER] * len(known))
+        items = [item for item in items if item not in answers]
         strikes = 0
         with self._holds.waiter("engine") as declare_hold:
             while items := [item for item in items if item.live]:
                 try:
                     async with self._quarantine.among():
-                        return await self._try(call, ask, items)
-                except EngineUnavailable as error:
-                    declare_hold(str(error))
+                        return answers | await self._try(call, ask, items, declare_hold)
+                except EngineUnavailable:
                     strikes += 1
-                await self._wait_for_health(items)
                 if strikes >= _SUSPICIOUS:
                     async with self._quarantine.alone():
-                        return await self._isolate(call, ask, items)
-        return {}
+                        return answers | await self._isolate(call, ask, items, declare_hold)
+        return answers
 
     async def _isolate(
-        self, call: Call, ask: Ask[_T], items: Sequence[Judgement], tries: int = _ALONE_TRIES
+        self,
+        call: Call,
+        ask: Ask[_T],
+        items: Sequence[Judgement],
+        declare_hold: Callable[[str], None],
+        tries: int = _ALONE_TRIES,
     ) -> dict[Judgement, _T | ItemFailure]:
         """Find the item that ends the engine, with nothing else in work; its neighbours get their answers."""
-        await self._wait_for_health(items)
         items = [item for item in items if item.live]
         if not items:
             return {}
         try:
-            return await self._try(call, ask, items)
+            return await self._try(call, ask, items, declare_hold)
         except EngineUnavailable:
             if len(items) > 1:
                 middle = len(items) // 2
-                first = await self._isolate(call, ask, items[:middle])
-                return first | await self._isolate(call, ask, items[middle:])
+                first = await self._isolate(call, ask, items[:middle], declare_hold)
+                return first | await self._isolate(call, ask, items[middle:], declare_hold)
             if tries > 1:
-                return await self._isolate(call, ask, items, tries - 1)
+                return await self._isolate(call, ask, items, declare_hold, tries - 1)
+            self._killers.add((call, items[0].key))
             answers = [ItemFailure(FailureCode.ENGINE_CRASH, f"the engine went away {_ALONE_TRIES} times")]
             self._report(call, items, answers)
             return {items[0]: answers[0]}
 
-    async def _wait_for_health(self, items: Sequence[Judgement]) -> None:
-        """Return once the engine answers a request of our own, or nobody waits for these items any more."""
-        pause_s = _RETRY_FIRST_S
-        while any(item.live for item in items):
-            self._on_absence()
-            await self._clock.sleep(pause_s)
-            pause_s = min(pause_s * 2, _RETRY_MOST_S)
-            if (await self._engine.health()).ok:
-                return
-
     async def _try(
-        self, call: Call, ask: Ask[_T], items: Sequence[Judgement]
+        self, call: Call, ask: Ask[_T], items: Sequence[Judgement], declare_hold: Callable[[str], None]
     ) -> dict[Judgement, _T | ItemFailure]:
-        """Ask once.
+        """Ask once, as soon as the circuit lets these through; empty if nobody waits for them any more.
 
         Raises:
             EngineUnavailable: The engine is away; nothing was answered.
         """
+        leave = await self._admitted(items, declare_hold)
+        if leave is None:
+            return {}
+        outcome, reason = Outcome.NOTHING, ""
+        try:
+            answers = await self._ask_once(call, ask, items)
+            outcome = _outcome(answers)
+        except EngineUnavailable as error:
+            outcome, reason = Outcome.AWAY, str(error)
+            raise
+        finally:
+            self._circuit.report(leave, outcome, reason)
+        self._report(call, items, answers)
+        return dict(zip(items, answers, strict=True))
+
+    async def _admitted(
+        self, items: Sequence[Judgement], declare_hold: Callable[[str], None]
+    ) -> Leave | None:
+        """Wait for the circuit; None once nobody waits for these items any more."""
+        while any(item.live for item in items):
+            leave = self._circuit.admit()
+            if leave is not None:
+                return leave
+            declare_hold(self._circuit.reason)
+            if self._circuit.begin_asking():
+                healthy = False
+                try:
+                    healthy = (await self._engine.health()).ok
+                finally:
+                    self._circuit.asked(healthy=healthy)
+            else:
+                await self._clock.wait(self._turned, until=self._clock.monotonic() + _LOOK_AGAIN_S)
+        return None
+
+    def _circuit_turned(self, state: CircuitState, reason: str) -> None:
+        self._metrics.circuit_is(state)
+        log = _log.info if state is CircuitState.CLOSED else _log.warning
+        log("engine_circuit", state=state.value, **({"reason": reason} if reason else {}))
+        self._turned.set()  # wakes all who wait now
+        self._turned.clear()
+
+    async def _ask_once(self, call: Call, ask: Ask[_T], items: Sequence[Judgement]) -> list[Any]:
         started = self._clock.monotonic()
         try:
             posts = (member.arrival for item in items for member in item.members)
@@ -161,13 +208,12 @@ class Judge:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
             # Not log.exception: an exception's message may quote its input.
             _log.error("engine_fault", call=call, where=frames(error))
-            answers = [ItemFailure(FailureCode.INTERNAL, type(error).__name__)] * len(items)
+            return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)] * len(items)
         finally:
             self._metrics.engine_seconds.labels(call).inc(self._clock.monotonic() - started)
         if len(answers) != len(items):
-            answers = [ItemFailure(FailureCode.UNPARSABLE, f"{len(answers)} answers")] * len(items)
-        self._report(call, items, answers)
-        return dict(zip(items, answers, strict=True))
+            return [ItemFailure(FailureCode.UNPARSABLE, f"{len(answers)} answers")] * len(items)
+        return answers
 
     def _report(self, call: str, items: Sequence[Judgement], answers: Sequence[Any]) -> None:
         for item, answer in zip(items, answers, strict=True):
@@ -179,3 +225,12 @@ class Judge:
                     detail=answer.detail,
                     posts=[member.arrival.post.id for member in item.members[:8]],
                 )
+
+
+def _outcome(answers: Sequence[Any]) -> Outcome:
+    """What the answers of one call tell of the engine. A text that is too long was sent to none."""
+    codes = [answer.code if isinstance(answer, ItemFailure) else None for answer in answers]
+    asked = [code for code in codes if code is not FailureCode.TOO_LONG]
+    if not asked:
+        return Outcome.NOTHING
+    return Outcome.MUTE if all(code in _MUTE for code in asked) else Outcome.ANSWERED

@@ -2,7 +2,8 @@
 
 No line at any level holds the text of a post: our events carry ids, codes and counts; a
 traceback shows frames and exception types without their messages, which may quote input;
-every value is cut to a bounded length.
+every value is cut to a bounded length. A line that cannot be written, on a full disk say, is
+dropped and counted: a log must never stop a partition.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import orjson
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 _GROUP_PARTS = 3  # tasks that fail together mostly fail of one cause
@@ -23,6 +26,60 @@ _VALUE_CHARACTERS = 2_000  # a traceback's tail fits; a runaway value does not
 # asyncio and aiohttp describe tasks with their locals at debug, and Faust dumps whole
 # messages there: those libraries stay at info whatever level ours have.
 _NOISY = ("faust", "mode", "aiokafka", "asyncio", "aiohttp", "kafka")
+
+
+class DroppedLines:
+    """Lines that could not be written, counted for whoever shows the number."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._count: Callable[[float], object] | None = None
+
+    def shown_by(self, count: Callable[[float], object]) -> None:
+        """Let a counter have those dropped so far, and each further one."""
+        self._count = count
+        count(self._lines)
+
+    def add(self) -> None:
+        """Count one."""
+        self._lines += 1
+        if self._count is not None:
+            self._count(1)
+
+
+DROPPED = DroppedLines()
+"""Of this process."""
+
+
+class _Lines(logging.Handler):
+    """Writes each record to stderr as it comes, past Python's buffers, and never raises.
+
+    Logging's own handler answers a failed write with a traceback that quotes the record, and does
+    not see a write that a full disk cut short.
+    """
+
+    _torn = False  # the file ends in part of a line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, or drop it."""
+        try:
+            line = self.format(record).encode() + b"\n"
+            self._write(b"\n" + line if self._torn else line)
+        except Exception:  # noqa: BLE001 - whatever a library logs, or a disk answers
+            DROPPED.add()
+
+    def _write(self, line: bytes) -> None:
+        file = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
+        left = memoryview(line)
+        try:
+            while left:
+                written = file.write(left)
+                if not written:  # a pipe that takes no more just now
+                    raise BlockingIOError
+                left = left[written:]
+        finally:
+            if len(left) < len(line):
+                self._torn = bool(left)
 
 
 def frames(error: BaseException) -> str:
@@ -69,7 +126,7 @@ def configure_logs(level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from sluicegate.pipeline.circuit import CircuitState
 from sluicegate.schemas import DeadLetter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sluicegate.engines.protocol import EngineInfo
     from sluicegate.pipeline.policy import Policy
     from sluicegate.schemas import Verdict
@@ -44,6 +47,7 @@ class Metrics:
         self._tenant = _Bounded(_LABEL_VALUES)
         self._category = _Bounded(_LABEL_VALUES)
         self._language = _Bounded(_LABEL_VALUES)
+        self._opened: set[str] = set()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"sluicegate_{name}", text, labels, registry=registry)
@@ -55,6 +59,11 @@ class Metrics:
             return Histogram(f"sluicegate_{name}", text, buckets=buckets, registry=registry)
 
         self.taken = counter("records_taken", "Records taken from the input topic.")
+        self.records_missed = counter(
+            "records_missed",
+            "Offsets that left the input topic before this group read them: an alarm.",
+            "topic",
+        )
         self.tombstones = counter("tombstones", "Records without a value: counted and skipped.")
         self.verdicts = counter("verdicts", "Verdicts delivered.", "tenant", "action", "assessed_by")
         self.categories = counter("verdict_categories", "Categories on delivered verdicts.", "category")
@@ -84,20 +93,48 @@ class Metrics:
         )
         self.in_work = gauge("engine_prompts_in_work", "Prompts in the engine now.")
         self.hold = gauge("hold", "1 while the stream waits for this.", "name")
+        self.circuit = gauge("engine_circuit", "1 for the state of the engine's circuit breaker.", "state")
+        self.circuit_changes = counter(
+            "engine_circuit_changes", "Times that the engine's circuit breaker took this state.", "state"
+        )
         self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")
+        self.breaker_open = gauge(
+            "block_breaker_open", "1 while a tenant's blocks are withheld: an alarm.", "tenant"
+        )
+        self.breaker_trips = counter("block_breaker_trips", "Block-volume breakers that tripped here.")
+        self.blocks_withheld = counter(
+            "block_breaker_withheld", "Blocks delivered as review by an open breaker.", "tenant"
+        )
+        self.control_followed = gauge(
+            "control_topic_followed", "1 while trips and resets of breakers reach this worker."
+        )
+        self.control_refused = counter(
+            "control_records_refused", "Records of the control topic that are not what they claim."
+        )
         self.policy_reloads = counter("policy_reloads", "Changed policy files taken up.")
         self.policy_reload_failed = gauge(
             "policy_reload_failed", "1 while the policy file cannot be used and an older one is in force."
         )
+        self.log_lines_dropped = counter("log_lines_dropped", "Log lines that could not be written.")
         self._engine = Info("sluicegate_engine", "The engine in force.", registry=registry)
         self._policy = Info("sluicegate_policy", "The policy in force.", registry=registry)
-        for name in ("engine", "publish"):
+        for name in ("engine", "publish", "input"):
             self.hold.labels(name).set(0)
+        self._show_circuit(CircuitState.CLOSED)
 
     def describe(self, engine: EngineInfo, policy: Policy) -> None:
         """Stamp the engine and the policy in force."""
         self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
         self._stamp(policy)
+
+    def circuit_is(self, state: CircuitState) -> None:
+        """Show that the engine's circuit breaker took a state."""
+        self.circuit_changes.labels(state.value).inc()
+        self._show_circuit(state)
+
+    def _show_circuit(self, state: CircuitState) -> None:
+        for one in CircuitState:
+            self.circuit.labels(one.value).set(int(one is state))
 
     def policy_changed(self, policy: Policy) -> None:
         """Count a changed policy file that was taken up."""
@@ -107,6 +144,13 @@ class Metrics:
 
     def _stamp(self, policy: Policy) -> None:
         self._policy.info({"name": policy.name, "version": policy.version, "digest": policy.digest})
+
+    def show_breakers(self, tenants: Iterable[str]) -> None:
+        """Show whose block-volume breaker is open, and that all others are closed."""
+        now_open = {self._tenant(tenant) for tenant in tenants}
+        self._opened |= now_open
+        for label in self._opened:
+            self.breaker_open.labels(label).set(int(label in now_open))
 
     def count(self, event: Verdict | DeadLetter, *, produced_ms: int | None, now_ms: float) -> None:
         """Count one delivered event.
@@ -127,6 +171,8 @@ class Metrics:
         self.languages.labels(self._language(language), event.action.value).inc()
         if event.failure is not None:
             self.failures.labels(tenant, str(event.failure.code), event.failure.mode.value).inc()
+        if event.breaker is not None:
+            self.blocks_withheld.labels(tenant).inc()
         if event.explanation_failure is not None:
             self.explanation_failures.labels(str(event.explanation_failure)).inc()
         if produced_ms is not None:

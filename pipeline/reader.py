@@ -38,14 +38,22 @@ class TopicReader:
         kafka: The cluster.
         topics: Topics to read; all must exist.
         start: ``beginning`` gives what stands there first; ``end`` only what comes from now on.
+        fetch_wait_ms: The brokers may let an empty fetch wait for so long. The mock cluster always
+            does, whatever comes meanwhile.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, topics: Sequence[str], *, start: Literal["beginning", "end"]
+        self,
+        kafka: KafkaSettings,
+        topics: Sequence[str],
+        *,
+        start: Literal["beginning", "end"],
+        fetch_wait_ms: int = 100,
     ) -> None:
         self._kafka = kafka
         self._topics = tuple(topics)
         self._start = start
+        self._fetch_wait_ms = fetch_wait_ms
         self._consumer: Any = None
         self._unfinished: set[tuple[str, int]] = set()
 
@@ -63,8 +71,7 @@ class TopicReader:
                 "group.id": "sluicegate-reader",  # librdkafka wants one; partitions are assigned by hand
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,  # the only sure sign of the end: the last offsets may be no records
-                # The mock cluster answers an empty fetch only after this long, whatever comes meanwhile.
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": self._fetch_wait_ms,
                 "auto.offset.reset": "earliest",  # retention may pass the place where reading begins
             }
         )

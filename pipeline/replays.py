@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,12 +17,14 @@ from sluicegate.schemas import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sluicegate.schemas import DeadLetter
 
 REPLAYED_FROM = "sluicegate-replayed-from"
 TRIES = "sluicegate-tries"
+FIRST_REJECTED = "sluicegate-first-rejected"
+_OWN = (REPLAYED_FROM, TRIES, FIRST_REJECTED)
+_MOMENT_BYTES = 40  # a time as RFC 3339 writes it, down to the microsecond
 _TRIES_DIGITS = 6  # a header is anybody's: no number that grows a record
 _SHOWN_CHARACTERS = 300
 _KIND = "deadletter-replay"
@@ -68,6 +71,18 @@ def tries_of(headers: Sequence[tuple[str, bytes | None]]) -> int:
     return max(1, int(said)) if said.isdigit() and len(said) <= _TRIES_DIGITS else 1
 
 
+def first_rejected_of(headers: Sequence[tuple[str, bytes | None]], now: datetime) -> datetime:
+    """When a record was rejected for the first time: now, unless it was replayed and its header says earlier."""
+    said = next((value for name, value in headers if name == FIRST_REJECTED), None) or b""
+    if len(said) > _MOMENT_BYTES:
+        return now
+    try:
+        moment = datetime.fromisoformat(said.decode("ascii"))
+        return now if moment.tzinfo is None else min(moment.astimezone(UTC), now)
+    except (ValueError, OverflowError):  # a header is anybody's
+        return now
+
+
 def replayed_from(letter: DeadLetter) -> str | None:
     """The dead letter whose replay came back as this one; None if it is no replay, or says no id."""
     encoded = next((value for name, value in letter.headers if name == REPLAYED_FROM), None)
@@ -100,9 +115,10 @@ def original(letter: DeadLetter) -> Original | str:
     own = (
         (REPLAYED_FROM, letter.dead_letter_id.encode()),
         (TRIES, str(min(letter.tries + 1, 10**_TRIES_DIGITS - 1)).encode()),
+        (FIRST_REJECTED, (letter.first_rejected_at or letter.rejected_at).isoformat().encode()),
     )
     # A record that was replayed before has such headers already.
-    return Original(key, value, (*(one for one in headers if one[0] not in (REPLAYED_FROM, TRIES)), *own))
+    return Original(key, value, (*(one for one in headers if one[0] not in _OWN), *own))
 
 
 def identity(letter: DeadLetter) -> str:
@@ -171,6 +187,7 @@ def page(letter: DeadLetter, *, text: bool) -> str:
         ("code", str(letter.code)),
         ("detail", letter.detail),
         ("origin", f"{origin.topic}, partition {origin.partition}, offset {origin.offset}"),
+        ("first rejected at", (letter.first_rejected_at or letter.rejected_at).isoformat()),
         ("rejected at", letter.rejected_at.isoformat()),
         ("tries", str(letter.tries)),
         ("replayed from", replayed_from(letter) or "-"),

@@ -51,7 +51,7 @@ class TopicSettings(_Section):
     dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
     control: TopicName = Field(
         "sluicegate.control",
-        description="State that outlives a process, today which dead letters were replayed; compacted.",
+        description="State that outlives a process: replayed dead letters, tripped breakers; compacted.",
     )
 
     @model_validator(mode="after")
@@ -99,6 +99,15 @@ class EngineSettings(_Section):
     )
     explain_timeout_s: Seconds = Field(
         60, description="Explanations not there by then are left out, with a code."
+    )
+    circuit_mute_calls: int = Field(
+        5,
+        ge=1,
+        le=10_000,
+        description="After so many calls in a row that time out or fail as a whole, nothing is sent until the engine is well.",
+    )
+    circuit_pause_s: float = Field(
+        0.2, gt=0, le=60, description="Then its health is asked after this pause, which doubles up to 5 s."
     )
     fake_profile: Path | None = Field(
         None, description="fake: JSON file with the latency model and fault switches."

@@ -43,6 +43,8 @@ REASONS: dict[str, str] = {
     "engine.threads": "The worker's own work is small beside the model's.",
     "engine.score_timeout_s": "Generous for a CPU, too: only an engine that is stuck should meet it.",
     "engine.explain_timeout_s": "Twice that of the scores: an explanation is many tokens, one after the other.",
+    "engine.circuit_mute_calls": "Two rounds of micro_batch.in_flight: chance and a few hard posts do not reach it, and so many micro-batches at most lose their judgement to an engine that hangs.",
+    "engine.circuit_pause_s": "A small model's server is back within a second; a large one is asked every five.",
     "engine.fake_profile": "Without one the fake engine takes no time, which is what tests want.",
     "policy.path": "The built-in policy lets a first try decide something; write your own with `sluicegate policy new`.",
     "window.posts": "Some micro-batches ahead of a fast engine; of long posts window.bytes admits fewer.",
@@ -72,6 +74,7 @@ REASONS: dict[str, str] = {
 
 UNITS: dict[str, str] = {
     "cache.entries": "assessments",
+    "engine.circuit_mute_calls": "calls",
     "engine.concurrency": "requests",
     "engine.slots": "prompts",
     "engine.threads": "threads",

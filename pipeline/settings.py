@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 import yaml
 from pydantic import ValidationError, model_validator
+from pydantic_core import PydanticSerializationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as EnvironmentFault
 
 from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.printable import neutral
 from sluicegate.pipeline.sections import (
     CacheSettings,
     DrainSettings,
@@ -141,12 +143,19 @@ def read_tree(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        # The last two are PyYAML's as well: a day that no month has, a number of 5,000 digits.
         raise SettingsError(
             f"{path}: cannot be read as YAML ({type(error).__name__}); fix or leave out"
         ) from error
     if not isinstance(tree, dict):
         raise SettingsError(f"{path}: must be a mapping of sections, such as `kafka:`")
+    for name in tree:
+        # One underscore first would be an option of the library that reads settings.
+        if not isinstance(name, str) or name.startswith("_"):
+            raise SettingsError(
+                f"{path}: {neutral(str(name))}: no such setting{_meant(str(name), list(Settings.model_fields))}"
+            )
     return tree
 
 
@@ -164,8 +173,8 @@ def load_settings(path: Path | None = None, **sections: Any) -> Settings:
     tree = read_tree(path)
     _refuse_unknown_variables()
     try:
-        return Settings(**{**tree, **sections})
-    except EnvironmentFault as error:
+        settings = Settings(**{**tree, **sections})
+    except (EnvironmentFault, RecursionError) as error:
         raise SettingsError(
             f"a whole section in one variable must be JSON ({error}); "
             f"or set its keys one by one, such as {variable('kafka', 'group')}"
@@ -173,6 +182,12 @@ def load_settings(path: Path | None = None, **sections: Any) -> Settings:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         raise SettingsError("; ".join(map(_sentence, faults))) from error
+    for name, section in settings:
+        try:
+            orjson.dumps(section.model_dump(mode="json"))
+        except (TypeError, PydanticSerializationError) as error:
+            raise SettingsError(f"{name}: holds characters that are no UTF-8; write plain text") from error
+    return settings
 
 
 def _refuse_unknown_variables() -> None:
@@ -196,7 +211,7 @@ def _refuse_unknown_variables() -> None:
 
 
 def _sentence(fault: ErrorDetails) -> str:
-    place = ".".join(str(part) for part in fault["loc"]) or "settings"
+    place = neutral(".".join(str(part) for part in fault["loc"])) or "settings"
     if fault["type"] != "extra_forbidden":
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
     kind: Any = Settings

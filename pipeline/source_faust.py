@@ -1,230 +1,227 @@
-"""The source: records of the input topic through Faust. The one module that imports it.
+"""The Faust part of the source: its app, and its consumer with our account. The one module that imports it.
 
-Faust runs here as a library, under our own loop and signals. Three of its habits are mended at
-this border (docs/adr/0003): it commits past a held head, so acknowledgements arrive in order
-from the window; its wait for held events has no deadline, so ours comes first; and it never
-looks at the group coordinator's errors, so a watchdog does.
+Faust runs here as a library, under our own loop and signals. Its habits that would lose or stop
+posts are mended at this border, each for the reason in docs/adr/0003 and docs/adr/0007.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import faust
 import faust.streams
-import structlog
+from aiokafka.errors import CorruptRecordException
+from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
+from mode.utils.futures import notify
 
 from sluicegate.pipeline.credentials import sasl_password, tls_context
 from sluicegate.pipeline.errors import ClusterError, StartError
-from sluicegate.pipeline.logs import frames
+from sluicegate.pipeline.fetching import Progress
+from sluicegate.pipeline.stream_buffer import StreamBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sluicegate.pipeline.settings import SecuritySettings, Settings
-    from sluicegate.pipeline.window import Delivery, Partition
+    from sluicegate.pipeline.standstill import Place
+    from sluicegate.pipeline.window import Partition
 
-_log = structlog.get_logger(__name__)
-
-_WATCH_INTERVAL_S = 5.0
 _VERSION = "0.15.3"
 
 
-class FaustDelivery:
-    """One event of Faust's stream, as the window wants it."""
+class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped base
+    """The thread of the consumer: reads what is committed, and keeps track of its progress."""
 
-    __slots__ = (
-        "_app",
-        "_event",
-        "_generation",
-        "headers",
-        "key",
-        "offset",
-        "partition",
-        "timestamp_ms",
-        "value",
-    )
+    logger = driver.logger  # as its base: Faust's talk is bounded by its name
+    progress: Progress | None = None
 
-    def __init__(self, app: Any, event: Any) -> None:
-        message = event.message
-        self._app = app
-        self._event = event
-        self._generation = message.generation_id
-        self.partition: Partition = (message.topic, message.partition)
-        self.offset: int = message.offset
-        self.key: bytes | None = message.key
-        self.value: bytes | None = message.value
-        self.headers: Sequence[tuple[str, bytes | None]] = tuple(message.headers or ())
-        self.timestamp_ms: int | None = None if message.timestamp is None else round(message.timestamp * 1000)
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust ties this to its own transactions, which are not used. An aborted record was never accepted.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust passes no other option
+        return consumer
 
-    @property
-    def is_current(self) -> bool:
-        """False after a rebalance, even one that gave the partition back: it is read again from the commit."""
-        return bool(self._app.consumer_generation_id == self._generation)
+    async def on_start(self) -> None:
+        await super().on_start()
+        self.progress = Progress(self._consumer)
+        self._consumer._fetcher.on_reset = self._tell_reset  # noqa: SLF001 - the one of pipeline.fetching
 
-    def acknowledge(self) -> None:
-        """Let Faust commit past this record."""
-        event, self._event = self._event, None
-        if event is not None:
-            event.ack()
+    async def _fetch_records(self, *args: Any, **options: Any) -> Any:
+        try:
+            records = await super()._fetch_records(*args, **options)
+        except CorruptRecordException as error:
+            raise ClusterError(
+                f"a batch of the input topic cannot be read ({error}); docs/operations.md tells how to pass it"
+            ) from error
+        if self.progress is not None:
+            self.progress.fetched(records)
+        return records
 
-    def release(self) -> None:
-        """Take the record off Faust's list of those to wait for, without acknowledging it."""
-        event, self._event = self._event, None
-        if event is not None:
-            self._app.consumer._unacked_messages.discard(event.message)  # noqa: SLF001 - its wait has no other end
+    async def committable(self, acknowledged: Mapping[Any, int]) -> Any:
+        if self.progress is None or self.should_stop or self.crashed:
+            return {}  # nobody would answer
+        return await self.call_thread(self.progress.committable, dict(acknowledged))
+
+    def _tell_reset(self, partition: Any, wanted: int, found: int) -> None:
+        if found < wanted and self.progress is not None:
+            self.progress.forget(partition)
+        self.parent_loop.call_soon_threadsafe(self.consumer.position_reset, partition, wanted, found)
 
 
-class _App(faust.App):  # type: ignore[misc]  # untyped base
-    """Faust's app with our own end to its wait for held events."""
+class _Mapless(dict[Any, Any]):
+    """A mapping that keeps nothing."""
+
+    def __getitem__(self, key: Any) -> None:
+        return None
+
+
+class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
+    """Faust's consumer, with an account of our own of what may be committed.
+
+    The window acknowledges in offset order. So the last acknowledged record of a partition stands
+    for all before it, and what Faust works out from heads and gaps is not needed.
+    """
+
+    logger = driver.logger
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Faust would drop what it meets below the committed offset after a log was cut, and would
+        # list every offset that a partition lacks.
+        self._read_offset = _Mapless()
+        self._acknowledged: dict[Any, int] = {}
+        self.handed: dict[Partition, int] = {}
+        """Behind the last record handed to the stream, per partition of this assignment."""
+        self.resets: Counter[Partition] = Counter()
+        """How often each partition was set back to an earlier offset."""
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: Any, record: Any) -> Any:
+        self.handed[record.topic, record.partition] = record.offset + 1
+        return super()._to_message(tp, record)
+
+    def ack(self, message: Any) -> bool:
+        message.acked = True
+        self._unacked_messages.discard(message)
+        self._acknowledged[message.tp] = max(self._acknowledged.get(message.tp, 0), message.offset + 1)
+        notify(self._waiting_for_ack)
+        return True
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        del topics, start_new_transaction
+        reached = await self._thread.committable(self._acknowledged)
+        due = {tp: offset for tp, offset in reached.items() if offset != self._committed_offset[tp]}
+        if not due or not await self._commit(due):
+            return False
+        self._committed_offset.update(due)
+        return True
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        await super().on_partitions_revoked(revoked)  # drains and commits
+        self._acknowledged.clear()
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        self.handed.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def position_reset(self, partition: Any, wanted: int, found: int) -> None:
+        """The brokers no longer had, or never had, the record that was to be read next."""
+        if found < wanted:
+            self.resets[partition.topic, partition.partition] += 1
+            self._acknowledged.pop(partition, None)
+        self.app.position_reset((partition.topic, partition.partition), wanted, found)
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Not asked: it compares two different clocks and calls healthy partitions stalled."""
+
+
+class _Transport(driver.Transport):  # type: ignore[misc]  # untyped base
+    Consumer = _Consumer
+
+
+class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
+    """Faust's app with our own consumer, and our own end to its wait for held events."""
 
     logger = logging.getLogger("faust.app")  # not this module's: Faust's talk is bounded by its name
     before_wait: Callable[[], Awaitable[None]]
+    position_reset: Callable[[Partition, int, int], None]
+    buffer_bytes: int
+
+    def _create_directories(self) -> None:
+        # For tables, which we have none of: a worker needs no place to write.
+        pass
+
+    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> StreamBuffer:  # noqa: N802 - Faust's own name
+        """The stream's queue, bounded by bytes as well."""
+        return StreamBuffer(
+            maxsize=maxsize,
+            flow_control=self.flow_control,
+            clear_on_resume=clear_on_resume,
+            most_bytes=self.buffer_bytes,
+        )
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
 
     async def _consumer_wait_empty(self, consumer: Any, logger: Any) -> None:
         # Called while stopping and while partitions are revoked, after the flow was suspended.
         await self.before_wait()
         await super()._consumer_wait_empty(consumer, logger)
 
-
-class FaustSource:
-    """Feeds the input topic to a consumer of deliveries, as one member of the group.
-
-    Args:
-        settings: All settings.
-        consume: Gets the deliveries and carries them; ends only by being cancelled.
-        drain: Finishes or releases everything held, within its own deadline.
-        reopen: Called when partitions are assigned: deliveries may be taken again.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        consume: Callable[[AsyncIterator[Delivery]], Awaitable[None]],
-        drain: Callable[[], Awaitable[None]],
-        reopen: Callable[[], None],
-    ) -> None:
-        self._settings = settings
-        self._consume = consume
-        self._drain = drain
-        self._reopen = reopen
-        self._app: Any = None
-        self._joined = False
-        self._partitions = 0
-        self._coordinator_fault: str | None = None
-        self._fault: Exception | None = None
-
-    @property
-    def joined(self) -> bool:
-        """True once the group gave this member its assignment, which may be empty."""
-        return self._joined
-
     @property
     def coordinator_fault(self) -> str | None:
-        """What the watchdog found wrong with the group membership, if anything."""
-        return self._coordinator_fault
+        """The name of what ended the task that keeps this member in its group; None while that lives."""
+        consumer = self.consumer._thread._consumer  # noqa: SLF001 - no public way
+        if self.rebalancing or consumer is None:
+            return None
+        coordinator = consumer._coordinator  # noqa: SLF001 - no public way
+        if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001 - no public way
+            return type(coordinator._pending_exception).__name__  # noqa: SLF001 - no public way
+        return None
 
-    @property
-    def partitions(self) -> int:
-        """Partitions assigned now."""
-        return self._partitions
+    async def places(self, *, within_s: float) -> dict[Partition, Place]:
+        """Where each assigned partition is read next, and where it ends.
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Consume until ``stop`` is set, then drain, commit and leave the group.
+        Past Faust's queue of calls to its thread: a look must not wait behind what it looks at.
 
         Raises:
-            StartError: Faust is not the one this module was written against.
-            Exception: What made Faust, the consumer of deliveries or the group membership fail.
+            BrokersAwayError: The brokers did not say so in time.
         """
-        check_faust()
-        with tempfile.TemporaryDirectory(prefix="sluicegate-faust-") as data_folder:
-            self._app = app = self._make_app(data_folder)
-            app.finalize()
-            await app.start()
-            watchdog = asyncio.create_task(self._watch())
-            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(app._crashed.wait()), watchdog]  # noqa: SLF001 - no public way to await a crash
-            try:
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for end in ends:
-                    end.cancel()
-                await app.stop()
-        if watchdog.done() and not watchdog.cancelled() and (fault := watchdog.exception()) is not None:
-            raise fault
-        if self._fault is not None:
-            raise self._fault
-        if app.crash_reason is not None:
-            raise app.crash_reason
-
-    def _make_app(self, data_folder: str) -> Any:
-        kafka = self._settings.kafka
-        app = _App(
-            kafka.group,
-            broker=[f"aiokafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
-            store="memory://",
-            datadir=data_folder,
-            web_enabled=False,
-            topic_allow_declare=False,  # no topic of Faust's own
-            topic_disable_leader=True,
-            table_standby_replicas=0,
-            consumer_auto_offset_reset="earliest",  # a new group must not skip what is there
-            agent_supervisor=CrashingSupervisor,  # a restarted agent would step over what it held
-            stream_wait_empty=True,
-            broker_commit_interval=kafka.commit_interval_s,
-            broker_session_timeout=kafka.session_timeout_s,
-            broker_heartbeat_interval=kafka.session_timeout_s / 10,
-            broker_rebalance_timeout=kafka.rebalance_timeout_s,
-            broker_request_timeout=max(90.0, kafka.session_timeout_s + 5, kafka.rebalance_timeout_s + 5),
-            worker_redirect_stdouts=False,
-            broker_credentials=_credentials(kafka.security),
-        )
-        app.before_wait = self._drain
-        topic = app.topic(
-            self._settings.topics.posts, key_serializer="raw", value_serializer="raw", value_type=bytes
-        )
-
-        async def path(stream: Any) -> None:
-            try:
-                await self._consume(_deliveries(app, stream))
-            except Exception as error:  # noqa: BLE001 - raised again, without what it says
-                # Faust logs what ends an agent with its message, which may quote a post.
-                self._fault = error
-                raise RuntimeError(frames(error)) from None
-
-        app.agent(topic, name="sluicegate.path")(path)
-
-        async def assigned(_app: Any, partitions: set[Any], **_kwargs: Any) -> None:
-            self._joined = True
-            self._partitions = len(partitions)  # rebalances are eager: this is the whole assignment
-            self._reopen()
-
-        app.on_partitions_assigned.connect(assigned, weak=False)
-        return app
-
-    async def _watch(self) -> None:
-        """Raise once the group coordinator's task has died: Faust itself would idle for ever."""
-        while True:
-            await asyncio.sleep(_WATCH_INTERVAL_S)
-            consumer = self._app.consumer._thread._consumer  # noqa: SLF001 - pinned version
-            if self._app.rebalancing or consumer is None:
-                continue
-            coordinator = consumer._coordinator  # noqa: SLF001 - pinned version
-            if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001
-                self._coordinator_fault = type(coordinator._pending_exception).__name__  # noqa: SLF001
-                raise ClusterError(
-                    f"this member of the group is dead ({self._coordinator_fault}); "
-                    "start the worker anew, and ask `sluicegate check` for a right that is missing"
-                )
+        thread = self.consumer._thread  # noqa: SLF001 - no public way
+        looking = thread.progress.places(within_s=within_s)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(looking, thread.thread_loop))
 
 
-async def _deliveries(app: Any, stream: Any) -> AsyncIterator[Delivery]:
-    async for event in stream.noack().events():
-        yield FaustDelivery(app, event)
+def make_app(settings: Settings) -> FaustApp:
+    """Faust's app for these settings; it needs a subscription to the input topic, and its two callbacks."""
+    kafka = settings.kafka
+    app = FaustApp(
+        kafka.group,
+        broker=[f"aiokafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        store="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,  # no topic of Faust's own
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",  # a new group must not skip what is there
+        agent_supervisor=CrashingSupervisor,  # a restarted agent would step over what it held
+        stream_wait_empty=True,
+        broker_commit_interval=kafka.commit_interval_s,
+        broker_session_timeout=kafka.session_timeout_s,
+        broker_heartbeat_interval=kafka.session_timeout_s / 10,
+        broker_rebalance_timeout=kafka.rebalance_timeout_s,
+        broker_request_timeout=max(90.0, kafka.session_timeout_s + 5, kafka.rebalance_timeout_s + 5),
+        worker_redirect_stdouts=False,
+        broker_credentials=_credentials(kafka.security),
+    )
+    app.buffer_bytes = settings.window.bytes // 4  # of the longest posts, a micro-batch or so ahead
+    return app
 
 
 def _credentials(security: SecuritySettings) -> Any:

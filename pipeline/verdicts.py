@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from sluicegate.engines.protocol import ItemFailure
-from sluicegate.pipeline.replays import tries_of
+from sluicegate.pipeline.replays import first_rejected_of, tries_of
 from sluicegate.schemas import (
     Action,
     AssessedBy,
@@ -22,6 +22,7 @@ from sluicegate.schemas import (
     Origin,
     Timings,
     Verdict,
+    WithheldBlock,
     content_hash,
     dead_letter_id,
     verdict_id,
@@ -142,6 +143,46 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
     )
 
 
+def withhold(verdict: Verdict, post: Post, policy: Policy, *, open_since: datetime) -> Verdict:
+    """Make of a judged block the review that it becomes while its tenant's breaker is open.
+
+    Args:
+        verdict: A block that the policy decided from scores.
+        post: The post it is about.
+        policy: The policy that decided.
+        open_since: When the breaker tripped.
+
+    Raises:
+        ValueError: The verdict has no scores: a failure mode is no block of a rule or a model.
+    """
+    if verdict.scores is None:
+        raise ValueError("a verdict without scores cannot be withheld")
+    decision = policy.withhold(verdict, verdict.scores, verdict)
+    identity = verdict_id(
+        post,
+        content=verdict.content_hash,
+        policy_digest=policy.digest,
+        engine=verdict.engine,
+        outcome="breaker",
+        action=decision.action,
+    )
+    withheld = WithheldBlock(
+        action=verdict.action,
+        disposition=verdict.disposition,
+        disposition_parameters=verdict.disposition_parameters,
+        open_since=open_since,
+    )
+    changed = {
+        "verdict_id": identity,
+        "action": decision.action,
+        "disposition": decision.disposition,
+        "disposition_parameters": dict(decision.parameters),
+        "breaker": withheld,
+        "reused_from": verdict.reused_from if verdict.reused_from != identity else None,
+    }
+    return verdict.model_copy(update=changed)
+
+
 def worst(post: Post, findings: Sequence[Assessment | ItemFailure], policy: Policy) -> int:
     """Index of the finding that decides a post of several parts.
 
@@ -194,6 +235,7 @@ def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: d
         payload_hash=f"sha256:{hashlib.sha256(payload).hexdigest()}",
         truncated=not whole,
         rejected_at=now,
+        first_rejected_at=first_rejected_of(delivery.headers, now),
         tries=tries_of(delivery.headers),
     )
 

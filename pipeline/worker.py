@@ -12,25 +12,33 @@ import structlog
 
 from sluicegate.engines.backends import open_backend
 from sluicegate.pipeline.check.cluster_probe import require_rights
+from sluicegate.pipeline.control import ControlTopic
 from sluicegate.pipeline.engine_choice import engine_choice
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow import Flow
 from sluicegate.pipeline.instruments import Instruments
+from sluicegate.pipeline.logs import DROPPED
 from sluicegate.pipeline.ops import OpsServer, Report
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.publisher import Publisher
 from sluicegate.pipeline.shared_cache import open_shared_cache
-from sluicegate.pipeline.source_faust import FaustSource
+from sluicegate.pipeline.source import Source
 from sluicegate.pipeline.tracing import open_tracing
 from sluicegate.pipeline.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sluicegate.pipeline.breaker import Breaker
+    from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.settings import Settings
+    from sluicegate.pipeline.window import Delivery
 
 _log = structlog.get_logger(__name__)
 
 _HELD_FOR_S = 2.0  # a hold older than this will not pass within a drain: give its posts back at once
 _LOOK_AGAIN_S = 0.25
+_SHOWN = 20
 _INTERRUPTED = 130  # as a shell tells of a process that Ctrl-C ended
 
 
@@ -51,7 +59,9 @@ class Worker:
             clock=self._instruments.clock.monotonic,
         )
         self._engine_ready = False
-        self._source: FaustSource | None = None
+        self._source: Source | None = None
+        self._breaker: Breaker | None = None
+        self._control: ControlTopic | None = None
         self._stop = asyncio.Event()
         self._show()
 
@@ -105,25 +115,44 @@ class Worker:
             )
             if self._shared_cache is not None:
                 flow.cache.shared = await stack.enter_async_context(self._shared_cache)
+            self._breaker = flow.breaker
+            flow.breaker.use(self._policies.current.digest)
+            self._control = await stack.enter_async_context(
+                ControlTopic(settings, flow.breaker, self._instruments.metrics)
+            )
             self._instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
             self._instruments.metrics.describe(self._backend.engine.info, self._policies.current)
             await stack.enter_async_context(
                 self._policies.watched(
-                    changed=self._instruments.metrics.policy_changed,
+                    changed=self._policy_changed,
                     failed=lambda _error: self._instruments.metrics.policy_reload_failed.set(1),
                 )
             )
-            self._source = FaustSource(
+            self._source = Source(
                 settings,
-                consume=flow.run,
+                window=self._window,
+                instruments=self._instruments,
+                consume=lambda deliveries: self._carry(flow, deliveries),
                 drain=lambda: self._drain(flow),
-                reopen=self._window.reopen,
             )
             _log.info(
                 "worker_started", engine=info.digest, policy=self._policies.current.digest, ops=ops.address
             )
             await self._source.run(self._stop)
         _log.info("worker_stopped")
+
+    async def _carry(self, flow: Flow, deliveries: AsyncIterator[Delivery]) -> None:
+        """Run the flow; its failure is the beginning of the end, which has the drain's budget like any other."""
+        try:
+            await flow.run(deliveries)
+        except Exception:
+            self.stop()
+            raise
+
+    def _policy_changed(self, policy: Policy) -> None:
+        self._instruments.metrics.policy_changed(policy)
+        if self._breaker is not None:
+            self._breaker.use(policy.digest)
 
     def _interrupted(self) -> None:
         """Ctrl-C drains; a second one leaves at once, and what was not acknowledged is read again."""
@@ -142,8 +171,9 @@ class Worker:
         deadline = clock.monotonic() + self._settings.drain.finish_s
         drained = asyncio.create_task(self._window.drained())
         try:
-            while not drained.done() and (now := clock.monotonic()) < deadline:
-                if any(now - hold.since > _HELD_FOR_S for hold in holds.current.values()):
+            while flow.running and not drained.done() and (now := clock.monotonic()) < deadline:
+                lasting = {name for name, hold in holds.current.items() if now - hold.since > _HELD_FOR_S}
+                if lasting - {"input"}:  # that one keeps no post from its answer
                     break
                 await asyncio.wait([drained], timeout=_LOOK_AGAIN_S)
         finally:
@@ -155,14 +185,17 @@ class Worker:
 
     def _livez(self) -> Report:
         """Is this process worth keeping? A hold of any length is no reason to kill it."""
-        source, holds = self._source, self._instruments.holds
+        source, after_s = self._source, self._settings.stall_after_s
         fault = source.coordinator_fault if source is not None else None
-        stalled = None if holds else self._window.stalled(self._settings.stall_after_s)
-        body: dict[str, Any] = {"ok": fault is None and stalled is None}
+        # What a hold kept waiting has the whole time once it is over.
+        head = self._window.stalled(after_s) if self._instruments.holds.quiet_s > after_s else None
+        stalled = {f"{head[0]}/{head[1]}"} if head is not None else set()
+        stalled |= set(source.stalled if source is not None else ())
+        body: dict[str, Any] = {"ok": fault is None and not stalled}
         if fault is not None:
             body["coordinator"] = fault
-        if stalled is not None:
-            body["stalled"] = [f"{stalled[0]}/{stalled[1]}"]
+        if stalled:
+            body["stalled"] = sorted(stalled)
         return Report(body["ok"], body)
 
     def _readyz(self) -> Report:
@@ -175,6 +208,8 @@ class Worker:
             "engine": self._engine_ready,
             "group": joined,
             "draining": draining,
+            "control": self._control.state if self._control is not None else "not read yet",
+            "breakers_open": sorted(self._breaker.open)[:_SHOWN] if self._breaker is not None else [],
             "holds": {
                 name: {"reason": hold.reason, "for_s": round(clock.monotonic() - hold.since, 1)}
                 for name, hold in self._instruments.holds.current.items()
@@ -184,6 +219,7 @@ class Worker:
 
     def _show(self) -> None:
         metrics, window = self._instruments.metrics, self._window
+        DROPPED.shown_by(metrics.log_lines_dropped.inc)
         metrics.oldest_post.set_function(window.oldest_age_s)
         metrics.window_posts.set_function(lambda: window.posts)
         metrics.window_bytes.set_function(lambda: window.size_bytes)

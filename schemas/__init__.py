@@ -16,6 +16,7 @@ from sluicegate.schemas.assessment import (
 )
 from sluicegate.schemas.codec import Rejection, decode_post, encode
 from sluicegate.schemas.deadletter import DeadLetter, Origin, ReasonCode, dead_letter_id
+from sluicegate.schemas.feedback import Feedback
 from sluicegate.schemas.post import Kind, Post, Turn
 from sluicegate.schemas.verdict import (
     Action,
@@ -25,6 +26,7 @@ from sluicegate.schemas.verdict import (
     Segments,
     Timings,
     Verdict,
+    WithheldBlock,
     content_hash,
     verdict_id,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "EngineRef",
     "Failure",
     "FailureCode",
+    "Feedback",
     "Kind",
     "Origin",
     "PolicyRef",
@@ -51,6 +54,7 @@ __all__ = [
     "Timings",
     "Turn",
     "Verdict",
+    "WithheldBlock",
     "content_hash",
     "dead_letter_id",
     "decode_post",

@@ -69,6 +69,8 @@ class FailureCode(StrEnum):
     """The engine went away each time it was asked about this text, with nothing else in work."""
     ENGINE_UNAVAILABLE = "engine_unavailable"
     """The engine stayed away for longer than the tenant waits."""
+    OVERLOAD = "overload"
+    """The engine was at work, but the post's turn did not come for as long as the tenant waits."""
     INTERNAL = "internal"
     """A fault of ours. The log line with the same post id has the trace."""
 

@@ -58,7 +58,11 @@ class DeadLetter(Event):
     payload_bytes: int = Field(ge=0, description="Length of the whole payload.")
     payload_hash: Digest
     truncated: bool = False
-    rejected_at: Instant
+    rejected_at: Instant = Field(description="When it was rejected, the last time if it was replayed.")
+    first_rejected_at: Instant | None = Field(
+        default=None,
+        description="When it was rejected for the first time; null from workers that did not tell yet.",
+    )
     tries: int = Field(
         default=1,
         ge=1,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sluicegate.schemas.deadletter import DeadLetter
+from sluicegate.schemas.feedback import Feedback
 from sluicegate.schemas.post import Post
 from sluicegate.schemas.verdict import SCHEMA_VERSION, Verdict
 
@@ -40,7 +41,13 @@ TOPICS: dict[str, tuple[str, str | None, str]] = {
 }
 """Each channel's default topic, its event and what it is for. The names are settings of the worker."""
 
-_EVENTS: dict[str, type[Event]] = {"post": Post, "verdict": Verdict, "dead_letter": DeadLetter}
+_EVENTS: dict[str, type[Event]] = {
+    "post": Post,
+    "verdict": Verdict,
+    "dead_letter": DeadLetter,
+    "feedback": Feedback,
+}
+_RECEIVED = ("post", "feedback")
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BINDING = "0.5.0"  # of AsyncAPI's Kafka bindings
 
@@ -91,11 +98,11 @@ _KEYS = {
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """JSON Schema (2020-12) of the event ``post``, ``verdict`` or ``dead_letter``.
+    """JSON Schema (2020-12) of the event ``post``, ``verdict``, ``dead_letter`` or ``feedback``.
 
-    Of a post it says what is accepted, of the others what is emitted.
+    Of posts and feedback it says what is accepted, of the others what is emitted.
     """
-    mode: Any = "validation" if name == "post" else "serialization"
+    mode: Any = "validation" if name in _RECEIVED else "serialization"
     return {
         "$schema": _DIALECT,
         "$id": f"urn:sluicegate:schema:{name}:{SCHEMA_VERSION}",
@@ -124,7 +131,7 @@ def asyncapi() -> dict[str, Any]:
             "send_block": _operation("send", "block", "The post should not stand."),
             "send_dead_letter": _operation("send", "dead_letter", "The record could not be judged, ever."),
         },
-        "components": {"messages": {name: _message(name) for name in _EVENTS}},
+        "components": {"messages": {name: _message(name) for name in _KEYS}},
     }
 
 

@@ -78,6 +78,15 @@ class Failure(Event):
     )
 
 
+class WithheldBlock(Event):
+    """Present where the tenant's block-volume breaker is open: what the policy said, had it been closed."""
+
+    action: Annotated[Action, Field(strict=False)] = Field(description="Always `block` today.")
+    disposition: str
+    disposition_parameters: DispositionParameters = Field(default_factory=dict)
+    open_since: Instant = Field(description="When the breaker tripped.")
+
+
 class Timings(Event):
     """Where the time went, in milliseconds, measured on the worker's monotonic clock."""
 
@@ -133,6 +142,7 @@ class Verdict(Event):
     refusal: bool | None = None
     explanation_failure: OpenFailureCode | None = None
     failure: Failure | None = None
+    breaker: WithheldBlock | None = None
 
     assessed_by: Annotated[AssessedBy, Field(strict=False)]
     reused_from: str | None = Field(default=None, description="The verdict whose assessment was reused.")
@@ -149,12 +159,16 @@ class Verdict(Event):
             raise ValueError("severity and scores stand exactly where there is no failure")
         if judged == (self.assessed_by is AssessedBy.NONE):
             raise ValueError("assessed_by is none exactly where there is a failure")
+        if self.breaker is not None and (not judged or self.action is not Action.REVIEW):
+            raise ValueError("a breaker withholds blocks that were judged, and makes them review")
         return self
 
     @property
     def outcome(self) -> str:
-        """``judged`` or ``failure:<code>``: the part of the verdict id that tells the two apart."""
-        return f"failure:{self.failure.code}" if self.failure else "judged"
+        """``judged``, ``failure:<code>`` or ``breaker``: the part of the verdict id that tells them apart."""
+        if self.failure is not None:
+            return f"failure:{self.failure.code}"
+        return "judged" if self.breaker is None else "breaker"
 
 
 def content_hash(post: Post) -> str:

@@ -33,11 +33,13 @@ _REQUIRED_BY = {
     "redis": "REQUIRE_REDIS",
     "cpu_model": "REQUIRE_CPU_MODEL",
     "gpu": "REQUIRE_GPU",
+    "adapt": "REQUIRE_ADAPT",
 }
 
 
 def _required(marker: str) -> bool:
-    wishes = [_REQUIRED_BY[marker]] if marker == "gpu" else ["CI", _REQUIRED_BY[marker]]
+    heavy = marker in ("gpu", "adapt")  # torch is 3 GB: an environment of its own
+    wishes = [_REQUIRED_BY[marker]] if heavy else ["CI", _REQUIRED_BY[marker]]
     return any(os.environ.get(wish, "").lower() not in ("", "0", "false") for wish in wishes)
 
 
@@ -53,7 +55,18 @@ def _absence(marker: str) -> str | None:
             if importlib.util.find_spec("xllamacpp")
             else "xllamacpp is not installed: pip install .[cpu]"
         )
+    if marker == "adapt":
+        return _absent("torch", "transformers", "peft", "safetensors", "matplotlib")
     return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
+
+
+def _absent(*libraries: str) -> str | None:
+    missing_ones = [name for name in libraries if importlib.util.find_spec(name) is None]
+    return (
+        f"{', '.join(missing_ones)} not installed: pip install .[adapt] in an environment of its own"
+        if missing_ones
+        else None
+    )
 
 
 def _give_up(marker: str, reason: str) -> NoReturn:

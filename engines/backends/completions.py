@@ -94,7 +94,7 @@ class CompletionsEngine:
             async with asyncio.timeout_at(deadline):
                 (answer,) = await self._ask_scores([self._model.probe], deadline)
         except TimeoutError:
-            return Health(ok=False, detail=f"no answer within {_HEALTH_S} s")
+            return Health(ok=False, detail=f"no answer within {_HEALTH_S} s", silent=True)
         except EngineUnavailable as error:
             return Health(ok=False, detail=str(error))
         if isinstance(answer, ItemFailure):

@@ -83,10 +83,11 @@ class FakeEngine:
         computed = sum(len(prompt.token_ids) for prompt in prompts) - sum(cached)
         work_s = self.profile.prefill_s(computed)
         outcomes = await self._call(prompts, work_s, timeout_s, scoring=True)
-        return [
+        scored = [
             outcome or self._scored(prompt, tokens)
             for prompt, tokens, outcome in zip(prompts, cached, outcomes, strict=True)
         ]
+        return scored[self._left_out(prompts) :]
 
     async def explain(
         self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
@@ -94,10 +95,11 @@ class FakeEngine:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
         work_s = self.profile.decode_s(len(prompts), _EXPLANATION_TOKENS)
         outcomes = await self._call(prompts, work_s, timeout_s, scoring=False)
-        return [
+        explained = [
             outcome or _explanation(prompt, severity)
             for prompt, severity, outcome in zip(prompts, severities, outcomes, strict=True)
         ]
+        return explained[self._left_out(prompts) :]
 
     async def health(self) -> Health:
         """Unhealthy while ``die`` or ``hang`` affects every post."""
@@ -146,6 +148,10 @@ class FakeEngine:
             now = asyncio.get_running_loop().time()
             done = self._accelerator.book(now, work_s)
             await asyncio.sleep(done - now + self.profile.call_overhead_s + delay_s)
+
+    def _left_out(self, prompts: Sequence[Prompt]) -> int:
+        """How many answers the fault ``miscount`` takes away."""
+        return int(_Texts(self._tokenizer, prompts).any_hit(self._faults_now().miscount))
 
     def _faults_now(self) -> Faults:
         return (self._file.read() if self._file else None) or self.faults
@@ -235,6 +241,7 @@ def _failure(faults: Faults, posts: _Texts, index: int, *, scoring: bool) -> Ite
     for fault, failure in (
         (faults.hang, _TIMED_OUT),
         (faults.error, ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: error")),
+        (faults.cut, ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: cut")),
         (faults.garble, ItemFailure(FailureCode.UNPARSABLE, "fault switched on: garble")),
         (faults.empty, ItemFailure(FailureCode.EMPTY_COMPLETION, "fault switched on: empty")),
         (

@@ -51,12 +51,16 @@ class Faults(BaseModel):
     """No answer until the call's deadline: the item is timed out."""
     error: _Switch = None
     """The engine refuses the item."""
+    cut: _Switch = None
+    """The answer breaks off half way."""
     garble: _Switch = None
     """The engine answers with something unreadable."""
     empty: _Switch = None
     """The engine answers with nothing."""
     labels_missing: _Switch = None
     """Scoring only: none of the three labels is among the candidates."""
+    miscount: _Switch = None
+    """The whole call gives one answer too few."""
     die: _Switch = None
     """The whole call raises ``EngineUnavailable``; with a marker, a call that holds such a post."""
 

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 _SERVER = "sluicegate.engines.backends.llama_server"
 _WARM_UP_S = 60.0
+_SILENT_ANSWERS = 3
+"""So many times in a row without a word, some 15 seconds with nothing sent in between: no queue lasts so long."""
 
 
 class LlamaCppEngine:
     """Scores on the CPU. A process of its own, because a failed assertion in native code ends one.
 
-    Crashes are answered by a restart; meanwhile calls raise ``EngineUnavailable``.
+    Crashes are answered by a restart; meanwhile calls raise ``EngineUnavailable``. A server that
+    hangs is killed once it has left several questions for its health in a row without an answer:
+    they are asked while nothing else is sent, after calls have timed out.
 
     Args:
         model: The bundle's model, adapter merged in.
@@ -34,6 +38,7 @@ class LlamaCppEngine:
         self.info = model.info
         self._probe = model.probe
         self._slots = options.slots
+        self._silent = 0
         self._supervisor = Supervisor(("-m", _SERVER, options.to_json()), self._warm_up)
         self._client = CompletionsEngine(
             self._supervisor.address,
@@ -60,8 +65,13 @@ class LlamaCppEngine:
         return await self._client.explain(prompts, severities, timeout_s=timeout_s)
 
     async def health(self) -> Health:
-        """Score a short prompt of our own."""
-        return await self._client.health()
+        """Score a short prompt of our own; a server that is silent again and again is replaced."""
+        health = await self._client.health()
+        self._silent = self._silent + 1 if health.silent else 0
+        if self._silent >= _SILENT_ANSWERS:
+            self._silent = 0
+            self._supervisor.replace()
+        return health
 
     async def __aenter__(self) -> Self:
         """Start the server and wait until it is warm.

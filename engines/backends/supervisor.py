@@ -72,6 +72,13 @@ class Supervisor:
             raise
         self._spawn(self._keep_running())
 
+    def replace(self) -> None:
+        """Kill a server that hangs; another is started in its place. Nothing happens while none is ready."""
+        if self._process is not None and self._url is not None and self._process.returncode is None:
+            _log.warning("the engine's server process hangs and is killed")
+            self._url = None
+            self._process.kill()
+
     async def stop(self) -> None:
         """Close the pipe and wait; kill after five seconds. May be called at any time, and again."""
         tasks, self._tasks = self._tasks, set()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
 
 from sluicegate.pipeline.check.cluster import ClusterFacts, TopicFacts, missing_rights
 from sluicegate.pipeline.errors import SettingsError, StartError
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.settings import Settings
 
 _T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
 
 _ANSWER_S = 10.0  # for the first answer, connection and name resolution included
 _DETAIL_S = 10.0
@@ -68,11 +72,20 @@ def probe_cluster(settings: Settings) -> ClusterFacts:
 def require_rights(settings: Settings) -> None:
     """Ask for what a worker needs: without a right it would stand still in a group, or hold for ever. Blocking.
 
+    The control topic is left out: without it a worker judges all the same, with breakers of its own.
+    An output topic that is missing is told and no more: its first verdict holds the stream until it is there.
+
     Raises:
         StartError: A right is missing; the message has the command that grants it.
     """
-    for missing in missing_rights(settings, probe_cluster(settings)):
+    facts = probe_cluster(settings)
+    needed = {name: one for name, one in facts.topics.items() if name != settings.topics.control}
+    for missing in missing_rights(settings, replace(facts, topics=needed)):
         raise StartError(f"{missing.detail}; {missing.fix}")
+    if facts.fault is None and not facts.embedded:
+        for name in settings.topics.outputs:
+            if name not in facts.topics:
+                _log.warning("topic_missing", topic=name, fix="sluicegate topics create")
 
 
 def _operations(admin: Any, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
@@ -132,6 +145,8 @@ def _group(admin: Any, group: str) -> tuple[frozenset[str] | None, str | None]:
         )[group]
         try:
             return _words(answer.result(_DETAIL_S).authorized_operations), None
+        except TimeoutError:
+            return None, "_TIMED_OUT"
         except KafkaException as error:
             code, name = error.args[0].code(), error.args[0].name()
         if code == KafkaError.GROUP_AUTHORIZATION_FAILED:

@@ -10,6 +10,8 @@ import typer
 from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command import (
+    adapt,
+    breaker,
     check,
     deadletter,
     demo,
@@ -40,9 +42,11 @@ app.command("post")(post.post)
 app.command("judge")(judge.judge)
 app.command("check")(check.check)
 app.command("verdicts")(verdicts.verdicts)
+app.add_typer(breaker.app, name="breaker")
 app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(topics.app, name="topics")
 app.add_typer(engine.app, name="engine")
+app.add_typer(adapt.app, name="adapt")
 app.add_typer(policy.app, name="policy")
 app.add_typer(schema.app, name="schema")
 app.add_typer(settings.app, name="settings")

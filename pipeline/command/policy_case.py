@@ -127,6 +127,7 @@ def told(account: Account, policy: Policy, case: Case) -> Iterator[str]:
             f"unsafe {scores.unsafe:.3g}, risk {scores.unsafe + scores.controversial:.3g}"
         )
     yield f"explanation  {account.explanation}"
+    yield f"breaker      {account.breaker} ({_written(account.breaker_origin)})"
     for category in account.categories:
         yield f"{'+' if category.applies else '-'} {neutral(category.category)}: {category.said}"
     for one in account.checks:
@@ -153,6 +154,8 @@ def table(found: Diff) -> Iterator[str]:
         yield "  undecidable: never explained, and the category could change the action"
     if found.decided_by_others:
         yield f"  {found.decided_by_others} had been decided by another policy than {neutral(found.old.name)} {neutral(found.old.version)}"
+    if changed := found.breakers:
+        yield f"  another block_breaker for {', '.join(map(neutral, changed[:_ROWS]))}{', …' if changed[_ROWS:] else ''}"
     yield from _section("direction", [(name, str(count)) for name, count in found.directions.most_common()])
     for title, groups in (("tenant", found.tenants), ("category", found.categories)):
         yield from _section(title, _grouped(groups))

@@ -95,7 +95,9 @@ def human_line(verdict: Verdict) -> str:
 
 def chinese_lines(verdict: Verdict) -> str:
     """A verdict's finding in Chinese under the post it is about, and an empty line."""
-    return f"帖子：{neutral(verdict.tenant, 64)}/{neutral(verdict.post_id, 256)}\n{to_chinese(Finding.of(verdict))}\n"
+    withheld = "（熔断：拦截改为复核）" if verdict.breaker else ""
+    post = f"{neutral(verdict.tenant, 64)}/{neutral(verdict.post_id, 256)}{withheld}"
+    return f"帖子：{post}\n{to_chinese(Finding.of(verdict))}\n"
 
 
 def json_line(document: bytes) -> str:
@@ -113,7 +115,7 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
         neutral(verdict.post_id, 48),
         neutral(verdict.kind, 8),
         neutral(", ".join(verdict.categories), 64) or "-",
-        neutral(verdict.policy.rule, 48),
+        neutral(f"{'breaker: ' if verdict.breaker else ''}{verdict.policy.rule}", 48),
         verdict.assessed_by.value,
     )
 

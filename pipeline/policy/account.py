@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.policy.faults import Where
     from sluicegate.pipeline.policy.layers import Laid
     from sluicegate.pipeline.policy.policy import Policy
-    from sluicegate.pipeline.policy.rules import Bars, CategoryBars, Finding, Rules, Subject
+    from sluicegate.pipeline.policy.rules import Bars, BlockBreaker, CategoryBars, Finding, Rules, Subject
     from sluicegate.schemas import Scores
 
 
@@ -63,6 +63,9 @@ class Account:
     """Of the rule that fired; of the failure mode; where nothing fired, of nothing in particular."""
     places: tuple[str, ...]
     """Parts of the policy that hold for this post, in order."""
+    breaker: str
+    """From which volume on blocks become review."""
+    breaker_origin: Origin
     explanation: str
     """Whether categories are asked for, and why."""
     categories: tuple[CategoryCheck, ...]
@@ -111,6 +114,8 @@ class _Accountant:
             rule=decision.rule,
             origin=origin,
             places=self._places(),
+            breaker=_breaker(self._rules.block_breaker),
+            breaker_origin=self._breaker_origin(),
             explanation=said,
             categories=categories,
             checks=checks,
@@ -194,6 +199,12 @@ class _Accountant:
         where = (*layer.where, *own)
         return Origin(dotted(layer.where), self._policy.written.line(where))
 
+    def _breaker_origin(self) -> Origin:
+        """Where the last of the breaker's values is written."""
+        paths = [path for path in self._laid if path[0] == "block_breaker"]
+        order = {id(layer): number for number, layer in enumerate(self._policy.layers)}
+        return self._origin(max(paths, key=lambda path: order[id(self._laid[path][1])]))
+
     def _places(self) -> tuple[str, ...]:
         context = self._policy.scope.context(self._subject)
         return tuple(
@@ -201,6 +212,17 @@ class _Accountant:
             for layer in self._policy.layers
             if layer.when.matches(context)
         )
+
+
+def _breaker(limits: BlockBreaker) -> str:
+    said = []
+    if limits.share is not None:
+        said.append(f"more than {limits.share * 100:g} % of at least {limits.least_posts} posts")
+    if limits.count is not None:
+        said.append(f"more than {limits.count} posts")
+    if not said:
+        return "never trips: share and count are null"
+    return f"blocks become review beyond {' or '.join(said)} in {limits.interval_seconds:g} s"
 
 
 def _why(value: float, threshold: float | None, *, fired: bool) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sluicegate.schemas import Verdict
 
 _NO_CATEGORY = "(none)"
+_ALL_OTHERS = "(all others)"
 _EXAMPLES = 3
 
 
@@ -84,6 +85,16 @@ class Diff:
         """Verdicts whose action would have been milder."""
         return sum(self.directions[name] for name in _directions(-1))
 
+    @property
+    def breakers(self) -> list[str]:
+        """Tenants whose block-volume breaker differs. No verdict tells what that would have done."""
+        named = sorted(self.old.scope.tenants | self.new.scope.tenants)
+        return [
+            tenant or _ALL_OTHERS
+            for tenant in (None, *named)
+            if self.old.breaker(tenant) != self.new.breaker(tenant)
+        ]
+
     def document(self) -> dict[str, Any]:
         """All of it as JSON values."""
         return {
@@ -96,6 +107,7 @@ class Diff:
             "disposition_only": self.disposition_only,
             "undecidable": self.undecidable,
             "decided_by_others": self.decided_by_others,
+            "breakers": self.breakers,
             "directions": dict(self.directions),
             "tenants": {name: dict(counts) for name, counts in self.tenants.items()},
             "categories": {name: dict(counts) for name, counts in self.categories.items()},

@@ -12,13 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from sluicegate.pipeline.policy.faults import Where
 from sluicegate.pipeline.policy.layers import Layer, When, flatten
-from sluicegate.pipeline.policy.rules import CategoryName, Part, Rules
+from sluicegate.pipeline.policy.rules import PRINTABLE, CategoryName, Part, Rules
 from sluicegate.schemas import Kind
 
 Preset = Literal["strict", "balanced", "loose"]
-# As for a producer's names: no control characters, nothing that reorders or hides what stands beside it.
-_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]+$"
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_PRINTABLE)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 TenantName = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Region = Annotated[str, StringConstraints(max_length=6, pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
 Language = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.layers import Scope, resolve
+from sluicegate.pipeline.policy.layers import Context, Scope, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
 from sluicegate.schemas import Action, PolicyRef
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sluicegate.pipeline.policy.layers import Context, Laid, Layer
-    from sluicegate.pipeline.policy.rules import Disposition, Finding, Rules, Subject
+    from sluicegate.pipeline.policy.layers import Laid, Layer
+    from sluicegate.pipeline.policy.rules import Bars, BlockBreaker, Finding, Rules, Subject
     from sluicegate.schemas import Scores
 
 SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
@@ -118,6 +118,12 @@ class Policy:
         """Which posts it can tell apart."""
         return Scope(self.layers)
 
+    @cached_property
+    def least_wait_seconds(self) -> float | None:
+        """The shortest ``max_wait_seconds`` that any post may have; None where all wait for ever."""
+        written = (layer.values.get(("max_wait_seconds",)) for layer in self.layers)
+        return min((seconds for seconds in written if seconds is not None), default=None)
+
     def rules(self, post: Subject) -> Rules:
         """The rules for a post. A tenant that the policy does not name gets those for everybody."""
         context = self.scope.context(post)
@@ -126,6 +132,11 @@ class Policy:
             # Bounded: a context holds only names that stand in the policy.
             rules = self._resolved[context] = resolve(self.scope.lay(context))
         return rules
+
+    def breaker(self, tenant: str | None) -> BlockBreaker:
+        """The breaker of a tenant; None stands for all that the policy does not name."""
+        known = tenant if tenant in self.scope.tenants else None
+        return resolve(self.scope.lay(Context(known, "post", None, None))).block_breaker
 
     def laid(self, post: Subject) -> Laid:
         """The values behind :meth:`rules`, each with the layer that it comes from."""
@@ -143,16 +154,25 @@ class Policy:
             scores: Its scores.
             found: What the explanation says of categories, where there is one.
         """
-        deciding: tuple[Action, str, Disposition] | None = None
+        action, rule, bars = self._deciding(post, scores, found)
+        disposition = bars.dispositions[action]
+        return Decision(action, disposition.name, rule, disposition.parameters)
+
+    def withhold(self, post: Subject, scores: Scores, found: Finding | None = None) -> Decision:
+        """Decide a post whose block is withheld: review, as the rule that fired suggests it."""
+        _action, rule, bars = self._deciding(post, scores, found)
+        disposition = bars.dispositions[Action.REVIEW]
+        return Decision(Action.REVIEW, disposition.name, rule, disposition.parameters)
+
+    def _deciding(self, post: Subject, scores: Scores, found: Finding | None) -> tuple[Action, str, Bars]:
+        deciding: tuple[Action, str, Bars] | None = None
         for name, bars in self.rules(post).deciding(post.kind, scores, found):
             action, reached = bars.outcome(scores)
             if deciding is None or SEVERITY.index(action) > SEVERITY.index(deciding[0]):
-                rule = reached if name is None else f"categories.{name}.{reached}"
-                deciding = action, rule, bars.dispositions[action]
+                deciding = action, reached if name is None else f"categories.{name}.{reached}", bars
         if deciding is None:
             raise AssertionError("rules without bars")  # pragma: no cover - there are always the general ones
-        action, rule, disposition = deciding
-        return Decision(action, disposition.name, rule, disposition.parameters)
+        return deciding
 
     def decide_failure(self, post: Subject) -> Decision:
         """Decide a post that could not be scored: the tenant's failure mode."""

@@ -11,7 +11,7 @@ from sluicegate.pipeline.policy.document import Conditions, Document, Override, 
 from sluicegate.pipeline.policy.faults import Fault, InvalidPolicyError, Where
 from sluicegate.pipeline.policy.layers import Scope
 from sluicegate.pipeline.policy.reach import unreachable
-from sluicegate.pipeline.policy.rules import CategoryBars, Thresholds
+from sluicegate.pipeline.policy.rules import BlockBreaker, CategoryBars, Thresholds
 from sluicegate.pipeline.policy.yaml_text import Written, YamlFaultError, read_yaml
 from sluicegate.pipeline.printable import neutral
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY
@@ -38,6 +38,11 @@ _RIGHT = {
     "max_wait_seconds": "write a number of seconds above 0, such as 30, or null to wait for ever",
     "max_tokens": "write a whole number from 1 on, such as 8192, or null for no limit but the worker's",
     "max_segments": "write a whole number from 1 on, such as 4, or null for no limit but the worker's",
+    "block_breaker": "write what differs, such as {share: 0.7, count: 5000}; {share: null} alone turns it off",
+    "share": f"{_SHARE}, or null for never",
+    "least_posts": "write a whole number from 1 on, such as 1000",
+    "count": "write a whole number from 0 on, such as 5000, or null for never",
+    "interval_seconds": "write a number of seconds above 0, at most 86400, such as 300",
     "kinds": "write post, prompt or response",
     "kind": "write post, prompt or response, or a list of these",
     "tenant": "write a tenant's name, or a list of names: letters, digits, dots, dashes and underscores",
@@ -45,6 +50,7 @@ _RIGHT = {
     "region": "write an ISO 3166 code such as DE or US-CA, or a list of these",
     "language": "write a BCP 47 tag such as en or zh-Hant, or a list of these",
     "when": "name at least one of tenant, kind, region and language, or move the rules to `rules`",
+    "categories": "write names of 1 to 64 printable characters, each with what differs for it",
     "extra_categories": "write a list of the names that your model has beside the nine",
     "overrides": "write a list; each entry has `when` and `rules`",
     "dispositions": "write allow, review or block with a name such as rate_limit, or with "
@@ -83,6 +89,7 @@ def check_data(written: Written, source: str) -> tuple[Document, tuple[Layer, ..
     layers = document.layers()
     faults = _unknown_categories(document, layers, written)
     faults += _open_to_strangers(layers, written)
+    faults += _breaker_of_a_part(layers, written)
     if not faults:
         faults = unreachable(layers, Scope(layers), written.line)
     if faults:
@@ -151,6 +158,7 @@ def _model_at(where: Where) -> type[BaseModel]:
     by_key: dict[str | int, type[BaseModel]] = {
         "block_at": Thresholds,
         "review_at": Thresholds,
+        "block_breaker": BlockBreaker,
         "when": Conditions,
     }
     return by_key.get(where[-1], WrittenRules) if where else Document
@@ -179,6 +187,21 @@ def _open_to_strangers(layers: Sequence[Layer], written: Written) -> list[Fault]
         )
         for layer in layers
         if layer.values.get(path) == "allow" and layer.when.tenants is None
+    ]
+
+
+def _breaker_of_a_part(layers: Sequence[Layer], written: Written) -> list[Fault]:
+    """A breaker counts all of a tenant's posts together: it cannot differ between them."""
+    return [
+        Fault(
+            where := (*layer.where, "block_breaker"),
+            "would hold for some of a tenant's posts only",
+            "write it under `rules` or `tenants.NAME.rules`: it counts a tenant's posts together",
+            written.line(where),
+        )
+        for layer in layers
+        if any(path[0] == "block_breaker" for path in layer.values)
+        and (layer.when.kinds or layer.when.regions or layer.when.languages)
     ]
 
 

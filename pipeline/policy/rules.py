@@ -14,7 +14,9 @@ ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}
 # Larger whole numbers are no JSON that every reader takes; they become floats.
 ParameterWhole = Annotated[int, Field(ge=1 - 2**53, le=2**53 - 1)]
 ParameterValue = Annotated[str, StringConstraints(max_length=256)] | bool | ParameterWhole | float
-CategoryName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+# As for a producer's names: no control characters, nothing that reorders or hides what stands beside it.
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]+$"
+CategoryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 
 class Part(BaseModel):
@@ -125,6 +127,27 @@ class CategoryBars(Bars):
         return found.category_scores.get(name, 0.0) >= self.applies_at
 
 
+class BlockBreaker(Part):
+    """From which volume of blocks on a rule or a model must be wrong; either suffices, and null is never reached.
+
+    Counted per tenant: of the posts that were judged, over the last interval, by each worker.
+    """
+
+    share: Share | None = Field(0.5, description="More than this share of the posts.")
+    least_posts: Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)] = Field(
+        1000, description="A share of fewer posts says nothing."
+    )
+    count: Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)] | None = Field(
+        None, description="More blocks than this."
+    )
+    interval_seconds: Annotated[float, Field(gt=0, le=86_400, strict=True)] = 300.0
+
+    def exceeded(self, *, posts: int, blocks: int) -> bool:
+        """True if so many blocks among so many posts are too many."""
+        by_share = self.share is not None and posts >= self.least_posts and blocks > self.share * posts
+        return by_share or (self.count is not None and blocks > self.count)
+
+
 class Rules(Bars):
     """What decides for one tenant, kind, region and language."""
 
@@ -139,6 +162,7 @@ class Rules(Bars):
     max_segments: Annotated[int, Field(ge=1, le=2**53 - 1, strict=True)] | None = Field(
         None, description="A post of more parts is not scored; never above the worker's own limit."
     )
+    block_breaker: BlockBreaker = Field(BlockBreaker(), description="The same for every kind of a tenant.")
     explain_at: Share = Field(0.3, description="Risk from which on an allow is explained, too.")
     explain_responses: Annotated[bool, Field(strict=True)] = Field(
         True, description="Responses are always explained: that tells refusals."

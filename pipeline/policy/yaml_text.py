@@ -44,13 +44,19 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own name
 
 
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("null", _NULL, ["~", "n", "N", ""]),
+    ("bool", _BOOL, list("tTfF")),
+    ("int", _INT, list("-+0123456789")),
+    ("float", _FLOAT, list("-+.0123456789")),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern.pattern})$"), _first
+    )
 
 
 class YamlFaultError(Exception):
@@ -79,7 +85,8 @@ def read_yaml(text: str) -> Written:
                 mark.line + 1 if mark else None,
             )
         ) from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        # The last two come from PyYAML's own reading of numbers: a version, an escaped code point.
         raise YamlFaultError(
             Fault((), f"no YAML ({type(error).__name__})", "write plain UTF-8 text, not nested too deeply")
         ) from error
@@ -127,13 +134,15 @@ def _scalar(node: yaml.Node, where: Where, line: int) -> Any:
     match node.tag.removeprefix("tag:yaml.org,2002:"):
         case "str":
             return text
-        case "null":
+        case "null" if _NULL.fullmatch(text):
             return None
-        case "bool":
+        case "bool" if _BOOL.fullmatch(text):
             return text.lower() == "true"
-        case "int" if len(text) <= 20:  # longer ones are no count or share of anything
+        case "int" if len(text) <= 20 and _INT.fullmatch(
+            text
+        ):  # longer ones are no count or share of anything
             return int(text)
-        case "float" if len(text) <= 40:
+        case "float" if len(text) <= 40 and _FLOAT.fullmatch(text):
             return float(text)
         case tag:
             raise YamlFaultError(

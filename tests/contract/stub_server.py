@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import math
 import random
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONTEXT_TOKENS = 2048
+SLOW_S = 5.0
 LABELS = (" Safe", " Controversial", " Unsafe")
 _LABEL_LOGIT = 8.0
 
@@ -51,12 +53,14 @@ class StubServer:
     in_flight: int = 0
     most_in_flight: int = 0
     abandoned: int = 0
+    port: int | None = None
+    """Where to listen; None takes a free one."""
     _server: TestServer | None = None
 
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=16 << 20)
         application.router.add_post("/v1/completions", self._handle)
-        self._server = TestServer(application)
+        self._server = TestServer(application, port=self.port)
         await self._server.start_server()
         return self
 
@@ -98,6 +102,8 @@ class StubServer:
             return web.Response()
         if self._hit("hang", texts):
             await asyncio.sleep(3600)
+        if self._hit("slow", texts):
+            await asyncio.sleep(SLOW_S)
         if refusal := self._refusal(body, prompts, texts):
             return refusal
         choices = [
@@ -107,14 +113,16 @@ class StubServer:
         self.empty_once = False
         if self._hit("garble", texts):
             return web.json_response({"choices": "what?"})
-        return web.json_response(
-            {
-                "id": "cmpl-1",
-                "object": "text_completion",
-                "choices": choices[::-1],  # order is the index's business
-                "usage": {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 7}},
-            }
-        )
+        if self._hit("miscount", texts):
+            del choices[0]
+        answer = {
+            "id": "cmpl-1",
+            "object": "text_completion",
+            "choices": choices[::-1],  # order is the index's business
+            "usage": {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 7}},
+        }
+        cut = self._hit("cut", texts)
+        return await _half(request, answer) if cut else web.json_response(answer)
 
     def _refusal(
         self, body: dict[str, Any], prompts: list[list[int]], texts: list[str]
@@ -170,7 +178,7 @@ class StubServer:
         self, body: dict[str, Any], ids: list[int], names: list[str], *, hide: bool
     ) -> dict[int, float]:
         """Logarithms over the whole vocabulary, the same for the same prompt."""
-        draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())  # noqa: S311 - a stub model
+        draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())
         logits = {token: draw.gauss(0, 1) for token in range(small_tokenizer().vocabulary_size)}
         for name in names:
             token = small_tokenizer().encode_static(name)[0]
@@ -186,3 +194,14 @@ class StubServer:
         if self.flavour == "vllm" and body.get("return_tokens_as_token_ids"):
             return f"token_id:{token}"
         return small_tokenizer().decode([token])
+
+
+async def _half(request: web.Request, answer: dict[str, Any]) -> web.StreamResponse:
+    """Send half of an answer and break the connection."""
+    body = json.dumps(answer).encode()
+    response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    assert request.transport
+    request.transport.abort()
+    return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +205,18 @@ async def test_an_unreadable_answer_is_unparsable(start: Any, body: bytes) -> No
         for found in (answer, explanation):
             assert isinstance(found, ItemFailure)
             assert found.code is FailureCode.UNPARSABLE
+
+
+async def test_a_good_answer_is_given_up_where_it_is_longer_than_it_may_be(start: Any) -> None:
+    logprobs = {"tokens": [" Safe"], "top_logprobs": [{" Safe": -0.1}]}
+    body = json.dumps({"choices": [{"index": 0, "text": " Safe", "logprobs": logprobs}]}).encode()
+    async with start() as (rig, stub):
+        codes = []
+        for room in (b"", b" " * (2 << 20)):
+            stub.raw_body = room + body
+            (answer,) = await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+            codes.append(answer.code if isinstance(answer, ItemFailure) else None)
+    assert codes == [None, FailureCode.UNPARSABLE]
 
 
 @asynccontextmanager

@@ -118,6 +118,21 @@ class TestLlamaCpp(EngineContract):
         await assert_works(rig)
         assert not _is_alive(before)
 
+    @pytest.mark.slow
+    async def test_a_server_that_hangs_without_dying_is_killed_and_replaced(self, rig: Rig) -> None:
+        engine = rig.engine
+        assert isinstance(engine, LlamaCppEngine)
+        before = engine.server_pid
+        assert before
+        os.kill(before, signal.SIGSTOP)
+        for _ in range(2):
+            assert (await engine.health()).silent
+            assert engine.server_pid == before  # twice may still be a machine that has much to do
+        assert not (await engine.health()).ok
+        await _until(lambda: engine.server_pid not in (None, before))
+        await assert_works(rig)
+        assert not _is_alive(before)
+
     async def test_leaving_stops_the_server(self, cpu_bundle: Path) -> None:
         engine = open_backend(_choice(cpu_bundle)).engine
         assert isinstance(engine, LlamaCppEngine)

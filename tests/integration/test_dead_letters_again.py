@@ -173,6 +173,7 @@ async def test_a_replay_sends_the_original_record_once_and_refuses_what_was_trun
         ("none", None),
         ("sluicegate-replayed-from", WHOLE.dead_letter_id.encode()),
         ("sluicegate-tries", b"2"),
+        ("sluicegate-first-rejected", b"2026-03-01T08:00:00+00:00"),
     ]
     second = await call(broker, "replay", WHOLE.dead_letter_id, OTHER.dead_letter_id)
     assert second.exit_code == 0, second.stderr
@@ -239,6 +240,8 @@ def test_what_a_worker_rejects_again_counts_its_tries(lane: Lane) -> None:
     letters = [DeadLetter.model_validate(one.body) for one in lane.read() if one.is_dead_letter]
     assert [one.tries for one in letters] == [1, 2]
     assert letters[0] == first[0]
+    assert [one.first_rejected_at for one in letters] == [first[0].rejected_at] * 2
+    assert letters[0].rejected_at < letters[1].rejected_at
     assert letters[0].dead_letter_id != letters[1].dead_letter_id
     assert [base64.b64decode(one.payload) for one in letters] == [b"{bad"] * 2
     again = run(lane.bootstrap, *replay, **names)

@@ -105,6 +105,22 @@ def test_a_worker_judges_with_least_rights_and_tells_no_secret(
     assert KEY_PASSWORD not in told + worker.output
 
 
+def test_without_a_right_on_the_control_topic_a_worker_judges_and_says_so(
+    secured: SecuredKafka, tmp_path: Path
+) -> None:
+    with lane_with_rights(secured, tmp_path, without="Read on topics.control") as lane:
+        worker = lane.start(settings(secured, "PLAIN"))
+        lane.send([{"id": str(number), "text": "hello"} for number in range(5)])
+        worker.wait_ready()
+        lane.wait_answers(5, within_s=30)
+        state = json.loads(worker.get("/readyz")[1])["control"]
+        assert state == (
+            f"topic {lane.prefix}.control cannot be read (TOPIC_AUTHORIZATION_FAILED); "
+            "check that it exists and the rights"
+        )
+        assert worker.get("/livez")[0] == 200
+
+
 @pytest.mark.parametrize("way", ["mutual", "PLAIN", "SCRAM-SHA-512"])
 def test_every_other_client_takes_the_same_way(secured: SecuredKafka, way: str) -> None:
     prefix = way.lower()

@@ -9,8 +9,10 @@ import pytest
 from confluent_kafka import Producer
 
 from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.instruments import Instruments
 from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.source_faust import FaustSource
+from sluicegate.pipeline.source import Source
+from sluicegate.pipeline.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +36,9 @@ async def test_what_faust_logs_of_a_fault_does_not_quote_it(caplog: pytest.LogCa
         producer.produce("posts", b"any")
         assert producer.flush(20) == 0
         settings = Settings.model_validate({"kafka": {"bootstrap_servers": broker.address}})
-        source = FaustSource(settings, consume=consume, drain=nothing, reopen=lambda: None)
+        instruments = Instruments.for_engine(1)
+        window = Window(posts=10, size_bytes=1000, clock=instruments.clock.monotonic)
+        source = Source(settings, window=window, instruments=instruments, consume=consume, drain=nothing)
         with pytest.raises(ValueError, match=MARK):
             await source.run(asyncio.Event())
     assert "ValueError at test_silence_of_a_crash.py" in caplog.text

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 READ_S = 30.0
+_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def read(bootstrap: str, topics: Sequence[str]) -> list[Record]:
         starts: list[TopicPartition] = []
         for topic in topics:
             for number in known[topic].partitions if topic in known else ():
-                low, high = reader.get_watermark_offsets(TopicPartition(topic, number), timeout=READ_S)
+                low, high = _watermarks(reader, topic, number)
                 if high > low:
                     starts.append(TopicPartition(topic, number, low))
                     goal[topic, number] = high
@@ -180,7 +181,7 @@ def ends(bootstrap: str, topic: str) -> dict[int, int]:
     """Per partition of a topic, the offset that the next record will get."""
     with _reader(bootstrap) as reader:
         return {
-            number: reader.get_watermark_offsets(TopicPartition(topic, number), timeout=READ_S)[1]
+            number: _watermarks(reader, topic, number)[1]
             for number in reader.list_topics(topic, timeout=READ_S).topics[topic].partitions
         }
 
@@ -191,6 +192,20 @@ def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
         numbers = reader.list_topics(topic, timeout=READ_S).topics[topic].partitions
         partitions = [TopicPartition(topic, number) for number in numbers]
         return {one.partition: max(one.offset, 0) for one in reader.committed(partitions, timeout=READ_S)}
+
+
+def _watermarks(reader: Any, topic: str, number: int) -> tuple[int, int]:
+    """First offset and end of a partition; a leader that has just been elected may need a moment."""
+    deadline = time.monotonic() + READ_S
+    while True:
+        try:
+            low, high = reader.get_watermark_offsets(TopicPartition(topic, number), timeout=READ_S)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return low, high
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from sluicegate.schemas import (
     Timings,
     Turn,
     Verdict,
+    WithheldBlock,
 )
 
 if TYPE_CHECKING:
@@ -95,6 +96,14 @@ engines = st.builds(
 )
 policies = st.builds(PolicyRef, name=texts, version=texts, digest=digests, rule=texts)
 
+withheld_blocks = st.builds(
+    WithheldBlock,
+    action=st.just(Action.BLOCK),
+    disposition=texts,
+    disposition_parameters=parameters,
+    open_since=moments,
+)
+
 
 @st.composite
 def _verdicts(draw: st.DrawFn) -> Verdict:
@@ -106,7 +115,9 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
         )
     else:
         drawn = draw(scores)
+        withheld = draw(withheld_blocks) if draw(st.booleans()) else None
         found = {
+            "breaker": withheld,
             "scores": drawn,
             "severity": drawn.severity,
             "assessed_by": draw(st.sampled_from([by for by in AssessedBy if by is not AssessedBy.NONE])),
@@ -127,7 +138,7 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
         author_id=draw(st.none() | identifiers),
         language=draw(st.none() | languages),
         region=draw(st.none() | regions),
-        action=draw(st.sampled_from(Action)),
+        action=Action.REVIEW if found.get("breaker") else draw(st.sampled_from(Action)),
         disposition=draw(texts),
         disposition_parameters=draw(parameters),
         policy=draw(policies),
@@ -171,5 +182,6 @@ dead_letters: SearchStrategy[DeadLetter] = st.builds(
     payload_hash=digests,
     truncated=st.booleans(),
     rejected_at=moments,
+    first_rejected_at=st.none() | moments,
     tries=st.integers(1, 10**6),
 )

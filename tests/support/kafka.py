@@ -183,9 +183,12 @@ class ApacheKafka:
         self._jars = resolve_jars()
         self.version = kafka_version()
         self.folder = Path(tempfile.mkdtemp(prefix="sluicegate-kafka-"))
-        ports = free_ports(2 * brokers)
+        ports = free_ports(4 * brokers)
         self._ports = ports[:brokers]
-        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(ports[brokers:], start=1))
+        controllers = ports[brokers : 2 * brokers]
+        self.side_doors = list(zip(ports[2 * brokers : 3 * brokers], ports[3 * brokers :], strict=True))
+        """Per broker a second listener's port, and the port that it is advertised at: a proxy's place."""
+        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in enumerate(controllers, start=1))
         self._nodes = [
             _Node(
                 self.folder / f"node-{node}",
@@ -198,14 +201,15 @@ class ApacheKafka:
 
     def _properties(self, node: int, port: int, controller_port: int, voters: str) -> dict[str, str]:
         replicas = str(len(self._ports))
+        side, advertised = self.side_doors[node - 1]
         return {
             "process.roles": "broker,controller",
             "node.id": str(node),
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port},SIDE://127.0.0.1:{side}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},SIDE://127.0.0.1:{advertised}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SIDE:PLAINTEXT",
             "log.dirs": str(self.folder / f"node-{node}" / "data"),
             "auto.create.topics.enable": "false",
             "default.replication.factor": replicas,
@@ -268,6 +272,11 @@ class ApacheKafka:
                 return
             time.sleep(0.05)
         raise RuntimeError(f"topic {name} has no leaders within {START_S:.0f} s")
+
+    @property
+    def down(self) -> list[int]:
+        """Numbers of the brokers that do not run."""
+        return [number for number, node in enumerate(self._nodes, start=1) if not node.running]
 
     def kill(self, node: int = 1) -> None:
         """SIGKILL one broker; its data stay."""

@@ -57,10 +57,15 @@ def until(what: str, ready: Callable[[], Any], *, within_s: float) -> Any:
 
 
 class WorkerProcess:
-    """One ``sluicegate worker``, with its output in files."""
+    """One ``sluicegate worker``, with its output in files; ``module`` runs another in its place."""
 
     def __init__(
-        self, folder: Path, settings: dict[str, str], environment: dict[str, str] | None = None
+        self,
+        folder: Path,
+        settings: dict[str, str],
+        environment: dict[str, str] | None = None,
+        *,
+        module: str = "sluicegate",
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
@@ -73,7 +78,7 @@ class WorkerProcess:
             named["SLUICEGATE_CACHE_DIR"] = cache
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [*dies_with_us(), sys.executable, "-m", "sluicegate", "worker"],
+                [*dies_with_us(), sys.executable, "-m", module, "worker"],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -95,6 +100,11 @@ class WorkerProcess:
     def output(self) -> str:
         """Everything the worker said."""
         return self.stdout.read_text(errors="replace") + self.stderr.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -209,7 +219,11 @@ class Lane:
         return {"policy.path": str(path)}
 
     def start(
-        self, settings: dict[str, str] | None = None, environment: dict[str, str] | None = None
+        self,
+        settings: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+        *,
+        module: str = "sluicegate",
     ) -> WorkerProcess:
         """Start a worker on this lane, with further settings and environment variables."""
         if not (self.folder / "fake.json").exists():
@@ -223,7 +237,7 @@ class Lane:
             **{f"topics.{name}": topic for name, topic in self.outputs.items()},
         }
         folder = self.folder / f"worker-{len(self.workers) + 1}"
-        worker = WorkerProcess(folder, QUICK | own | (settings or {}), environment)
+        worker = WorkerProcess(folder, QUICK | own | (settings or {}), environment, module=module)
         self.workers.append(worker)
         return worker
 

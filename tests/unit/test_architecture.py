@@ -20,12 +20,13 @@ MAY_IMPORT = {
 }
 EDGES = {
     "faust": ["pipeline.source_faust"],
-    "mode": ["pipeline.source_faust"],
-    "aiokafka": ["pipeline.source_faust"],
+    "mode": ["pipeline.source_faust", "pipeline.stream_buffer"],
+    "aiokafka": ["pipeline.source_faust", "pipeline.fetching", "pipeline.lenient_records"],
     "confluent_kafka": [
         "pipeline.publisher",
         "pipeline.kafka",
         "pipeline.reader",
+        "pipeline.control",
         "pipeline.client.transport",
         "pipeline.topics",
         "pipeline.embedded_broker",
@@ -45,10 +46,18 @@ EDGES = {
     "xllamacpp": ["engines.backends.llama_server"],
     "gguf": ["engines.cpu_model"],
     "tensorrt_llm": ["engines.backends.tensorrt_llm"],
-    "torch": [],
-    "transformers": [],
+    "rensa": ["engines.adapt.near_duplicates"],
+    "phonenumbers": ["engines.adapt.personal"],
+    "torch": ["engines.adapt.training.*"],
+    "transformers": ["engines.adapt.training.*"],
+    "peft": ["engines.adapt.training.*"],
+    "safetensors": ["engines.adapt.training.*"],
+    "matplotlib": ["engines.adapt.training.curves"],
 }
 """Each library of the outer world, and the only modules that may touch it."""
+
+TRAINING = {"torch", "transformers", "peft", "safetensors", "matplotlib"}
+"""What only a training needs, in an environment of its own."""
 
 LINES = 300
 
@@ -136,6 +145,28 @@ def loaded(*names: str) -> set[str]:
     return set(json.loads(output))
 
 
+def modules_at_their_top(libraries: set[str]) -> set[str]:
+    """Modules of ours that load one of these libraries when they are imported."""
+    found = set()
+    for module, path in MODULES.items():
+        top = [
+            node
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        names = imports(ast.unparse(ast.Module(body=list(top), type_ignores=[])), module)
+        if {name.partition(".")[0] for name in names} & libraries:
+            found.add(module)
+    return found
+
+
+def test_only_the_inner_modules_of_a_training_load_torch() -> None:
+    assert modules_at_their_top(TRAINING) == {
+        f"engines.adapt.training.{name}"
+        for name in ("checkpoint", "curves", "dev", "estimate", "loop", "loss", "model")
+    }
+
+
 def test_the_schemas_load_nothing_else_of_ours() -> None:
     ours = {
         name
@@ -146,7 +177,11 @@ def test_the_schemas_load_nothing_else_of_ours() -> None:
 
 
 def test_the_engines_load_no_kafka_and_no_gpu_runtime() -> None:
-    engines = [f"sluicegate.{module}" for module in MODULES if module.startswith("engines")]
+    engines = [
+        f"sluicegate.{module}"
+        for module in MODULES
+        if module.startswith("engines") and module not in modules_at_their_top(TRAINING)
+    ]
     present = loaded(*engines)
     assert set(engines) <= present
     forbidden = {
@@ -155,9 +190,8 @@ def test_the_engines_load_no_kafka_and_no_gpu_runtime() -> None:
         "aiokafka",
         "confluent_kafka",
         "tensorrt_llm",
-        "torch",
-        "transformers",
         "xllamacpp",
+        *TRAINING,
     }
     assert present & forbidden == set()
     assert "sluicegate.pipeline" not in present
@@ -187,5 +221,5 @@ def test_a_worker_starts_without_torch_and_transformers() -> None:
         "sluicegate.pipeline.worker", "sluicegate.pipeline.source_faust", "sluicegate.pipeline.command"
     )
     assert {"sluicegate.pipeline.worker", "faust"} <= present
-    heavy = {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf"}
+    heavy = {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf", "rensa", "phonenumbers"}
     assert present & (heavy | {"redis", "opentelemetry"}) == set()

@@ -76,7 +76,12 @@ class OpenAIDialect:
         """Servers name the context in prose or in a code; nothing else in a refusal does."""
         if status not in (400, 413, 422):
             return False
-        message = str(body).lower()
+        try:
+            message = str(body).lower()
+        except (
+            RecursionError
+        ):  # nested nearly as deeply as the parser admits: no server's talk of its context
+            return False
         return any(
             word in message for word in ("context length", "context_length", "max_seq_len", "too long")
         )

@@ -136,3 +136,27 @@ async def test_an_explanation_beyond_the_contract_is_left_out() -> None:
     await bench.run([post(0, "[bad]")])
     assert bench.outlet.verdict("p0").explanation_failure is FailureCode.UNPARSABLE
     assert bench.outlet.verdict("p0").action is Action.BLOCK
+
+
+async def test_a_copy_is_explained_anew_where_the_first_explanation_failed() -> None:
+    class MuteOnce(ScriptedEngine):
+        async def explain(self, prompts: Any, severities: Any, *, timeout_s: float) -> list[Any]:
+            found = await super().explain(prompts, severities, timeout_s=timeout_s)
+            return found if len(self.explained) > 1 else [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]
+
+    engine = MuteOnce()
+    bench = Bench(engine=engine)
+
+    async def source() -> Any:
+        yield bench.delivery({"id": "first", "text": "[bad] the same"}, 0)
+        while not bench.outlet.records:
+            await asyncio.sleep(0.01)
+        yield bench.delivery({"id": "copy", "text": "[bad] the same"}, 1)
+
+    async with asyncio.timeout(20):
+        await bench.flow.run(source())
+    assert bench.outlet.verdict("first").explanation_failure is FailureCode.TIMED_OUT
+    copy = bench.outlet.verdict("copy")
+    assert copy.explanation_failure is None
+    assert copy.categories
+    assert (sum(engine.scored), engine.explained) == (1, [1, 1])

@@ -57,23 +57,6 @@ async def test_a_tenant_that_waits_no_longer_is_answered_though_others_are_befor
     assert bench.acknowledged == [0, 1]
 
 
-async def test_time_in_the_queue_of_a_present_engine_is_no_waiting_for_an_absent_one() -> None:
-    engine = ScriptedEngine()
-    engine.gate.clear()
-    policy = {"name": "p", "version": "1", "rules": {"max_wait_seconds": 5}}
-    bench = Bench(engine=engine, policy=policy, tree={"micro_batch": {"posts": 1, "in_flight": 1}})
-    running = asyncio.create_task(bench.run([post(0), post(1)]))
-    while not engine.scored:
-        await asyncio.sleep(0)
-    for row in bench.window._rows.values():
-        for held in row:
-            held.taken_at -= 60  # so long did the queue take
-    engine.away = 1
-    engine.gate.set()
-    await running
-    assert [verdict.failure for verdict in bench.outlet.verdicts] == [None, None]
-
-
 async def test_what_many_rebalances_give_back_during_one_absence_is_not_kept() -> None:
     engine = AbsentEngine()
     bench = Bench(engine=engine)
@@ -162,3 +145,16 @@ async def test_a_model_that_would_rather_write_something_else_than_a_label_judge
     assert verdict.failure is not None
     assert verdict.failure.code is FailureCode.LABELS_MISSING
     assert verdict.action is Action.REVIEW
+
+
+async def test_a_dead_letter_of_a_record_that_was_given_back_meanwhile_is_not_published() -> None:
+    bench = Bench(profile=RULES)
+
+    async def source() -> AsyncIterator[Delivery]:
+        yield bench.delivery(b"{", 0)
+        bench.flow.give_back()  # buried, and not yet on its way out
+
+    async with asyncio.timeout(20):
+        await bench.flow.run(source())
+    assert bench.outlet.records == []
+    assert bench.log == [("released", 0)]

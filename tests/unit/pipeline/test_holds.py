@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from sluicegate.pipeline.holds import Holds
@@ -15,9 +17,10 @@ def test_a_hold_is_in_force_from_its_declaration_to_the_end_of_the_block() -> No
     with holds.waiter("engine") as declare:
         assert not holds
         declare("away")
-        declare("still away")
         assert holds
         assert holds.current["engine"].reason == "away"
+        declare("still away")
+        assert holds.current["engine"].reason == "still away"
         assert holds.current["engine"].since == 5.0
     assert not holds
     assert changes == [("engine", True), ("engine", False)]
@@ -29,7 +32,19 @@ def test_one_waiters_success_does_not_clear_anothers_hold() -> None:
         first("topic a")
         with holds.waiter("publish") as second:
             second("topic b")
-        assert "publish" in holds.current
+            assert holds.current["publish"].reason == "topic a"
+        assert holds.current["publish"].reason == "topic a"
+
+
+def test_the_reason_shown_is_that_of_one_who_still_waits() -> None:
+    holds, changes = make()
+    with ExitStack() as later:
+        with holds.waiter("publish") as first:
+            first("topic a")
+            later.enter_context(holds.waiter("publish"))("topic b")
+        assert holds.current["publish"].reason == "topic b"
+        assert changes == [("publish", True)]
+    assert not holds
 
 
 def test_a_waiter_that_declares_nothing_changes_nothing() -> None:

@@ -245,3 +245,28 @@ def test_what_a_terminal_would_obey_is_shown_as_an_escape(line: str) -> None:
     with pytest.raises(InvalidPolicyError) as caught:
         Policy.from_bytes(f"{named}version: '1'\n{line}\n".encode(), "p.yaml")
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("hidden", ["\\0", "\\x9b", "\\u202e", "\\u200b", "\\n"])
+@pytest.mark.parametrize(
+    "line", ['extra_categories: ["Fraud%s"]', 'rules: {categories: {"Fraud%s": {applies_at: 0.5}}}']
+)
+def test_a_category_hides_and_reorders_nothing(line: str, hidden: str) -> None:
+    (found,) = faults(HEAD + line % hidden + "\n")
+    assert "Fraud" in found
+    assert found.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('name: "\\UFFFFFFFF"\n', "no YAML (OverflowError)"),
+        ("%YAML 1." + "1" * 5000 + "\n---\nname: a\n", "no YAML (ValueError)"),
+        ("a: !!int abc\n", "p.yaml:1: a: `int` is no kind of value here"),
+        ("a: !!bool maybe\n", "p.yaml:1: a: `bool` is no kind of value here"),
+        ("a: !!null nothing\n", "p.yaml:1: a: `null` is no kind of value here"),
+    ],
+)
+def test_what_the_yaml_library_stumbles_over_is_a_fault_of_the_file(text: str, said: str) -> None:
+    (found,) = faults(text)
+    assert said in found

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sluicegate.pipeline.quarantine import Quarantine
+from sluicegate.pipeline.quarantine import KILLERS_S, Killers, Quarantine
 
 
 async def test_many_work_side_by_side_and_one_waits_to_be_alone() -> None:
@@ -43,3 +43,27 @@ async def test_a_cancelled_suspect_lets_the_others_in_again() -> None:
             await suspect
         async with asyncio.timeout(1), quarantine.among():
             pass
+
+
+def test_a_killer_is_remembered_for_ten_minutes_and_no_longer() -> None:
+    now = [0.0]
+    killers = Killers(lambda: now[0])
+    killers.add("text")
+    assert "text" in killers
+    assert "another" not in killers
+    now[0] = KILLERS_S - 1
+    assert "text" in killers
+    now[0] = KILLERS_S
+    assert "text" not in killers
+
+
+def test_only_so_many_killers_are_remembered_and_the_oldest_is_forgotten_first() -> None:
+    killers = Killers(lambda: 0.0)
+    for number in range(1024):
+        killers.add(number)
+    killers.add(0)  # again, so it is the youngest now
+    killers.add("one more")
+    assert "one more" in killers
+    assert 0 in killers
+    assert 1 not in killers
+    assert len(killers._until) == 1024

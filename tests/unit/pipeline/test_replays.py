@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sluicegate.pipeline.command import replaying
 from sluicegate.pipeline.replays import (
+    FIRST_REJECTED,
     REPLAYED_FROM,
     TRIES,
     Note,
@@ -28,7 +29,7 @@ from sluicegate.pipeline.replays import (
 )
 from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.verdicts import bury
-from sluicegate.schemas import DeadLetter, ReasonCode, Rejection
+from sluicegate.schemas import DeadLetter, ReasonCode, Rejection, encode
 from support.events import dead_letters
 from unit.pipeline.fakes import MemoryDelivery
 
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
+OWN = (REPLAYED_FROM, TRIES, FIRST_REJECTED)
 header_lists = st.lists(
-    st.tuples(st.sampled_from(["a", "traceparent", TRIES, REPLAYED_FROM]), st.none() | st.binary(max_size=9)),
+    st.tuples(st.sampled_from(["a", "traceparent", *OWN]), st.none() | st.binary(max_size=9)),
     max_size=4,
 )
 
@@ -55,28 +57,29 @@ def buried(
 
 
 @given(value=st.binary(max_size=50), key=st.none() | st.binary(max_size=20), headers=header_lists)
-def test_a_buried_record_comes_back_as_it_was_with_two_headers_of_ours(
+def test_a_buried_record_comes_back_as_it_was_with_headers_of_ours(
     value: bytes, key: bytes | None, headers: list[tuple[str, bytes | None]]
 ) -> None:
     letter = buried(value=value, key=key, headers=headers)
     again = original(letter)
     assert isinstance(again, Original)
     assert (again.key, again.value) == (key, value)
-    theirs = [one for one in headers if one[0] not in (TRIES, REPLAYED_FROM)]
-    assert list(again.headers[:-2]) == theirs
-    assert again.headers[-2:] == (
+    theirs = [one for one in headers if one[0] not in OWN]
+    assert list(again.headers[:-3]) == theirs
+    assert again.headers[-3:] == (
         (REPLAYED_FROM, letter.dead_letter_id.encode()),
         (TRIES, str(letter.tries + 1).encode()),
+        (FIRST_REJECTED, NOW.isoformat().encode()),
     )
 
 
-def test_each_round_trip_counts_one_try_more_and_keeps_one_pair_of_headers() -> None:
+def test_each_round_trip_counts_one_try_more_and_keeps_one_set_of_headers() -> None:
     letter = buried(headers=[("a", b"1")])
     for tries in (1, 2, 3):
         assert letter.tries == tries
         again = original(letter)
         assert isinstance(again, Original)
-        assert [name for name, _ in again.headers] == ["a", REPLAYED_FROM, TRIES]
+        assert [name for name, _ in again.headers] == ["a", *OWN]
         before, letter = letter, buried(10 + tries, again.value, again.key, again.headers)
         assert replayed_from(letter) == before.dead_letter_id
 
@@ -85,6 +88,54 @@ def test_each_round_trip_counts_one_try_more_and_keeps_one_pair_of_headers() -> 
 def test_a_forged_count_of_tries_counts_as_the_first(said: bytes | None) -> None:
     assert buried(headers=[(TRIES, said)]).tries == 1
     assert tries_of([(TRIES, b"12"), (TRIES, b"99")]) == 12
+
+
+def test_the_first_time_is_kept_however_often_a_record_comes_back() -> None:
+    letter = buried()
+    for days in (1, 2, 3):
+        again = original(letter)
+        assert isinstance(again, Original)
+        later = NOW + timedelta(days=days)
+        letter = bury(
+            MemoryDelivery(days, again.value, key=again.key, headers=again.headers),
+            Rejection(ReasonCode.INVALID_JSON, "why"),
+            payload_bytes=100,
+            now=later,
+        )
+        assert (letter.first_rejected_at, letter.rejected_at) == (NOW, later)
+    assert f"first rejected at: {NOW.isoformat()}\n" in page(letter, text=False)
+
+
+def test_a_letter_that_tells_no_first_time_has_the_one_it_tells() -> None:
+    older = buried().model_copy(update={"first_rejected_at": None})
+    again = original(older)
+    assert isinstance(again, Original)
+    assert dict(again.headers)[FIRST_REJECTED] == NOW.isoformat().encode()
+    assert f"first rejected at: {NOW.isoformat()}\n" in page(older, text=False)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        b"",
+        b"the text of a post",
+        b"\xff",
+        b"2026-01-01T00:00:00",
+        b"9999-12-31T23:59:59-12:00",
+        b"0001-01-01T00:00:00+14:00",
+        b"2025-01-01T00:00:00+00:00" + b" " * 20,
+    ],
+)
+def test_a_forged_first_time_counts_as_now(said: bytes | None) -> None:
+    letter = buried(headers=[(FIRST_REJECTED, said)])
+    assert letter.first_rejected_at == letter.rejected_at == NOW
+
+
+def test_a_first_time_of_another_offset_is_kept_in_utc() -> None:
+    letter = buried(headers=[(FIRST_REJECTED, b"2020-01-01T05:30:00+05:30")])
+    assert letter.first_rejected_at == datetime(2020, 1, 1, tzinfo=UTC)
+    assert DeadLetter.model_validate_json(encode(letter)) == letter
 
 
 @pytest.mark.parametrize("said", [None, b"", b"the text of a post", b"\xff"])
@@ -141,7 +192,7 @@ def test_every_dead_letter_can_be_looked_at_and_no_text_leaves_its_line(letter: 
     for text in (False, True):
         rows = page(letter, text=text).split("\n")
         assert all(map(inert, rows))
-        assert len(rows) == 11 + len(letter.headers)
+        assert len(rows) == 12 + len(letter.headers)
     original(letter)
 
 

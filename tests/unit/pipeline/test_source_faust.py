@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,8 @@ import faust.streams
 import pytest
 
 from sluicegate.pipeline.errors import StartError
-from sluicegate.pipeline.source_faust import FaustDelivery, check_faust
+from sluicegate.pipeline.faust_delivery import FaustDelivery
+from sluicegate.pipeline.source_faust import check_faust
 
 
 def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
@@ -27,7 +29,7 @@ def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]
     app = SimpleNamespace(
         consumer_generation_id=3,
         consumer=SimpleNamespace(
-            _unacked_messages=SimpleNamespace(discard=lambda _m: told.append("discard"))
+            resets=Counter(), _unacked_messages=SimpleNamespace(discard=lambda _m: told.append("discard"))
         ),
     )
     return FaustDelivery(app, event), app, told
@@ -59,6 +61,14 @@ def test_a_delivery_of_an_earlier_generation_is_stale() -> None:
     delivery, app, _ = make()
     assert delivery.is_current
     app.consumer_generation_id = 4
+    assert not delivery.is_current
+
+
+def test_a_delivery_is_stale_once_its_partition_is_read_anew_from_an_earlier_offset() -> None:
+    delivery, app, _ = make()
+    app.consumer.resets["posts", 2] += 1
+    assert delivery.is_current
+    app.consumer.resets["posts", 1] += 1
     assert not delivery.is_current
 
 

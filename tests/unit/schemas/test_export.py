@@ -19,7 +19,7 @@ from sluicegate.schemas.export import FOLDER, TOPICS, asyncapi, drift, generate,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EVENTS = ["post", "verdict", "dead_letter"]
+EVENTS = ["post", "verdict", "dead_letter", "feedback"]
 PARSED: dict[str, Any] = yaml.safe_load(generate()["asyncapi.yaml"])
 
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from sluicegate.schemas import (
     AssessedBy,
     DeadLetter,
+    Feedback,
     Origin,
     Post,
     Verdict,
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.glob("v*"))
-MODELS: dict[str, type[Event]] = {"post": Post, "verdict": Verdict, "dead_letter": DeadLetter}
+MODELS: dict[str, type[Event]] = {
+    "post": Post,
+    "verdict": Verdict,
+    "dead_letter": DeadLetter,
+    "feedback": Feedback,
+}
 RECORDS = [(kind, path) for kind in MODELS for path in sorted(GOLDEN.glob(f"*/{kind}/*.json"))]
 
 
@@ -81,7 +87,8 @@ def test_an_old_record_fits_the_schema_of_its_version(kind: str, path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["allowed", "response_with_refusal", "could_not_be_scored", "explanation_failed"]
+    "name",
+    ["allowed", "response_with_refusal", "could_not_be_scored", "explanation_failed", "block_withheld"],
 )
 def test_an_old_verdict_would_get_the_same_id_today(name: str) -> None:
     verdict = Verdict.model_validate_json((GOLDEN / "v1.0" / "verdict" / f"{name}.json").read_bytes())

@@ -1,0 +1,199 @@
+"""Row reader: a document of any of the three forms to a row, or to what is wrong with it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from sluicegate.engines.adapt.chinese import from_chinese, is_chinese_form
+from sluicegate.engines.adapt.errors import Fault, PrepareError
+from sluicegate.engines.adapt.rows import MADE_IN_FILE, RIGHT, Row
+from sluicegate.engines.parsing import PROMPT_ONLY
+from sluicegate.schemas import CATEGORIES, NO_CATEGORY, Feedback, Post
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_WRONG = {
+    "missing": "missing",
+    "string_type": "no text",
+    "bool_type": "neither true nor false",
+    "bool_parsing": "neither true nor false",
+    "literal_error": "none of the known values",
+    "string_pattern_mismatch": "in another shape",
+    "string_too_long": "too long",
+    "string_too_short": "empty",
+    "too_long": "too many entries",
+    "date_time": "no date and time",
+}
+_FIELD_NAME = re.compile(r"[a-z_][a-z0-9_]{0,30}", re.IGNORECASE)
+_MOST_UNUSED = 1000  # names kept; a hostile file could have one of its own in every row
+
+
+class RowReader:
+    """Turns documents into rows.
+
+    Args:
+        kind: What a row is that does not say it.
+        language: Language of rows that do not say it; None leaves them without.
+        extra_categories: Names beside the nine.
+        category_map: Names of the input to names that count; both may be anything.
+
+    Raises:
+        PrepareError: A category of the map leads to a name that does not count.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str = "post",
+        language: str | None = None,
+        extra_categories: Sequence[str] = (),
+        category_map: Mapping[str, str] | None = None,
+    ) -> None:
+        self._kind = kind
+        self._language = language
+        self._map = dict(category_map or {})
+        self.categories = (*CATEGORIES, *extra_categories)
+        self.unused_fields: Counter[str] = Counter()
+        """Names of fields that no row has, with their counts; only what looks like a name."""
+        for name in {*self._map.values(), *extra_categories}:
+            if name not in self.categories or not name.strip() or name == NO_CATEGORY or "," in name:
+                raise PrepareError(
+                    f"the category {name!r} cannot be used: name one of the nine ({', '.join(CATEGORIES)}), "
+                    "or declare it with --extra-category; no commas"
+                )
+
+    def read(self, document: dict[str, Any], *, name: str, line: int) -> Row | list[Fault]:
+        """The row that a document says, or everything that is wrong with it.
+
+        Args:
+            document: A labelled row, a record of the Chinese form, or :class:`Feedback`.
+            name: Name of the file without its ending: the source of rows that name none.
+            line: Line of the file, for the id of rows that have none.
+        """
+        fields: dict[str, Any] | list[Fault]
+        if "post" in document and "verdict_id" in document:
+            fields = _correction(document)
+        else:
+            plain = from_chinese(document) if is_chinese_form(document) else document
+            fields = [plain] if isinstance(plain, Fault) else self._own_fields(plain)
+        if isinstance(fields, list):
+            return fields
+        fields.setdefault("id", f"{name}:{line}")
+        fields.setdefault("source", name)
+        fields.setdefault("kind", self._kind)
+        _settle_scalars(fields)
+        if self._language is not None:
+            fields.setdefault("language", self._language)
+        faults = self._settle_categories(fields)
+        try:
+            row = Row.model_validate(fields)
+        except ValidationError as error:
+            return _faults(error, fields) + faults
+        return faults + _contradictions(row) or row
+
+    def _own_fields(self, document: dict[str, Any]) -> dict[str, Any]:
+        for name in document.keys() - MADE_IN_FILE:
+            if _FIELD_NAME.fullmatch(name) and (
+                name in self.unused_fields or len(self.unused_fields) < _MOST_UNUSED
+            ):
+                self.unused_fields[name] += 1
+        return {name: value for name, value in document.items() if name in MADE_IN_FILE and value is not None}
+
+    def _settle_categories(self, fields: dict[str, Any]) -> list[Fault]:
+        """Map the names in place; those that remain unknown are faults."""
+        given = fields.get("categories")
+        if given is None:
+            if str(fields.get("severity", "")).strip().casefold() in ("", "safe"):
+                return []
+            return [Fault("categories", "missing", RIGHT["categories"])]
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            return []  # the row's own type says it better
+        names = list(dict.fromkeys(self._map.get(one, one) for one in given))
+        fields["categories"] = [one for one in names if one != NO_CATEGORY]
+        return [
+            Fault("categories", "a name that is not known", self._fix(one), one)
+            for one in fields["categories"]
+            if one not in self.categories
+        ]
+
+    def _fix(self, name: str) -> str:
+        close = get_close_matches(name[:64], self.categories, n=1)
+        if close:
+            return f"perhaps {close[0]}"
+        return "map it (--map-category NAME=KNOWN) or declare it (--extra-category NAME)"
+
+
+def _correction(document: dict[str, Any]) -> dict[str, Any] | list[Fault]:
+    try:
+        feedback = Feedback.model_validate(document)
+    except ValidationError as error:
+        return _faults(
+            error, document, "write it as the Feedback schema says: sluicegate schema export FOLDER"
+        )
+    post = feedback.post
+    fields: dict[str, Any] = {
+        "id": f"feedback:{feedback.verdict_id}"[:256],
+        "source": "feedback",
+        "text": post.text,
+        "kind": post.kind,
+        "context": post.context if isinstance(post.context, str) else post.context and list(post.context),
+        "severity": feedback.severity,
+        "categories": list(feedback.categories),
+        "refusal": feedback.refusal,
+        "reason": feedback.reason,
+        "language": post.language,
+        "region": post.region,
+        "tenant": post.tenant,
+        "label_basis": "review-blind" if feedback.blind else "review",
+        "verdict_id": feedback.verdict_id,
+        "blind": feedback.blind,
+        "reviewed_at": feedback.reviewed_at,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _contradictions(row: Row) -> list[Fault]:
+    found = []
+    if not row.text.strip():
+        found.append(Fault("text", "blank", RIGHT["text"]))
+    if row.severity == "safe" and row.categories:
+        found.append(Fault("categories", "not empty, but the row is safe", "write [], or another severity"))
+    if row.refusal is not None and row.kind != "response":
+        found.append(Fault("refusal", "set, but the row is no response", "leave it out, or correct the kind"))
+    if row.kind == "response" and PROMPT_ONLY in row.categories:
+        found.append(Fault("categories", f"{PROMPT_ONLY} on a response", "it is for what goes to a model"))
+    return found
+
+
+def _settle_scalars(fields: dict[str, Any]) -> None:
+    """What is written in more than one way and means the same: numbers as ids, a reason over several lines."""
+    for name in ("id", "group"):
+        if isinstance(fields.get(name), int) and not isinstance(fields[name], bool):
+            fields[name] = str(fields[name])
+    if isinstance(fields.get("reason"), str):
+        fields["reason"] = " ".join(fields["reason"].split()) or None
+
+
+def _faults(error: ValidationError, document: dict[str, Any], right: str = "") -> list[Fault]:
+    """One fault a field; pydantic's own messages may quote the row, so none of them is used."""
+    by_field: dict[str, Fault] = {}
+    for one in error.errors(include_url=False, include_context=False):
+        path = [str(part) for part in one["loc"]]
+        field = path[0] if path else "severity, categories and refusal"
+        if field == "post" and path[1:] and path[1] in Post.model_fields:
+            field = f"post.{path[1]}"
+        if field not in by_field:
+            value = document.get(field)
+            by_field[field] = Fault(
+                field,
+                _WRONG.get(one["type"], "not as it should be") if path else "do not fit together",
+                right or RIGHT[field],
+                value if isinstance(value, str) else None,
+            )
+    return list(by_field.values())

@@ -1,0 +1,125 @@
+"""Fetching: aiokafka's consumer where its habits do not suffice (docs/adr/0007).
+
+aiokafka has no way to hand in a fetcher or a parser. So the two names under which it looks them
+up are replaced, for this process, when this module is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import aiokafka.consumer.consumer
+import aiokafka.consumer.fetcher
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from sluicegate.pipeline.lenient_records import LenientRecords
+from sluicegate.pipeline.standstill import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiokafka import AIOKafkaConsumer
+
+    from sluicegate.pipeline.window import Partition
+
+
+class BrokersAwayError(Exception):
+    """The brokers do not say where the partitions end. The message says why."""
+
+
+class Fetcher(aiokafka.consumer.fetcher.Fetcher):  # type: ignore[misc]  # untyped base
+    """Tells when a partition's position was out of the log, and where it was set anew."""
+
+    on_reset: Callable[[TopicPartition, int, int], None]
+    """Gets the partition, the offset that was to be read next, and the one that is. In the consumer's thread."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # By the state of a partition in one assignment: what an earlier one left behind is forgotten with it.
+        self._out_of_range: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> Any:
+        has_news = await super()._proc_fetch_request(assignment, node_id, request)
+        for topic, partitions in request.topics:
+            for number, offset, _ in partitions:
+                state = assignment.state_value(TopicPartition(topic, number))
+                if state.awaiting_reset:
+                    self._out_of_range[state] = offset
+        return has_news
+
+    async def _update_fetch_positions(self, assignment: Any, node_id: int, partitions: Any) -> Any:
+        has_news = await super()._update_fetch_positions(assignment, node_id, partitions)
+        for partition in partitions:
+            state = assignment.state_value(partition)
+            if state in self._out_of_range and state.has_valid_position:
+                self.on_reset(partition, self._out_of_range.pop(state), state.position)
+        return has_news
+
+
+aiokafka.consumer.consumer.Fetcher = Fetcher
+aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+
+
+class Progress:
+    """How far one consumer has come in each of its partitions. Used in its thread only."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer: Any = consumer
+        self._fetched: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+    def fetched(self, records: dict[TopicPartition, list[Any]]) -> None:
+        """Note what the fetcher just handed out, before anything else runs in this thread."""
+        states = self._states()
+        for partition, found in records.items():
+            if partition in states:
+                self._fetched[states[partition]] = found[-1].offset + 1
+
+    def forget(self, partition: TopicPartition) -> None:
+        """Forget what was handed out: the partition is read anew from an earlier offset."""
+        self._fetched.pop(self._states().get(partition), None)
+
+    def committable(self, acknowledged: dict[Any, int]) -> dict[TopicPartition, int]:
+        """The offset to commit per partition, given the one behind the last acknowledged record.
+
+        Where everything handed out is acknowledged, that is the position, which stands behind
+        the markers of transactions, aborted records and what compaction took as well: a group's
+        lag reaches zero, and none of these is ever taken for a record that was missed.
+        """
+        found = {}
+        for partition, state in self._states().items():
+            reached = acknowledged.get(partition)
+            if state.has_valid_position and self._fetched.get(state) == reached:
+                found[partition] = max(state.position, reached or 0)
+            elif reached is not None:
+                found[partition] = reached
+        return found
+
+    async def places(self, *, within_s: float) -> dict[Partition, Place]:
+        """Where each partition is read next, and where the brokers say that it ends.
+
+        The end is that of the last closed transaction: an open one is nobody's stall.
+
+        Raises:
+            BrokersAwayError: They did not say so in time, or refused.
+        """
+        partitions = list(self._states())
+        try:
+            ends = await self._consumer._fetcher.end_offsets(partitions, within_s * 1000)  # noqa: SLF001 - the public one waits for the request timeout
+        except KafkaError as error:
+            raise BrokersAwayError(type(error).__name__) from error
+        return {
+            (partition.topic, partition.partition): Place(
+                state.position if state.has_valid_position else None, ends[partition]
+            )
+            for partition, state in self._states().items()
+            if partition in ends
+        }
+
+    def _states(self) -> dict[TopicPartition, Any]:
+        subscription = self._consumer._subscription.subscription  # noqa: SLF001 - no public way to a position without waiting
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None or not assignment.active:
+            return {}
+        return {partition: assignment.state_value(partition) for partition in assignment.tps}

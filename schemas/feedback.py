@@ -1,0 +1,38 @@
+"""Feedback: a reviewer's correction of one verdict, the material of the next adaptation."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from sluicegate.schemas._fields import Event, Identifier, Instant
+from sluicegate.schemas.assessment import Categories, Reason, Severity
+from sluicegate.schemas.post import Post
+from sluicegate.schemas.verdict import SCHEMA_VERSION
+
+
+class Feedback(Event):
+    """What a reviewer found about a post that was judged. The newest ``reviewed_at`` of a verdict counts."""
+
+    schema_version: str = SCHEMA_VERSION
+    verdict_id: Identifier = Field(description="The verdict that was reviewed.")
+    post: Post = Field(description="The post as it was judged: the text to learn from.")
+    severity: Severity = Field(
+        description="What the reviewer found; the same as the verdict's where it was right."
+    )
+    categories: Categories = Field(default=(), description="Likewise; empty for a safe text.")
+    refusal: bool | None = Field(default=None, description="Responses only: did the LLM refuse?")
+    reason: Reason | None = Field(default=None, description="The reviewer's reason, on one line.")
+    blind: bool = Field(
+        description="True if the reviewer decided before seeing the verdict; who saw it leans towards it."
+    )
+    reviewed_at: Instant
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.severity == "safe" and self.categories:
+            raise ValueError("a safe text has no categories")
+        if self.refusal is not None and self.post.kind != "response":
+            raise ValueError("refusal is for responses")
+        return self

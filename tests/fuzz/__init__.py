@@ -1,0 +1,1 @@
+"""The fuzzer: hostile input for everything that reads what others wrote."""

@@ -1,0 +1,1 @@
+"""Mutants: the product with one handling of failure removed, which the tests must notice."""

@@ -1,0 +1,18 @@
+"""The mutants, by the stretch of a post's path that they break."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mutants.catalogue import asking, deciding, decoding, publishing, taking
+
+if TYPE_CHECKING:
+    from mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *taking.MUTANTS,
+    *decoding.MUTANTS,
+    *asking.MUTANTS,
+    *deciding.MUTANTS,
+    *publishing.MUTANTS,
+)

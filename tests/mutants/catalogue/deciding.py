@@ -1,0 +1,135 @@
+"""Policies, failure modes and breakers."""
+
+from __future__ import annotations
+
+from mutants.mutant import Mutant
+
+_UNIT = "tests/unit/pipeline"
+_BREAKER = f"{_UNIT}/test_breaker.py"
+_FLOW = f"{_UNIT}/test_flow.py"
+_ENGINE = f"{_UNIT}/test_flow_engine.py"
+_LONG = f"{_UNIT}/test_flow_long_posts.py"
+_POLICY_FILE = f"{_UNIT}/test_policy_file.py"
+
+MUTANTS = (
+    Mutant(
+        "failure_allows",
+        "a post that nobody scored would be called safe",
+        "pipeline/policy/policy.py",
+        'return Decision(rules.failure_mode, disposition.name, "failure_mode", disposition.parameters)',
+        'return Decision(Action.ALLOW, disposition.name, "failure_mode", disposition.parameters)',
+        (f"{_ENGINE}::test_an_engine_that_fails_on_posts_gives_their_failure_mode",),
+    ),
+    Mutant(
+        "strangers_fail_open",
+        "a tenant that the policy does not know could get a failure mode of allow",
+        "pipeline/policy/reading.py",
+        'if layer.values.get(path) == "allow" and layer.when.tenants is None',
+        'if layer.values.get(path) == "never" and layer.when.tenants is None',
+        (f"{_UNIT}/test_policy_faults.py::test_a_fault_names_file_line_place_and_what_would_be_right",),
+    ),
+    Mutant(
+        "unread_segment",
+        "a long post of which a part went unread would read as judged",
+        "pipeline/verdicts.py",
+        "return _ORDER.index(policy.decide_failure(post).action), True, 0.0, 0.0",
+        "return -1, False, 0.0, 0.0",
+        (f"{_LONG}::test_one_segment_that_fails_keeps_a_long_post_from_reading_as_judged",),
+    ),
+    Mutant(
+        "decision_fault",
+        "a fault in deciding one post would end the worker",
+        "pipeline/answers.py",
+        "        except Exception as error:  # noqa: BLE001",
+        "        except ZeroDivisionError as error:  # noqa: BLE001",
+        (f"{_FLOW}::test_a_fault_in_deciding_gives_that_post_its_failure_mode",),
+    ),
+    Mutant(
+        "policy_reload",
+        "a policy file that was broken once would never be looked at again, nor anybody told",
+        "pipeline/policy/file.py",
+        "            except PolicyError as error:\n                _log",
+        "            except ZeroDivisionError as error:\n                _log",
+        (f"{_POLICY_FILE}::test_a_broken_file_leaves_the_old_policy_in_force_and_says_so_once",),
+    ),
+    Mutant(
+        "policy_half_written",
+        "a policy file that is still being written would be taken half",
+        "pipeline/policy/file.py",
+        "if seen == self._settled or seen != before:",
+        "if seen == self._settled:",
+        (f"{_POLICY_FILE}::test_a_file_that_is_still_being_written_is_not_taken",),
+    ),
+    Mutant(
+        "policy_fault_of_ours",
+        "a policy that we cannot digest would end the watch on the file",
+        "pipeline/policy/file.py",
+        "            _ = policy.digest  #",
+        "            #",
+        (f"{_POLICY_FILE}::test_a_policy_whose_digest_cannot_be_made_leaves_the_one_in_force",),
+    ),
+    Mutant(
+        "yaml_depth",
+        "a policy file that holds itself would end the watch on it",
+        "pipeline/policy/yaml_text.py",
+        " or len(where) > _MOST_DEPTH",
+        "",
+        (f"{_UNIT}/test_policy_faults.py::test_yaml_beyond_what_a_policy_needs_is_refused_with_its_line",),
+    ),
+    Mutant(
+        "category_names",
+        "a category of the policy could carry what a terminal obeys into every verdict",
+        "pipeline/policy/rules.py",
+        "StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]",
+        "StringConstraints(min_length=1, max_length=64)]",
+        (f"{_UNIT}/test_policy_faults.py::test_a_category_hides_and_reorders_nothing",),
+    ),
+    Mutant(
+        "breaker_trips",
+        "a rule gone wrong would block everything",
+        "pipeline/breaker.py",
+        "if not blocked or not limits.exceeded(",
+        "if not blocked or not limits.exceeded(posts=0, blocks=0) or limits.exceeded(",
+        (f"{_BREAKER}::test_the_block_that_exceeds_the_count_is_the_first_one_withheld",),
+    ),
+    Mutant(
+        "breaker_withholds",
+        "a breaker that is open would let blocks through all the same",
+        "pipeline/answers.py",
+        "return verdict if opened is None else",
+        "return verdict if opened is None or opened else",
+        (f"{_UNIT}/test_breaker_in_flow.py::test_further_blocks_become_review_and_say_what_they_were",),
+    ),
+    Mutant(
+        "breaker_shared",
+        "what tripped in one worker would go on in the others",
+        "pipeline/breaker.py",
+        "            elif self._trips.add(trip):",
+        "            elif trip is None:",
+        (f"{_BREAKER}::test_what_another_worker_tells_withholds_here_too",),
+    ),
+    Mutant(
+        "breaker_flood",
+        "whoever may write to the control topic could fill every worker's memory",
+        "pipeline/breaker.py",
+        "            if len(self._trips) >= FACTS:",
+        "            if len(self._trips) >= 10**9:",
+        (f"{_BREAKER}::test_a_flood_of_facts_is_refused_and_local_trips_still_count",),
+    ),
+    Mutant(
+        "breaker_old_trip",
+        "a late trip would open again what somebody has reset",
+        "pipeline/trips.py",
+        "if newest is not None and newest.rank > trip.rank:",
+        "if newest is not None and newest.generation < 0:",
+        (f"{_UNIT}/test_trips.py::test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset",),
+    ),
+    Mutant(
+        "breaker_forged_key",
+        "a fact could stand under another's key and take its place when the topic is compacted",
+        "pipeline/trips.py",
+        "    if trip.key != key:",
+        '    if trip.key == b"":',
+        (f"{_UNIT}/test_trips.py::test_a_fact_under_another_key_is_refused",),
+    ),
+)

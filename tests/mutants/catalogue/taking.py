@@ -1,0 +1,128 @@
+"""What is taken, held, acknowledged and given back."""
+
+from __future__ import annotations
+
+from mutants.mutant import Mutant
+
+_UNIT = "tests/unit/pipeline"
+_WINDOW = f"{_UNIT}/test_window.py"
+_STRAIN = f"{_UNIT}/test_flow_under_strain.py"
+
+MUTANTS = (
+    Mutant(
+        "window_order",
+        "a commit would move past a post that is still held: lost with the next crash",
+        "pipeline/window.py",
+        "        while row and row[0].finished:\n            head = row.popleft()\n",
+        "        while held in row:\n            row.remove(held)\n            head = held\n",
+        (f"{_WINDOW}::test_acknowledges_in_offset_order_whatever_finishes_first",),
+    ),
+    Mutant(
+        "stale_acknowledgement",
+        "an acknowledgement from before a rebalance would count for whoever owns the partition now",
+        "pipeline/window.py",
+        "            if head.delivery.is_current:",
+        "            if True:",
+        (f"{_WINDOW}::test_what_became_stale_while_held_is_released_not_acknowledged",),
+    ),
+    Mutant(
+        "stale_take",
+        "a record of a partition that is gone would be judged here as well",
+        "pipeline/window.py",
+        "        if not self._open or not delivery.is_current:",
+        "        if not self._open:",
+        (f"{_WINDOW}::test_a_stale_delivery_is_not_taken",),
+    ),
+    Mutant(
+        "generation",
+        "after a rebalance every acknowledgement would pass for a current one",
+        "pipeline/faust_delivery.py",
+        "return bool(same_generation and ",
+        "return bool(",
+        (f"{_UNIT}/test_source_faust.py::test_a_delivery_of_an_earlier_generation_is_stale",),
+    ),
+    Mutant(
+        "window_bytes",
+        "a flood of long posts would fill the memory",
+        "pipeline/window.py",
+        " or self._bytes + size > self._limit_bytes)",
+        ")",
+        (f"{_WINDOW}::test_bytes_bound_the_window_too",),
+    ),
+    Mutant(
+        "close_wakes",
+        "a drain would wait for room that it itself keeps anybody from making",
+        "pipeline/window.py",
+        '        """Begin to drain: nothing is taken any more; a waiting take gives up."""\n        self._open = False\n',
+        '        """Begin to drain."""\n',
+        (f"{_WINDOW}::test_closing_ends_a_waiting_take_without_acknowledging",),
+    ),
+    Mutant(
+        "released_is_not_published",
+        "what a drain gave back would be published here and judged again elsewhere",
+        "pipeline/flow.py",
+        "answered = [answer for answer in answered if not answer.held.released]",
+        "answered = list(answered)",
+        (f"{_STRAIN}::test_a_dead_letter_of_a_record_that_was_given_back_meanwhile_is_not_published",),
+    ),
+    Mutant(
+        "release_on_drain",
+        "a delivery that a hold keeps waiting would go out after its post was given back",
+        "pipeline/flow.py",
+        "            delivering.cancel()  # and with it the task that waits for it\n",
+        "            pass\n",
+        (f"{_STRAIN}::test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on",),
+    ),
+    Mutant(
+        "stall",
+        "a partition that hangs would pass for a healthy one",
+        "pipeline/window.py",
+        "self._clock() - self._oldest_since <= after_s:",
+        "after_s:",
+        (f"{_WINDOW}::test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not",),
+    ),
+    Mutant(
+        "livez_stall",
+        "a worker that hangs would never be started anew",
+        "pipeline/worker.py",
+        "head = self._window.stalled(after_s) if self._instruments.holds.quiet_s > after_s else None",
+        "head = None",
+        (f"{_UNIT}/test_livez.py::test_a_post_that_is_never_answered_is_a_stall",),
+    ),
+    Mutant(
+        "livez_hold",
+        "a worker that waits for an engine would be killed for it, again and again",
+        "pipeline/worker.py",
+        "head = self._window.stalled(after_s) if self._instruments.holds.quiet_s > after_s else None",
+        "head = self._window.stalled(after_s)",
+        (
+            f"{_UNIT}/test_livez.py::test_a_hold_of_ten_minutes_leaves_it_at_200_and_what_waited_has_its_time_afterwards",
+        ),
+    ),
+    Mutant(
+        "livez_group",
+        "a member that the group has lost would idle for ever",
+        "pipeline/worker.py",
+        'body: dict[str, Any] = {"ok": fault is None and not stalled}',
+        'body: dict[str, Any] = {"ok": not stalled}',
+        (f"{_UNIT}/test_livez.py::test_a_membership_that_died_is_told",),
+    ),
+    Mutant(
+        "standstill",
+        "a partition that is not even read would pass for an idle one",
+        "pipeline/standstill.py",
+        "if now - since > self._after_s",
+        "if now < 0",
+        (
+            f"{_UNIT}/test_standstill.py::test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once",
+        ),
+    ),
+    Mutant(
+        "commit_past_held",
+        "the group would commit past records that are still held",
+        "pipeline/fetching.py",
+        "if state.has_valid_position and self._fetched.get(state) == reached:",
+        "if state.has_valid_position:",
+        (f"{_UNIT}/test_fetching.py::test_nothing_is_committed_past_the_last_acknowledged_record",),
+    ),
+)

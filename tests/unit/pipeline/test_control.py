@@ -1,0 +1,181 @@
+"""The control topic's edge, without a broker: it waits for nobody, and stands in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import pytest
+import structlog
+
+from sluicegate.pipeline import control
+from sluicegate.pipeline.breaker import Breaker
+from sluicegate.pipeline.check import cluster_probe
+from sluicegate.pipeline.check.cluster import ClusterFacts, TopicFacts
+from sluicegate.pipeline.clock import Clock
+from sluicegate.pipeline.control import ControlTopic
+from sluicegate.pipeline.errors import ClusterError, StartError
+from sluicegate.pipeline.metrics import Metrics
+from sluicegate.pipeline.policy.rules import BlockBreaker
+from sluicegate.pipeline.settings import Settings
+from unit.pipeline.test_trips import POLICY, TRIP, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluicegate.pipeline.reader import TopicRecord
+
+Script = list[Any]
+"""What a reader does in turn: give records, or raise."""
+
+
+class ScriptedReader:
+    """A reader that plays a script, once for all that are opened."""
+
+    script: ClassVar[Script] = []
+
+    def __init__(self, *_given: Any, **_named: Any) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        if self.script and isinstance(self.script[0], ClusterError):
+            raise self.script.pop(0)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
+
+    @property
+    def at_end(self) -> bool:
+        return not self.script
+
+    def read(self, _timeout_s: float) -> list[TopicRecord]:
+        if not self.script:
+            return []
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        found: list[TopicRecord] = step
+        return found
+
+
+class Table:
+    """A control topic over a script."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+        reader = type("Reader", (ScriptedReader,), {"script": script})
+        monkeypatch.setattr(control, "TopicReader", reader)
+        monkeypatch.setattr(control, "_READ_S", 0.001)
+        monkeypatch.setattr(control, "_AGAIN_S", 0.005)
+        self.metrics = Metrics()
+        self.breaker = Breaker(Clock(), self.metrics)
+        self.breaker.use(POLICY)
+        self.topic = ControlTopic(Settings(), self.breaker, self.metrics)
+
+    def metric(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"sluicegate_{name}")
+
+
+async def until(ready: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not ready():
+            await asyncio.sleep(0.001)
+
+
+async def test_what_is_known_already_is_known_before_the_first_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [[record(b"x", b"junk")], [record(TRIP.key, TRIP.encode())]])
+    async with table.topic:
+        assert table.topic.state == "followed"
+        assert table.breaker.open == {"forum": TRIP}
+    assert table.metric("control_topic_followed") == 1
+    assert table.metric("control_records_refused_total") == 1
+
+
+async def test_a_topic_that_cannot_be_had_is_told_once_and_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = "topic sluicegate.control does not exist; `sluicegate topics create` makes it"
+    table = Table(monkeypatch, [ClusterError(away), ClusterError(away), ClusterError("another reason")])
+    with structlog.testing.capture_logs() as logs:
+        async with table.topic:
+            await until(lambda: table.topic.state == "followed")
+    said = [one["why"] for one in logs if one["event"] == "control_topic_not_followed"]
+    assert said == [away, "another reason"]
+
+
+async def test_a_fault_of_ours_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [RuntimeError("the text of a post"), [record(TRIP.key, TRIP.encode())]])
+    with structlog.testing.capture_logs() as logs:
+        async with table.topic:
+            await until(lambda: table.breaker.open)
+    (lost,) = [one for one in logs if one["event"] == "control_topic_not_followed"]
+    assert "RuntimeError" in lost["why"]
+    assert "the text of a post" not in lost["why"]
+
+
+async def test_a_tombstone_counts_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = TRIP.model_copy(update={"tenant": "teens"})
+    records = [
+        record(TRIP.key, TRIP.encode()),
+        record(again.key, again.encode()),
+        record(TRIP.key, None),
+    ]
+    table = Table(monkeypatch, [records])
+    async with table.topic:
+        assert table.breaker.open.keys() == {"teens"}
+
+
+class ScriptedProducer:
+    """Fails to deliver until told otherwise."""
+
+    fails = 2
+
+    def __init__(self) -> None:
+        self.given: list[tuple[bytes, bytes]] = []
+        self._reports: list[Callable[[], None]] = []
+
+    def produce(self, _topic: str, value: bytes, key: bytes, *, on_delivery: Any) -> None:
+        self.given.append((key, value))
+        self.fails -= 1
+        error = type("Error", (), {"name": lambda _self: "TOPIC_AUTHORIZATION_FAILED"})()
+        failed = error if self.fails >= 0 else None
+        self._reports.append(lambda: on_delivery(failed, None))
+
+    def poll(self, _timeout_s: float) -> None:
+        reports, self._reports = self._reports, []
+        for report in reports:
+            report()
+
+    def flush(self, _timeout_s: float) -> None:
+        self.poll(0)
+
+
+async def test_a_trip_is_told_until_the_brokers_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [])
+    producer = ScriptedProducer()
+    table.topic._producer = producer  # the client itself is tried on Apache Kafka
+    limits = BlockBreaker(share=None, count=0)
+    with structlog.testing.capture_logs() as logs:
+        async with table.topic:
+            assert table.breaker.admit("forum", limits, POLICY, blocked=True) is not None
+            await until(lambda: len(producer.given) == 3)
+    (key,) = {key for key, _ in producer.given}
+    assert key == table.breaker.open["forum"].key
+    assert [one["why"] for one in logs if one["event"] == "block_breaker_trip_not_shared"] == [
+        "TOPIC_AUTHORIZATION_FAILED"
+    ] * 2
+
+
+def test_a_worker_starts_without_a_right_on_the_control_topic_and_not_without_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings()
+
+    def lacking(topic: str) -> None:
+        facts = ClusterFacts(brokers=1, topics={topic: TopicFacts(1, operations=frozenset({"Describe"}))})
+        monkeypatch.setattr(cluster_probe, "probe_cluster", lambda _settings: facts)
+        cluster_probe.require_rights(settings)
+
+    lacking(settings.topics.control)
+    with pytest.raises(StartError, match=r"lacks Write on verdicts\.block"):
+        lacking(settings.topics.block)
