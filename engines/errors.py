@@ -9,9 +9,18 @@ class EngineError(Exception):
 
 
 class EngineUnavailable(EngineError):  # noqa: N818 - a state that is waited out, not a fault
-    """The engine is away: refused, reset, restarting, overloaded. The stream holds and tries again."""
+    """The engine is away: refused, reset, restarting, overloaded. The stream holds and tries again.
+
+    Args:
+        message: Why, for people.
+        refused: True if it is there, and takes no call just now: that says nothing of what was sent.
+    """
 
     retriable = True
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class BundleError(EngineError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sluicegate.pipeline.trips import OTHERS, Place, Trip, Trips
+from sluicegate.pipeline.trips import LAST_GENERATION, OTHERS, Place, Trip, Trips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,6 +106,9 @@ class Breaker:
         changed = set()
         refused = 0
         for trip in trips:
+            newest = self._trips.newest(trip.place)
+            if len(self._trips) >= FACTS and newest is not None and trip.rank > newest.rank:
+                self._trips.remove(newest.key)  # a reset is always heard
             if len(self._trips) >= FACTS:
                 refused += 1
             elif self._trips.add(trip):
@@ -155,7 +158,7 @@ class Breaker:
             state="open",
             tenant=tenant,
             policy=self._policy,
-            generation=before.generation if before is not None else 0,
+            generation=min(before.generation, LAST_GENERATION) if before is not None else 0,
             at=self._clock.utc(),
             by=socket.gethostname()[:200] or "a worker",
             why=f"{interval.blocks} of {interval.posts} posts blocked in {limits.interval_seconds:g} s",
@@ -168,6 +171,8 @@ class Breaker:
 
     def _changed(self, places: set[Place]) -> None:
         """Say what is now known of breakers, once for each however much was told of it."""
+        if not places:
+            return
         for tenant, policy in sorted(places):
             if policy != self._policy:
                 continue

@@ -137,9 +137,10 @@ class ControlTopic:
             self._producer.poll(0)
         if time.monotonic() < self._send_again_at:
             return
-        with suppress(queue.Empty):
-            while True:
-                self._produce(self._outbox.get_nowait())
+        for _ in range(self._outbox.qsize()):  # what fails is put back, and waits
+            if time.monotonic() < self._send_again_at:
+                break
+            self._produce(self._outbox.get_nowait())
 
     def _produce(self, trip: Trip) -> None:
         from confluent_kafka import (  # noqa: PLC0415 - only who trips pays for a producer
@@ -182,7 +183,8 @@ class ControlTopic:
         self._learn(trips)
 
     def _learn(self, trips: list[Trip]) -> None:
-        self._metrics.control_refused.inc(self._breaker.learn(trips))
+        if trips:
+            self._metrics.control_refused.inc(self._breaker.learn(trips))
 
     def _found(self) -> None:
         self.state = "followed"

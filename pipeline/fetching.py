@@ -68,30 +68,38 @@ class Progress:
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer: Any = consumer
         self._fetched: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._positions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
     def fetched(self, records: dict[TopicPartition, list[Any]]) -> None:
-        """Note what the fetcher just handed out, before anything else runs in this thread."""
-        states = self._states()
-        for partition, found in records.items():
-            if partition in states:
-                self._fetched[states[partition]] = found[-1].offset + 1
+        """Note what the fetcher just handed out, before anything else runs in this thread.
+
+        And where it stands then: a fetch that fails in one partition has moved on in others,
+        past records that nobody got.
+        """
+        for partition, state in self._states().items():
+            if partition in records:
+                self._fetched[state] = records[partition][-1].offset + 1
+            if state.has_valid_position:
+                self._positions[state] = state.position
 
     def forget(self, partition: TopicPartition) -> None:
         """Forget what was handed out: the partition is read anew from an earlier offset."""
-        self._fetched.pop(self._states().get(partition), None)
+        state = self._states().get(partition)
+        self._fetched.pop(state, None)
+        self._positions.pop(state, None)
 
     def committable(self, acknowledged: dict[Any, int]) -> dict[TopicPartition, int]:
         """The offset to commit per partition, given the one behind the last acknowledged record.
 
-        Where everything handed out is acknowledged, that is the position, which stands behind
-        the markers of transactions, aborted records and what compaction took as well: a group's
+        Where everything handed out is acknowledged, that is the position at the last fetch that
+        went well, which stands behind the markers of transactions, aborted records and what compaction took as well: a group's
         lag reaches zero, and none of these is ever taken for a record that was missed.
         """
         found = {}
         for partition, state in self._states().items():
             reached = acknowledged.get(partition)
-            if state.has_valid_position and self._fetched.get(state) == reached:
-                found[partition] = max(state.position, reached or 0)
+            if state in self._positions and self._fetched.get(state) == reached:
+                found[partition] = max(self._positions[state], reached or 0)
             elif reached is not None:
                 found[partition] = reached
         return found

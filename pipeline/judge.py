@@ -37,7 +37,7 @@ another model than the bundle's, or one that a text has led astray."""
 _BESIDE_THE_LABELS = ItemFailure(FailureCode.LABELS_MISSING, "the labels have too little of the probability")
 _ALONE_TRIES = 2  # one crash with nothing else in work may still be chance
 _KNOWN_KILLER = ItemFailure(FailureCode.ENGINE_CRASH, "it did so a few minutes ago")
-_MUTE = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR)
+_MUTE = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERNAL)
 
 
 class Judge:
@@ -115,8 +115,8 @@ class Judge:
                 try:
                     async with self._quarantine.among():
                         return answers | await self._try(call, ask, items, declare_hold)
-                except EngineUnavailable:
-                    strikes += 1
+                except EngineUnavailable as error:
+                    strikes += not error.refused
                 if strikes >= _SUSPICIOUS:
                     async with self._quarantine.alone():
                         return answers | await self._isolate(call, ask, items, declare_hold)
@@ -136,7 +136,9 @@ class Judge:
             return {}
         try:
             return await self._try(call, ask, items, declare_hold)
-        except EngineUnavailable:
+        except EngineUnavailable as error:
+            if error.refused:  # full just now: that condemns nobody
+                return await self._isolate(call, ask, items, declare_hold, tries)
             if len(items) > 1:
                 middle = len(items) // 2
                 first = await self._isolate(call, ask, items[:middle], declare_hold)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sluicegate.pipeline.answers import Answer, Answers
-    from sluicegate.pipeline.judgement import Judgement
+    from sluicegate.pipeline.judgement import Judgement, Member
     from sluicegate.pipeline.policy import Policy
 
 LOOK_S = 0.25
@@ -40,9 +40,9 @@ def run_out(
     """
     failure = _OVERLOAD if at_work else _AWAY
     least_s = policy.least_wait_seconds
-    given_up: list[Answer] = []
+    over: list[Member] = []
     if at_work and least_s is None:
-        return given_up  # the common case, several times a second beside a full window
+        return []  # the common case, several times a second beside a full window
     for judgement in judgements:
         # A long wait may see many rebalances, each of which gives posts back and takes them again.
         judgement.members = [member for member in judgement.members if not member.arrival.over]
@@ -56,7 +56,10 @@ def run_out(
             patience_s = policy.rules(arrival.post).max_wait_seconds
             if patience_s is None or waited_s < patience_s:
                 continue
+            over.append(member)
             if judgement.scores is not None:  # only its explanation is missing
-                arrival.found[member.part] = Found(assess(judgement.scores, failure), AssessedBy.ENGINE)
-            given_up.append(answers.give_up(arrival, failure))
-    return given_up
+                by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
+                scored = assess(judgement.scores, failure)
+                arrival.found[member.part] = Found(scored, by, reused_from=judgement.scored_in)
+    # Only now: a post of several parts is answered once, with the scores of all that have some.
+    return [answers.give_up(member.arrival, failure) for member in over if not member.arrival.over]

@@ -113,9 +113,11 @@ class Settings(BaseSettings):
     def stall_after_s(self) -> float:
         """A partition without progress for longer, and without a hold, has stalled.
 
-        The slowest allowed calls, one commit, and a margin for a busy machine.
+        The slowest allowed calls, a delivery that is not called a hold yet, one commit, and a
+        margin for a busy machine.
         """
-        return self.engine.score_timeout_s + self.engine.explain_timeout_s + self.kafka.commit_interval_s + 30
+        calls_s = self.engine.score_timeout_s + self.engine.explain_timeout_s
+        return calls_s + self.kafka.delivery_timeout_s + self.kafka.commit_interval_s + 30
 
     def masked(self) -> dict[str, Any]:
         """The tree as JSON values, with secrets as stars."""

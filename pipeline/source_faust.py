@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.window import Partition
 
 _VERSION = "0.15.3"
+_NEVER_S = 10 * 365 * 86_400.0
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped base
@@ -65,6 +66,11 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
         if self.progress is None or self.should_stop or self.crashed:
             return {}  # nobody would answer
         return await self.call_thread(self.progress.committable, dict(acknowledged))
+
+    async def _commit(self, offsets: Mapping[Any, int]) -> bool:
+        if self.assignment().isdisjoint(offsets):
+            return False  # revoked meanwhile; aiokafka refuses to commit nothing, and Faust ends for that
+        return bool(await super()._commit(offsets))
 
     def _tell_reset(self, partition: Any, wanted: int, found: int) -> None:
         if found < wanted and self.progress is not None:
@@ -178,7 +184,7 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
     def coordinator_fault(self) -> str | None:
         """The name of what ended the task that keeps this member in its group; None while that lives."""
         consumer = self.consumer._thread._consumer  # noqa: SLF001 - no public way
-        if self.rebalancing or consumer is None:
+        if consumer is None:
             return None
         coordinator = consumer._coordinator  # noqa: SLF001 - no public way
         if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001 - no public way
@@ -216,6 +222,9 @@ def make_app(settings: Settings) -> FaustApp:
         broker_session_timeout=kafka.session_timeout_s,
         broker_heartbeat_interval=kafka.session_timeout_s / 10,
         broker_rebalance_timeout=kafka.rebalance_timeout_s,
+        # Faust fetches nothing while its buffers are full, and aiokafka would leave the group for that,
+        # and never come back: it asks for a fetch first, which only a member makes.
+        broker_max_poll_interval=_NEVER_S,
         broker_request_timeout=max(90.0, kafka.session_timeout_s + 5, kafka.rebalance_timeout_s + 5),
         worker_redirect_stdouts=False,
         broker_credentials=_credentials(kafka.security),

@@ -9,10 +9,18 @@ key of its own, so that a compacted topic keeps them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from sluicegate.pipeline.policy.document import TenantName
 from sluicegate.pipeline.printable import neutral
@@ -25,6 +33,8 @@ OTHERS = "*"
 
 _KIND: Literal["block-breaker"] = "block-breaker"
 _MOST_BYTES = 4096
+LAST_GENERATION = 2**31
+"""In which a breaker may open, and be reset once more. People reset breakers: a greater number is nobody's."""
 LINE = 200
 
 
@@ -50,10 +60,16 @@ class Trip(BaseModel):
     state: Literal["open", "closed"]
     tenant: Whose
     policy: PolicyDigest
-    generation: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    generation: Annotated[int, Field(ge=0, le=LAST_GENERATION + 1)]
     at: Annotated[AwareDatetime, Field(strict=False)]
     by: Line = Field(description="The worker's host, or who reset it.")
     why: Line
+
+    @model_validator(mode="after")
+    def _can_be_reset(self) -> Self:
+        if self.state == "open" and self.generation > LAST_GENERATION:
+            raise ValueError("opened in a generation that no reset can follow")
+        return self
 
     @property
     def place(self) -> Place:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _BUSY = frozenset({429, 502, 503, 504})
 """The server, or a proxy before it, asks to come back later."""
 
+_FULL = frozenset({429, 503})
+"""Of those, what a server says before it takes a request; 502 and 504 may tell of one that died of it."""
 _MISCONFIGURED = frozenset({401, 403, 404, 405})
 """Everybody is refused: wrong key, address or model name. The stream must hold, not fail post by post."""
 
@@ -95,14 +97,18 @@ class JsonClient:
             try:
                 reply = await self._once(url, data, limit_bytes)
             except (aiohttp.ClientError, ConnectionError) as error:
-                trouble = f"the engine's server cannot be reached ({type(error).__name__})"
+                trouble, refused = f"the engine's server cannot be reached ({type(error).__name__})", False
             else:
                 if reply.status in _MISCONFIGURED:
                     raise EngineUnavailable(
-                        f"the engine's server answers HTTP {reply.status}: check url, dialect, model name and API key"
+                        f"the engine's server answers HTTP {reply.status}: check url, dialect, model name and API key",
+                        refused=True,
                     )
                 if reply.status in _BUSY:
-                    trouble = f"the engine's server answers HTTP {reply.status}"
+                    trouble, refused = (
+                        f"the engine's server answers HTTP {reply.status}",
+                        reply.status in _FULL,
+                    )
                 elif reply.status in (0, 500) and attempt < _FAULT_ATTEMPTS:
                     continue
                 else:
@@ -111,7 +117,7 @@ class JsonClient:
             if attempt == _BUSY_ATTEMPTS or asyncio.get_running_loop().time() + pause_s > deadline:
                 break
             await asyncio.sleep(pause_s)
-        raise EngineUnavailable(trouble)
+        raise EngineUnavailable(trouble, refused=refused)
 
     async def _once(self, url: str, data: bytes, limit_bytes: int) -> Reply:
         if self._session is None:

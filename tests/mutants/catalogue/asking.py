@@ -104,9 +104,19 @@ MUTANTS = (
         "engine_away",
         "an engine that is away would end the worker",
         "pipeline/judge.py",
-        "                except EngineUnavailable:\n                    strikes += 1\n",
-        "                except ZeroDivisionError:\n                    strikes += 1\n",
+        "                except EngineUnavailable as error:\n                    strikes += not error.refused\n",
+        "                except ZeroDivisionError as error:\n                    strikes += not error.refused\n",
         (f"{_ENGINE}::test_an_absent_engine_holds_the_stream_and_nothing_leaves",),
+    ),
+    Mutant(
+        "full_is_no_crash",
+        "a server that is full would condemn innocent texts",
+        "pipeline/judge.py",
+        "strikes += not error.refused",
+        "strikes += 1",
+        (
+            f"{_UNIT}/test_flow_circuit.py::test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good",
+        ),
     ),
     Mutant(
         "isolate",

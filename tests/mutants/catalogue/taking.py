@@ -121,8 +121,8 @@ MUTANTS = (
         "commit_past_held",
         "the group would commit past records that are still held",
         "pipeline/fetching.py",
-        "if state.has_valid_position and self._fetched.get(state) == reached:",
-        "if state.has_valid_position:",
+        "if state in self._positions and self._fetched.get(state) == reached:",
+        "if state in self._positions:",
         (f"{_UNIT}/test_fetching.py::test_nothing_is_committed_past_the_last_acknowledged_record",),
     ),
 )

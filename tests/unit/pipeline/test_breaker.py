@@ -230,6 +230,9 @@ def test_a_flood_of_facts_is_refused_and_local_trips_still_count(monkeypatch: py
         pass
     flood = [other.announced[0].model_copy(update={"tenant": f"t{number}"}) for number in range(30)]
     assert room.breaker.learn(flood) == 20
+    reset = flood[3].model_copy(update={"state": "closed", "generation": 1})
+    assert room.breaker.learn([reset]) == 0
+    assert "t3" not in room.breaker.open
     while room.admit():
         pass
     assert [trip.tenant for trip in room.announced] == ["forum"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pytest
 import structlog
+from confluent_kafka import KafkaException
 
 from sluicegate.pipeline import control
 from sluicegate.pipeline.breaker import Breaker
@@ -164,6 +165,27 @@ async def test_a_trip_is_told_until_the_brokers_have_it(monkeypatch: pytest.Monk
     assert [one["why"] for one in logs if one["event"] == "block_breaker_trip_not_shared"] == [
         "TOPIC_AUTHORIZATION_FAILED"
     ] * 2
+
+
+async def test_a_producer_that_refuses_at_once_is_asked_again_only_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refusing(ScriptedProducer):
+        def produce(self, _topic: str, value: bytes, key: bytes, *, on_delivery: Any) -> None:
+            del on_delivery
+            self.given.append((key, value))
+            raise KafkaException
+
+    table = Table(monkeypatch, [])
+    monkeypatch.setattr(control, "_AGAIN_S", 3600.0)
+    producer = Refusing()
+    table.topic._producer = producer
+    limits = BlockBreaker(share=None, count=0)
+    async with table.topic:
+        for tenant in ("forum", "teens"):
+            assert table.breaker.admit(tenant, limits, POLICY, blocked=True) is not None
+        await until(lambda: producer.given)
+    assert len(producer.given) == 1
 
 
 def test_a_worker_starts_without_a_right_on_the_control_topic_and_not_without_others(

@@ -63,14 +63,15 @@ async def test_nothing_is_committed_past_the_last_acknowledged_record() -> None:
 
 async def test_once_all_is_acknowledged_the_commit_passes_what_stands_behind() -> None:
     found, assignment = progress({ONE: 0})
-    found.fetched({ONE: records(3, 4, 9)})
     assignment.states[ONE].consumed_to(12)
+    found.fetched({ONE: records(3, 4, 9)})
     assert found.committable({ONE: 10}) == {ONE: 12}
 
 
 async def test_a_partition_that_holds_nothing_but_markers_is_committed_as_well() -> None:
     found, assignment = progress({ONE: 5, TWO: None})
     assignment.states[ONE].consumed_to(8)
+    found.fetched({})
     assert found.committable({}) == {ONE: 8}
 
 
@@ -80,6 +81,8 @@ async def test_a_new_assignment_remembers_nothing_of_the_old() -> None:
     assignment.states[ONE] = TopicPartitionState(assignment)
     assert found.committable({}) == {}, "its position is not known yet"
     assignment.states[ONE].seek(2)
+    assert found.committable({}) == {}, "nothing was fetched from there yet"
+    found.fetched({})
     assert found.committable({}) == {ONE: 2}
 
 
@@ -95,6 +98,8 @@ async def test_a_partition_that_is_read_anew_is_committed_from_there() -> None:
     found.fetched({ONE: records(99)})
     assignment.states[ONE].seek(0)
     found.forget(ONE)
+    assert found.committable({}) == {}
+    found.fetched({})
     assert found.committable({}) == {ONE: 0}
 
 
@@ -160,3 +165,12 @@ def test_the_checksum_of_a_corrupt_batch_is_still_found_wrong() -> None:
     raw[-8] ^= 0xFF
     (one,) = [LenientRecords(bytes(raw)).next_batch()]
     assert not one.validate_crc()
+
+
+async def test_a_fetch_that_failed_after_it_had_moved_on_moves_no_commit() -> None:
+    found, assignment = progress({ONE: 10, TWO: 10})
+    found.fetched({})
+    assignment.states[ONE].consumed_to(15)  # drained, and then another partition's batch could not be read
+    assert found.committable({}) == {ONE: 10, TWO: 10}
+    found.fetched({ONE: records(10, 14)})
+    assert found.committable({ONE: 15}) == {ONE: 15, TWO: 10}

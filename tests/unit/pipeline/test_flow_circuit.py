@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
+from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
+from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import Health, ItemFailure, Scored
 from sluicegate.schemas import FailureCode
 from unit.pipeline.fakes import Bench
@@ -198,3 +199,80 @@ async def test_posts_that_waited_too_long_for_their_turn_are_answered_and_what_i
     assert bench.outlet.verdict("p3").failure is None  # its tenant waits for ever
     assert sum(engine.scored) == 2
     assert bench.acknowledged == [0, 1, 2, 3]
+
+
+async def test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good() -> None:
+    class Full(ScriptedEngine):
+        refusals = 12
+
+        async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            if self.refusals:
+                self.refusals -= 1
+                raise EngineUnavailable("HTTP 429", refused=True)
+            return await super().score(prompts, timeout_s=timeout_s)
+
+    bench = Bench(engine=Full(RULES), tree=settings(circuit_pause_s=0.01))
+    await bench.run([post(number) for number in range(4)])
+    assert codes(bench) == []
+    assert bench.acknowledged == list(range(4))
+
+
+async def test_an_engine_whose_every_call_is_a_fault_of_ours_holds_the_stream_as_well() -> None:
+    class Broken(ScriptedEngine):
+        broken = True
+
+        async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            if self.broken:
+                raise RuntimeError
+            return await super().score(prompts, timeout_s=timeout_s)
+
+        async def health(self) -> Health:
+            return Health(ok=not self.broken)
+
+    engine = Broken(RULES)
+    bench = Bench(engine=engine, tree=settings())
+    running = asyncio.create_task(bench.run([post(number) for number in range(8)]))
+    async with asyncio.timeout(10):
+        while not bench.instruments.holds:
+            await asyncio.sleep(0.01)
+    engine.broken = False
+    await running
+    assert codes(bench) == [FailureCode.INTERNAL] * 3
+
+
+@pytest.mark.parametrize("place", [0, 59])
+async def test_scores_that_are_known_decide_a_long_post_whose_other_parts_were_given_up(place: int) -> None:
+    profile = FakeProfile(max_prompt_tokens=600, rules={"[bad]": "unsafe", "[good]": "safe"})
+
+    class Gone(ScriptedEngine):
+        async def health(self) -> Health:
+            return Health(ok=False)
+
+        async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            if any("[bad]" in self._tokenizer.decode(prompt.token_ids) for prompt in prompts):
+                return await super().score(prompts, timeout_s=timeout_s)
+            await asyncio.sleep(0.05)
+            raise EngineUnavailable("gone")
+
+        async def explain(
+            self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
+        ) -> list[Any]:
+            del severities, timeout_s
+            if prompts:
+                raise EngineUnavailable("gone")
+            return []
+
+    sentences = ["[good] An ordinary sentence. "] * 60
+    sentences[place] = "[bad] Quite another one. "
+    rules = {"max_wait_seconds": 0.5, "failure_mode": "allow"}
+    bench = Bench(
+        engine=Gone(profile),
+        profile=profile,
+        policy={"name": "p", "version": "1", "tenants": {"default": {"rules": rules}}},
+        tree={"micro_batch": {"posts": 1, "in_flight": 16}},
+    )
+    await bench.run([{"id": "long", "text": "".join(sentences)}])
+    verdict = bench.outlet.verdict("long")
+    assert verdict.segments.count > 1
+    assert verdict.action == "block"
+    assert verdict.failure is None

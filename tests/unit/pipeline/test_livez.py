@@ -97,4 +97,4 @@ def test_a_membership_that_died_is_told() -> None:
 
 
 def test_the_default_stall_time_is_the_one_that_the_docs_state() -> None:
-    assert Probed().after_s == 121
+    assert Probed().after_s == 151

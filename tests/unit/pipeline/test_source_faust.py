@@ -10,7 +10,8 @@ import pytest
 
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.faust_delivery import FaustDelivery
-from sluicegate.pipeline.source_faust import check_faust
+from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.source_faust import FaustApp, check_faust, make_app
 
 
 def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
@@ -82,3 +83,21 @@ def test_start_up_asserts_what_this_module_relies_on(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(faust, "__version__", "0.16.0")
     with pytest.raises(StartError, match=r"install faust-streaming==0\.15\.3"):
         check_faust()
+
+
+def test_a_long_hold_takes_no_member_out_of_its_group() -> None:
+    # aiokafka leaves a group for want of fetches, which buffers that are full put off.
+    assert make_app(Settings()).conf.broker_max_poll_interval > 365 * 86_400
+
+
+@pytest.mark.parametrize("rebalancing", [False, True])
+def test_a_membership_that_died_is_seen_in_the_midst_of_a_rebalance_as_well(rebalancing: bool) -> None:
+    coordinator = SimpleNamespace(
+        _coordination_task=SimpleNamespace(done=lambda: False), _pending_exception=ValueError()
+    )
+    thread = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator))
+    app: Any = SimpleNamespace(consumer=SimpleNamespace(_thread=thread), rebalancing=rebalancing)
+    fault: Any = FaustApp.coordinator_fault
+    assert fault.fget(app) == "ValueError"
+    coordinator._pending_exception = None
+    assert fault.fget(app) is None

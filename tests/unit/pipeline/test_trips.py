@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sluicegate.pipeline.control import read_changes
 from sluicegate.pipeline.reader import TopicRecord
 from sluicegate.pipeline.replays import Note
-from sluicegate.pipeline.trips import Trip, Trips, read_trip
+from sluicegate.pipeline.trips import LAST_GENERATION, Trip, Trips, read_trip
 
 POLICY = "sha256:" + "a" * 64
 TRIP = Trip(
@@ -109,6 +109,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "a turn as text": {"generation": "1"},
     "a turn that is no whole number": {"generation": 1.5},
     "a turn beyond all numbers": {"generation": 2**70},
+    "an opening that no reset can follow": {"generation": LAST_GENERATION + 1},
     "a time without an offset": {"at": "2026-01-01T00:00:00"},
     "no time": {"at": None},
     "a terminal's escape": {"why": "\x1b[2J"},
