@@ -21,7 +21,7 @@ _PAUSE_S = 2.0
 _NEAR_H = 0.2
 
 
-@scenario(number=11, name="clock-jumps", short=True)
+@scenario(number=11, name="clock-jumps")
 def clock_jumps(stage: Stage) -> None:
     """Every worker's wall clock jumps; posts flow on, and judged_at follows the clock."""
     offset = stage.lane.folder / "clock-off-s"

@@ -36,7 +36,7 @@ def _missed(stage: Stage) -> float:
     )
 
 
-@scenario(number=13, name="transactions", short=True)
+@scenario(number=13, name="transactions")
 def transactions(stage: Stage) -> None:
     """Committed and aborted transactions among plain posts and each other, while workers are killed."""
     lane = stage.lane
@@ -120,7 +120,7 @@ def retention(stage: Stage) -> None:
     stage.note("retention", missed_last=expected)
 
 
-@scenario(number=14, name="first-start", short=True)
+@scenario(number=14, name="first-start")
 def first_start(stage: Stage) -> None:
     """A new group on a topic that holds posts already, some of them gone: it answers what is there."""
     lane = stage.lane

@@ -44,7 +44,7 @@ rules:
 """
 
 
-@scenario(number=16, name="upgrade-of-the-engine", short=True)
+@scenario(number=16, name="upgrade-of-the-engine")
 def upgrade_engine(stage: Stage) -> None:
     """No verdict of one engine reuses what the other found, though all workers share one cache."""
     stage.expect(one_action=False)  # a post that both engines judged has both actions
