@@ -112,8 +112,8 @@ MUTANTS = (
         "full_is_no_crash",
         "a server that is full would condemn innocent texts",
         "pipeline/judge.py",
-        "strikes += not error.refused",
-        "strikes += 1",
+        "            if error.refused:",
+        "            if error.refused and False:",
         (
             f"{_UNIT}/test_flow_circuit.py::test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good",
         ),

@@ -201,14 +201,17 @@ async def test_posts_that_waited_too_long_for_their_turn_are_answered_and_what_i
     assert bench.acknowledged == [0, 1, 2, 3]
 
 
-async def test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good() -> None:
+@pytest.mark.parametrize("crashes", [0, 3])
+async def test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good(
+    crashes: int,
+) -> None:
     class Full(ScriptedEngine):
-        refusals = 12
+        absences = 12
 
         async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Scored | ItemFailure]:
-            if self.refusals:
-                self.refusals -= 1
-                raise EngineUnavailable("HTTP 429", refused=True)
+            if self.absences:
+                self.absences -= 1
+                raise EngineUnavailable("away", refused=self.absences < 12 - crashes)
             return await super().score(prompts, timeout_s=timeout_s)
 
     bench = Bench(engine=Full(RULES), tree=settings(circuit_pause_s=0.01))
