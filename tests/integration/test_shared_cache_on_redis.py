@@ -113,11 +113,11 @@ async def test_redis_lost_in_mid_run_loses_no_post_and_makes_no_failure(how: str
     )
     async with sharing(bench, redis) as shared:
         await eventually(lambda: shared.up)
-        await bench.run(posts(*range(1000)))
+        await bench.run(posts(*range(900)))  # all are blocked: a hundred more would trip the breaker
         await eventually(lambda: not shared.up)
-    assert bench.acknowledged == list(range(1000))
+    assert bench.acknowledged == list(range(900))
     verdicts = bench.outlet.verdicts
-    assert len(verdicts) == 1000
+    assert len(verdicts) == 900
     assert all(verdict.failure is None and verdict.action.value == "block" for verdict in verdicts)
 
 

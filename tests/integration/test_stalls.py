@@ -15,12 +15,14 @@ from sluicegate.pipeline.source import Source
 from sluicegate.pipeline.window import Window
 from support.collector import send
 from support.gaps import Transactions
+from support.kafka import ApacheKafka
+from support.workers import open_lane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from sluicegate.pipeline.window import Delivery
-    from support.kafka import ApacheKafka
     from support.workers import Lane
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -195,18 +197,20 @@ async def test_markers_aborted_records_and_an_open_transaction_are_no_stall(
 
 
 async def test_brokers_that_are_away_are_a_hold_and_no_stall(
-    kafka: ApacheKafka, lane: Lane, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(lane, monkeypatch, answer_all) as found:
-        await found.send(5)
-        await found.until("all taken", lambda: found.took == 5)
-        kafka.kill()
-        try:
-            await found.until("declared", lambda: "input" in found.instruments.holds.current)
+    # Brokers of its own: what a thread started ends with that thread, and so with this test's loop.
+    with ApacheKafka() as kafka, open_lane(kafka, tmp_path, partitions=3) as lane:
+        async with running(lane, monkeypatch, answer_all) as found:
+            await found.send(5)
+            await found.until("all taken", lambda: found.took == 5)
+            kafka.kill()
+            try:
+                await found.until("declared", lambda: "input" in found.instruments.holds.current)
+                await found.never_stalls()
+            finally:
+                await asyncio.to_thread(kafka.restart)
+            await found.until("cleared", lambda: not found.instruments.holds)
+            await found.send(5)
+            await found.until("all taken", lambda: found.took == 10)
             await found.never_stalls()
-        finally:
-            await asyncio.to_thread(kafka.restart)
-        await found.until("cleared", lambda: not found.instruments.holds)
-        await found.send(5)
-        await found.until("all taken", lambda: found.took == 10)
-        await found.never_stalls()
