@@ -3,7 +3,7 @@
 No line at any level holds the text of a post: our events carry ids, codes and counts; a
 traceback shows frames and exception types without their messages, which may quote input;
 every value is cut to a bounded length. A line that cannot be written, on a full disk say, is
-dropped and counted: a log must never stop a partition.
+dropped and counted: a full disk must never stop a partition. A pipe that nobody reads still does.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
@@ -9,7 +10,7 @@ from sluicegate.engines.backends.dialects import LlamaCppDialect
 from sluicegate.engines.backends.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from sluicegate.engines.backends.llama_server import ServerOptions
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _SERVER = "sluicegate.engines.backends.llama_server"
 _WARM_UP_S = 60.0
 _SILENT_ANSWERS = 3
-"""So many times in a row without a word, some 15 seconds with nothing sent in between: no queue lasts so long."""
+"""So many times in a row without a word, some 15 seconds with nothing of ours in work."""
 
 
 class LlamaCppEngine:
@@ -27,7 +28,7 @@ class LlamaCppEngine:
 
     Crashes are answered by a restart; meanwhile calls raise ``EngineUnavailable``. A server that
     hangs is killed once it has left several questions for its health in a row without an answer:
-    they are asked while nothing else is sent, after calls have timed out.
+    only those count that were asked with no call of ours in work, which it might be busy with.
 
     Args:
         model: The bundle's model, adapter merged in.
@@ -39,6 +40,7 @@ class LlamaCppEngine:
         self._probe = model.probe
         self._slots = options.slots
         self._silent = 0
+        self._calls = 0
         self._supervisor = Supervisor(("-m", _SERVER, options.to_json()), self._warm_up)
         self._client = CompletionsEngine(
             self._supervisor.address,
@@ -56,18 +58,21 @@ class LlamaCppEngine:
 
     async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
         """Score prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
-        return await self._client.score(prompts, timeout_s=timeout_s)
+        with self._in_work():
+            return await self._client.score(prompts, timeout_s=timeout_s)
 
     async def explain(
         self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
     ) -> list[Explanation | ItemFailure]:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
-        return await self._client.explain(prompts, severities, timeout_s=timeout_s)
+        with self._in_work():
+            return await self._client.explain(prompts, severities, timeout_s=timeout_s)
 
     async def health(self) -> Health:
         """Score a short prompt of our own; a server that is silent again and again is replaced."""
+        busy = self._calls > 0
         health = await self._client.health()
-        self._silent = self._silent + 1 if health.silent else 0
+        self._silent = self._silent + 1 if health.silent and not busy else 0
         if self._silent >= _SILENT_ANSWERS:
             self._silent = 0
             self._supervisor.replace()
@@ -94,6 +99,14 @@ class LlamaCppEngine:
             await self._supervisor.stop()
         finally:
             await self._client.__aexit__(kind, error, trace)
+
+    @contextmanager
+    def _in_work(self) -> Iterator[None]:
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
 
     async def _warm_up(self) -> None:
         """Let every slot compute the shared prefix once: slots do not share it."""

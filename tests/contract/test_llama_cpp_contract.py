@@ -21,7 +21,7 @@ from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
 from sluicegate.engines.backends.llama_server import ServerOptions
 from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.protocol import Explanation, ItemFailure
+from sluicegate.engines.protocol import Explanation, Health, ItemFailure
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
@@ -132,6 +132,26 @@ class TestLlamaCpp(EngineContract):
         await _until(lambda: engine.server_pid not in (None, before))
         await assert_works(rig)
         assert not _is_alive(before)
+
+    async def test_a_server_that_is_silent_while_it_has_work_of_ours_is_left_alone(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def silent() -> Health:
+            return Health(ok=False, silent=True)
+
+        engine = rig.engine
+        assert isinstance(engine, LlamaCppEngine)
+        before = engine.server_pid
+        monkeypatch.setattr(engine._client, "health", silent)
+        with engine._in_work():
+            for _ in range(5):
+                await engine.health()
+        assert engine.server_pid == before
+        await engine.health()
+        await engine.health()
+        assert engine.server_pid == before
+        await engine.health()
+        await _until(lambda: engine.server_pid not in (None, before))
 
     async def test_leaving_stops_the_server(self, cpu_bundle: Path) -> None:
         engine = open_backend(_choice(cpu_bundle)).engine

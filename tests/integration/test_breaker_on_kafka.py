@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -33,25 +30,8 @@ rules:
 _SOON_S = 30.0
 
 
-def command(lane: Lane, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``sluicegate breaker`` in a process of its own, as somebody at a terminal runs it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    named = {
-        "SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": lane.bootstrap,
-        "SLUICEGATE_TOPICS__CONTROL": f"{lane.prefix}.control",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "sluicegate", "breaker", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=kept | named,
-    )
-
-
 def status(lane: Lane) -> list[dict[str, Any]]:
-    done = command(lane, "status", "--json")
+    done = lane.command("breaker", "status", "--json")
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -97,7 +77,7 @@ def test_two_workers_share_a_trip_and_a_reset_from_another_process(lane: Lane) -
     assert (known["state"], known["tenant"], known["generation"]) == ("open", "forum", 0)
     assert "posts blocked in 3600 s" in known["why"]
 
-    done = command(lane, "reset", "forum", "--reason", "looked at")
+    done = lane.command("breaker", "reset", "forum", "--reason", "looked at")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("forum: reset, under policy sha256:")
     for worker in workers:
@@ -109,7 +89,7 @@ def test_two_workers_share_a_trip_and_a_reset_from_another_process(lane: Lane) -
     assert actions(lane)["block"] == before["block"] + 10
     (known,) = status(lane)
     assert (known["state"], known["generation"], known["why"]) == ("closed", 1, "looked at")
-    again = command(lane, "reset", "forum", "--reason", "twice")
+    again = lane.command("breaker", "reset", "forum", "--reason", "twice")
     assert again.returncode == 1
     assert "`sluicegate breaker status`" in again.stderr
 
@@ -177,7 +157,7 @@ def test_hostile_records_on_the_control_topic_do_no_harm(lane: Lane) -> None:
     lane.send(posts(0, 3))
     lane.wait_answers(3, within_s=_SOON_S)
     assert actions(lane) == {"block": 3}
-    done = command(lane, "status")
+    done = lane.command("breaker", "status")
     assert (done.returncode, done.stdout) == (0, "no breaker has tripped\n")
     assert done.stderr == "3 records are not what they claim and were passed over\n"
 

@@ -88,7 +88,7 @@ def estimate(recipe: Recipe, data: Path, *, threads: int | None, report: Callabl
     plan = make_plan(recipe, data)
     report(_told(plan))
     from sluicegate.engines.adapt.training.estimate import measure  # noqa: PLC0415 - loads torch
-    from sluicegate.engines.adapt.training.loop import Training  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.training.loop import Training  # noqa: PLC0415 - loads torch
 
     return measure(Training(plan, device=_device(threads)))
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from faults.scenario import scenario
@@ -46,7 +43,7 @@ def killed(stage: Stage) -> None:
         wait_open(stage, kubelet, generation=number)
         stage.history.note("kept over the kills", round=number)
         if number + 1 < rounds:
-            done = command(stage, "reset", "--all", "--reason", "the next round")
+            done = stage.lane.command("breaker", "reset", "--all", "--reason", "the next round")
             stage.require(done.returncode == 0, f"the reset failed: {done.stderr}")
             stage.history.note("reset", round=number)
             kubelet.kill_one(stage.rng)  # before the next trip, before it is told, or after
@@ -69,7 +66,7 @@ def wait_open(stage: Stage, kubelet: Kubelet, *, generation: int) -> None:
     """Wait until the control topic tells of this turn's trip, and every replica knows of an open breaker."""
 
     def told() -> bool:
-        lines = command(stage, "status", "--json").stdout.splitlines()
+        lines = stage.lane.command("breaker", "status", "--json").stdout.splitlines()
         known = [(one["state"], one["generation"]) for one in map(json.loads, lines)]
         return known == [("open", generation)]
 
@@ -81,20 +78,3 @@ def wait_open(stage: Stage, kubelet: Kubelet, *, generation: int) -> None:
     until(f"trip {generation} is told", told, within_s=_SOON_S)
     until(f"every worker knows of trip {generation}", known, within_s=_SOON_S)
     stage.history.note("open", generation=generation)
-
-
-def command(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``sluicegate breaker`` in a process of its own, as somebody at a terminal runs it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    named = {
-        "SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": stage.lane.bootstrap,
-        "SLUICEGATE_TOPICS__CONTROL": f"{stage.lane.prefix}.control",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "sluicegate", "breaker", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=kept | named,
-    )
