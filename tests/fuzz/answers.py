@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from fuzz.mutations import CHARACTERS, json_like, spoiled
 from fuzz.target import Target
 from sluicegate.engines.backends.dialects import DIALECTS, Completion, Vocabulary, make_dialect
+from sluicegate.engines.forms import PLAIN, RULES, fold
+from sluicegate.engines.forms.folding import GROWTH
 from sluicegate.engines.layouts import CompactLayout
 from sluicegate.engines.manifest import Label, LabelMap
 from sluicegate.engines.parsing import one_line, parse_explanation
@@ -39,7 +41,25 @@ _VOCABULARY = Vocabulary.of(
     {name: _TOKENIZER.encode_static(f" {name}")[0] for name in (*CATEGORIES, NO_CATEGORY)},
 )
 _SEGMENTER = Segmenter(Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=400))
+_FOLDING = Segmenter(Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=400), folds=True)
 _MOST_SEGMENTS = 40
+
+
+def check_folded(raw: bytes) -> None:
+    """A text's folded form is bounded, names its rules, and is its own folded form."""
+    text = raw.decode(errors="replace")
+    found = fold(text)
+    assert len(found.text) <= GROWTH * len(text)
+    assert list(found.rules) == [rule for rule in RULES if rule in found.rules]
+    assert found.differs == (not PLAIN.issuperset(found.rules))
+    assert fold(found.text).text == found.text
+    if text.strip():
+        (parts,) = _FOLDING.build_many([Post(id="p", text=text)], [LengthLimits(10**6, _MOST_SEGMENTS)])
+        (plain,) = _SEGMENTER.build_many([Post(id="p", text=text)], [LengthLimits(10**6, _MOST_SEGMENTS)])
+        assert isinstance(parts, Parts) == isinstance(plain, Parts)
+        if isinstance(parts, Parts) and isinstance(plain, Parts):
+            assert tuple(part for part in parts.parts if not part.folded) == plain.parts
+            assert len(parts.parts) <= _MOST_SEGMENTS
 
 
 def check_answer(raw: bytes) -> None:
@@ -155,6 +175,46 @@ _long_texts: SearchStrategy[bytes] = st.lists(
     ),
     max_size=12,
 ).map(lambda parts: "".join(text * times for text, times in parts).encode(errors="replace"))
+_disguised: SearchStrategy[bytes] = st.lists(
+    st.tuples(
+        st.sampled_from(
+            (
+                *CHARACTERS,
+                "k1ll ",
+                "k i l l ",
+                "a.",
+                "lll",
+                "е",
+                "ѕ",
+                "ｋ",
+                "𝐤",
+                "亻",
+                "言",
+                "們",
+                "们",
+                "\u0336",
+                "\u200c",
+                "ـ",
+                "ا",
+                "ก",
+                "5",
+                "-",
+                "我_",
+                "@",
+                "$",
+                "b0mb",
+                "\u202e",
+                "XVI",
+                "ﷺ",
+                "ё",
+                "A ",
+                "\u0316\u0301",
+            )
+        ),
+        st.sampled_from((1, 1, 1, 2, 4, 300)),
+    ),
+    max_size=14,
+).map(lambda parts: "".join(text * times for text, times in parts).encode(errors="replace"))
 
 TARGETS = [
     Target("answers", json_like(_ANSWERS), check_answer),
@@ -163,5 +223,6 @@ TARGETS = [
         spoiled(st.sampled_from(_EXPLANATIONS).map(str.encode)),
         check_explanation,
     ),
+    Target("folded", spoiled(_disguised), check_folded),
     Target("long_posts", spoiled(_long_texts), check_long_post),
 ]

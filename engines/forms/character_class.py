@@ -1,0 +1,22 @@
+"""Character classes of patterns, written so that matching is quick.
+
+Beyond the basic plane a class is searched entry by entry, with the interpreter's lock held: a thousand
+single letters would stop every other thread for most of a second on a text of the largest size.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def one_of(codes: Iterable[int]) -> str:
+    """The class of these code points, in ranges; none of them may have a meaning within a class, as ``]`` has."""
+    ordered = sorted(codes)
+    starts = [ordered[0], *(after for before, after in pairwise(ordered) if after != before + 1)]
+    ends = [*(before for before, after in pairwise(ordered) if after != before + 1), ordered[-1]]
+    ranges = (f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+    return f"[{''.join(ranges)}]"
