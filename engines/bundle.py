@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.engines.calibration import CALIBRATION_BYTES, Calibration
 from sluicegate.engines.errors import BundleError
 from sluicegate.engines.layouts import CompactLayout, VendorLayout
 from sluicegate.engines.manifest import MANIFEST, BundleFile, Label, LabelMap, Manifest
@@ -25,18 +26,27 @@ if TYPE_CHECKING:
 __all__ = ["MANIFEST", "Bundle", "BundleFile", "Label", "LabelMap", "Manifest", "file_digest"]
 
 _MANIFEST_BYTES = 1 << 20  # a thousand times what one takes
-_SMALL_ROLES = ("tokenizer", "layout")
+_SMALL_ROLES = ("tokenizer", "layout", "calibration")
 
 
 class Bundle:
     """An opened bundle; see :meth:`open`."""
 
-    def __init__(self, path: Path, manifest: Manifest, tokenizer: TextTokenizer, layout: Layout) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        tokenizer: TextTokenizer,
+        layout: Layout,
+        calibration: Calibration | None = None,
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self.digest = manifest.digest
         self.tokenizer = tokenizer
         self.layout = layout
+        self.calibration = calibration
+        """None where the bundle has none: scores then stay as the model gives them."""
         self.labels = manifest.labels
         self.category_tokens = {
             name: tokenizer.encode_text(f" {name}")[0] for name in (*manifest.categories, NO_CATEGORY)
@@ -66,7 +76,9 @@ class Bundle:
             )
         for role, entry in manifest.files.items():
             _check_file(path, role, entry, verify=verify or role in _SMALL_ROLES)
-        bundle = cls(path, manifest, _tokenizer(path, manifest), _layout(path, manifest))
+        bundle = cls(
+            path, manifest, _tokenizer(path, manifest), _layout(path, manifest), _calibration(path, manifest)
+        )
         _check_labels(bundle)
         return bundle
 
@@ -154,6 +166,13 @@ def _layout(root: Path, manifest: Manifest) -> Layout:
     return layout
 
 
+def _calibration(root: Path, manifest: Manifest) -> Calibration | None:
+    entry = manifest.files.get("calibration")
+    if entry is None:
+        return None
+    return Calibration.parse(_read(root / entry.path, entry.path, limit_bytes=CALIBRATION_BYTES), entry.path)
+
+
 def _check_labels(bundle: Bundle) -> None:
     for severity, label in asdict(bundle.labels).items():
         found = tuple(bundle.tokenizer.encode_static(label["text"]))
@@ -162,11 +181,20 @@ def _check_labels(bundle: Bundle) -> None:
                 f"{MANIFEST}: labels.{severity}.token_ids is {list(label['token_ids'])}, the tokenizer gives "
                 f"{list(found)}; make the bundle again"
             )
-    _check_distinct("labels", bundle.labels.first_ids())
-    _check_distinct("categories", bundle.category_tokens)
+    check_distinct("labels", bundle.labels.first_ids())
+    check_distinct("categories", bundle.category_tokens)
 
 
-def _check_distinct(field: str, first_ids: dict[Any, int]) -> None:
+def check_distinct(field: str, first_ids: dict[Any, int]) -> None:
+    """Make sure that names can be told apart by one step.
+
+    Args:
+        field: Of the manifest.
+        first_ids: Name to the token it begins with.
+
+    Raises:
+        BundleError: Two begin with the same.
+    """
     names: dict[int, str] = {}
     for name, number in first_ids.items():
         if number in names:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "manifest.json"
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+_CAME_LATER: Final = ("build",)
 _STRICT_DATACLASS = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -110,6 +111,25 @@ class LabelMap:
         }
 
 
+class Build(BaseModel):
+    """How a bundle for TensorRT-LLM was built, and on what: written by ``sluicegate engine build``."""
+
+    model_config = _STRICT
+
+    route: Literal["engine", "pytorch"] = Field(
+        description="A compiled engine, or a checkpoint for the PyTorch runtime."
+    )
+    recipe: Sha256 = Field(description="Digest of the recipe; the recipe itself is the file of that role.")
+    calibration_data: Sha256 | None = Field(
+        description="Of the prompts that quantisation was calibrated on; null where nothing was."
+    )
+    gpu: Text = Field(description="Name of the GPU it was built on, as the driver gives it.")
+    compute_capability: Annotated[str, StringConstraints(pattern=r"^\d{1,2}\.\d$")]
+    driver: Text
+    tensorrt: Text | None = Field(description="Version; null for the PyTorch route.")
+    tensorrt_llm: Text
+
+
 class Limits(BaseModel):
     """What the engine takes."""
 
@@ -147,6 +167,7 @@ class Manifest(BaseModel):
     files: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], BundleFile]
     licence: Licence
     evaluation: dict[Text, float] = Field(description="Score by name; empty means not evaluated.")
+    build: Build | None = Field(default=None, description="Of what was built for TensorRT-LLM.")
 
     @field_validator("categories")
     @classmethod
@@ -157,8 +178,16 @@ class Manifest(BaseModel):
 
     @property
     def digest(self) -> str:
-        """``sha256:…`` over the manifest in canonical form: as JSON, keys sorted, no spaces."""
-        canonical = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        """``sha256:…`` over the manifest in canonical form: as JSON, keys sorted, no spaces.
+
+        A field that came after version 1.0 is left out while it has its default, so that bundles of before
+        keep the digest that settings pin.
+        """
+        plain = self.model_dump(mode="json")
+        for name in _CAME_LATER:
+            if plain[name] == type(self).model_fields[name].default:
+                del plain[name]
+        canonical = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
         return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
 
     @classmethod

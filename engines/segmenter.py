@@ -1,11 +1,15 @@
-"""Long posts: judged in overlapping segments that end at sentences, so that no part goes unread."""
+"""Long posts: judged in overlapping segments that end at sentences, so that no part goes unread.
+
+The same for a post's folded form (``engines.forms``), which is judged beside the original.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sluicegate.engines.forms import fold
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.schemas import FailureCode, Post, Turn
 
@@ -41,29 +45,64 @@ class Part:
     prompt: Prompt
     start: int
     end: int
+    folded: bool = False
+    """True if the text is the post's folded form, not the post as it came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that is to be judged of one post, in order. Together the parts cover the text."""
+    """Everything that is to be judged of one post, in order. Together the original's parts cover the text."""
 
     parts: tuple[Part, ...]
     context_cut_characters: int = 0
     """How much was cut from the oldest side of the context."""
+    rules: tuple[str, ...] = ()
+    """The rules that folded the text, where parts of the folded form follow the original's."""
 
 
 class Segmenter:
-    """Builds the prompts of posts of any length. Blocking and thread-safe; meant for a thread pool."""
+    """Builds the prompts of posts of any length. Blocking and thread-safe; meant for a thread pool.
 
-    def __init__(self, prompter: Prompter) -> None:
+    Args:
+        prompter: Builds one prompt.
+        folds: Also build the prompts of a post's folded form, where it differs in substance.
+    """
+
+    def __init__(self, prompter: Prompter, *, folds: bool = False) -> None:
         self._prompter = prompter
+        self._folds = folds
 
     def build_many(self, posts: Sequence[Post], limits: Sequence[LengthLimits]) -> list[Parts | ItemFailure]:
         """Prompts of many posts: ``n`` in, ``n`` out, in order.
 
         A post that fits is one part, built with the others in one batch. A longer one is cut into
-        segments; one beyond its limits is ``too_long``.
+        segments; one beyond its limits is ``too_long``. A folded form never makes a post fail: where
+        it does not fit, the original is judged alone.
         """
+        found = self._build_many(posts, limits)
+        return self._with_folded(posts, limits, found) if self._folds else found
+
+    def _with_folded(
+        self, posts: Sequence[Post], limits: Sequence[LengthLimits], found: list[Parts | ItemFailure]
+    ) -> list[Parts | ItemFailure]:
+        wanted: dict[int, tuple[Post, LengthLimits, tuple[str, ...]]] = {}
+        for number, (post, limit, parts) in enumerate(zip(posts, limits, found, strict=True)):
+            if isinstance(parts, ItemFailure) or (left := limit.segments - len(parts.parts)) < 1:
+                continue
+            folded = fold(post.text)
+            if folded.differs and folded.text.strip():
+                changed = post.model_copy(update={"text": folded.text})
+                wanted[number] = changed, LengthLimits(limit.tokens, left), folded.rules
+        built = self._build_many(
+            [post for post, *_ in wanted.values()], [limit for _, limit, _ in wanted.values()]
+        )
+        for (number, (_, _, rules)), second in zip(wanted.items(), built, strict=True):
+            first = found[number]
+            if isinstance(first, Parts) and isinstance(second, Parts):
+                found[number] = _together(first, second, rules)
+        return found
+
+    def _build_many(self, posts: Sequence[Post], limits: Sequence[LengthLimits]) -> list[Parts | ItemFailure]:
         built = self._prompter.build_many(posts)
         return [
             self._whole(post, prompt, limit) if isinstance(prompt, Prompt) else self._cut(post, limit)
@@ -149,6 +188,13 @@ class Segmenter:
 
     def _count(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self._prompter.tokenizer.encode_texts(texts)]
+
+
+def _together(original: Parts, folded: Parts, rules: tuple[str, ...]) -> Parts:
+    """The original's parts, and those of the folded form that ask something else of the engine."""
+    asked = {part.prompt.token_ids for part in original.parts}
+    added = tuple(replace(part, folded=True) for part in folded.parts if part.prompt.token_ids not in asked)
+    return replace(original, parts=original.parts + added, rules=rules) if added else original
 
 
 def _part_of(post: Post, turns: tuple[Turn, ...], start: int, end: int) -> Post:

@@ -6,11 +6,12 @@ Importing this package loads none of them; :func:`open_backend` loads the one th
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from sluicegate.engines.errors import EngineSetupError
+from sluicegate.engines.errors import EngineError, EngineSetupError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sluicegate.engines.backends.completions import ServedModel
     from sluicegate.engines.backends.fake_profile import FakeProfile
     from sluicegate.engines.bundle import Bundle
+    from sluicegate.engines.calibration import Calibration
     from sluicegate.engines.prompting import Prompter
     from sluicegate.engines.protocol import Engine
 
@@ -51,6 +53,10 @@ class EngineChoice:
     """``llama_cpp``: 0 takes as many as the process has cores."""
     max_prompt_tokens: int | None = None
     """Longest prompt; at most the bundle's own limit, which is the default."""
+    adapter: str | None = None
+    """What the adapter is called; the bundle's own name for it unless given."""
+    lora_path: str | None = None
+    """``completions``, dialect ``trtllm``: the adapter's folder as the server sees it; one that it adds to its base."""
     fake: FakeProfile | None = None
     """``fake``: speed, rules and faults; takes no time unless given."""
 
@@ -63,6 +69,18 @@ class Backend:
     prompter: Prompter
     categories: tuple[str, ...]
     """Names that an explanation may give."""
+    calibration: Calibration | None = None
+    """Turns its scores into what the policy sees; None where the bundle has none."""
+    server: str | None = None
+    """Address of the server behind it: engines with the same address live and die together. None: its own process."""
+    asked_as: str = ""
+    """What its requests name on that server; the server takes engines with the same name for one."""
+    tokenizer_digest: str | None = None
+    """Of its bundle; None for the fake engine, whose tokens are bytes."""
+
+
+Backends = Mapping[str | None, Backend]
+"""The engines of one worker by adapter; None is the engine's own."""
 
 
 def open_backend(choice: EngineChoice) -> Backend:
@@ -80,10 +98,64 @@ def open_backend(choice: EngineChoice) -> Backend:
         case "llama_cpp":
             return _llama_cpp(choice)
         case "tensorrt_llm":
+            return _tensorrt_llm(choice)
+
+
+def open_backends(choices: Mapping[str | None, EngineChoice]) -> Backends:
+    """Open an engine and its adapters.
+
+    Args:
+        choices: By adapter; None is the engine's own, which is always there.
+
+    Raises:
+        EngineSetupError: As :func:`open_backend`; or an adapter on the engine's server has another tokenizer;
+            or a server would take two of them for one.
+        BundleError: A bundle does not fit; the message names the adapter.
+    """
+    own = open_backend(choices[None])
+    opened: dict[str | None, Backend] = {None: own}
+    for name, choice in choices.items():
+        if name is None:
+            continue
+        try:
+            backend = open_backend(choice)
+        except EngineError as error:
+            raise type(error)(f"engine.adapters.{name}: {error}") from error
+        one_server = backend.server is not None and backend.server == own.server
+        if one_server and backend.tokenizer_digest != own.tokenizer_digest:
             raise EngineSetupError(
-                "backend tensorrt_llm arrives with the compiled-engine work; today, run trtllm-serve "
-                "on the engine and choose backend completions with dialect trtllm"
+                f"engine.adapters.{name}: its bundle's tokenizer is {backend.tokenizer_digest}, that of "
+                f"engine.bundle {own.tokenizer_digest}; an adapter on the engine's server needs a bundle of the same base"
             )
+        opened[name] = backend
+    _require_apart(choices, opened)
+    return opened
+
+
+def _require_apart(choices: Mapping[str | None, EngineChoice], opened: Backends) -> None:
+    """Refuse two models that one server would take for one: it would answer with either for both."""
+    seen: dict[tuple[str, str], str | None] = {}
+    for name, backend in opened.items():
+        if backend.server is None:
+            continue
+        other = seen.setdefault((backend.server, backend.asked_as), name)
+        one, its = choices[name], choices[other]
+        same_bundle = backend.engine.info.digest == opened[other].engine.info.digest
+        if same_bundle and one.lora_path == its.lora_path:
+            continue  # one model under two names
+        place, beside = f"engine.adapters.{name}", f"engine.adapters.{other}" if other else "the engine"
+        if one.lora_path is not None:
+            right = (
+                "export one of them again under another name"
+                if not same_bundle
+                else f"{place}.bundle must be its own"
+            )
+            why = f"their bundles' digests give the server the same number; {right}"
+        elif backend.asked_as:
+            why = f"the server would answer for both as {backend.asked_as}; {place}.model must be its own name there"
+        else:
+            why = f"one server of dialect {one.dialect} cannot tell them apart; {place}.url must be a server of its own"
+        raise EngineSetupError(f"{place} and {beside}: {why}")
 
 
 def _fake(choice: EngineChoice) -> Backend:
@@ -93,23 +165,34 @@ def _fake(choice: EngineChoice) -> Backend:
     profile = choice.fake or FakeProfile()
     if choice.max_prompt_tokens:
         profile = replace(profile, max_prompt_tokens=choice.max_prompt_tokens)
-    return Backend(FakeEngine(profile), fake_prompter(profile), CATEGORIES)
+    return Backend(FakeEngine(profile, adapter=choice.adapter), fake_prompter(profile), CATEGORIES)
 
 
 def _completions(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.completions import CompletionsEngine  # noqa: PLC0415 - lazy
-    from sluicegate.engines.backends.dialects import make_dialect  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.dialects import Lora, make_dialect  # noqa: PLC0415 - lazy
 
     if choice.bundle is None:
         raise EngineSetupError("engine.bundle is missing: the folder of the bundle that the server serves")
     url = _base_address(choice.url)
     bundle = _open_bundle(choice, choice.bundle)
     prompter, model = _served(choice, bundle, saturating_prompts=choice.concurrency)
-    dialect = make_dialect(choice.dialect, model.vocabulary, model=choice.model or bundle.manifest.name)
+    lora = Lora.of(choice.adapter or "adapter", choice.lora_path, bundle.digest) if choice.lora_path else None
+    served_name = choice.model or bundle.manifest.name
+    dialect = make_dialect(choice.dialect, model.vocabulary, model=served_name, lora=lora)
     engine = CompletionsEngine(
         lambda: url, dialect, model, concurrency=choice.concurrency, api_key=choice.api_key
     )
-    return Backend(engine, prompter, model.categories)
+    named = f"model {served_name}" if choice.dialect == "vllm" else ""
+    return Backend(
+        engine,
+        prompter,
+        model.categories,
+        bundle.calibration,
+        server=url.rstrip("/"),
+        asked_as=f"adapter {lora.number}" if lora else named,
+        tokenizer_digest=bundle.tokenizer.digest,
+    )
 
 
 def _base_address(url: str | None) -> str:
@@ -138,7 +221,29 @@ def _llama_cpp(choice: EngineChoice) -> Backend:
         slot_tokens=model.info.max_prompt_tokens + _COMPLETION_TOKENS,
         threads=choice.threads or _cores(),
     )
-    return Backend(LlamaCppEngine(model, options), prompter, model.categories)
+    engine = LlamaCppEngine(model, options)
+    return Backend(
+        engine, prompter, model.categories, bundle.calibration, tokenizer_digest=bundle.tokenizer.digest
+    )
+
+
+def _tensorrt_llm(choice: EngineChoice) -> Backend:
+    from sluicegate.engines.backends.tensorrt_llm import make_engine  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.trtllm.serving import Serving  # noqa: PLC0415 - lazy
+    from sluicegate.engines.gpu import check_gpu  # noqa: PLC0415 - lazy
+
+    if choice.bundle is None:
+        raise EngineSetupError(
+            "engine.bundle is missing: the folder of the bundle that was built for TensorRT-LLM"
+        )
+    bundle = _open_bundle(choice, choice.bundle)
+    serving = Serving.of(bundle, max_prompt_tokens=choice.max_prompt_tokens)
+    check_gpu(bundle.manifest)
+    prompter, model = _served(choice, bundle, saturating_prompts=serving.max_batch_size)
+    engine = make_engine(model, serving, bundle, prompter)
+    return Backend(
+        engine, prompter, model.categories, bundle.calibration, tokenizer_digest=bundle.tokenizer.digest
+    )
 
 
 def _open_bundle(choice: EngineChoice, path: Path) -> Bundle:
@@ -173,7 +278,7 @@ def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) ->
         layout_digest=bundle.layout.digest,
         max_prompt_tokens=limit,
         saturating_prompts=saturating_prompts,
-        adapter=manifest.adapter.name if manifest.adapter else None,
+        adapter=choice.adapter or (manifest.adapter.name if manifest.adapter else None),
     )
     vocabulary = Vocabulary.of(bundle.tokenizer, bundle.labels, bundle.category_tokens)
     return prompter, ServedModel(info, vocabulary, manifest.categories, probe)

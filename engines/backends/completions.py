@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, Vocabulary
 from sluicegate.engines.backends.http_client import JsonClient
+from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.parsing import parse_explanation
 from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
 from sluicegate.schemas import FailureCode, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
-    from typing import Any
 
 _HEALTH_S = 4.5  # the protocol promises an answer within five seconds
 _ANSWER_BYTES = 1 << 20  # of one prompt; the longest explanation with its candidates is about 150 kB
@@ -76,7 +76,7 @@ class CompletionsEngine:
         fitting = [prompt for prompt in prompts if not self._too_long(prompt)]
         size = self._list_prompts
         lists = [fitting[start : start + size] for start in range(0, len(fitting), size)]
-        answers = chain.from_iterable(await _all([self._score_list(part, deadline) for part in lists]))
+        answers = chain.from_iterable(await all_of([self._score_list(part, deadline) for part in lists]))
         return [self._too_long(prompt) or next(answers) for prompt in prompts]
 
     async def explain(
@@ -85,7 +85,7 @@ class CompletionsEngine:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         pairs = zip(prompts, severities, strict=True)
-        return await _all([self._explain_one(prompt, severity, deadline) for prompt, severity in pairs])
+        return await all_of([self._explain_one(prompt, severity, deadline) for prompt, severity in pairs])
 
     async def health(self) -> Health:
         """Score the probe, beside all that is in flight."""
@@ -119,9 +119,9 @@ class CompletionsEngine:
             return [_TIMED_OUT] * len(prompts)
         if not all(isinstance(answer, ItemFailure) and answer.code in _LIST_REFUSED for answer in answers):
             again = [index for index, answer in enumerate(answers) if _is_empty(answer)]
-            found = await _all([self._score_one(prompts[index], deadline) for index in again])
+            found = await all_of([self._score_one(prompts[index], deadline) for index in again])
             return [found.pop(0) if index in again else answer for index, answer in enumerate(answers)]
-        answers = await _all([self._score_one(prompt, deadline) for prompt in prompts])
+        answers = await all_of([self._score_one(prompt, deadline) for prompt in prompts])
         if not any(isinstance(answer, ItemFailure) for answer in answers):
             self._list_prompts = 1  # the server takes each of them, but no lists
         return answers
@@ -219,16 +219,3 @@ class _Places:
 
 def _is_empty(answer: object) -> bool:
     return isinstance(answer, ItemFailure) and answer.code is FailureCode.EMPTY_COMPLETION
-
-
-async def _all(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all side by side; the first exception cancels the others and is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as failures:
-        first: BaseException = failures
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
-    return [task.result() for task in tasks]

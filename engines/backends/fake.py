@@ -52,6 +52,7 @@ class FakeEngine:
         profile: Speed, rules and limits.
         faults: What fails; kept by reference.
         tokenizer: Decodes a post for rules and markers; must be the one that made the prompts.
+        adapter: Name of the adapter that it stands for.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class FakeEngine:
         *,
         faults: Faults | None = None,
         tokenizer: TextTokenizer | None = None,
+        adapter: str | None = None,
     ) -> None:
         self.profile = profile or FakeProfile()
         self.faults = faults or Faults()
@@ -67,7 +69,8 @@ class FakeEngine:
         self._accelerator = Accelerator()
         self._calls = asyncio.Semaphore(self.profile.concurrent_calls)
         self._file = FaultsFile(self.profile.faults_file) if self.profile.faults_file else None
-        form = orjson.dumps(["fake-1", list(self.profile.rules.items())])
+        seed = [self.profile.seed] if self.profile.seed else []
+        form = orjson.dumps(["fake-1", list(self.profile.rules.items()), *seed])
         self.info = EngineInfo(
             digest=f"sha256:{hashlib.sha256(form).hexdigest()}",
             backend="fake",
@@ -75,6 +78,7 @@ class FakeEngine:
             layout_digest=CompactLayout().digest,
             max_prompt_tokens=self.profile.max_prompt_tokens,
             saturating_prompts=self.profile.saturating_prompts,
+            adapter=adapter,
         )
 
     async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
@@ -96,7 +100,7 @@ class FakeEngine:
         work_s = self.profile.decode_s(len(prompts), _EXPLANATION_TOKENS)
         outcomes = await self._call(prompts, work_s, timeout_s, scoring=False)
         explained = [
-            outcome or _explanation(prompt, severity)
+            outcome or _explanation(prompt, severity, self.profile.seed)
             for prompt, severity, outcome in zip(prompts, severities, outcomes, strict=True)
         ]
         return explained[self._left_out(prompts) :]
@@ -163,7 +167,7 @@ class FakeEngine:
         return ItemFailure(FailureCode.TOO_LONG, f"{length} prompt tokens; the limit is {limit}")
 
     def _scored(self, prompt: Prompt, cached_tokens: int) -> Scored:
-        severity, confidence = self._rule(prompt) or _hashed(prompt)
+        severity, confidence = self._rule(prompt) or _hashed(prompt, self.profile.seed)
         weights: dict[Severity, float] = dict.fromkeys(
             ("safe", "controversial", "unsafe"), (1 - confidence) / 2
         )
@@ -183,27 +187,29 @@ def _text(tokenizer: TextTokenizer, prompt: Prompt) -> str:
     return tokenizer.decode(prompt.token_ids[slice(*prompt.content)])
 
 
-def _draws(prompt: Prompt) -> tuple[float, float]:
-    """Two numbers in [0, 1) from the post's own tokens, the same ones everywhere."""
+def _draws(prompt: Prompt, seed: int) -> tuple[float, float]:
+    """Two numbers in [0, 1) from the post's own tokens and the seed, the same ones everywhere."""
     content = array("I", prompt.token_ids[slice(*prompt.content)])
     if sys.byteorder == "big":
         content.byteswap()
-    first, second = struct.unpack("<LL", hashlib.blake2b(content.tobytes(), digest_size=8).digest())
+    salt = (seed % 2**64).to_bytes(8, "little")  # zeros are no salt
+    digest = hashlib.blake2b(content.tobytes(), digest_size=8, salt=salt).digest()
+    first, second = struct.unpack("<LL", digest)
     return first / 2**32, second / 2**32
 
 
-def _hashed(prompt: Prompt) -> tuple[Severity, float]:
-    draw, sureness = _draws(prompt)
+def _hashed(prompt: Prompt, seed: int) -> tuple[Severity, float]:
+    draw, sureness = _draws(prompt, seed)
     confidence = 0.7 + 0.29 * sureness  # some near a threshold, most far from it
     if draw < _SAFE_SHARE:
         return "safe", confidence
     return ("controversial" if draw < _SAFE_SHARE + _CONTROVERSIAL_SHARE else "unsafe"), confidence
 
 
-def _explanation(prompt: Prompt, severity: Severity) -> Explanation | ItemFailure:
+def _explanation(prompt: Prompt, severity: Severity, seed: int) -> Explanation | ItemFailure:
     """One category unless safe, and for a response whether the LLM refused."""
     names = [name for name in CATEGORIES if prompt.kind != "response" or name != PROMPT_ONLY]
-    draw, second = _draws(prompt)
+    draw, second = _draws(prompt, seed)
     chosen = NO_CATEGORY if severity == "safe" else names[int(second * len(names))]
     refusal = f"\nRefusal: {'Yes' if draw < 0.5 else 'No'}" if prompt.kind == "response" else ""
     explanation = parse_explanation(f"\nCategories: {chosen}{refusal}", prompt.kind, CATEGORIES)

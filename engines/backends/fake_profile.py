@@ -45,6 +45,8 @@ class FakeProfile:
     """Longest prompt, in the fake's own tokens, which are bytes."""
     rules: Mapping[str, Severity] = field(default_factory=dict)
     """Text to severity: the first one found in a post decides; other posts are judged by their hash."""
+    seed: int = 0
+    """Another one judges the texts that no rule is about in another way, as another adapter would."""
     faults_file: Path | None = None
     """JSON that switches faults while the engine runs: :mod:`~sluicegate.engines.backends.fake_faults`."""
 

@@ -40,6 +40,8 @@ class StubServer:
     """
 
     flavour: str
+    models: tuple[str, ...] = ("small",)
+    """What ``vllm`` serves: its base, and adapters on it."""
     faults: dict[str, str | None] = field(default_factory=dict)
     """Fault to marker; None hits all."""
     statuses: list[int] = field(default_factory=list)
@@ -137,7 +139,7 @@ class StubServer:
             return web.json_response({"error": {"message": message}}, status=400)
         if self.flavour == "vllm" and body["logprobs"] > 20:
             return web.json_response({"error": {"message": "too many logprobs"}}, status=400)
-        if self.flavour == "vllm" and body["model"] != "small":
+        if self.flavour == "vllm" and body["model"] not in self.models:
             return web.json_response({"error": {"message": "no such model"}}, status=404)
         return None
 

@@ -11,10 +11,10 @@ import pytest
 
 from contract.engine_contract import MARKER, TIMEOUT_S, Rig, scored, some_prompts
 from contract.stub_server import CONTEXT_TOKENS, StubServer
-from sluicegate.engines.backends import EngineChoice, open_backend
+from sluicegate.engines.backends import EngineChoice, open_backend, open_backends
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
-from sluicegate.schemas import FailureCode
+from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.schemas import FailureCode, Post
 from support.small_bundle import small_manifest, write_small_bundle
 
 if TYPE_CHECKING:
@@ -301,9 +301,28 @@ def test_a_wrong_setting_is_named(tmp_path: Path, settings: dict[str, Any], name
         open_backend(EngineChoice("completions", **settings))
 
 
-def test_the_in_process_engine_points_to_the_way_that_works_today() -> None:
-    with pytest.raises(EngineSetupError, match="dialect trtllm"):
-        open_backend(EngineChoice("tensorrt_llm"))
+async def test_an_adapter_that_the_server_does_not_serve_is_never_answered_for_by_its_base(
+    tmp_path: Path,
+) -> None:
+    async with StubServer("vllm", models=("small", "teens")) as stub:
+        on: dict[str, Any] = {"bundle": write_small_bundle(tmp_path), "url": stub.url, "dialect": "vllm"}
+        opened = open_backends(
+            {
+                None: EngineChoice("completions", **on),
+                "teens": EngineChoice("completions", adapter="teens", model="teens", **on),
+            }
+        )
+        prompt = opened["teens"].prompter.build(Post(id="1", text="Hello"))
+        assert isinstance(prompt, Prompt)
+        async with opened[None].engine as own, opened["teens"].engine as teens:
+            assert isinstance((await teens.score([prompt], timeout_s=5))[0], Scored)
+            stub.models = ("small",)
+            with pytest.raises(EngineUnavailable, match="HTTP 404: check url, dialect, model name"):
+                await teens.score([prompt], timeout_s=5)
+            assert not (await teens.health()).ok
+            assert isinstance((await own.score([prompt], timeout_s=5))[0], Scored)
+            assert (await own.health()).ok
+    assert {request["model"] for request in stub.requests} == {"small", "teens"}
 
 
 def _prompts(body: dict[str, Any]) -> int:

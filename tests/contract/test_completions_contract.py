@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -32,14 +32,14 @@ def _switch(
 
 class StubContract(EngineContract):
     flavour: ClassVar[str]
+    adapter: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with StubServer(self.flavour) as stub:
+        async with StubServer(self.flavour, models=("small", "small-teens")) as stub:
+            bundle = write_small_bundle(tmp_path)
             backend = open_backend(
-                EngineChoice(
-                    "completions", bundle=write_small_bundle(tmp_path), url=stub.url, dialect=self.flavour
-                )
+                EngineChoice("completions", bundle=bundle, url=stub.url, dialect=self.flavour, **self.adapter)
             )
             switches = {name: _switch(stub, name, MARKER) for name in ITEM_FAULTS}
             switches |= {name: _switch(stub, name, None) for name in CALL_FAULTS}
@@ -57,3 +57,13 @@ class TestStubOfVllm(StubContract):
 
 class TestStubOfTrtllmServe(StubContract):
     flavour = "trtllm"
+
+
+class TestAdapterOnAStubOfVllm(StubContract):
+    flavour = "vllm"
+    adapter: ClassVar = {"adapter": "teens", "model": "small-teens"}
+
+
+class TestAdapterOnAStubOfTrtllmServe(StubContract):
+    flavour = "trtllm"
+    adapter: ClassVar = {"adapter": "teens", "model": "small", "lora_path": "/adapters/teens"}

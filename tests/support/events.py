@@ -128,6 +128,8 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
             "explanation_failure": draw(st.none() | st.sampled_from(FailureCode)),
             "reused_from": draw(st.none() | st.uuids().map(str)),
         }
+        if rules := draw(st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,63}", fullmatch=True), max_size=32)):
+            found |= {"form": "folded", "form_rules": tuple(rules)}
     return Verdict(
         verdict_id=str(draw(st.uuids())),
         post_id=draw(identifiers),

@@ -51,9 +51,11 @@ def open_base(wanted: recipe.Base) -> OpenedBase:
 
 
 def _from_bundle(name: str) -> OpenedBase:
-    folder = cpu_bundle_path() if name == "cpu" else Path(name)
+    folder = cpu_bundle_path(base=True) if name == "cpu" else Path(name)
     if name == "cpu" and not folder.is_dir():
-        raise TrainingError("base.bundle: the CPU model is not there; run sluicegate engine fetch-cpu first")
+        raise TrainingError(
+            "base.bundle: the CPU model's base is not there; run sluicegate engine fetch-cpu --base first"
+        )
     bundle = Bundle.open(folder, verify=False)
     weights = bundle.file("model")
     if weights.suffix != ".gguf":
@@ -84,6 +86,16 @@ def _from_checkpoint(folder: Path, layout: str) -> OpenedBase:
 def checkpoint_tokenizer(raw: bytes) -> tuple[BundleTokenizer, dict[str, int]]:
     """A published ``tokenizer.json`` as the tokenizer of a bundle, and its control tokens.
 
+    Raises:
+        TrainingError: It is no tokenizer.
+    """
+    plain, control = without_control_tokens(raw)
+    return BundleTokenizer(plain, control), control
+
+
+def without_control_tokens(raw: bytes) -> tuple[bytes, dict[str, int]]:
+    """A published ``tokenizer.json`` as a bundle has it, and its control tokens.
+
     Control tokens leave the file, so that user text cannot become one; ids stay as they are.
 
     Raises:
@@ -99,7 +111,7 @@ def checkpoint_tokenizer(raw: bytes) -> tuple[BundleTokenizer, dict[str, int]]:
             "base.checkpoint: tokenizer.json is not of the published form; take the base's own"
         ) from error
     document.update(added_tokens=[], post_processor=None, truncation=None, padding=None)
-    return BundleTokenizer(orjson.dumps(document), control), control
+    return orjson.dumps(document), control
 
 
 def _chat_template(folder: Path) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from sluicegate.engines.backends.dialects.base import CATEGORY_HEAD, Completion, Dialect, Vocabulary
 from sluicegate.engines.backends.dialects.llama_cpp import LlamaCppDialect
-from sluicegate.engines.backends.dialects.openai import OpenAIDialect, TrtllmDialect, VllmDialect
+from sluicegate.engines.backends.dialects.openai import Lora, OpenAIDialect, TrtllmDialect, VllmDialect
 from sluicegate.engines.errors import EngineSetupError
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Completion",
     "Dialect",
     "LlamaCppDialect",
+    "Lora",
     "OpenAIDialect",
     "TrtllmDialect",
     "VllmDialect",
@@ -30,25 +31,28 @@ __all__ = [
     "make_dialect",
 ]
 
-_OPENAI_LIKE = {dialect.name: dialect for dialect in (OpenAIDialect, VllmDialect, TrtllmDialect)}
+_OPENAI_LIKE = {dialect.name: dialect for dialect in (OpenAIDialect, VllmDialect)}
 
-DIALECTS = (*_OPENAI_LIKE, LlamaCppDialect.name)
+DIALECTS = (*_OPENAI_LIKE, TrtllmDialect.name, LlamaCppDialect.name)
 """The names that the settings take."""
 
 
-def make_dialect(name: str, vocabulary: Vocabulary, *, model: str) -> Dialect:
+def make_dialect(name: str, vocabulary: Vocabulary, *, model: str, lora: Lora | None = None) -> Dialect:
     """Make a dialect by its name in the settings.
 
     Args:
         name: One of :data:`DIALECTS`.
         vocabulary: The bundle's tokens.
         model: What the server calls the model; llama.cpp serves one and does not ask.
+        lora: What ``trtllm`` is to add to that model; the other dialects have no use for it.
 
     Raises:
         EngineSetupError: There is no such dialect.
     """
     if name == LlamaCppDialect.name:
         return LlamaCppDialect(vocabulary)
+    if name == TrtllmDialect.name:
+        return TrtllmDialect(vocabulary, model=model, lora=lora)
     if name in _OPENAI_LIKE:
         return _OPENAI_LIKE[name](vocabulary, model=model)
     raise EngineSetupError(f"dialect {name!r} is not one of: {', '.join(DIALECTS)}")

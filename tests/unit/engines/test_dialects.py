@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.backends.dialects import DIALECTS, Completion, Vocabulary, make_dialect
+from sluicegate.engines.backends.dialects import DIALECTS, Completion, Lora, Vocabulary, make_dialect
 from sluicegate.engines.backends.dialects.base import Candidates, severity_scores
 from sluicegate.engines.backends.dialects.llama_cpp import explanation_grammar
 from sluicegate.engines.errors import EngineSetupError
@@ -94,6 +94,22 @@ def test_a_missing_label_is_bounded_by_the_smallest_candidate_and_never_zero(nam
     assert isinstance(found, Scored)
     assert found.bounded
     assert found.scores.controversial == pytest.approx(0.1)
+
+
+def test_an_adapter_is_named_in_every_request_in_the_way_of_its_server() -> None:
+    lora = Lora.of("teens", "/adapters/teens", f"sha256:{'f' * 64}")
+    trtllm = make_dialect("trtllm", VOCABULARY, model="base", lora=lora)
+    vllm = make_dialect("vllm", VOCABULARY, model="teens")
+    for request in (trtllm.score_request([[1]]), trtllm.explain_request([1], "post")):
+        assert request["model"] == "base"
+        assert request["lora_request"] == {
+            "lora_name": "teens",
+            "lora_int_id": 2**31 - 1,
+            "lora_path": "/adapters/teens",
+        }
+    for request in (vllm.score_request([[1]]), vllm.explain_request([1], "post")):
+        assert request["model"] == "teens"
+    assert "lora_request" not in dialect("trtllm").score_request([[1]])
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -1,0 +1,1 @@
+"""Calibrating: from held-in scores to a calibration and thresholds."""

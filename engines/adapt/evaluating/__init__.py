@@ -1,0 +1,1 @@
+"""Evaluating: labelled rows that an engine judged, and what can be measured on them. Needs the extra ``evaluate``."""

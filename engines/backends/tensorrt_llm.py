@@ -1,0 +1,293 @@
+"""The TensorRT-LLM engine: the model in this process, on its GPU.
+
+Two runtimes behind one engine (docs/adr/0011-two-runtimes.md): a compiled engine gives the logits of the label token,
+the PyTorch runtime the logarithms of the label tokens lifted over all others. Both are exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from sluicegate.engines.backends.dialects import CATEGORY_HEAD
+from sluicegate.engines.backends.side_by_side import all_of
+from sluicegate.engines.backends.trtllm.aside import aside, end_process
+from sluicegate.engines.backends.trtllm.border import Llm
+from sluicegate.engines.backends.trtllm.grammar import explanation_regex
+from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
+from sluicegate.engines.backends.trtllm.library import load_library
+from sluicegate.engines.backends.trtllm.reader import Reader
+from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
+from sluicegate.engines.parsing import parse_explanation
+from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.schemas import FailureCode, Kind, Post
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from sluicegate.engines.backends.completions import ServedModel
+    from sluicegate.engines.backends.trtllm.serving import Serving
+    from sluicegate.engines.bundle import Bundle
+    from sluicegate.engines.prompting import Prompter
+    from sluicegate.engines.tokenizer import TextTokenizer
+    from sluicegate.schemas import Severity
+
+_log = logging.getLogger(__name__)
+
+_HEALTH_S = 4.5  # the protocol promises an answer within five seconds
+_WARM_UP_S = 300.0  # the first requests of the PyTorch runtime compile and tune
+_CLOSE_S = 30.0
+_FAILED_ANSWERS = 5
+"""So many questions for its health in a row failed, with nothing of ours in work."""
+_TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
+_END = "<|im_end|>"
+_KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
+
+T = TypeVar("T")
+
+
+class TensorRTEngine:
+    """Scores and explains in process.
+
+    A request that the runtime fails is blamed on its prompt only if a prompt of our own is still
+    answered; else the engine is away. What broke on a GPU is mended by a new process alone, so
+    an engine that stays away has this one end.
+
+    Args:
+        model: The bundle's model.
+        serving: How it is run.
+        root: Folder of the bundle.
+        tokenizer: Decodes what was generated.
+        warm: One prompt of our own for each prefix that prompts share.
+        end_id: The token that ends an answer.
+        give_up: Called once the engine has stayed away; ends the process unless given.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        serving: Serving,
+        root: Path,
+        tokenizer: TextTokenizer,
+        *,
+        warm: Sequence[Prompt],
+        end_id: int,
+        give_up: Callable[[], None] | None = None,
+    ) -> None:
+        self.info = model.info
+        self._model = model
+        self._serving = serving
+        self._root = root
+        self._reader = Reader(model.vocabulary, tokenizer, end_id=end_id)
+        self._warm = tuple(warm)
+        self._end_id = end_id
+        self._give_up = give_up or end_process
+        self._llm: Llm | None = None
+        self._flight: InFlight | None = None
+        self._labels: Any = None
+        self._categories: Any = None
+        self._texts: dict[str, Any] = {}
+        self._probing: asyncio.Task[Scored | ItemFailure] | None = None
+        self._failed = 0
+        self._calls = 0
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        """Score prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        return await self._side_by_side([partial(self._score_one, prompt) for prompt in prompts], timeout_s)
+
+    async def explain(
+        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+    ) -> list[Explanation | ItemFailure]:
+        """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        pairs = zip(prompts, severities, strict=True)
+        return await self._side_by_side([partial(self._explain_one, *pair) for pair in pairs], timeout_s)
+
+    async def health(self) -> Health:
+        """Score a short prompt of our own, beside all that is in work."""
+        busy = self._calls > 0
+        health = await self._ask_health()
+        self._failed = 0 if health.ok else self._failed + (not busy)
+        if self._failed == _FAILED_ANSWERS:
+            _log.critical("the TensorRT-LLM engine stays away (%s); this process ends", health.detail)
+            self._give_up()
+        return health
+
+    async def __aenter__(self) -> Self:
+        """Load the model, minutes for a large one, and fill the prefix cache.
+
+        Raises:
+            EngineSetupError: TensorRT-LLM is not there, or does not run this bundle.
+        """
+        try:
+            self._llm = await aside(self._load)
+            self._labels = self._llm.one_of(tuple(self._model.vocabulary.first_label_ids.values()))
+            self._categories = self._llm.one_of(tuple(self._model.vocabulary.category_ids.values()))
+            self._texts = {
+                kind: self._llm.text(explanation_regex(kind, self._model.categories)) for kind in _KINDS
+            }
+            # More than fit into one step, so that the next is full; not so many that they queue there.
+            self._flight = InFlight(self._llm, places=2 * self._serving.max_batch_size)
+            await self._warm_up()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    def _load(self) -> Llm:
+        library = load_library(self._serving.runtime)
+        try:
+            return Llm(library, self._serving, self._root, end_id=self._end_id)
+        except Exception as error:
+            raise EngineSetupError(
+                f"TensorRT-LLM does not load {self._serving.folder} ({type(error).__name__}: {str(error)[:300]}); "
+                "docs/engine-tensorrt-llm.md says what an engine is bound to"
+            ) from error
+
+    async def _warm_up(self) -> None:
+        """One prompt after the other: a prefix is reused only once its first prompt is done."""
+        for prompt in self._warm:
+            try:
+                (answer,) = await self.score([prompt], timeout_s=_WARM_UP_S)
+            except EngineUnavailable as error:
+                answer = ItemFailure(FailureCode.ENGINE_ERROR, str(error))
+            if isinstance(answer, ItemFailure):
+                raise EngineSetupError(
+                    f"TensorRT-LLM loads {self._serving.folder}, but does not score a prompt of our own: "
+                    f"{answer.code.value} ({answer.detail}); build the bundle again"
+                )
+
+    async def _close(self) -> None:
+        """Shut down; a runtime that no longer answers is left behind after half a minute."""
+        llm, flight = self._llm, self._flight
+        self._llm, self._flight = None, None
+        if flight is not None:  # first, or whoever waits for an answer waits for ever
+            await flight.close()
+        if llm is not None:
+            try:
+                await asyncio.wait_for(aside(llm.close), _CLOSE_S)
+            except Exception as error:  # noqa: BLE001 - we leave anyway
+                _log.warning("TensorRT-LLM did not shut down cleanly: %s", type(error).__name__)
+
+    async def _side_by_side(
+        self, items: Sequence[Callable[[], Coroutine[Any, Any, T | ItemFailure]]], timeout_s: float
+    ) -> list[T | ItemFailure]:
+        async def bounded(item: Callable[[], Coroutine[Any, Any, T | ItemFailure]]) -> T | ItemFailure:
+            try:
+                return await asyncio.wait_for(item(), timeout_s)
+            except TimeoutError:
+                return _TIMED_OUT
+
+        self._calls += 1
+        try:
+            return await all_of([bounded(item) for item in items])
+        finally:
+            self._calls -= 1
+
+    async def _score_one(self, prompt: Prompt) -> Scored | ItemFailure:
+        if too_long := self._too_long(prompt):
+            return too_long
+        try:
+            return await self._in_flight().ask(prompt.token_ids, self._labels, self._reader.scores)
+        except FaultedError as fault:
+            return await self._blame(fault)
+
+    async def _explain_one(self, prompt: Prompt, severity: Severity) -> Explanation | ItemFailure:
+        """First the distribution over the categories, then the text: the logits of a whole text are large.
+
+        The second request finds the first one's prompt in the prefix cache.
+        """
+        if too_long := self._too_long(prompt):
+            return too_long
+        forced = self._model.vocabulary.explain_ids(prompt, severity)
+        try:
+            shares = await self._in_flight().ask(forced, self._categories, self._reader.categories)
+            if isinstance(shares, ItemFailure):
+                return shares
+            text = await self._in_flight().ask(forced, self._texts[prompt.kind], self._reader.text)
+        except FaultedError as fault:
+            return await self._blame(fault)
+        if isinstance(text, ItemFailure):
+            return text
+        explanation = parse_explanation(CATEGORY_HEAD + text, prompt.kind, self._model.categories)
+        if isinstance(explanation, ItemFailure):
+            return explanation
+        return replace(explanation, category_scores=shares)
+
+    async def _blame(self, fault: FaultedError) -> ItemFailure:
+        """The item's failure, if the engine still answers.
+
+        Raises:
+            EngineUnavailable: It does not.
+        """
+        if self._probing is None:  # one for all that failed together
+            self._probing = asyncio.create_task(asyncio.wait_for(self._probe(), _HEALTH_S))
+            self._probing.add_done_callback(self._probed)
+        try:
+            await asyncio.shield(self._probing)
+        except FaultedError as probe:
+            raise EngineUnavailable(f"TensorRT-LLM answers nothing any more ({probe})") from None
+        except TimeoutError:
+            pass  # slow is not gone: that is for the question about health to find
+        return ItemFailure(FailureCode.ENGINE_ERROR, str(fault))
+
+    def _probed(self, task: asyncio.Task[Scored | ItemFailure]) -> None:
+        self._probing = None
+        if not task.cancelled():
+            task.exception()  # seen, even if nobody waits any more
+
+    async def _probe(self) -> Scored | ItemFailure:
+        return await self._in_flight().ask_now(self._model.probe.token_ids, self._labels, self._reader.scores)
+
+    async def _ask_health(self) -> Health:
+        if self._llm is None or not self._llm.is_open():
+            return Health(ok=False, detail="TensorRT-LLM is shut down")
+        try:
+            answer = await asyncio.wait_for(self._probe(), _HEALTH_S)
+        except TimeoutError:
+            return Health(ok=False, detail=f"no answer within {_HEALTH_S} s", silent=True)
+        except FaultedError as fault:
+            return Health(ok=False, detail=f"TensorRT-LLM raises {fault}")
+        except EngineUnavailable as error:  # closed while it was asked
+            return Health(ok=False, detail=str(error))
+        if isinstance(answer, ItemFailure):
+            return Health(ok=False, detail=f"{answer.code.value}: {answer.detail}")
+        return Health(ok=True)
+
+    def _in_flight(self) -> InFlight:
+        if self._flight is None:
+            raise EngineUnavailable("the TensorRT-LLM engine is not started, or was closed")
+        return self._flight
+
+    def _too_long(self, prompt: Prompt) -> ItemFailure | None:
+        length, limit = len(prompt.token_ids), self.info.max_prompt_tokens
+        if length <= limit:
+            return None
+        return ItemFailure(FailureCode.TOO_LONG, f"{length} prompt tokens; the limit is {limit}")
+
+
+def make_engine(model: ServedModel, serving: Serving, bundle: Bundle, prompter: Prompter) -> TensorRTEngine:
+    """The engine of a bundle, not started yet.
+
+    Raises:
+        EngineSetupError: The bundle does not say which token ends an answer.
+    """
+    end_id = bundle.manifest.tokenizer.control_tokens.get(_END)
+    if end_id is None:
+        raise EngineSetupError(
+            f"manifest.json: tokenizer.control_tokens has no {_END}, which ends an answer; make the bundle again"
+        )
+    built = (prompter.build(Post(id="warm", text="Hello", kind=kind)) for kind in _KINDS)
+    warm = {
+        prompt.token_ids[: prompt.shared_tokens]: prompt for prompt in built if isinstance(prompt, Prompt)
+    }
+    return TensorRTEngine(model, serving, bundle.path, bundle.tokenizer, warm=[*warm.values()], end_id=end_id)

@@ -1,0 +1,32 @@
+"""The shape of an explanation as a regular expression, for guided decoding."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sluicegate.engines.parsing import PROMPT_ONLY
+from sluicegate.schemas import NO_CATEGORY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.schemas import Kind
+
+_ACTIVE = re.compile(r"([.^$*+?{}\[\]\\|()])")
+
+
+def explanation_regex(kind: Kind, categories: Sequence[str]) -> str:
+    """What may follow ``Categories:``, as :func:`~sluicegate.engines.parsing.parse_explanation` takes it.
+
+    Only groups, alternatives, ``?``, ``*`` and one negated class: what every engine for regular
+    expressions has. A category may be named twice, which the parser forgives.
+
+    Args:
+        kind: Kind of the post: a response has a refusal line and no category of prompts.
+        categories: The names that the engine may give.
+    """
+    allowed = [name for name in categories if kind != "response" or name != PROMPT_ONLY]
+    name = "(" + "|".join(_ACTIVE.sub(r"\\\1", each) for each in allowed) + ")"
+    refusal = r"\nRefusal: (Yes|No)" if kind == "response" else ""
+    return rf" ({NO_CATEGORY}|{name}(, {name})*){refusal}(\nReason: [^\n]*)?"

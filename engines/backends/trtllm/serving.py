@@ -1,0 +1,171 @@
+"""``serving.json``: how a bundle's engine or checkpoint is to be run by TensorRT-LLM."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from sluicegate.engines.errors import BundleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluicegate.engines.bundle import Bundle
+
+ROLE: Final = "serving"
+"""Role of the file in a bundle's manifest."""
+
+VERSION: Final = "1.2.1"
+"""The release this code is written for: the last one that compiles engines, and the first without its predecessor's cache fault."""
+
+EXPLANATION_TOKENS: Final = 64
+"""Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary."""
+
+Runtime = Literal["engine", "pytorch"]
+
+_BYTES = 64 * 1024
+_FORCED_TOKENS = 16  # the longest label and the head of the categories need 6 with Qwen3's vocabulary
+_Module = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+_Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._/-]{0,199}$")]
+
+
+class LoraLimits(BaseModel):
+    """What adapters a server adds to the base, by the request; an adapter that is merged needs none of it."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    max_rank: int = Field(ge=1, le=512, description="Largest rank of an adapter.")
+    target_modules: Annotated[tuple[_Module, ...], Field(min_length=1, max_length=16)] = Field(
+        description="Layers that adapters change, in TensorRT-LLM's names, such as attn_q."
+    )
+    max_adapters: int = Field(8, ge=1, le=1024, description="Adapters on the GPU at once.")
+
+
+class Serving(BaseModel):
+    """Content of ``serving.json``. The build writes it; its checksum is in the manifest."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: Literal["1.0"]
+    runtime: Runtime = Field(description="A compiled engine, or a checkpoint for the PyTorch runtime.")
+    tensorrt_llm: str = Field(max_length=32, description="Release that made it, and that must run it.")
+    folder: _Folder = Field(description="Engine or checkpoint, relative to the manifest.")
+    tokenizer_folder: _Folder | None = Field(
+        None, description="Tokenizer as Hugging Face stores it: for guided decoding and for a server."
+    )
+    vocab_size: int = Field(
+        ge=8, le=1 << 20, description="Columns of the logits; the model's, not the tokenizer's."
+    )
+    max_batch_size: int = Field(ge=1, le=4096, description="Prompts in one step.")
+    max_num_tokens: int = Field(ge=64, le=1 << 20, description="Tokens in one step.")
+    max_input_len: int = Field(ge=64, le=1 << 20, description="Longest prompt.")
+    max_seq_len: int = Field(ge=64, le=1 << 20, description="Longest prompt and answer together.")
+    tokens_per_block: int = Field(32, ge=8, le=256, description="Tokens in one block of the prefix cache.")
+    gather_generation_logits: bool = Field(
+        False, description="Engine: built to give the logits of what it generates."
+    )
+    paged_context_fmha: bool = Field(False, description="Engine: built so that cached prefixes can be used.")
+    guided_decoding: bool = Field(
+        False, description="Hold explanations to their shape while they are written."
+    )
+    free_gpu_memory_fraction: float = Field(
+        0.85, gt=0, lt=1, description="Of what the weights leave free: for the prefix cache."
+    )
+
+    lora: LoraLimits | None = Field(None, description="trtllm-serve: adapters that requests may name.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_batch_size > self.max_num_tokens:
+            raise ValueError("max_batch_size must not exceed max_num_tokens")
+        if self.max_input_len > self.max_num_tokens:
+            raise ValueError("max_num_tokens must be at least max_input_len, since prompts are not chunked")
+        if self.max_seq_len <= self.max_input_len:
+            raise ValueError("max_seq_len must exceed max_input_len by the answer")
+        if self.runtime == "engine" and not (self.gather_generation_logits and self.paged_context_fmha):
+            raise ValueError(
+                "an engine must be built with gather_generation_logits, or it gives no scores, "
+                "and with paged_context_fmha, or it reuses no prefix"
+            )
+        if self.guided_decoding and self.tokenizer_folder is None:
+            raise ValueError("guided_decoding needs tokenizer_folder")
+        return self
+
+    @classmethod
+    def of(cls, bundle: Bundle, *, max_prompt_tokens: int | None = None) -> Self:
+        """Read a bundle's ``serving.json`` and check it against the bundle and this release.
+
+        Args:
+            bundle: An opened bundle.
+            max_prompt_tokens: Longest prompt that will be sent; the bundle's limit unless given.
+
+        Raises:
+            BundleError: Which field does not fit, and the fix.
+        """
+        path = bundle.file(ROLE)
+        serving = cls._parse(path)
+        if serving.tensorrt_llm != VERSION:
+            raise BundleError(
+                f"{path.name}: tensorrt_llm is {serving.tensorrt_llm!r}, this version runs {VERSION}; "
+                f"build the bundle with TensorRT-LLM {VERSION}"
+            )
+        for folder in (serving.folder, serving.tokenizer_folder):
+            if folder is not None:
+                _listed(bundle, path.name, folder)
+        _fits(serving, path.name, max_prompt_tokens or bundle.manifest.limits.max_prompt_tokens)
+        return serving
+
+    @classmethod
+    def _parse(cls, path: Path) -> Self:
+        try:
+            with path.open("rb") as stream:
+                raw = stream.read(_BYTES + 1)
+        except OSError as error:
+            raise BundleError(
+                f"{path.name}: cannot be read ({error.strerror}); make the bundle again"
+            ) from error
+        if len(raw) > _BYTES:
+            raise BundleError(f"{path.name}: larger than {_BYTES} bytes; make the bundle again")
+        try:
+            return cls.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"]))[:120] or "document"
+            raise BundleError(
+                f"{path.name}: {where}: {first['msg']}; correct the recipe and make the bundle again"
+            ) from error
+
+
+def _fits(serving: Serving, name: str, max_prompt_tokens: int) -> None:
+    """Prompts, what is forced after them and an explanation must fit: what does not is cut silently."""
+    for field, needed in (
+        ("max_input_len", max_prompt_tokens + _FORCED_TOKENS),
+        ("max_seq_len", max_prompt_tokens + _FORCED_TOKENS + EXPLANATION_TOKENS),
+    ):
+        if (built := getattr(serving, field)) < needed:
+            raise BundleError(
+                f"{name}: {field} is {built}, and prompts of {max_prompt_tokens} tokens need {needed}; lower "
+                "engine.max_prompt_tokens or limits.max_prompt_tokens, or build with more"
+            )
+
+
+def _listed(bundle: Bundle, name: str, folder: str) -> None:
+    """Everything in a folder that is served must be in the manifest: the digest speaks for nothing else."""
+    listed = {PurePosixPath(entry.path) for entry in bundle.manifest.files.values()}
+    root = bundle.path / folder
+    if not root.resolve().is_relative_to(bundle.path.resolve()):
+        raise BundleError(f"{name}: {folder} leads out of the bundle; copy it in")
+    found = {
+        PurePosixPath(path.relative_to(bundle.path).as_posix())
+        for path in root.rglob("*")
+        if not path.is_dir()
+    }
+    if not found:
+        raise BundleError(f"{name}: {folder} holds no file; make the bundle again")
+    if unlisted := sorted(found - listed):
+        raise BundleError(
+            f"{name}: {folder} holds {len(unlisted)} files that the manifest does not list, "
+            f"such as {unlisted[0].name[:80]!r}; remove them or make the bundle again"
+        )

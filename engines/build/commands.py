@@ -1,0 +1,136 @@
+"""The command lines of a build, written from what is documented of TensorRT-LLM 1.2.1. Pure; nothing is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sluicegate.engines.backends.trtllm.serving import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sluicegate.engines.build.recipe import Quantisation, Recipe
+
+IMAGE: Final = f"nvcr.io/nvidia/tensorrt-llm/release:{VERSION}"
+QUANTIZE: Final = "/app/tensorrt_llm/examples/quantization/quantize.py"
+"""Inside the image."""
+
+_VERSIONS = (
+    "import json, sys, tensorrt, tensorrt_llm, torch; "
+    "json.dump({m.__name__: m.__version__ for m in (tensorrt, tensorrt_llm, torch)}, open(sys.argv[1], 'w'))"
+)
+_QFORMAT: Final[dict[Quantisation, str]] = {"fp8": "fp8", "w4a16_awq": "int4_awq", "bf16": "full_prec"}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a command takes over from who runs it."""
+
+    user: str
+    """Number of the user, a colon, and of the group."""
+    device: str
+    """The one GPU, as ``CUDA_VISIBLE_DEVICES`` names it."""
+
+
+def contained(
+    recipe: Recipe, command: Sequence[str], *, folders: Sequence[Path], host: Host
+) -> tuple[str, ...]:
+    """A command in NVIDIA's container: one GPU, no network, and the caller's rights on the folders.
+
+    Args:
+        recipe: Says whether there is a container at all.
+        command: What is run in it.
+        folders: What it sees, at the same paths; the first one it may write.
+        host: Who runs it, on which GPU.
+    """
+    # In the driver's order, in which the GPU was asked for.
+    fixed = ("CUDA_DEVICE_ORDER=PCI_BUS_ID", f"CUDA_VISIBLE_DEVICES={host.device}", "HF_HUB_OFFLINE=1")
+    if not recipe.container:
+        return ("env", *fixed, *command)
+    written, *read = folders
+    mounts = [f"type=bind,source={written},target={written}"]
+    mounts += [f"type=bind,source={folder},target={folder},readonly" for folder in read]
+    # A user's number without a name: libraries ask for a home and a name. The first process of a
+    # container passes no signal on; --init does.
+    variables = ("HOME=/tmp", "USER=build", *fixed)
+    return (
+        *("docker", "run", "--rm", "--init", "--gpus", "all", "--network", "none", "--ipc", "host"),
+        *("--ulimit", "memlock=-1", "--ulimit", "stack=67108864", "--user", host.user),
+        *(word for variable in variables for word in ("--env", variable)),
+        *(word for mount in mounts for word in ("--mount", mount)),
+        IMAGE,
+        *command,
+    )
+
+
+def inspect(target: Path) -> tuple[str, ...]:
+    """Write the versions of the libraries to a file."""
+    return ("python3", "-c", _VERSIONS, str(target))
+
+
+def merge(recipe: Recipe, target: Path) -> tuple[str, ...]:
+    """Merge the adapter into the base: an export that a worker could serve as it is."""
+    adapter = recipe.adapter
+    if adapter is None:
+        return ()
+    optional = (
+        ("--gate", adapter.gate),
+        ("--override", adapter.override),
+        ("--evaluation", adapter.evaluation),
+        ("--calibration", adapter.calibration),
+        *(("--extra-category", name) for name in adapter.extra_categories),
+    )
+    return (
+        *(
+            "sluicegate",
+            "adapt",
+            "export",
+            str(adapter.folder),
+            "--to",
+            "hf-merged",
+            "--name",
+            adapter.name or recipe.name,
+        ),
+        *("--base", str(recipe.base.checkpoint), "--layout", recipe.base.layout),
+        *(word for option, value in optional if value is not None for word in (option, str(value))),
+        *("--licence", recipe.base.licence, "--out", str(target)),
+    )
+
+
+def quantise(recipe: Recipe, checkpoint: Path, prompts: Path, target: Path) -> tuple[str, ...]:
+    """Quantise a checkpoint, or only convert it where BF16 is compiled."""
+    data = recipe.calibration_data
+    calibration: tuple[str, ...] = ()
+    if data is not None:
+        longest = str(data.max_tokens)
+        calibration = (
+            *("--calib_dataset", str(prompts), "--calib_size", str(recipe.calibration_count)),
+            *("--calib_max_seq_length", longest, "--tokenizer_max_seq_length", longest),
+        )
+    blocks = ("--awq_block_size", "128") if recipe.quantisation == "w4a16_awq" else ()
+    return (
+        *("python3", QUANTIZE, "--model_dir", str(checkpoint), "--output_dir", str(target)),
+        *("--dtype", "bfloat16", "--qformat", _QFORMAT[recipe.quantisation], *blocks, *calibration),
+        *("--export_format", "tensorrt_llm" if recipe.route == "engine" else "hf"),
+    )
+
+
+def compile_engine(recipe: Recipe, checkpoint: Path, target: Path) -> tuple[str, ...]:
+    """Compile a converted checkpoint. What has no flag here keeps its documented default."""
+    limits = recipe.limits
+    lora: tuple[str, ...] = ()
+    if recipe.lora is not None:
+        lora = (
+            *("--lora_plugin", "auto", "--max_lora_rank", str(recipe.lora.max_rank)),
+            *("--lora_target_modules", *recipe.lora.target_modules),
+        )
+    return (
+        *("trtllm-build", "--checkpoint_dir", str(checkpoint), "--output_dir", str(target)),
+        *("--max_batch_size", str(limits.max_batch_size), "--max_input_len", str(limits.max_input_len)),
+        *("--max_seq_len", str(limits.max_seq_len), "--max_num_tokens", str(limits.max_num_tokens)),
+        *("--max_beam_width", "1", "--kv_cache_type", "paged"),
+        *("--tokens_per_block", str(recipe.tokens_per_block), "--use_paged_context_fmha", "enable"),
+        *("--gather_generation_logits", "--workers", "1", *lora),
+    )

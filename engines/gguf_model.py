@@ -1,0 +1,172 @@
+"""GGUF models: read one, write it anew as Q8_0, take its tokenizer out. The one module that imports ``gguf``.
+
+Equal inputs give equal bytes on every machine: each value is computed by itself or in a fixed order,
+never by a library that sums in an order of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from sluicegate.engines.errors import EngineSetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_Q8_0_FILE_TYPE: Final = 7  # llama.cpp's number for "mostly Q8_0" in general.file_type
+_CONTROL_TYPE: Final = 3  # llama.cpp's number for a control token in tokenizer.ggml.token_type
+_BLOCK: Final = 32  # values of a row that share a scale in Q8_0
+
+
+def libraries() -> tuple[Any, Any]:
+    """The modules ``gguf`` and ``numpy``, of the extra ``cpu``.
+
+    Raises:
+        EngineSetupError: One is missing, and how to get it.
+    """
+    try:
+        import gguf  # noqa: PLC0415  # of the extra `cpu`
+        import numpy as np  # noqa: PLC0415  # the same
+    except ModuleNotFoundError as error:
+        raise EngineSetupError(f"{error.name} is missing: pip install 'sluicegate[cpu]'") from error
+    return gguf, np
+
+
+class GgufModel:
+    """An opened GGUF file. Tensors are mapped, not read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        EngineSetupError: It is no GGUF, or ``gguf`` is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        gguf, _ = libraries()
+        try:
+            self._reader = gguf.GGUFReader(path)
+            self.architecture: str = self.field("general.architecture")
+        except (OSError, ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+            raise EngineSetupError(
+                f"{path} is no GGUF that can be read ({type(error).__name__}); fetch or make it again"
+            ) from error
+
+    def field(self, key: str) -> Any:
+        """Value of a metadata field.
+
+        Raises:
+            KeyError: There is none.
+        """
+        return self._reader.fields[key].contents()
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Tensor names to shapes, outermost dimension first, as numpy has them."""
+        return {one.name: tuple(int(n) for n in reversed(one.shape)) for one in self._reader.tensors}
+
+    def write_q8_0(
+        self, target: Path, *, name: str, deltas: Mapping[str, Callable[[], Any]] | None = None
+    ) -> None:
+        """Copy the model with its weights as Q8_0; vectors, such as norms, stay in float32.
+
+        One tensor at a time is in memory, as float32.
+
+        Args:
+            target: The file to write.
+            name: Becomes ``general.name``.
+            deltas: By tensor name, what makes the float32 array that is added to its dequantised values.
+
+        Raises:
+            EngineSetupError: A tensor is of a type that cannot be read, or no Q8_0 can be made of it.
+        """
+        gguf, np = libraries()
+        changed = {"general.name": name, "general.file_type": _Q8_0_FILE_TYPE}
+        writer = gguf.GGUFWriter(target, self.architecture)
+        for key, field in self._reader.fields.items():
+            if key.startswith("GGUF.") or key == "general.architecture":  # the writer's own
+                continue
+            kind, *element = field.types
+            writer.add_key_value(key, changed.get(key, field.contents()), kind, *element[-1:])
+        for tensor in self._reader.tensors:
+            shape = tuple(int(n) for n in reversed(tensor.shape))
+            if tensor.tensor_type == gguf.GGMLQuantizationType.F32:
+                writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), tensor.n_bytes)
+                continue
+            if shape[-1] % _BLOCK:
+                raise EngineSetupError(
+                    f"{tensor.name}: rows of {shape[-1]} values; Q8_0 takes multiples of {_BLOCK} only"
+                )
+            packed = gguf.quant_shape_to_byte_shape(shape, gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor_info(
+                tensor.name,
+                packed,
+                np.dtype(np.uint8),
+                int(np.prod(packed)),
+                gguf.GGMLQuantizationType.Q8_0,
+            )
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for tensor in self._reader.tensors:
+            writer.write_tensor_data(_as_written(tensor, (deltas or {}).get(tensor.name)))
+        writer.close()
+
+    def tokenizer_json(self) -> bytes:
+        """The vocabulary as a ``tokenizer.json`` that knows no control token.
+
+        Byte-level BPE with every digit on its own, which is what llama.cpp calls ``smollm``. Six
+        ASCII control bytes and those of unassigned planes are in no token of this vocabulary: like
+        the original, the tokenizer leaves them out.
+        """
+        tokens = self.field("tokenizer.ggml.tokens")
+        types = self.field("tokenizer.ggml.token_type")
+        merges = self.field("tokenizer.ggml.merges")
+        byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+        digits = {"type": "Digits", "individual_digits": True}
+        document: dict[str, Any] = {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [],
+            "normalizer": None,
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]},
+            "post_processor": None,
+            "decoder": byte_level,
+            "model": {
+                "type": "BPE",
+                "dropout": None,
+                "unk_token": None,
+                "continuing_subword_prefix": None,
+                "end_of_word_suffix": None,
+                "fuse_unk": False,
+                "byte_fallback": False,
+                "ignore_merges": False,
+                "vocab": {
+                    text: i
+                    for i, (text, kind) in enumerate(zip(tokens, types, strict=True))
+                    if kind != _CONTROL_TYPE
+                },
+                "merges": [merge.split(" ") for merge in merges],
+            },
+        }
+        return orjson.dumps(document)
+
+
+def _as_written(tensor: Any, delta: Callable[[], Any] | None) -> Any:
+    gguf, np = libraries()
+    q8_0, plain = gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.F32
+    data = np.array(tensor.data)
+    if delta is None and tensor.tensor_type in (q8_0, plain):
+        return data
+    try:
+        values = gguf.quants.dequantize(data, tensor.tensor_type)
+    except NotImplementedError as error:
+        raise EngineSetupError(
+            f"{tensor.name}: type {tensor.tensor_type.name} cannot be read; give a model as Q8_0 or F16"
+        ) from error
+    if delta is not None:
+        values += delta()
+    return values if tensor.tensor_type == plain else gguf.quants.quantize(values, q8_0)
