@@ -13,13 +13,12 @@ from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.judgement import Found
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
-from sluicegate.pipeline.verdicts import Provenance, bury, decide, engine_reference, withhold, worst
-from sluicegate.schemas import Action, AssessedBy, FailureCode, Segments, Timings
+from sluicegate.pipeline.verdicts import Provenance, bury, decide, withhold, worst
+from sluicegate.schemas import Action, AssessedBy, Assessment, FailureCode, Segments, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.engines.protocol import EngineInfo
     from sluicegate.engines.segmenter import Parts
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.judgement import Arrival, Member
@@ -49,14 +48,13 @@ class Answers:
         self,
         settings: Settings,
         *,
-        engine: EngineInfo,
         policy: Callable[[], Policy],
         instruments: Instruments,
     ) -> None:
         self._settings = settings
-        self._engine = engine_reference(engine)
         self._policy = policy
         self._clock = instruments.clock
+        self._metrics = instruments.metrics
         self.breaker = Breaker(instruments.clock, instruments.metrics)
 
     def settle(self, member: Member, found: Found) -> Answer | None:
@@ -65,6 +63,8 @@ class Answers:
         if arrival.over or arrival.parts is None:
             return None
         arrival.found[member.part] = found
+        if arrival.parts.parts[member.part].folded:
+            self._metrics.folded_parts.labels(found.by.value).inc()
         if len(arrival.found) < len(arrival.parts.parts):
             return None
         return self._verdict(arrival, [arrival.found[number] for number in range(len(arrival.parts.parts))])
@@ -87,7 +87,14 @@ class Answers:
 
     def _decide(self, arrival: Arrival, found: list[Found]) -> Answer:
         policy = self._policy()
-        deciding = worst(arrival.post, [one.finding for one in found], policy)
+        # Each part is calibrated before they are compared.
+        findings = [
+            arrival.desk.finding(one.finding, arrival.post)
+            if isinstance(one.finding, Assessment)
+            else one.finding
+            for one in found
+        ]
+        number = worst(arrival.post, findings, policy, folded=_folded(arrival.parts))
         held, now = arrival.held, self._clock.monotonic()
         asked = [one.sent_at for one in found if one.sent_at is not None]
         sent_at = max(min(asked, default=now), held.taken_at)  # it may have joined later
@@ -97,15 +104,16 @@ class Answers:
             total_ms=milliseconds(now - held.taken_at),
         )
         provenance = Provenance(
-            engine=self._engine,
-            assessed_by=found[deciding].by,
-            reused_from=found[deciding].reused_from,
-            segments=_segments(arrival.parts, deciding),
+            engine=arrival.desk.stamp,
+            assessed_by=found[number].by,
+            reused_from=found[number].reused_from,
+            segments=_segments(arrival.parts, number),
             timings=timings,
             judged_at=self._clock.utc(),
+            form_rules=_form_rules(arrival.parts, number),
         )
         verdict = self._unless_withheld(
-            decide(arrival.post, found[deciding].finding, policy, provenance), arrival.post, policy
+            decide(arrival.post, findings[number], policy, provenance), arrival.post, policy
         )
         return Answer(held, verdict_record(verdict, held.delivery, self._settings.topics), verdict.verdict_id)
 
@@ -133,13 +141,26 @@ class Answers:
         return Answer(held, record, letter.dead_letter_id)
 
 
+def _folded(parts: Parts | None) -> set[int]:
+    return {number for number, part in enumerate(parts.parts) if part.folded} if parts is not None else set()
+
+
+def _form_rules(parts: Parts | None, deciding: int) -> tuple[str, ...]:
+    return parts.rules if parts is not None and deciding in _folded(parts) else ()
+
+
 def _segments(parts: Parts | None, deciding: int) -> Segments:
+    """What to tell of the segments of the form that decided."""
     if parts is None:
         return Segments()
-    cut = parts.context_cut_characters
-    if len(parts.parts) == 1:
+    cut, part = parts.context_cut_characters, parts.parts[deciding]
+    form = [number for number, one in enumerate(parts.parts) if one.folded == part.folded]
+    if len(form) == 1 and not any(one.start for one in parts.parts):
         return Segments(context_cut_characters=cut)
-    part = parts.parts[deciding]
     return Segments(
-        count=len(parts.parts), deciding=deciding, start=part.start, end=part.end, context_cut_characters=cut
+        count=len(form),
+        deciding=form.index(deciding),
+        start=part.start,
+        end=part.end,
+        context_cut_characters=cut,
     )

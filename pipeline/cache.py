@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 
 def cache_key(prompt: Prompt, engine: EngineInfo) -> bytes:
-    """Hash of the prompt's tokens, the engine's digest and its adapter."""
-    head = f"{engine.digest}\0{engine.adapter or ''}\0".encode()
+    """Hash of the prompt's tokens, its kind, the engine's digest and its adapter.
+
+    Layouts may show a prompt as they show a post, but each is calibrated, and so explained, in its own way.
+    """
+    head = f"{engine.digest}\0{engine.adapter or ''}\0{prompt.kind}\0".encode()
     return hashlib.blake2b(head + array("I", prompt.token_ids).tobytes(), digest_size=24).digest()
 
 

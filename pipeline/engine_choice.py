@@ -10,19 +10,22 @@ import orjson
 
 from sluicegate.engines.backends import EngineChoice
 from sluicegate.engines.backends.fake_profile import FakeProfile
+from sluicegate.pipeline.adapter_settings import lacking
 from sluicegate.pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.settings import EngineSettings
 
 
-def engine_choice(engine: EngineSettings) -> EngineChoice:
-    """The engine that the settings name.
+def engine_choice(engine: EngineSettings, adapter: str | None = None) -> EngineChoice:
+    """The engine that the settings name, or that of one of its adapters.
 
     Raises:
-        SettingsError: The fake engine's profile cannot be used.
+        SettingsError: The fake engine's profile cannot be used; or the settings have no such adapter, or
+            not all that it needs.
     """
-    return EngineChoice(
+    profile = engine.fake_profile
+    choice = EngineChoice(
         backend=engine.backend,
         bundle=engine.bundle,
         pinned_digest=engine.digest,
@@ -33,8 +36,42 @@ def engine_choice(engine: EngineSettings) -> EngineChoice:
         concurrency=engine.concurrency,
         slots=engine.slots,
         threads=engine.threads,
-        fake=fake_profile(engine.fake_profile) if engine.fake_profile else None,
+        adapter=adapter,
     )
+    if adapter is not None:
+        own = engine.adapters.get(adapter)
+        if own is None:
+            raise SettingsError(
+                f"engine.adapters.{adapter}: no such adapter, and the policy names it; say there where it is served, "
+                f"or correct the policy; there {_known(list(engine.adapters))}"
+            )
+        # Again, since a command may have chosen another backend than the settings were checked for.
+        if fault := lacking(engine.backend, engine.dialect, engine.model, {adapter: own}):
+            raise SettingsError(fault)
+        profile = own.fake_profile or profile
+        choice = replace(
+            choice,
+            bundle=own.bundle,
+            pinned_digest=own.digest,
+            url=own.url or engine.url,
+            # A server of its own does not know the engine's name for its model.
+            model=own.model or (engine.model if own.url is None else None),
+            lora_path=own.lora_path,
+        )
+    return replace(choice, fake=fake_profile(profile)) if profile else choice
+
+
+def engine_choices(engine: EngineSettings) -> dict[str | None, EngineChoice]:
+    """The engine of the settings and those of its adapters, by adapter.
+
+    Raises:
+        SettingsError: As :func:`engine_choice`.
+    """
+    return {name: engine_choice(engine, name) for name in (None, *engine.adapters)}
+
+
+def _known(names: list[str]) -> str:
+    return f"are {', '.join(names)}" if names else "are none"
 
 
 def fake_profile(path: Path) -> FakeProfile:

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.answers import Answers
 from sluicegate.pipeline.cache import AssessmentCache, Stored, cache_key
-from sluicegate.pipeline.judge import Judge
+from sluicegate.pipeline.desks import Desks
 from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member
-from sluicegate.pipeline.parts import PartBuilder
 from sluicegate.pipeline.patience import LOOK_S, run_out
 from sluicegate.pipeline.planner import Limits, Waiting, plan
 from sluicegate.pipeline.verdicts import assess
@@ -27,9 +26,10 @@ from sluicegate.schemas import AssessedBy, Assessment, Rejection, decode_post
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-    from sluicegate.engines.backends import Backend
+    from sluicegate.engines.backends import Backends
     from sluicegate.engines.protocol import Prompt
     from sluicegate.pipeline.answers import Answer
+    from sluicegate.pipeline.desks import Desk
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.records import Outlet
@@ -47,27 +47,25 @@ class Flow:
     def __init__(
         self,
         settings: Settings,
-        backend: Backend,
+        backends: Backends,
         policy: Callable[[], Policy],
         window: Window,
         outlet: Outlet,
         instruments: Instruments,
     ) -> None:
-        engine = backend.engine
         self._settings = settings
-        self._engine = engine
-        self._parts = PartBuilder(backend.prompter, settings.limits, policy)
+        self._wake = asyncio.Event()
+        self._desks = Desks(backends, settings, policy, instruments, turned=self._wake.set)
         self._policy = policy
         self._window = window
         self._outlet = outlet
         self._clock = instruments.clock
         self._metrics = instruments.metrics
         self._tracing = instruments.tracing
-        self._judge = Judge(engine, settings.engine, instruments)
-        self._answers = Answers(settings, engine=engine.info, policy=policy, instruments=instruments)
+        self._answers = Answers(settings, policy=policy, instruments=instruments)
         self.breaker = self._answers.breaker
         self._limits = Limits(
-            posts=settings.micro_batch.posts or engine.info.saturating_prompts,
+            posts=settings.micro_batch.posts or next(iter(self._desks)).info.saturating_prompts,
             tokens=settings.micro_batch.tokens,
             max_age_s=settings.micro_batch.max_age_ms / 1000,
         )
@@ -75,9 +73,7 @@ class Flow:
         self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
         self._waiting: dict[int, Judgement] = {}
         self._single_flight: dict[bytes, Judgement] = {}
-        self._in_flight = 0
         self._numbers = 0
-        self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._delivering: set[asyncio.Future[None]] = set()
 
@@ -100,7 +96,7 @@ class Flow:
                     loop.cancel()
         finally:
             self._tasks = None
-            self._parts.close()
+            self._desks.close()
 
     @property
     def running(self) -> bool:
@@ -123,7 +119,7 @@ class Flow:
             if isinstance(post, Rejection):
                 self._spawn(self._publish([self._answers.dead_letter(held, post)]))
             else:
-                self._decoded.put_nowait(Arrival(held, post))
+                self._decoded.put_nowait(Arrival(held, post, self._desks.of(post)))
 
     async def _look_up_all(self) -> None:
         while True:
@@ -141,15 +137,17 @@ class Flow:
     async def _look_up_chunk(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         answered: list[Answer] = []
         wanted: list[tuple[Member, bytes, Prompt]] = []
-        built = await self._parts.build([arrival.post for arrival in arrivals])
-        for arrival, parts in zip(arrivals, built, strict=True):
-            if isinstance(parts, ItemFailure):
-                answered.append(self._answers.give_up(arrival, parts))
-                continue
-            arrival.parts = parts
-            for number, part in enumerate(parts.parts):
-                key = cache_key(part.prompt, self._engine.info)
-                wanted.append((Member(arrival, number), key, part.prompt))
+        for desk in dict.fromkeys(arrival.desk for arrival in arrivals):
+            its = [arrival for arrival in arrivals if arrival.desk is desk]
+            built = await desk.parts.build([arrival.post for arrival in its])
+            for arrival, parts in zip(its, built, strict=True):
+                if isinstance(parts, ItemFailure):
+                    answered.append(self._answers.give_up(arrival, parts))
+                    continue
+                arrival.parts = parts
+                for number, part in enumerate(parts.parts):
+                    key = cache_key(part.prompt, desk.info)
+                    wanted.append((Member(arrival, number), key, part.prompt))
         await self.cache.fetch(key for _, key, _ in wanted)
         for member, key, prompt in wanted:
             answered += self._look_up(member, key, prompt)
@@ -173,14 +171,15 @@ class Flow:
 
     def _begin(self, key: bytes, prompt: Prompt, members: list[Member], stored: Stored | None) -> None:
         self._numbers += 1
+        arrival = members[0].arrival
         waiting = Waiting(
             key=self._numbers,
             tokens=len(prompt.token_ids),
-            tenant=members[0].arrival.post.tenant,
-            adapter=self._engine.info.adapter,
+            tenant=arrival.post.tenant,
+            adapter=arrival.desk.adapter,
             since=self._clock.monotonic(),
         )
-        judgement = Judgement(key, prompt, waiting, members)
+        judgement = Judgement(key, prompt, arrival.desk, waiting, members)
         if stored is not None:  # only its explanation is missing
             judgement.reused = True
             judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
@@ -188,34 +187,37 @@ class Flow:
         self._waiting[waiting.key] = judgement
 
     def _suffices(self, member: Member, assessment: Assessment) -> bool:
-        post = member.arrival.post
-        return assessment.explained or not self._policy().needs_explanation(post, assessment.scores)
+        return assessment.explained or not member.needs_explanation(self._policy(), assessment.scores)
 
     async def _plan_all(self) -> None:
         while True:
             self._wake.clear()
-            decided = plan(  # 4
-                [judgement.waiting for judgement in self._waiting.values()],
-                now=self._clock.monotonic(),
-                free=self._settings.micro_batch.in_flight - self._in_flight,
-                idle=self._in_flight == 0,
-                limits=self._limits,
-            )
-            for keys in decided.micro_batches:
-                self._in_flight += 1
-                self._spawn(self._judge_batch([self._waiting.pop(key) for key in keys]))
-            await self._clock.wait(self._wake, until=decided.ask_again_at)
+            ask_again_at: list[float] = []
+            for desks, free in self._desks.shares(self._settings.micro_batch.in_flight):
+                decided = plan(  # 4
+                    [judgement.waiting for judgement in self._waiting.values() if judgement.desk in desks],
+                    now=self._clock.monotonic(),
+                    free=free,
+                    idle=not any(desk.in_flight for desk in desks),
+                    limits=self._limits,
+                )
+                ask_again_at += [decided.ask_again_at] if decided.ask_again_at is not None else []
+                for keys in decided.micro_batches:
+                    micro_batch = [self._waiting.pop(key) for key in keys]
+                    micro_batch[0].desk.in_flight += 1
+                    self._spawn(self._judge_batch(micro_batch[0].desk, micro_batch))
+            await self._clock.wait(self._wake, until=min(ask_again_at, default=None))
 
-    async def _judge_batch(self, micro_batch: list[Judgement]) -> None:
+    async def _judge_batch(self, desk: Desk, micro_batch: list[Judgement]) -> None:
         started = self._clock.monotonic()
         for judgement in micro_batch:
             judgement.sent_at = started
         self._metrics.micro_batch_posts.observe(len(micro_batch))
         self._metrics.micro_batch_tokens.observe(sum(len(item.prompt.token_ids) for item in micro_batch))
-        failures = await self._judge.score([item for item in micro_batch if item.scores is None])  # 5
-        wanted = [item for item in micro_batch if item.scores is not None and self._wants_explanation(item)]
-        explanations = await self._judge.explain(wanted)  # 6
-        self._in_flight -= 1
+        failures = await desk.judge.score([item for item in micro_batch if item.scores is None])  # 5
+        wanted = [item for item in micro_batch if item.needs_explanation(self._policy())]
+        explanations = await desk.judge.explain(wanted)  # 6
+        desk.in_flight -= 1
         self._wake.set()
         answered: list[Answer] = []
         for judgement in micro_batch:
@@ -228,19 +230,12 @@ class Flow:
                 self._begin(judgement.key, judgement.prompt, judgement.members, None)
         await self._publish(answered)
 
-    def _wants_explanation(self, judgement: Judgement) -> bool:
-        scores = judgement.scores
-        return scores is not None and any(
-            self._policy().needs_explanation(member.arrival.post, scores) for member in judgement.members
-        )
-
     async def _watch_patience(self) -> None:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
         while True:
             await self._clock.sleep(LOOK_S)
-            now, at_work = self._clock.monotonic(), self._judge.engine_at_work
-            held = self._single_flight.values()
-            if given_up := run_out(held, self._answers, self._policy(), now=now, at_work=at_work):
+            now, held = self._clock.monotonic(), self._single_flight.values()
+            if given_up := run_out(held, self._answers, self._policy(), self._desks, now=now):
                 self._spawn(self._publish(given_up))
             for over in [judgement for judgement in self._waiting.values() if not judgement.live]:
                 del self._waiting[over.waiting.key], self._single_flight[over.key]

@@ -1,4 +1,4 @@
-"""The judge: asks the engine for scores and explanations, through the circuit breaker that all calls share."""
+"""The judge: asks one engine for scores and explanations, through the circuit breaker that all its calls share."""
 
 from __future__ import annotations
 
@@ -41,9 +41,29 @@ _MUTE = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERNAL)
 
 
 class Judge:
-    """Turns judgements into findings. Calls may overlap; all of them pass one circuit breaker."""
+    """Turns judgements into findings. Calls may overlap; all of them pass one circuit breaker.
 
-    def __init__(self, engine: Engine, settings: EngineSettings, instruments: Instruments) -> None:
+    Args:
+        engine: One adapter's.
+        settings: Deadlines and the circuit's.
+        instruments: What watches.
+        adapter: Its name; None for the engine's own.
+        quarantine: Shared by the judges whose engines are one server.
+        turned: Told when the circuit breaker takes another state.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: EngineSettings,
+        instruments: Instruments,
+        *,
+        adapter: str | None = None,
+        quarantine: Quarantine | None = None,
+        turned: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._adapter = adapter
+        self._tell = turned
         self._engine = engine
         self._settings = settings
         self._holds = instruments.holds
@@ -51,9 +71,12 @@ class Judge:
         self._metrics = instruments.metrics
         self._clock = instruments.clock
         self._tracing = instruments.tracing
-        self._quarantine = Quarantine()
+        self._quarantine = quarantine or Quarantine()
         self._killers = Killers(self._clock.monotonic)
         self._turned = asyncio.Event()
+        self._left_at: float | None = None
+        self.answered_at = float("-inf")
+        """Monotonic seconds of the last call that the engine answered."""
         self._circuit = Circuit(
             mute_calls=settings.circuit_mute_calls,
             first_pause_s=settings.circuit_pause_s,
@@ -65,6 +88,11 @@ class Judge:
     def engine_at_work(self) -> bool:
         """False while the circuit breaker is open or half-open."""
         return self._circuit.closed
+
+    @property
+    def away_since(self) -> float | None:
+        """Monotonic seconds at which the engine left its work; None while it is there, or on trial."""
+        return self._left_at if self._circuit.state is CircuitState.OPEN else None
 
     async def score(self, judgements: Sequence[Judgement]) -> dict[Judgement, ItemFailure]:
         """Set the scores of each judgement; return those that failed.
@@ -93,7 +121,7 @@ class Judge:
 
     async def _explain_once(self, items: Sequence[Judgement]) -> list[Explanation | ItemFailure]:
         prompts = [item.prompt for item in items]
-        severities = [item.scores.severity for item in items if item.scores is not None]
+        severities = [item.severity for item in items]
         timeout_s = self._settings.explain_timeout_s
         return await self._engine.explain(prompts, severities, timeout_s=timeout_s)
 
@@ -114,9 +142,14 @@ class Judge:
             while items := [item for item in items if item.live]:
                 try:
                     async with self._quarantine.among():
-                        return answers | await self._try(call, ask, items, declare_hold)
+                        items = [item for item in items if item.live]
+                        if items and (leave := self._circuit.admit()):
+                            return answers | await self._try(leave, call, ask, items)
                 except EngineUnavailable as error:
                     strikes += not error.refused
+                else:  # outside: whoever wants to be alone does not wait for another adapter's return
+                    if items:
+                        await self._wait_at_circuit(declare_hold)
                 if strikes >= _SUSPICIOUS:
                     async with self._quarantine.alone():
                         return answers | await self._isolate(call, ask, items, declare_hold)
@@ -131,11 +164,13 @@ class Judge:
         tries: int = _ALONE_TRIES,
     ) -> dict[Judgement, _T | ItemFailure]:
         """Find the item that ends the engine, with nothing else in work; its neighbours get their answers."""
-        items = [item for item in items if item.live]
-        if not items:
+        leave: Leave | None = None
+        while (items := [item for item in items if item.live]) and (leave := self._circuit.admit()) is None:
+            await self._wait_at_circuit(declare_hold)
+        if leave is None:
             return {}
         try:
-            return await self._try(call, ask, items, declare_hold)
+            return await self._try(leave, call, ask, items)
         except EngineUnavailable as error:
             if error.refused:  # full just now: that condemns nobody
                 return await self._isolate(call, ask, items, declare_hold, tries)
@@ -151,20 +186,19 @@ class Judge:
             return {items[0]: answers[0]}
 
     async def _try(
-        self, call: Call, ask: Ask[_T], items: Sequence[Judgement], declare_hold: Callable[[str], None]
+        self, leave: Leave, call: Call, ask: Ask[_T], items: Sequence[Judgement]
     ) -> dict[Judgement, _T | ItemFailure]:
-        """Ask once, as soon as the circuit lets these through; empty if nobody waits for them any more.
+        """Ask once, with leave of the circuit.
 
         Raises:
             EngineUnavailable: The engine is away; nothing was answered.
         """
-        leave = await self._admitted(items, declare_hold)
-        if leave is None:
-            return {}
         outcome, reason = Outcome.NOTHING, ""
         try:
             answers = await self._ask_once(call, ask, items)
             outcome = _outcome(answers)
+            if outcome is Outcome.ANSWERED:
+                self.answered_at = self._clock.monotonic()
         except EngineUnavailable as error:
             outcome, reason = Outcome.AWAY, str(error)
             raise
@@ -173,31 +207,33 @@ class Judge:
         self._report(call, items, answers)
         return dict(zip(items, answers, strict=True))
 
-    async def _admitted(
-        self, items: Sequence[Judgement], declare_hold: Callable[[str], None]
-    ) -> Leave | None:
-        """Wait for the circuit; None once nobody waits for these items any more."""
-        while any(item.live for item in items):
-            leave = self._circuit.admit()
-            if leave is not None:
-                return leave
-            declare_hold(self._circuit.reason)
-            if self._circuit.begin_asking():
-                healthy = False
-                try:
-                    healthy = (await self._engine.health()).ok
-                finally:
-                    self._circuit.asked(healthy=healthy)
-            else:
-                await self._clock.wait(self._turned, until=self._clock.monotonic() + _LOOK_AGAIN_S)
-        return None
+    async def _wait_at_circuit(self, declare_hold: Callable[[str], None]) -> None:
+        """Declare a hold; ask for the engine's health if it is time, else wait until the circuit turns."""
+        declare_hold(self._named(self._circuit.reason))
+        if self._circuit.begin_asking():
+            healthy = False
+            try:
+                healthy = (await self._engine.health()).ok
+            finally:
+                self._circuit.asked(healthy=healthy)
+        else:
+            await self._clock.wait(self._turned, until=self._clock.monotonic() + _LOOK_AGAIN_S)
 
     def _circuit_turned(self, state: CircuitState, reason: str) -> None:
-        self._metrics.circuit_is(state)
+        if state is CircuitState.CLOSED:
+            self._left_at = None
+        elif self._left_at is None:
+            self._left_at = self._clock.monotonic()
+        self._metrics.circuit_is(state, self._adapter)
         log = _log.info if state is CircuitState.CLOSED else _log.warning
-        log("engine_circuit", state=state.value, **({"reason": reason} if reason else {}))
+        named = {"adapter": self._adapter} if self._adapter is not None else {}
+        log("engine_circuit", state=state.value, **named, **({"reason": reason} if reason else {}))
         self._turned.set()  # wakes all who wait now
         self._turned.clear()
+        self._tell()
+
+    def _named(self, reason: str) -> str:
+        return reason if self._adapter is None else f"adapter {self._adapter}: {reason}"
 
     async def _ask_once(self, call: Call, ask: Ask[_T], items: Sequence[Judgement]) -> list[Any]:
         started = self._clock.monotonic()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sluicegate.engines.protocol import ItemFailure, Prompt
     from sluicegate.engines.segmenter import Parts
+    from sluicegate.pipeline.desks import Desk
     from sluicegate.pipeline.planner import Waiting
+    from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.window import Held
-    from sluicegate.schemas import AssessedBy, Assessment, Post, Scores
+    from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Arrival:
 
     held: Held
     post: Post
+    desk: Desk
+    """Of the adapter that the policy named when the post was taken; another policy does not move it."""
     parts: Parts | None = None
     found: dict[int, Found] = field(default_factory=dict)
     answered: bool = False
@@ -48,6 +52,11 @@ class Member:
     arrival: Arrival
     part: int
 
+    def needs_explanation(self, policy: Policy, scores: Scores) -> bool:
+        """Whether its policy asks for more than these scores, once they are calibrated."""
+        post = self.arrival.post
+        return policy.needs_explanation(post, self.arrival.desk.calibrated(scores, post))
+
 
 @dataclass(slots=True, eq=False)
 class Judgement:
@@ -55,11 +64,12 @@ class Judgement:
 
     key: bytes
     prompt: Prompt
+    desk: Desk
     waiting: Waiting
     """What the planner sees of it. The first member's tenant stands for all."""
     members: list[Member] = field(default_factory=list)
     scores: Scores | None = None
-    """Known beforehand where only the explanation is missing."""
+    """As the engine gave them, not calibrated. Known beforehand where only the explanation is missing."""
     reused: bool = False
     """True if the scores were known beforehand: another post was scored for them."""
     scored_in: str | None = None
@@ -71,3 +81,20 @@ class Judgement:
     def live(self) -> bool:
         """False once nobody waits for the answer any more."""
         return any(not member.arrival.over for member in self.members)
+
+    def needs_explanation(self, policy: Policy) -> bool:
+        """True if it is scored, and any member asks for more."""
+        scores = self.scores
+        return scores is not None and any(member.needs_explanation(policy, scores) for member in self.members)
+
+    @property
+    def severity(self) -> Severity:
+        """What an explanation is forced to begin with; of all members the same, since the key has what calibrates.
+
+        Raises:
+            ValueError: Nothing is scored yet.
+        """
+        if self.scores is None:
+            raise ValueError("a judgement without scores has no severity")
+        post = next((member.arrival.post for member in self.members), None)
+        return (self.desk.calibrated(self.scores, post) if post is not None else self.scores).severity

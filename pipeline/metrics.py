@@ -10,7 +10,7 @@ from sluicegate.pipeline.circuit import CircuitState
 from sluicegate.schemas import DeadLetter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sluicegate.engines.protocol import EngineInfo
     from sluicegate.pipeline.policy import Policy
@@ -44,9 +44,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._tenant = _Bounded(_LABEL_VALUES)
-        self._category = _Bounded(_LABEL_VALUES)
-        self._language = _Bounded(_LABEL_VALUES)
+        self._tenant, self._category, self._language = (_Bounded(_LABEL_VALUES) for _ in range(3))
         self._opened: set[str] = set()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -73,6 +71,14 @@ class Metrics:
         self.explanation_failures = counter(
             "explanation_failures", "Verdicts without the explanation asked for.", "code"
         )
+        self.folded_parts = counter(
+            "folded_parts",
+            "Parts judged in a folded form beside the original, by who found it.",
+            "assessed_by",
+        )
+        self.folded_verdicts = counter(
+            "folded_verdicts", "Verdicts that a folded form decided, by rule that fired.", "rule"
+        )
         self.cache_hits = counter("cache_hits", "Posts that needed no judgement of their own.", "how")
         self.shared_cache_errors = counter("shared_cache_errors", "Faults of the shared cache.", "call")
         self.produce_to_verdict = histogram(
@@ -95,8 +101,15 @@ class Metrics:
         self.hold = gauge("hold", "1 while the stream waits for this.", "name")
         self.circuit = gauge("engine_circuit", "1 for the state of the engine's circuit breaker.", "state")
         self.circuit_changes = counter(
-            "engine_circuit_changes", "Times that the engine's circuit breaker took this state.", "state"
+            "engine_circuit_changes", "Times that a circuit breaker of an engine took this state.", "state"
         )
+        self.adapter_circuit = gauge(
+            "adapter_circuit",
+            "1 for the state of the circuit breaker of an adapter's engine.",
+            "adapter",
+            "state",
+        )
+        self.adapters = gauge("adapter_in_service", "1 for each adapter in service.", "adapter", "digest")
         self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")
         self.breaker_open = gauge(
             "block_breaker_open", "1 while a tenant's blocks are withheld: an alarm.", "tenant"
@@ -122,19 +135,25 @@ class Metrics:
             self.hold.labels(name).set(0)
         self._show_circuit(CircuitState.CLOSED)
 
-    def describe(self, engine: EngineInfo, policy: Policy) -> None:
-        """Stamp the engine and the policy in force."""
-        self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
+    def describe(self, engines: Mapping[str | None, EngineInfo], policy: Policy) -> None:
+        """Stamp the engines, by adapter, and the policy in force."""
+        for name, engine in engines.items():
+            if name is None:
+                self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
+            else:
+                self.adapters.labels(name, engine.digest).set(1)
+                self._show_circuit(CircuitState.CLOSED, name)
         self._stamp(policy)
 
-    def circuit_is(self, state: CircuitState) -> None:
-        """Show that the engine's circuit breaker took a state."""
+    def circuit_is(self, state: CircuitState, adapter: str | None = None) -> None:
+        """Show that the circuit breaker of the engine, or of an adapter's, took a state."""
         self.circuit_changes.labels(state.value).inc()
-        self._show_circuit(state)
+        self._show_circuit(state, adapter)
 
-    def _show_circuit(self, state: CircuitState) -> None:
+    def _show_circuit(self, state: CircuitState, adapter: str | None = None) -> None:
         for one in CircuitState:
-            self.circuit.labels(one.value).set(int(one is state))
+            shown = self.circuit if adapter is None else self.adapter_circuit
+            shown.labels(*([adapter] if adapter is not None else []), one.value).set(int(one is state))
 
     def policy_changed(self, policy: Policy) -> None:
         """Count a changed policy file that was taken up."""
@@ -165,6 +184,8 @@ class Metrics:
             return
         tenant = self._tenant(event.tenant)
         self.verdicts.labels(tenant, event.action.value, event.assessed_by.value).inc()
+        for rule in event.form_rules:
+            self.folded_verdicts.labels(rule).inc()
         for category in event.categories:
             self.categories.labels(self._category(category)).inc()
         language = (event.language or "unknown").split("-")[0].lower()

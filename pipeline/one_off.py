@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sluicegate.engines.backends import open_backend
+from sluicegate.pipeline.engine_choice import engine_choice
 from sluicegate.pipeline.errors import JudgeError
 from sluicegate.pipeline.flow import Flow
 from sluicegate.pipeline.instruments import Instruments
@@ -15,7 +17,6 @@ from sluicegate.schemas import DeadLetter, Verdict, encode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sluicegate.engines.backends import Backend
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.records import Record
     from sluicegate.pipeline.settings import Settings
@@ -25,21 +26,23 @@ if TYPE_CHECKING:
 _MARGIN_S = 10.0  # beside the two calls: tokenising a long text, and one more try of a busy engine
 
 
-async def judge_once(settings: Settings, backend: Backend, policy: Policy, post: Post) -> Verdict:
-    """Judge one post with an engine that is started for it and stopped after it.
+async def judge_once(settings: Settings, policy: Policy, post: Post) -> Verdict:
+    """Judge one post with an engine that is started for it and stopped after it: its adapter's, where it has one.
 
     Args:
         settings: As for a worker; nothing of Kafka is used.
-        backend: Not entered yet.
         policy: Decides.
         post: The post.
 
     Raises:
+        SettingsError: They lack the adapter that the policy names for this post, or what it needs.
         EngineError: The engine cannot be started.
         JudgeError: It is away, or gave no answer in the time of both calls; or the post is larger
             than ``limits.post_bytes``.
     """
     engine = settings.engine
+    adapter = policy.rules(post).adapter
+    backend = open_backend(engine_choice(engine, adapter))
     patience_s = engine.score_timeout_s + engine.explain_timeout_s + _MARGIN_S
     async with backend.engine:
         health = await backend.engine.health()
@@ -50,7 +53,7 @@ async def judge_once(settings: Settings, backend: Backend, policy: Policy, post:
         instruments = Instruments.for_engine(backend.engine.info.saturating_prompts)
         window = Window(posts=1, size_bytes=settings.window.bytes, clock=instruments.clock.monotonic)
         outlet = _Outlet()
-        flow = Flow(settings, backend, lambda: policy, window, outlet, instruments)
+        flow = Flow(settings, {adapter: backend}, lambda: policy, window, outlet, instruments)
         try:
             async with asyncio.timeout(patience_s):
                 await flow.run(_once(_Delivery(encode(post))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,7 +30,8 @@ class PartBuilder:
     """Cuts posts into parts that the engine takes, each with its prompt."""
 
     def __init__(self, prompter: Prompter, limits: LimitSettings, policy: Callable[[], Policy]) -> None:
-        self._segmenter = Segmenter(prompter)
+        self._segmenter = Segmenter(prompter, folds=limits.folded_forms)
+        self._unfolded = Segmenter(prompter)
         self._limits = limits
         self._policy = policy
         # Two threads: one chunk is tokenised while the next is handed over.
@@ -49,8 +51,15 @@ class PartBuilder:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
             _log.error("prompt_fault", posts=len(posts), where=frames(error))
             if len(posts) == 1:
-                return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)]
+                return [self._build_unfolded(posts[0], error)]
             return [self._build([post])[0] for post in posts]
+
+    def _build_unfolded(self, post: Post, fault: Exception) -> Parts | ItemFailure:
+        """A fault in folding must not cost a post its judgement."""
+        if self._limits.folded_forms:
+            with suppress(Exception):
+                return self._unfolded.build_many([post], [self._length_limits(post)])[0]
+        return ItemFailure(FailureCode.INTERNAL, type(fault).__name__)
 
     def _length_limits(self, post: Post) -> LengthLimits:
         """The worker's own, or the tenant's where those are smaller."""

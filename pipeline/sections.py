@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from sluicegate.pipeline.adapter_settings import Adapters, lacking, password_in
 from sluicegate.pipeline.security_settings import SecuritySettings
 from sluicegate.schemas.codec import POST_BYTES
 
@@ -112,6 +113,13 @@ class EngineSettings(_Section):
     fake_profile: Path | None = Field(
         None, description="fake: JSON file with the latency model and fault switches."
     )
+    adapter_wait_s: Seconds = Field(
+        300,
+        description="With adapters: posts whose engine is away for longer, while another is at work, get their failure mode.",
+    )
+    adapters: Adapters = Field(
+        default_factory=dict, description="Adapters that a policy may name, each with where it is served."
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -120,11 +128,9 @@ class EngineSettings(_Section):
                 "engine.backend 'completions' needs engine.url and engine.bundle; "
                 "for example url http://127.0.0.1:8000 and bundle /bundles/guard"
             )
-        if self.url is not None and "@" in self.url.partition("://")[2].partition("/")[0]:
-            raise ValueError(
-                "engine.url is shown in logs and must hold no password; put a token into engine.api_key, "
-                "for example url http://127.0.0.1:8000 and api_key secret"
-            )
+        lacks = lacking(self.backend, self.dialect, self.model, self.adapters)
+        if fault := password_in(self.url, "engine.url") or lacks:
+            raise ValueError(fault)
         return self
 
 
@@ -188,6 +194,10 @@ class LimitSettings(_Section):
         32_768, ge=1, description="A text with more tokens is too_long; longer prompts are cut into segments."
     )
     segments: int = Field(64, ge=1, le=1024, description="A text that needs more segments is too_long.")
+    folded_forms: bool = Field(
+        default=True,
+        description="Judge a post's folded form, too, where it differs in substance; the higher risk decides.",
+    )
     dead_letter_bytes: int = Field(
         512 * 1024, ge=0, description="So much of a dead record's payload is kept."
     )

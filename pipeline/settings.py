@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import orjson
 import yaml
@@ -218,7 +218,10 @@ def _sentence(fault: ErrorDetails) -> str:
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
     kind: Any = Settings
     for section in fault["loc"][:-1]:
-        kind = kind.model_fields[str(section)].annotation
+        # Below `engine.adapters` come names that the user chose, each with the same settings.
+        kind = (
+            kind.model_fields[str(section)].annotation if hasattr(kind, "model_fields") else get_args(kind)[1]
+        )
     known = list(kind.model_fields)
     return f"{place}: no such setting{_meant(str(fault['loc'][-1]), known)}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel
@@ -62,7 +62,7 @@ def setting_entries() -> Iterator[SettingEntry]:
     for section, kind in _sections():
         properties = kind.model_json_schema()["properties"]
         for name, field in kind.model_fields.items():
-            if _is_section(field.annotation):
+            if _section_in(field.annotation) is not None:
                 continue
             dotted = f"{section}.{name}"
             yield SettingEntry(
@@ -98,15 +98,18 @@ def _plain(text: str) -> str:
 
 
 def _sections(within: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Every section, each before those inside it."""
+    """Every section, each before those inside it; one that holds for a name of the user's has ``NAME`` for it."""
     for name, field in within.model_fields.items():
-        if _is_section(kind := field.annotation):
-            yield prefix + name, kind
-            yield from _sections(kind, f"{prefix}{name}.")
+        if (kind := _section_in(field.annotation)) is not None:
+            path = prefix + name + ("" if kind is field.annotation else ".NAME")
+            yield path, kind
+            yield from _sections(kind, f"{path}.")
 
 
-def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, or holds by name; None for a setting."""
+    held = get_args(annotation)[-1] if get_origin(annotation) is dict else annotation
+    return held if isinstance(held, type) and issubclass(held, BaseModel) else None
 
 
 def _unit(name: str, schema: dict[str, Any]) -> str:

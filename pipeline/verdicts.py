@@ -29,7 +29,7 @@ from sluicegate.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from sluicegate.engines.protocol import EngineInfo, Explanation
@@ -44,14 +44,15 @@ _HEADER_BYTES = 1_024
 _ORDER = (Action.ALLOW, Action.REVIEW, Action.BLOCK)  # from mild to severe
 
 
-def engine_reference(info: EngineInfo) -> EngineRef:
-    """The engine's stamp on a verdict."""
+def engine_reference(info: EngineInfo, *, calibrated: bool = False) -> EngineRef:
+    """The engine's stamp on a verdict; ``calibrated`` where its bundle's calibration is applied to its scores."""
     return EngineRef(
         digest=info.digest,
         backend=info.backend,
         model=info.model,
         adapter=info.adapter,
         layout_digest=info.layout_digest,
+        calibrated=calibrated,
     )
 
 
@@ -87,6 +88,8 @@ class Provenance:
     segments: Segments
     timings: Timings
     judged_at: datetime
+    form_rules: tuple[str, ...] = ()
+    """The rules that folded the text, where its folded form decided."""
 
 
 def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, provenance: Provenance) -> Verdict:
@@ -137,6 +140,8 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
         reused_from=provenance.reused_from if assessment and provenance.reused_from != identity else None,
         policy=policy.reference(decision.rule),
         engine=provenance.engine,
+        form="folded" if provenance.form_rules else "original",
+        form_rules=provenance.form_rules,
         segments=provenance.segments,
         timings=provenance.timings,
         judged_at=provenance.judged_at,
@@ -183,20 +188,34 @@ def withhold(verdict: Verdict, post: Post, policy: Policy, *, open_since: dateti
     return verdict.model_copy(update=changed)
 
 
-def worst(post: Post, findings: Sequence[Assessment | ItemFailure], policy: Policy) -> int:
+def worst(
+    post: Post,
+    findings: Sequence[Assessment | ItemFailure],
+    policy: Policy,
+    *,
+    folded: Collection[int] = (),
+) -> int:
     """Index of the finding that decides a post of several parts.
 
     The severest action decides. Where a part that failed leads to the same action as one that was
-    judged, the failure decides: a text of which a part went unread must not read as judged.
+    judged, the failure decides: a text of which a part went unread must not read as judged. With the
+    folded form it is the other way round: it is judged beyond the text, which was read.
+
+    Args:
+        post: The post.
+        findings: Of each part.
+        policy: Decides about each.
+        folded: Which of the parts are the folded form's.
     """
 
-    def weight(finding: Assessment | ItemFailure) -> tuple[int, bool, float, float]:
+    def weight(number: int) -> tuple[int, int, float, float]:
+        finding = findings[number]
         if isinstance(finding, Assessment):
             action = policy.decide(post, finding.scores, finding).action
-            return _ORDER.index(action), False, finding.scores.unsafe, finding.scores.controversial
-        return _ORDER.index(policy.decide_failure(post).action), True, 0.0, 0.0
+            return _ORDER.index(action), 0, finding.scores.unsafe, finding.scores.controversial
+        return _ORDER.index(policy.decide_failure(post).action), -1 if number in folded else 1, 0.0, 0.0
 
-    return max(range(len(findings)), key=lambda number: weight(findings[number]))
+    return max(range(len(findings)), key=weight)
 
 
 def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: datetime) -> DeadLetter:

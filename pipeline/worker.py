@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from sluicegate.engines.backends import open_backend
+from sluicegate.engines.backends import open_backends
+from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.check.cluster_probe import require_rights
 from sluicegate.pipeline.control import ControlTopic
-from sluicegate.pipeline.engine_choice import engine_choice
+from sluicegate.pipeline.engine_choice import engine_choices
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow import Flow
 from sluicegate.pipeline.instruments import Instruments
@@ -47,10 +48,10 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._policies = PolicyFile(settings.policy.path)
-        self._backend = open_backend(engine_choice(settings.engine))
+        self._policies = PolicyFile(settings.policy.path, adapters=settings.engine.adapters)
+        self._backends = open_backends(engine_choices(settings.engine))
         self._instruments = Instruments.for_engine(
-            self._backend.engine.info.saturating_prompts, tracing=open_tracing(settings.tracing)
+            self._backends[None].engine.info.saturating_prompts, tracing=open_tracing(settings.tracing)
         )
         self._shared_cache = open_shared_cache(settings.cache, self._instruments)
         self._window = Window(
@@ -81,7 +82,7 @@ class Worker:
             StartError: The ops port, the cluster, the input topic or a right on it cannot be had.
             Exception: What ended the worker; the process should exit non-zero and be started anew.
         """
-        settings, info = self._settings, self._backend.engine.info
+        settings = self._settings
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop)
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
@@ -98,7 +99,15 @@ class Worker:
                     "set SLUICEGATE_OPS__PORT to a free one, or 0"
                 ) from error
             _log.info("worker_starting", ops=ops.address, settings_digest=settings.digest)
-            await stack.enter_async_context(self._backend.engine)
+            # Every adapter's engine starts now: a policy that names another one later finds it warm.
+            for name, backend in self._backends.items():
+                try:
+                    await stack.enter_async_context(backend.engine)
+                except EngineError as error:
+                    if name is None:
+                        raise
+                    raise type(error)(f"engine.adapters.{name}: {error}") from error
+            engines = {name: backend.engine.info for name, backend in self._backends.items()}
             publisher = await stack.enter_async_context(
                 Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
             )
@@ -107,7 +116,7 @@ class Worker:
             self._engine_ready = True
             flow = Flow(
                 settings,
-                self._backend,
+                self._backends,
                 lambda: self._policies.current,
                 self._window,
                 publisher,
@@ -121,7 +130,7 @@ class Worker:
                 ControlTopic(settings, flow.breaker, self._instruments.metrics)
             )
             self._instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
-            self._instruments.metrics.describe(self._backend.engine.info, self._policies.current)
+            self._instruments.metrics.describe(engines, self._policies.current)
             await stack.enter_async_context(
                 self._policies.watched(
                     changed=self._policy_changed,
@@ -136,7 +145,11 @@ class Worker:
                 drain=lambda: self._drain(flow),
             )
             _log.info(
-                "worker_started", engine=info.digest, policy=self._policies.current.digest, ops=ops.address
+                "worker_started",
+                engine=engines[None].digest,
+                adapters={name: info.digest for name, info in engines.items() if name is not None},
+                policy=self._policies.current.digest,
+                ops=ops.address,
             )
             await self._source.run(self._stop)
         _log.info("worker_stopped")

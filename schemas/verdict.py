@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID, uuid5
 
 import orjson
@@ -42,6 +42,11 @@ DispositionParameters = Annotated[dict[Code, ParameterValue], Field(max_length=1
 """Up to 16 entries, as the policy has them."""
 
 
+Form = Literal["original", "folded"]
+FormRules = Annotated[tuple[Code, ...], Field(max_length=32, strict=False)]
+"""Such as ``leet`` or ``spaced``."""
+
+
 class Action(StrEnum):
     """Which topic a verdict goes to."""
 
@@ -65,8 +70,14 @@ class EngineRef(Event):
     digest: Digest
     backend: str
     model: str
-    adapter: str | None = None
+    adapter: str | None = Field(
+        default=None, description="The adapter on its base, where there is one, such as a tenant's own."
+    )
     layout_digest: Digest
+    calibrated: bool = Field(
+        default=False,
+        description="True if the scores were calibrated, as the engine's bundle says for this kind and language.",
+    )
 
 
 class Failure(Event):
@@ -98,7 +109,11 @@ class Timings(Event):
 
 
 class Segments(Event):
-    """In how many overlapping parts the text was judged, and which of them decided."""
+    """In how many overlapping parts the text was judged, and which of them decided.
+
+    All of it is told of the form that decided: where that is the folded form, positions are those in
+    the folded text.
+    """
 
     count: int = Field(default=1, ge=1)
     deciding: int = Field(
@@ -148,6 +163,13 @@ class Verdict(Event):
     reused_from: str | None = Field(default=None, description="The verdict whose assessment was reused.")
     policy: PolicyRef
     engine: EngineRef
+    form: Form = Field(
+        default="original",
+        description="Which form of the text decided: the post as it came, or its folded form, where that has the higher risk.",
+    )
+    form_rules: FormRules = Field(
+        default=(), description="The rules that folded the text, where the folded form decided; an open set."
+    )
     segments: Segments = Segments()
     timings: Timings
     judged_at: Instant
@@ -159,6 +181,8 @@ class Verdict(Event):
             raise ValueError("severity and scores stand exactly where there is no failure")
         if judged == (self.assessed_by is AssessedBy.NONE):
             raise ValueError("assessed_by is none exactly where there is a failure")
+        if (self.form == "folded") != bool(self.form_rules):
+            raise ValueError("rules stand exactly where a folded form decided")
         if self.breaker is not None and (not judged or self.action is not Action.REVIEW):
             raise ValueError("a breaker withholds blocks that were judged, and makes them review")
         return self

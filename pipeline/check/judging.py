@@ -6,7 +6,7 @@ import time
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.backends import open_backend
+from sluicegate.engines.backends import open_backends
 from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
@@ -16,72 +16,93 @@ from sluicegate.pipeline.engine_choice import engine_choice
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.judge import LEAST_LABEL_MASS
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.adapters import require_adapters
+from sluicegate.pipeline.settings import variable
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from sluicegate.engines.protocol import Scored
     from sluicegate.pipeline.check.result import Result
     from sluicegate.pipeline.settings import EngineSettings, PolicySettings
 
+_SEE_ADAPTERS = "sluicegate settings docs  # the section engine.adapters"
 
-def bundle_result(engine: EngineSettings) -> Result:
-    """Read every file of the bundle, and compare its digest with the pin. Blocking, seconds for large ones."""
+
+def bundle_result(engine: EngineSettings, adapter: str | None = None) -> Result:
+    """Read every file of a bundle, and compare its digest with the pin. Blocking, seconds for large ones.
+
+    Args:
+        engine: Which one.
+        adapter: One of its adapters; None is the engine's own bundle.
+    """
+    subject = _of("bundle", adapter)
     if engine.backend == "fake":
-        return ok("bundle", "the fake engine has none")
-    path = engine.bundle or cpu_bundle_path()
-    if engine.bundle is None and not path.exists():
-        return fault("bundle", "the CPU model is not there", "sluicegate engine fetch-cpu")
+        return ok(subject, "the fake engine has none")
+    try:
+        choice = engine_choice(engine, adapter)
+    except PipelineError as error:
+        return fault(subject, str(error), _SEE_ADAPTERS)
+    path = choice.bundle or cpu_bundle_path()
+    fetch = "sluicegate engine fetch-cpu"
+    if choice.bundle is None and not path.exists():
+        return fault(subject, "the CPU model is not there", fetch)
     try:
         bundle = Bundle.open(path)
     except EngineError as error:
-        again = "sluicegate engine fetch-cpu" if engine.bundle is None else _verify(path)
-        return fault("bundle", str(error), again)
-    if engine.digest is None:
-        pin = f"to pin it: export SLUICEGATE_ENGINE__DIGEST={bundle.digest}"
-        return ok("bundle", f"{bundle.manifest.name}: every file is as its manifest says; not pinned ({pin})")
-    if engine.digest != bundle.digest:
+        return fault(subject, str(error), fetch if choice.bundle is None else _verify(path))
+    return _pinned(subject, bundle, choice.pinned_digest, _of("engine.digest", adapter))
+
+
+def _pinned(subject: str, bundle: Bundle, pin: str | None, setting: str) -> Result:
+    """A sound bundle beside the pin that the settings have for it."""
+    name, right = bundle.manifest.name, f"export {variable(*setting.split('.'))}={bundle.digest}"
+    if pin is None:
+        return ok(subject, f"{name}: every file is as its manifest says; not pinned (to pin it: {right})")
+    if pin != bundle.digest:
         return fault(
-            "bundle",
-            f"its digest is {bundle.digest}, engine.digest pins {engine.digest}",
-            f"export SLUICEGATE_ENGINE__DIGEST={bundle.digest}  # if {quote(str(path))} is the bundle you mean",
+            subject,
+            f"its digest is {bundle.digest}, {setting} pins {pin}",
+            f"{right}  # if {quote(str(bundle.path))} is the bundle you mean",
         )
-    return ok(
-        "bundle", f"{bundle.manifest.name}: every file is as its manifest says, and it is the pinned one"
-    )
+    return ok(subject, f"{name}: every file is as its manifest says, and it is the pinned one")
 
 
-async def engine_result(engine: EngineSettings, bundle: Result) -> Result:
-    """Start the engine, have it score one post, stop it again.
+async def engine_result(engine: EngineSettings, bundle: Result, adapter: str | None = None) -> Result:
+    """Start an engine, have it score one post, stop it again.
 
     Args:
         engine: Which one.
         bundle: What was found about its bundle: with a broken one nothing is started.
+        adapter: One of its adapters; None is the engine's own.
     """
+    subject = _of("engine", adapter)
     if bundle.state == "fault":
-        return unknown("engine", "not started, for want of its bundle")
+        return unknown(subject, "not started, for want of its bundle")
     began = time.monotonic()
     try:
-        scored = await _score_one(engine)
+        scored = await _score_one(engine, adapter)
     except (EngineError, PipelineError) as error:
         scored = str(error)
     if isinstance(scored, str):
-        return fault("engine", f"{engine.backend}: {scored}", _engine_fix(engine))
+        return fault(subject, f"{engine.backend}: {scored}", _engine_fix(engine, adapter))
     mass = scored.label_mass
     if mass is not None and mass < LEAST_LABEL_MASS and engine.backend == "completions":
         return fault(
-            "engine",
+            subject,
             f"{engine.backend}: it gave the three labels only {mass:.0%} of the probability: "
             "the server serves another model than the bundle's",
-            _engine_fix(engine),
+            _engine_fix(engine, adapter),
         )
-    return ok("engine", f"{engine.backend}: started and scored a post in {time.monotonic() - began:.1f} s")
+    return ok(subject, f"{engine.backend}: started and scored a post in {time.monotonic() - began:.1f} s")
 
 
-async def _score_one(engine: EngineSettings) -> Scored | str:
+async def _score_one(engine: EngineSettings, adapter: str | None) -> Scored | str:
     """What a plain post scores, or why it does not."""
-    backend = open_backend(engine_choice(engine))
+    choices = {name: engine_choice(engine, name) for name in (None, adapter)}
+    backend = open_backends(choices)[adapter]
     prompt = backend.prompter.build(Post(id="check", text="Hello"))
     if isinstance(prompt, ItemFailure):
         return f"a plain post makes no prompt: {prompt.code.value}"
@@ -93,10 +114,11 @@ async def _score_one(engine: EngineSettings) -> Scored | str:
     return f"a plain post gave {scored.code.value}" if isinstance(scored, ItemFailure) else scored
 
 
-def policy_result(policy: PolicySettings) -> Result:
-    """Read the policy."""
+def policy_result(policy: PolicySettings, adapters: Collection[str] = ()) -> Result:
+    """Read the policy; it may name no adapter but these."""
     try:
         loaded = Policy.load(policy.path)
+        require_adapters(loaded, adapters, str(policy.path))
     except PipelineError as error:
         return fault("policy", str(error), f"sluicegate policy check {quote(str(policy.path))}")
     where = policy.path or "built in"
@@ -107,9 +129,20 @@ def _verify(path: Path) -> str:
     return f"sluicegate engine verify {quote(str(path))}  # after fetching or making it again"
 
 
-def _engine_fix(engine: EngineSettings) -> str:
+def _of(name: str, adapter: str | None) -> str:
+    """``bundle`` of the engine's own; ``adapters.teens.bundle`` of an adapter; ``engine.`` stays in front."""
+    if adapter is None:
+        return name
+    if name == "engine":
+        return f"adapters.{adapter}"
+    section, _, last = name.rpartition(".")
+    return f"{section}.adapters.{adapter}.{last}".removeprefix(".")
+
+
+def _engine_fix(engine: EngineSettings, adapter: str | None) -> str:
     if engine.backend == "completions":
-        return f"curl -sS {quote(f'{engine.url}/v1/models')}  # must answer; else start the server, or set SLUICEGATE_ENGINE__URL"
+        url = (engine.adapters[adapter].url if adapter is not None else None) or engine.url
+        return f"curl -sS {quote(f'{url}/v1/models')}  # must answer; else start the server, or set SLUICEGATE_ENGINE__URL"
     if engine.backend == "llama_cpp":
         return "pip install 'sluicegate[cpu]' && sluicegate engine fetch-cpu"
     if engine.backend == "tensorrt_llm":

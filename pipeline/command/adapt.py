@@ -13,7 +13,7 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.pipeline.command import adapt_train
+from sluicegate.pipeline.command import adapt_calibrate, adapt_evaluate, adapt_export, adapt_gate, adapt_train
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.printable import neutral, neutral_json
 
@@ -30,6 +30,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("train")(adapt_train.train)
+app.command("export")(adapt_export.export)
+app.command("evaluate")(adapt_evaluate.evaluate)
+app.command("calibrate")(adapt_calibrate.calibrate)
+app.command("gate")(adapt_gate.gate)
 
 
 class Settling(StrEnum):

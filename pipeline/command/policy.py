@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
+from sluicegate.pipeline.policy.adapters import require_adapters
 from sluicegate.pipeline.printable import neutral, neutral_json
 
 if TYPE_CHECKING:
@@ -85,13 +86,22 @@ def new(
 
 
 @app.command("check")
-def check(file: File, as_json: AsJson = False) -> None:
+def check(file: File, as_json: AsJson = False, settings: SettingsFile = None) -> None:
     """Check a policy file: exit code 1 and every fault with its line, or its digest.
+
+    With --settings also that they have every adapter that it names.
 
     Example: sluicegate policy check policy.yaml --json
     """
+    adapters: Collection[str] | None = None
+    if settings is not None:
+        from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - only where they are given
+
+        adapters = load_settings(settings).engine.adapters
     try:
         policy = Policy.load(file)
+        if adapters is not None:
+            require_adapters(policy, adapters, str(file))
     except PolicyError as error:
         faults = error.faults if isinstance(error, InvalidPolicyError) else ()
         if as_json:

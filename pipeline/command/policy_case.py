@@ -84,8 +84,6 @@ def judged(
         PolicyError: The text or one of the hints is none.
         JudgeError: It cannot be judged.
     """
-    from sluicegate.engines.backends import open_backend  # noqa: PLC0415 - an assessment needs no engine
-    from sluicegate.pipeline.engine_choice import engine_choice  # noqa: PLC0415 - the same
     from sluicegate.pipeline.logs import configure_logs  # noqa: PLC0415 - the same
     from sluicegate.pipeline.one_off import judge_once  # noqa: PLC0415 - the same
     from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - the same
@@ -100,7 +98,7 @@ def judged(
     chosen = loaded.engine.model_copy(update={"backend": engine})
     loaded = loaded.model_copy(update={"engine": chosen})
     configure_logs("error")
-    verdict: Verdict = asyncio.run(judge_once(loaded, open_backend(engine_choice(chosen)), policy, post))
+    verdict: Verdict = asyncio.run(judge_once(loaded, policy, post))
     return Case(
         verdict.scores,
         verdict.categories,
@@ -120,6 +118,8 @@ def told(account: Account, policy: Policy, case: Case) -> Iterator[str]:
     )
     yield f"rule         {neutral(account.rule)} ({_written(account.origin)})"
     yield f"policy       {neutral(policy.name)} {neutral(policy.version)}: {', '.join(account.places)}"
+    if account.adapter is not None:
+        yield f"adapter      {account.adapter} ({_written(account.adapter_origin)})"
     if case.scores is not None:
         scores = case.scores
         yield (
@@ -151,7 +151,7 @@ def table(found: Diff) -> Iterator[str]:
         f"{found.undecidable} undecidable"
     )
     if found.undecidable:
-        yield "  undecidable: never explained, and the category could change the action"
+        yield "  undecidable: never explained, and the category could change the action; or judged by another adapter"
     if found.decided_by_others:
         yield f"  {found.decided_by_others} had been decided by another policy than {neutral(found.old.name)} {neutral(found.old.version)}"
     if changed := found.breakers:

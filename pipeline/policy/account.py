@@ -63,6 +63,9 @@ class Account:
     """Of the rule that fired; of the failure mode; where nothing fired, of nothing in particular."""
     places: tuple[str, ...]
     """Parts of the policy that hold for this post, in order."""
+    adapter: str | None
+    """Whose engine judges; None for the engine's own."""
+    adapter_origin: Origin
     breaker: str
     """From which volume on blocks become review."""
     breaker_origin: Origin
@@ -114,6 +117,8 @@ class _Accountant:
             rule=decision.rule,
             origin=origin,
             places=self._places(),
+            adapter=self._rules.adapter,
+            adapter_origin=self._origin(("adapter",)),
             breaker=_breaker(self._rules.block_breaker),
             breaker_origin=self._breaker_origin(),
             explanation=said,

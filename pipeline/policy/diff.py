@@ -42,7 +42,8 @@ class Diff:
     decided_by_others: int = 0
     """Verdicts that a policy other than ``old`` had decided: the old side is computed for them, too."""
     undecidable: int = 0
-    """Never explained, and the new policy would have asked: the category could change the action."""
+    """Never explained, and the new policy would have asked: the category could change the action. Or the new
+    policy names another adapter than the old one, whose scores nobody knows."""
     unchanged: int = 0
     disposition_only: int = 0
     """Same action, another disposition or other parameters."""
@@ -56,6 +57,9 @@ class Diff:
         """Decide a verdict's finding by both policies, and count what differs."""
         self.verdicts += 1
         self.decided_by_others += verdict.policy.digest != self.old.digest
+        if self.old.rules(verdict).adapter != self.new.rules(verdict).adapter:
+            self.undecidable += 1
+            return
         if _unexplained(verdict) and _hangs_on_a_category(self.new, verdict):
             self.undecidable += 1
             return

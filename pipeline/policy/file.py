@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.pipeline.errors import PolicyError
+from sluicegate.pipeline.policy.adapters import require_adapters
 from sluicegate.pipeline.policy.policy import Policy
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
     from pathlib import Path
 
 _log = structlog.get_logger(__name__)
@@ -30,14 +31,18 @@ class PolicyFile:
 
     Args:
         path: The file; None for the built-in policy, which never changes.
+        adapters: Those that the settings know: a policy that names another is one that cannot be used.
         look_again_s: Seconds between two looks.
 
     Raises:
         PolicyError: There is no policy to begin with.
     """
 
-    def __init__(self, path: Path | None, *, look_again_s: float = _LOOK_AGAIN_S) -> None:
+    def __init__(
+        self, path: Path | None, *, adapters: Collection[str] = (), look_again_s: float = _LOOK_AGAIN_S
+    ) -> None:
         self._path = path
+        self._adapters = frozenset(adapters)
         self._look_again_s = look_again_s
         self._settled = self._read()
         """What was last looked into, whether it could be used or not; None if nothing could be read."""
@@ -99,6 +104,7 @@ class PolicyFile:
             policy = (
                 Policy.load(self._path) if content is None else Policy.from_bytes(content, str(self._path))
             )
+            require_adapters(policy, self._adapters, str(self._path))
             _ = policy.digest  # computed here, where a fault leaves the policy in force
         except PolicyError:
             raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.layers import Context, Scope, resolve
+from sluicegate.pipeline.policy.layers import Context, Scope, When, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
 from sluicegate.schemas import Action, PolicyRef
@@ -105,7 +105,12 @@ class Policy:
         layers = [
             [
                 [sorted(names) if names is not None else None for names in _conditions(layer)],
-                sorted((orjson.dumps(path).decode(), value) for path, value in layer.values.items()),
+                sorted(
+                    (orjson.dumps(path).decode(), value)
+                    for path, value in layer.values.items()
+                    # Younger than the digest: a policy without adapters keeps the one that it had.
+                    if layer.where or path != ("adapter",)
+                ),
             ]
             for layer in self.layers
             if layer.values
@@ -123,6 +128,16 @@ class Policy:
         """The shortest ``max_wait_seconds`` that any post may have; None where all wait for ever."""
         written = (layer.values.get(("max_wait_seconds",)) for layer in self.layers)
         return min((seconds for seconds in written if seconds is not None), default=None)
+
+    @cached_property
+    def adapters(self) -> frozenset[str | None]:
+        """Every adapter that some post may get; None is the engine's own."""
+        found: set[str | None] = {None}
+        for layer in self.layers:
+            if ("adapter",) in layer.values:
+                name = layer.values["adapter",]
+                found = {name} if layer.when == When() else {*found, name}
+        return frozenset(found)
 
     def rules(self, post: Subject) -> Rules:
         """The rules for a post. A tenant that the policy does not name gets those for everybody."""

@@ -33,6 +33,8 @@ _RIGHT = {
     "risk": f"{_SHARE}, or null for never",
     "applies_at": f"{_SHARE}, or leave it out: then a category applies where the model names it",
     "explain_at": _SHARE,
+    "adapter": "write a name from engine.adapters of the settings: lower-case letters, digits, dashes and "
+    "underscores, such as teens, or null for the engine's own",
     "failure_mode": _ACTIONS,
     "explain_responses": "write true or false",
     "max_wait_seconds": "write a number of seconds above 0, such as 30, or null to wait for ever",

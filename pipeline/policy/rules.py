@@ -16,6 +16,8 @@ ParameterWhole = Annotated[int, Field(ge=1 - 2**53, le=2**53 - 1)]
 ParameterValue = Annotated[str, StringConstraints(max_length=256)] | bool | ParameterWhole | float
 # As for a producer's names: no control characters, nothing that reorders or hides what stands beside it.
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]+$"
+AdapterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""As in the settings, where it says where the adapter is served."""
 CategoryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 
@@ -163,6 +165,10 @@ class Rules(Bars):
         None, description="A post of more parts is not scored; never above the worker's own limit."
     )
     block_breaker: BlockBreaker = Field(BlockBreaker(), description="The same for every kind of a tenant.")
+    adapter: AdapterName | None = Field(
+        None,
+        description="Whose engine judges: one of engine.adapters in the settings; without: the engine's own.",
+    )
     explain_at: Share = Field(0.3, description="Risk from which on an allow is explained, too.")
     explain_responses: Annotated[bool, Field(strict=True)] = Field(
         True, description="Responses are always explained: that tells refusals."

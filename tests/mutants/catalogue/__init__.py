@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mutants.catalogue import asking, deciding, decoding, publishing, taking
+from mutants.catalogue import adapters, asking, deciding, decoding, publishing, taking
 
 if TYPE_CHECKING:
     from mutants.mutant import Mutant
@@ -15,4 +15,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *asking.MUTANTS,
     *deciding.MUTANTS,
     *publishing.MUTANTS,
+    *adapters.MUTANTS,
 )

@@ -178,8 +178,8 @@ MUTANTS = (
         "patience",
         "a tenant that waits for seconds only would wait for as long as the engine is away",
         "pipeline/patience.py",
-        "waited_s < patience_s",
-        "waited_s < 10**9",
+        "waited_s >= patience_s",
+        "waited_s >= 10**9",
         (f"{_ENGINE}::test_a_tenant_that_waits_no_longer_gets_its_failure_mode_and_the_others_wait_on",),
     ),
 )

@@ -18,8 +18,10 @@ from sluicegate.pipeline.window import Window
 from sluicegate.schemas import CATEGORIES, DeadLetter, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from sluicegate.engines.backends import Backends
+    from sluicegate.engines.calibration import Calibration
     from sluicegate.engines.protocol import Engine
     from sluicegate.pipeline.records import Record
 
@@ -81,11 +83,14 @@ class Bench:
         profile: FakeProfile | None = None,
         policy: dict[str, Any] | None = None,
         tree: dict[str, Any] | None = None,
+        adapters: Mapping[str, Backend] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         profile = profile or FakeProfile()
         self.settings = Settings(**(tree or {}))
         self.engine = engine or FakeEngine(profile)
-        self.backend = Backend(self.engine, fake_prompter(profile), CATEGORIES)
+        self.backend = Backend(self.engine, fake_prompter(profile), CATEGORIES, calibration)
+        self.backends: Backends = dict([(None, self.backend), *(adapters or {}).items()])
         self.instruments = Instruments.for_engine(self.engine.info.saturating_prompts)
         self.policy = Policy.parse(policy) if policy else Policy.load(None)
         self.window = Window(
@@ -96,7 +101,7 @@ class Bench:
         self.outlet = MemoryOutlet()
         self.log: list[tuple[str, int]] = []
         self.flow = Flow(
-            self.settings, self.backend, lambda: self.policy, self.window, self.outlet, self.instruments
+            self.settings, self.backends, lambda: self.policy, self.window, self.outlet, self.instruments
         )
 
     def delivery(self, value: bytes | dict[str, Any] | None, offset: int) -> MemoryDelivery:

@@ -114,3 +114,27 @@ def test_a_broken_policy_is_named_with_its_file(tmp_path: Path) -> None:
     assert found.state == "fault"
     assert str(path) in found.detail
     assert found.fix == f"sluicegate policy check '{path}'"
+
+
+async def test_an_adapter_is_looked_at_like_the_engine_and_named(tmp_path: Path) -> None:
+    own, teens = write_small_bundle(tmp_path / "own"), write_small_bundle(tmp_path / "teens")
+    digest = Bundle.open(teens).digest
+    adapter: dict[str, object] = {"bundle": teens, "url": f"{NO_SERVER}/teens"}
+    found = bundle_result(completions(own, adapters={"teens": adapter}), "teens")
+    assert (found.subject, found.state) == ("adapters.teens.bundle", "ok")
+    assert f"export SLUICEGATE_ENGINE__ADAPTERS__TEENS__DIGEST={digest}" in found.detail
+    pinned = completions(own, adapters={"teens": adapter | {"digest": f"sha256:{'0' * 64}"}})
+    found = bundle_result(pinned, "teens")
+    assert found.state == "fault"
+    assert f"engine.adapters.teens.digest pins sha256:{'0' * 64}" in found.detail
+    assert bundle_result(pinned).state == "ok"
+    found = await engine_result(completions(own, adapters={"teens": adapter}), ok("bundle", ""), "teens")
+    assert (found.subject, found.state) == ("adapters.teens", "fault")
+    assert f"curl -sS {NO_SERVER}/teens/v1/models" in (found.fix or "")
+
+
+async def test_a_fake_adapter_needs_no_bundle_and_scores() -> None:
+    settings = EngineSettings.model_validate({"backend": "fake", "adapters": {"teens": {}}})
+    assert bundle_result(settings, "teens").state == "ok"
+    found = await engine_result(settings, ok("bundle", ""), "teens")
+    assert (found.subject, found.state) == ("adapters.teens", "ok")

@@ -18,6 +18,8 @@ from unit.pipeline.scripted import RULES, ScriptedEngine, post
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sluicegate.pipeline.judge import Judge
+
 ONE_BY_ONE = {"posts": 1, "in_flight": 1}
 
 
@@ -30,8 +32,13 @@ def codes(bench: Bench) -> list[str]:
     return [str(verdict.failure.code) for verdict in bench.outlet.verdicts if verdict.failure]
 
 
+def judge_of(bench: Bench) -> Judge:
+    (desk,) = bench.flow._desks
+    return desk.judge
+
+
 def asking(bench: Bench) -> bool:
-    return bench.flow._judge._circuit._asking
+    return judge_of(bench)._circuit._asking
 
 
 @pytest.mark.parametrize("fault", ["hang", "error"])
@@ -171,7 +178,7 @@ async def test_a_text_that_killed_the_engine_is_not_sent_again_soon() -> None:
     killed = len(engine.killed)
     assert killed
     again = Bench(engine=engine)
-    again.flow._judge._killers = bench.flow._judge._killers
+    judge_of(again)._killers = judge_of(bench)._killers
     await again.run([{"id": "copy", "text": "poison"}, post(1)])
     assert len(engine.killed) == killed
     failure = again.outlet.verdict("copy").failure

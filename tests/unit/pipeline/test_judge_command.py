@@ -119,6 +119,14 @@ def test_a_long_text_says_which_part_decided(tmp_path: Path) -> None:
     assert count == deciding
 
 
+def test_a_disguised_text_says_which_rules_undid_it(tmp_path: Path) -> None:
+    profile = tmp_path / "fake.json"
+    profile.write_text(json.dumps({"rules": {"attack": "unsafe", "att4ck": "safe"}}))
+    path = {"SLUICEGATE_ENGINE__FAKE_PROFILE": str(profile)}
+    assert "form:         folded: leet\n" in judge("they att4ck at dawn", "--engine", "fake", **path).stdout
+    assert "form:" not in judge("they attack at dawn", "--engine", "fake", **path).stdout
+
+
 def test_an_engine_that_is_away_is_one_sentence_at_once(tmp_path: Path) -> None:
     faults, profile = tmp_path / "faults.json", tmp_path / "fake.json"
     faults.write_text(json.dumps({"die": True}))

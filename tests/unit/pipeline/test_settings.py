@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -92,3 +92,88 @@ def test_a_password_in_the_tracing_address_is_refused() -> None:
     with pytest.raises(SettingsError, match="must hold no password") as refused:
         load_settings(tracing={"endpoint": "http://u:hunter2@collector:4318/v1/traces"})
     assert "hunter2" not in str(refused.value)
+
+
+COMPLETIONS = {"backend": "completions", "url": "http://127.0.0.1:9", "bundle": "/b"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "adapter", "sentence"),
+    [
+        ({"backend": "llama_cpp"}, {}, "engine.adapters.teens.bundle is missing; give"),
+        (COMPLETIONS, {"model": "x"}, "engine.adapters.teens.bundle is missing; give"),
+        (COMPLETIONS | {"dialect": "vllm"}, {"bundle": "/t"}, "engine.adapters.teens.model is missing; give"),
+        (
+            COMPLETIONS | {"dialect": "trtllm"},
+            {"bundle": "/t"},
+            "engine.adapters.teens.lora_path is missing; ",
+        ),
+        (
+            COMPLETIONS | {"dialect": "trtllm"},
+            {"bundle": "/t", "lora_path": "/l"},
+            "engine.model is missing; give",
+        ),
+        (
+            COMPLETIONS | {"dialect": "vllm"},
+            {"bundle": "/t", "model": "x", "lora_path": "/l"},
+            "engine.adapters.teens.lora_path is not sent in dialect vllm; leave it out",
+        ),
+        # A server that ignores what it is asked for would answer for its base, and nobody would see it.
+        (
+            COMPLETIONS,
+            {"bundle": "/t", "model": "x"},
+            "engine.adapters.teens.url is missing; give an address",
+        ),
+        (
+            COMPLETIONS | {"dialect": "llama_cpp"},
+            {"bundle": "/t"},
+            "engine.adapters.teens.url is missing; give",
+        ),
+        (
+            COMPLETIONS,
+            {"bundle": "/t", "url": "http://me:hunter2@x"},
+            "engine.adapters.teens.url is shown in logs",
+        ),
+        (
+            {"backend": "fake"},
+            {"bundel": "/t"},
+            "engine.adapters.teens.bundel: no such setting; did you mean 'b",
+        ),
+    ],
+)
+def test_an_adapter_that_could_not_be_told_from_its_base_is_refused(
+    engine: dict[str, Any], adapter: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(engine=engine | {"adapters": {"teens": adapter}})
+    assert sentence in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "adapter"),
+    [
+        ({"backend": "fake"}, {}),
+        ({"backend": "llama_cpp"}, {"bundle": "/t"}),
+        (COMPLETIONS, {"bundle": "/t", "url": "http://y"}),
+        (COMPLETIONS | {"dialect": "llama_cpp"}, {"bundle": "/t", "url": "http://y"}),
+        (COMPLETIONS | {"dialect": "vllm"}, {"bundle": "/t", "model": "guard-teens"}),
+        (COMPLETIONS | {"dialect": "trtllm", "model": "guard"}, {"bundle": "/t", "lora_path": "/l"}),
+    ],
+)
+def test_an_adapter_that_can_be_told_from_its_base_is_taken(
+    engine: dict[str, Any], adapter: dict[str, Any]
+) -> None:
+    assert list(load_settings(engine=engine | {"adapters": {"teens": adapter}}).engine.adapters) == ["teens"]
+
+
+def test_an_adapter_comes_from_the_environment_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICEGATE_ENGINE__BACKEND", "llama_cpp")
+    monkeypatch.setenv("SLUICEGATE_ENGINE__ADAPTERS__TEENS__BUNDLE", "/teens")
+    assert str(load_settings().engine.adapters["teens"].bundle) == "/teens"
+
+
+@pytest.mark.parametrize("name", ["Teens", "a.b", "", "x" * 65])
+def test_a_name_that_a_policy_could_not_write_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"engine\.adapters"):
+        load_settings(engine={"backend": "fake", "adapters": {name: {}}})

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sluicegate.pipeline import command
+from sluicegate.pipeline.adapter_settings import AdapterSettings
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.setting_reasons import REASONS, UNITS
 from sluicegate.pipeline.settings import load_settings
@@ -35,7 +36,13 @@ def leaves(tree: dict[str, Any], above: str = "") -> Iterator[str]:
             yield above + name
 
 
-NAMES = list(leaves(load_settings().masked()))
+# Below `engine.adapters` stand the names that a user gives: the page says NAME for each.
+ONE_ADAPTER = {"backend": "fake", "adapters": {"name": {}}}
+NAMES = [
+    name.replace(".adapters.name.", ".adapters.NAME.")
+    for name in leaves(load_settings(engine=ONE_ADAPTER).masked())
+]
+WITHOUT_ADAPTERS = list(leaves(load_settings().masked()))
 COUNTED_IN_NOTHING = {"ops.port"}  # a number that is a name
 
 
@@ -67,7 +74,10 @@ def test_no_reason_and_no_unit_is_left_of_a_setting_that_has_gone() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_has_a_unit(name: str) -> None:
     section, _, setting = name.rpartition(".")
-    kind = type(attrgetter(section)(load_settings())).model_json_schema()["properties"][setting]
+    kind: Any = (
+        AdapterSettings if section == "engine.adapters.NAME" else type(attrgetter(section)(load_settings()))
+    )
+    kind = kind.model_json_schema()["properties"][setting]
     is_number = bool({"integer", "number"} & {one.get("type") for one in kind.get("anyOf", [kind])})
     assert bool(ENTRIES[name].unit) == (is_number and name not in COUNTED_IN_NOTHING)
 
@@ -118,7 +128,7 @@ def test_each_value_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest
     assert found["log.level"] == ("info", "default", None)
     assert found["engine.api_key"][1:] == ("file", str(path))
     assert "hunter2" not in str(entries)
-    assert list(found) == NAMES
+    assert list(found) == WITHOUT_ADAPTERS
     assert settings.kafka.group == "from-environment"
 
 
@@ -135,7 +145,7 @@ def test_show_for_machines_is_show_for_people(tmp_path: Path) -> None:
     assert f"digest {document['digest']}" in shown.output
     lines = {line.split()[0]: line.split() for line in shown.output.splitlines()}
     assert lines["kafka.group"] == ["kafka.group", "mine", str(path)]
-    assert [entry["name"] for entry in document["settings"]] == NAMES
+    assert [entry["name"] for entry in document["settings"]] == WITHOUT_ADAPTERS
     assert "hunter2" not in shown.output + json.dumps(document)
 
 

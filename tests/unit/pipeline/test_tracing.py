@@ -57,7 +57,7 @@ class TracedBench(Bench):
         self.tracing = Spans(SimpleSpanProcessor(self.exporter))
         self.instruments = Instruments.for_engine(self.engine.info.saturating_prompts, tracing=self.tracing)
         self.flow = Flow(
-            self.settings, self.backend, lambda: self.policy, self.window, self.outlet, self.instruments
+            self.settings, self.backends, lambda: self.policy, self.window, self.outlet, self.instruments
         )
 
     async def carry(self, *deliveries: MemoryDelivery) -> None:
@@ -401,7 +401,7 @@ async def test_spans_reach_a_collector_over_http() -> None:
     tracing = open_tracing(TracingSettings(enabled=True, endpoint=f"http://127.0.0.1:{address[1]}/v1/traces"))
     bench = Bench(profile=RULES)
     instruments = Instruments.for_engine(1, tracing=tracing)
-    flow = Flow(bench.settings, bench.backend, lambda: bench.policy, bench.window, bench.outlet, instruments)
+    flow = Flow(bench.settings, bench.backends, lambda: bench.policy, bench.window, bench.outlet, instruments)
 
     async def source() -> AsyncIterator[MemoryDelivery]:
         yield delivery(0)

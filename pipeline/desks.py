@@ -1,0 +1,147 @@
+"""Desks: one for each adapter, with its engine and all that its posts meet there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sluicegate.pipeline.judge import Judge
+from sluicegate.pipeline.parts import PartBuilder
+from sluicegate.pipeline.quarantine import Quarantine
+from sluicegate.pipeline.verdicts import engine_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sluicegate.engines.backends import Backend, Backends
+    from sluicegate.pipeline.instruments import Instruments
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.policy.rules import Subject
+    from sluicegate.pipeline.settings import Settings
+    from sluicegate.schemas import Assessment, Post, Scores
+
+
+class Desk:
+    """Where the posts of one adapter are judged: its prompts, its judge, its stamp and its calibration.
+
+    Args:
+        adapter: Its name in the policy and the settings; None is the engine's own desk.
+        backend: The engine, and what makes its prompts.
+        judge: Asks it.
+        parts: Cuts posts for it.
+    """
+
+    def __init__(self, adapter: str | None, backend: Backend, judge: Judge, parts: PartBuilder) -> None:
+        self.adapter = adapter
+        self.server = backend.server
+        self.info = backend.engine.info
+        self.judge = judge
+        self.parts = parts
+        self.stamp = engine_reference(self.info, calibrated=backend.calibration is not None)
+        """The engine's stamp on a verdict."""
+        self.in_flight = 0
+        """Micro-batches that were sent and are not done."""
+        self._calibration = backend.calibration
+
+    def calibrated(self, scores: Scores, post: Post) -> Scores:
+        """What the policy sees of an engine's scores; the same where its bundle has no calibration."""
+        if self._calibration is None:
+            return scores
+        return self._calibration.calibrated(scores, post.kind, post.language)
+
+    def finding(self, assessment: Assessment, post: Post) -> Assessment:
+        """An assessment with calibrated scores, and the severity that they give."""
+        if self._calibration is None:
+            return assessment
+        scores = self.calibrated(assessment.scores, post)
+        return assessment.model_copy(update={"scores": scores, "severity": scores.severity})
+
+
+class Desks:
+    """Every adapter's desk, and the engine's own. One event loop.
+
+    Args:
+        backends: By adapter; entered by the caller.
+        settings: As for the worker.
+        policy: The policy in force. It names no adapter that has no engine here.
+        instruments: What watches.
+        turned: Told when an engine left its work or is back.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        settings: Settings,
+        policy: Callable[[], Policy],
+        instruments: Instruments,
+        *,
+        turned: Callable[[], None],
+    ) -> None:
+        self._policy = policy
+        self._wait_s = settings.engine.adapter_wait_s
+        shared: dict[str, Quarantine] = {}
+        self._desks: dict[str | None, Desk] = {}
+        for name, backend in backends.items():
+            # A text that kills a server is sought with nothing else in that server's work, whatever the adapter.
+            here = Quarantine()
+            quarantine = here if backend.server is None else shared.setdefault(backend.server, here)
+            judge = Judge(
+                backend.engine,
+                settings.engine,
+                instruments,
+                adapter=name,
+                quarantine=quarantine,
+                turned=turned,
+            )
+            self._desks[name] = Desk(
+                name, backend, judge, PartBuilder(backend.prompter, settings.limits, policy)
+            )
+
+    def __iter__(self) -> Iterator[Desk]:
+        return iter(self._desks.values())
+
+    def of(self, post: Subject) -> Desk:
+        """The desk that the policy in force names for a post."""
+        return self._desks[self._policy().rules(post).adapter]
+
+    @property
+    def all_at_work(self) -> bool:
+        """False while any engine's circuit breaker is not closed."""
+        return all(desk.judge.engine_at_work for desk in self)
+
+    def shares(self, in_flight: int) -> Iterator[tuple[set[Desk], int]]:
+        """Which desks may send micro-batches together, and how many more.
+
+        All engines at work share ``in_flight``. One that is away gets one micro-batch, to wait for it and try
+        it, and takes no room from the others meanwhile; where all are away, nobody needs that room.
+        """
+        at_work = {desk for desk in self if desk.judge.engine_at_work} or set(self)
+        yield at_work, in_flight - sum(desk.in_flight for desk in at_work)
+        for desk in self:
+            if desk not in at_work:
+                yield {desk}, 1 - desk.in_flight
+
+    def given_up(self, now: float) -> set[Desk]:
+        """Those whose engine has been away for too long while another is at work.
+
+        Their posts get their failure mode, since what they hold up are other tenants' posts. While the
+        engine is on trial they wait for what it says.
+        """
+        named = self._policy().adapters
+        at_work = [desk for desk in self if desk.judge.engine_at_work and desk.adapter in named]
+        return {
+            desk
+            for desk in self
+            if (since := desk.judge.away_since) is not None
+            and now - since >= self._wait_s
+            and any(_serves(other, desk, since) for other in at_work)
+        }
+
+    def close(self) -> None:
+        """Let the threads that tokenise end."""
+        for desk in self:
+            desk.parts.close()
+
+
+def _serves(other: Desk, away: Desk, since: float) -> bool:
+    """True if one engine is at work beside another that is away: not if nobody asked it, on a server that is gone."""
+    return other.server is None or other.server != away.server or other.judge.answered_at > since
