@@ -1,0 +1,201 @@
+"""The chart's values.schema.json and README.md, made from values.yaml and from the settings model.
+
+``python helm/generate.py`` writes both; a test compares them. A key of values.yaml is documented by the
+comment above it, from ``# --`` on; a line ``# @schema {…}`` in it is what its type does not say. Objects
+take no other keys than those that stand there, unless that line has ``additionalProperties``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sluicegate.pipeline.settings import Settings
+
+CHART = Path(__file__).parent / "sluicegate"
+
+OWNED = {
+    "kafka": ("bootstrap_servers", "security"),
+    "engine": ("backend", "bundle", "digest", "url", "dialect", "api_key"),
+    "cache": ("redis_url",),
+    "policy": None,
+    "ops": None,
+}
+"""Settings that the chart sets itself, or that are secrets: not to be given under ``settings``."""
+
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+_KEY = re.compile(r"^( *)([A-Za-z0-9_.-]+):")
+_DIALECT = "http://json-schema.org/draft-07/schema#"
+
+
+@dataclass
+class Entry:
+    """One documented key."""
+
+    path: tuple[str, ...]
+    default: Any
+    text: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    is_settings: bool = False
+
+    @property
+    def is_section(self) -> bool:
+        """True for an object whose keys are documented one by one."""
+        free = self.is_settings or "additionalProperties" in self.extra
+        return isinstance(self.default, dict) and not free
+
+
+def entries(text: str) -> list[Entry]:
+    """Every key of a values file, in its order.
+
+    Raises:
+        ValueError: A key has no comment.
+    """
+    found: list[Entry] = []
+    comment: list[str] = []
+    path: list[str] = []
+    skip_below: int | None = None
+    tree = yaml.safe_load(text)
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            comment.append(stripped.removeprefix("#").strip())
+            continue
+        key = _KEY.match(line)
+        depth = len(key[1]) // 2 if key else None
+        if depth is not None and key is not None and (skip_below is None or depth <= skip_below):
+            skip_below = None
+            path = [*path[:depth], key[2]]
+            entry = _entry(tuple(path), tree, comment)
+            found.append(entry)
+            if isinstance(entry.default, dict | list) and not entry.is_section:
+                skip_below = depth
+        comment = []
+    return found
+
+
+def _entry(path: tuple[str, ...], tree: Any, comment: list[str]) -> Entry:
+    default = tree
+    for name in path:
+        default = default[name]
+    words, extra, is_settings, begun = [], {}, False, False
+    for line in comment:
+        if line.startswith("@schema "):
+            extra = json.loads(line.removeprefix("@schema "))
+        elif line == "@settings":
+            is_settings = True
+        elif line.startswith("-- ") or begun:
+            begun = True
+            words.append(line.removeprefix("-- "))
+    if not words:
+        raise ValueError(f"{'.'.join(path)}: no comment; write what it is for above it, after `# --`")
+    return Entry(path, default, " ".join(words), extra, is_settings)
+
+
+def schema(found: list[Entry]) -> dict[str, Any]:
+    """JSON Schema of the values."""
+    document: dict[str, Any] = {"$schema": _DIALECT, "title": "Values of the chart sluicegate"}
+    document |= {"type": "object", "additionalProperties": False, "properties": {}}
+    for entry in found:
+        above = document
+        for name in entry.path[:-1]:
+            above = above["properties"][name]
+        above["properties"][entry.path[-1]] = _property(entry)
+    # What Helm puts beside a subchart's own values.
+    document["properties"]["global"] = {"type": "object"}
+    document["definitions"] = settings_schema()["definitions"]
+    return document
+
+
+def _property(entry: Entry) -> dict[str, Any]:
+    if entry.is_settings:
+        return {"description": entry.text, **settings_schema()["root"]}
+    own: dict[str, Any] = {"description": entry.text}
+    if entry.default is not None:
+        own["type"] = _TYPES[type(entry.default)]
+    if entry.is_section:
+        own |= {"additionalProperties": False, "properties": {}}
+    return own | entry.extra
+
+
+def settings_schema() -> dict[str, Any]:
+    """The settings model's own schema, without what the chart owns, as a root and its definitions."""
+    model = json.loads(json.dumps(Settings.model_json_schema()).replace("$defs", "definitions"))
+    for section, names in OWNED.items():
+        if names is None:
+            del model["properties"][section]
+            continue
+        own = model["definitions"][model["properties"][section]["$ref"].rpartition("/")[2]]
+        for name in names:
+            del own["properties"][name]
+    root = {"type": "object", "additionalProperties": False, "properties": model["properties"]}
+    _plain(root)
+    _plain(model["definitions"])
+    used: set[str] = set()
+    _reach(root, model["definitions"], used)
+    return {"root": root, "definitions": {name: model["definitions"][name] for name in sorted(used)}}
+
+
+def _plain(node: Any) -> None:
+    """Take out what says nothing to a reader of values: titles, and defaults, which are in docs/settings.md."""
+    if isinstance(node, list):
+        for one in node:
+            _plain(one)
+    if isinstance(node, dict):
+        for word in ("title", "default", "format", "writeOnly"):
+            if not isinstance(node.get(word), dict):
+                node.pop(word, None)
+        for one in node.values():
+            _plain(one)
+
+
+def _reach(node: Any, definitions: dict[str, Any], used: set[str]) -> None:
+    """Collect the definitions that a part of the schema refers to."""
+    if isinstance(node, list):
+        for one in node:
+            _reach(one, definitions, used)
+    if isinstance(node, dict):
+        name = str(node.get("$ref", "")).rpartition("/")[2]
+        if name and name not in used:
+            used.add(name)
+            _reach(definitions[name], definitions, used)
+        for one in node.values():
+            _reach(one, definitions, used)
+
+
+def table(found: list[Entry]) -> str:
+    """Every value as a Markdown table."""
+    rows = ["| value | default | meaning |", "|---|---|---|"]
+    for entry in found:
+        default = "" if entry.is_section else f"`{json.dumps(entry.default)}`"
+        meaning = entry.text.replace("|", "\\|")
+        rows.append(f"| `{'.'.join(entry.path)}` | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+def outputs(chart: Path = CHART) -> dict[Path, str]:
+    """Every generated file with its content."""
+    found = entries((chart / "values.yaml").read_text(encoding="utf-8"))
+    readme = (chart / "README.md").read_text(encoding="utf-8")
+    begin, end = "<!-- values: generated -->", "<!-- values: end -->"
+    before, _, rest = readme.partition(begin)
+    after = rest.partition(end)[2]
+    return {
+        chart / "README.md": f"{before}{begin}\n{table(found)}\n{end}{after}",
+        chart / "values.schema.json": json.dumps(schema(found), indent=2) + "\n",
+    }
+
+
+def main() -> None:
+    """Write them."""
+    for path, content in outputs().items():
+        path.write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+{{/* engine.uri: from a scheme to volume, mount and init containers. The bundle is always /bundles/guard. */}}
+
+{{- define "sluicegate.bundleFetched" -}}
+{{- if or (not .Values.engine.uri) (hasPrefix "https://" .Values.engine.uri) (hasPrefix "s3://" .Values.engine.uri) -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.bundleVolume" -}}
+- name: bundle
+{{- if hasPrefix "pvc://" .Values.engine.uri }}
+  persistentVolumeClaim:
+    claimName: {{ trimPrefix "pvc://" .Values.engine.uri | splitList "/" | first }}
+    readOnly: true
+{{- else if hasPrefix "oci://" .Values.engine.uri }}
+  image:
+    reference: {{ trimPrefix "oci://" .Values.engine.uri }}
+    pullPolicy: IfNotPresent
+{{- else }}
+  emptyDir:
+    sizeLimit: {{ .Values.engine.sizeLimit }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.bundleMount" -}}
+- name: bundle
+  readOnly: true
+{{- if include "sluicegate.bundleFetched" . }}
+  mountPath: /bundles
+{{- else }}
+  mountPath: /bundles/guard
+{{- if hasPrefix "pvc://" .Values.engine.uri }}
+{{- with trimPrefix "pvc://" .Values.engine.uri | splitList "/" | rest | join "/" | trimSuffix "/" }}
+  subPath: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.bundleInit" -}}
+{{- if hasPrefix "s3://" .Values.engine.uri }}
+- name: download-bundle
+  image: {{ .Values.engine.s3.image }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  securityContext:
+    {{- toYaml .Values.securityContext | nindent 4 }}
+  command: [aws, s3, cp, --no-progress, {{ .Values.engine.uri | quote }}, /bundles/bundle.tar{{ with .Values.engine.s3.endpointUrl }}, --endpoint-url, {{ . | quote }}{{ end }}]
+  env:
+    - {name: HOME, value: /tmp}
+  {{- with .Values.engine.s3.existingSecret }}
+  envFrom:
+    - secretRef: {name: {{ . }}}
+  {{- end }}
+  volumeMounts:
+    - {name: bundle, mountPath: /bundles}
+    - {name: tmp, mountPath: /tmp}
+{{- end }}
+{{- if include "sluicegate.bundleFetched" . }}
+- name: fetch-bundle
+  {{- include "sluicegate.containerBase" . | nindent 2 }}
+  {{- if not .Values.engine.uri }}
+  command: [sluicegate, engine, fetch-cpu, --destination, /bundles/guard]
+  {{- else }}
+  command: [python, /etc/sluicegate/scripts/fetch_bundle.py]
+  args: [{{ ternary "/bundles/bundle.tar" .Values.engine.uri (hasPrefix "s3://" .Values.engine.uri) | quote }}, {{ .Values.engine.sha256 | quote }}, /bundles/guard]
+  {{- end }}
+  env:
+    - {name: HOME, value: /tmp}
+    {{- with .Values.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumeMounts:
+    - {name: bundle, mountPath: /bundles}
+    - {name: tmp, mountPath: /tmp}
+    {{- if .Values.engine.uri }}
+    - {name: scripts, mountPath: /etc/sluicegate/scripts, readOnly: true}
+    {{- end }}
+{{- end }}
+{{- end -}}

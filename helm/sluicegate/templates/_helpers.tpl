@@ -1,0 +1,70 @@
+{{/* Names, labels and images. */}}
+
+{{- define "sluicegate.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Short enough that suffixes fit below 63. */}}
+{{- define "sluicegate.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "sluicegate.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "sluicegate.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.serviceAccountName" -}}
+{{- default (ternary (include "sluicegate.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* All that a selector may hold: these never change over upgrades. */}}
+{{- define "sluicegate.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "sluicegate.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "sluicegate.labels" -}}
+{{ include "sluicegate.selectorLabels" . }}
+app.kubernetes.io/part-of: sluicegate
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.image" -}}
+{{- $image := .Values.image -}}
+{{- $repository := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.engineImage" -}}
+{{- $image := .Values.engine.image -}}
+{{- ternary (printf "%s@%s" $image.repository $image.digest) (printf "%s:%s" $image.repository $image.tag) (ne $image.digest "") -}}
+{{- end -}}
+
+{{/* The one place where the drain's budget becomes the pod's grace period. */}}
+{{- define "sluicegate.graceSeconds" -}}
+{{- add (int (ceil .Values.settings.drain.budget_s)) (int .Values.graceMarginSeconds) -}}
+{{- end -}}
+
+{{- define "sluicegate.policyConfigMap" -}}
+{{- if .Values.policy.existingConfigMap -}}
+{{- .Values.policy.existingConfigMap -}}
+{{- else if .Values.policy.files -}}
+{{- include "sluicegate.fullname" . }}-policies
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of this release's series: a PodMonitor's job is its namespace and name. */}}
+{{- define "sluicegate.series" -}}
+{{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.fullname" .))) .Values.prometheusRule.selector -}}
+{{- end -}}

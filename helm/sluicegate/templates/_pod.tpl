@@ -1,0 +1,101 @@
+{{/* Parts that pods of this chart share. */}}
+
+{{/* All that a client of Kafka needs: variables, mounts, and volumes, which take (list . settingsConfigMap). */}}
+{{- define "sluicegate.clientEnv" -}}
+- name: SLUICEGATE_SETTINGS
+  value: /etc/sluicegate/settings/settings.yaml
+- name: HOME
+  value: /tmp
+{{- if hasPrefix "SASL" .Values.kafka.security.protocol }}
+# A variable rather than a line of the settings: KEDA reads it from here, and it may come from a Secret.
+- name: SLUICEGATE_KAFKA__SECURITY__USERNAME
+{{- with .Values.kafka.security.sasl }}
+{{- if .username }}
+  value: {{ .username | quote }}
+{{- else }}
+  valueFrom:
+    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .usernameKey }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.clientMounts" -}}
+- name: settings
+  mountPath: /etc/sluicegate/settings
+  readOnly: true
+{{- with .Values.kafka.security }}
+{{- if .ca.existingSecret }}
+- name: kafka-ca
+  mountPath: /etc/sluicegate/kafka/ca
+  readOnly: true
+{{- end }}
+{{- if .certificate.existingSecret }}
+- name: kafka-client
+  mountPath: /etc/sluicegate/kafka/client
+  readOnly: true
+{{- end }}
+{{- if hasPrefix "SASL" .protocol }}
+- name: kafka-sasl
+  mountPath: /etc/sluicegate/kafka/sasl
+  readOnly: true
+{{- end }}
+{{- end }}
+- name: tmp
+  mountPath: /tmp
+{{- end -}}
+
+{{- define "sluicegate.clientVolumes" -}}
+{{- $root := index . 0 -}}
+- name: settings
+  configMap:
+    name: {{ index . 1 }}
+{{- with $root.Values.kafka.security }}
+{{- if .ca.existingSecret }}
+- name: kafka-ca
+  secret:
+    secretName: {{ .ca.existingSecret }}
+    items: [{key: {{ .ca.key }}, path: ca.crt}]
+{{- end }}
+{{- if .certificate.existingSecret }}
+- name: kafka-client
+  secret:
+    secretName: {{ .certificate.existingSecret }}
+    defaultMode: 0440
+    items:
+      - {key: {{ .certificate.certificateKey }}, path: client.crt}
+      - {key: {{ .certificate.keyKey }}, path: client.key}
+{{- end }}
+{{- if hasPrefix "SASL" .protocol }}
+- name: kafka-sasl
+  secret:
+    secretName: {{ .sasl.existingSecret }}
+    defaultMode: 0440
+    items: [{key: {{ .sasl.passwordKey }}, path: password}]
+{{- end }}
+{{- end }}
+- name: tmp
+  emptyDir: {}
+{{- end -}}
+
+{{/* Without service links: a Service named sluicegate would set variables that the settings refuse as unknown. */}}
+{{- define "sluicegate.podBase" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- end -}}
+
+{{- define "sluicegate.containerBase" -}}
+image: {{ include "sluicegate.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,41 @@
+{{/* Sluicegate's settings: what the user said, and over it what only the chart can know. */}}
+
+{{- define "sluicegate.settings" -}}
+{{- $kafka := dict "bootstrap_servers" .Values.kafka.bootstrapServers "security" (include "sluicegate.security" . | fromYaml) -}}
+{{- $owned := dict "kafka" $kafka "engine" (include "sluicegate.engine" . | fromYaml) "ops" (dict "host" "0.0.0.0" "port" 8080) -}}
+{{- if include "sluicegate.policyConfigMap" . -}}
+{{- $_ := set $owned "policy" (dict "path" (printf "/etc/sluicegate/policies/%s" .Values.policy.file)) -}}
+{{- end -}}
+{{- mergeOverwrite (deepCopy .Values.settings) $owned | toYaml -}}
+{{- end -}}
+
+{{- define "sluicegate.security" -}}
+{{- $security := .Values.kafka.security -}}
+protocol: {{ $security.protocol }}
+{{- if $security.ca.existingSecret }}
+ca_file: /etc/sluicegate/kafka/ca/ca.crt
+{{- end }}
+{{- if $security.certificate.existingSecret }}
+certificate_file: /etc/sluicegate/kafka/client/client.crt
+key_file: /etc/sluicegate/kafka/client/client.key
+{{- end }}
+{{- if hasPrefix "SASL" $security.protocol }}
+mechanism: {{ $security.sasl.mechanism }}
+password_file: /etc/sluicegate/kafka/sasl/password
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.engine" -}}
+backend: {{ ternary "llama_cpp" "completions" (eq .Values.profile "cpu") }}
+bundle: /bundles/guard
+{{- with .Values.engine.digest }}
+digest: {{ . }}
+{{- end }}
+{{- if eq .Values.profile "gpu" }}
+url: http://127.0.0.1:8000
+dialect: trtllm
+{{- else if eq .Values.profile "external" }}
+url: {{ .Values.engine.url | quote }}
+dialect: {{ .Values.engine.dialect }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,186 @@
+"""What stands beside the templates: generated files, scripts, the worker's image."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import shlex
+import sys
+import tarfile
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+import yaml
+
+from chart.rendering import CHART, ROOT
+from sluicegate import __version__
+from sluicegate.client import Client, Reply
+from sluicegate.schemas import Action
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = _load(ROOT / "helm" / "generate.py")
+fetch_bundle = _load(CHART / "files" / "fetch_bundle.py")
+round_trip = _load(CHART / "files" / "round_trip.py")
+
+
+def test_readme_and_schema_are_as_the_values_have_it() -> None:
+    for path, content in generate.outputs().items():
+        assert path.read_text(encoding="utf-8") == content, f"{path.name}: run `make schemas`"
+
+
+def test_a_value_without_a_comment_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"image\.tag: no comment"):
+        generate.entries('# -- The image.\nimage:\n  tag: ""\n')
+
+
+def test_the_schema_takes_no_other_keys_at_any_depth_of_ours() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+
+    def sections(node: dict[str, Any], path: str) -> list[str]:
+        open_ones = [path] if "properties" in node and node.get("additionalProperties") is not False else []
+        below = node.get("properties", {}).items()
+        return open_ones + [one for name, child in below for one in sections(child, f"{path}.{name}")]
+
+    assert sections(schema, "values") == []
+    assert [name for name, node in schema["definitions"].items() if sections(node, name)] == []
+
+
+def test_the_chart_is_of_the_packages_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == __version__
+
+
+# The script that fetches a bundle
+
+
+def _archive(folder: Path, member: str, content: bytes = b"{}") -> str:
+    """An archive as the init container before it leaves it; its checksum."""
+    source = folder / "source"
+    source.write_bytes(content)
+    with tarfile.open(folder / "bundle.tar", "w:gz") as tar:
+        tar.add(source, arcname=member)
+    return hashlib.sha256((folder / "bundle.tar").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("member", ["manifest.json", "guard-2026-11/manifest.json"])
+def test_a_bundle_is_unpacked_whether_in_a_folder_or_not(tmp_path: Path, member: str) -> None:
+    digest = _archive(tmp_path, member)
+    for _ in range(2):  # a container that is restarted finds it
+        assert fetch_bundle.main(str(tmp_path / "bundle.tar"), digest, tmp_path / "guard") is None
+        assert (tmp_path / "guard" / "manifest.json").read_bytes() == b"{}"
+    assert {path.name for path in tmp_path.iterdir()} == {"guard", "source"}
+
+
+def test_another_archive_than_the_pinned_one_is_not_unpacked(tmp_path: Path) -> None:
+    digest = _archive(tmp_path, "manifest.json")
+    said = fetch_bundle.main(str(tmp_path / "bundle.tar"), "0" * 64, tmp_path / "guard")
+    assert f"its sha256 is {digest}" in said
+    assert not (tmp_path / "guard").exists()
+
+
+@pytest.mark.parametrize("member", ["../evil/manifest.json", "readme.txt"])
+def test_an_archive_that_leads_out_or_holds_no_bundle_is_refused(tmp_path: Path, member: str) -> None:
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    digest = _archive(folder, member)
+    said = fetch_bundle.main("https://models.example/guard.tar", digest, folder / "guard")
+    assert "cannot be fetched or unpacked" in said
+    assert not (folder / "guard").exists()
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch_bundle, "_download", lambda _url, _archive: None)
+
+
+# The round trip of `helm test`
+
+
+class _Verdict:
+    def __init__(self, digest: str) -> None:
+        self.engine = self
+        self.digest = digest
+
+    def model_dump_json(self, *, indent: int) -> str:
+        return " " * indent
+
+
+class _Client(Client):
+    """Answers at once, or never."""
+
+    answer: Any = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    async def judge(self, post: Any, *, timeout_s: float, **_: Any) -> Reply:
+        assert post.id.startswith("helm-test/")
+        assert timeout_s == 5
+        return Reply(Action.ALLOW, self.answer)
+
+
+@pytest.mark.parametrize(
+    ("answered", "pinned", "said"),
+    [
+        ("sha256:a", "sha256:a", None),
+        ("sha256:a", "", None),
+        ("sha256:b", "sha256:a", "engine.digest pins sha256:a"),
+    ],
+)
+async def test_the_round_trip_compares_the_engine_with_the_pin(
+    answered: str, pinned: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.yaml").write_text("kafka: {group: sluicegate}\n")
+    monkeypatch.setenv("SLUICEGATE_SETTINGS", str(tmp_path / "settings.yaml"))
+    monkeypatch.setattr(round_trip, "Client", _Client)
+    monkeypatch.setattr(_Client, "answer", _Verdict(answered))
+    found = await round_trip.main(5, pinned)
+    assert (found is None) == (said is None)
+    assert said is None or said in found
+
+
+# The image
+
+
+def test_the_image_copies_only_what_is_there() -> None:
+    copies = re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+    sources = [source for line in copies for source in shlex.split(line)[:-1] if not source.startswith("--")]
+    assert sources
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+
+
+def test_the_image_runs_as_the_user_that_the_chart_names() -> None:
+    chart = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    user = chart["podSecurityContext"]["runAsUser"]
+    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == [f"{user}:{user}"]
+    assert 'ENTRYPOINT ["sluicegate"]' in DOCKERFILE
+
+
+def test_images_are_pinned_at_least_by_version() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)", DOCKERFILE, re.MULTILINE))
+    for base in bases:
+        image = re.sub(r"\$\{(\w+)\}", lambda found: arguments[found[1]], base)
+        assert re.search(r":\d+\.\d+", image) or image == "build", image

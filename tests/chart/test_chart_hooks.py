@@ -1,0 +1,77 @@
+"""What `helm test` runs, run: its pods' commands against a worker with the rendered settings.
+
+The brokers are librdkafka's mock cluster and the engine is the fake one; everything else is as rendered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+import yaml
+
+from chart.rendering import newest
+from sluicegate.pipeline.demo.worker_process import WorkerProcess
+from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from chart.rendering import Document
+
+pytestmark = pytest.mark.helm
+
+MOUNTED = "/etc/sluicegate/scripts"
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> AsyncIterator[Path]:
+    """The rendered settings on brokers of the test's own, with a worker that runs by them."""
+    tree = yaml.safe_load(newest("cpu").of("ConfigMap", "-settings")["data"]["settings.yaml"])
+    file = tmp_path / "settings.yaml"
+    async with EmbeddedBroker(tuple(tree["topics"].values())) as broker:
+        tree["kafka"]["bootstrap_servers"] = broker.address
+        tree["engine"] = {"backend": "fake"}
+        tree["ops"] = {"host": "127.0.0.1", "port": 0}
+        file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        async with (
+            WorkerProcess({"settings": str(file)}, tmp_path / "worker.log") as worker,
+            aiohttp.ClientSession() as session,
+        ):
+            await worker.ready(session)
+            yield file
+
+
+async def run(pod: Document, settings: Path, folder: Path) -> tuple[int | None, str]:
+    """Run a pod's only container here, with its own words but for the places of files."""
+    (container,) = pod["spec"]["containers"]
+    words = [word.replace(MOUNTED, str(folder)) for word in [*container["command"], *container["args"]]]
+    variables = {one["name"]: one["value"] for one in container["env"]} | {
+        "SLUICEGATE_SETTINGS": str(settings)
+    }
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        env=variables | {"PATH": path, "HOME": str(folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_what_helm_test_runs_passes_on_a_worker_that_works(settings: Path, tmp_path: Path) -> None:
+    for name, script in newest("cpu").of("ConfigMap", "-scripts")["data"].items():
+        (tmp_path / name).write_text(script, encoding="utf-8")
+    trip, said = await run(newest("cpu").of("Pod", "-round-trip"), settings, tmp_path)
+    assert trip == 0, said
+    assert '"post_id": "helm-test/' in said
+    dead, said = await run(newest("cpu").of("Pod", "-dead-letter"), settings, tmp_path)
+    assert dead == 0, said
+    assert "1 sent to posts" in said
+    assert "invalid_post" in said

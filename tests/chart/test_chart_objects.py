@@ -1,0 +1,247 @@
+"""Every object of every way of installing, as real Helm renders it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from chart.custom_resources import SCHEMAS
+from chart.kubernetes_schemas import fault
+from chart.rendering import (
+    CHART,
+    NAMES,
+    WAYS,
+    containers,
+    helm,
+    newest,
+    pods,
+    render,
+    rendered,
+    worker,
+)
+from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.topics import group_rights, plan_topics
+
+if TYPE_CHECKING:
+    from chart.rendering import Document, Way
+
+pytestmark = pytest.mark.helm
+
+NEEDED = ("-f", str(CHART / "ci" / "cpu-values.yaml"))
+
+
+def _refusal(document: Document, version: str) -> str | None:
+    schema = SCHEMAS.get(document["kind"])
+    if schema is None:
+        return fault(document, version)
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(document), key=lambda error: -len(error.absolute_path)
+    )
+    return f"{document['kind']}: {errors[0].json_path}: {errors[0].message}" if errors else None
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_every_object_is_one_that_the_api_servers_schema_takes(way: Way) -> None:
+    objects = rendered(way).objects
+    assert [said for one in objects if (said := _refusal(one, way.kubernetes))] == []
+    names = [(one["kind"], one["metadata"]["name"]) for one in objects]
+    assert len(names) == len(set(names))
+
+
+def test_the_schemas_refuse_what_an_api_server_would_drop() -> None:
+    deployment = render(*NEEDED).of("Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["restartpolicy"] = "Always"
+    assert "restartpolicy" in str(fault(deployment, "1.37.0"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lint_has_nothing_to_say(name: str) -> None:
+    done = helm(
+        "lint",
+        "--strict",
+        str(CHART),
+        "-f",
+        str(CHART / "ci" / f"{name}-values.yaml"),
+        "--kube-version",
+        "1.37.0",
+    )
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pod_meets_pod_security_restricted(name: str) -> None:
+    for pod in pods(newest(name)):
+        spec = pod["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["enableServiceLinks"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        allowed = {"name", "configMap", "secret", "emptyDir", "persistentVolumeClaim", "image"}
+        assert all(volume.keys() <= allowed for volume in spec["volumes"])
+        for one in containers(pod):
+            assert one["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert not re.search(r":latest$|[^@/]*/[^:@]*$", one["image"]), one["image"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mount_has_its_volume_and_every_volume_a_mount(name: str) -> None:
+    for pod in pods(newest(name)):
+        mounted = {mount["name"] for one in containers(pod) for mount in one["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_configmap_that_a_pod_mounts_is_rendered_or_the_users(name: str) -> None:
+    answer = newest(name)
+    made = {one["metadata"]["name"] for one in answer.all("ConfigMap")} | {"moderation-policies"}
+    volumes = [volume for pod in pods(answer) for volume in pod["spec"]["volumes"]]
+    assert {volume["configMap"]["name"] for volume in volumes if "configMap" in volume} <= made
+
+
+def test_selectors_hold_nothing_that_an_upgrade_changes() -> None:
+    more = ["--set", "commonLabels.team=trust,podLabels.tier=a,image.tag=9.9.9,profile=cpu"]
+    for answer in (render(*NEEDED), render(*NEEDED, *more)):
+        selectors = [
+            answer.of("Deployment")["spec"]["selector"]["matchLabels"],
+            answer.of("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        ]
+        for selector in selectors:
+            assert selector == {
+                "app.kubernetes.io/name": "sluicegate",
+                "app.kubernetes.io/instance": "guard",
+                "app.kubernetes.io/component": "worker",
+            }
+    labels = answer.of("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert labels | selector == labels
+    assert (labels["team"], labels["tier"]) == ("trust", "a")
+
+
+def test_labels_of_the_users_cannot_break_the_selector() -> None:
+    answer = render(*NEEDED, "--set", "podLabels.app\\.kubernetes\\.io/component=mine")
+    deployment = answer.of("Deployment")["spec"]
+    assert deployment["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"
+
+
+def test_a_rollout_never_needs_a_gpu_more() -> None:
+    for name in NAMES:
+        strategy = newest(name).of("Deployment")["spec"]["strategy"]
+        assert strategy["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_replicas_are_left_to_keda_where_it_scales() -> None:
+    assert "replicas" not in newest("gpu").of("Deployment")["spec"]
+    assert newest("external").of("Deployment")["spec"]["replicas"] == 3
+    scaled = newest("gpu").of("ScaledObject")["spec"]
+    kafka, prometheus = (trigger["metadata"] for trigger in scaled["triggers"])
+    assert kafka["lagThreshold"] == "1275"  # 42.5 posts/s × 30 s
+    assert (kafka["tls"], kafka["sasl"]) == ("enable", "scram_sha512")
+    assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "sluicegate")
+    assert 'job="moderation/guard-sluicegate"' in prometheus["query"]
+
+
+def test_keda_logs_in_as_the_workers_do() -> None:
+    scram = newest("gpu").of("TriggerAuthentication")["spec"]
+    assert {one["parameter"]: one["name"] for one in scram["secretTargetRef"]} == {
+        "password": "sluicegate",
+        "ca": "events-cluster-ca-cert",
+    }
+    (name,) = scram["env"]
+    assert name["name"] in {one["name"] for one in worker(newest("gpu"))["env"]}
+    mutual = newest("oci").of("TriggerAuthentication")["spec"]
+    assert {one["parameter"]: one["key"] for one in mutual["secretTargetRef"]} == {
+        "ca": "ca.crt",
+        "cert": "user.crt",
+        "key": "user.key",
+    }
+
+
+def test_the_gpu_goes_to_the_sidecar_alone_and_only_onto_its_own_kind_of_node() -> None:
+    spec = newest("gpu").of("Deployment")["spec"]["template"]["spec"]
+    engine = spec["initContainers"][-1]
+    assert (engine["name"], engine["restartPolicy"]) == ("engine", "Always")
+    assert engine["resources"] == {"requests": {"memory": "32Gi"}, "limits": {"nvidia.com/gpu": 1}}
+    assert "resources" not in worker(newest("gpu"))
+    (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert term["matchExpressions"][0]["values"] == ["NVIDIA-H100-80GB-HBM3"]
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
+
+
+def test_probes_ask_the_ops_port() -> None:
+    one = worker(newest("gpu"))
+    assert one["ports"] == [{"name": "ops", "containerPort": 8080}]
+    asked = {name: one[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert {get["port"] for get in asked.values()} == {"ops"}
+    assert [get["path"] for get in asked.values()] == ["/livez", "/livez", "/readyz"]
+    assert one["startupProbe"]["periodSeconds"] * one["startupProbe"]["failureThreshold"] == 900
+
+
+def test_the_network_policy_lets_out_what_is_needed_and_no_more() -> None:
+    def ports(name: str) -> set[int]:
+        policy = newest(name).of("NetworkPolicy")["spec"]
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        return {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+
+    assert ports("cpu") == {53, 9092, 443}  # the CPU model is fetched
+    assert ports("gpu") == {53, 9093}
+    assert ports("external") == {53, 9096, 9097, 443, 8000, 6379}
+    assert ports("s3") == {53, 9092, 443}
+
+
+def _topics(answer: Any) -> dict[str, tuple[int, int, dict[str, str]]]:
+    return {
+        one["spec"]["topicName"]: (
+            one["spec"]["partitions"],
+            one["spec"]["replicas"],
+            {name: str(value) for name, value in one["spec"]["config"].items()},
+        )
+        for one in answer.all("KafkaTopic")
+    }
+
+
+def test_strimzi_makes_the_topics_that_sluicegate_plans() -> None:
+    planned = plan_topics(Settings(), partitions=12, replication=3)
+    assert _topics(newest("gpu")) == {
+        one.name: (one.partitions, one.replication, one.config) for one in planned
+    }
+
+
+def test_strimzis_user_has_the_rights_that_sluicegate_plans_and_no_others() -> None:
+    acls = newest("gpu").of("KafkaUser")["spec"]["authorization"]["acls"]
+    granted = {one["resource"]["name"]: tuple(one["operations"]) for one in acls}
+    planned = {one.name: one.worker for one in plan_topics(Settings(), partitions=1, replication=1)}
+    assert granted == planned | {"sluicegate": ("Read",)}
+    assert "Read on group sluicegate" in group_rights(Settings().kafka)["worker"]
+    secret = newest("gpu").of("KafkaUser")["metadata"]["name"]
+    volumes = newest("gpu").of("Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert secret in {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+
+
+def test_a_topic_survives_its_release() -> None:
+    for one in newest("gpu").all("KafkaTopic"):
+        assert one["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_users_objects_are_rendered() -> None:
+    assert newest("external").of("ConfigMap", "-notes")["metadata"]["name"] == "guard-sluicegate-notes"
+
+
+def test_secrets_are_only_named() -> None:
+    for name in NAMES:
+        assert newest(name).all("Secret") == []
+        for pod in pods(newest(name)):
+            for one in containers(pod):
+                secret = [
+                    v["name"] for v in one.get("env", ()) if re.search("PASSWORD|API_KEY|URL", v["name"])
+                ]
+                assert all("valueFrom" in v for v in one.get("env", ()) if v["name"] in secret)

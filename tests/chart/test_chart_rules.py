@@ -1,0 +1,154 @@
+"""Alerts: on metrics that a worker exports, each with a page, and firing when they should."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from chart.rendering import ROOT, newest
+from sluicegate.pipeline.reference import metrics_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.helm
+
+RUNBOOKS = ROOT / "docs" / "runbooks"
+SERIES = '{job="moderation/guard-sluicegate"'
+
+# Alert → the series that sets it off, with its values by the minute, and when to look.
+FIRING: dict[str, tuple[list[tuple[str, str]], str]] = {
+    "SluicegateAbsent": ([], "6m"),
+    "SluicegateRecordsMissed": ([('sluicegate_records_missed_total%s,topic="posts"}', "3x10")], "1m"),
+    "SluicegatePostsWait": ([("sluicegate_oldest_post_seconds%s}", "61x10")], "6m"),
+    "SluicegateHold": ([('sluicegate_hold%s,name="publish"}', "1x10")], "6m"),
+    "SluicegateEngineCircuitOpen": ([('sluicegate_engine_circuit%s,state="closed"}', "0x10")], "6m"),
+    "SluicegateFailures": (
+        [("sluicegate_failures_total%s}", "0+6x40"), ("sluicegate_verdicts_total%s}", "0+100x40")],
+        "30m",
+    ),
+    "SluicegateDeadLetters": ([('sluicegate_dead_letters_total%s,code="invalid_post"}', "0+120x40")], "30m"),
+    "SluicegateBlockBreakerOpen": ([('sluicegate_block_breaker_open%s,tenant="teens"}', "1x10")], "1m"),
+    "SluicegatePolicyReloadFailed": ([("sluicegate_policy_reload_failed%s}", "1x10")], "3m"),
+    "SluicegateControlTopicNotFollowed": ([("sluicegate_control_topic_followed%s}", "0x20")], "11m"),
+}
+# The same series of a worker that is well: none of the alerts may fire.
+QUIET = [
+    ("sluicegate_partitions_assigned%s}", "3x60"),
+    ("sluicegate_oldest_post_seconds%s}", "59x60"),
+    ('sluicegate_hold%s,name="engine"}', "0 0 1 1 1 0x60"),  # for less than five minutes
+    ('sluicegate_engine_circuit%s,state="closed"}', "1x60"),
+    ("sluicegate_failures_total%s}", "0+4x60"),
+    ("sluicegate_verdicts_total%s}", "0+100x60"),
+    ('sluicegate_dead_letters_total%s,code="invalid_post"}', "0+30x60"),
+    ('sluicegate_block_breaker_open%s,tenant="teens"}', "0x60"),
+    ("sluicegate_policy_reload_failed%s}", "0x60"),
+    ("sluicegate_control_topic_followed%s}", "1x60"),
+    # Another release's trouble is not this one's.
+    ('sluicegate_hold{job="moderation/other",name="engine"}', "1x60"),
+]
+
+
+def _spec() -> dict[str, Any]:
+    spec = newest("gpu").of("PrometheusRule")["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
+def _rules() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for group in _spec()["groups"] for rule in group["rules"]}
+
+
+def _exported() -> dict[str, set[str]]:
+    """Every exported metric with its labels."""
+    rows = re.findall(r"^\| `(sluicegate_\w+)` \| \w+ \| ([^|]+) \|", metrics_table(), re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+
+
+def test_queries_ask_only_for_what_a_worker_exports() -> None:
+    exported = _exported()
+    queries = [rule["expr"] for rule in _rules().values()]
+    queries += [
+        trigger["metadata"].get("query", "")
+        for trigger in newest("gpu").of("ScaledObject")["spec"]["triggers"]
+    ]
+    asked = set()
+    for query in queries:
+        used = re.findall(r"(sluicegate_\w+)\{([^}]*)\}", query)
+        labels = set(re.findall(r"by \((\w+)\)", query))
+        for name, matchers in used:
+            asked.add(name)
+            labels |= set(re.findall(r"(\w+)=", matchers)) - {"job"}
+            assert name in exported, query
+        assert labels <= set().union(*(exported[name] for name, _ in used)), query
+    assert len(asked) > 8
+
+
+def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
+    rules = _rules()
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == rules.keys()
+    for name, rule in rules.items():
+        page = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# {name}\n")
+        assert rule["annotations"]["runbook_url"] == f"https://docs.example/runbooks/{name}.md"
+        if name != "SluicegateAbsent":
+            assert re.findall(r"sluicegate_\w+", rule["expr"])[0] in page
+
+
+def test_links_of_the_pages_lead_somewhere() -> None:
+    for path in RUNBOOKS.glob("*.md"):
+        for link in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def _case(series: list[tuple[str, str]], checks: list[dict[str, Any]]) -> dict[str, Any]:
+    inputs = [
+        {"series": name % SERIES if "%s" in name else name, "values": values} for name, values in series
+    ]
+    return {"interval": "1m", "input_series": inputs, "alert_rule_test": checks}
+
+
+def _promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("promtool")
+    assert program is not None
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.promtool
+def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump(_spec()), encoding="utf-8")
+    checked = _promtool("check", "rules", str(rules))
+    assert checked.returncode == 0, checked.stderr
+    assert FIRING.keys() == _rules().keys()
+    quiet = [{"eval_time": "40m", "alertname": name, "exp_alerts": []} for name in FIRING]
+    cases = [_case(QUIET, quiet)]
+    cases += [_case(series, [_expected(name, at, series)]) for name, (series, at) in FIRING.items()]
+    test = tmp_path / "test.yaml"
+    test.write_text(
+        yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": cases}),
+        encoding="utf-8",
+    )
+    done = _promtool("test", "rules", str(test))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _expected(name: str, at: str, series: list[tuple[str, str]]) -> dict[str, Any]:
+    rule = _rules()[name]
+    labels = dict(re.findall(r'(\w+)="([^"]+)"', series[0][0])) if series else {}
+    kept = {label: labels[label] for label in re.findall(r"by \((\w+)\)", rule["expr"])}
+    if name == "SluicegateAbsent":
+        kept = {"job": "moderation/guard-sluicegate"}
+    value = {"SluicegatePostsWait": "1m 1s", "SluicegateFailures": "6%", "SluicegateDeadLetters": "2"}.get(
+        name, ""
+    )
+    summary = re.sub(r"\{\{ \$value[^}]*\}\}", value, rule["annotations"]["summary"])
+    summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: kept[found[1]], summary)
+    annotations = rule["annotations"] | {"summary": summary}
+    alert = {"exp_labels": {**rule["labels"], **kept}, "exp_annotations": annotations}
+    return {"eval_time": at, "alertname": name, "exp_alerts": [alert]}
