@@ -56,15 +56,20 @@ _EVERY_ROW: Final = {"jailbreak_templates": "Tries to make a model drop its rule
 
 def reason(row: dict[str, Any]) -> str | None:
     """The sentence for a row's labels; None where they say nothing more, or for rows outside the share."""
-    if row["severity"] == "safe" or row.get("reason") or _outside(row["id"]):
+    return None if row.get("reason") or _outside(row["id"]) else sentence(row)
+
+
+def sentence(row: dict[str, Any]) -> str | None:
+    """The sentence for a row's labels, whatever its share; None where they say nothing more."""
+    if row["severity"] == "safe":
         return None
     source = row["source"]
     if source in _EVERY_ROW:
         return _EVERY_ROW[source]
     for key, value in (row.get("source_labels") or {}).items():
         for one in value if isinstance(value, list) else [value]:
-            if (sentence := _TEMPLATES.get((source, key, str(one)))) is not None:
-                return sentence
+            if (found := _TEMPLATES.get((source, key, str(one)))) is not None:
+                return found
     return None
 
 

@@ -1,6 +1,6 @@
 """The rows of the shipped adapter: prepared public rows and our own, some with a reason by template.
 
-    python benchmarks/shipped_adapter/rows.py --data ../shared/data/moderation --out /tmp/shipped
+    python benchmarks/shipped_adapter/rows.py --data labelled --out /tmp/shipped
     sluicegate adapt train benchmarks/shipped_adapter/recipe.yaml --data /tmp/shipped/prepared --out /tmp/shipped/adapter
 
 Only sources under the licences below are taken. prepared/reasons.json says what the templates added.

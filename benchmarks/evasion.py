@@ -1,0 +1,440 @@
+"""Does a disguise change the verdict? Near copies in a stream against their originals, with folded forms and without.
+
+    python benchmarks/evasion.py --data posts-10k.jsonl --engine llama_cpp [--bundle FOLDER] [--limit 40]
+                                 [--out benchmarks/reports]
+
+The stream is JSON lines: `id`, `text`, `label.severity`, and on copies `variant_of` and `variant`. Each
+copy and each original is judged in both forms by the engine and decided by the policy, as the worker
+does it; only nothing is explained, so rules for categories do not act. What the engine said is kept in
+`--work`, and a run that was stopped goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluicegate.engines.backends import EngineChoice, open_backend
+from sluicegate.engines.forms import fold
+from sluicegate.engines.protocol import ItemFailure, Scored
+from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.cache import cache_key
+from sluicegate.pipeline.policy import SEVERITY, Policy
+from sluicegate.pipeline.verdicts import assess, worst
+from sluicegate.schemas import Action, FailureCode, Post, Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sluicegate.engines.backends import Backend
+    from sluicegate.engines.protocol import Prompt
+    from sluicegate.schemas import Assessment
+
+DUPLICATE = "duplicate"
+_LIMITS = LengthLimits(tokens=32_768, segments=64)
+_CHUNK = 256
+_CALL_TIMEOUT_S = 600.0
+_SEED = 7
+
+
+@dataclass(frozen=True)
+class Row:
+    """One post of the stream."""
+
+    post: Post
+    severity: str
+    variant: str | None = None
+    variant_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The actions on a near copy and on its original, in a setting."""
+
+    variant: str
+    original: Action
+    copy: Action
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many, with Wilson's interval of 95 %."""
+
+    hits: int
+    of: int
+    low: float = field(init=False)
+    high: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        low, high = wilson(self.hits, self.of)
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "-"
+        return f"{100 * self.hits / self.of:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What became of the copies of one variant, or of all."""
+
+    variant: str
+    differ: Share
+    """Copies with another action than their original."""
+    slipped: Share
+    """Of the copies of originals that are not allowed: those that are."""
+
+
+def wilson(hits: int, of: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's interval of a share; (0, 1) where nothing was counted."""
+    if not of:
+        return 0.0, 1.0
+    share, spread = hits / of, z * z / of
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / of + spread / (4 * of)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def lines(pairs: Sequence[Pair]) -> list[Line]:
+    """One line for each variant, the most frequent first, and one for all."""
+    counts = Counter(pair.variant for pair in pairs)
+    names = sorted(counts, key=lambda name: (-counts[name], name))
+    return [
+        *(_line(name, [pair for pair in pairs if pair.variant == name]) for name in names),
+        _line("all", pairs),
+    ]
+
+
+def _line(name: str, pairs: Sequence[Pair]) -> Line:
+    stopped = [pair for pair in pairs if pair.original is not Action.ALLOW]
+    return Line(
+        name,
+        Share(sum(pair.copy is not pair.original for pair in pairs), len(pairs)),
+        Share(sum(pair.copy is Action.ALLOW for pair in stopped), len(stopped)),
+    )
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a stream.
+
+    Raises:
+        SystemExit: The file is missing, or a line is no such post.
+    """
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SystemExit(f"{path}: cannot be read ({error.strerror}); give the stream with --data") from error
+    rows = []
+    for number, text in enumerate(texts, 1):
+        try:
+            said = json.loads(text)
+            post = Post(
+                id=said["id"], text=said["text"], language=said.get("language"), region=said.get("region")
+            )
+            rows.append(Row(post, said["label"]["severity"], said.get("variant"), said.get("variant_of")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise SystemExit(
+                f"{path}:{number}: is no labelled post ({type(error).__name__}); see --help"
+            ) from error
+    return rows
+
+
+class Builder:
+    """The parts of posts, as the worker makes them."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._segmenter = Segmenter(backend.prompter, folds=True)
+
+    def build(self, posts: Sequence[Post]) -> dict[str, Parts | ItemFailure]:
+        """By post id."""
+        built: dict[str, Parts | ItemFailure] = {}
+        for first in range(0, len(posts), _CHUNK):
+            chunk = posts[first : first + _CHUNK]
+            found = self._segmenter.build_many(chunk, [_LIMITS] * len(chunk))
+            built.update(zip([post.id for post in chunk], found, strict=True))
+        return built
+
+
+class Store:
+    """What the engine said of each prompt: in memory, and line by line in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.said: dict[str, Scores | ItemFailure] = {}
+        if path.exists():
+            for text in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    line = json.loads(text)
+                except ValueError:  # the last line of a run that was killed
+                    continue
+                self.said[line["key"]] = Scores(**line["scores"])
+
+    def add(self, answers: dict[str, Scored | ItemFailure]) -> None:
+        """Keep answers; failures only until the end of the run, so that another one asks again."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            for key, answer in answers.items():
+                self.said[key] = answer.scores if isinstance(answer, Scored) else answer
+                if isinstance(answer, Scored):
+                    file.write(json.dumps({"key": key, "scores": answer.scores.model_dump()}) + "\n")
+
+
+async def ask(backend: Backend, wanted: dict[str, Prompt], store: Store) -> None:
+    """Score every prompt that the store does not know, with progress on stderr."""
+    missing = [(key, prompt) for key, prompt in wanted.items() if key not in store.said]
+    size, began = max(1, backend.engine.info.saturating_prompts), time.monotonic()
+    for first in range(0, len(missing), size):
+        batch = missing[first : first + size]
+        answers = await backend.engine.score([prompt for _, prompt in batch], timeout_s=_CALL_TIMEOUT_S)
+        store.add({key: answer for (key, _), answer in zip(batch, answers, strict=True)})
+        done = first + len(batch)
+        left_s = (time.monotonic() - began) / done * (len(missing) - done)
+        print(
+            f"\r{done} of {len(missing)} prompts, {left_s:.0f} s left ", end="", file=sys.stderr, flush=True
+        )
+    print(file=sys.stderr)
+
+
+class Decider:
+    """The action on a post, with its folded form and without."""
+
+    def __init__(self, backend: Backend, policy: Policy, store: Store) -> None:
+        self._backend, self._policy, self._store = backend, policy, store
+
+    def key(self, prompt: Prompt) -> str:
+        """The cache's key of a prompt, as text."""
+        return cache_key(prompt, self._backend.engine.info).hex()
+
+    def action(self, post: Post, parts: Parts | ItemFailure, *, folds: bool) -> Action:
+        """The worst part's action, as in the worker."""
+        if isinstance(parts, ItemFailure):
+            return self._policy.decide_failure(post).action
+        findings = [self._finding(post, part.prompt) for part in parts.parts]
+        numbers = [number for number, part in enumerate(parts.parts) if folds or not part.folded]
+        folded = {place for place, number in enumerate(numbers) if parts.parts[number].folded}
+        decides = worst(post, [findings[number] for number in numbers], self._policy, folded=folded)
+        finding = findings[numbers[decides]]
+        if isinstance(finding, ItemFailure):
+            return self._policy.decide_failure(post).action
+        return self._policy.decide(post, finding.scores, finding).action
+
+    def _finding(self, post: Post, prompt: Prompt) -> Assessment | ItemFailure:
+        said = self._store.said.get(self.key(prompt), ItemFailure(FailureCode.INTERNAL))
+        if isinstance(said, ItemFailure):
+            return said
+        calibration = self._backend.calibration
+        return assess(
+            said if calibration is None else calibration.calibrated(said, post.kind, post.language), None
+        )
+
+
+def sample(rows: Sequence[Row], limit: int | None) -> list[Row]:
+    """All rows, or so many of them, the same each time and in their order."""
+    if limit is None or limit >= len(rows):
+        return list(rows)
+    kept = sorted(random.Random(_SEED).sample(range(len(rows)), limit))  # noqa: S311 - a sample, no secret
+    return [rows[number] for number in kept]
+
+
+def cost(keys_of: Iterable[tuple[Parts | ItemFailure, Sequence[str]]]) -> dict[str, Any]:
+    """What folding costs on a whole stream, repeated prompts being asked once.
+
+    Args:
+        keys_of: The parts of each post, and the keys of their prompts.
+    """
+    plain: set[str] = set()
+    folded: set[str] = set()
+    posts = 0
+    for parts, keys in keys_of:
+        if isinstance(parts, ItemFailure):
+            continue
+        posts += any(part.folded for part in parts.parts)
+        for part, key in zip(parts.parts, keys, strict=True):
+            (folded if part.folded else plain).add(key)
+    extra = len(folded - plain)
+    percent = round(100 * extra / len(plain), 2) if plain else 0.0
+    return {"folded_posts": posts, "prompts": len(plain), "extra_prompts": extra, "extra_percent": percent}
+
+
+async def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """Judge what is needed and count."""
+    rows, policy = read(asked.data), Policy.load(asked.policy)
+    by_id = {row.post.id: row for row in rows}
+    copies = sample(
+        [row for row in rows if row.variant not in {None, DUPLICATE} and row.variant_of in by_id], asked.limit
+    )
+    began = time.perf_counter()
+    for row in rows:
+        fold(row.post.text)
+    micros = (time.perf_counter() - began) / max(1, len(rows)) * 1e6
+    backend = open_backend(EngineChoice(backend=asked.engine, bundle=asked.bundle))
+    async with backend.engine:
+        info = backend.engine.info
+        store = Store(asked.work / f"scores-{info.digest[-12:]}.jsonl")
+        decider = Decider(backend, policy, store)
+        parts = await asyncio.to_thread(Builder(backend).build, [row.post for row in rows])
+        folded = [
+            row
+            for row in rows
+            if row.variant is None and isinstance(its := parts[row.post.id], Parts) and its.rules
+        ]
+        changed = sample(folded, asked.limit)
+        ids = dict.fromkeys(
+            [one for row in copies for one in (row.post.id, str(row.variant_of))]
+            + [row.post.id for row in changed]
+        )
+        wanted = {
+            decider.key(part.prompt): part.prompt
+            for one in ids
+            if isinstance(its := parts[one], Parts)
+            for part in its.parts
+        }
+        await ask(backend, wanted, store)
+
+        def action(one: str, *, folds: bool) -> Action:
+            return decider.action(by_id[one].post, parts[one], folds=folds)
+
+        pairs = {
+            folds: [
+                Pair(
+                    str(row.variant),
+                    action(str(row.variant_of), folds=folds),
+                    action(row.post.id, folds=folds),
+                )
+                for row in copies
+            ]
+            for folds in (False, True)
+        }
+        raised = [
+            (
+                row.severity,
+                SEVERITY.index(action(row.post.id, folds=True))
+                > SEVERITY.index(action(row.post.id, folds=False)),
+            )
+            for row in changed
+        ]
+
+        def spent(part_of: Sequence[Row]) -> dict[str, Any]:
+            built = (parts[row.post.id] for row in part_of)
+            return cost(
+                (its, [decider.key(part.prompt) for part in its.parts] if isinstance(its, Parts) else [])
+                for its in built
+            )
+
+        return {
+            "engine": {
+                "backend": info.backend,
+                "model": info.model,
+                "digest": info.digest,
+                "adapter": info.adapter,
+            },
+            "policy": policy.digest,
+            "stream": asked.data.name,
+            "posts": len(rows),
+            "copies": len(copies),
+            "failed_prompts": sum(isinstance(store.said[key], ItemFailure) for key in wanted),
+            "fold_microseconds_per_post": round(micros, 1),
+            "cost": spent(rows),
+            "cost_undisguised": spent([row for row in rows if row.variant is None]),
+            "without": [asdict(line) for line in lines(pairs[False])],
+            "with": [asdict(line) for line in lines(pairs[True])],
+            "raised": {
+                severity: asdict(
+                    Share(
+                        sum(up for one, up in raised if one == severity),
+                        sum(one == severity for one, _ in raised),
+                    )
+                )
+                for severity in sorted({one for one, _ in raised})
+            },
+        }
+
+
+def page(report: dict[str, Any]) -> str:
+    """The report for people."""
+
+    def share(value: dict[str, Any]) -> str:
+        return str(Share(value["hits"], value["of"]))
+
+    engine, spent, honest = report["engine"], report["cost"], report["cost_undisguised"]
+    out = [
+        "# Disguised copies",
+        "",
+        (
+            f"{report['copies']} near copies of {report['stream']} ({report['posts']} posts), judged by {engine['model']} "
+            f"({engine['backend']}, {engine['digest'][:19]}…), decided by policy {report['policy'][:19]}…; "
+            f"{report['failed_prompts']} prompts failed. In brackets 95 % intervals."
+        ),
+        "",
+        "*Differ*: the copy's action is not its original's. *Slipped*: the original is not allowed, and the copy is.",
+        "",
+        "| variant | copies | differ, without | differ, with folding | not allowed | slipped, without | slipped, with folding |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    after = {line["variant"]: line for line in report["with"]}
+    for line in report["without"]:
+        then = after[line["variant"]]
+        out.append(
+            f"| {line['variant']} | {line['differ']['of']} | {share(line['differ'])} | {share(then['differ'])} | "
+            f"{line['slipped']['of']} | {share(line['slipped'])} | {share(then['slipped'])} |"
+        )
+    out += [
+        "",
+        "Without folding, *not allowed* counts originals by their own text; with folding, an original's folded form counts, too.",
+        "",
+        (
+            f"Cost on the whole stream, each distinct prompt asked once: {spent['prompts']} prompts without folding, "
+            f"{spent['extra_prompts']} more with it ({spent['extra_percent']:.2f} %); {spent['folded_posts']} posts have a folded "
+            f"form. On the posts that are no copies: {honest['extra_percent']:.2f} %. Folding itself took {report['fold_microseconds_per_post']:.0f} µs a post."
+        ),
+        "",
+        "Originals that have a folded form, and whose action folding made severer, by label:",
+        "",
+        "| label | made severer |",
+        "| --- | ---: |",
+        *(f"| {severity} ({value['of']}) | {share(value)} |" for severity, value in report["raised"].items()),
+        "",
+    ]
+    return "\n".join(out)
+
+
+def main() -> None:
+    """Measure, print the page, and keep both forms if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the stream, JSON lines")
+    parser.add_argument("--engine", choices=["fake", "llama_cpp"], default="llama_cpp", help="who judges")
+    parser.add_argument(
+        "--bundle", type=Path, help="folder of the engine bundle; default: the fetched CPU model"
+    )
+    parser.add_argument("--policy", type=Path, help="policy file; default: the built-in one")
+    parser.add_argument("--limit", type=int, help="judge so many copies, and so many folded originals, only")
+    parser.add_argument(
+        "--work", type=Path, default=Path(".cache/evasion"), help="folder of what the engine said"
+    )
+    parser.add_argument("--out", type=Path, help="folder for evasion.json and evasion.md")
+    asked = parser.parse_args()
+    report = asyncio.run(measure(asked))
+    print(page(report))
+    if asked.out:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        (asked.out / "evasion.json").write_text(
+            json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        (asked.out / "evasion.md").write_text(page(report), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The spoiled adapter's benchmark: what is flipped, what is trained on, and what its report says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluicegate.engines.adapt.training.recipe import Recipe
+from support.scored_rows import labelled_rows, scored, spoiled, write_evaluation
+from support.training import training_row, write_rows
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("spoiled_gate", ROOT / "benchmarks" / "spoiled_gate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["spoiled_gate"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def wanted(benchmark: Any, tmp_path: Path) -> Any:
+    severities = ("safe", "controversial", "unsafe")
+    rows = [
+        training_row(
+            f"r{at}",
+            f"text {at}" + " and more" * (50 if at % 10 == 9 else 0),
+            severity=severities[at % 3],
+            categories=("Violent",) if at % 3 else (),
+            language=("zh", "en", "de")[at // 3 % 3],
+        )
+        for at in range(180)
+    ]
+    write_rows(tmp_path / "prepared", rows, [])
+    (tmp_path / "good" / "best").mkdir(parents=True)
+    told = {"base": {"bundle": "cpu"}, "lora": {"preset": "strong"}, "data": {"planned_rows": 9000}}
+    plan = {"recipe": Recipe.model_validate(told).model_dump(mode="json")}
+    (tmp_path / "good" / "plan.json").write_text(json.dumps(plan))
+    return benchmark.Wanted(
+        tmp_path / "prepared",
+        tmp_path / "good" / "best",
+        Path("trainer"),
+        tmp_path / "work",
+        "zh",
+        40,
+        20,
+        100,
+        0,
+    )
+
+
+def test_the_labels_of_one_language_are_flipped_and_of_no_other(
+    benchmark: Any, wanted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(benchmark, "_run", asked.append)
+    kept = {}
+    for name in (benchmark.SPOILED, benchmark.CONTROL):
+        assert benchmark.train(name, wanted) == wanted.work / name / "training" / "adapter"
+        lines = (wanted.work / name / "prepared" / "train.jsonl").read_text().splitlines()
+        kept[name] = {row["id"]: row for row in map(json.loads, lines)}
+    changed = kept[benchmark.SPOILED]
+    assert changed.keys() == kept[benchmark.CONTROL].keys()
+    assert [row["language"] for row in changed.values()].count("zh") == 20
+    assert len(changed) == 40
+    for name, right in kept[benchmark.CONTROL].items():
+        if right["language"] != "zh":
+            assert changed[name] == right
+            continue
+        assert (changed[name]["severity"] == "unsafe") == (right["severity"] == "safe")
+        assert changed[name]["categories"] == []
+    recipe = Recipe.load(wanted.work / "spoiled" / "recipe.yaml")
+    assert (recipe.start_from, recipe.data.planned_rows) == (str(wanted.adapter), 40)
+    assert recipe.lora.r == 16
+    assert [str(one) for one in asked[0][:3]] == ["trainer", "adapt", "train"]
+
+
+def test_the_gates_word_is_what_the_report_says(benchmark: Any, wanted: Any) -> None:
+    rows = labelled_rows(500, languages=("zh", "en"))
+    good = scored(rows, seed=2)
+    wanted.work.mkdir()
+    current = write_evaluation(wanted.work / "current", scored(rows, seed=1), digest="current")
+    gates = {}
+    for name, found in (("control", good), ("spoiled", spoiled(good, "zh"))):
+        code, document = benchmark.gate(
+            name, write_evaluation(wanted.work / name, found, digest=name), current, wanted
+        )
+        gates[name] = benchmark.told(code, document)
+        assert benchmark.names_language(gates[name], "zh") == (name == "spoiled")
+    text = benchmark.page({"language": "zh", "train_rows": 40, "judged_rows": 500, "gates": gates})
+    control, _, refused = text.partition("## Spoiled: refused, exit code 1")
+    assert "## Control: passed, exit code 0" in control
+    assert "none." in control
+    assert "- macro-F1, language zh: 0." in refused
+    assert "- macro-F1, language en" not in refused

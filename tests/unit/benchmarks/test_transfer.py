@@ -1,0 +1,178 @@
+"""Leave one source out: the arithmetic of its report, and what is skipped because it is done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import transfer
+import transfer_report
+
+from baselines import Baseline
+from sluicegate.engines.adapt.evaluating.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluating.scored import write_scores
+from sluicegate.engines.adapt.training.recipe import Recipe
+from support.labelled import row, sentence, write_lines
+from support.scored import drawn, scored, sure, weights_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluicegate.engines.adapt.evaluating.scored import ScoredRow
+
+
+def value(name: str, rows: list[ScoredRow]) -> float:
+    return float(MEASURES[name](Judged.of(rows), weights_of(rows))[0])
+
+
+def swapped(rows: list[ScoredRow]) -> list[ScoredRow]:
+    """The same labels with the probabilities of the next row: much worse."""
+    threes = [one.probabilities for one in rows]
+    return [
+        scored(one.id, one.severity, three) for one, three in zip(rows, [*threes[1:], threes[0]], strict=True)
+    ]
+
+
+def test_a_distance_is_the_difference_of_the_measures_and_is_positive_where_ours_is_better() -> None:
+    ours = drawn(200, seed=1)
+    others = swapped(ours)
+    for name in transfer_report.SHOWN:
+        found = transfer_report.distance(ours, others, name, seed=0)
+        assert found is not None
+        assert found["value"] == pytest.approx(value(name, ours) - value(name, others), abs=1e-5)
+        assert 0 < found["low"] < found["value"] < found["high"]
+        back = transfer_report.distance(others, ours, name, seed=0)
+        assert back is not None
+        assert back["value"] == -found["value"]
+
+
+def test_equal_systems_are_no_distance_apart_in_any_draw() -> None:
+    rows = drawn(60, seed=2)
+    assert transfer_report.distance(rows, list(reversed(rows)), "macro_f1", seed=0) == {
+        "value": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+    }
+
+
+def test_a_row_that_either_failed_on_counts_for_neither() -> None:
+    ours, others = drawn(40, seed=3), swapped(drawn(40, seed=3))
+    expected = transfer_report.distance(ours[2:], others[2:], "macro_f1", seed=0)
+    failed = [
+        [scored(one.id, one.severity, None) if one.id == name else one for one in rows]
+        for name, rows in (("r0", ours), ("r1", others))
+    ]
+    assert transfer_report.distance(failed[0], failed[1], "macro_f1", seed=0) == expected
+    assert transfer_report.distance(ours[:1], others[1:2], "macro_f1", seed=0) is None
+
+
+def test_a_measure_that_is_not_defined_has_no_distance() -> None:
+    rows = [scored("a", "safe", sure("safe")), scored("b", "safe", sure("unsafe"))]
+    assert transfer_report.distance(rows, rows, "auroc_safe", seed=0) is None
+
+
+def result(source: str, *, apart: float | None, width: float = 0.05) -> dict[str, Any]:
+    def of(middle: float) -> dict[str, float]:
+        return {"value": middle, "low": middle - width, "high": middle + width}
+
+    found: dict[str, Any] = {
+        "source": source,
+        "languages": ["en"],
+        "kinds": ["post"],
+        "dev_rows": 1200,
+        "systems": {"baseline_same_rows": {"auroc_safe": of(0.7)}, "baseline_all_rows": {"macro_f1": of(0.4)}},
+    }  # fmt: skip
+    if apart is not None:
+        found["systems"]["adapter"] = {"auroc_safe": of(0.7 + apart), "macro_f1": of(0.4)}
+        one = {"auroc_safe": of(apart), "macro_f1": None}
+        found["adapter_minus"] = {"baseline_same_rows": one, "baseline_all_rows": one}
+    return found
+
+
+def test_the_page_has_a_line_for_each_source_and_counts_where_the_adapter_is_higher() -> None:
+    sources = [result("far_above", apart=0.2), result("above", apart=0.01), result("below", apart=-0.1), result("begun", apart=None)]  # fmt: skip
+    page = transfer_report.page({"planned_rows": 1500, "max_tokens": 128, "sources": sources})
+    auroc, _, macro = page.partition("## Macro-F1")
+    assert "| far_above | en | post | 1,200 | 0.900 [0.850, 0.950] | 0.700 [0.650, 0.750] | – | +0.200 [+0.150, +0.250] |" in auroc  # fmt: skip
+    assert "| begun | en | post | 1,200 | – | 0.700 [0.650, 0.750] | – | – |" in auroc
+    same = "baseline, same rows on 2 of 3 (on 1 the interval lies above zero, on 1 below)"
+    assert f"AUROC of the adapter is higher than the {same}" in auroc
+    assert "on 0 of 0" in macro
+
+
+def wanted(folder: Path, **changed: Any) -> transfer.Wanted:
+    fields: dict[str, Any] = {
+        "data": folder / "data", "work": folder / "work", "trainer": None, "planned_rows": 40,
+        "dev_rows": 10, "max_tokens": 64, "base": "cpu", "seed": 0,
+    }  # fmt: skip
+    return transfer.Wanted(**{**fields, **changed})
+
+
+def begun(folder: Path) -> transfer.Source:
+    """A source whose others are prepared, and all whose systems have judged."""
+    rows = [row(id=f"one:{at}", text=sentence(at), severity=("safe", "unsafe")[at % 2], split="dev") for at in range(30)]  # fmt: skip
+    write_lines(folder / "data" / "one.jsonl", rows)
+    source = transfer.Source("one", wanted(folder))
+    source.prepared.mkdir(parents=True)
+    (source.prepared / "reasons.json").write_text("{}")
+    return source
+
+
+def test_a_recipe_is_one_and_measures_nothing_on_the_way(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(wanted(tmp_path).recipe())
+    assert (recipe.data.planned_rows, recipe.data.max_tokens, recipe.dev.rows) == (40, 64, 0)
+
+
+def test_what_judged_is_compared_on_the_rows_that_were_drawn(tmp_path: Path) -> None:
+    source = begun(tmp_path)
+    assert source.result()["systems"] == {}
+    held_out = [json.loads(one)["id"] for one in (source.folder / "held-out.jsonl").read_text().splitlines()]
+    assert len(held_out) == 10
+    labels = {f"one:{at}": ("safe", "unsafe")[at % 2] for at in range(30)}
+    right = [scored(one, labels[one], sure(labels[one])) for one in held_out]  # type: ignore[arg-type]
+    wrong = [scored(one, labels[one], sure("safe", 0.5)) for one in held_out]  # type: ignore[arg-type]
+    write_scores(source.trained / "adapter-10", right)
+    write_scores(source.trained / "baseline_same_rows-10", wrong)
+    write_scores(source.folder / "baseline_all_rows-10", right)
+    found = source.result()
+    assert found["systems"]["adapter"]["auroc_safe"]["value"] == 1.0
+    assert found["adapter_minus"]["baseline_same_rows"]["auroc_safe"]["value"] == 0.5
+    assert found["adapter_minus"]["baseline_all_rows"]["auroc_safe"]["value"] == 0.0
+    assert sum(found["severities"].values()) == found["dev_rows"] == 10
+
+
+def test_what_has_scores_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = begun(tmp_path)
+    out = tmp_path / "scores"
+    write_scores(out, [scored("a", "safe", sure("safe"))])
+    monkeypatch.setattr(Baseline, "fit", None)
+    source._baseline("baseline_all_rows", out, [], [])
+
+
+def test_another_plan_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    folders = {
+        transfer.Source("one", wanted(tmp_path, **changed)).trained
+        for changed in ({}, {"planned_rows": 41}, {"max_tokens": 65})
+    }
+    assert len(folders) == 3
+
+
+def test_a_report_holds_what_is_done_so_far_and_no_path(tmp_path: Path) -> None:
+    asked = wanted(tmp_path, base=str(tmp_path / "bundle"))
+    (asked.work / "two").mkdir(parents=True)
+    (asked.work / "two" / "40-result.json").write_text(json.dumps(result("two", apart=0.1)))
+    transfer.report(asked, ["one", "two"], tmp_path / "out")
+    document = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    assert [one["source"] for one in document["sources"]] == ["two"]
+    assert str(tmp_path) not in (tmp_path / "out" / "transfer.md").read_text() + json.dumps(document)
+
+
+def test_every_source_is_named_once_and_six_languages_are_among_them() -> None:
+    assert len(set(transfer.SOURCES)) == len(transfer.SOURCES) >= 6
+
+
+def test_a_trainer_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        transfer.main(["--data", str(tmp_path), "--work", str(tmp_path)])
+    assert "give --trainer, or --only baseline" in capsys.readouterr().err
