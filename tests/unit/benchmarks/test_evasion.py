@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import evasion
+import evasion_report
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.segmenter import Part, Parts
 from sluicegate.schemas import Action, FailureCode
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
 ALLOW, REVIEW, BLOCK = Action.ALLOW, Action.REVIEW, Action.BLOCK
 
 
-@pytest.fixture(scope="module")
-def report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("evasion", ROOT / "benchmarks" / "evasion.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["evasion"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_wilsons_interval_is_the_published_one_and_holds_the_share(report: Any) -> None:
+def test_wilsons_interval_is_the_published_one_and_holds_the_share() -> None:
     # Newcombe (1998), table I, method 3: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
     for hits, of, low, high in (
         (81, 263, 0.2553, 0.3662),
@@ -40,20 +28,20 @@ def test_wilsons_interval_is_the_published_one_and_holds_the_share(report: Any) 
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ):
-        assert report.wilson(hits, of) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
-    assert report.wilson(0, 0) == (0.0, 1.0)
-    assert report.wilson(7, 7)[1] == 1.0
+        assert list(evasion_report.wilson(hits, of)) == pytest.approx([low, high], abs=5e-5)
+    assert evasion_report.wilson(0, 0) == (0.0, 1.0)
+    assert evasion_report.wilson(7, 7)[1] == 1.0
 
 
-def test_each_variant_and_all_of_them_are_counted(report: Any) -> None:
+def test_each_variant_and_all_of_them_are_counted() -> None:
     pairs = [
-        report.Pair("leet", BLOCK, ALLOW),  # differs and slipped
-        report.Pair("leet", BLOCK, REVIEW),  # differs
-        report.Pair("leet", ALLOW, BLOCK),  # differs; the original was allowed
-        report.Pair("emoji", REVIEW, REVIEW),
-        report.Pair("emoji", ALLOW, ALLOW),
+        evasion_report.Pair("leet", BLOCK, ALLOW),  # differs and slipped
+        evasion_report.Pair("leet", BLOCK, REVIEW),  # differs
+        evasion_report.Pair("leet", ALLOW, BLOCK),  # differs; the original was allowed
+        evasion_report.Pair("emoji", REVIEW, REVIEW),
+        evasion_report.Pair("emoji", ALLOW, ALLOW),
     ]
-    lines = {line.variant: line for line in report.lines(pairs)}
+    lines = {line.variant: line for line in evasion_report.lines(pairs)}
     assert list(lines) == ["leet", "emoji", "all"]
     told = {
         name: (one.differ.hits, one.differ.of, one.slipped.hits, one.slipped.of)
@@ -62,13 +50,11 @@ def test_each_variant_and_all_of_them_are_counted(report: Any) -> None:
     assert told == {"leet": (3, 3, 1, 2), "emoji": (0, 2, 0, 1), "all": (3, 5, 1, 3)}
 
 
-def test_the_cost_counts_each_distinct_prompt_once_and_no_folded_one_that_another_post_asks_for(
-    report: Any,
-) -> None:
+def test_the_cost_counts_each_distinct_prompt_once_and_no_folded_one_that_another_post_asks_for() -> None:
     prompt = Prompt((1,), "post", 0, (0, 1))
     plain = Parts((Part(prompt, 0, 1),))
     folded = Parts((Part(prompt, 0, 1), Part(prompt, 0, 1, folded=True)), rules=("leet",))
-    keyed = [
+    keyed: list[tuple[Parts | ItemFailure, list[str]]] = [
         (plain, ["a"]),
         (plain, ["a"]),
         (plain, ["b"]),
@@ -77,16 +63,21 @@ def test_the_cost_counts_each_distinct_prompt_once_and_no_folded_one_that_anothe
         (folded, ["f", "e"]),
         (ItemFailure(FailureCode.TOO_LONG), []),
     ]
-    assert report.cost(keyed) == {"folded_posts": 3, "prompts": 5, "extra_prompts": 1, "extra_percent": 20.0}
-    assert report.cost([])["extra_percent"] == 0.0
+    assert evasion_report.cost(keyed) == {
+        "folded_posts": 3,
+        "prompts": 5,
+        "extra_prompts": 1,
+        "extra_percent": 20.0,
+    }
+    assert evasion_report.cost([])["extra_percent"] == 0.0
 
 
-def test_a_sample_is_the_same_each_time_and_in_order(report: Any) -> None:
+def test_a_sample_is_the_same_each_time_and_in_order() -> None:
     rows = list(range(100))
-    once = report.sample(rows, 10)
-    assert once == report.sample(rows, 10) == sorted(once)
+    once = evasion.sample(rows, 10)
+    assert once == evasion.sample(rows, 10) == sorted(once)
     assert len(once) == 10
-    assert report.sample(rows, None) == report.sample(rows, 100) == rows
+    assert evasion.sample(rows, None) == evasion.sample(rows, 100) == rows
 
 
 def line(number: int, text: str, **fields: Any) -> str:
@@ -96,7 +87,7 @@ def line(number: int, text: str, **fields: Any) -> str:
 
 
 def test_a_stream_is_judged_reported_and_on_the_second_run_not_asked_again(
-    report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = tmp_path / "stream.jsonl"
     rows = [
@@ -119,7 +110,7 @@ def test_a_stream_is_judged_reported_and_on_the_second_run_not_asked_again(
         str(tmp_path),
     ]
     monkeypatch.setattr(sys, "argv", command)
-    report.main()
+    evasion.main()
     first = json.loads((tmp_path / "evasion.json").read_text())
     assert (first["posts"], first["copies"], first["failed_prompts"]) == (5, 2, 0)
     assert first["cost"] == {"folded_posts": 3, "prompts": 4, "extra_prompts": 1, "extra_percent": 25.0}
@@ -127,11 +118,11 @@ def test_a_stream_is_judged_reported_and_on_the_second_run_not_asked_again(
     assert [one["variant"] for one in first["with"]] == ["leet", "zero_width", "all"]
     # Folded, both copies ask what their original asks; it is at least as severe.
     assert first["with"][-1]["slipped"]["hits"] == 0
-    assert (tmp_path / "evasion.md").read_text(encoding="utf-8") == report.page(first)
+    assert (tmp_path / "evasion.md").read_text(encoding="utf-8") == evasion_report.page(first)
     assert "5 of 5 prompts" in capsys.readouterr().err
     (store,) = (tmp_path / "w").iterdir()
     store.write_text(store.read_text() + '{"key": "cut of')  # killed while it wrote
-    report.main()
+    evasion.main()
     assert "prompts" not in capsys.readouterr().err
     second = json.loads((tmp_path / "evasion.json").read_text())
     assert second | {"fold_microseconds_per_post": 0} == first | {"fold_microseconds_per_post": 0}
@@ -146,10 +137,10 @@ def test_a_stream_is_judged_reported_and_on_the_second_run_not_asked_again(
     ],
 )
 def test_a_missing_or_strange_stream_is_told_in_one_sentence(
-    report: Any, tmp_path: Path, content: str | None, told: str
+    tmp_path: Path, content: str | None, told: str
 ) -> None:
     path = tmp_path / "stream.jsonl"
     if content is not None:
         path.write_text(content)
     with pytest.raises(SystemExit, match=told):
-        report.read(path)
+        evasion.read(path)
