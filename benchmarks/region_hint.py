@@ -65,11 +65,13 @@ class Moved:
     """Texts whose likeliest severity is another."""
     towards: tuple[float, float, float]
     """Mean change of the label's probability, with its 95 % interval."""
+    groups: int
+    """Of texts; those of one group are drawn together."""
 
     @property
     def direction(self) -> str:
         """Where the interval allows to tell, over texts enough for one."""
-        if self.texts < _LEAST_TEXTS:
+        if self.groups < _LEAST_TEXTS:
             return "too few texts"
         _, low, high = self.towards
         return "towards the label" if low > 0 else "away from the label" if high < 0 else "cannot be told"
@@ -106,8 +108,9 @@ def moved(
     towards = np.array(
         [getattr(with_it, row.severity) - getattr(without, row.severity) for row, without, with_it in pairs]
     )
-    weights = np.concatenate(list(draws(np.arange(len(pairs)), seed=seed, name=condition)))
-    low, high = np.percentile(weights @ towards / len(pairs), [2.5, 97.5])
+    groups, cluster = np.unique([row.group or row.id for row, _, _ in pairs], return_inverse=True)
+    weights = np.concatenate(list(draws(cluster, seed=seed, name=condition)))
+    low, high = np.percentile(weights @ towards / weights.sum(axis=1), [2.5, 97.5])
     return Moved(
         condition,
         len(pairs),
@@ -115,6 +118,7 @@ def moved(
         float(apart.max()),
         sum(without.severity != with_it.severity for _, without, with_it in pairs),
         (float(towards.mean()), float(low), float(high)),
+        len(groups),
     )
 
 

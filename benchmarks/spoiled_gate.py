@@ -65,10 +65,19 @@ def flipped(row: Row) -> Row:
 
 
 def chosen(rows: Iterable[Row], wanted: Wanted, count: int) -> list[Row]:
-    """Half of the language, half of all others, and no long texts."""
+    """Half of the language, half of all others, and no long texts.
+
+    Raises:
+        SystemExit: There are not so many.
+    """
     short = [row for row in rows if len(row.text) <= wanted.most_characters]
     own = [row for row in short if row.language == wanted.language]
     others = [row for row in short if row.language != wanted.language]
+    if len(own) < count // 2 or len(others) < count - count // 2:
+        raise SystemExit(
+            f"spoiled_gate: {len(own)} short rows in {wanted.language} and {len(others)} in others, of {count} wanted in all; "
+            "ask for fewer with --train-rows and --judged-rows"
+        )
     return [
         *draw(own, count // 2, seed=wanted.seed),
         *draw(others, count - count // 2, seed=wanted.seed),
@@ -105,8 +114,7 @@ def train(name: str, wanted: Wanted) -> Path:
 def judge(name: str, adapter: Path, wanted: Wanted) -> Path:
     """Judge the rows by an adapter, and give the evaluation's folder."""
     rows = wanted.work / "judged.jsonl"
-    if not rows.exists():
-        _write(rows, chosen(_rows(wanted.prepared / "dev.jsonl"), wanted, wanted.judged_rows))
+    _write(rows, chosen(_rows(wanted.prepared / "dev.jsonl"), wanted, wanted.judged_rows))
     out = wanted.work / f"evaluation-{name}"
     _run([wanted.trainer, "adapt", "evaluate", rows, "--out", out, "--checkpoint", adapter, "--threads", "1"])
     return out
@@ -116,6 +124,7 @@ def gate(name: str, new: Path, current: Path, wanted: Wanted) -> tuple[int, dict
     """Ask the gate: its exit code and its report."""
     limits, out = wanted.work / "limits.yaml", wanted.work / f"gate-{name}.json"
     limits.write_text(json.dumps(LIMITS))
+    out.unlink(missing_ok=True)  # an earlier run's would be taken for this one's
     given: list[str | Path] = ["--new", new, "--current", current, "--limits", limits, "--out", out]
     done = _run([sys.executable, "-m", "sluicegate", "adapt", "gate", *given], allowed=(0, 1))
     if not out.exists():

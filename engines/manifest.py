@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sluicegate.schemas import Severity
 
 MANIFEST: Final = "manifest.json"
+DRAFT: Final = "-draft"
+"""Ends the name of a bundle that is there to be evaluated."""
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 _CAME_LATER: Final = ("build",)
 _STRICT_DATACLASS = ConfigDict(strict=True, extra="forbid")
@@ -175,6 +177,11 @@ class Manifest(BaseModel):
         if len({*names, NO_CATEGORY}) != len(names) + 1:
             raise ValueError(f"names must differ from each other and from {NO_CATEGORY}")
         return names
+
+    @property
+    def is_draft(self) -> bool:
+        """True for what an export wrote without a gate, to be evaluated: no worker serves it."""
+        return self.name.endswith(DRAFT) and "gate" not in self.files
 
     @property
     def digest(self) -> str:

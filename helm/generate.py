@@ -28,6 +28,13 @@ OWNED = {
 }
 """Settings that the chart sets itself, or that are secrets: not to be given under ``settings``."""
 
+READ = {
+    "kafka": ("group",),
+    "topics": ("posts", "allow", "review", "block", "dead_letter", "control"),
+    "drain": ("budget_s",),
+}
+"""Settings that templates read: another value is welcome, `null` would leave a hole in an object."""
+
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _KEY = re.compile(r"^( *)([A-Za-z0-9_.-]+):")
 _DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -133,7 +140,10 @@ def settings_schema() -> dict[str, Any]:
         own = model["definitions"][model["properties"][section]["$ref"].rpartition("/")[2]]
         for name in names:
             del own["properties"][name]
+    for section, read in READ.items():
+        model["definitions"][model["properties"][section]["$ref"].rpartition("/")[2]]["required"] = list(read)
     root = {"type": "object", "additionalProperties": False, "properties": model["properties"]}
+    root["required"] = list(READ)
     _plain(root)
     _plain(model["definitions"])
     used: set[str] = set()

@@ -55,9 +55,16 @@ class Judged(BaseModel):
 
     engine: Engine
     split: Text | None = None
+    training_rows: int = 0
+    """Of the split that trains."""
     rows_digest: Text
     """Over rows, texts and labels."""
     terms: Terms = Field(default_factory=Terms)
+
+    @property
+    def is_held_out(self) -> bool:
+        """False if rows of the split that trains are among those judged: a model is surer of them than of others."""
+        return self.split != "train" and self.training_rows == 0
 
 
 class _Document(BaseModel):

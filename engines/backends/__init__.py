@@ -38,6 +38,8 @@ class EngineChoice:
     """Folder of the engine bundle; for ``llama_cpp`` the fetched CPU model unless given."""
     pinned_digest: str | None = None
     """Refuse any other bundle."""
+    refuse_drafts: bool = False
+    """True in a worker: what passed no gate is evaluated, and not served."""
     url: str | None = None
     """``completions``: base address of the server, without ``/v1``."""
     dialect: str = "openai"
@@ -112,6 +114,7 @@ def open_backends(choices: Mapping[str | None, EngineChoice]) -> Backends:
             or a server would take two of them for one.
         BundleError: A bundle does not fit; the message names the adapter.
     """
+    choices = {name: replace(choice, refuse_drafts=True) for name, choice in choices.items()}
     own = open_backend(choices[None])
     opened: dict[str | None, Backend] = {None: own}
     for name, choice in choices.items():
@@ -250,6 +253,8 @@ def _open_bundle(choice: EngineChoice, path: Path) -> Bundle:
     from sluicegate.engines.bundle import Bundle  # noqa: PLC0415 - lazy
 
     bundle = Bundle.open(path, pinned_digest=choice.pinned_digest)
+    if choice.refuse_drafts and bundle.manifest.is_draft:
+        raise EngineSetupError(f"{bundle.manifest.name} is a draft, to be evaluated; export it with --gate")
     limit = bundle.manifest.limits.max_prompt_tokens
     if choice.max_prompt_tokens and choice.max_prompt_tokens > limit:
         raise EngineSetupError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.adapt.exporting.base_parts import Trained, open_parts, read_plan
 from sluicegate.engines.adapt.exporting.export import EVALUATION
-from sluicegate.engines.adapt.exporting.peft_adapter import WEIGHTS
+from sluicegate.engines.adapt.exporting.peft_adapter import CONFIG, WEIGHTS
 from sluicegate.engines.adapt.training.base import open_base
 from sluicegate.engines.adapt.training.recipe import Base as TrainedBase
 from sluicegate.engines.build.errors import BuildError
@@ -61,7 +61,7 @@ def check_base(recipe: Recipe) -> Checked:
     files = sorted(path for path in base.checkpoint.iterdir() if path.is_file())
     if adapter is not None:
         judged = adapter.evaluation and adapter.evaluation / EVALUATION
-        given = (adapter.folder / WEIGHTS, adapter.gate, adapter.calibration, judged)
+        given = (adapter.folder / WEIGHTS, adapter.folder / CONFIG, adapter.gate, adapter.calibration, judged)
         files += [path for path in given if path and path.is_file()]
     return Checked(opened, parts, digest_of([_fingerprint(path) for path in files]))
 

@@ -258,7 +258,7 @@ class Recipe(BaseModel):
                 document = yaml.safe_load(stream.read(_RECIPE_BYTES))
         except OSError as error:
             raise BuildError(f"{path} cannot be read ({error.strerror}); check the name") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, and a deep nest
             mark = getattr(error, "problem_mark", None)
             line = f" (line {mark.line + 1})" if mark else ""
             raise BuildError(f"{path} is not YAML{line}; see docs/engine-build.md") from error

@@ -125,6 +125,8 @@ def build(
         for number, stage in enumerate(plan.stages, 1):
             key = digest_of(stage.name, stage.command, key, *_bound_to(stage, plan.recipe, gpu))
             _run_stage(site, number, stage, key)
+            if stage.name == "inspect":
+                key = digest_of(key, _versions(site))
     return Bundle.open(plan.paths.out, verify=False)
 
 
@@ -174,7 +176,9 @@ def _bound_to(stage: Stage, recipe: Recipe, gpu: Gpu) -> tuple[str, ...]:
 
 def _run_stage(site: _Site, number: int, stage: Stage, key: str) -> None:
     head = f"[{number}/{len(site.plan.stages)}] {stage.name}"
-    if site.state.is_done(stage.name, key) and stage.output.exists():
+    # Without a container the tools here are inspected each time: they may be others than before.
+    settled = site.plan.recipe.container or stage.name != "inspect"
+    if settled and site.state.is_done(stage.name, key) and stage.output.exists():
         site.report(f"{head}: done before")
         return
     site.report(f"{head}: {stage.what}; about {max(1, round(stage.minutes))} min (estimated)")

@@ -29,11 +29,6 @@ app = typer.Typer(
     "Example: sluicegate adapt prepare labelled.jsonl --out prepared",
     no_args_is_help=True,
 )
-app.command("train")(adapt_train.train)
-app.command("export")(adapt_export.export)
-app.command("evaluate")(adapt_evaluate.evaluate)
-app.command("calibrate")(adapt_calibrate.calibrate)
-app.command("gate")(adapt_gate.gate)
 
 
 class Settling(StrEnum):
@@ -250,3 +245,11 @@ def _table(name: str, table: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
         yield f"{neutral(value, limit=31):32}" + "".join(f"{line[column]:>14,}" for column in _COLUMNS)
     if len(table) > _SHOWN_NAMES:
         yield f"and {len(table) - _SHOWN_NAMES} more: see the card"
+
+
+# In the order of the work, which is that of `--help`; `prepare` stands above.
+app.command("train")(adapt_train.train)
+app.command("evaluate")(adapt_evaluate.evaluate)
+app.command("calibrate")(adapt_calibrate.calibrate)
+app.command("gate")(adapt_gate.gate)
+app.command("export")(adapt_export.export)

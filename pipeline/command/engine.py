@@ -102,7 +102,7 @@ def fetch_cpu(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the CPU model, merge the shipped adapter in and write the bundle: about 95 MB down, once.
+    """Fetch the CPU model (about 95 MB, once), merge the shipped adapter in if there is one, and write the bundle.
 
     Needs the extra `cpu`.
 

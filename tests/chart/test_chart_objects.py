@@ -125,10 +125,55 @@ def test_selectors_hold_nothing_that_an_upgrade_changes() -> None:
     assert (labels["team"], labels["tier"]) == ("trust", "a")
 
 
-def test_labels_of_the_users_cannot_break_the_selector() -> None:
-    answer = render(*NEEDED, "--set", "podLabels.app\\.kubernetes\\.io/component=mine")
-    deployment = answer.of("Deployment")["spec"]
-    assert deployment["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "worker"
+@pytest.mark.parametrize("labels", ["podLabels", "commonLabels"])
+def test_labels_of_the_users_cannot_break_the_selector(labels: str) -> None:
+    for label in ("app\\.kubernetes\\.io/component", "app\\.kubernetes\\.io/name", "helm\\.sh/chart"):
+        answer = render(*NEEDED, "--set", f"{labels}.{label}=mine")
+        assert answer.code != 0
+        assert labels in answer.said
+
+
+def _texts(node: Any) -> list[Any]:
+    """Every value that names something."""
+    if isinstance(node, list):
+        return [found for one in node for found in _texts(one)]
+    if not isinstance(node, dict):
+        return []
+    here = [node[word] for word in ("name", "key", "secretName", "claimName", "topicName") if word in node]
+    here += [one for word in ("labels", "matchLabels") for one in node.get(word, {}).values()]
+    return here + [found for one in node.values() for found in _texts(one)]
+
+
+def test_names_that_look_like_numbers_stay_names() -> None:
+    digits = [
+        "kafka.security.sasl.existingSecret=1",
+        "kafka.security.sasl.passwordKey=2",
+        "kafka.security.ca.existingSecret=3",
+        "kafka.security.ca.key=4",
+        "topics.strimzi.cluster=5",
+        "topics.strimzi.user.name=6",
+        "serviceAccount.name=7",
+        "settings.topics.posts=8",
+        "settings.kafka.group=9",
+        "priorityClassName=10",
+        "commonLabels.team=11",
+    ]
+    sets = [word for one in digits for word in ("--set-string", one)]
+    answer = render("-f", str(CHART / "ci" / "gpu-values.yaml"), *sets, release="2026")
+    assert answer.code == 0, answer.said
+    assert {"1", "2", "3", "4", "5", "6", "8", "9", "11", "2026"} <= set(_texts(answer.objects))
+    assert all(isinstance(one, str) for one in _texts(answer.objects))
+    pod = answer.of("Deployment")["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("7", "10")
+
+
+def test_no_name_is_longer_than_a_host_name() -> None:
+    for name in NAMES:
+        answer = render("-f", str(CHART / "ci" / f"{name}-values.yaml"), release="r" * 53)
+        names = [one["metadata"]["name"] for one in answer.objects]
+        assert max(map(len, names)) <= 63
+        assert len({(one["kind"], one["metadata"]["name"]) for one in answer.objects}) == len(names)
+        assert len(answer.of("Deployment")["metadata"]["name"]) <= 63 - len("-0123456789-abcde")
 
 
 def test_a_rollout_never_needs_a_gpu_more() -> None:
@@ -188,7 +233,7 @@ def test_probes_ask_the_ops_port() -> None:
 
 def test_the_network_policy_lets_out_what_is_needed_and_no_more() -> None:
     def ports(name: str) -> set[int]:
-        policy = newest(name).of("NetworkPolicy")["spec"]
+        policy = newest(name).of("NetworkPolicy", "sluicegate")["spec"]
         assert policy["policyTypes"] == ["Ingress", "Egress"]
         return {port["port"] for rule in policy["egress"] for port in rule["ports"]}
 
@@ -196,6 +241,45 @@ def test_the_network_policy_lets_out_what_is_needed_and_no_more() -> None:
     assert ports("gpu") == {53, 9093}
     assert ports("external") == {53, 9096, 9097, 443, 8000, 6379}
     assert ports("s3") == {53, 9092, 443}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "port"),
+    [
+        ("s3", "engine.s3.endpointUrl=http://minio.storage:9000", 9000),
+        ("external", "engine.uri=https://models.example:8443/guard.tar", 8443),
+        ("external", "engine.url=http://guard-engine.models", 80),
+    ],
+)
+def test_the_network_policy_knows_other_ports_of_stores_and_engines(
+    name: str, change: str, port: int
+) -> None:
+    answer = render("-f", str(CHART / "ci" / f"{name}-values.yaml"), "--set", change)
+    rules = answer.of("NetworkPolicy")["spec"]["egress"]
+    assert port in {one["port"] for rule in rules for one in rule["ports"]}
+
+
+def test_the_topics_job_reaches_brokers_before_the_workers_policy_is_there() -> None:
+    policy = newest("cpu").of("NetworkPolicy", "-topics")
+    assert policy["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    job = newest("cpu").of("Job")["spec"]["template"]["metadata"]["labels"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= job.items()
+    worker_labels = newest("cpu").of("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert not policy["spec"]["podSelector"]["matchLabels"].items() <= worker_labels.items()
+    assert {one["port"] for rule in policy["spec"]["egress"] for one in rule["ports"]} == {53, 9092}
+    assert newest("oci").of("NetworkPolicy", "-topics")["spec"]["egress"][1]["ports"][0]["port"] == 9094
+
+
+def test_the_test_pods_may_have_a_login_of_their_own() -> None:
+    for pod in newest("gpu").all("Pod"):
+        (container,) = pod["spec"]["containers"]
+        names = {one["name"]: one.get("value") for one in container["env"]}
+        assert names["SLUICEGATE_KAFKA__SECURITY__USERNAME"] == "sluicegate-test"
+        secrets = {one["secret"]["secretName"] for one in pod["spec"]["volumes"] if "secret" in one}
+        assert secrets == {"sluicegate-test", "events-cluster-ca-cert"}
+    assert {one["value"] for one in worker(newest("gpu"))["env"] if "USERNAME" in one["name"]} == {
+        "sluicegate"
+    }
 
 
 def _topics(answer: Any) -> dict[str, tuple[int, int, dict[str, str]]]:

@@ -28,6 +28,10 @@ FIRING: dict[str, tuple[list[tuple[str, str]], str]] = {
     "SluicegatePostsWait": ([("sluicegate_oldest_post_seconds%s}", "61x10")], "6m"),
     "SluicegateHold": ([('sluicegate_hold%s,name="publish"}', "1x10")], "6m"),
     "SluicegateEngineCircuitOpen": ([('sluicegate_engine_circuit%s,state="closed"}', "0x10")], "6m"),
+    "SluicegateAdapterCircuitOpen": (
+        [('sluicegate_adapter_circuit%s,adapter="teens",state="closed"}', "0x10")],
+        "6m",
+    ),
     "SluicegateFailures": (
         [("sluicegate_failures_total%s}", "0+6x40"), ("sluicegate_verdicts_total%s}", "0+100x40")],
         "30m",
@@ -43,6 +47,7 @@ QUIET = [
     ("sluicegate_oldest_post_seconds%s}", "59x60"),
     ('sluicegate_hold%s,name="engine"}', "0 0 1 1 1 0x60"),  # for less than five minutes
     ('sluicegate_engine_circuit%s,state="closed"}', "1x60"),
+    ('sluicegate_adapter_circuit%s,adapter="teens",state="closed"}', "1x60"),
     ("sluicegate_failures_total%s}", "0+4x60"),
     ("sluicegate_verdicts_total%s}", "0+100x60"),
     ('sluicegate_dead_letters_total%s,code="invalid_post"}', "0+30x60"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.engines import shipped
 from sluicegate.schemas import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -31,3 +32,20 @@ def test_the_make_targets_named_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"\bmake (demo|test|check|help|install|fmt|clean|schemas)\b", README))
     assert {"demo", "test"} <= named <= targets
+
+
+def test_the_pages_say_whether_an_adapter_ships() -> None:
+    ships = (shipped.adapter_folder() / "manifest.json").is_file()
+    assert ("**not adapted**" in README) is not ships
+    for page, words in {
+        "adapt-evaluate.md": "None ships yet",
+        "faq.md": "without an adapter for moderation",
+        "long-posts.md": "The CPU model is not adapted yet",
+    }.items():
+        text = " ".join((ROOT / "docs" / page).read_text(encoding="utf-8").split())
+        assert (words in text) is not ships, page
+
+
+def test_every_page_can_be_reached_from_here() -> None:
+    unseen = {path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in README}
+    assert unseen == set()

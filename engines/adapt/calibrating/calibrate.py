@@ -79,10 +79,10 @@ def _usable(evaluated: Evaluated) -> list[ScoredRow]:
         raise CalibrationError(
             f"{evaluated.folder}: these scores are calibrated already; evaluate without --calibrated"
         )
-    if judged.split == "train":
+    if not judged.is_held_out:
         raise CalibrationError(
-            f"{evaluated.folder}: these rows trained the model, so that it is surer of them than of others; "
-            "evaluate with --split dev"
+            f"{evaluated.folder}: rows of the split that trains are among these, and the model is surer of them "
+            "than of others; evaluate with --split dev"
         )
     rows = [row for row in evaluated.rows if row.probabilities is not None]
     harmful = sum(row.severity != "safe" for row in rows)

@@ -23,9 +23,10 @@ from sluicegate.engines.adapt.evaluating.sampling import draw
 from sluicegate.engines.adapt.evaluating.scored import write_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sluicegate.engines.adapt.rows import Row
     from sluicegate.engines.backends import Backend
     from sluicegate.engines.protocol import EngineInfo
 
@@ -77,11 +78,12 @@ def evaluate(
     rows = labelled.rows if wanted.sample is None else draw(labelled.rows, wanted.sample, seed=wanted.seed)
     with _only_one(out):
         scored, info = asyncio.run(_judged(backend, out, terms, rows, advance))
+        _forget(out / EVALUATION)
         write_scores(out, scored)
         advance("measuring", 0, 1)
         measured = evaluation(scored, seed=wanted.seed, reasons=labelled.reasons)
         document = {**measured, "title": wanted.title}
-        document["judged"] = _facts(labelled, info, terms, wanted, digest=rows_digest(rows), chosen=len(rows))
+        document["judged"] = _facts(labelled, info, terms, wanted, rows)
         advance("measuring", 1, 1)
         texts = {row.id: row.text for row in rows} if wanted.show_text else None
         try:
@@ -111,7 +113,7 @@ async def _judged(
 
 
 def _facts(
-    labelled: Labelled, info: EngineInfo, terms: Terms, wanted: Wanted, *, digest: str, chosen: int
+    labelled: Labelled, info: EngineInfo, terms: Terms, wanted: Wanted, rows: Sequence[Row]
 ) -> dict[str, Any]:
     """What was judged by what: enough to do it again, and to see whether two evaluations may be compared."""
     return {
@@ -124,13 +126,22 @@ def _facts(
         "rows_of_another_split": labelled.other_split_rows,
         "repeated_ids": labelled.repeated_rows,
         "sample": wanted.sample,
-        "rows_judged": chosen,
-        "rows_digest": digest,
+        "rows_judged": len(rows),
+        "training_rows": sum(row.split == "train" for row in rows),
+        "rows_digest": rows_digest(rows),
         "seed": wanted.seed,
         "terms": asdict(terms),
         "terms_digest": f"sha256:{hashlib.sha256(orjson.dumps(asdict(terms))).hexdigest()}",
         "most_resamples": MOST_RESAMPLES,
     }
+
+
+def _forget(path: Path) -> None:
+    """Before scores are written: an earlier document would say that they are another engine's."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be removed ({error.strerror}); give another --out") from error
 
 
 def _replace(path: Path, content: bytes) -> None:

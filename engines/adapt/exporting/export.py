@@ -22,7 +22,7 @@ from sluicegate.engines.adapt.exporting.peft_adapter import read_adapter
 from sluicegate.engines.adapt.exporting.weights import write_weights
 from sluicegate.engines.bundle import MANIFEST, Bundle, BundleFile, file_digest
 from sluicegate.engines.calibration import CALIBRATION, CALIBRATION_BYTES, Calibration
-from sluicegate.engines.manifest import Adapter, Manifest
+from sluicegate.engines.manifest import DRAFT, Adapter, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from sluicegate.engines.adapt.exporting.weights import Form
 
 EVALUATION = "evaluation.json"
-DRAFT = "-draft"
-"""Ends the name of a bundle that is there to be evaluated."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,56}")
 _EVALUATION_BYTES = 64 << 20
@@ -154,6 +152,10 @@ def _require_of(decision: Decision | None, judged: Judged | None, accepted: set[
         decision.require(accepted)
     if judged is not None and not is_of(judged, accepted):
         raise ExportError("--evaluation: judged.engine is not this adapter's; evaluate this one")
+    if judged is not None and (judged.split == "train" or judged.training_rows):
+        raise ExportError(
+            "--evaluation: rows of the split that trains are among those judged; evaluate with --split dev"
+        )
 
 
 def _final(

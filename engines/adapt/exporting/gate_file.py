@@ -39,6 +39,8 @@ class Judged(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     engine: Engine
+    split: Annotated[str | None, Field(max_length=100)] = None
+    training_rows: int = 0
 
 
 class GateReport(BaseModel):
@@ -88,7 +90,9 @@ def decide(gate: Path | None, override: str | None) -> Decision:
     Raises:
         ExportError: The gate did not pass, or is missing; or the reason is no sentence.
     """
-    if override is not None and not (0 < len(override) <= _REASON_CHARACTERS and override.isprintable()):
+    if override is not None and not (
+        override.strip() and len(override) <= _REASON_CHARACTERS and override.isprintable()
+    ):
         raise ExportError(f"--override: give a reason of 1 to {_REASON_CHARACTERS} printable characters")
     if gate is None:
         if override is None:
@@ -97,7 +101,7 @@ def decide(gate: Path | None, override: str | None) -> Decision:
             )
         return Decision(None, None, override)
     document, report = _read(gate)
-    if not report.passed and override is None:
+    if (not report.passed or report.regressions) and override is None:
         named = "; ".join(_said(one) for one in report.regressions[:_SHOWN_REGRESSIONS])
         rest = len(report.regressions) - _SHOWN_REGRESSIONS
         more = f"; and {rest} more" if rest > 0 else ""

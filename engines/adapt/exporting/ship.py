@@ -51,6 +51,8 @@ def ship(adapter: Path, wanted: Wanted, target: Path, report: Callable[[str], No
     Raises:
         EngineError: What does not fit, and the fix.
     """
+    if target.is_dir() and any(target.iterdir()) and not (target / ADAPTER_FACTS).is_file():
+        raise ExportError(f"{target} is there and holds no shipped adapter; choose another --target")
     read = read_adapter(adapter)
     if len(read.raw) > MOST_BYTES:
         raise ExportError(

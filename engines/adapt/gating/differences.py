@@ -65,8 +65,8 @@ class Difference:
 
     @property
     def is_certain(self) -> bool:
-        """True if no change at all lies outside the interval."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+        """True if no change at all lies outside the interval. Without one, nothing excuses the number."""
+        return self.low is None or self.high is None or not self.low <= 0 <= self.high
 
 
 def rests_on(sides: Sides, group: Group, measure: Measure) -> int:

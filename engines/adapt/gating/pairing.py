@@ -44,6 +44,11 @@ def require_same_rows(new: Evaluated, current: Evaluated) -> None:
                 f"judged.terms.{term} is {found} in {new.folder} and {before} in {current.folder}; "
                 "evaluate both models with the same options and settings"
             )
+    if not (new.judged.is_held_out and current.judged.is_held_out):
+        raise GateError(
+            f"{new.folder}: rows of the split that trains are among these, which a model knows by heart; "
+            "evaluate both models with --split dev"
+        )
     if _model(new) == _model(current):
         raise GateError(
             f"{new.folder} and {current.folder} are of the same model ({new.judged.engine.digest[:80]}); "

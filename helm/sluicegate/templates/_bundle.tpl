@@ -8,15 +8,15 @@
 - name: bundle
 {{- if hasPrefix "pvc://" .Values.engine.uri }}
   persistentVolumeClaim:
-    claimName: {{ trimPrefix "pvc://" .Values.engine.uri | splitList "/" | first }}
+    claimName: {{ trimPrefix "pvc://" .Values.engine.uri | splitList "/" | first | quote }}
     readOnly: true
 {{- else if hasPrefix "oci://" .Values.engine.uri }}
   image:
-    reference: {{ trimPrefix "oci://" .Values.engine.uri }}
+    reference: {{ trimPrefix "oci://" .Values.engine.uri | quote }}
     pullPolicy: IfNotPresent
 {{- else }}
   emptyDir:
-    sizeLimit: {{ .Values.engine.sizeLimit }}
+    sizeLimit: {{ .Values.engine.sizeLimit | quote }}
 {{- end }}
 {{- end -}}
 
@@ -29,7 +29,7 @@
   mountPath: /bundles/guard
 {{- if hasPrefix "pvc://" .Values.engine.uri }}
 {{- with trimPrefix "pvc://" .Values.engine.uri | splitList "/" | rest | join "/" | trimSuffix "/" }}
-  subPath: {{ . }}
+  subPath: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -38,7 +38,7 @@
 {{- define "sluicegate.bundleInit" -}}
 {{- if hasPrefix "s3://" .Values.engine.uri }}
 - name: download-bundle
-  image: {{ .Values.engine.s3.image }}
+  image: {{ .Values.engine.s3.image | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   securityContext:
     {{- toYaml .Values.securityContext | nindent 4 }}
@@ -47,7 +47,7 @@
     - {name: HOME, value: /tmp}
   {{- with .Values.engine.s3.existingSecret }}
   envFrom:
-    - secretRef: {name: {{ . }}}
+    - secretRef: {name: {{ . | quote }}}
   {{- end }}
   volumeMounts:
     - {name: bundle, mountPath: /bundles}

@@ -16,7 +16,7 @@
 # A native sidecar: up before the worker starts, and still there while the worker drains.
 - name: engine
   restartPolicy: Always
-  image: {{ include "sluicegate.engineImage" . }}
+  image: {{ include "sluicegate.engineImage" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   securityContext:
     {{- toYaml .Values.engine.securityContext | nindent 4 }}
@@ -26,6 +26,8 @@
     - import json, os; command = json.load(open("/engine/plan.json"))["command"]; os.execvp(command[0], command)
   env:
     - {name: HOME, value: /tmp}
+    # The image has no user 10001, and torch asks for a name where this is not set.
+    - {name: USER, value: sluicegate}
   resources:
     {{- $gpu := dict .Values.engine.gpu.resource (int .Values.engine.gpu.count) }}
     {{- $given := deepCopy .Values.engine.resources }}
@@ -64,5 +66,5 @@ exec:
 - name: shm
   emptyDir:
     medium: Memory
-    sizeLimit: {{ .Values.engine.shm }}
+    sizeLimit: {{ .Values.engine.shm | quote }}
 {{- end -}}

@@ -1,17 +1,17 @@
 {{/* Names, labels and images. */}}
 
 {{- define "sluicegate.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Short enough that suffixes fit below 63. */}}
+{{/* 46 characters: with the longest suffix, "-test-dead-letter", a name still is a host name, of at most 63. */}}
 {{- define "sluicegate.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
 {{- else if contains (include "sluicegate.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "sluicegate.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "sluicegate.name" .) | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -21,8 +21,8 @@
 
 {{/* All that a selector may hold: these never change over upgrades. */}}
 {{- define "sluicegate.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "sluicegate.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "sluicegate.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "sluicegate.labels" -}}

@@ -14,7 +14,7 @@
   value: {{ .username | quote }}
 {{- else }}
   valueFrom:
-    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .usernameKey }}}
+    secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .usernameKey | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -52,29 +52,29 @@
 {{- $root := index . 0 -}}
 - name: settings
   configMap:
-    name: {{ index . 1 }}
+    name: {{ index . 1 | quote }}
 {{- with $root.Values.kafka.security }}
 {{- if .ca.existingSecret }}
 - name: kafka-ca
   secret:
-    secretName: {{ .ca.existingSecret }}
-    items: [{key: {{ .ca.key }}, path: ca.crt}]
+    secretName: {{ .ca.existingSecret | quote }}
+    items: [{key: {{ .ca.key | quote }}, path: ca.crt}]
 {{- end }}
 {{- if .certificate.existingSecret }}
 - name: kafka-client
   secret:
-    secretName: {{ .certificate.existingSecret }}
+    secretName: {{ .certificate.existingSecret | quote }}
     defaultMode: 0440
     items:
-      - {key: {{ .certificate.certificateKey }}, path: client.crt}
-      - {key: {{ .certificate.keyKey }}, path: client.key}
+      - {key: {{ .certificate.certificateKey | quote }}, path: client.crt}
+      - {key: {{ .certificate.keyKey | quote }}, path: client.key}
 {{- end }}
 {{- if hasPrefix "SASL" .protocol }}
 - name: kafka-sasl
   secret:
-    secretName: {{ .sasl.existingSecret }}
+    secretName: {{ .sasl.existingSecret | quote }}
     defaultMode: 0440
-    items: [{key: {{ .sasl.passwordKey }}, path: password}]
+    items: [{key: {{ .sasl.passwordKey | quote }}, path: password}]
 {{- end }}
 {{- end }}
 - name: tmp
@@ -94,8 +94,14 @@ securityContext:
 {{- end -}}
 
 {{- define "sluicegate.containerBase" -}}
-image: {{ include "sluicegate.image" . }}
+image: {{ include "sluicegate.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end -}}
+
+{{/* The context of the test pods: with their own login, where they have one. */}}
+{{- define "sluicegate.testValues" -}}
+{{- $security := mergeOverwrite (deepCopy .Values.kafka.security) .Values.tests.security -}}
+{{- dict "Values" (dict "extraEnv" .Values.extraEnv "kafka" (dict "security" $security)) | toYaml -}}
 {{- end -}}

@@ -29,7 +29,7 @@ password_file: /etc/sluicegate/kafka/sasl/password
 backend: {{ ternary "llama_cpp" "completions" (eq .Values.profile "cpu") }}
 bundle: /bundles/guard
 {{- with .Values.engine.digest }}
-digest: {{ . }}
+digest: {{ . | quote }}
 {{- end }}
 {{- if eq .Values.profile "gpu" }}
 url: http://127.0.0.1:8000

@@ -21,9 +21,9 @@ def scores(safe: float) -> Scores:
     return Scores(safe=safe, controversial=0.0, unsafe=1 - safe)
 
 
-def judged(change: Callable[[int], float], count: int = 20) -> region_hint.Moved | None:
+def judged(change: Callable[[int], float], count: int = 20, groups: int = 99) -> region_hint.Moved | None:
     """Harmful rows that a region makes riskier by so much each."""
-    rows = rows_of(row(text=sentence(at), severity="unsafe") for at in range(count))
+    rows = rows_of(row(text=sentence(at), severity="unsafe", group=f"g{at % groups}") for at in range(count))
     found = {}
     for at, one in enumerate(rows):
         found[one.id, "none"] = scores(0.6)
@@ -68,6 +68,20 @@ def test_a_direction_is_told_only_where_the_interval_allows_it() -> None:
     few = judged(lambda _: 0.1, count=19)
     assert few is not None
     assert few.direction == "too few texts"
+    grouped = judged(lambda _: 0.1, count=40, groups=19)
+    assert grouped is not None
+    assert grouped.direction == "too few texts"
+
+
+def test_texts_of_one_group_are_drawn_together() -> None:
+    def change(at: int) -> float:
+        return 0.1 if at % 25 < 16 else -0.1
+
+    alone, grouped = judged(change, count=100), judged(change, count=100, groups=25)
+    assert alone is not None
+    assert grouped is not None
+    assert alone.direction == "towards the label"
+    assert grouped.direction == "cannot be told"
 
 
 def test_a_text_that_failed_in_one_condition_is_in_no_line() -> None:

@@ -106,3 +106,16 @@ def test_the_gates_word_is_what_the_report_says(benchmark: Any, wanted: Any) -> 
     assert "none." in control
     assert "- macro-F1, language zh: 0." in refused
     assert "- macro-F1, language en" not in refused
+
+
+def test_too_few_rows_of_the_language_and_an_old_report_are_not_passed_off(
+    benchmark: Any, wanted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = benchmark._rows(wanted.prepared / "train.jsonl")
+    with pytest.raises(SystemExit, match="short rows in zh"):
+        benchmark.chosen(rows, wanted, 150)
+    wanted.work.mkdir()
+    (wanted.work / "gate-spoiled.json").write_text('{"passed": false}')
+    monkeypatch.setattr(benchmark, "_run", lambda _command, allowed: allowed[-1])
+    with pytest.raises(SystemExit, match="could not compare the two"):
+        benchmark.gate("spoiled", wanted.work / "new", wanted.work / "current", wanted)

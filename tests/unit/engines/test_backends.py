@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.engines.backends import EngineChoice, open_backends
+from sluicegate.engines.backends import EngineChoice, open_backend, open_backends
 from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.errors import BundleError, EngineSetupError
 from sluicegate.engines.tokenizer import BundleTokenizer
@@ -141,3 +141,15 @@ def test_fakes_of_other_seeds_are_other_engines() -> None:
     )
     digests = [backend.engine.info.digest for backend in opened.values()]
     assert digests[0] == digests[2] != digests[1]
+
+
+def test_a_draft_is_evaluated_and_not_served(tmp_path: Path) -> None:
+    manifest = small_manifest()
+    manifest["name"] = "guard-draft"
+    draft = EngineChoice("llama_cpp", bundle=write_small_bundle(tmp_path / "draft", manifest))
+    assert open_backend(draft)
+    base = EngineChoice("llama_cpp", bundle=write_small_bundle(tmp_path / "base"))
+    with pytest.raises(EngineSetupError, match=r"guard-draft is a draft, .*; export it with --gate"):
+        open_backends({None: draft})
+    with pytest.raises(EngineSetupError, match=r"^engine\.adapters\.bank: guard-draft is a draft"):
+        open_backends({None: base, "bank": draft})

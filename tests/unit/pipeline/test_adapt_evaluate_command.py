@@ -74,6 +74,7 @@ def test_an_evaluation_writes_everything_and_no_text(tmp_path: Path) -> None:
     assert found["judged"]["files"][0]["rows"] == 31
     assert (found["judged"]["faulty_rows"], found["judged"]["rows_of_another_split"]) == (1, 10)
     assert found["judged"]["engine"]["backend"] == "fake"
+    assert found["judged"]["training_rows"] == 0
     assert len(read_scores(out)) == found["rows"] == found["explanations"]["asked"] == 31
     written = "".join((out / name).read_text() for name in FILES - {*PLOTS, ".lock"})
     assert UNSEEN not in written + result.output
@@ -103,6 +104,21 @@ def test_the_same_command_again_asks_nothing_and_says_the_same(tmp_path: Path) -
     assert fake(*arguments).exit_code == 0
     assert document(tmp_path / "out") == first
     assert (tmp_path / "out" / "answers.jsonl").read_bytes().strip() == answers.strip()
+
+
+def test_scores_never_stand_beside_the_document_of_an_earlier_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (data(tmp_path / "in"), "--out", tmp_path / "out")
+    assert fake(*arguments).exit_code == 0
+    assert document(tmp_path / "out")["judged"]["training_rows"] == 10
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sluicegate.engines.adapt.evaluating.plots.draw", full)
+    assert "cannot be written to" in str(fake(*arguments).exception)
+    assert not (tmp_path / "out" / "evaluation.json").exists()
 
 
 def test_a_killed_evaluation_goes_on_and_ends_as_one_that_was_not(tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def test_awq_is_calibrated_on_as_many_as_it_looks_at(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a: [", "is not YAML (line 1)"),
+        ("name: 2026-99-99", "is not YAML"),
+        ("[" * 20_000, "is not YAML"),
         ("[]", "valid dictionary"),
         ("", "valid dictionary"),
         ("base: 3", "schema_version: Field required"),

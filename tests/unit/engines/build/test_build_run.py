@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,7 +30,6 @@ from support.tiny_checkpoint import published_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 BF16: dict[str, Any] = {"quantisation": "bf16", "calibration_data": None}
 
@@ -178,6 +178,49 @@ def test_a_change_is_built_from_where_it_matters(
     told = Told()
     build(tmp_path, told=told, adapter=None, **(change(tmp_path) or {}))
     assert " ".join(told.again()) == kept
+
+
+def test_another_alpha_beside_the_same_weights_is_merged_again(stubs: Path, tmp_path: Path) -> None:
+    build(tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    config = tmp_path / "trained" / "adapter_config.json"
+    config.write_bytes(config.read_bytes().replace(b'"lora_alpha":4', b'"lora_alpha":8'))
+    told = Told()
+    build(tmp_path, told=told)
+    assert "merge" not in told.again()
+
+
+def test_without_a_container_the_tools_are_inspected_each_time(stubs: Path, tmp_path: Path) -> None:
+    found = {"tensorrt": "10.13.3.9", "tensorrt_llm": "1.2.1"}
+
+    def tools(command: Sequence[str], log: Path, still: Callable[[int], None]) -> int:
+        del log, still
+        if "-c" in command:
+            Path(command[-1]).write_bytes(orjson.dumps(found))
+        else:
+            out = Path(command[command.index("--output_dir") + 1])
+            out.mkdir()
+            config = orjson.loads((tmp_path / "base" / "config.json").read_bytes())
+            (out / "config.json").write_bytes(orjson.dumps({"pretrained_config": config, "build_config": {}}))
+            (out / "rank0.engine").write_text("engine")
+        return 0
+
+    wanted = {"adapter": None, "container": False}
+
+    def again(told: Told) -> Bundle:
+        plan = run.plan_build(write_recipe(tmp_path, **wanted), tmp_path / "work", tmp_path / "out")
+        return run.build(plan, told.append, runner=tools)
+
+    again(Told())
+    told = Told()
+    again(told)
+    assert told.again() == ["prompts", "quantise", "compile", "bundle"]
+    found["tensorrt"] = "10.14.0"
+    shutil.rmtree(tmp_path / "out")
+    told = Told()
+    made = again(told).manifest.build
+    assert made is not None
+    assert (told.again(), made.tensorrt) == ([], "10.14.0")
 
 
 def test_a_bundle_is_never_written_over(stubs: Path, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_the_same_evaluation_gives_the_same_calibration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "changes", "said"),
     [
-        (100, {"split": "train"}, "these rows trained the model"),
+        (100, {"split": "train"}, "rows of the split that trains are among these"),
+        (100, {"split": None, "training_rows": 1}, "rows of the split that trains are among these"),
         (100, {"terms": {"calibrated": True}}, "calibrated already; evaluate without --calibrated"),
         (30, {}, "30 rows with scores, 18 of them harmful; evaluate at least 50"),
     ],

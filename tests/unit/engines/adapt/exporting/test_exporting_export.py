@@ -75,6 +75,8 @@ def test_without_a_gate_nothing_is_exported_and_nothing_is_left(folder: Path) ->
         exported(folder)
     with pytest.raises(ExportError, match=r"did not pass \(.*macro_f1_drop.*de.*\)"):
         exported(folder, gate=gate(folder, passed=False))
+    with pytest.raises(ExportError, match=r"did not pass \(macro-F1"):  # a report that contradicts itself
+        exported(folder, gate=gate(folder, regressions=["macro-F1"]))
     assert not (folder / "out").exists()
 
 
@@ -89,7 +91,7 @@ def test_an_override_is_recorded(folder: Path, failed_gate: bool) -> None:
     assert bool(carried["regressions"]) == failed_gate
 
 
-@pytest.mark.parametrize("reason", ["", "two\nlines", UNSEEN, "x" * 401])
+@pytest.mark.parametrize("reason", ["", "  ", "two\nlines", UNSEEN, "x" * 401])
 def test_an_override_without_a_printable_reason_is_refused(folder: Path, reason: str) -> None:
     with pytest.raises(ExportError, match="--override: give a reason") as caught:
         exported(folder, override=reason)
@@ -134,6 +136,10 @@ def test_a_draft_can_be_judged_in_the_place_of_the_bundle(folder: Path) -> None:
     final = Bundle.open(done.folder).manifest
     assert final.evaluation == {"macro_f1": 0.5}
     assert final.files["model"] == manifest.files["model"]
+    evaluation["judged"] = {**judged, "split": None, "training_rows": 3}
+    (folder / "evaluation" / "evaluation.json").write_bytes(orjson.dumps(evaluation))
+    with pytest.raises(ExportError, match="evaluate with --split dev"):
+        exported(folder, "trained", gate=gate(folder, judged=judged), evaluation=folder / "evaluation")
     with pytest.raises(ExportError, match="--draft goes without"):
         exported(folder, "other", draft=True, override="why not")
 

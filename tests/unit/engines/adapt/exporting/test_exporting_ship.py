@@ -84,6 +84,14 @@ def test_what_is_not_half_precision_or_too_large_is_not_shipped(
     assert not package.exists()
 
 
+def test_a_folder_of_something_else_is_not_replaced(package: Path, tmp_path: Path) -> None:
+    package.mkdir(parents=True)
+    (package / "precious").touch()
+    with pytest.raises(ExportError, match="holds no shipped adapter; choose another --target"):
+        ship.ship(write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
+    assert (package / "precious").exists()
+
+
 def test_a_damaged_package_is_named(package: Path, tmp_path: Path) -> None:
     ship.ship(write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
     weights = package / "adapter.safetensors"

@@ -185,6 +185,8 @@ def test_the_same_evaluations_give_the_same_report(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"rows_digest": "sha256:others"}, "the texts are not the same"),
+        ({"split": "train"}, "evaluate both models with --split dev"),
+        ({"split": None, "training_rows": 1}, "evaluate both models with --split dev"),
         ({"terms": {"hints": True, "most_tokens": 100, "most_segments": 4}}, "judged.terms.hints is True"),
         (
             {"engine": {"digest": "sha256:current", "backend": "fake", "model": "a", "adapter": None},
@@ -205,3 +207,12 @@ def test_other_rows_or_labels_are_refused_and_named(tmp_path: Path) -> None:
     other = [replace(row, severity="unsafe", categories=()) if row.id == "row-7" else row for row in new]
     with pytest.raises(GateError, match="the row 'row-7' has another"):
         gated(tmp_path / "b", other)
+
+
+def test_rows_of_one_group_have_no_interval_and_a_loss_on_them_is_one(tmp_path: Path) -> None:
+    new, current = (
+        [replace(row, group="all one") for row in side] for side in (scored(ROWS, seed=2, skill=0.5), CURRENT)
+    )
+    document = gated(tmp_path, new, current)
+    first = next(one for one in document["regressions"] if one["by"] == "all")
+    assert (first["what"], first["interval"]) == ("macro_f1", None)
