@@ -29,6 +29,11 @@ FILES = {"report.md", "evaluation.json", "scores.jsonl", "answers.jsonl", ".lock
 UNSEEN = "an unforgettable marzipan lighthouse"
 
 
+@pytest.fixture(autouse=True)
+def _logs_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluicegate.pipeline.logs.configure_logs", lambda _level: None)
+
+
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["adapt", "evaluate", *map(str, arguments)])
 
