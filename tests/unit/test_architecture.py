@@ -192,10 +192,11 @@ def test_the_schemas_load_nothing_else_of_ours() -> None:
 
 
 def test_the_engines_load_no_kafka_and_no_gpu_runtime() -> None:
+    for_training = modules_at_their_top(TRAINING)
     engines = [
         f"sluicegate.{module}"
         for module in MODULES
-        if module.startswith("engines") and module not in modules_at_their_top(TRAINING)
+        if module.startswith("engines") and module not in for_training
     ]
     present = loaded(*engines)
     assert set(engines) <= present
