@@ -87,10 +87,12 @@ async def test_two_fake_adapters_and_a_policy_that_names_a_third(tmp_path: Path)
 
 @pytest.mark.cpu_model
 async def test_two_adapters_of_the_cpu_model_judge_the_same_posts_apart(
-    tmp_path: Path, cpu_bundle: Path
+    tmp_path: Path, cpu_base_bundle: Path
 ) -> None:
     """The same texts for two tenants, again and in turns: no adapter's cache serves another's."""
-    bundles = await asyncio.to_thread(with_random_adapters, cpu_bundle, tmp_path, {"strict": 3, "sober": 1})
+    bundles = await asyncio.to_thread(
+        with_random_adapters, cpu_base_bundle, tmp_path, {"strict": 3, "sober": 1}
+    )
     engine = {
         "backend": "llama_cpp",
         "slots": 1,
