@@ -58,6 +58,11 @@ def training(found: dict[str, Any]) -> Iterator[str]:
         f"learning rate {optimiser['learning_rate']:g}. Trained on {found['rows']:,} of {found['planned_rows']:,} planned "
         f"rows, drawn from {found['examples']:,}. Planned by language: {languages}."
     )
+    if found.get("begun_from_another"):
+        yield (
+            "It began with the adapter of an earlier sitting on other rows of the same data, which are not counted here: "
+            "benchmarks/shipped_adapter has the recipes."
+        )
     if found["languages_left_out"]:
         yield f"Left out, because all their rows have one severity: {', '.join(found['languages_left_out'])}."
     if found["dev"]:

@@ -94,6 +94,7 @@ def training(folder: Path, data_card: Path) -> dict[str, Any]:
         return {
             **{name: plan[name] for name in ("base", "layout", "examples", "planned_rows", "languages")},
             "recipe": {name: plan["recipe"][name] for name in ("lora", "optimiser")},
+            "begun_from_another": bool(plan["recipe"].get("start_from")),
             "languages_left_out": sorted({*known} - {*plan["languages"], "(not given)"}),
             "rows": max((one["rows"] for one in steps), default=0),
             "dev": [{name: one.get(name) for name in ("rows", *SHOWN)} for one in measured],

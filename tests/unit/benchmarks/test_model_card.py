@@ -220,3 +220,10 @@ def test_a_training_is_kept_as_a_report(tmp_path: Path) -> None:
 def test_the_card_in_docs_is_that_of_the_reports() -> None:
     made = model_card.page(model_card.read(model_card.HERE / "reports"))
     assert model_card.CARD.read_text(encoding="utf-8") == made
+
+
+def test_a_training_that_began_with_another_adapter_says_so() -> None:
+    training = reports()["training"]
+    assert "earlier sitting" not in section(model_card.page(reports()), "Training")
+    begun = model_card.page({**reports(), "training": {**(training or {}), "begun_from_another": True}})
+    assert "earlier sitting" in section(begun, "Training")
