@@ -68,6 +68,8 @@ class Source:
         self._standstill = Standstill(settings.stall_after_s)
         self._asks = False
         self._taken: dict[Partition, int] = {}
+        self._resets: set[tuple[Partition, int, int]] = set()
+        """Resets told of in this assignment: where from, where to."""
         self._answered_at: float | None = None
 
     @property
@@ -142,6 +144,7 @@ class Source:
             self._joined = True
             self._partitions = len(partitions)  # rebalances are eager: this is the whole assignment
             self._taken.clear()
+            self._resets.clear()
             self._window.reopen()
 
         app.on_partitions_assigned.connect(assigned, weak=False)
@@ -157,6 +160,9 @@ class Source:
             self._asks = True
 
     def _position_reset(self, partition: Partition, wanted: int, found: int) -> None:
+        if (partition, wanted, found) in self._resets:
+            return  # a second fetch was under way from the same place: told and counted already
+        self._resets.add((partition, wanted, found))
         where = {"topic": partition[0], "partition": partition[1], "from_offset": wanted, "to_offset": found}
         if found > wanted:
             self._instruments.metrics.records_missed.labels(partition[0]).inc(found - wanted)

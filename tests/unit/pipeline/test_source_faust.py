@@ -11,6 +11,7 @@ import pytest
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.faust_delivery import FaustDelivery
 from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.source import Source
 from sluicegate.pipeline.source_faust import FaustApp, check_faust, make_app
 
 
@@ -101,3 +102,14 @@ def test_a_membership_that_died_is_seen_in_the_midst_of_a_rebalance_as_well(reba
     assert fault.fget(app) == "ValueError"
     coordinator._pending_exception = None
     assert fault.fget(app) is None
+
+
+def test_a_reset_that_two_fetches_met_is_counted_once() -> None:
+    counted: list[int] = []
+    missed = SimpleNamespace(labels=lambda _topic: SimpleNamespace(inc=counted.append))
+    source: Any = SimpleNamespace(
+        _resets=set(), _instruments=SimpleNamespace(metrics=SimpleNamespace(records_missed=missed))
+    )
+    for wanted in (5, 5, 20):
+        Source._position_reset(source, ("posts", 0), wanted, 29)
+    assert counted == [24, 9]
