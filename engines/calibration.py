@@ -12,6 +12,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from sluicegate.engines.errors import BundleError
@@ -118,6 +119,10 @@ class Calibration(_Part):
     version: Literal[1] = 1
     data: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
     """Hash of the rows' identities, labels and raw scores that it was fitted on."""
+    of: tuple[Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")], ...] = Field(
+        default=(), max_length=2
+    )
+    """Digests of the bundle or the adapter whose scores these were; empty in files of before."""
     groups: tuple[Group, ...] = Field(default=(), max_length=1024)
     fallback: Mapping
     """For what no group holds."""
@@ -156,6 +161,10 @@ class Calibration(_Part):
             where = ".".join(map(str, first["loc"]))[:_SHOWN]
             said = first["msg"].removeprefix("Value error, ")[:_SHOWN]  # it may quote the file
             raise BundleError(f"{name}: {f'{where}: ' if where else ''}{said}; calibrate again") from None
+
+    def content(self) -> bytes:
+        """The file, equal for equal calibrations."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
 
     def group(self, kind: Kind, language: str | None) -> Group | None:
         """The group that holds for a text; None where the fallback does.

@@ -20,7 +20,7 @@ MANIFEST: Final = "manifest.json"
 DRAFT: Final = "-draft"
 """Ends the name of a bundle that is there to be evaluated."""
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-_CAME_LATER: Final = ("build",)
+_CAME_LATER: Final = ("build", "reasons")
 _STRICT_DATACLASS = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -170,6 +170,10 @@ class Manifest(BaseModel):
     licence: Licence
     evaluation: dict[Text, float] = Field(description="Score by name; empty means not evaluated.")
     build: Build | None = Field(default=None, description="Of what was built for TensorRT-LLM.")
+    reasons: bool = Field(
+        default=False,
+        description="True if it learnt to give a reason: then every explanation has to end in one.",
+    )
 
     @field_validator("categories")
     @classmethod

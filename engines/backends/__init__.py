@@ -285,7 +285,9 @@ def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) ->
         saturating_prompts=saturating_prompts,
         adapter=choice.adapter or (manifest.adapter.name if manifest.adapter else None),
     )
-    vocabulary = Vocabulary.of(bundle.tokenizer, bundle.labels, bundle.category_tokens)
+    vocabulary = Vocabulary.of(
+        bundle.tokenizer, bundle.labels, bundle.category_tokens, reasons=manifest.reasons
+    )
     return prompter, ServedModel(info, vocabulary, manifest.categories, probe)
 
 

@@ -128,7 +128,10 @@ class TensorRTEngine:
             self._labels = self._llm.one_of(tuple(self._model.vocabulary.first_label_ids.values()))
             self._categories = self._llm.one_of(tuple(self._model.vocabulary.category_ids.values()))
             self._texts = {
-                kind: self._llm.text(explanation_regex(kind, self._model.categories)) for kind in _KINDS
+                kind: self._llm.text(
+                    explanation_regex(kind, self._model.categories, reasons=self._model.vocabulary.reasons)
+                )
+                for kind in _KINDS
             }
             # More than fit into one step, so that the next is full; not so many that they queue there.
             self._flight = InFlight(self._llm, places=2 * self._serving.max_batch_size)

@@ -140,7 +140,7 @@ def _write(calibration: Calibration, document: Mapping[str, Any], out: Path) -> 
     from sluicegate.engines.adapt.calibrating import plot, report  # noqa: PLC0415 - an extra
     from sluicegate.engines.calibration import Calibration  # noqa: PLC0415 - help needs none of it
 
-    content = orjson.dumps(calibration.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
+    content = calibration.content()
     Calibration.parse(content, str(out))
     picture, partial = out.with_suffix(".png"), out.with_name(f"{out.name}.partial")
     try:

@@ -54,8 +54,20 @@ def with_calibration(source: Path, target: Path, content: bytes, engine: Engine)
                 _link(source / path, folder / path)
             with (folder / CALIBRATION).open("xb") as stream:  # never into a file that is linked
                 stream.write(content)
-            entry = BundleFile(path=CALIBRATION, sha256=file_digest(folder / CALIBRATION), bytes=len(content))
-            new = manifest.model_copy(update={"files": {**kept, "calibration": entry}})
+            changed = {"calibration": CALIBRATION}
+            if "gate" in kept:
+                gate = folder / kept["gate"].path
+                told = _calibrated_since(gate.read_bytes(), file_digest(folder / CALIBRATION))
+                gate.unlink()
+                gate.write_bytes(told)
+                changed["gate"] = kept["gate"].path
+            entries = {
+                role: BundleFile(
+                    path=path, sha256=file_digest(folder / path), bytes=(folder / path).stat().st_size
+                )
+                for role, path in changed.items()
+            }
+            new = manifest.model_copy(update={"files": {**kept, **entries}})
             document = orjson.dumps(new.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
             (folder / MANIFEST).write_bytes(document)
             Bundle.open(folder)
@@ -67,6 +79,13 @@ def with_calibration(source: Path, target: Path, content: bytes, engine: Engine)
             f"{target} cannot be written ({error.strerror}); choose another --bundle-out"
         ) from error
     return Bundle.open(target, verify=False)
+
+
+def _calibrated_since(gate: bytes, digest: str) -> bytes:
+    """The gate's report with what it does not know: the scores that it compared were others."""
+    return (
+        orjson.dumps({**orjson.loads(gate), "calibrated_since": digest}, option=orjson.OPT_INDENT_2) + b"\n"
+    )
 
 
 def _link(source: Path, target: Path) -> None:

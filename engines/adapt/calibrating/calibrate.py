@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,7 @@ SHOWN: Final = ("ece", "log_loss", "brier", "macro_f1", "auroc_safe", "auroc_uns
 """What is measured before and after: the first three are to fall, the others not to."""
 
 _LEAST_ROWS = 50
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LEAST_OF_A_SIDE = 10
 
 
@@ -70,7 +72,10 @@ def calibrate(
         for row, three in zip(rows, probabilities.tolist(), strict=True)
     ]
     of_rows = [without[fold] for fold in folds.tolist()]
-    return fitted.calibration, _report(evaluated, terms, fitted, rows, after, of_rows)
+    engine = evaluated.judged.engine
+    digests = tuple(one for one in (engine.digest, engine.adapter) if one and _DIGEST.fullmatch(one))
+    calibration = fitted.calibration.model_copy(update={"of": digests})
+    return calibration, _report(evaluated, terms, fitted, rows, after, of_rows)
 
 
 def _usable(evaluated: Evaluated) -> list[ScoredRow]:

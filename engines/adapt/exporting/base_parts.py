@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PLAN: Final = "plan.json"
 _PLAN_BYTES = 4 << 20
 _TOKENIZER_BYTES = 64 << 20
+_REASONS_SHARE = 0.1
 _PROMPT_TOKENS = 2048  # the CPU model's limit; a checkpoint says nothing of what its server will take
 UNKNOWN: Final = "see the checkpoint"
 """Stands for what a checkpoint's folder does not tell."""
@@ -37,6 +38,8 @@ class Trained:
     tokenizer_digest: str | None = None
     digest: str | None = None
     """Of the plan: recipe, base and data."""
+    reasons: bool = False
+    """True if it learnt to give reasons: a tenth of its rows or more had one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,17 @@ def read_plan(adapter: Path) -> Trained:
             str(document["layout_digest"]),
             str(document["tokenizer_digest"]),
             str(document["digest"]),
+            _learnt_reasons(document),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExportError(
             f"{path} is not as `sluicegate adapt train` writes it; take the adapter out of that folder"
         ) from error
+
+
+def _learnt_reasons(plan: dict[str, Any]) -> bool:
+    reasons = plan.get("reasons", 0)  # plans of before do not tell
+    return bool(reasons and reasons >= _REASONS_SHARE * plan["planned_rows"])
 
 
 def open_parts(trained: Trained, *, base: str | None, layout: str | None) -> BaseParts:

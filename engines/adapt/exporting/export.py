@@ -81,7 +81,8 @@ def export(adapter: Path, out: Path, wanted: Wanted, report: Callable[[str], Non
     _check_options(wanted, out)
     decision = None if wanted.draft else decide(wanted.gate, wanted.override)
     read = read_adapter(adapter)
-    parts = open_parts(read_plan(adapter), base=wanted.base, layout=wanted.layout)
+    trained = read_plan(adapter)
+    parts = open_parts(trained, base=wanted.base, layout=wanted.layout)
     scores, judged = _evaluation(wanted.evaluation)
     calibration = _calibration(wanted.calibration)
     target = out.absolute()
@@ -96,9 +97,9 @@ def export(adapter: Path, out: Path, wanted: Wanted, report: Callable[[str], Non
                 (folder / path).write_bytes(content)
             small = {role: path for role, (path, _) in parts.small_files.items()}
             draft = _manifest(wanted, parts, read.digest, written.quantisation, written.runtime).model_copy(
-                update={"files": _entries(folder, {**written.paths, **small})}
+                update={"files": _entries(folder, {**written.paths, **small}), "reasons": trained.reasons}
             )
-            _require_of(decision, judged, {read.digest, draft.digest})
+            _require_of(decision, judged, calibration, {read.digest, draft.digest})
             manifest = draft if decision is None else _final(draft, folder, scores, calibration, decision)
             document = orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
             (folder / MANIFEST).write_bytes(document)
@@ -147,9 +148,15 @@ def _manifest(wanted: Wanted, parts: BaseParts, digest: str, quantisation: str, 
     return Manifest.parse(orjson.dumps(document))
 
 
-def _require_of(decision: Decision | None, judged: Judged | None, accepted: set[str]) -> None:
+def _require_of(
+    decision: Decision | None, judged: Judged | None, calibration: Calibration | None, accepted: set[str]
+) -> None:
     if decision is not None:
         decision.require(accepted)
+    if calibration is not None and calibration.of and not accepted & set(calibration.of):
+        raise ExportError(
+            "--calibration: it was fitted on another model's scores; calibrate on this adapter's"
+        )
     if judged is not None and not is_of(judged, accepted):
         raise ExportError("--evaluation: judged.engine is not this adapter's; evaluate this one")
     if judged is not None and (judged.split == "train" or judged.training_rows):
@@ -159,12 +166,16 @@ def _require_of(decision: Decision | None, judged: Judged | None, accepted: set[
 
 
 def _final(
-    draft: Manifest, folder: Path, scores: dict[str, float], calibration: bytes | None, decision: Decision
+    draft: Manifest,
+    folder: Path,
+    scores: dict[str, float],
+    calibration: Calibration | None,
+    decision: Decision,
 ) -> Manifest:
     """The draft with a name of its own, its scores, and what decided."""
     added = {}
     if calibration is not None:
-        (folder / CALIBRATION).write_bytes(calibration)
+        (folder / CALIBRATION).write_bytes(calibration.content())
         added["calibration"] = CALIBRATION
     (folder / GATE).write_bytes(decision.content())
     added["gate"] = GATE
@@ -208,9 +219,5 @@ def _evaluation(folder: Path | None) -> tuple[dict[str, float], Judged | None]:
         ) from error
 
 
-def _calibration(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    raw = read_limited(path, CALIBRATION_BYTES)
-    Calibration.parse(raw, str(path))
-    return raw
+def _calibration(path: Path | None) -> Calibration | None:
+    return None if path is None else Calibration.parse(read_limited(path, CALIBRATION_BYTES), str(path))

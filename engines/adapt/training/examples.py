@@ -38,6 +38,8 @@ class Example:
     completion_ids: tuple[int, ...]
     cut: bool
     """True if the text was cut at its end to fit."""
+    reason: bool
+    """True if the completion gives a reason."""
 
     @property
     def tokens(self) -> int:
@@ -73,6 +75,7 @@ class ExampleMaker:
             prompt_ids=prompt.token_ids,
             completion_ids=self.completion(row),
             cut=kept < len(post.text),
+            reason=row.reason is not None and (row.severity == "safe" or bool(row.categories)),
         )
 
     def make_all(self, rows: Iterable[Row]) -> tuple[list[Example], int]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import resource
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 
 from sluicegate.engines.adapt.training import dev, model
 from sluicegate.engines.adapt.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
@@ -23,7 +25,7 @@ from sluicegate.engines.adapt.training.measures import by_language, summary
 from sluicegate.engines.adapt.training.schedule import Progress, learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sluicegate.engines.adapt.training.plan import Plan
@@ -128,9 +130,19 @@ class Training:
             path, plan=self.plan.digest, model=self.model, optimiser=self._optimiser
         )
 
-    def _autocast(self) -> Any:
-        enabled = self.plan.recipe.precision != "float32"
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=enabled)
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
+        """Products in bf16, if the recipe says so.
+
+        peft would first bring each input to the adapter's float32, only for it to be brought back: the sums are
+        the same without.
+        """
+        if self.plan.recipe.precision == "float32":
+            yield
+            return
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16), disable_input_dtype_casting(self.model):
+            yield
 
 
 def sit(

@@ -64,6 +64,7 @@ class Plan:
             "steps": len(self.steps),
             "languages": mixture(planned),
             "texts_cut": sum(example.cut for example in planned),
+            "reasons": sum(example.reason for example in planned),
             "left_out": self.left_out,
             "dev_rows": len(self.dev),
             "digest": self.digest,

@@ -173,7 +173,10 @@ class Recipe(BaseModel):
         """
         try:
             with path.open("rb") as stream:
-                document = yaml.safe_load(stream.read(_RECIPE_BYTES))
+                raw = stream.read(_RECIPE_BYTES + 1)
+            if len(raw) > _RECIPE_BYTES:
+                raise TrainingError(f"{path} is larger than {_RECIPE_BYTES:,} bytes; give a recipe")
+            document = yaml.safe_load(raw)
         except OSError as error:
             raise TrainingError(f"{path} cannot be read ({error.strerror}); check the name") from error
         except yaml.YAMLError as error:

@@ -34,15 +34,25 @@ class Vocabulary:
     """Tokens of :data:`CATEGORY_HEAD`."""
     texts: Mapping[str, int]
     """Text to id of every label's and category's first token, for servers that answer in text."""
+    reasons: bool = False
+    """True if the model learnt to give reasons."""
 
     @classmethod
-    def of(cls, tokenizer: TextTokenizer, labels: LabelMap, categories: Mapping[str, int]) -> Vocabulary:
+    def of(
+        cls,
+        tokenizer: TextTokenizer,
+        labels: LabelMap,
+        categories: Mapping[str, int],
+        *,
+        reasons: bool = False,
+    ) -> Vocabulary:
         """Gather the ids of a bundle.
 
         Args:
             tokenizer: The bundle's tokenizer.
             labels: The three labels with their token ids.
             categories: Category name to the id of its first token, ``None`` included.
+            reasons: As the manifest says.
         """
         label_ids: dict[Severity, tuple[int, ...]] = {
             "safe": labels.safe.token_ids,
@@ -55,6 +65,7 @@ class Vocabulary:
             category_ids=dict(categories),
             category_head_ids=tuple(tokenizer.encode_static(CATEGORY_HEAD)),
             texts={tokenizer.decode([token_id]): token_id for token_id in known},
+            reasons=reasons,
         )
 
     @property

@@ -29,6 +29,9 @@ EXPLANATION_TOKENS = 40
 """Two of the longest categories and a refusal line are 25 tokens with SmolLM2's vocabulary. The server
 does not stop a request whose client has left, so this also bounds what abandoned work costs."""
 
+REASON_TOKENS = 56
+"""On top of them, for models that learnt to give reasons: a short sentence; in Chinese three tokens a character."""
+
 _BIAS = 100.0
 """Lifts the labels above every other token, so that the three likeliest are the three labels."""
 
@@ -94,12 +97,13 @@ class LlamaCppDialect:
 
         The candidates are reported before the grammar masks any, so they stay the model's own.
         """
+        reasons = self._vocabulary.reasons
         return {
             "prompt": list(token_ids),
-            "n_predict": EXPLANATION_TOKENS,
+            "n_predict": EXPLANATION_TOKENS + REASON_TOKENS * reasons,
             "cache_prompt": True,
             "temperature": 0,
-            "grammar": explanation_grammar(tuple(self._vocabulary.category_ids), kind),
+            "grammar": explanation_grammar(tuple(self._vocabulary.category_ids), kind, reasons=reasons),
             "n_probs": _CANDIDATES,
             "response_fields": ["content", "completion_probabilities"],
         }
@@ -126,15 +130,23 @@ class LlamaCppDialect:
         return False
 
 
-def explanation_grammar(categories: Sequence[str], kind: Kind) -> str:
-    """GBNF of what follows ``Categories:``: none, or one or two names; then a refusal line for responses."""
+def explanation_grammar(categories: Sequence[str], kind: Kind, *, reasons: bool = False) -> str:
+    """GBNF of what follows ``Categories:``: none, or one or two names; then a refusal line for responses.
+
+    Args:
+        categories: The names that the engine may give.
+        kind: Kind of the post.
+        reasons: Whoever names a category gives a reason, too. It is not left to the model: most of the rows that
+            it learns from have none, so that the likeliest end is the one without.
+    """
     names = [
         name for name in categories if name != NO_CATEGORY and (kind != "response" or name != PROMPT_ONLY)
     ]
     refusal = ' "\\nRefusal: " ("Yes" | "No")' if kind == "response" else ""
+    reason = ' "\\nReason: " [^\\n]+' if reasons else ""
     return "\n".join(
         (
-            f'root ::= " " ({_quoted(NO_CATEGORY)} | name (", " name)?){refusal}',
+            f'root ::= " " ({_quoted(NO_CATEGORY)}{refusal} | name (", " name)?{refusal}{reason})',
             f"name ::= {' | '.join(_quoted(name) for name in names)}",
         )
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -249,6 +250,16 @@ def test_the_grammar_names_what_the_parser_takes(kind: Kind) -> None:
         taken = isinstance(parse_explanation(f"\nCategories: {name}{refusal}", kind, CATEGORIES), Explanation)
         assert (f'"{name}"' in grammar.splitlines()[1]) == taken
     assert ("Refusal" in grammar) == (kind == "response")
+
+
+def test_a_model_that_learnt_reasons_is_made_to_give_one_and_has_room_for_it() -> None:
+    taught = make_dialect("llama_cpp", replace(VOCABULARY, reasons=True), model="m").explain_request(
+        [1], "post"
+    )
+    plain = dialect("llama_cpp").explain_request([1], "post")
+    assert "Reason" in taught["grammar"]
+    assert taught["n_predict"] > plain["n_predict"]
+    assert "Reason" not in plain["grammar"]
 
 
 def test_a_name_with_quotes_does_not_break_out_of_the_grammar() -> None:

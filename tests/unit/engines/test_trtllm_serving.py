@@ -124,9 +124,10 @@ NAMES = [*CATEGORIES, "Fraud (by phone)", "A.B+C", "a|b"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reasons", [False, True])
 @given(data=st.data())
-def test_whatever_the_guide_allows_the_parser_takes(kind: Kind, data: st.DataObject) -> None:
-    text = data.draw(st.from_regex(explanation_regex(kind, NAMES), fullmatch=True))
+def test_whatever_the_guide_allows_the_parser_takes(kind: Kind, reasons: bool, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(explanation_regex(kind, NAMES, reasons=reasons), fullmatch=True))
     found = parse_explanation("\nCategories:" + text, kind, NAMES)
     names = text.partition("\n")[0].split(", ")
     if len(set(names)) <= 16:
@@ -153,3 +154,11 @@ def test_whatever_the_guide_allows_the_parser_takes(kind: Kind, data: st.DataObj
 def test_the_guide_allows_the_shape_and_nothing_else(kind: Kind, text: str, allowed: bool) -> None:
     assert bool(re.fullmatch(explanation_regex(kind, NAMES), text)) == allowed
     assert isinstance(parse_explanation("\nCategories:" + text, kind, NAMES), Explanation) == allowed
+
+
+@pytest.mark.parametrize("refusal", ["", "\nRefusal: Yes"])
+def test_a_model_that_learnt_reasons_has_to_give_one_for_a_category(refusal: str) -> None:
+    guide = explanation_regex("response" if refusal else "post", NAMES, reasons=True)
+    assert re.fullmatch(guide, f" PII{refusal}\nReason: an address")
+    assert not re.fullmatch(guide, f" PII{refusal}")
+    assert re.fullmatch(guide, f" None{refusal}")

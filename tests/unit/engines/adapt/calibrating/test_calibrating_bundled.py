@@ -10,7 +10,7 @@ import pytest
 from sluicegate.engines.adapt.calibrating.bundled import with_calibration
 from sluicegate.engines.adapt.calibrating.errors import CalibrationError
 from sluicegate.engines.adapt.evaluated import Engine
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.bundle import Bundle, file_digest
 from sluicegate.engines.calibration import Calibration, Temperature
 from support.small_bundle import small_manifest, write_small_bundle
 
@@ -48,6 +48,23 @@ def test_an_adapter_is_known_by_its_digest(tmp_path: Path) -> None:
     manifest = {**small_manifest(), "adapter": {"name": "ours", "digest": digest}}
     old = write_small_bundle(tmp_path / "old", manifest)
     assert with_calibration(old, tmp_path / "new", content(2), by("sha256:torch", digest)).calibration
+
+
+def test_the_gate_s_report_says_that_other_scores_were_compared(tmp_path: Path) -> None:
+    gate = orjson.dumps({"passed": True, "regressions": []})
+    plain = write_small_bundle(tmp_path / "old")
+    (plain / "gate.json").write_bytes(gate)
+    document = orjson.loads((plain / "manifest.json").read_bytes())
+    document["files"]["gate"] = {
+        "path": "gate.json",
+        "sha256": file_digest(plain / "gate.json"),
+        "bytes": len(gate),
+    }
+    (plain / "manifest.json").write_bytes(orjson.dumps(document))
+    new = with_calibration(plain, tmp_path / "new", content(2), by(Bundle.open(plain).digest))
+    told = orjson.loads(new.file("gate").read_bytes())
+    assert told["calibrated_since"] == file_digest(new.file("calibration"))
+    assert (plain / "gate.json").read_bytes() == gate
 
 
 def test_scores_of_another_engine_and_a_folder_in_use_are_refused(tmp_path: Path) -> None:

@@ -156,6 +156,13 @@ def test_a_calibration_becomes_the_bundle_s(folder: Path) -> None:
     found = Bundle.open(done.folder).calibration
     assert found is not None
     assert found.fallback.method == "temperature"
+    calibration["of"] = [digest_of(folder)]
+    (folder / "calibration.json").write_bytes(orjson.dumps(calibration))
+    assert exported(folder, "same", gate=gate(folder), calibration=folder / "calibration.json")
+    calibration["of"] = [f"sha256:{9:064}"]
+    (folder / "calibration.json").write_bytes(orjson.dumps(calibration))
+    with pytest.raises(ExportError, match="fitted on another model's scores"):
+        exported(folder, "other", gate=gate(folder), calibration=folder / "calibration.json")
 
 
 def test_equal_inputs_give_equal_bundles(folder: Path) -> None:
@@ -207,10 +214,28 @@ def test_another_base_than_that_of_the_training_is_refused(folder: Path) -> None
         exported(folder, base=None, gate=gate(folder))
     plan["tokenizer_digest"] = Bundle.open(folder / "base").tokenizer.digest
     path.write_bytes(orjson.dumps(plan))
-    assert exported(folder, base=None, gate=gate(folder)).folder.is_dir()
+    assert not Bundle.open(exported(folder, base=None, gate=gate(folder)).folder).manifest.reasons
     path.write_bytes(b"{}")
     with pytest.raises(ExportError, match=r"plan\.json is not as"):
         exported(folder, "other", gate=gate(folder))
+
+
+@pytest.mark.parametrize(("reasons", "told"), [(0, False), (9, False), (10, True)])
+def test_a_bundle_says_whether_its_adapter_learnt_to_give_reasons(
+    folder: Path, reasons: int, told: bool
+) -> None:
+    base = Bundle.open(folder / "base")
+    plan = {
+        "recipe": {"base": {"bundle": str(folder / "base")}},
+        "digest": f"sha256:{3:064}",
+        "layout_digest": base.layout.digest,
+        "tokenizer_digest": base.tokenizer.digest,
+        "planned_rows": 100,
+        "reasons": reasons,
+    }
+    (folder / "training" / "plan.json").write_bytes(orjson.dumps(plan))
+    manifest = Bundle.open(exported(folder, base=None, gate=gate(folder)).folder).manifest
+    assert manifest.reasons == told
 
 
 def test_a_base_without_the_published_weights_or_with_others_is_refused(folder: Path) -> None:

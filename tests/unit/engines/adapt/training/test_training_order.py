@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def example(number: int, source: str, language: str = "en", severity: Severity = "safe") -> Example:
-    return Example(str(number), source, language, severity, (1, number), (2,), cut=False)
+    return Example(str(number), source, language, severity, (1, number), (2,), cut=False, reason=False)
 
 
 EXAMPLES = [

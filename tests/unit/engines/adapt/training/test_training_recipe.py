@@ -50,6 +50,11 @@ def test_a_recipe_that_is_not_there_is_refused(tmp_path: Path) -> None:
         Recipe.load(tmp_path / "none.yaml")
 
 
+def test_a_recipe_is_not_read_in_part(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="larger than"):
+        load(tmp_path, SMALLEST + "#" * (1 << 20))
+
+
 def test_the_digest_changes_with_a_value_and_not_with_a_default_spelled_out(tmp_path: Path) -> None:
     plain = load(tmp_path, SMALLEST)
     assert plain.digest == load(tmp_path, SMALLEST + "seed: 1\n").digest
