@@ -255,10 +255,7 @@ class Recipe(BaseModel):
         """
         try:
             with path.open("rb") as stream:
-                raw = stream.read(_RECIPE_BYTES + 1)
-            if len(raw) > _RECIPE_BYTES:
-                raise BuildError(f"{path} is larger than {_RECIPE_BYTES:,} bytes; give a recipe")
-            document = yaml.safe_load(raw)
+                document = yaml.safe_load(stream.read(_RECIPE_BYTES))
         except OSError as error:
             raise BuildError(f"{path} cannot be read ({error.strerror}); check the name") from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, and a deep nest
