@@ -76,8 +76,9 @@ class Segmenter:
         """Prompts of many posts: ``n`` in, ``n`` out, in order.
 
         A post that fits is one part, built with the others in one batch. A longer one is cut into
-        segments; one beyond its limits is ``too_long``. A folded form never makes a post fail: where
-        it does not fit, the original is judged alone.
+        segments; one beyond its limits is ``too_long``. A folded form may take as many segments again, and twice
+        the tokens. A post whose folded form takes more is ``too_long``: what ordinary letters stand for
+        is hardly ever longer, so somebody wants it unread.
         """
         found = self._build_many(posts, limits)
         return self._with_folded(posts, limits, found) if self._folds else found
@@ -87,18 +88,20 @@ class Segmenter:
     ) -> list[Parts | ItemFailure]:
         wanted: dict[int, tuple[Post, LengthLimits, tuple[str, ...]]] = {}
         for number, (post, limit, parts) in enumerate(zip(posts, limits, found, strict=True)):
-            if isinstance(parts, ItemFailure) or (left := limit.segments - len(parts.parts)) < 1:
+            if isinstance(parts, ItemFailure):
                 continue
             folded = fold(post.text)
             if folded.differs and folded.text.strip():
                 changed = post.model_copy(update={"text": folded.text})
-                wanted[number] = changed, LengthLimits(limit.tokens, left), folded.rules
+                wanted[number] = changed, LengthLimits(2 * limit.tokens, limit.segments), folded.rules
         built = self._build_many(
             [post for post, *_ in wanted.values()], [limit for _, limit, _ in wanted.values()]
         )
         for (number, (_, _, rules)), second in zip(wanted.items(), built, strict=True):
             first = found[number]
-            if isinstance(first, Parts) and isinstance(second, Parts):
+            if isinstance(second, ItemFailure):
+                found[number] = replace(second, detail=f"folded form: {second.detail}")
+            elif isinstance(first, Parts):
                 found[number] = _together(first, second, rules)
         return found
 

@@ -67,14 +67,12 @@ def test_of_a_long_text_only_the_segments_that_changed_are_judged_again() -> Non
     )
 
 
-def test_parts_of_both_forms_stay_below_the_limit_of_segments() -> None:
+def test_a_text_that_takes_all_segments_leaves_its_folded_form_as_many() -> None:
     text = "I will k1ll you. " + SENTENCES
     needed = len(build(text, folds=False).parts)
-    for segments in range(needed, 2 * needed + 2):
-        found = build(text, LengthLimits(WIDE.tokens, segments))
-        assert len(found.parts) <= segments
-        assert [part for part in found.parts if not part.folded] == list(build(text, folds=False).parts)
-    assert any(part.folded for part in found.parts)
+    found = build(text, LengthLimits(WIDE.tokens, needed))
+    assert [part for part in found.parts if not part.folded] == list(build(text, folds=False).parts)
+    assert "kill" in read(found.parts[needed])
 
 
 def test_a_post_that_fails_gets_no_folded_form() -> None:
@@ -83,12 +81,15 @@ def test_a_post_that_fails_gets_no_folded_form() -> None:
     assert isinstance(found, ItemFailure)
 
 
-def test_a_folded_form_that_is_longer_than_allowed_is_left_out() -> None:
-    text = "ﳊ" * 6 + " k1ll"  # a ligature of three bytes is two letters of two
-    limit = LengthLimits(tokens=len(text.encode()), segments=9)
-    assert len(fold(text).text.encode()) > limit.tokens
-    assert [part.folded for part in build(text, limit).parts] == [False]
-    assert [part.folded for part in build(text).parts] == [False, True]
+def test_a_folded_form_may_be_longer_but_not_so_long_that_nobody_reads_it() -> None:
+    text = "\U0001d160" * 6 + " k1ll"  # a note in one character is three: head, stem and flag
+    folded, limit = fold(text).text, len(text.encode())
+    assert len(folded.encode()) > 2 * limit
+    (found,) = Segmenter(PROMPTER, folds=True).build_many([Post(id="p", text=text)], [LengthLimits(limit, 9)])
+    assert isinstance(found, ItemFailure)
+    assert found.detail.startswith("folded form: ")
+    enough = build(text, LengthLimits(len(folded.encode()) // 2 + 1, 9))
+    assert [part.folded for part in enough.parts] == [False, True]
 
 
 def test_posts_keep_their_order_and_their_own_folded_forms() -> None:
