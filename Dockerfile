@@ -24,11 +24,12 @@ LABEL org.opencontainers.image.title="sluicegate" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
 # llama.cpp's threads: the only library of the system that the wheels do not bring along. No version: Debian's mirrors
-# keep the newest alone.
+# keep the newest alone. /bundles: a new volume that is mounted there belongs to whom the folder does.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* \
+    && install --directory --owner 10001 --group 10001 /bundles
 COPY --from=build /opt/sluicegate /opt/sluicegate
 COPY --from=build /source/LICENSE /source/NOTICE /opt/sluicegate/
 ENV PATH=/opt/sluicegate/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -19,14 +19,45 @@ from sluicegate.pipeline.settings import Settings
 
 CHART = Path(__file__).parent / "sluicegate"
 
-OWNED = {
-    "kafka": ("bootstrap_servers", "security"),
-    "engine": ("backend", "bundle", "digest", "url", "dialect", "api_key"),
-    "cache": ("redis_url",),
-    "policy": None,
-    "ops": None,
+OWNED: dict[str, dict[str, str] | str] = {
+    "kafka": {
+        "bootstrap_servers": "given as kafka.bootstrapServers",
+        "security": "given as kafka.security",
+    },
+    "engine": {
+        "backend": "given by profile",
+        "bundle": "given by engine.uri",
+        "digest": "given as engine.digest",
+        "url": "given as engine.url",
+        "dialect": "given as engine.dialect",
+        "api_key": "in a Secret that engine.apiKey.existingSecret names",
+    },
+    "cache": {
+        "redis_url": "in a Secret, given as the variable SLUICEGATE_CACHE__REDIS_URL in extraEnv",
+    },
+    "policy": "given by policy.file",
+    "ops": "left out: the port is 8080",
 }
-"""Settings that the chart sets itself, or that are secrets: not to be given under ``settings``."""
+"""Settings that the chart sets itself, or that are secrets, with the value that is meant: read after "value must be"."""
+
+STRAYED: dict[tuple[str, ...], str] = {
+    ("replicaCount",): "given as replicas",
+    ("env",): "given as extraEnv",
+    ("config",): "given as settings",
+    ("serviceMonitor",): "given as podMonitor: workers have no Service",
+    ("service",): "left out: nothing asks a worker but probes and scrapes",
+    ("ingress",): "left out: posts come by Kafka",
+    ("image", "name"): "given as image.repository",
+    ("kafka", "brokers"): "given as kafka.bootstrapServers",
+    ("kafka", "bootstrapServer"): "given as kafka.bootstrapServers",
+    ("kafka", "security", "sasl", "password"): "in a Secret that kafka.security.sasl.existingSecret names",
+    ("engine", "apiKey", "value"): "in a Secret that engine.apiKey.existingSecret names",
+    (
+        "autoscaling",
+        "targetCPUUtilizationPercentage",
+    ): "left out: CPU says nothing of lag; set postsPerSecond",
+}
+"""Keys of other charts, and of those who would put a password here, with what is meant, in the same way."""
 
 READ = {
     "kafka": ("group",),
@@ -113,6 +144,11 @@ def schema(found: list[Entry]) -> dict[str, Any]:
         for name in entry.path[:-1]:
             above = above["properties"][name]
         above["properties"][entry.path[-1]] = _property(entry)
+    for path, meant in STRAYED.items():
+        above = document
+        for name in path[:-1]:
+            above = above["properties"][name]
+        above["properties"][path[-1]] = {"const": meant}
     # What Helm puts beside a subchart's own values.
     document["properties"]["global"] = {"type": "object"}
     document["definitions"] = settings_schema()["definitions"]
@@ -131,15 +167,14 @@ def _property(entry: Entry) -> dict[str, Any]:
 
 
 def settings_schema() -> dict[str, Any]:
-    """The settings model's own schema, without what the chart owns, as a root and its definitions."""
+    """The settings model's own schema, as a root and its definitions; what the chart owns is refused with its reason."""
     model = json.loads(json.dumps(Settings.model_json_schema()).replace("$defs", "definitions"))
-    for section, names in OWNED.items():
-        if names is None:
-            del model["properties"][section]
+    for section, meant in OWNED.items():
+        if isinstance(meant, str):
+            model["properties"][section] = {"const": meant}
             continue
         own = model["definitions"][model["properties"][section]["$ref"].rpartition("/")[2]]
-        for name in names:
-            del own["properties"][name]
+        own["properties"] |= {name: {"const": words} for name, words in meant.items()}
     for section, read in READ.items():
         model["definitions"][model["properties"][section]["$ref"].rpartition("/")[2]]["required"] = list(read)
     root = {"type": "object", "additionalProperties": False, "properties": model["properties"]}

@@ -31,3 +31,7 @@ class DemoError(PipelineError):
 
 class JudgeError(PipelineError):
     """A text cannot be judged here. The message says what stands against it."""
+
+
+class BenchError(PipelineError):
+    """A load cannot be planned, sent or reported. The message says what would do."""

@@ -90,7 +90,10 @@ class Metrics:
         self.prompt_tokens = counter("prompt_tokens", "Tokens of scored prompts.")
         self.cached_tokens = counter("cached_prompt_tokens", "Of those, served by the engine's prefix cache.")
         self.released = counter("released", "Posts given back unacknowledged in a drain.")
-        self.oldest_post = gauge("oldest_post_seconds", "Age in the window of the oldest post held.")
+        self.oldest_post = gauge(
+            "oldest_post_seconds",
+            "Age of the oldest post without an answer in this worker's partitions, on the topic or held: an estimate.",
+        )
         self.window_posts = gauge("window_posts", "Posts held in the window.")
         self.window_bytes = gauge("window_bytes", "Bytes held in the window.")
         self.cache_entries = gauge("cache_entries", "Assessments in the cache.")

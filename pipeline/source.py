@@ -12,6 +12,7 @@ import structlog
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.faust_delivery import FaustDelivery
 from sluicegate.pipeline.fetching import BrokersAwayError
+from sluicegate.pipeline.lag import Lag
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.source_faust import check_faust, make_app
 from sluicegate.pipeline.standstill import Standstill
@@ -66,8 +67,12 @@ class Source:
         self._coordinator_fault: str | None = None
         self._fault: Exception | None = None
         self._standstill = Standstill(settings.stall_after_s)
-        self._asks = False
+        self._passing: Delivery | None = None
+        """What the flow got last, until it asks for the next."""
         self._taken: dict[Partition, int] = {}
+        self._lag = Lag(fresh_s=look_every_s + _ANSWER_S)
+        self._places: dict[Partition, Place] = {}
+        """Of the last look that the brokers answered in this assignment."""
         self._resets: set[tuple[Partition, int, int]] = set()
         """Resets told of in this assignment: where from, where to."""
         self._answered_at: float | None = None
@@ -96,6 +101,12 @@ class Source:
             stalled.append("consumer")  # its thread does not even say where it is
         return stalled
 
+    @property
+    def lag_s(self) -> float:
+        """The age of the oldest post without an answer in the partitions assigned: an estimate (:class:`Lag`)."""
+        now, utc_ms = self._clock(), self._instruments.clock.utc().timestamp() * 1000
+        return self._lag.seconds(self._progress(self._places), self._held(), now=now, utc_ms=utc_ms)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until ``stop`` is set, then drain, commit and leave the group.
 
@@ -106,8 +117,14 @@ class Source:
         check_faust()
         self._app = app = self._make_app()
         app.finalize()
-        await app.start()
-        watchdog = asyncio.create_task(self._watch())
+        watchdog = asyncio.create_task(
+            self._watch()
+        )  # from before the start, which waits for the consumer's thread
+        try:
+            await app.start()
+        except BaseException:
+            watchdog.cancel()
+            raise
         ends = [asyncio.create_task(stop.wait()), asyncio.create_task(app._crashed.wait()), watchdog]  # noqa: SLF001 - no public way to await a crash
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -145,19 +162,21 @@ class Source:
             self._partitions = len(partitions)  # rebalances are eager: this is the whole assignment
             self._taken.clear()
             self._resets.clear()
+            self._places = {}
+            self._lag.assigned(((one.topic, one.partition) for one in partitions), self._clock())
             self._window.reopen()
 
         app.on_partitions_assigned.connect(assigned, weak=False)
         return app
 
     async def _deliveries(self, stream: Any) -> AsyncIterator[Delivery]:
-        self._asks = True
         async for event in stream.noack().events():
             delivery = FaustDelivery(self._app, event)
             self._taken[delivery.partition] = delivery.offset + 1
-            self._asks = False
+            self._lag.took(delivery)
+            self._passing = delivery
             yield delivery
-            self._asks = True
+            self._passing = None
 
     def _position_reset(self, partition: Partition, wanted: int, found: int) -> None:
         if (partition, wanted, found) in self._resets:
@@ -181,6 +200,7 @@ class Source:
                     self._require_membership()
                     if not self._joined:
                         continue
+                    asked_at = self._clock()
                     try:
                         places = await self._app.places(within_s=_ANSWER_S)
                     except BrokersAwayError as error:
@@ -190,6 +210,8 @@ class Source:
                     else:
                         away.close()
                         declare = None
+                        self._places = places
+                        self._lag.look(self._progress(places), self._held(), asked_at)
                     self._look(places)
         finally:
             self._answered_at = None
@@ -204,14 +226,22 @@ class Source:
 
     def _look(self, places: dict[Partition, Place]) -> None:
         # A flow that asks for nothing has a full window, or one whose oldest post tells of a stall.
-        at_work = not self._asks and self._window.posts > 0
+        at_work = self._passing is not None and self._window.posts > 0
         if self._instruments.holds or at_work or self._app.rebalancing:
             self._standstill.excuse()
             return
-        handed, taken = self._app.consumer.handed, self._taken
-        seen = {
-            one: replace(place, handed=handed.get(one, 0), taken=taken.get(one, 0))
-            for one, place in places.items()
-        }
+        seen = self._progress(places)
         for topic, number in self._standstill.look(seen, self._clock()):
             _log.error("partition_stalled", topic=topic, partition=number, **asdict(seen[topic, number]))
+
+    def _progress(self, places: dict[Partition, Place]) -> dict[Partition, Place]:
+        """The same places, with how far the stream and the flow have come by now."""
+        return {
+            one: replace(place, handed=self._app.consumer.handed.get(one, 0), taken=self._taken.get(one, 0))
+            for one, place in places.items()
+        }
+
+    def _held(self) -> dict[Partition, Delivery]:
+        """The oldest delivery held of each partition, or the one that waits for room."""
+        passing = self._passing
+        return ({} if passing is None else {passing.partition: passing}) | self._window.heads()

@@ -29,6 +29,11 @@ class Place:
         """True if there is something to fetch or to take."""
         return self.position is None or self.position < self.end or self.taken < self.handed
 
+    @property
+    def next(self) -> int:
+        """The offset from which on nothing was taken: of the buffer, else of what is to be fetched."""
+        return self.taken if self.position is None or self.taken < self.handed else self.position
+
 
 class Standstill:
     """Finds partitions that wait at the same place for longer than ``after_s`` without an excuse."""

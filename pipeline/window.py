@@ -187,9 +187,9 @@ class Window:
         self._changed.set()
         return given_back
 
-    def oldest_age_s(self) -> float:
-        """Seconds since the oldest held post was taken; 0 if none is held."""
-        return self._clock() - self._oldest.taken_at if self._oldest is not None else 0.0
+    def heads(self) -> dict[Partition, Delivery]:
+        """The oldest delivery held of each partition."""
+        return {partition: row[0].delivery for partition, row in self._rows.items() if row}
 
     def stalled(self, after_s: float) -> Partition | None:
         """The partition whose head has been the oldest post held for longer than ``after_s``.

@@ -233,7 +233,7 @@ class Worker:
     def _show(self) -> None:
         metrics, window = self._instruments.metrics, self._window
         DROPPED.shown_by(metrics.log_lines_dropped.inc)
-        metrics.oldest_post.set_function(window.oldest_age_s)
+        metrics.oldest_post.set_function(lambda: self._source.lag_s if self._source else 0)
         metrics.window_posts.set_function(lambda: window.posts)
         metrics.window_bytes.set_function(lambda: window.size_bytes)
         metrics.partitions.set_function(lambda: self._source.partitions if self._source else 0)

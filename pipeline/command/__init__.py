@@ -11,6 +11,7 @@ from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command import (
     adapt,
+    bench,
     breaker,
     check,
     deadletter,
@@ -42,6 +43,7 @@ app.command("post")(post.post)
 app.command("judge")(judge.judge)
 app.command("check")(check.check)
 app.command("verdicts")(verdicts.verdicts)
+app.command("bench")(bench.bench)
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(topics.app, name="topics")

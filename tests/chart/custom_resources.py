@@ -1,6 +1,6 @@
 """What the chart uses of other projects' resources, as compact schemas of our own.
 
-Written from their documentation, not taken from their definitions: KEDA 2.x `keda.sh/v1alpha1` (ScaledObject,
+Written from their documentation, not taken from their definitions: KEDA 2.17 `keda.sh/v1alpha1` (ScaledObject,
 TriggerAuthentication, the scalers apache-kafka and prometheus), Prometheus operator `monitoring.coreos.com/v1`,
 Strimzi `kafka.strimzi.io/v1`. A field that the chart does not use is missing here, and so refused.
 """
@@ -82,9 +82,19 @@ _SCALED_OBJECT = closed(
         "pollingInterval": COUNT,
         "minReplicaCount": COUNT,
         "maxReplicaCount": COUNT,
+        "fallback": closed(
+            {
+                "failureThreshold": COUNT,
+                "replicas": COUNT,
+                "behavior": {
+                    "enum": ["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"]
+                },
+            }
+        ),
         "advanced": closed({"horizontalPodAutoscalerConfig": closed({"behavior": {"type": "object"}})}),
         "triggers": many({"oneOf": [_KAFKA_TRIGGER, _PROMETHEUS_TRIGGER]}),
-    }
+    },
+    "fallback",
 )
 _TRIGGER_AUTHENTICATION = closed(
     {

@@ -83,14 +83,21 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
         )
 
 
+def template(
+    *arguments: str, kubernetes: str = NEWEST, apis: tuple[str, ...] = APIS, release: str = "guard"
+) -> subprocess.CompletedProcess[str]:
+    """`helm template` with further arguments, such as ``--set``."""
+    served = [word for api in apis for word in ("--api-versions", api)]
+    return helm(
+        "template", release, str(CHART), "-n", "moderation", "--kube-version", kubernetes, *served, *arguments
+    )
+
+
 def render(
     *arguments: str, kubernetes: str = NEWEST, apis: tuple[str, ...] = APIS, release: str = "guard"
 ) -> Answer:
-    """Render with further arguments, such as ``--set``."""
-    served = [word for api in apis for word in ("--api-versions", api)]
-    done = helm(
-        "template", release, str(CHART), "-n", "moderation", "--kube-version", kubernetes, *served, *arguments
-    )
+    """The objects that it makes, or what it says against it."""
+    done = template(*arguments, kubernetes=kubernetes, apis=apis, release=release)
     objects = list(filter(None, yaml.safe_load_all(done.stdout))) if done.returncode == 0 else []
     return Answer(done.returncode, done.stderr, objects)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 from chart.rendering import CHART, ROOT
 from sluicegate import __version__
@@ -63,9 +64,46 @@ def test_the_schema_takes_no_other_keys_at_any_depth_of_ours() -> None:
     assert [name for name, node in schema["definitions"].items() if sections(node, name)] == []
 
 
+def _strayed() -> list[tuple[tuple[str, ...], str]]:
+    """Every key that is given elsewhere, with what the schema says to it."""
+    strayed = list(generate.STRAYED.items())
+    for section, meant in generate.OWNED.items():
+        named = {"": meant} if isinstance(meant, str) else meant
+        strayed += [(("settings", section, *filter(None, [name])), words) for name, words in named.items()]
+    return strayed
+
+
+def test_a_key_that_is_given_elsewhere_is_refused_with_its_place() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert len(_strayed()) > 20
+    for path, words in _strayed():
+        there = values
+        for name in path[:-1]:
+            there = there.get(name, {})
+        assert path[-1] not in there, "it is a value of the chart"
+        given: Any = "something"
+        for name in reversed(path):
+            given = {name: given}
+        given.setdefault("settings", {})
+        for section, required in generate.READ.items():
+            rest = given["settings"].setdefault(section, {})
+            rest |= {name: values["settings"][section][name] for name in required}
+        (error,) = Draft7Validator(schema).iter_errors(given)
+        assert list(error.absolute_path) == list(path)
+        assert words in error.message
+
+
 def test_the_chart_is_of_the_packages_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == __version__
+
+
+def test_a_changed_chart_has_another_version_than_the_packaged_ones() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    packaged = {path.name for path in (ROOT / "tests" / "chart" / "previous").glob("*.tgz")}
+    assert packaged
+    assert f"sluicegate-{chart['version']}.tgz" not in packaged
 
 
 # The script that fetches a bundle

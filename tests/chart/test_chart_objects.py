@@ -182,33 +182,6 @@ def test_a_rollout_never_needs_a_gpu_more() -> None:
         assert strategy["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
 
 
-def test_replicas_are_left_to_keda_where_it_scales() -> None:
-    assert "replicas" not in newest("gpu").of("Deployment")["spec"]
-    assert newest("external").of("Deployment")["spec"]["replicas"] == 3
-    scaled = newest("gpu").of("ScaledObject")["spec"]
-    kafka, prometheus = (trigger["metadata"] for trigger in scaled["triggers"])
-    assert kafka["lagThreshold"] == "1275"  # 42.5 posts/s × 30 s
-    assert (kafka["tls"], kafka["sasl"]) == ("enable", "scram_sha512")
-    assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "sluicegate")
-    assert 'job="moderation/guard-sluicegate"' in prometheus["query"]
-
-
-def test_keda_logs_in_as_the_workers_do() -> None:
-    scram = newest("gpu").of("TriggerAuthentication")["spec"]
-    assert {one["parameter"]: one["name"] for one in scram["secretTargetRef"]} == {
-        "password": "sluicegate",
-        "ca": "events-cluster-ca-cert",
-    }
-    (name,) = scram["env"]
-    assert name["name"] in {one["name"] for one in worker(newest("gpu"))["env"]}
-    mutual = newest("oci").of("TriggerAuthentication")["spec"]
-    assert {one["parameter"]: one["key"] for one in mutual["secretTargetRef"]} == {
-        "ca": "ca.crt",
-        "cert": "user.crt",
-        "key": "user.key",
-    }
-
-
 def test_the_gpu_goes_to_the_sidecar_alone_and_only_onto_its_own_kind_of_node() -> None:
     spec = newest("gpu").of("Deployment")["spec"]["template"]["spec"]
     engine = spec["initContainers"][-1]
@@ -229,45 +202,6 @@ def test_probes_ask_the_ops_port() -> None:
     assert {get["port"] for get in asked.values()} == {"ops"}
     assert [get["path"] for get in asked.values()] == ["/livez", "/livez", "/readyz"]
     assert one["startupProbe"]["periodSeconds"] * one["startupProbe"]["failureThreshold"] == 900
-
-
-def test_the_network_policy_lets_out_what_is_needed_and_no_more() -> None:
-    def ports(name: str) -> set[int]:
-        policy = newest(name).of("NetworkPolicy", "sluicegate")["spec"]
-        assert policy["policyTypes"] == ["Ingress", "Egress"]
-        return {port["port"] for rule in policy["egress"] for port in rule["ports"]}
-
-    assert ports("cpu") == {53, 9092, 443}  # the CPU model is fetched
-    assert ports("gpu") == {53, 9093}
-    assert ports("external") == {53, 9096, 9097, 443, 8000, 6379}
-    assert ports("s3") == {53, 9092, 443}
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "port"),
-    [
-        ("s3", "engine.s3.endpointUrl=http://minio.storage:9000", 9000),
-        ("external", "engine.uri=https://models.example:8443/guard.tar", 8443),
-        ("external", "engine.url=http://guard-engine.models", 80),
-    ],
-)
-def test_the_network_policy_knows_other_ports_of_stores_and_engines(
-    name: str, change: str, port: int
-) -> None:
-    answer = render("-f", str(CHART / "ci" / f"{name}-values.yaml"), "--set", change)
-    rules = answer.of("NetworkPolicy")["spec"]["egress"]
-    assert port in {one["port"] for rule in rules for one in rule["ports"]}
-
-
-def test_the_topics_job_reaches_brokers_before_the_workers_policy_is_there() -> None:
-    policy = newest("cpu").of("NetworkPolicy", "-topics")
-    assert policy["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
-    job = newest("cpu").of("Job")["spec"]["template"]["metadata"]["labels"]
-    assert policy["spec"]["podSelector"]["matchLabels"].items() <= job.items()
-    worker_labels = newest("cpu").of("Deployment")["spec"]["template"]["metadata"]["labels"]
-    assert not policy["spec"]["podSelector"]["matchLabels"].items() <= worker_labels.items()
-    assert {one["port"] for rule in policy["spec"]["egress"] for one in rule["ports"]} == {53, 9092}
-    assert newest("oci").of("NetworkPolicy", "-topics")["spec"]["egress"][1]["ports"][0]["port"] == 9094
 
 
 def test_the_test_pods_may_have_a_login_of_their_own() -> None:

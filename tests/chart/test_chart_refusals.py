@@ -1,46 +1,66 @@
-"""Values that cannot work are refused before anything is installed, with a sentence that names the fix."""
+"""Values that cannot work are refused before anything is installed, with a sentence that names the fix.
+
+``mistakes/`` has a values file for each common one; its first line holds what Helm has to say of it.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from chart.rendering import APIS, CHART, OLDEST, render
+from chart.rendering import APIS, CHART, OLDEST, Answer, render
+from sluicegate.pipeline.settings import Settings
 
 pytestmark = pytest.mark.helm
 
 CI = CHART / "ci"
-DIGEST = "sha256:" + "2" * 64
+MISTAKES = sorted((Path(__file__).parent / "mistakes").glob("*.yaml"))
 
-MISTAKES = [
-    ("cpu", ["kafka.bootstrapServers="], "set it to your brokers"),
-    ("cpu", ["kafka.security.ca.existingSecret=ca"], "set kafka.security.protocol=SSL"),
-    ("cpu", ["kafka.security.protocol=SASL_SSL"], "set kafka.security.sasl.existingSecret"),
-    ("gpu", ["kafka.security.sasl.username="], "set username to it, or usernameKey"),
-    ("gpu", ["kafka.security.sasl.usernameKey=user"], "once; set username to it, or usernameKey"),
-    ("gpu", ["kafka.security.protocol=SSL"], "set kafka.security.protocol=SASL_SSL"),
-    ("gpu", ["engine.uri="], "set it, for example engine.uri=pvc://models/guard"),
-    ("gpu", ["engine.digest="], "`sluicegate engine info BUNDLE`"),
-    ("external", ["engine.url="], "for example engine.url=http://"),
-    ("gpu", ["engine.url=http://guard:8000"], "set profile=external"),
-    ("external", ["engine.sha256="], "`sha256sum`"),
-    ("gpu", ["engine.sha256=" + "3" * 64], "engine.digest pins the bundle"),
-    ("s3", ["engine.s3.image="], "set it to an image with the AWS command line"),
-    ("oci", ["engine.uri=oci://registry.example/guard:1"], "end it with the image's digest"),
-    ("gpu", ["policy.existingConfigMap=mine"], "empty one of them"),
-    ("gpu", ["policy.file=policy.yaml"], "set it to one of: forum.yaml, stricter.yaml"),
-    ("gpu", ["topics.strimzi.cluster="], "set it to the name of your Kafka object"),
-    ("oci", ["autoscaling.postsPerSecond=null"], "as you measured it"),
-    ("oci", ["autoscaling.minReplicas=9"], "set autoscaling.maxReplicas=9"),
-    ("oci", ["autoscaling.maxReplicas=13"], "set autoscaling.maxReplicas=12"),
+# What a values file that works becomes by one change.
+CHANGES = [
+    ("gpu", "kafka.security.sasl.username=", "set username to it, or usernameKey"),
+    ("gpu", "kafka.security.sasl.usernameKey=user", "once; set username to it, or usernameKey"),
+    ("gpu", "kafka.security.protocol=SSL", "set kafka.security.protocol=SASL_SSL"),
+    ("cpu", "tests.security.sasl.username=a", "tests.security.sasl has no effect"),
+    ("gpu", "topics.security.sasl.username=a", "set topics.mode=job, or take topics.security out"),
+    ("external", "engine.digest=", "`sluicegate engine info BUNDLE`"),
+    ("gpu", "engine.sha256=" + "3" * 64, "engine.digest pins the bundle"),
+    ("s3", "engine.s3.image=", "set it to an image with the AWS command line"),
+    ("gpu", "policy.existingConfigMap=mine", "empty one of them"),
+    ("oci", "autoscaling.minReplicas=9", "set autoscaling.maxReplicas=9"),
+    ("gpu", "autoscaling.fallback.replicas=13", "set it to 12 at most"),
+    ("gpu", "autoscaling.lagMetric.name=lag", "set autoscaling.kind=hpa"),
+    ("hpa", "autoscaling.fallback.replicas=3", "set autoscaling.kind=keda"),
+    ("hpa", "autoscaling.prometheusAddress=http://p:9090", "set autoscaling.kind=keda"),
+    ("build", "profile=cpu", "engine.build.enabled=false for profile cpu"),
+    ("build", "engine.build.claim=", "a claim with the checkpoint"),
+    ("build", "engine.build.recipe.gpu=", "for example name: guard-h100-fp8 and gpu: H100"),
+    ("build", "engine.gpu.product=", "set engine.gpu.product"),
+    ("demo", "kafka.security.protocol=SSL", "set profile=cpu, or take kafka out"),
+    ("demo", "autoscaling.enabled=true", "take replicas and autoscaling out"),
 ]
 
 
-@pytest.mark.parametrize(("name", "changes", "fix"), MISTAKES, ids=[f"{m[0]}-{m[1][0]}" for m in MISTAKES])
-def test_a_mistake_is_refused_with_its_fix(name: str, changes: list[str], fix: str) -> None:
-    sets = [word for change in changes for word in ("--set", change)]
-    answer = render("-f", str(CI / f"{name}-values.yaml"), *sets)
+def _refused(answer: Answer, fix: str) -> None:
     assert answer.code != 0
-    assert fix in answer.said
+    assert fix in " ".join(answer.said.split())
+
+
+def test_there_are_mistakes() -> None:
+    assert len(MISTAKES) >= 12
+
+
+@pytest.mark.parametrize("path", MISTAKES, ids=lambda path: path.stem)
+def test_a_common_mistake_is_refused_with_its_fix(path: Path) -> None:
+    head = path.read_text(encoding="utf-8").partition("\n")[0]
+    assert head.startswith("# Refused: ")
+    _refused(render("-f", str(path)), head.removeprefix("# Refused: "))
+
+
+@pytest.mark.parametrize(("name", "change", "fix"), CHANGES, ids=[f"{m[0]}-{m[1]}" for m in CHANGES])
+def test_a_change_that_breaks_values_is_refused_with_its_fix(name: str, change: str, fix: str) -> None:
+    _refused(render("-f", str(CI / f"{name}-values.yaml"), "--set", change), fix)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +74,9 @@ def test_a_mistake_is_refused_with_its_fix(name: str, changes: list[str], fix: s
 )
 def test_what_a_cluster_does_not_serve_is_refused(name: str, change: str, fix: str) -> None:
     off = "autoscaling.enabled=false,podMonitor.enabled=false,prometheusRule.enabled=false,topics.mode=none"
-    answer = render("-f", str(CI / f"{name}-values.yaml"), "--set", off, "--set", change, apis=())
-    assert answer.code != 0
-    assert fix in answer.said
+    values = str(CI / f"{name}-values.yaml")
+    assert render("-f", values, "--set", off, apis=()).code == 0
+    _refused(render("-f", values, "--set", off, "--set", change, apis=()), fix)
 
 
 def test_an_image_volume_is_refused_where_it_would_be_dropped_silently() -> None:
@@ -71,32 +91,35 @@ def test_a_cluster_without_native_sidecars_is_refused() -> None:
     assert render("-f", str(CI / "cpu-values.yaml"), kubernetes=OLDEST, apis=APIS).code == 0
 
 
+def test_the_rules_for_a_drain_know_the_workers_defaults() -> None:
+    rules = (CHART / "templates" / "_validation.tpl").read_text(encoding="utf-8")
+    settings = Settings()
+    for name in ("finish_s", "flush_s", "leave_s"):
+        assert f'dig "{name}" {getattr(settings.drain, name):g} $drain' in rules
+    assert f'dig "rebalance_timeout_s" {settings.kafka.rebalance_timeout_s:g} ' in rules
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [
-        ("profile=demo", "profile"),
-        ("replicaCount=3", "replicaCount"),
-        ("kafka.bootstrapServer=a:1", "bootstrapServer"),
-        ("kafka.bootstrapServers=kafka", "bootstrapServers"),
+        ("kafka.bootstrapservers=a:1", "bootstrapservers"),
         ("kafka.security.protocol=TLS", "protocol"),
-        ("kafka.security.sasl.password=secret", "password"),
-        ("image.tag=latest", "tag"),
-        ("engine.digest=abc", "digest"),
-        ("engine.uri=hf://guard", "uri"),
+        ("kafka.security.sasl.passwort=secret", "passwort"),
         ("settings.window.post=3", "post"),
         ("settings.window.posts=0", "posts"),
         ("settings.micro_batches.tokens=3", "micro_batches"),
-        ("settings.kafka.bootstrap_servers=a:1", "bootstrap_servers"),
-        ("settings.engine.api_key=secret", "api_key"),
-        ("settings.cache.redis_url=redis://x", "redis_url"),
-        ("settings.policy.path=/x", "policy"),
+        ("settings.engine.api_key=secret", "in a Secret that engine.apiKey.existingSecret names"),
+        ("settings.policy.path=/x", "given by policy.file"),
         ("settings.drain.budget_s=null", "budget_s"),
         ("settings.topics.posts=null", "posts"),
         ("settings.kafka=null", "kafka"),
         ("settings.drain.budget_s=soon", "budget_s"),
         ("fullnameOverride=Guard_1", "fullnameOverride"),
         ("tests.security.protocol=SSL", "protocol"),
-        ("autoscaling.minReplicas=0", "minReplicas"),
+        ("tests.security.sasl.password=secret", "names"),
+        ("topics.security.ca.key=a", "ca"),
+        ("replicas=-1", "replicas"),
+        ("autoscaling.kind=vpa", "kind"),
         ("policy.files.a=", "files"),
     ],
 )

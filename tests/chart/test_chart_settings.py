@@ -11,7 +11,8 @@ import pytest
 import typer
 import yaml
 
-from chart.rendering import CHART, NAMES, ROOT, containers, newest, pods, worker
+from chart.rendering import CHART, NAMES, ROOT, containers, newest, pods, render, worker
+from sluicegate.engines.build.recipe import Recipe
 from sluicegate.pipeline import command
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings import Settings, load_settings
@@ -46,14 +47,15 @@ def test_the_rendered_settings_are_ones_that_a_worker_takes(
     assert settings.ops.host == "0.0.0.0"
     assert [port["containerPort"] for port in worker(answer)["ports"]] == [settings.ops.port]
     assert spec["terminationGracePeriodSeconds"] == math.ceil(settings.drain.budget_s) + 10
-    assert settings.engine.backend == ("llama_cpp" if name == "cpu" else "completions")
+    assert settings.engine.backend == ("llama_cpp" if name in ("cpu", "demo") else "completions")
     given = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text(encoding="utf-8"))
     assert (
         settings.engine.digest == given["engine"]["digest"]
         if "engine" in given
         else settings.engine.digest is None
     )
-    assert settings.kafka.bootstrap_servers == given["kafka"]["bootstrapServers"]
+    brokers = given["kafka"]["bootstrapServers"] if "kafka" in given else "127.0.0.1:9092"
+    assert settings.kafka.bootstrap_servers == brokers  # those of a demo are known once its broker listens
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,9 +166,51 @@ def test_every_command_line_is_one_that_the_image_has(name: str) -> None:
         for line in _command_lines(newest(name))
     ]
     ran = {_parse(line) for line in lines}
-    expected = {"worker", "post", "deadletter list"}
-    more = {"cpu": {"engine fetch-cpu", "topics create"}, "oci": {"engine serve-config", "topics create"}}
-    assert ran == expected | more.get(name, {"engine serve-config"} if name == "gpu" else set())
+    more = {
+        "build": {"engine serve-config", "engine build"},
+        "cpu": {"engine fetch-cpu", "topics create"},
+        "demo": {"engine fetch-cpu"},
+        "gpu": {"engine serve-config"},
+        "oci": {"engine serve-config", "topics create"},
+    }
+    tests = set() if name == "demo" else {"post", "deadletter list"}
+    assert ran == {"worker"} | tests | more.get(name, set())
+
+
+def test_the_recipe_of_a_build_is_one_that_it_takes(tmp_path: Path) -> None:
+    answer = newest("build")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(answer.of("ConfigMap", "-build")["data"]["recipe.yaml"], encoding="utf-8")
+    recipe = Recipe.load(file)
+    assert recipe.container is False
+    (container,) = answer.of("Job")["spec"]["template"]["spec"]["containers"]
+    work, out = container["args"][1::2]
+    assert out.startswith(f"/models/engines/{recipe.name}/{recipe.gpu.lower()}/")
+    assert work == f"{out}.work"
+    (claim,) = [one for one in container["volumeMounts"] if one["name"] == "models"]
+    assert claim == {"name": "models", "mountPath": "/models"}
+
+
+@pytest.mark.parametrize(
+    ("change", "is_elsewhere"),
+    [
+        ("engine.build.recipe.quantisation=bf16", True),
+        ("engine.build.image=registry.example/other:1", True),
+        ("engine.build.resources.requests.memory=128Gi", False),
+    ],
+)
+def test_another_build_has_a_job_of_its_own_and_overwrites_no_engine(
+    change: str, *, is_elsewhere: bool
+) -> None:
+    def told(answer: Answer) -> tuple[str, str]:
+        job = answer.of("Job")
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        return job["metadata"]["name"], container["args"][-1]
+
+    (name, place) = told(newest("build"))
+    (other_name, other_place) = told(render("-f", str(CHART / "ci" / "build-values.yaml"), "--set", change))
+    assert name != other_name
+    assert (place != other_place) is is_elsewhere
 
 
 def test_a_command_that_is_not_there_is_noticed() -> None:
@@ -180,7 +224,7 @@ def test_commands_in_the_notes_exist() -> None:
     notes = (CHART / "templates" / "NOTES.txt").read_text(encoding="utf-8")
     lines = re.findall(r"-- sluicegate (.+)$", notes, re.MULTILINE)
     assert lines
-    assert [_parse(shlex.split(line)) for line in lines] == ["verdicts"]
+    assert [_parse(shlex.split(line)) for line in lines] == ["post", "verdicts"]
 
 
 def test_commands_in_runbooks_and_refusals_exist() -> None:

@@ -125,8 +125,10 @@ async def test_a_fetch_that_died_is_found(lane: Lane, monkeypatch: pytest.Monkey
         await found.never_stalls()
         found.in_its_thread(found.consumer._fetcher._fetch_task.cancel)
         await found.never_stalls()  # nothing waits
+        assert found.source.lag_s == 0
         await found.send(20)
         await found.until("stalled", lambda: found.source.stalled)
+        assert found.source.lag_s > STALL_S / 2
         assert found.took == 20
         assert set(found.source.stalled) <= {f"{lane.posts}/{number}" for number in range(3)}
 

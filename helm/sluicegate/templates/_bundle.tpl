@@ -42,6 +42,10 @@
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   securityContext:
     {{- toYaml .Values.securityContext | nindent 4 }}
+  {{- with .Values.sideResources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   command: [aws, s3, cp, --no-progress, {{ .Values.engine.uri | quote }}, /bundles/bundle.tar{{ with .Values.engine.s3.endpointUrl }}, --endpoint-url, {{ . | quote }}{{ end }}]
   env:
     - {name: HOME, value: /tmp}
@@ -55,7 +59,7 @@
 {{- end }}
 {{- if include "sluicegate.bundleFetched" . }}
 - name: fetch-bundle
-  {{- include "sluicegate.containerBase" . | nindent 2 }}
+  {{- include "sluicegate.sideContainer" . | nindent 2 }}
   {{- if not .Values.engine.uri }}
   command: [sluicegate, engine, fetch-cpu, --destination, /bundles/guard]
   {{- else }}
@@ -72,6 +76,9 @@
     - {name: tmp, mountPath: /tmp}
     {{- if .Values.engine.uri }}
     - {name: scripts, mountPath: /etc/sluicegate/scripts, readOnly: true}
+    {{- end }}
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end }}
 {{- end -}}

@@ -2,7 +2,7 @@
 
 {{- define "sluicegate.engineInit" -}}
 - name: plan-engine
-  {{- include "sluicegate.containerBase" . | nindent 2 }}
+  {{- include "sluicegate.sideContainer" . | nindent 2 }}
   command:
     - sh
     - -c
@@ -29,9 +29,7 @@
     # The image has no user 10001, and torch asks for a name where this is not set.
     - {name: USER, value: sluicegate}
   resources:
-    {{- $gpu := dict .Values.engine.gpu.resource (int .Values.engine.gpu.count) }}
-    {{- $given := deepCopy .Values.engine.resources }}
-    {{- mergeOverwrite (dict "limits" dict) $given (dict "limits" $gpu) | toYaml | nindent 4 }}
+    {{- include "sluicegate.gpuResources" (list . .Values.engine.resources) | nindent 4 }}
   # It listens on the loopback interface, so that kubelet cannot ask it over the network.
   startupProbe:
     {{- include "sluicegate.engineProbe" . | nindent 4 }}
@@ -48,6 +46,12 @@
     - {name: engine, mountPath: /engine, readOnly: true}
     - {name: shm, mountPath: /dev/shm}
     - {name: engine-tmp, mountPath: /tmp}
+{{- end -}}
+
+{{/* Requests and limits with the GPU added: takes (list . resources). */}}
+{{- define "sluicegate.gpuResources" -}}
+{{- $gpu := (index . 0).Values.engine.gpu -}}
+{{- mergeOverwrite (dict "limits" dict) (deepCopy (index . 1)) (dict "limits" (dict $gpu.resource (int $gpu.count))) | toYaml -}}
 {{- end -}}
 
 {{- define "sluicegate.engineProbe" -}}

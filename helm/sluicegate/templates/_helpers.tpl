@@ -36,6 +36,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
+{{/* Of workers' pods: without versions, so that a chart which changes nothing else restarts no engine. */}}
+{{- define "sluicegate.podLabels" -}}
+{{ include "sluicegate.selectorLabels" . }}
+app.kubernetes.io/part-of: sluicegate
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "sluicegate.image" -}}
 {{- $image := .Values.image -}}
 {{- $repository := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") -}}
@@ -54,6 +63,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* The one place where the drain's budget becomes the pod's grace period. */}}
 {{- define "sluicegate.graceSeconds" -}}
 {{- add (int (ceil .Values.settings.drain.budget_s)) (int .Values.graceMarginSeconds) -}}
+{{- end -}}
+
+{{/* Posts that may wait for each worker: a worker's posts a second, times the seconds of lag that are in order. */}}
+{{- define "sluicegate.lagThreshold" -}}
+{{- mulf .Values.autoscaling.postsPerSecond .Values.autoscaling.lagSeconds | ceil | int -}}
+{{- end -}}
+
+{{/* Not while the first engine is being built, whose digest nobody knows yet. */}}
+{{- define "sluicegate.workers" -}}
+{{- if or .Values.engine.digest (not .Values.engine.build.enabled) -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.demo" -}}
+{{- if eq .Values.profile "demo" -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Pods of `helm test`: other pods cannot reach the broker of a demo. */}}
+{{- define "sluicegate.testPods" -}}
+{{- if and .Values.tests.enabled (not (include "sluicegate.demo" .)) -}}yes{{- end -}}
 {{- end -}}
 
 {{- define "sluicegate.policyConfigMap" -}}

@@ -1,15 +1,16 @@
 {{/* Where pods of this chart may go. */}}
 
-{{/* Names and brokers: egress rules of every pod. */}}
+{{/* Names and brokers, which a demo has none of outside: egress rules of every pod. */}}
 {{- define "sluicegate.kafkaEgress" -}}
 {{- $ports := list -}}
-{{- range splitList "," .Values.kafka.bootstrapServers -}}
+{{- range splitList "," .Values.kafka.bootstrapServers | compact -}}
 {{- $ports = append $ports (splitList ":" . | last | int) -}}
 {{- end -}}
 {{- range .Values.networkPolicy.kafkaPorts -}}
 {{- $ports = append $ports (int .) -}}
 {{- end -}}
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+{{- if $ports }}
 - ports:
     {{- range uniq $ports }}
     - {port: {{ . }}, protocol: TCP}
@@ -18,6 +19,7 @@
   to:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Port of an address; 443 where there is none. */}}

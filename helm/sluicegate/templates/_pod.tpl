@@ -3,11 +3,14 @@
 {{/* All that a client of Kafka needs: variables, mounts, and volumes, which take (list . settingsConfigMap). */}}
 {{- define "sluicegate.clientEnv" -}}
 - name: SLUICEGATE_SETTINGS
-  value: /etc/sluicegate/settings/settings.yaml
+  value: {{ ternary "/demo/settings.yaml" "/etc/sluicegate/settings/settings.yaml" (eq (include "sluicegate.demo" .) "yes") }}
 - name: HOME
   value: /tmp
 {{- if hasPrefix "SASL" .Values.kafka.security.protocol }}
-# A variable rather than a line of the settings: KEDA reads it from here, and it may come from a Secret.
+# Variables rather than lines of the settings: KEDA reads the name from here, which may come from a Secret, and
+# pods with a login of their own have the same settings.
+- name: SLUICEGATE_KAFKA__SECURITY__MECHANISM
+  value: {{ .Values.kafka.security.sasl.mechanism }}
 - name: SLUICEGATE_KAFKA__SECURITY__USERNAME
 {{- with .Values.kafka.security.sasl }}
 {{- if .username }}
@@ -100,8 +103,18 @@ securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
 {{- end -}}
 
-{{/* The context of the test pods: with their own login, where they have one. */}}
-{{- define "sluicegate.testValues" -}}
-{{- $security := mergeOverwrite (deepCopy .Values.kafka.security) .Values.tests.security -}}
-{{- dict "Values" (dict "extraEnv" .Values.extraEnv "kafka" (dict "security" $security)) | toYaml -}}
+{{/* A container beside the workers': of a Job, a test, or before a worker. */}}
+{{- define "sluicegate.sideContainer" -}}
+{{ include "sluicegate.containerBase" . }}
+{{- with .Values.sideResources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The context of a pod with a login of its own, where it has one: takes (list . login). */}}
+{{- define "sluicegate.ownLogin" -}}
+{{- $values := deepCopy (index . 0).Values -}}
+{{- $security := mergeOverwrite $values.kafka.security (index . 1) -}}
+{{- dict "Values" $values | toYaml -}}
 {{- end -}}

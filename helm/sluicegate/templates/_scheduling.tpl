@@ -1,3 +1,4 @@
+{{/* Where pods with an engine may run: workers, and a build. */}}
 {{- define "sluicegate.scheduling" -}}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -24,6 +25,15 @@ affinity:
         - matchExpressions:
             - {key: nvidia.com/gpu.product, operator: In, values: [{{ .Values.engine.gpu.product | quote }}]}
 {{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.runtimeClassName }}
+runtimeClassName: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.spread" -}}
 {{- if .Values.topologySpread }}
 topologySpreadConstraints:
   {{- range .Values.topologySpread }}
@@ -35,11 +45,5 @@ topologySpreadConstraints:
         {{- include "sluicegate.selectorLabels" $ | nindent 8 }}
         app.kubernetes.io/component: worker
   {{- end }}
-{{- end }}
-{{- with .Values.priorityClassName }}
-priorityClassName: {{ . | quote }}
-{{- end }}
-{{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}

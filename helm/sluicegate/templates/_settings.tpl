@@ -1,7 +1,10 @@
 {{/* Sluicegate's settings: what the user said, and over it what only the chart can know. */}}
 
 {{- define "sluicegate.settings" -}}
-{{- $kafka := dict "bootstrap_servers" .Values.kafka.bootstrapServers "security" (include "sluicegate.security" . | fromYaml) -}}
+{{- $kafka := dict "security" (include "sluicegate.security" . | fromYaml) -}}
+{{- if not (include "sluicegate.demo" .) -}}
+{{- $_ := set $kafka "bootstrap_servers" .Values.kafka.bootstrapServers -}}
+{{- end -}}
 {{- $owned := dict "kafka" $kafka "engine" (include "sluicegate.engine" . | fromYaml) "ops" (dict "host" "0.0.0.0" "port" 8080) -}}
 {{- if include "sluicegate.policyConfigMap" . -}}
 {{- $_ := set $owned "policy" (dict "path" (printf "/etc/sluicegate/policies/%s" .Values.policy.file)) -}}
@@ -20,13 +23,12 @@ certificate_file: /etc/sluicegate/kafka/client/client.crt
 key_file: /etc/sluicegate/kafka/client/client.key
 {{- end }}
 {{- if hasPrefix "SASL" $security.protocol }}
-mechanism: {{ $security.sasl.mechanism }}
 password_file: /etc/sluicegate/kafka/sasl/password
 {{- end }}
 {{- end -}}
 
 {{- define "sluicegate.engine" -}}
-backend: {{ ternary "llama_cpp" "completions" (eq .Values.profile "cpu") }}
+backend: {{ ternary "llama_cpp" "completions" (has .Values.profile (list "cpu" "demo")) }}
 bundle: /bundles/guard
 {{- with .Values.engine.digest }}
 digest: {{ . | quote }}

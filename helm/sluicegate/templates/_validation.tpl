@@ -1,12 +1,54 @@
-{{/* What a schema cannot say: rules over several values. Every message names the values to set. */}}
+{{/* What a schema cannot say, or not in a sentence: every message names the values to set. */}}
 
 {{- define "sluicegate.validate" -}}
-{{- $engine := .Values.engine -}}
+{{- if eq .Values.image.tag "latest" -}}
+{{- fail "image.tag latest is another image tomorrow; set image.tag to a version, or image.digest" -}}
+{{- end -}}
+{{- if eq .Values.profile "demo" -}}
+{{- include "sluicegate.validateDemo" . -}}
+{{- else -}}
+{{- include "sluicegate.validateKafka" . -}}
+{{- end -}}
+{{- include "sluicegate.validateEngine" . -}}
+{{- include "sluicegate.validateUri" . -}}
+{{- include "sluicegate.validateBuild" . -}}
+{{- include "sluicegate.validateDrain" . -}}
+{{- include "sluicegate.validateScaling" . -}}
+{{- if and .Values.policy.files .Values.policy.existingConfigMap -}}
+{{- fail "policy.files and policy.existingConfigMap say the same; empty one of them" -}}
+{{- end -}}
+{{- if and .Values.policy.files (not (hasKey .Values.policy.files .Values.policy.file)) -}}
+{{- fail (printf "policy.file %s is none of policy.files; set it to one of: %s" .Values.policy.file (keys .Values.policy.files | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- if .Values.podMonitor.enabled -}}
+{{- include "sluicegate.requireApi" (list . "the Prometheus operator" "monitoring.coreos.com/v1" "podMonitor.enabled=true" "podMonitor.enabled=false") -}}
+{{- end -}}
+{{- if .Values.prometheusRule.enabled -}}
+{{- include "sluicegate.requireApi" (list . "the Prometheus operator" "monitoring.coreos.com/v1" "prometheusRule.enabled=true" "prometheusRule.enabled=false") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateDemo" -}}
+{{- if or .Values.kafka.bootstrapServers (ne .Values.kafka.security.protocol "PLAINTEXT") -}}
+{{- fail "profile demo has a broker of its own, and kafka names yours; set profile=cpu, or take kafka out" -}}
+{{- end -}}
+{{- if ne .Values.topics.mode "none" -}}
+{{- fail (printf "profile demo has a broker that makes its topics itself; set topics.mode=none, or profile=cpu for topics.mode=%s on your brokers" .Values.topics.mode) -}}
+{{- end -}}
+{{- if or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) -}}
+{{- fail "profile demo has a broker in each pod, so that two workers would share nothing; take replicas and autoscaling out, or set profile=cpu" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateKafka" -}}
+{{- $servers := .Values.kafka.bootstrapServers -}}
 {{- $security := .Values.kafka.security -}}
 {{- $sasl := $security.sasl -}}
-{{- $fetched := or (hasPrefix "https://" $engine.uri) (hasPrefix "s3://" $engine.uri) -}}
-{{- if not .Values.kafka.bootstrapServers -}}
-{{- fail "kafka.bootstrapServers is missing; set it to your brokers, for example kafka.bootstrapServers=my-cluster-kafka-bootstrap.kafka:9092" -}}
+{{- if not $servers -}}
+{{- fail "kafka.bootstrapServers is missing; set it to your brokers, for example kafka.bootstrapServers=my-cluster-kafka-bootstrap.kafka:9092, or set profile=demo" -}}
+{{- end -}}
+{{- if not (regexMatch "^[^\\s,:/]+:[0-9]+(,[^\\s,:/]+:[0-9]+)*$" $servers) -}}
+{{- fail (printf "kafka.bootstrapServers %s is not host:port, nor several of them by commas; set it as in kafka.bootstrapServers=kafka-0.kafka:9092,kafka-1.kafka:9092" $servers) -}}
 {{- end -}}
 {{- if and (not (hasSuffix "SSL" $security.protocol)) (or $security.ca.existingSecret $security.certificate.existingSecret) -}}
 {{- fail (printf "kafka.security.protocol %s encrypts nothing, and a Secret with certificates is given; set kafka.security.protocol=%s, or empty ca.existingSecret and certificate.existingSecret" $security.protocol (ternary "SASL_SSL" "SSL" (hasPrefix "SASL" $security.protocol))) -}}
@@ -15,48 +57,25 @@
 {{- if not $sasl.existingSecret -}}
 {{- fail (printf "kafka.security.protocol %s needs a password; set kafka.security.sasl.existingSecret to the Secret that holds it, and passwordKey to its key" $security.protocol) -}}
 {{- end -}}
+{{- if not $sasl.passwordKey -}}
+{{- fail (printf "kafka.security.sasl.passwordKey is empty; set it to the key of Secret %s that holds the password" $sasl.existingSecret) -}}
+{{- end -}}
 {{- if eq (empty $sasl.username) (empty $sasl.usernameKey) -}}
 {{- fail "kafka.security.sasl needs a name to log in with, once; set username to it, or usernameKey to its key in existingSecret" -}}
 {{- end -}}
 {{- else if or $sasl.existingSecret $sasl.username $sasl.usernameKey -}}
 {{- fail (printf "kafka.security.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=%s" $security.protocol (ternary "SASL_SSL" "SASL_PLAINTEXT" (eq $security.protocol "SSL"))) -}}
 {{- end -}}
-{{- if ne .Values.profile "cpu" -}}
-{{- if not $engine.uri -}}
-{{- fail (printf "engine.uri is missing, and profile %s needs a bundle; set it, for example engine.uri=pvc://models/guard" .Values.profile) -}}
+{{- if and .Values.topics.security (ne .Values.topics.mode "job") -}}
+{{- fail (printf "topics.security is the login of the topics Job, which topics.mode %s has none of; set topics.mode=job, or take topics.security out" .Values.topics.mode) -}}
 {{- end -}}
-{{- if not $engine.digest -}}
-{{- fail (printf "engine.digest is missing, and profile %s pins its bundle; set it to what `sluicegate engine info BUNDLE` prints as digest" .Values.profile) -}}
+{{- range $who, $login := dict "topics.security" .Values.topics.security "tests.security" .Values.tests.security -}}
+{{- if and $login.sasl (not (hasPrefix "SASL" $security.protocol)) -}}
+{{- fail (printf "%s.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=SASL_SSL, or take it out" $who $security.protocol) -}}
 {{- end -}}
+{{- if and (dig "sasl" "username" "" $login) (not (dig "sasl" "existingSecret" "" $login)) -}}
+{{- fail (printf "%s.sasl.username is another name with the workers' password; set %s.sasl.existingSecret to the Secret with its own" $who $who) -}}
 {{- end -}}
-{{- if and (eq .Values.profile "external") (not $engine.url) -}}
-{{- fail "engine.url is missing, and profile external needs a server; set it, for example engine.url=http://guard-engine.models:8000" -}}
-{{- end -}}
-{{- if and (ne .Values.profile "external") (or $engine.url $engine.apiKey.existingSecret) -}}
-{{- fail (printf "engine.url and engine.apiKey have no effect with profile %s; set profile=external, or empty them" .Values.profile) -}}
-{{- end -}}
-{{- if and $fetched (not $engine.sha256) -}}
-{{- fail (printf "engine.sha256 is missing, and %s is fetched over a network; set it to what `sha256sum` prints for the archive" $engine.uri) -}}
-{{- end -}}
-{{- if and $engine.sha256 (not $fetched) -}}
-{{- fail "engine.sha256 has no effect but with an https:// or s3:// engine.uri; empty it, engine.digest pins the bundle" -}}
-{{- end -}}
-{{- if and (hasPrefix "s3://" $engine.uri) (not $engine.s3.image) -}}
-{{- fail "engine.s3.image is missing, and the worker's image has no S3 client; set it to an image with the AWS command line, by digest" -}}
-{{- end -}}
-{{- if hasPrefix "oci://" $engine.uri -}}
-{{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $engine.uri) -}}
-{{- fail (printf "engine.uri %s is not pinned; end it with the image's digest, as in oci://registry/guard@sha256:…" $engine.uri) -}}
-{{- end -}}
-{{- if semverCompare "<1.35.0-0" .Capabilities.KubeVersion.Version -}}
-{{- fail (printf "engine.uri oci:// is an image volume, which Kubernetes has on by default from 1.35, and this cluster is %s, which would drop it silently; set engine.uri to pvc://, https:// or s3://" .Capabilities.KubeVersion.Version) -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.policy.files .Values.policy.existingConfigMap -}}
-{{- fail "policy.files and policy.existingConfigMap say the same; empty one of them" -}}
-{{- end -}}
-{{- if and .Values.policy.files (not (hasKey .Values.policy.files .Values.policy.file)) -}}
-{{- fail (printf "policy.file %s is none of policy.files; set it to one of: %s" .Values.policy.file (keys .Values.policy.files | sortAlpha | join ", ")) -}}
 {{- end -}}
 {{- if eq .Values.topics.mode "strimzi" -}}
 {{- if not .Values.topics.strimzi.cluster -}}
@@ -64,23 +83,132 @@
 {{- end -}}
 {{- include "sluicegate.requireApi" (list . "kafka.strimzi.io" .Values.topics.strimzi.apiVersion "topics.mode=strimzi" "topics.mode=job") -}}
 {{- end -}}
-{{- if .Values.autoscaling.enabled -}}
-{{- include "sluicegate.requireApi" (list . "KEDA" "keda.sh/v1alpha1" "autoscaling.enabled=true" "autoscaling.enabled=false") -}}
-{{- if not .Values.autoscaling.postsPerSecond -}}
+{{- end -}}
+
+{{- define "sluicegate.validateEngine" -}}
+{{- $engine := .Values.engine -}}
+{{- if and (include "sluicegate.workers" .) (not (has .Values.profile (list "cpu" "demo"))) -}}
+{{- if not $engine.uri -}}
+{{- fail (printf "engine.uri is missing, and profile %s needs a bundle; set it, for example engine.uri=pvc://models/guard" .Values.profile) -}}
+{{- end -}}
+{{- if not $engine.digest -}}
+{{- fail (printf "engine.digest is missing, and profile %s pins its bundle; set it to what `sluicegate engine info BUNDLE` prints as digest" .Values.profile) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (regexMatch "^(sha256:[0-9a-f]{64})?$" $engine.digest) -}}
+{{- fail (printf "engine.digest %s is no digest; set it to sha256: and 64 hexadecimal digits, as `sluicegate engine info BUNDLE` prints it" $engine.digest) -}}
+{{- end -}}
+{{- if not (or $engine.image.digest $engine.image.tag) -}}
+{{- fail "engine.image.tag is empty; set it to the release of TensorRT-LLM that made the bundle, or set engine.image.digest" -}}
+{{- end -}}
+{{- if and (eq .Values.profile "external") (not $engine.url) -}}
+{{- fail "engine.url is missing, and profile external needs a server; set it, for example engine.url=http://guard-engine.models:8000" -}}
+{{- end -}}
+{{- if and (ne .Values.profile "external") (or $engine.url $engine.apiKey.existingSecret) -}}
+{{- fail (printf "engine.url and engine.apiKey have no effect with profile %s; set profile=external, or empty them" .Values.profile) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateUri" -}}
+{{- $engine := .Values.engine -}}
+{{- $uri := $engine.uri -}}
+{{- $fetched := or (hasPrefix "https://" $uri) (hasPrefix "s3://" $uri) -}}
+{{- if not (regexMatch "^((pvc|oci|s3|https)://.*)?$" $uri) -}}
+{{- fail (printf "engine.uri %s is of no known kind; set it to pvc://claim/path, oci://image@sha256:…, https://… or s3://bucket/key" $uri) -}}
+{{- end -}}
+{{- if regexMatch "^(pvc|oci|s3|https)://(/|$)" $uri -}}
+{{- fail (printf "engine.uri %s names no place; set it, for example engine.uri=pvc://models/guard for the folder guard of the claim models" $uri) -}}
+{{- end -}}
+{{- if and $fetched (not $engine.sha256) -}}
+{{- fail (printf "engine.sha256 is missing, and %s is fetched over a network; set it to what `sha256sum` prints for the archive" $uri) -}}
+{{- end -}}
+{{- if and $engine.sha256 (not $fetched) -}}
+{{- fail "engine.sha256 has no effect but with an https:// or s3:// engine.uri; empty it, engine.digest pins the bundle" -}}
+{{- end -}}
+{{- if and (hasPrefix "s3://" $uri) (not $engine.s3.image) -}}
+{{- fail "engine.s3.image is missing, and the worker's image has no S3 client; set it to an image with the AWS command line, by digest" -}}
+{{- end -}}
+{{- if hasPrefix "oci://" $uri -}}
+{{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $uri) -}}
+{{- fail (printf "engine.uri %s is not pinned; end it with the image's digest, as in oci://registry/guard@sha256:…" $uri) -}}
+{{- end -}}
+{{- if semverCompare "<1.35.0-0" .Capabilities.KubeVersion.Version -}}
+{{- fail (printf "engine.uri oci:// is an image volume, which Kubernetes has on by default from 1.35, and this cluster is %s, which would drop it silently; set engine.uri to pvc://, https:// or s3://" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateBuild" -}}
+{{- $build := .Values.engine.build -}}
+{{- if $build.enabled -}}
+{{- if ne .Values.profile "gpu" -}}
+{{- fail (printf "engine.build compiles for the sidecar of profile gpu; set profile=gpu, or engine.build.enabled=false for profile %s" .Values.profile) -}}
+{{- end -}}
+{{- if not (and $build.image $build.claim) -}}
+{{- fail "engine.build.image and engine.build.claim are needed; set them to an image with TensorRT-LLM 1.2.1 and sluicegate[adapt], and to a claim with the checkpoint" -}}
+{{- end -}}
+{{- $name := toString (dig "name" "" $build.recipe) -}}
+{{- $gpu := toString (dig "gpu" "" $build.recipe) -}}
+{{- if not (and (regexMatch "^[a-z0-9][a-z0-9._-]{0,56}$" $name) (regexMatch "^[A-Z0-9]+$" $gpu)) -}}
+{{- fail "engine.build.recipe needs a name and a gpu; set them as docs/engine-build.md has it, for example name: guard-h100-fp8 and gpu: H100" -}}
+{{- end -}}
+{{- if not (regexMatch (printf "(^|-)%s(-|$)" $gpu) .Values.engine.gpu.product) -}}
+{{- fail (printf "engine.build.recipe.gpu is %s and engine.gpu.product %q, so that the build would run on another card or any; set engine.gpu.product to that node label's value, such as NVIDIA-H100-80GB-HBM3" $gpu .Values.engine.gpu.product) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The worker refuses these at its start, when the old ones may be gone already. The numbers are its defaults. */}}
+{{- define "sluicegate.validateDrain" -}}
+{{- $drain := .Values.settings.drain -}}
+{{- $finish := dig "finish_s" 25 $drain -}}
+{{- $parts := addf $finish (dig "flush_s" 10 $drain) (dig "leave_s" 10 $drain) -}}
+{{- if gt $parts (float64 $drain.budget_s) -}}
+{{- fail (printf "settings.drain: finish_s, flush_s and leave_s take %g seconds, and budget_s is %g; set settings.drain.budget_s=%g, terminationGracePeriodSeconds follows" $parts (float64 $drain.budget_s) $parts) -}}
+{{- end -}}
+{{- $handover := dig "rebalance_timeout_s" 90 .Values.settings.kafka -}}
+{{- if ge (float64 $finish) (float64 $handover) -}}
+{{- fail (printf "settings.drain.finish_s %g is not below settings.kafka.rebalance_timeout_s %g, and a rebalance would throw the worker out; set settings.kafka.rebalance_timeout_s=%g" (float64 $finish) (float64 $handover) (addf $finish 30)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateScaling" -}}
+{{- $scaling := .Values.autoscaling -}}
+{{- $least := int $scaling.minReplicas -}}
+{{- $most := int $scaling.maxReplicas -}}
+{{- $partitions := int .Values.topics.partitions -}}
+{{- if $scaling.enabled -}}
+{{- if not (kindIs "invalid" .Values.replicas) -}}
+{{- fail (printf "replicas %d and autoscaling.enabled both say how many workers there are; take replicas out, or set autoscaling.enabled=false" (int .Values.replicas)) -}}
+{{- end -}}
+{{- if not $scaling.postsPerSecond -}}
 {{- fail "autoscaling.postsPerSecond is missing; set it to the posts a second that one worker with its engine judges, as you measured it" -}}
 {{- end -}}
-{{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
-{{- fail (printf "autoscaling.minReplicas %d is more than maxReplicas %d; set autoscaling.maxReplicas=%d" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) (int .Values.autoscaling.minReplicas)) -}}
+{{- if lt $least 1 -}}
+{{- fail (printf "autoscaling.minReplicas %d would leave posts waiting for an engine to load; set autoscaling.minReplicas=1" $least) -}}
 {{- end -}}
-{{- if and (ne .Values.topics.mode "none") (gt (int .Values.autoscaling.maxReplicas) (int .Values.topics.partitions)) -}}
-{{- fail (printf "autoscaling.maxReplicas %d is more than topics.partitions %d, and a worker without a partition is idle; set autoscaling.maxReplicas=%d" (int .Values.autoscaling.maxReplicas) (int .Values.topics.partitions) (int .Values.topics.partitions)) -}}
+{{- if gt $least $most -}}
+{{- fail (printf "autoscaling.minReplicas %d is more than maxReplicas %d; set autoscaling.maxReplicas=%d" $least $most $least) -}}
 {{- end -}}
+{{- if gt $most $partitions -}}
+{{- fail (printf "autoscaling.maxReplicas %d is more than topics.partitions %d, and a worker without a partition is idle; set autoscaling.maxReplicas=%d, or topics.partitions to what the topics have" $most $partitions $partitions) -}}
 {{- end -}}
-{{- if .Values.podMonitor.enabled -}}
-{{- include "sluicegate.requireApi" (list . "the Prometheus operator" "monitoring.coreos.com/v1" "podMonitor.enabled=true" "podMonitor.enabled=false") -}}
+{{- if eq $scaling.kind "hpa" -}}
+{{- if not $scaling.lagMetric.name -}}
+{{- fail "autoscaling.lagMetric.name is missing, and an HPA knows no lag of its own; set it to an external metric that counts the posts that wait, or set autoscaling.kind=keda" -}}
 {{- end -}}
-{{- if .Values.prometheusRule.enabled -}}
-{{- include "sluicegate.requireApi" (list . "the Prometheus operator" "monitoring.coreos.com/v1" "prometheusRule.enabled=true" "prometheusRule.enabled=false") -}}
+{{- if or $scaling.prometheusAddress (not (kindIs "invalid" $scaling.fallback.replicas)) -}}
+{{- fail "autoscaling.prometheusAddress and autoscaling.fallback have no effect with autoscaling.kind hpa; take them out, or set autoscaling.kind=keda" -}}
+{{- end -}}
+{{- else -}}
+{{- if $scaling.lagMetric.name -}}
+{{- fail "autoscaling.lagMetric has no effect with autoscaling.kind keda, which asks Kafka itself; empty it, or set autoscaling.kind=hpa" -}}
+{{- end -}}
+{{- if gt (int $scaling.fallback.replicas) $most -}}
+{{- fail (printf "autoscaling.fallback.replicas %d is more than maxReplicas %d; set it to %d at most" (int $scaling.fallback.replicas) $most $most) -}}
+{{- end -}}
+{{- include "sluicegate.requireApi" (list . "KEDA" "keda.sh/v1alpha1" "autoscaling.enabled=true" "autoscaling.enabled=false") -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

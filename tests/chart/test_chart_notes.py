@@ -1,0 +1,69 @@
+"""What Helm says after an install, which `helm template` does not print: here it is rendered as an object."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chart.rendering import CHART, NEWEST, helm, newest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.helm
+
+TEMPLATE = """apiVersion: v1
+kind: ConfigMap
+metadata: {name: notes}
+data:
+  notes: |
+    {{- tpl (.Files.Get "notes.txt") . | nindent 4 }}
+"""
+
+
+def _notes(folder: Path, name: str, *more: str) -> str:
+    chart = folder / "sluicegate"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "NOTES.txt").rename(chart / "notes.txt")
+    (chart / "templates" / "notes.yaml").write_text(TEMPLATE, encoding="utf-8")
+    values = ("-f", str(CHART / "ci" / f"{name}-values.yaml"), "--kube-version", NEWEST)
+    done = helm(
+        "template", "guard", str(chart), "-n", "moderation", *values, "-s", "templates/notes.yaml", *more
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_demo_says_that_nothing_is_kept(tmp_path: Path) -> None:
+    said = _notes(tmp_path, "demo")
+    assert "Nothing is kept: posts and verdicts are gone" in said
+    assert "-- python /etc/sluicegate/scripts/round_trip.py 60" in said
+    assert "helm -n" not in said  # it has no test pods
+
+
+def test_others_are_proved_by_helm_test(tmp_path: Path) -> None:
+    said = _notes(tmp_path, "cpu")
+    assert "helm -n moderation test guard --logs" in said
+    assert "Nothing is kept" not in said
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_build_says_where_its_engine_will_be(tmp_path: Path, *, is_first: bool) -> None:
+    more = ("--set", "engine.digest=,engine.uri=") if is_first else ()
+    said = _notes(tmp_path, "build", *more)
+    assert ("no workers yet" in said) is is_first
+    job = newest("build").of("Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert f"logs job/{job['metadata']['name']} --follow" in said
+    assert f"engine.uri=pvc://models/{container['args'][-1].removeprefix('/models/')}\n" in said
+
+
+def test_an_hpa_without_its_metric_is_named(tmp_path: Path) -> None:
+    assert "until an adapter serves kafka_consumergroup_lag" in _notes(tmp_path, "hpa")
+
+
+def test_an_hpa_with_its_metric_is_not(tmp_path: Path) -> None:
+    served = ("--api-versions", "external.metrics.k8s.io/v1beta1")
+    assert "adapter" not in _notes(tmp_path, "hpa", *served)

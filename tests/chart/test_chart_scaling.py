@@ -1,0 +1,97 @@
+"""How many workers there are, and who says so."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from chart.rendering import CHART, NAMES, newest, render, worker
+
+pytestmark = pytest.mark.helm
+
+CI = CHART / "ci"
+
+
+def test_the_number_of_workers_is_said_once() -> None:
+    for name in NAMES:
+        answer = newest(name)
+        scalers = answer.all("ScaledObject") + answer.all("HorizontalPodAutoscaler")
+        given = yaml.safe_load((CI / f"{name}-values.yaml").read_text(encoding="utf-8"))
+        spec = answer.of("Deployment")["spec"]
+        assert len(scalers) == (1 if given.get("autoscaling", {}).get("enabled") else 0)
+        assert spec.get("replicas") == (None if scalers else given.get("replicas"))
+        assert "replicas" not in spec or spec["replicas"] is not None
+
+
+def test_no_workers_at_all_can_be_said() -> None:
+    answer = render("-f", str(CI / "cpu-values.yaml"), "--set", "replicas=0")
+    assert answer.of("Deployment")["spec"]["replicas"] == 0
+
+
+def test_keda_asks_kafka_for_the_lag_and_prometheus_for_the_age() -> None:
+    scaled = newest("gpu").of("ScaledObject")["spec"]
+    kafka, prometheus = (trigger["metadata"] for trigger in scaled["triggers"])
+    assert kafka["lagThreshold"] == "1275"  # 42.5 posts/s × 30 s
+    assert (kafka["tls"], kafka["sasl"]) == ("enable", "scram_sha512")
+    assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "sluicegate")
+    assert 'job="moderation/guard-sluicegate"' in prometheus["query"]
+
+
+def test_a_lag_that_nobody_can_tell_takes_no_worker_away() -> None:
+    fallback = newest("gpu").of("ScaledObject")["spec"]["fallback"]
+    assert fallback == {"failureThreshold": 3, "replicas": 4, "behavior": "currentReplicasIfHigher"}
+    assert "fallback" not in newest("oci").of("ScaledObject")["spec"]
+
+
+def test_keda_logs_in_as_the_workers_do() -> None:
+    scram = newest("gpu").of("TriggerAuthentication")["spec"]
+    assert {one["parameter"]: one["name"] for one in scram["secretTargetRef"]} == {
+        "password": "sluicegate",
+        "ca": "events-cluster-ca-cert",
+    }
+    (name,) = scram["env"]
+    assert name["name"] in {one["name"] for one in worker(newest("gpu"))["env"]}
+    mutual = newest("oci").of("TriggerAuthentication")["spec"]
+    assert {one["parameter"]: one["key"] for one in mutual["secretTargetRef"]} == {
+        "ca": "ca.crt",
+        "cert": "user.crt",
+        "key": "user.key",
+    }
+
+
+def test_a_plain_hpa_has_the_same_target_as_keda() -> None:
+    spec = newest("hpa").of("HorizontalPodAutoscaler")["spec"]
+    (metric,) = spec["metrics"]
+    assert metric["external"]["target"] == {
+        "type": "AverageValue",
+        "averageValue": "1200",
+    }  # 40 posts/s × 30 s
+    assert metric["external"]["metric"] == {
+        "name": "kafka_consumergroup_lag",
+        "selector": {"matchLabels": {"consumergroup": "sluicegate", "topic": "posts"}},
+    }
+    assert spec["scaleTargetRef"]["name"] == newest("hpa").of("Deployment")["metadata"]["name"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 24)
+
+
+@pytest.mark.parametrize("name", ["gpu", "hpa"])
+def test_workers_leave_one_at_a_time_and_only_after_a_while(name: str) -> None:
+    answer = newest(name)
+    behavior = (
+        answer.of("HorizontalPodAutoscaler")["spec"]["behavior"]
+        if name == "hpa"
+        else answer.of("ScaledObject")["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    )
+    down = behavior["scaleDown"]
+    assert down["stabilizationWindowSeconds"] >= 600
+    assert [(one["type"], one["value"]) for one in down["policies"]] == [("Pods", 1)]
+    assert all(one["periodSeconds"] >= 60 for one in behavior["scaleUp"]["policies"])
+
+
+def test_nothing_scales_a_deployment_that_is_not_there() -> None:
+    first = "engine.digest=,engine.uri=,autoscaling.enabled=true,autoscaling.postsPerSecond=40,replicas=null"
+    answer = render("-f", str(CI / "build-values.yaml"), "--set", first)
+    assert answer.code == 0, answer.said
+    assert "-build-" in answer.of("Job")["metadata"]["name"]
+    for kind in ("Deployment", "ScaledObject", "PodDisruptionBudget"):
+        assert answer.all(kind) == []

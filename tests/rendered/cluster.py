@@ -1,0 +1,104 @@
+"""Who may do what on the brokers: users with their rights, as an administrator or Strimzi's operators make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from sluicegate.pipeline.settings import load_settings
+from sluicegate.pipeline.topics import plan_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chart.rendering import Answer
+    from support.kafka import ApacheKafka
+
+_SETTLE_S = 20.0
+_ITERATIONS = 4096  # the least that Kafka takes
+
+
+def add_user(cluster: ApacheKafka, name: str, password: str) -> None:
+    """Make a user known to SCRAM."""
+    known = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
+    made = UserScramCredentialUpsertion(name, known, password.encode())
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    admin.alter_user_scram_credentials([made])[name].result(_SETTLE_S)
+
+
+def grant(cluster: ApacheKafka, user: str, kind: str, name: str, operations: Iterable[str]) -> None:
+    """Let a user do this with the ``topic`` or ``group`` of this name, in Kafka's own words."""
+    rules = [
+        AclBinding(
+            ResourceType[kind.upper()],
+            name,
+            ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            AclOperation[operation.upper()],
+            AclPermissionType.ALLOW,
+        )
+        for operation in operations
+    ]
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    for answer in admin.create_acls(rules).values():
+        answer.result(_SETTLE_S)
+
+
+def grant_planned(
+    cluster: ApacheKafka,
+    topics: dict[str, str],
+    *,
+    tests: str,
+    worker: str | None = None,
+    creator: str | None = None,
+) -> None:
+    """The rights that ``sluicegate topics plan`` prints, and no other, on a release's topics.
+
+    Args:
+        cluster: The brokers.
+        topics: Names by role.
+        tests: User of `helm test`, who writes posts and reads what comes of them.
+        worker: User of the workers.
+        creator: User of the topics Job.
+    """
+    for topic in plan_topics(load_settings(topics=topics), partitions=1, replication=1):
+        rights = {
+            tests: {*topic.producer, *topic.consumer},
+            worker: topic.worker,
+            creator: ("Create", "Describe"),
+        }
+        for user, operations in rights.items():
+            if user is not None and operations:
+                grant(cluster, user, "topic", topic.name, operations)
+
+
+def operate(cluster: ApacheKafka, release: Answer, password: str) -> dict[str, dict[str, bytes]]:
+    """A stand-in for Strimzi's operators: topics and users as rendered, no right more; the users' Secrets."""
+    for topic in release.all("KafkaTopic"):
+        spec = topic["spec"]
+        assert spec["replicas"] == 1, "one broker"
+        config = {name: str(value) for name, value in spec["config"].items()}
+        cluster.create_topic(spec["topicName"], spec["partitions"], config=config)
+    secrets = {}
+    for user in release.all("KafkaUser"):
+        name, spec = user["metadata"]["name"], user["spec"]
+        assert spec["authentication"]["type"] == "scram-sha-512"
+        add_user(cluster, name, password)
+        for rule in spec["authorization"]["acls"]:
+            resource = rule["resource"]
+            assert resource["patternType"] == "literal"
+            grant(cluster, name, resource["type"], resource["name"], rule["operations"])
+        secrets[name] = {"password": password.encode(), "sasl.jaas.config": b"unused"}
+    return secrets

@@ -1,0 +1,111 @@
+"""When a run ends, and what it says of that."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluicegate.pipeline.bench import run as module
+from sluicegate.pipeline.bench.places import Place
+from sluicegate.pipeline.bench.progress import Progress
+from sluicegate.pipeline.bench.run import Load, _Stop, _Watch
+from sluicegate.pipeline.errors import ClusterError, DemoError
+from sluicegate.pipeline.settings import KafkaSettings
+from unit.pipeline.bench.records import TOPICS, ledger, verdict
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.bench.ledger import Ledger
+    from sluicegate.pipeline.reader import TopicRecord
+
+
+@dataclass
+class FakeSender:
+    """Is done, unless told otherwise."""
+
+    alive: bool = False
+    fault: Exception | None = None
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+
+@dataclass
+class FakeReader:
+    """Gives what it was given, then nothing; or what it was told to raise."""
+
+    batches: list[list[TopicRecord]] = field(default_factory=list)
+    fault: Exception | None = None
+
+    def read(self, _timeout_s: float) -> list[TopicRecord]:
+        if self.fault is not None:
+            raise self.fault
+        return self.batches.pop(0) if self.batches else []
+
+
+async def no_metrics() -> list[str]:
+    return []
+
+
+async def follow(found: Ledger, *, reader: FakeReader, sender: FakeSender, **place: Any) -> str:
+    where = Place(KafkaSettings(), TOPICS, no_metrics, **place)
+    load = Load(found.arrivals, lambda: iter(()), patience_s=0.05)
+    watch = _Watch(where, load, found, reader, sender)  # type: ignore[arg-type]  # fakes
+    return await watch.follow(Progress(io.StringIO()), _Stop())
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SETTLE_S", 0.02)
+
+
+async def test_a_run_ends_when_all_is_answered_and_repeats_that_follow_at_once_still_count() -> None:
+    found = ledger(2)
+    batches = [[verdict(found, 0)], [verdict(found, 1)], [verdict(found, 1)]]
+    assert await follow(found, reader=FakeReader(batches), sender=FakeSender()) == ""
+    assert (found.answered, found.repeats_same_id) == (2, 1)
+
+
+async def test_a_run_ends_when_nothing_comes_for_as_long_as_patience_lasts() -> None:
+    found = ledger(2)
+    assert await follow(found, reader=FakeReader([[verdict(found, 0)]]), sender=FakeSender()) == ""
+    assert found.waiting == 1
+
+
+async def test_patience_counts_from_the_end_of_the_sending() -> None:
+    sender = FakeSender(alive=True)
+    going = asyncio.create_task(follow(ledger(1), reader=FakeReader(), sender=sender))
+    await asyncio.sleep(0.2)
+    assert not going.done()
+    sender.alive = False
+    assert await going == ""
+
+
+@pytest.mark.parametrize(
+    "fault", [ClusterError("the topic has gone; make it again"), DemoError("the worker ended; see its log")]
+)
+async def test_a_place_that_is_no_more_ends_the_run_with_its_sentence(fault: Exception) -> None:
+    def gone() -> None:
+        raise fault
+
+    sender = FakeSender(alive=True)
+    assert await follow(ledger(1), reader=FakeReader(fault=fault), sender=sender) == str(fault)
+    assert await follow(ledger(1), reader=FakeReader(), sender=sender, check=gone) == str(fault)
+
+
+async def test_a_fault_of_ours_in_the_sender_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await follow(ledger(1), reader=FakeReader(), sender=FakeSender(fault=ZeroDivisionError()))
+
+
+async def test_a_backlog_that_the_broker_would_forget_ends_the_run() -> None:
+    found = ledger(10)  # of 100 bytes each
+    sender = FakeSender(alive=True)
+    said = await follow(found, reader=FakeReader(), sender=sender, most_backlog_bytes=900)
+    assert "lower --rate or --duration" in said
+    for number in range(2):
+        found.add(verdict(found, number), read_ms=0)
+    assert found.backlog_bytes == pytest.approx(800)
