@@ -11,13 +11,14 @@ STAMP := $(VENV)/.installed
 # Folders with code of ours, as far as they hold any.
 CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
         $(foreach folder,tests benchmarks examples helm,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
+BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)'
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate fmt schemas clean
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate bench-quick scaling fmt schemas clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## make the virtual environment and install the package in it
 
@@ -41,6 +42,10 @@ test: install ## everything, with Apache Kafka and the CPU model where they can 
 chart-test: install ## the Helm chart: rendered by Helm, compared with what the worker reads (under a minute)
 	$(BIN)/pytest -q -ra tests/chart
 
+chart-e2e: install ## the chart on a real API server: Helm installs, upgrades, rolls back (4 minutes; 10 more the first time, when Go builds one)
+	PYTHONPATH=tests $(BIN)/python -m chart_e2e.programs
+	REQUIRE_HELM=1 REQUIRE_APISERVER=1 $(BIN)/pytest -q -ra tests/chart_e2e
+
 test-adapt: $(VENV_ADAPT)/.installed ## train, export and judge for real: torch in .venv-adapt, about 6 GB (5 minutes once that is there)
 	REQUIRE_ADAPT=1 $(VENV_ADAPT)/bin/pytest -q -ra -m adapt --durations=5
 
@@ -55,6 +60,14 @@ evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=f
 	$(BIN)/sluicegate engine fetch-cpu
 	$(BIN)/sluicegate engine fetch-cpu --base
 	$(BIN)/python benchmarks/evaluate.py $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
+
+bench-quick: install ## a small load, fake engine and CPU model, and its report in build/bench: DATA=posts.jsonl, or the samples (under 5 minutes)
+	$(BIN)/sluicegate engine fetch-cpu
+	$(BIN)/sluicegate bench $(DATA) $(BENCH) --name fake --rate 100 --duration 40
+	$(BIN)/sluicegate bench $(DATA) $(BENCH) --name cpu --engine llama_cpp --rate 10 --duration 20 --beside build/bench/bench.json
+
+scaling: install ## simulate scaling on load with flash crowds, with what the chart ships; its report (under a minute)
+	PYTHONPATH=benchmarks $(BIN)/python -m scaling
 
 fuzz: install ## hostile input for everything that reads what others wrote: ten minutes, or FUZZ_SECONDS=60
 	PYTHONPATH=tests $(BIN)/python -m fuzz.run

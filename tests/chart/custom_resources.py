@@ -70,7 +70,7 @@ _KAFKA_TRIGGER = closed(
 _PROMETHEUS_TRIGGER = closed(
     {
         "type": {"const": "prometheus"},
-        "metricType": {"const": "Value"},
+        "metricType": {"enum": ["AverageValue", "Value"]},
         "metadata": closed({"serverAddress": TEXT, "query": TEXT, "threshold": TEXT}),
     }
 )

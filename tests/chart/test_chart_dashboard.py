@@ -17,7 +17,7 @@ from chart.queries import (
     TARGET_LABELS,
     asked,
     dashboard,
-    keda_query,
+    keda_queries,
     panel_queries,
     panels,
     plain,
@@ -130,7 +130,7 @@ def test_the_dashboard_asks_only_for_what_a_running_worker_answers(scrape: Scrap
 
 @pytest.mark.helm
 def test_alerts_and_the_scaler_ask_only_for_what_a_running_worker_answers(scrape: Scrape) -> None:
-    queries = [rule["expr"] for rule in rules().values()] + [keda_query()]
+    queries = [rule["expr"] for rule in rules().values()] + keda_queries()
     assert [(query, wrong) for query in queries if (wrong := _unanswered(query, scrape))] == []
     assert len({name for query in queries for name, _ in asked(query)}) > 10
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from chart.queries import keda_query, promtool, rules
+from chart.queries import keda_queries, promtool, rules
 from chart.rendering import ROOT
 
 if TYPE_CHECKING:
@@ -124,11 +124,21 @@ def test_workers_are_added_for_the_oldest_post_and_for_none_that_a_worker_only_g
     ]
     case = _case(series, []) | {
         "promql_expr_test": [
-            {"expr": keda_query(), "eval_time": at, "exp_samples": [{"labels": "{}", "value": value}]}
+            {"expr": keda_queries()[0], "eval_time": at, "exp_samples": [{"labels": "{}", "value": value}]}
             for at, value in (("2m", 9000), ("8m", 7))
         ]
     }
     _tested(tmp_path, [case])
+
+
+@pytest.mark.promtool
+def test_the_posts_that_all_workers_take_are_counted_together(tmp_path: Path) -> None:
+    series = [
+        ('sluicegate_records_taken_total%s,instance="a"}', "0+60x10"),
+        ('sluicegate_records_taken_total%s,instance="b"}', "0+120x10"),
+    ]
+    expected = {"expr": keda_queries()[1], "eval_time": "8m", "exp_samples": [{"labels": "{}", "value": 3}]}
+    _tested(tmp_path, [_case(series, []) | {"promql_expr_test": [expected]}])
 
 
 def _expected(name: str, at: str, series: list[tuple[str, str]]) -> dict[str, Any]:

@@ -28,9 +28,12 @@ def test_no_workers_at_all_can_be_said() -> None:
     assert answer.of("Deployment")["spec"]["replicas"] == 0
 
 
-def test_keda_asks_kafka_for_the_lag_and_prometheus_for_the_age() -> None:
+def test_keda_asks_kafka_for_the_lag_and_prometheus_for_the_age_and_the_posts_taken() -> None:
     scaled = newest("gpu").of("ScaledObject")["spec"]
-    kafka, prometheus = (trigger["metadata"] for trigger in scaled["triggers"])
+    kafka, prometheus, taken = (trigger["metadata"] for trigger in scaled["triggers"])
+    assert taken["threshold"] == "29.75"  # 42.5 posts/s × 0.7
+    assert 'job="moderation/guard-sluicegate"' in taken["query"]
+    assert [trigger.get("metricType") for trigger in scaled["triggers"]] == [None, "Value", "AverageValue"]
     assert kafka["lagThreshold"] == "1275"  # 42.5 posts/s × 30 s
     assert (kafka["tls"], kafka["sasl"]) == ("enable", "scram_sha512")
     assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "sluicegate")
@@ -75,7 +78,7 @@ def test_a_plain_hpa_has_the_same_target_as_keda() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpu", "hpa"])
-def test_workers_leave_one_at_a_time_and_only_after_a_while(name: str) -> None:
+def test_workers_come_at_once_and_leave_by_halves_after_a_while(name: str) -> None:
     answer = newest(name)
     behavior = (
         answer.of("HorizontalPodAutoscaler")["spec"]["behavior"]
@@ -84,8 +87,8 @@ def test_workers_leave_one_at_a_time_and_only_after_a_while(name: str) -> None:
     )
     down = behavior["scaleDown"]
     assert down["stabilizationWindowSeconds"] >= 600
-    assert [(one["type"], one["value"]) for one in down["policies"]] == [("Pods", 1)]
-    assert all(one["periodSeconds"] >= 60 for one in behavior["scaleUp"]["policies"])
+    assert [(one["type"], one["value"]) for one in down["policies"]] == [("Percent", 50)]
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
 
 
 def test_nothing_scales_a_deployment_that_is_not_there() -> None:

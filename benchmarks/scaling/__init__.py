@@ -1,0 +1,1 @@
+"""Scaling workers over a simulated day: load, the HPA's rules, pods and their consumer group, the report."""
