@@ -39,6 +39,10 @@ class Answer:
     record: Record
     event_id: str
     """Verdict id or dead-letter id."""
+    arrival: Arrival | None = None
+    """The post; None for a dead letter."""
+    found: Found | None = None
+    """What decided."""
 
 
 class Answers:
@@ -115,7 +119,8 @@ class Answers:
         verdict = self._unless_withheld(
             decide(arrival.post, findings[number], policy, provenance), arrival.post, policy
         )
-        return Answer(held, verdict_record(verdict, held.delivery, self._settings.topics), verdict.verdict_id)
+        record = verdict_record(verdict, held.delivery, self._settings.topics)
+        return Answer(held, record, verdict.verdict_id, arrival, found[number])
 
     def _unless_withheld(self, verdict: Verdict, post: Post, policy: Policy) -> Verdict:
         """The verdict, or what becomes of it while its tenant's breaker is open.

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.answers import Answers
-from sluicegate.pipeline.cache import AssessmentCache, Stored, cache_key
+from sluicegate.pipeline.cache import AssessmentCache, Stored
 from sluicegate.pipeline.desks import Desks
 from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member
+from sluicegate.pipeline.near_duplicates import NearDuplicates
 from sluicegate.pipeline.patience import LOOK_S, run_out
 from sluicegate.pipeline.planner import Limits, Waiting, plan
 from sluicegate.pipeline.verdicts import assess
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.answers import Answer
     from sluicegate.pipeline.desks import Desk
     from sluicegate.pipeline.instruments import Instruments
+    from sluicegate.pipeline.judgement import Asked
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.records import Outlet
     from sluicegate.pipeline.settings import Settings
@@ -70,6 +72,7 @@ class Flow:
             max_age_s=settings.micro_batch.max_age_ms / 1000,
         )
         self.cache = AssessmentCache(settings.cache.entries)
+        self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
         self._waiting: dict[int, Judgement] = {}
         self._single_flight: dict[bytes, Judgement] = {}
@@ -136,7 +139,7 @@ class Flow:
 
     async def _look_up_chunk(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         answered: list[Answer] = []
-        wanted: list[tuple[Member, bytes, Prompt]] = []
+        wanted: list[Asked] = []
         for desk in dict.fromkeys(arrival.desk for arrival in arrivals):
             its = [arrival for arrival in arrivals if arrival.desk is desk]
             built = await desk.parts.build([arrival.post for arrival in its])
@@ -145,13 +148,13 @@ class Flow:
                     answered.append(self._answers.give_up(arrival, parts))
                     continue
                 arrival.parts = parts
-                for number, part in enumerate(parts.parts):
-                    key = cache_key(part.prompt, desk.info)
-                    wanted.append((Member(arrival, number), key, part.prompt))
-        await self.cache.fetch(key for _, key, _ in wanted)
-        for member, key, prompt in wanted:
-            answered += self._look_up(member, key, prompt)
-        return answered
+                wanted.append(arrival.asked)
+        await self._near.read([asked[0][0].arrival for asked in wanted])
+        await self.cache.fetch(key for asked in wanted for _, key, _ in asked)
+        return answered + [answer for asked in wanted for answer in self._near.look_up(asked)]
+
+    def _known(self, key: bytes) -> bool:
+        return key in self._single_flight or self.cache.get(key) is not None
 
     def _look_up(self, member: Member, key: bytes, prompt: Prompt) -> list[Answer]:
         """Answer from the cache, join the judgement of the same prompt, or begin one."""
@@ -185,6 +188,7 @@ class Flow:
             judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
         self._single_flight[key] = judgement
         self._waiting[waiting.key] = judgement
+        self._wake.set()
 
     def _suffices(self, member: Member, assessment: Assessment) -> bool:
         return assessment.explained or not member.needs_explanation(self._policy(), assessment.scores)
@@ -269,11 +273,13 @@ class Flow:
         """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
         for delivering in self._delivering:
             delivering.cancel()  # and with it the task that waits for it
+        self._near.give_back()
         return self._window.release()
 
     async def _publish(self, answered: list[Answer]) -> None:
         """8 and 9: deliver, then acknowledge. What was given back meanwhile is neither."""
         answered = [answer for answer in answered if not answer.held.released]
+        answered += self._near.follow(answered)
         if not answered:
             return
         with self._tracing.publish(answered) as records:

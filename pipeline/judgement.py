@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from sluicegate.pipeline.cache import cache_key
 
 if TYPE_CHECKING:
     from sluicegate.engines.protocol import ItemFailure, Prompt
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.window import Held
     from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
+
+Asked: TypeAlias = "list[tuple[Member, bytes, Prompt]]"
+"""All parts of one post, each with its key in the cache and its prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,15 @@ class Found:
     """The verdict whose assessment is reused."""
 
 
+@dataclass(frozen=True, slots=True)
+class NearKey:
+    """What two posts have in common where one may stand in for the other."""
+
+    key: bytes
+    stands: bool
+    """False if this one's finding may stand for no other: it was written to be misread."""
+
+
 @dataclass(slots=True, eq=False)
 class Arrival:
     """A decoded post, its place in the window, and what was found of its parts so far."""
@@ -38,11 +52,22 @@ class Arrival:
     parts: Parts | None = None
     found: dict[int, Found] = field(default_factory=dict)
     answered: bool = False
+    near: NearKey | None = None
+    """None where no near duplicate is sought."""
 
     @property
     def over(self) -> bool:
         """True once it was answered or given back: nothing more is to be done for it."""
         return self.answered or self.held.released
+
+    @property
+    def asked(self) -> Asked:
+        """Every part with its key in the cache and its prompt."""
+        prompts = [part.prompt for part in self.parts.parts] if self.parts is not None else []
+        info = self.desk.info
+        return [
+            (Member(self, number), cache_key(prompt, info), prompt) for number, prompt in enumerate(prompts)
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

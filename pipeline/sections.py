@@ -158,6 +158,20 @@ class MicroBatchSettings(_Section):
     in_flight: int = Field(3, ge=1, le=256, description="Micro-batches in work at once.")
 
 
+class NearDuplicateSettings(_Section):
+    """Findings reused for texts that differ in nothing that could carry meaning."""
+
+    enabled: bool = Field(
+        default=False, description="Answer near duplicates of a judged post without asking the engine."
+    )
+    entries: int = Field(20_000, ge=1, le=10_000_000, description="Most findings kept.")
+    bytes: int = Field(32 * 2**20, ge=2**16, description="Most bytes of them, by a cautious estimate.")
+    ttl_s: Seconds = Field(3600, description="So long after it was made a finding is reused.")
+    confidence: float = Field(
+        0.9, ge=0.5, le=1, description="The likeliest severity has at least so much, or nothing is reused."
+    )
+
+
 class CacheSettings(_Section):
     """The assessment cache."""
 
@@ -173,6 +187,7 @@ class CacheSettings(_Section):
     redis_ttl_s: int = Field(
         86_400, ge=1, le=31_536_000, description="Redis forgets a finding after so long."
     )
+    near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
 
     @model_validator(mode="after")
     def _shared_has_a_front(self) -> Self:

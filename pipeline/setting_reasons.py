@@ -64,6 +64,11 @@ REASONS: dict[str, str] = {
     "cache.redis_url": "Off unless asked for: a worker needs nothing but Kafka and its engine.",
     "cache.redis_timeout_ms": "Far less than asking the engine again.",
     "cache.redis_ttl_s": "A day: a wave of copies is over by then.",
+    "cache.near_duplicates.enabled": "Off until harm on your own posts is known: docs/near-duplicates.md says how it is measured.",
+    "cache.near_duplicates.entries": "Some 20 MB; a flood is one entry.",
+    "cache.near_duplicates.bytes": "Room for the entries with their reasons; where all are long, fewer stay.",
+    "cache.near_duplicates.ttl_s": "A flood of copies is over by then, and what was judged long ago is judged again.",
+    "cache.near_duplicates.confidence": "Far from every threshold of the built-in policy; the guard beside it knows yours.",
     "limits.post_bytes": "Holds 32,768 tokens of every script, and fits Kafka's default of 1 MiB for a record.",
     "limits.post_tokens": "The context that Qwen3Guard is served with.",
     "limits.segments": "The longest text fits at any engine limit from about a thousand tokens on.",
@@ -82,6 +87,8 @@ REASONS: dict[str, str] = {
 
 UNITS: dict[str, str] = {
     "cache.entries": "assessments",
+    "cache.near_duplicates.confidence": "probability",
+    "cache.near_duplicates.entries": "findings",
     "engine.circuit_mute_calls": "calls",
     "engine.concurrency": "requests",
     "engine.slots": "prompts",

@@ -38,6 +38,7 @@ EDGES = {
     "aiohttp": [
         "pipeline.ops",
         "pipeline.demo.*",
+        "pipeline.bench.places",
         "engines.backends.completions",
         "engines.backends.http_client",
     ],
@@ -63,6 +64,7 @@ EDGES = {
         "engines.adapt.training.curves",
         "engines.adapt.evaluating.plots",
         "engines.adapt.calibrating.plot",
+        "pipeline.bench.plots",
     ],
 }
 """Each library of the outer world, and the only modules that may touch it."""

@@ -1,0 +1,85 @@
+"""The reduced form of a text: what is left without the differences that turn no meaning. Pure.
+
+Two texts are near duplicates where their reduced forms are equal. So the rule is one list of what is
+taken away, and everything else must agree to the character: every word, name, number, link, sign and
+capital. What may have been hidden from the eye, or stands for a layout, has no reduced form at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sluicegate.engines.forms import PLAIN
+from sluicegate.engines.forms.invisible import without_invisible
+from sluicegate.engines.forms.letters import plain_letters
+
+_MOST_CHARACTERS = 4_096
+"""Copies that flood a stream are short; to reduce a long text costs time that its judgement does not repay."""
+_LONGER = 2
+"""A text has at most so many times the characters of its reduced form: the rest is padding that an engine reads."""
+_LEAST_LETTERS, _LETTER_SHARE = 6, 0.5
+"""So many different letters, and most of the text made of letters: pictures made of characters have neither."""
+_RUN = 5
+"""Nothing is spelt with a letter five times in a row, so five and more are the same. Three are not four: in
+Portuguese "kkkk" laughs, and KKK is a name."""
+
+# Taken away: zero-width space and joiners, word joiner, byte order mark. All else that is not seen may hide
+# something: blanks that look like a space and fold to nothing (U+3164), hyphens, directions, tags, selectors that
+# carry bytes, controls.
+_HIDING = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200e\u200f"
+    "\u2028-\u202e\u2061-\u206f\u2800\u3164\ufe00-\ufe0d\uffa0\ufff9-\ufffc\ue000-\uf8ff\U000e0000-\U0010ffff]"
+)
+_UNSEEN = frozenset({"format", "invisible"})
+_LINE_ENDS = frozenset("\n\r")
+# One or two characters over and over; never numbers, in digits or in Chinese.
+_RUNS = re.compile(r"([^\d\s〇零一二三四五六七八九十百千万萬亿億]{1,2}?)\1{4}\1+")
+_VISIBLE_ASCII = re.compile("[!-~\\d]+")
+_ANCHOR = re.compile(r"[\d@#/\\_]|[^\W_][.:=&][^\W_]")
+_INNER_DOT = re.compile(r"\w[.:@/]\w")
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A text's reduced form."""
+
+    text: str
+    hid: bool
+    """True if invisible characters were taken away: an engine that read the text as it came may have misread it."""
+
+
+def reduced_form(text: str) -> Reduced | None:
+    """What is compared of a text; None where no other text may stand in for it.
+
+    Taken away are characters that nobody sees and that hide nothing, the width of letters in East Asian
+    text, blanks beyond the first in a text of one line, and what comes more than five times in a row.
+    """
+    if len(text) > _MOST_CHARACTERS or _HIDING.search(text) is not None:
+        return None
+    seen, fired = without_invisible(text)
+    if not fired <= _UNSEEN:
+        return None
+    narrow, dressed = plain_letters(seen)
+    seen = narrow if dressed <= PLAIN else seen
+    # In several lines blanks may be a picture.
+    seen = " ".join(seen.split()) if _LINE_ENDS.isdisjoint(seen) else seen.strip()
+    reduced = _RUNS.sub(lambda match: match[1] * _RUN, seen)
+    if len(text) > _LONGER * len(reduced) or not _is_prose(reduced):
+        return None
+    if reduced != text and not _anchors(text) == _anchors(seen) == _anchors(reduced):
+        return None  # a number, a mention or a link was changed
+    if reduced != seen and any(_RUNS.search(word) and _INNER_DOT.search(word) for word in seen.split()):
+        return None  # the same for a host name in other scripts
+    return Reduced(reduced, bool(fired))
+
+
+def _is_prose(text: str) -> bool:
+    letters = list(filter(str.isalpha, text))
+    solid = len(text) - sum(map(str.isspace, text))
+    return len(set(letters)) >= _LEAST_LETTERS and len(letters) >= _LETTER_SHARE * solid
+
+
+def _anchors(text: str) -> list[str]:
+    """Numbers, mentions, tags, links and paths, each as it was written and with the signs around it."""
+    return [run for run in _VISIBLE_ASCII.findall(text) if _ANCHOR.search(run)]
