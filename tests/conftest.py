@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from chart.rendering import BUILD, find_helm
+from chart_e2e import programs
 from support import qwen_vocabulary
 from support.kafka import ApacheKafka, KafkaMissingError, kafka_version, missing
 from support.workers import open_lane
@@ -36,6 +37,7 @@ _REQUIRED_BY = {
     "cpu_model": "REQUIRE_CPU_MODEL",
     "gpu": "REQUIRE_GPU",
     "adapt": "REQUIRE_ADAPT",
+    "apiserver": "REQUIRE_APISERVER",
     "helm": "REQUIRE_HELM",
     "promtool": "REQUIRE_PROMTOOL",
     "qwen_vocabulary": "REQUIRE_QWEN_VOCABULARY",
@@ -47,9 +49,22 @@ _PROGRAMS = {
     "promtool": ("promtool", " (Debian package prometheus)"),
 }
 
+_LIBRARIES = {
+    "adapt": (
+        ".[adapt] in an environment of its own",
+        "torch",
+        "transformers",
+        "peft",
+        "safetensors",
+        "matplotlib",
+    ),
+    "cpu_model": (".[cpu]", "xllamacpp"),
+}
+
 
 def _required(marker: str) -> bool:
-    heavy = marker in ("gpu", "adapt")  # torch is 3 GB: an environment of its own
+    # Gigabytes of torch, or half an hour of compiling: they have targets of their own.
+    heavy = marker in ("gpu", "adapt", "apiserver")
     wishes = [_REQUIRED_BY[marker]] if heavy else ["CI", _REQUIRED_BY[marker]]
     return any(os.environ.get(wish, "").lower() not in ("", "0", "false") for wish in wishes)
 
@@ -62,26 +77,18 @@ def _absence(marker: str) -> str | None:
         program, fix = _PROGRAMS[marker]
         found = find_helm() if program == "helm" else shutil.which(program)
         return None if found else f"no `{program}` on PATH{fix}"
-    if marker == "cpu_model":
-        return (
-            None
-            if importlib.util.find_spec("xllamacpp")
-            else "xllamacpp is not installed: pip install .[cpu]"
-        )
-    if marker == "adapt":
-        return _absent("torch", "transformers", "peft", "safetensors", "matplotlib")
+    if marker in _LIBRARIES:
+        return _absent(*_LIBRARIES[marker])
+    if marker == "apiserver":
+        return programs.absence() if _required(marker) else "`make chart-e2e` runs them"
     if marker == "qwen_vocabulary":
         return None  # known once pip was asked
     return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
 
 
-def _absent(*libraries: str) -> str | None:
+def _absent(extra: str, *libraries: str) -> str | None:
     missing_ones = [name for name in libraries if importlib.util.find_spec(name) is None]
-    return (
-        f"{', '.join(missing_ones)} not installed: pip install .[adapt] in an environment of its own"
-        if missing_ones
-        else None
-    )
+    return f"{', '.join(missing_ones)} not installed: pip install {extra}" if missing_ones else None
 
 
 def _give_up(marker: str, reason: str) -> NoReturn:
