@@ -16,7 +16,9 @@ COPY schemas schemas
 COPY engines engines
 COPY pipeline pipeline
 COPY src src
-RUN /opt/sluicegate/bin/pip install --no-deps .
+# As variables, since pip builds in an environment of its own, which no --constraint reaches; the second is the name from
+# pip 25.3 on.
+RUN PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt /opt/sluicegate/bin/pip install --no-deps .
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="sluicegate" \

@@ -56,6 +56,7 @@ STRAYED: dict[tuple[str, ...], str] = {
         "autoscaling",
         "targetCPUUtilizationPercentage",
     ): "left out: CPU says nothing of lag; set postsPerSecond",
+    ("autoscaling", "pollingInterval"): "left out: KEDA heeds it only where there may be no worker",
 }
 """Keys of other charts, and of those who would put a password here, with what is meant, in the same way."""
 

@@ -51,6 +51,7 @@ def resource(api_version: str, kind: str, spec: Schema) -> Schema:
 _KAFKA_TRIGGER = closed(
     {
         "type": {"const": "kafka"},
+        "metricType": {"const": "AverageValue"},
         # Every value is text: KEDA refuses numbers.
         "metadata": closed(
             {
@@ -66,6 +67,7 @@ _KAFKA_TRIGGER = closed(
         "authenticationRef": closed({"name": TEXT}),
     },
     "authenticationRef",
+    "metricType",  # the chart before has none
 )
 _PROMETHEUS_TRIGGER = closed(
     {
@@ -95,6 +97,7 @@ _SCALED_OBJECT = closed(
         "triggers": many({"oneOf": [_KAFKA_TRIGGER, _PROMETHEUS_TRIGGER]}),
     },
     "fallback",
+    "pollingInterval",  # of the chart before
 )
 _TRIGGER_AUTHENTICATION = closed(
     {

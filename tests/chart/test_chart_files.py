@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import tarfile
+import tomllib
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -214,6 +215,15 @@ def test_the_image_runs_as_the_user_that_the_chart_names() -> None:
     user = chart["podSecurityContext"]["runAsUser"]
     assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == [f"{user}:{user}"]
     assert 'ENTRYPOINT ["sluicegate"]' in DOCKERFILE
+
+
+def test_what_builds_the_package_in_the_image_is_bound() -> None:
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]
+    assert {re.split(r"[<>=~]", one)[0] for one in build["requires"]} <= pinned
+    assert re.search(
+        r"^RUN PIP_CONSTRAINT=constraints\.txt .*pip install --no-deps \.$", DOCKERFILE, re.MULTILINE
+    )
 
 
 def test_images_are_pinned_at_least_by_version() -> None:

@@ -28,9 +28,11 @@ def test_the_network_policy_lets_out_what_is_needed_and_no_more() -> None:
         ("s3", "engine.s3.endpointUrl=http://minio.storage:9000", 9000),
         ("external", "engine.uri=https://models.example:8443/guard.tar", 8443),
         ("external", "engine.url=http://guard-engine.models", 80),
+        ("external", "settings.engine.adapters.teens.url=http://teens.models:8001", 8001),
+        ("external", "settings.tracing.endpoint=http://collector.traces:4318/v1/traces", 4318),
     ],
 )
-def test_the_network_policy_knows_other_ports_of_stores_and_engines(
+def test_the_network_policy_knows_the_ports_of_stores_engines_and_collectors(
     name: str, change: str, port: int
 ) -> None:
     answer = render("-f", str(CHART / "ci" / f"{name}-values.yaml"), "--set", change)

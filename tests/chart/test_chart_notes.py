@@ -57,6 +57,7 @@ def test_a_build_says_where_its_engine_will_be(tmp_path: Path, *, is_first: bool
     job = newest("build").of("Job")
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert f"logs job/{job['metadata']['name']} --follow" in said
+    assert f"kubectl -n moderation delete job/{job['metadata']['name']}, then the same helm upgrade" in said
     assert f"engine.uri=pvc://models/{container['args'][-1].removeprefix('/models/')}\n" in said
 
 

@@ -216,6 +216,24 @@ def test_the_test_pods_may_have_a_login_of_their_own() -> None:
     }
 
 
+@pytest.mark.parametrize(("owner", "suffix"), [("tests", "-round-trip"), ("topics", "-topics")])
+def test_a_login_with_its_name_in_its_secret_is_not_the_workers(owner: str, suffix: str) -> None:
+    values = {
+        "kafka.security.protocol": "SASL_SSL",
+        "kafka.security.sasl.username": "worker",
+        "kafka.security.sasl.existingSecret": "worker",
+        f"{owner}.security.sasl.existingSecret": "own",
+        f"{owner}.security.sasl.usernameKey": "name",
+    }
+    answer = render(*NEEDED, "--set", ",".join(f"{key}={value}" for key, value in values.items()))
+    assert answer.code == 0, answer.said
+    one = answer.of("Pod", suffix) if owner == "tests" else answer.of("Job", suffix)["spec"]["template"]
+    (name,) = [v for v in one["spec"]["containers"][0]["env"] if v["name"].endswith("USERNAME")]
+    assert name.get("valueFrom") == {"secretKeyRef": {"name": "own", "key": "name"}}
+    (own,) = [v for v in worker(answer)["env"] if v["name"].endswith("USERNAME")]
+    assert own["value"] == "worker"
+
+
 def _topics(answer: Any) -> dict[str, tuple[int, int, dict[str, str]]]:
     return {
         one["spec"]["topicName"]: (

@@ -27,6 +27,14 @@ CHANGES = [
     ("external", "engine.digest=", "`sluicegate engine info BUNDLE`"),
     ("gpu", "engine.sha256=" + "3" * 64, "engine.digest pins the bundle"),
     ("s3", "engine.s3.image=", "set it to an image with the AWS command line"),
+    ("s3", "engine.s3.image=registry.example/aws-cli:2", "end it with the image's digest"),
+    (
+        "external",
+        "engine.uri=https://models.example/guard.tar?signature=a",
+        "set engine.uri to a plain address",
+    ),
+    ("gpu", "podMonitor.enabled=false", "set podMonitor.enabled=true"),
+    ("gpu", "podMonitor.interval=90s", "set podMonitor.interval=1m"),
     ("gpu", "policy.existingConfigMap=mine", "empty one of them"),
     ("oci", "autoscaling.minReplicas=9", "set autoscaling.maxReplicas=9"),
     ("gpu", "autoscaling.fallback.replicas=13", "set it to 12 at most"),
@@ -34,6 +42,7 @@ CHANGES = [
     ("hpa", "autoscaling.fallback.replicas=3", "set autoscaling.kind=keda"),
     ("hpa", "autoscaling.prometheusAddress=http://p:9090", "set autoscaling.kind=keda"),
     ("build", "profile=cpu", "engine.build.enabled=false for profile cpu"),
+    ("build", "engine.build.image=registry.example/sluicegate-build:1", "end it with the image's digest"),
     ("build", "engine.build.claim=", "a claim with the checkpoint"),
     ("build", "engine.build.recipe.gpu=", "for example name: guard-h100-fp8 and gpu: H100"),
     ("build", "engine.gpu.product=", "set engine.gpu.product"),
@@ -79,6 +88,29 @@ def test_what_a_cluster_does_not_serve_is_refused(name: str, change: str, fix: s
     _refused(render("-f", values, "--set", off, "--set", change, apis=()), fix)
 
 
+def test_a_strimzi_of_before_is_named_with_its_version() -> None:
+    values = ("-f", str(CI / "gpu-values.yaml"))
+    older = ("keda.sh/v1alpha1", "monitoring.coreos.com/v1", "kafka.strimzi.io/v1beta2")
+    fix = "topics.strimzi.apiVersion=kafka.strimzi.io/v1beta2"
+    _refused(render(*values, apis=older), f"set {fix}")
+    assert render(*values, "--set", fix, apis=older).code == 0
+
+
+def test_what_a_login_in_an_address_is_refused_with_does_not_show_it() -> None:
+    change = "engine.uri=https://me:hush@models.example/guard.tar"
+    answer = render("-f", str(CI / "external-values.yaml"), "--set", change)
+    _refused(answer, "set engine.uri to a plain address")
+    assert "hush" not in answer.said
+
+
+def test_series_of_ones_own_scraping_need_no_pod_monitor() -> None:
+    own = ("--set", "podMonitor.enabled=false", "--set-string", 'prometheusRule.selector=job="guard"')
+    answer = render("-f", str(CI / "gpu-values.yaml"), *own)
+    assert answer.code == 0, answer.said
+    queries = [t["metadata"].get("query", "") for t in answer.of("ScaledObject")["spec"]["triggers"]]
+    assert sum('{job="guard"}' in query for query in queries) == 2
+
+
 def test_an_image_volume_is_refused_where_it_would_be_dropped_silently() -> None:
     answer = render("-f", str(CI / "oci-values.yaml"), kubernetes="1.34.0")
     assert "from 1.35, and this cluster is v1.34.0" in answer.said
@@ -120,6 +152,7 @@ def test_the_rules_for_a_drain_know_the_workers_defaults() -> None:
         ("topics.security.ca.key=a", "ca"),
         ("replicas=-1", "replicas"),
         ("autoscaling.kind=vpa", "kind"),
+        ("autoscaling.pollingInterval=30", "left out: KEDA heeds it only where there may be no worker"),
         ("policy.files.a=", "files"),
     ],
 )

@@ -112,16 +112,15 @@ def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
 
 
 @pytest.mark.promtool
-def test_workers_are_added_for_the_oldest_post_and_for_none_that_a_worker_only_guesses(
-    tmp_path: Path,
+@pytest.mark.parametrize("hold", ["engine", "publish", "input"])
+def test_workers_are_added_for_the_oldest_post_but_not_for_one_that_a_held_up_worker_has(
+    hold: str, tmp_path: Path
 ) -> None:
-    series = [
-        ('sluicegate_oldest_post_seconds%s,instance="a"}', "7x10"),
-        ('sluicegate_hold%s,instance="a",name="engine"}', "1x10"),
-        ('sluicegate_hold%s,instance="a",name="input"}', "0x10"),
-        ('sluicegate_oldest_post_seconds%s,instance="b"}', "9000x10"),
-        ('sluicegate_hold%s,instance="b",name="input"}', "0x5 1x5"),  # its brokers are away later
-    ]
+    series = [('sluicegate_oldest_post_seconds%s,instance="a"}', "7x10")]
+    series += [('sluicegate_oldest_post_seconds%s,instance="b"}', "9000x10")]
+    for name in ("engine", "publish", "input"):
+        series += [(f'sluicegate_hold%s,instance="a",name="{name}"}}', "0x10")]
+        series += [(f'sluicegate_hold%s,instance="b",name="{name}"}}', "0x5 1x5" if name == hold else "0x10")]
     case = _case(series, []) | {
         "promql_expr_test": [
             {"expr": keda_queries()[0], "eval_time": at, "exp_samples": [{"labels": "{}", "value": value}]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from chart.rendering import CHART, NAMES, newest, render, worker
+from chart.rendering import CHART, NAMES, Answer, newest, render, worker
 
 pytestmark = pytest.mark.helm
 
@@ -33,7 +33,11 @@ def test_keda_asks_kafka_for_the_lag_and_prometheus_for_the_age_and_the_posts_ta
     kafka, prometheus, taken = (trigger["metadata"] for trigger in scaled["triggers"])
     assert taken["threshold"] == "29.75"  # 42.5 posts/s × 0.7
     assert 'job="moderation/guard-sluicegate"' in taken["query"]
-    assert [trigger.get("metricType") for trigger in scaled["triggers"]] == [None, "Value", "AverageValue"]
+    assert [trigger.get("metricType") for trigger in scaled["triggers"]] == [
+        "AverageValue",
+        "Value",
+        "AverageValue",
+    ]
     assert kafka["lagThreshold"] == "1275"  # 42.5 posts/s × 30 s
     assert (kafka["tls"], kafka["sasl"]) == ("enable", "scram_sha512")
     assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "sluicegate")
@@ -92,9 +96,20 @@ def test_workers_come_at_once_and_leave_by_halves_after_a_while(name: str) -> No
 
 
 def test_nothing_scales_a_deployment_that_is_not_there() -> None:
+    assert _before_the_first_engine().all("ScaledObject") == []
+
+
+def test_nothing_watches_or_tests_workers_that_are_not_there() -> None:
+    answer = _before_the_first_engine()
+    for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor", "PrometheusRule", "Pod"):
+        assert answer.all(kind) == []
+
+
+def _before_the_first_engine() -> Answer:
+    """All that can be switched on, while the first engine is being built."""
     first = "engine.digest=,engine.uri=,autoscaling.enabled=true,autoscaling.postsPerSecond=40,replicas=null"
-    answer = render("-f", str(CI / "build-values.yaml"), "--set", first)
+    watched = "podMonitor.enabled=true,prometheusRule.enabled=true"
+    answer = render("-f", str(CI / "build-values.yaml"), "--set", first, "--set", watched)
     assert answer.code == 0, answer.said
     assert "-build-" in answer.of("Job")["metadata"]["name"]
-    for kind in ("Deployment", "ScaledObject", "PodDisruptionBudget"):
-        assert answer.all(kind) == []
+    return answer

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +21,6 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from chart.rendering import Answer, Document
 
 pytestmark = pytest.mark.helm
@@ -81,6 +82,14 @@ def test_values_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     gpu = _settings(newest("gpu"), worker(newest("gpu")), tmp_path, monkeypatch)
     assert (gpu.engine.concurrency, gpu.engine.dialect, gpu.drain.finish_s) == (512, "trtllm", 50)
     assert (gpu.kafka.security.username, gpu.kafka.security.mechanism) == ("sluicegate", "SCRAM-SHA-512")
+
+
+def test_the_pinned_digest_is_the_pods_own_as_its_bundle_is() -> None:
+    """The ConfigMap is read by pods of the revision before, too, which have its bundle."""
+    values = ("-f", str(CHART / "ci" / "gpu-values.yaml"))
+    answer = render(*values, "--set", f"engine.digest=sha256:{'7' * 64}")
+    assert answer.all("ConfigMap") == newest("gpu").all("ConfigMap")
+    assert {"name": "SLUICEGATE_ENGINE__DIGEST", "value": f"sha256:{'7' * 64}"} in worker(answer)["env"]
 
 
 def test_the_topics_job_has_the_workers_settings() -> None:
@@ -162,12 +171,12 @@ def _parse(words: list[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_line_is_one_that_the_image_has(name: str) -> None:
     lines = [
-        [word.replace("$since", "2026-01-01T00:00:00Z") for word in line]
+        [word.replace("$since", "2026-01-01T00:00:00Z").replace("$1", "/models/guard") for word in line]
         for line in _command_lines(newest(name))
     ]
     ran = {_parse(line) for line in lines}
     more = {
-        "build": {"engine serve-config", "engine build"},
+        "build": {"engine serve-config", "engine build", "engine verify"},
         "cpu": {"engine fetch-cpu", "topics create"},
         "demo": {"engine fetch-cpu"},
         "gpu": {"engine serve-config"},
@@ -184,19 +193,42 @@ def test_the_recipe_of_a_build_is_one_that_it_takes(tmp_path: Path) -> None:
     recipe = Recipe.load(file)
     assert recipe.container is False
     (container,) = answer.of("Job")["spec"]["template"]["spec"]["containers"]
-    work, out = container["args"][1::2]
+    out = container["args"][-1]
     assert out.startswith(f"/models/engines/{recipe.name}/{recipe.gpu.lower()}/")
-    assert work == f"{out}.work"
     (claim,) = [one for one in container["volumeMounts"] if one["name"] == "models"]
     assert claim == {"name": "models", "mountPath": "/models"}
+
+
+def test_a_build_that_an_earlier_job_finished_only_says_its_digest(tmp_path: Path) -> None:
+    (container,) = newest("build").of("Job")["spec"]["template"]["spec"]["containers"]
+    words: list[str] = [*container["command"], *container["args"]]
+    script, place = words[:-1], f"{tmp_path}{words[-1]}"
+    program = tmp_path / "sluicegate"
+    program.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+
+    def ran() -> str:
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = subprocess.run(
+            [*script, place], env={"PATH": path}, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    recipe = "/etc/sluicegate/recipe/recipe.yaml"
+    assert ran() == f"engine build {recipe} --work {place}.work --out {place}\n"
+    Path(place).mkdir(parents=True)
+    assert ran().startswith("engine build")
+    (Path(place) / "manifest.json").write_text("{}", encoding="utf-8")
+    assert ran() == f"engine verify {place}\n"
 
 
 @pytest.mark.parametrize(
     ("change", "is_elsewhere"),
     [
         ("engine.build.recipe.quantisation=bf16", True),
-        ("engine.build.image=registry.example/other:1", True),
+        (f"engine.build.image=registry.example/other@sha256:{'8' * 64}", True),
         ("engine.build.resources.requests.memory=128Gi", False),
+        ("tolerations[0].key=spot", False),
     ],
 )
 def test_another_build_has_a_job_of_its_own_and_overwrites_no_engine(

@@ -32,11 +32,15 @@ spec:
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       securityContext:
         {{- toYaml .Values.engine.securityContext | nindent 8 }}
-      command: [sluicegate, engine, build, /etc/sluicegate/recipe/recipe.yaml]
+      command: [sh, -c]
       args:
-        - --work
-        - /models/{{ include "sluicegate.buildFolder" . }}.work
-        - --out
+        - |
+          # A bundle appears whole or not at all: then it is this recipe's, made by a Job before this one.
+          if [ -f "$1/manifest.json" ]; then
+            exec sluicegate engine verify "$1"
+          fi
+          exec sluicegate engine build /etc/sluicegate/recipe/recipe.yaml --work "$1.work" --out "$1"
+        - build
         - /models/{{ include "sluicegate.buildFolder" . }}
       env:
         - {name: HOME, value: /tmp}

@@ -79,9 +79,9 @@ app.kubernetes.io/part-of: sluicegate
 {{- if eq .Values.profile "demo" -}}yes{{- end -}}
 {{- end -}}
 
-{{/* Pods of `helm test`: other pods cannot reach the broker of a demo. */}}
+{{/* Pods of `helm test`: they need workers, and cannot reach the broker of a demo. */}}
 {{- define "sluicegate.testPods" -}}
-{{- if and .Values.tests.enabled (not (include "sluicegate.demo" .)) -}}yes{{- end -}}
+{{- if and .Values.tests.enabled (include "sluicegate.workers" .) (not (include "sluicegate.demo" .)) -}}yes{{- end -}}
 {{- end -}}
 
 {{- define "sluicegate.policyConfigMap" -}}

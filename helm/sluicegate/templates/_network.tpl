@@ -22,6 +22,24 @@
 {{- end }}
 {{- end -}}
 
+{{/* Servers that the settings name: adapters' engines and the trace collector. */}}
+{{- define "sluicegate.settingsEgress" -}}
+{{- $urls := list (dig "tracing" "endpoint" "" .Values.settings) -}}
+{{- range dig "engine" "adapters" dict .Values.settings -}}
+{{- $urls = append $urls .url -}}
+{{- end -}}
+{{- $ports := list -}}
+{{- range compact $urls -}}
+{{- $ports = append $ports (include "sluicegate.urlPort" .) -}}
+{{- end -}}
+{{- with uniq $ports -}}
+- ports:
+    {{- range . }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{/* Port of an address; 443 where there is none. */}}
 {{- define "sluicegate.urlPort" -}}
 {{- regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default (ternary "80" "443" (hasPrefix "http://" .)) -}}

@@ -116,5 +116,9 @@ resources:
 {{- define "sluicegate.ownLogin" -}}
 {{- $values := deepCopy (index . 0).Values -}}
 {{- $security := mergeOverwrite $values.kafka.security (index . 1) -}}
+{{- if dig "sasl" "usernameKey" "" (index . 1) -}}
+{{- /* Its name is in its Secret, and not the workers'. */ -}}
+{{- $_ := set $security.sasl "username" "" -}}
+{{- end -}}
 {{- dict "Values" $values | toYaml -}}
 {{- end -}}

@@ -30,9 +30,6 @@ password_file: /etc/sluicegate/kafka/sasl/password
 {{- define "sluicegate.engine" -}}
 backend: {{ ternary "llama_cpp" "completions" (has .Values.profile (list "cpu" "demo")) }}
 bundle: /bundles/guard
-{{- with .Values.engine.digest }}
-digest: {{ . | quote }}
-{{- end }}
 {{- if eq .Values.profile "gpu" }}
 url: http://127.0.0.1:8000
 dialect: trtllm

@@ -26,6 +26,18 @@
 {{- if .Values.prometheusRule.enabled -}}
 {{- include "sluicegate.requireApi" (list . "the Prometheus operator" "monitoring.coreos.com/v1" "prometheusRule.enabled=true" "prometheusRule.enabled=false") -}}
 {{- end -}}
+{{- include "sluicegate.validateSeries" . -}}
+{{- end -}}
+
+{{/* Where nothing is scraped, alerts are silent and triggers see no posts. */}}
+{{- define "sluicegate.validateSeries" -}}
+{{- $scaled := and .Values.autoscaling.enabled .Values.autoscaling.prometheusAddress -}}
+{{- if and (or $scaled .Values.prometheusRule.enabled) (not (or .Values.podMonitor.enabled .Values.prometheusRule.selector)) -}}
+{{- fail (printf "%s asks for the series of a PodMonitor, and there is none; set podMonitor.enabled=true, or prometheusRule.selector to the labels that your own scraping gives, as in job=\"guard\"" (ternary "autoscaling.prometheusAddress" "prometheusRule.enabled" (not (empty $scaled)))) -}}
+{{- end -}}
+{{- if not (regexMatch "^([0-9]{1,4}ms|[1-5]?[0-9]s|60s|1m)$" .Values.podMonitor.interval) -}}
+{{- fail (printf "podMonitor.interval %s is longer than a minute, and KEDA asks for a rate over two; set podMonitor.interval=1m, or shorter" .Values.podMonitor.interval) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "sluicegate.validateDemo" -}}
@@ -81,6 +93,10 @@
 {{- if not .Values.topics.strimzi.cluster -}}
 {{- fail "topics.strimzi.cluster is missing; set it to the name of your Kafka object" -}}
 {{- end -}}
+{{- $older := "kafka.strimzi.io/v1beta2" -}}
+{{- if and (not (.Capabilities.APIVersions.Has .Values.topics.strimzi.apiVersion)) (.Capabilities.APIVersions.Has $older) -}}
+{{- fail (printf "topics.strimzi.apiVersion %s is newer than this cluster's Strimzi; set topics.strimzi.apiVersion=%s" .Values.topics.strimzi.apiVersion $older) -}}
+{{- end -}}
 {{- include "sluicegate.requireApi" (list . "kafka.strimzi.io" .Values.topics.strimzi.apiVersion "topics.mode=strimzi" "topics.mode=job") -}}
 {{- end -}}
 {{- end -}}
@@ -119,6 +135,9 @@
 {{- if regexMatch "^(pvc|oci|s3|https)://(/|$)" $uri -}}
 {{- fail (printf "engine.uri %s names no place; set it, for example engine.uri=pvc://models/guard for the folder guard of the claim models" $uri) -}}
 {{- end -}}
+{{- if regexMatch "^https://([^/]*@|[^?]*[?])" $uri -}}
+{{- fail "engine.uri holds a login or a query after https://, and would be shown in every pod; set engine.uri to a plain address, or to s3:// or pvc://" -}}
+{{- end -}}
 {{- if and $fetched (not $engine.sha256) -}}
 {{- fail (printf "engine.sha256 is missing, and %s is fetched over a network; set it to what `sha256sum` prints for the archive" $uri) -}}
 {{- end -}}
@@ -127,6 +146,9 @@
 {{- end -}}
 {{- if and (hasPrefix "s3://" $uri) (not $engine.s3.image) -}}
 {{- fail "engine.s3.image is missing, and the worker's image has no S3 client; set it to an image with the AWS command line, by digest" -}}
+{{- end -}}
+{{- if not (regexMatch "^(.+@sha256:[0-9a-f]{64})?$" $engine.s3.image) -}}
+{{- fail (printf "engine.s3.image %s is not pinned, and sees the store's key; end it with the image's digest, as in registry/aws-cli@sha256:…" $engine.s3.image) -}}
 {{- end -}}
 {{- if hasPrefix "oci://" $uri -}}
 {{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $uri) -}}
@@ -146,6 +168,9 @@
 {{- end -}}
 {{- if not (and $build.image $build.claim) -}}
 {{- fail "engine.build.image and engine.build.claim are needed; set them to an image with TensorRT-LLM 1.2.1 and sluicegate[adapt], and to a claim with the checkpoint" -}}
+{{- end -}}
+{{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $build.image) -}}
+{{- fail (printf "engine.build.image %s is not pinned, and names the engine that it makes; end it with the image's digest, as in registry/sluicegate-build@sha256:…" $build.image) -}}
 {{- end -}}
 {{- $name := toString (dig "name" "" $build.recipe) -}}
 {{- $gpu := toString (dig "gpu" "" $build.recipe) -}}
