@@ -34,8 +34,10 @@ class Lag:
     - Looks at the ends of the partitions correct both. A post is at least as old as the first look since it has been the
       oldest, and younger than a look that did not see it, at most twice the lag and a look ago.
       So wrong timestamps hide no stall, and exaggerate without bound only what stood there at the first look.
+    - A partition that ends earlier than before was cut or made anew: what the looks before saw there counts no more.
     - Zero means that the last look saw nothing waiting: a post that came since is missed for no
-      longer than ``fresh_s``. Where no look succeeds for longer, nobody knows, and the time since the last one counts.
+      longer than ``fresh_s``. Where no look succeeds for longer, nobody knows, and the time since the last one
+      counts; before the first one, the time since the assignment.
 
     Args:
         fresh_s: For how long a look speaks for the present.
@@ -62,7 +64,14 @@ class Lag:
         for partition in self._marks.keys() & places.keys():
             place = places[partition]
             mark = self._marks[partition] or _Mark(place.end, now, -math.inf)
-            if _oldest(place, held.get(partition)) >= mark.end:
+            oldest = _oldest(place, held.get(partition))
+            if place.end < mark.end:
+                # What is held from behind the new end is of the log before it, and so is the mark.
+                if partition not in held or oldest < place.end:
+                    mark = _Mark(place.end, now, -math.inf)
+                if place.taken > place.end:
+                    self._taken_ms.pop(partition, None)
+            elif oldest >= mark.end:
                 mark = _Mark(place.end, now, mark.at)
             self._marks[partition], self._looked_at[partition] = mark, now
 
@@ -83,7 +92,9 @@ class Lag:
     ) -> float:
         mark, looked_at = self._marks[partition], self._looked_at[partition]
         offset = _oldest(place, held)
-        if held is None and (mark is None or place is None or offset >= place.end):
+        if held is None and mark is None:
+            return now - looked_at
+        if held is None and (place is None or offset >= place.end):
             return now - looked_at if now - looked_at > self._fresh_s else 0.0
         seen_at, absent_at = now, -math.inf
         if mark is not None and place is not None:

@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.bench.histogram import Histogram
@@ -38,6 +39,7 @@ _INTERVALS = 200  # of a run, at most
 _ENGINES = 8
 _SKEW_MS = 5.0  # what a clock is off by before it is said
 _MOST_ANSWERS = 255
+_FURTHER_IDS = 65_536  # remembered beside the first ones
 _OTHER = "other"
 
 
@@ -71,6 +73,8 @@ class Ledger:
         self._place = bytearray(count)
         self._answers = bytearray(count)
         self._refused = bytearray(count)
+        self._further: dict[tuple[int, int], int] = {}
+        """Where the ids that are not the first of their post stood first."""
         self.sent = self.sent_bytes = self.answered = 0
         self.records: Counter[str] = Counter(dict.fromkeys(topics.outputs, 0))
         """Records of this run by output topic, repeats included."""
@@ -130,8 +134,8 @@ class Ledger:
 
     @property
     def refused(self) -> int:
-        """Posts that the brokers did not take."""
-        return self._refused.count(1)
+        """Posts that the brokers did not take; one with an answer was taken, whatever the Kafka client said of it."""
+        return sum(not answers for answers in compress(self._answers, self._refused))
 
     @property
     def waiting(self) -> int:
@@ -160,12 +164,19 @@ class Ledger:
     def _note_repeat(self, number: int, event: int, place: int) -> None:
         """Compare a further answer with the first one."""
         self._answers[number] = min(self._answers[number] + 1, _MOST_ANSWERS)
-        if event != self._event[number]:
-            self.repeats_other_id += 1
-        elif place == self._place[number]:
+        first = event == self._event[number]
+        if place != (self._place[number] if first else self._further_place(number, event, place)):
+            self.contradictions += 1
+        elif first:
             self.repeats_same_id += 1
         else:
-            self.contradictions += 1
+            self.repeats_other_id += 1
+
+    def _further_place(self, number: int, event: int, place: int) -> int:
+        """Where a further id of a post stood first: here, unless it is remembered from elsewhere."""
+        if len(self._further) < _FURTHER_IDS:
+            return self._further.setdefault((number, event), place)
+        return self._further.get((number, event), place)
 
     def _note_latency(self, number: int, record: TopicRecord, read_ms: float) -> None:
         arrived_ms = self._arrived_ms(number)
@@ -195,7 +206,7 @@ class Ledger:
             "engine": times.engine_ms,
             "publish": published_ms - times.decided_ms,
         }
-        self.skewed += min(spans["topic"], spans["publish"]) < -_SKEW_MS
+        self.skewed += min(spans["topic"], spans["publish"], read_ms - published_ms) < -_SKEW_MS
         for stage, ms in spans.items():
             self.stages[stage].add(ms)
 

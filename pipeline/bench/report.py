@@ -170,7 +170,10 @@ def _remarks(one: Mapping[str, Any]) -> list[str]:
     if one["failed"]:
         remarks.append(f"failed: {', '.join(one['failed'])}")
     if one["figures"]["skewed"]:
-        remarks.append("the clocks of bench, broker and worker differ: topic and publish are off by that")
+        remarks.append(
+            "the clocks of bench, broker and worker differ: latency, topic, publish and read are off by that, "
+            "`seen_p99_ms` is not"
+        )
     if one["missed_scrapes"]:
         remarks.append(f"{one['missed_scrapes']} times a worker's metrics were not to be had")
     return [f"- **{_cell(one['name'])}** {_cell(remark)}." for remark in remarks]

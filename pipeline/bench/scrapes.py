@@ -26,6 +26,8 @@ class Scrape:
     """Seconds in which an engine was saturated."""
     answered: float
     """Verdicts and dead letters delivered, of whatever run."""
+    restarts: int = 0
+    """Times until then that a worker was found to have started anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Scrapes:
     kept: list[Scrape] = field(default_factory=list)
     missed: int = 0
     """Times that a worker did not answer with metrics; then nothing is kept."""
+    _last: list[tuple[float, float]] = field(default_factory=list)
+    _restarts: int = 0
     _every: int = 1
     _left_out: int = 0
 
@@ -75,11 +79,19 @@ class Scrapes:
         except ValueError:
             self.missed += 1
             return
+        # In a sum a worker's fall could hide behind what the others rose by.
+        self._restarts += any(
+            now < before
+            for one, earlier in zip(read, self._last, strict=False)  # nothing is earlier than the first
+            for now, before in zip(one, earlier, strict=True)
+        )
+        self._last = read
         self._left_out += 1
         if self._left_out < self._every:
             return
         self._left_out = 0
-        self.kept.append(Scrape(at_s, len(read), sum(busy for busy, _ in read), sum(out for _, out in read)))
+        busy_s, answered = sum(busy for busy, _ in read), sum(out for _, out in read)
+        self.kept.append(Scrape(at_s, len(read), busy_s, answered, self._restarts))
         if len(self.kept) >= _MOST_SCRAPES:
             self.kept, self._every = self.kept[::2], self._every * 2
 
@@ -94,7 +106,7 @@ class Scrapes:
         first, last = inside[0], inside[-1]
         seconds, busy_s = last.at_s - first.at_s, last.busy_s - first.busy_s
         answered = last.answered - first.answered
-        if seconds <= 0 or min(busy_s, answered) < 0:
+        if seconds <= 0 or last.restarts > first.restarts:
             return None
         share = min(1.0, busy_s / seconds / first.workers)
         saturated = share >= SATURATED and answered > 0

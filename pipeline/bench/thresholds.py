@@ -35,7 +35,7 @@ class Threshold:
         return found is None or bool(_COMPARE[self.relation](found, self.value))
 
 
-PROMISE = (Threshold("drops", ">", 0), Threshold("contradictions", ">", 0))
+PROMISE = (Threshold("drops", ">", 0), Threshold("refused", ">", 0), Threshold("contradictions", ">", 0))
 """What fails every run that was not cut short."""
 
 

@@ -115,9 +115,56 @@ def test_a_wrong_timestamp_makes_no_post_older_than_the_look_that_did_not_see_it
     assert 20 <= worker.seconds(30) <= 25
 
 
+def test_what_stands_on_a_log_made_anew_counts_from_its_first_look() -> None:
+    worker = Worker()
+    worker.look(5, Place(900, 900, handed=900, taken=900))
+    worker.hold(899, stamped_at=-7_200)
+    worker.answer()
+    worker.look(10, Place(900, 900, handed=900, taken=900))
+    worker.look(7_210, Place(0, 3, handed=900, taken=900))
+    assert worker.seconds(7_212) == 2  # of the log before it, nothing is told
+    worker.look(7_215, Place(0, 3, handed=900, taken=900))
+    assert worker.seconds(7_217) == 7
+    worker.look(7_220, Place(3, 3, handed=3, taken=3))
+    assert worker.seconds(7_222) == 0
+    worker.hold(3, stamped_at=7_221)
+    assert worker.seconds(7_222) == 1
+
+
+def test_what_is_left_of_a_log_that_was_cut_is_no_older_than_the_record_before_it() -> None:
+    worker = Worker()
+    worker.look(5, Place(8, 12, handed=8, taken=8))
+    worker.hold(8, stamped_at=-60)
+    worker.answer()
+    worker.look(10, Place(9, 11, handed=9, taken=9))
+    assert worker.seconds(11) == 71
+
+
+@pytest.mark.parametrize("stamped_at", [0, 1_000_000])
+def test_a_post_of_a_log_that_is_no_more_hides_no_stall(stamped_at: float) -> None:
+    worker = Worker()
+    worker.look(5, Place(5, 9, handed=5, taken=5))
+    worker.hold(8, stamped_at)
+    for now in range(10, 100, LOOK_S):
+        worker.look(now, Place(0, 3, handed=9, taken=9))
+    assert worker.seconds(100) >= 95
+    worker.answer()
+    worker.look(105, Place(0, 3))
+    assert worker.seconds(107) == 2
+
+
+def test_a_worker_that_has_not_looked_yet_counts_from_its_assignment() -> None:
+    worker = Worker()
+    assert worker.seconds(4) == 4
+    worker.look(5, Place(7, 7, handed=7, taken=7))
+    assert worker.seconds(6) == 0
+    worker.lag.assigned([ONE], 6)
+    worker.places = {}
+    assert worker.seconds(9) == 3
+
+
 def test_a_worker_that_cannot_look_does_not_know_and_says_for_how_long() -> None:
     worker = Worker()
-    assert worker.seconds(FRESH_S) == 0
     assert worker.seconds(11) == 11  # not one look since the assignment
     worker.look(15, Place(7, 7, handed=7, taken=7))
     assert worker.seconds(25) == 0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluicegate.pipeline.bench import ledger as module
 from sluicegate.pipeline.bench.ledger import STAGES, Ledger
 from sluicegate.pipeline.reader import TopicRecord
 from unit.pipeline.bench.records import TOPICS, arrived_ms, dead_letter, ledger, verdict
@@ -34,6 +35,34 @@ def test_what_the_brokers_refused_is_not_waited_for() -> None:
     add(found, verdict(found, 0))
     add(found, verdict(found, 2))
     assert (found.refused, found.waiting, found.settled) == (1, 0, True)
+
+
+def test_a_refused_post_that_is_answered_all_the_same_hides_no_drop() -> None:
+    found = ledger(3)
+    add(found, verdict(found, 0))
+    found.note_refused(1)  # a timeout: the broker had taken it
+    add(found, verdict(found, 1))
+    assert (found.refused, found.answered, found.waiting, found.settled) == (0, 2, 1, False)
+    add(found, verdict(found, 2))
+    assert (found.waiting, found.settled) == (0, True)
+
+
+def test_an_id_that_is_not_the_first_contradicts_itself_too() -> None:
+    found = ledger(2)
+    add(found, verdict(found, 0, verdict_id="a"))
+    for topic in (TOPICS.allow, TOPICS.allow, TOPICS.block):
+        add(found, verdict(found, 0, verdict_id="b", topic=topic))
+    add(found, verdict(found, 1, verdict_id="b", topic=TOPICS.block))  # another post's
+    assert (found.repeats_same_id, found.repeats_other_id, found.contradictions) == (0, 2, 1)
+
+
+def test_further_ids_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FURTHER_IDS", 2)
+    found = ledger(1)
+    for topic in (TOPICS.allow, TOPICS.block):
+        for verdict_id in "abcd":
+            add(found, verdict(found, 0, verdict_id=verdict_id, topic=topic))
+    assert (found.contradictions, found.repeats_other_id) == (3, 4)
 
 
 def test_repeats_are_told_apart_by_id_and_topic() -> None:
@@ -85,10 +114,11 @@ def test_waiting_behind_a_late_sender_counts_as_latency() -> None:
     assert found.stages["late"].mean_ms == pytest.approx(5_000)
 
 
-def test_clocks_that_differ_are_noticed() -> None:
+@pytest.mark.parametrize("ahead_ms", [-5_000, 5_000])
+def test_clocks_that_differ_are_noticed(ahead_ms: float) -> None:
     found = ledger(2)
-    add(found, verdict(found, 0, decided_ms=-400))
-    add(found, verdict(found, 1))
+    add(found, verdict(found, 0, decided_ms=60 + ahead_ms, stamped_ms=70 + ahead_ms))
+    add(found, verdict(found, 1), number=1)
     assert found.skewed == 1
 
 

@@ -92,9 +92,25 @@ def test_what_was_waiting_when_a_run_was_cut_short_is_no_drop() -> None:
     assert (found["figures"]["drops"], found["figures"]["waiting"], found["failed"]) == (None, 1, [])
 
 
-def test_a_drop_and_an_id_on_two_topics_fail_every_run() -> None:
-    assert system()["failed"] == ["drops>0"]
-    assert failed({"drops": 0, "contradictions": 1}, [], cut_short=False) == ["contradictions>0"]
+@pytest.mark.parametrize("figure", ["drops", "refused", "contradictions"])
+def test_a_drop_a_refusal_and_an_id_on_two_topics_fail_every_run(figure: str) -> None:
+    none = {"drops": 0, "refused": 0, "contradictions": 0}
+    assert failed(none, [], cut_short=False) == []
+    assert failed(none | {figure: 1}, [], cut_short=False) == [f"{figure}>0"]
+
+
+def test_a_run_of_which_nothing_could_be_sent_fails() -> None:
+    found = ledger(2)
+    for number in range(2):
+        found.note_refused(number)
+    assert system(found)["failed"] == ["refused>0"]
+
+
+def test_clocks_that_differ_are_said_with_the_figure_that_does_not_depend_on_them() -> None:
+    found = ledger(1)
+    found.add(verdict(found, 0, decided_ms=5_060, stamped_ms=5_070), read_ms=arrived_ms(found, 0) + 75)
+    page = report.markdown(report.document([system(found)]), {})
+    assert "latency, topic, publish and read are off by that, `seen_p99_ms` is not." in page
 
 
 @pytest.mark.parametrize(
@@ -155,7 +171,7 @@ def test_the_page_has_a_column_for_each_system_and_says_what_failed() -> None:
     assert "| `drops` | 1 | 1 |" in page
     assert "| `engine_s_per_post` | – | – |" in page
     assert "| `engine` | 30.0, 30.0/30.0/30.0 |" in page
-    assert "- **one** failed: drops>0." in page
+    assert "- **one** failed: drops>0, refused>0." in page
     assert "- **two\\|b** odd place." in page
     assert "fake, simulated" in page
     assert "commit abc." in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import generate_latest
 
+from sluicegate.pipeline.bench import scrapes as module
 from sluicegate.pipeline.bench.scrapes import Scrape, Scrapes, Steady, read_metrics
 from sluicegate.pipeline.metrics import Metrics
 
@@ -66,6 +67,19 @@ def test_without_two_scrapes_or_with_a_worker_that_started_anew_nothing_is_said(
     assert scrapes.steady(10) is None
     scrapes.add(3, [text(0.5, 10)])
     assert scrapes.steady(10) is None
+
+
+@pytest.mark.parametrize("most", [1_024, 24])
+def test_a_worker_that_started_anew_hides_neither_behind_another_nor_where_scrapes_are_left_out(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_SCRAPES", most)
+    scrapes = Scrapes()
+    for at_s in range(33):
+        own = at_s if at_s < 21 else at_s - 21  # second 21 is left out where few are kept
+        scrapes.add(at_s, [text(own, 1 + own), text(2 * at_s, 1 + 50 * at_s)])
+    assert scrapes.steady(20) is not None
+    assert scrapes.steady(32) is None
 
 
 @pytest.mark.parametrize("answer", ["", "<html>", "sluicegate_engine_busy_seconds x\n", "\0"])
