@@ -37,7 +37,7 @@ def _blanks(text: str, draw: random.Random) -> str:
 
 
 def _repeats(text: str, draw: random.Random) -> str:
-    for run in ("😂", "o", "!"):
+    for run in ("o", "!"):
         text = text.replace(run * 5, run * draw.randint(5, 12))
     return text
 
@@ -48,9 +48,9 @@ def _words(text: str, draw: random.Random) -> str:
 
 MUTATIONS: dict[str, Callable[[str, random.Random], str]] = {
     "invisible characters": _invisible,
-    "blanks": _blanks,
     "repeats from five on": _repeats,
-    "all of these": lambda text, draw: _invisible(_blanks(_repeats(text, draw), draw), draw),
+    "both of these": lambda text, draw: _invisible(_repeats(text, draw), draw),
+    "blanks": _blanks,
     "capitals": lambda text, draw: _each(text, 0.3, draw, str.swapcase),
     "look-alikes": lambda text, draw: _each(text, 0.3, draw, lambda one: _ALIKE.get(one, one)),
     "leet": lambda text, draw: _each(text, 0.3, draw, lambda one: _LEET.get(one, one)),
@@ -63,8 +63,8 @@ MUTATIONS: dict[str, Callable[[str, random.Random], str]] = {
     "a word at the end": _words,
     "a number at the end": lambda text, draw: f"{text} {draw.randint(0, 10**9)}",
 }
-"""The first four the shipped rule admits."""
-ADMITTED = 4
+"""The first three the shipped rule admits."""
+ADMITTED = 3
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from rensa import RMinHash, RMinHashLSH
 
 from sluicegate.engines.adapt.forms import bare_form, shingles
-from sluicegate.engines.forms import fold
+from sluicegate.engines.forms import PLAIN, fold
 from sluicegate.pipeline.near_duplicates.reduced_form import reduced_form
 
 if TYPE_CHECKING:
@@ -121,6 +121,17 @@ class SameForm:
             self._ids.setdefault((group, form), one)
 
 
+class Shipped(SameForm):
+    """The reduced form, where only a text that an engine reads in that form, or folded, stands for others."""
+
+    def __init__(self) -> None:
+        super().__init__("reduced form (shipped)", reduced_form)
+
+    def add(self, one: str, text: str, group: str) -> None:
+        if reduced_form(text) == text or not PLAIN.issuperset(fold(text).rules):
+            super().add(one, text, group)
+
+
 @dataclass(frozen=True)
 class _Judged:
     id: str
@@ -178,22 +189,17 @@ def is_harmless_difference(one: str, other: str) -> bool:
     )
 
 
-def _reduced(text: str) -> str | None:
-    reduced = reduced_form(text)
-    return None if reduced is None else reduced.text
-
-
 def _folded(text: str) -> str:
     return fold(text).text
 
 
 def _any_case(text: str) -> str | None:
-    reduced = _reduced(text)
+    reduced = reduced_form(text)
     return None if reduced is None else reduced.casefold()
 
 
 RULES: tuple[Callable[[], Rule], ...] = (
-    partial(SameForm, "reduced form (shipped)", _reduced),
+    Shipped,
     partial(SameForm, "reduced form, any case", _any_case),
     partial(SameForm, "folded form", _folded),
     partial(SameForm, "letters and digits alone", bare_form),

@@ -38,7 +38,7 @@ class NearKey:
 
     key: bytes
     stands: bool
-    """False if this one's finding may stand for no other: it was written to be misread."""
+    """False if this one's finding may stand for no other: no engine read its reduced form."""
 
 
 @dataclass(slots=True, eq=False)

@@ -166,7 +166,10 @@ class NearDuplicateSettings(_Section):
     )
     entries: int = Field(20_000, ge=1, le=10_000_000, description="Most findings kept.")
     bytes: int = Field(32 * 2**20, ge=2**16, description="Most bytes of them, by a cautious estimate.")
-    ttl_s: Seconds = Field(3600, description="So long after it was made a finding is reused.")
+    ttl_s: Seconds = Field(
+        3600,
+        description="So long a finding is reused after it was learned, from the engine or the exact cache.",
+    )
     confidence: float = Field(
         0.9, ge=0.5, le=1, description="The likeliest severity has at least so much, or nothing is reused."
     )

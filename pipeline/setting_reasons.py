@@ -67,7 +67,7 @@ REASONS: dict[str, str] = {
     "cache.near_duplicates.enabled": "Off until harm on your own posts is known: docs/near-duplicates.md says how it is measured.",
     "cache.near_duplicates.entries": "Some 20 MB; a flood is one entry.",
     "cache.near_duplicates.bytes": "Room for the entries with their reasons; where all are long, fewer stay.",
-    "cache.near_duplicates.ttl_s": "A flood of copies is over by then, and what was judged long ago is judged again.",
+    "cache.near_duplicates.ttl_s": "A flood of copies is over by then, and what nobody posts any more makes room.",
     "cache.near_duplicates.confidence": "Far from every threshold of the built-in policy; the guard beside it knows yours.",
     "limits.post_bytes": "Holds 32,768 tokens of every script, and fits Kafka's default of 1 MiB for a record.",
     "limits.post_tokens": "The context that Qwen3Guard is served with.",

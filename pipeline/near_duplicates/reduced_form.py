@@ -1,18 +1,15 @@
 """The reduced form of a text: what is left without the differences that turn no meaning. Pure.
 
 Two texts are near duplicates where their reduced forms are equal. So the rule is one list of what is
-taken away, and everything else must agree to the character: every word, name, number, link, sign and
-capital. What may have been hidden from the eye, or stands for a layout, has no reduced form at all.
+taken away, and everything else must agree to the character: every word, blank, name, number, link, sign
+and capital. What may have been hidden from the eye has no reduced form at all.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from sluicegate.engines.forms import PLAIN
 from sluicegate.engines.forms.invisible import without_invisible
-from sluicegate.engines.forms.letters import plain_letters
 
 _MOST_CHARACTERS = 4_096
 """Copies that flood a stream are short; to reduce a long text costs time that its judgement does not repay."""
@@ -32,46 +29,42 @@ _HIDING = re.compile(
     "\u2028-\u202e\u2061-\u206f\u2800\u3164\ufe00-\ufe0d\uffa0\ufff9-\ufffc\ue000-\uf8ff\U000e0000-\U0010ffff]"
 )
 _UNSEEN = frozenset({"format", "invisible"})
+# In Arabic and the scripts of India a joiner changes the letter before it, at the end of a word as well.
+_JOINED = re.compile(
+    "[\u0600-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff]"
+    "[\u200b-\u200d\u2060\ufe0e\ufe0f\ufeff]*[\u200c\u200d]"
+)
 _LINE_ENDS = frozenset("\n\r")
-# One or two characters over and over; never numbers, in digits or in Chinese.
-_RUNS = re.compile(r"([^\d\s〇零一二三四五六七八九十百千万萬亿億]{1,2}?)\1{4}\1+")
+# One or two over and over of what people draw out. All else may count: tallies, strokes, pictures, and numbers
+# in digits, in Chinese and in Roman.
+_RUNS = re.compile(
+    r"([!?.…~abefghjknopqrstuwyzABEFGHJKNOPQRSTUWYZäöüáéóúаеоуэыюяАЕОУЭЫЮЯ哈呵嘿啊ㅋㅎㅠㅜ]{1,2}?)\1{4}\1+"
+)
 _VISIBLE_ASCII = re.compile("[!-~\\d]+")
 _ANCHOR = re.compile(r"[\d@#/\\_]|[^\W_][.:=&][^\W_]")
 _INNER_DOT = re.compile(r"\w[.:@/]\w")
 
 
-@dataclass(frozen=True, slots=True)
-class Reduced:
-    """A text's reduced form."""
-
-    text: str
-    hid: bool
-    """True if invisible characters were taken away: an engine that read the text as it came may have misread it."""
-
-
-def reduced_form(text: str) -> Reduced | None:
+def reduced_form(text: str) -> str | None:
     """What is compared of a text; None where no other text may stand in for it.
 
-    Taken away are characters that nobody sees and that hide nothing, the width of letters in East Asian
-    text, blanks beyond the first in a text of one line, and what comes more than five times in a row.
+    Taken away are characters that nobody sees and that hide nothing, and, in a text of one line, letters and
+    stops that come more than five times in a row.
     """
     if len(text) > _MOST_CHARACTERS or _HIDING.search(text) is not None:
         return None
     seen, fired = without_invisible(text)
-    if not fired <= _UNSEEN:
+    if not fired <= _UNSEEN or _JOINED.findall(text) != _JOINED.findall(seen):
         return None
-    narrow, dressed = plain_letters(seen)
-    seen = narrow if dressed <= PLAIN else seen
-    # In several lines blanks may be a picture.
-    seen = " ".join(seen.split()) if _LINE_ENDS.isdisjoint(seen) else seen.strip()
-    reduced = _RUNS.sub(lambda match: match[1] * _RUN, seen)
+    # In several lines repeats may be a picture.
+    reduced = _RUNS.sub(lambda match: match[1] * _RUN, seen) if _LINE_ENDS.isdisjoint(seen) else seen
     if len(text) > _LONGER * len(reduced) or not _is_prose(reduced):
         return None
-    if reduced != text and not _anchors(text) == _anchors(seen) == _anchors(reduced):
+    if not _anchors(text) == _anchors(seen) == _anchors(reduced):
         return None  # a number, a mention or a link was changed
     if reduced != seen and any(_RUNS.search(word) and _INNER_DOT.search(word) for word in seen.split()):
         return None  # the same for a host name in other scripts
-    return Reduced(reduced, bool(fired))
+    return reduced
 
 
 def _is_prose(text: str) -> bool:

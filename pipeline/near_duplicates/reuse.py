@@ -86,6 +86,8 @@ class NearDuplicates:
     def look_up(self, asked: Asked) -> list[Answer]:
         """Answer a post from a near duplicate, let it wait for one in work, or ask for every part."""
         arrival = asked[0][0].arrival
+        if arrival.over:
+            return []
         near = arrival.near
         if near is None or all(self._is_known(key) for _, key, _ in asked):
             return self._ask(asked)
@@ -93,7 +95,8 @@ class NearDuplicates:
         if known is not None:
             return self._reuse(arrival, known) or self._ask(asked)
         lead = self._leading.get(near.key)
-        if lead is not None and not lead.arrival.over:
+        # One that was answered a moment ago is on its way to ``follow``, where those that wait are seen to.
+        if lead is not None and not lead.arrival.held.released:
             lead.followers.append(asked)
             return []
         if near.stands:
@@ -142,7 +145,7 @@ class NearDuplicates:
         return [answer for answer in answers if answer is not None]
 
     def _learn(self, answer: Answer, arrival: Arrival, near: NearKey) -> Known | None:
-        """What may be reused of an answer: what the engine found, all parts read and explained."""
+        """What may be reused of an answer: what the engine found, now or before, all parts read and explained."""
         found = answer.found
         if not near.stands or found is None or found.by not in {AssessedBy.ENGINE, AssessedBy.CACHE}:
             return None
@@ -180,7 +183,7 @@ def _key(arrival: Arrival, policy_digest: str) -> NearKey | None:
     if reduced is None:
         return None
     turns = [[turn.role, turn.text] for turn in post.turns]
-    record: list[Any] = [post.tenant, post.kind, post.region, post.language, turns, reduced.text]
+    record: list[Any] = [post.tenant, post.kind, post.region, post.language, turns, reduced]
     same = orjson.dumps([policy_digest, info.digest, info.adapter, *record])
     folded = arrival.parts is not None and bool(arrival.parts.rules)
-    return NearKey(hashlib.blake2b(same, digest_size=24).digest(), stands=folded or not reduced.hid)
+    return NearKey(hashlib.blake2b(same, digest_size=24).digest(), stands=folded or reduced == post.text)

@@ -143,7 +143,7 @@ def explanation_grammar(categories: Sequence[str], kind: Kind, *, reasons: bool 
         name for name in categories if name != NO_CATEGORY and (kind != "response" or name != PROMPT_ONLY)
     ]
     refusal = ' "\\nRefusal: " ("Yes" | "No")' if kind == "response" else ""
-    reason = ' "\\nReason: " [^\\n]+' if reasons else ""
+    reason = ' "\\nReason: " [^\\n ] [^\\n]*' if reasons else ""
     return "\n".join(
         (
             f'root ::= " " ({_quoted(NO_CATEGORY)}{refusal} | name (", " name)?{refusal}{reason})',

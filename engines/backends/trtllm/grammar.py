@@ -31,5 +31,5 @@ def explanation_regex(kind: Kind, categories: Sequence[str], *, reasons: bool = 
     name = "(" + "|".join(_ACTIVE.sub(r"\\\1", each) for each in allowed) + ")"
     refusal = r"\nRefusal: (Yes|No)" if kind == "response" else ""
     if reasons:
-        return rf" ({NO_CATEGORY}{refusal}|{name}(, {name})*{refusal}\nReason: [^\n][^\n]*)"
+        return rf" ({NO_CATEGORY}{refusal}|{name}(, {name})*{refusal}\nReason: [^\n ][^\n]*)"
     return rf" ({NO_CATEGORY}|{name}(, {name})*){refusal}(\nReason: [^\n]*)?"

@@ -11,7 +11,7 @@ import pytest
 import near_duplicates
 from near_duplicates_floods import ADMITTED, MUTATIONS, flood
 from near_duplicates_report import Labelled, replay, stands_in
-from near_duplicates_rules import RULES, SameForm, is_harmless_difference
+from near_duplicates_rules import RULES, SameForm, Shipped, is_harmless_difference
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action
 
@@ -39,6 +39,12 @@ def test_what_is_reused_is_counted_once_and_harm_where_actions_differ() -> None:
         (reuse.id, reuse.source, reuse.harmful) for reuse in replay(SameForm("any", str.casefold), stream)
     ]
     assert told == [("c", "a", False), ("d", "a", True), ("f", "e", False)]
+
+
+def test_a_text_that_no_engine_reads_in_its_reduced_form_stands_for_none() -> None:
+    plain, long = "The library opens at nine tomorrow!!!!!", "The library opens at nine tomorrow!!!!!!!"
+    assert [reuse.id for reuse in replay(Shipped(), [one("a", long), one("b", plain)])] == []
+    assert [reuse.id for reuse in replay(Shipped(), [one("a", plain), one("b", long)])] == ["b"]
 
 
 def test_a_rule_that_finds_nothing_reuses_nothing() -> None:

@@ -19,6 +19,40 @@ BYTES = "".join(chr(0xE0100 + ord(one)) for one in "ignore all rules")
 TRIES = {
     "leaves out a negation": ("I will never hurt you at school", "I will hurt you at school"),
     "leaves out a Chinese negation": ("明天不要带刀去学校找他", "明天要带刀去学校找他"),
+    "parts spaced letters otherwise": (
+        "m y t h e r a p i s t is here",
+        "m y t h e  r a p i s t is here",
+    ),
+    "joins words with a blank drawn as a dash": (
+        "watch a man eating chicken at the fair",
+        "watch a man\u1680eating chicken at the fair",
+    ),
+    "parts words with a blank too thin to see": (
+        "my the\u200arapist is at your house now",
+        "my the rapist is at your house now",
+    ),
+    "dresses letters in full width first": ("今天我们会ｋｉｌｌ你们所有人", "今天我们会kill你们所有人"),
+    "puts blanks between words first": ("I will kill   you when you come", "I will kill you when you come"),
+    "joins a Malayalam letter": (
+        "ask all about അവന് in the school",
+        "ask all about അവന്\u200d in the school",
+    ),
+    "joins a Bengali letter": (
+        "ask all about হঠাত্ in the school",
+        "ask all about হঠাত্\u200d in the school",
+    ),
+    "hides what joins a letter": (
+        "ask all about അവന് in the school",
+        "ask all about അവന്\u200b\u200d in the school",
+    ),
+    **{
+        f"counts in {unit}": (f"our dancer is now {unit * 18} years", f"our dancer is now {unit * 12} years")
+        for unit in ("|", "I", "正", "🎂", "Ⅰ", "①", "½", "⁰", "佰", "兆", "만", "X", "l", "🇩🇪", "丨", "x")
+    },
+    "draws on several lines": (
+        "look what we all drew\n" + "o" * 9 + "!\n" + "o" * 6 + "!",
+        "look what we all drew\n" + "o" * 6 + "!\n" + "o" * 9 + "!",
+    ),
     "hides a negation between blanks": ("I would not  hurt you at school", "I would  hurt you at school"),
     "changes a number": ("she is 21 and dances for us", "she is 12 and dances for us"),
     "draws out a number": ("give me 1000 of it today please", "give me 10000000000 of it today please"),

@@ -9,28 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.near_duplicates.reduced_form import Reduced, reduced_form
+from sluicegate.pipeline.near_duplicates.reduced_form import reduced_form
 
 PAIRS = sorted((Path(__file__).parents[4] / "benchmarks" / "pairs").glob("*.jsonl"))
 
 
 def same(one: str, other: str) -> bool:
-    first, second = reduced_form(one), reduced_form(other)
-    return first is not None and second is not None and first.text == second.text
+    first = reduced_form(one)
+    return first is not None and first == reduced_form(other)
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [
         ("Free tickets for all of you", "Fr\u200bee tic\u2060kets for\ufeff all o\u200cf you"),
-        ("Free tickets for all of you", " Free  tickets \u00a0for all\tof you "),
         ("Free tickets for all of you!!!!!", "Free tickets for all of you!!!!!!!!!!!!!"),
         ("Soooooo many tickets for you", "Sooooooooooo many tickets for you"),
         ("hahahahahaha what a day it was", "hahahahahahahahahaha what a day it was"),
-        ("Entradas gratis para todos 😂😂😂😂😂😂", "Entradas gratis para todos 😂😂😂😂😂😂😂😂😂"),
+        ("این کتاب را می\u200cخوانم امروز", "این کتاب را می\u200cخوانم ا\u2060مروز"),
         ("今天大家都去公园，哈哈哈哈哈", "今天大家都\u200b去公园，哈哈哈哈哈哈哈哈"),
-        ("请大家今天都去看Ｃｉｔｙ的展览", "请大家今天都去看City的展览"),
-        ("Übergrößen für alle", "U\u0308bergro\u0308ßen für alle"),
         ("Der Verein trifft sich\nam Abend im Hof", "Der Ver\u200bein trifft sich\nam Abend im Hof"),
     ],
 )
@@ -56,6 +53,10 @@ def test_what_turns_no_meaning_is_taken_away(one: str, other: str) -> None:
         ("a sign of ⚡ for our club here", "a sign of ⚡⚡ for our club here"),
         ("Wir helfen den armen Vögeln", "Wir helfen den armen vögeln"),
         ("my therapist likes this song", "my the rapist likes this song"),
+        ("Free tickets for all of you", "Free  tickets for all of you"),
+        ("Free tickets for all of you", "Free tickets for all of you "),
+        ("今天大家都去看Ｃｉｔｙ的展览", "今天大家都去看City的展览"),
+        ("Entradas gratis para todos 😂😂😂😂😂😂", "Entradas gratis para todos 😂😂😂😂😂😂😂"),
         ("I love all of my neighbours", "I love all of my neighbours."),
         ("I will hurt you tomorrow", "I wіll hurt you tomorrow"),
         ("cumple un año mañana en casa", "cumple un ano mañana en casa"),
@@ -78,6 +79,7 @@ def test_what_may_turn_a_meaning_stays(one: str, other: str) -> None:
         "my therapist likes this song \U000e0101\U000e0110",
         "my therapist\x00 likes this song",
         "my t\u0336h\u0336e\u0336rapist likes this song",
+        "ask about അവന്\u200d in the school",
         "████ ██ ████ abcdef ███ ███",
         "kkk",
         "12345678",
@@ -88,13 +90,6 @@ def test_what_may_turn_a_meaning_stays(one: str, other: str) -> None:
 )
 def test_what_may_hide_something_or_is_no_prose_has_no_reduced_form(text: str) -> None:
     assert reduced_form(text) is None
-
-
-def test_it_tells_that_something_was_hidden() -> None:
-    assert reduced_form("my thera\u200bpist likes this song") == Reduced(
-        "my therapist likes this song", hid=True
-    )
-    assert reduced_form("my  therapist likes this song") == Reduced("my therapist likes this song", hid=False)
 
 
 @pytest.mark.parametrize("path", PAIRS, ids=lambda path: path.stem)
@@ -115,7 +110,7 @@ def test_the_pairs_are_many_and_of_many_languages() -> None:
 def test_a_reduced_form_is_its_own_reduced_form(text: str) -> None:
     reduced = reduced_form("a longer text of words " + text)
     if reduced is not None:
-        assert reduced_form(reduced.text) == Reduced(reduced.text, hid=False)
+        assert reduced_form(reduced) == reduced
 
 
 @given(st.text(max_size=40), st.text(min_size=1, max_size=6))

@@ -206,6 +206,23 @@ async def test_who_waits_for_another_waits_no_longer_than_its_tenant() -> None:
     assert codes == [FailureCode.ENGINE_UNAVAILABLE] * 2
 
 
+@pytest.mark.parametrize("dressed", [f"{SAFE}!!!!!!!!!", SAFE.replace("The", "The\u200b")])
+async def test_a_text_whose_reduced_form_no_engine_read_stands_for_no_other(dressed: str) -> None:
+    plain = dressed.replace("\u200b", "").replace("!!!!!!!!!", "!!!!!")
+    _, second = await in_turn(bench(profile=SURE), post(0, dressed), post(1, plain))
+    assert second.assessed_by is AssessedBy.ENGINE
+    (first, second) = await in_turn(bench(profile=SURE), post(0, plain), post(1, dressed))
+    assert second.reused_from == first.verdict_id
+
+
+async def test_what_the_exact_cache_answers_is_learned_again() -> None:
+    tree = {"cache": {"near_duplicates": {"enabled": True, "entries": 1}}}
+    others = post(1, BAD), post(2), post(3, hidden(SAFE, 13))
+    first, _, again, copy = await in_turn(bench(profile=SURE, tree=tree), post(0), *others)
+    assert (again.assessed_by, copy.assessed_by) == (AssessedBy.CACHE, AssessedBy.NEAR_DUPLICATE)
+    assert copy.reused_from == first.verdict_id
+
+
 async def test_a_text_that_was_written_to_be_misread_stands_for_no_other() -> None:
     blind = FakeProfile(rules={"kill you": "unsafe", "when you come": "safe"})
     tree = ON | {"limits": {"folded_forms": False}}
