@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from sluicegate.engines.picture import draw_picture
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 PLOTS: Final = {
@@ -13,8 +16,6 @@ PLOTS: Final = {
     "bench-stages.png": "Where the time of a post goes, in the mean",
 }
 """Files and what they show."""
-
-_DPI = 80
 
 
 def draw(whole: Mapping[str, Any], folder: Path) -> None:
@@ -25,19 +26,7 @@ def draw(whole: Mapping[str, Any], folder: Path) -> None:
         ImportError: matplotlib is missing.
     """
     for name, drawn in zip(PLOTS, (_latency, _stages), strict=True):
-        _draw(folder / name, drawn, whole)
-
-
-def _draw(path: Path, drawn: Callable[[Any, Mapping[str, Any]], None], whole: Mapping[str, Any]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow to load
-    from matplotlib.figure import Figure  # noqa: PLC0415 - the same
-
-    figure = Figure(figsize=(6.5, 4.5), layout="constrained", dpi=_DPI)
-    drawn(figure.subplots(), whole)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as stream:
-        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    partial.replace(path)
+        draw_picture(folder / name, partial(drawn, whole=whole), inches=(6.5, 4.5))
 
 
 def _latency(axes: Any, whole: Mapping[str, Any]) -> None:

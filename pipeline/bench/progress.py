@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from sluicegate.pipeline.terminal_line import TerminalLine
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sluicegate.pipeline.bench.ledger import Ledger
-
-_LINES_S = 5.0  # between lines in a log
-_TERMINAL_S = 0.5  # between updates of a terminal's line
 
 
 class Progress:
@@ -25,42 +24,24 @@ class Progress:
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
-        self._is_terminal = stream.isatty()
-        self._began = self._told = clock()
-        self._width = 0
+        self._line = TerminalLine(stream, terminal_s=0.5, log_s=5.0, clock=clock)
+        self._began = clock()
 
     def say(self, sentence: str) -> None:
         """One plain line."""
-        self._end_line()
-        self._write(f"{sentence}\n")
+        self._line.end()
+        self._stream.write(f"{sentence}\n")
+        self._stream.flush()
 
     def show(self, ledger: Ledger, *, final: bool = False) -> None:
         """The state of a run, if the last one is some time old."""
-        now = self._clock()
-        if not final and now - self._told < (_TERMINAL_S if self._is_terminal else _LINES_S):
-            return
-        self._told = now
-        line = progress_line(ledger, now - self._began)
-        if self._is_terminal:
-            self._write(f"\r{line.ljust(self._width)}")
-            self._width = len(line)
-        else:
-            self._write(f"{line}\n")
-        if final:
-            self._end_line()
+        if final or self._line.is_due:
+            self._line.show(progress_line(ledger, self._clock() - self._began), last=final)
 
     def begin(self) -> None:
         """Count seconds from now."""
-        self._began = self._told = self._clock()
-
-    def _end_line(self) -> None:
-        if self._width:
-            self._write("\n")
-            self._width = 0
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        self._began = self._clock()
+        self._line.restart()
 
 
 def progress_line(ledger: Ledger, seconds: float) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from sluicegate.pipeline.terminal_line import TerminalLine
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_LINES_S = 10.0  # between lines in a log
-_TERMINAL_S = 0.2  # between updates of a terminal's line
 
 
 class Pace:
@@ -21,32 +20,22 @@ class Pace:
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
         self._clock = clock
-        self._is_terminal = stream.isatty()
+        self._line = TerminalLine(stream, terminal_s=0.2, log_s=10.0, clock=clock)
         self._stage = ""
         self._began = 0.0
         self._done_before = 0
-        self._told = 0.0
-        self._width = 0
 
     def advance(self, stage: str, done: int, total: int) -> None:
         """Note that so many are done; what was done when the stage began does not count for its rate."""
         now = self._clock()
         if stage != self._stage:
-            self._stage, self._began, self._done_before, self._told = stage, now, done, now
-        due = now - self._told >= (_TERMINAL_S if self._is_terminal else _LINES_S)
-        if not due and done < total:
-            return
-        self._told = now
-        line = pace_line(stage, done, total, fresh=done - self._done_before, seconds=now - self._began)
-        if self._is_terminal:
-            end = "\n" if done >= total else ""
-            self._stream.write(f"\r{line.ljust(self._width)}{end}")
-            self._width = 0 if end else len(line)
-        else:
-            self._stream.write(f"{line}\n")
-        self._stream.flush()
+            self._stage, self._began, self._done_before = stage, now, done
+            self._line.restart()
+        if self._line.is_due or done >= total:
+            fresh = done - self._done_before
+            line = pace_line(stage, done, total, fresh=fresh, seconds=now - self._began)
+            self._line.show(line, last=done >= total)
 
 
 def pace_line(stage: str, done: int, total: int, *, fresh: int, seconds: float) -> str:

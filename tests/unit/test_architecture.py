@@ -60,12 +60,7 @@ EDGES = {
     "transformers": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
     "peft": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
     "safetensors": ["engines.adapt.exporting.peft_adapter", "engines.adapt.training.*"],
-    "matplotlib": [
-        "engines.adapt.training.curves",
-        "engines.adapt.evaluating.plots",
-        "engines.adapt.calibrating.plot",
-        "pipeline.bench.plots",
-    ],
+    "matplotlib": ["engines.picture"],
 }
 """Each library of the outer world, and the only modules that may touch it."""
 
@@ -179,7 +174,7 @@ def test_only_the_inner_modules_of_a_training_load_torch() -> None:
         "engines.adapt.exporting.merged_checkpoint",
         *(
             f"engines.adapt.training.{name}"
-            for name in ("checkpoint", "curves", "dev", "estimate", "loop", "loss", "model")
+            for name in ("checkpoint", "dev", "estimate", "loop", "loss", "model")
         ),
     }
 

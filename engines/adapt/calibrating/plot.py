@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from sluicegate.engines.picture import draw_picture
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_DPI = 80
 _LINES: Final = {"before": "before", "held_out": "calibrated, held out"}
 
 
@@ -19,11 +20,10 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
         OSError: The file cannot be written.
         ImportError: matplotlib is missing.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow to load
-    from matplotlib.figure import Figure  # noqa: PLC0415 - the same
+    draw_picture(path, lambda axes: _draw(axes, document))
 
-    figure = Figure(figsize=(6.5, 5), layout="constrained", dpi=_DPI)
-    axes = figure.subplots()
+
+def _draw(axes: Any, document: Mapping[str, Any]) -> None:
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="calibrated as can be")
     for name, said in _LINES.items():
         found = document["reliability"][name]
@@ -37,8 +37,3 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     axes.set(xlabel="probability of the severity found", ylabel="share found right", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as stream:
-        # Without the library's version in it, equal calibrations have equal files.
-        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    partial.replace(path)

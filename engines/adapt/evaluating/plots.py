@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from sluicegate.engines.picture import draw_picture
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 PLOTS: Final = {
@@ -15,7 +18,6 @@ PLOTS: Final = {
 }
 """Files and what they show."""
 
-_DPI = 80
 _SHOWN_LANGUAGES = 24
 _BARS = {"macro_f1": "macro-F1", "auroc_safe": "AUROC safe vs rest"}
 
@@ -28,20 +30,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> None:
         ImportError: matplotlib is missing.
     """
     for name, drawn in zip(PLOTS, (_reliability, _roc, _languages), strict=True):
-        _draw(folder / name, drawn, document)
-
-
-def _draw(path: Path, drawn: Callable[[Any, Mapping[str, Any]], None], document: Mapping[str, Any]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow to load
-    from matplotlib.figure import Figure  # noqa: PLC0415 - the same
-
-    figure = Figure(figsize=(6.5, 5), layout="constrained", dpi=_DPI)
-    drawn(figure.subplots(), document)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as stream:
-        # Without the library's version in it, equal evaluations have equal files.
-        FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    partial.replace(path)
+        draw_picture(folder / name, partial(drawn, document=document))
 
 
 def _reliability(axes: Any, document: Mapping[str, Any]) -> None:

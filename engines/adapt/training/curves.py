@@ -1,12 +1,10 @@
-"""Curves: the log of a training as a picture. Imports matplotlib."""
+"""Curves: the log of a training as a picture. Loads matplotlib when it draws."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from sluicegate.engines.picture import draw_picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,25 +23,25 @@ def draw(entries: Sequence[dict[str, Any]], path: Path, *, planned_rows: int) ->
     """Draw loss above and dev measures below, over rows. Replaces the picture in one move."""
     steps = [entry for entry in entries if entry["what"] == "step"]
     devs = [entry for entry in entries if entry["what"] == "dev"]
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True)
-    rows = [entry["rows"] for entry in steps]
-    above.plot(rows, [entry["loss"] for entry in steps], linewidth=0.5, alpha=0.4, label="loss of a step")
-    above.plot(rows, smoothed([entry["loss"] for entry in steps]), linewidth=1.6, label="smoothed")
-    above.set_ylabel("weighted cross entropy")
-    above.set_yscale("log")
-    above.legend()
-    for name, label in _MEASURES.items():
-        points = [(entry["rows"], entry[name]) for entry in devs if name in entry]
-        below.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=label)
-    below.set_xlabel(f"rows trained, of {planned_rows:,} planned")
-    below.set_ylabel("dev sample")
-    below.set_xlim(0, planned_rows)
-    below.grid(alpha=0.3)
-    below.legend(loc="lower right")
-    partial = path.with_suffix(".partial.png")
-    FigureCanvasAgg(figure).print_png(str(partial))
-    os.replace(partial, path)  # noqa: PTH105 - the same as Path.replace
+
+    def drawn(axes: Any) -> None:
+        above, below = axes
+        rows = [entry["rows"] for entry in steps]
+        above.plot(rows, [entry["loss"] for entry in steps], linewidth=0.5, alpha=0.4, label="loss of a step")
+        above.plot(rows, smoothed([entry["loss"] for entry in steps]), linewidth=1.6, label="smoothed")
+        above.set_ylabel("weighted cross entropy")
+        above.set_yscale("log")
+        above.legend()
+        for name, label in _MEASURES.items():
+            points = [(entry["rows"], entry[name]) for entry in devs if name in entry]
+            below.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=label)
+        below.set_xlabel(f"rows trained, of {planned_rows:,} planned")
+        below.set_ylabel("dev sample")
+        below.set_xlim(0, planned_rows)
+        below.grid(alpha=0.3)
+        below.legend(loc="lower right")
+
+    draw_picture(path, drawn, inches=(9, 7), dpi=100, rows=2)
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
