@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 LEAST_ROWS: Final = 30
 """Judged rows of a language, below which nothing is said of it."""
 NOT_RUN: Final = "Not run."
+AGREEMENT_MEAN: Final = 0.01
+AGREEMENT_MAX: Final = 0.1
+"""How far an exported model may be from the trained one: docs/adapt-export.md."""
 SHOWN: Final = {"macro_f1": "macro-F1", "auroc_safe": "AUROC"}
 
 
@@ -191,8 +194,13 @@ def agreement(found: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{found['texts']} texts from {found['texts_from']}, torch against the exported Q8_0 model: P(unsafe) differs by "
         f"{found['unsafe_mean']:.4f} on average, {found['unsafe_max']:.4f} at most; any label by {found['any_max']:.4f} at "
-        f"most; the likeliest label of {found['flips']}."
+        f"most; the likeliest label of {found['flips']}. Looked for are {AGREEMENT_MEAN} on average and {AGREEMENT_MAX} at "
+        f"most for P(unsafe) (docs/adapt-export.md): {'kept' if _agrees(found) else '**not kept**'}."
     )
+
+
+def _agrees(found: dict[str, Any]) -> bool:
+    return bool(found["unsafe_mean"] < AGREEMENT_MEAN and found["unsafe_max"] < AGREEMENT_MAX)
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -60,6 +60,10 @@ def check_folded(raw: bytes) -> None:
             assert parts == plain
         elif isinstance(parts, ItemFailure):
             assert parts.detail.startswith("folded form: ")
+            # It is refused for being beyond its limits, and for nothing else.
+            limits = LengthLimits(2 * 10**6, _MOST_SEGMENTS)
+            (alone,) = _SEGMENTER.build_many([Post(id="p", text=found.text)], [limits])
+            assert isinstance(alone, ItemFailure)
         else:
             assert tuple(part for part in parts.parts if not part.folded) == plain.parts
             assert len(parts.parts) <= 2 * _MOST_SEGMENTS

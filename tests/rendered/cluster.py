@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
-)
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from sluicegate.pipeline.settings import load_settings
 from sluicegate.pipeline.topics import plan_topics
@@ -23,41 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from chart.rendering import Answer
-    from support.kafka import ApacheKafka
-
-_SETTLE_S = 20.0
-_ITERATIONS = 4096  # the least that Kafka takes
+    from support.kafka_security import SecuredKafka
 
 
-def add_user(cluster: ApacheKafka, name: str, password: str) -> None:
-    """Make a user known to SCRAM."""
-    known = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
-    made = UserScramCredentialUpsertion(name, known, password.encode())
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
-    admin.alter_user_scram_credentials([made])[name].result(_SETTLE_S)
-
-
-def grant(cluster: ApacheKafka, user: str, kind: str, name: str, operations: Iterable[str]) -> None:
+def grant(cluster: SecuredKafka, user: str, kind: str, name: str, operations: Iterable[str]) -> None:
     """Let a user do this with the ``topic`` or ``group`` of this name, in Kafka's own words."""
-    rules = [
-        AclBinding(
-            ResourceType[kind.upper()],
-            name,
-            ResourcePatternType.LITERAL,
-            f"User:{user}",
-            "*",
-            AclOperation[operation.upper()],
-            AclPermissionType.ALLOW,
-        )
-        for operation in operations
-    ]
-    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
-    for answer in admin.create_acls(rules).values():
-        answer.result(_SETTLE_S)
+    wanted = [AclOperation[operation.upper()] for operation in operations]
+    cluster.allow(ResourceType[kind.upper()], name, *wanted, user=user)
 
 
 def grant_planned(
-    cluster: ApacheKafka,
+    cluster: SecuredKafka,
     topics: dict[str, str],
     *,
     tests: str,
@@ -84,7 +50,7 @@ def grant_planned(
                 grant(cluster, user, "topic", topic.name, operations)
 
 
-def operate(cluster: ApacheKafka, release: Answer, password: str) -> dict[str, dict[str, bytes]]:
+def operate(cluster: SecuredKafka, release: Answer, password: str) -> dict[str, dict[str, bytes]]:
     """A stand-in for Strimzi's operators: topics and users as rendered, no right more; the users' Secrets."""
     for topic in release.all("KafkaTopic"):
         spec = topic["spec"]
@@ -95,7 +61,7 @@ def operate(cluster: ApacheKafka, release: Answer, password: str) -> dict[str, d
     for user in release.all("KafkaUser"):
         name, spec = user["metadata"]["name"], user["spec"]
         assert spec["authentication"]["type"] == "scram-sha-512"
-        add_user(cluster, name, password)
+        cluster.add_user(name, password)
         for rule in spec["authorization"]["acls"]:
             resource = rule["resource"]
             assert resource["patternType"] == "literal"

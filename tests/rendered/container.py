@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rendered.rewriting import Rewriting
+from support import endpoint
 from support.kafka import dies_with_us
 
 if TYPE_CHECKING:
@@ -151,15 +151,7 @@ class Container:
         """Status and body of an answer from the pod's address; (0, "") without one. A port goes by name, too."""
         named = {one["name"]: one["containerPort"] for one in self.document.get("ports", ())}
         number = self.rewrite.ports[named[port] if isinstance(port, str) else port]
-        connection = http.client.HTTPConnection(POD_ADDRESS, number, timeout=timeout_s)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except OSError:
-            return 0, ""
-        finally:
-            connection.close()
+        return endpoint.get(POD_ADDRESS, number, path, timeout_s=timeout_s)
 
     def execute(self, words: Sequence[str], *, within_s: float) -> tuple[int, str]:
         """Run a command in the container, beside its own: its exit code, -1 without an end in time, and its words."""

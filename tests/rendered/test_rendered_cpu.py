@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rendered.cluster import add_user, grant, grant_planned
+from rendered.cluster import grant, grant_planned
 from rendered.pod import Pod
 from rendered.release import SHOWN, VERDICTS, helm_tests, names, release, settings_of
 from rendered.volumes import Surroundings
@@ -54,7 +54,7 @@ def surroundings(secured: SecuredKafka, folder: Path, cpu_bundle: Path) -> Surro
     answer = release("cpu", values | settings_of("cpu"), folder)
     users = {"login": USER, "login-topics": "cpu-topics", "login-tests": "cpu-tests"}
     for user in ("cpu-topics", "cpu-tests"):
-        add_user(secured, user, PASSWORD)
+        secured.add_user(user, PASSWORD)
     grant_planned(secured, TOPICS, tests="cpu-tests", worker=USER, creator="cpu-topics")
     grant(secured, USER, "group", "cpu", ["Read"])
     (folder / "node").mkdir()

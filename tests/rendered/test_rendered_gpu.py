@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rendered.cluster import add_user, grant_planned, operate
+from rendered.cluster import grant_planned, operate
 from rendered.pod import ENGINE, Pod
 from rendered.release import SHOWN, VERDICTS, helm_tests, names, release, settings_of
 from rendered.trtllm_serve import SLOW
@@ -96,7 +96,7 @@ def surroundings(secured: SecuredKafka, bundle: Bundle, folder: Path) -> Iterato
         answer = release("gpu", values | settings_of("gpu"), folder)
         secrets = operate(secured, answer, PASSWORDS["sluicegate"])
         assert secrets.keys() == {"sluicegate"}
-        add_user(secured, "sluicegate-test", PASSWORDS["sluicegate-test"])
+        secured.add_user("sluicegate-test", PASSWORDS["sluicegate-test"])
         grant_planned(secured, TOPICS, tests="sluicegate-test")
         secrets["sluicegate-test"] = {"password": PASSWORDS["sluicegate-test"].encode()}
         secrets["events-cluster-ca-cert"] = {"ca.crt": authority.file.read_bytes()}

@@ -78,18 +78,22 @@ class SecuredKafka(ApacheKafka):
     def start(self) -> None:
         """Start, and make the user known to SCRAM."""
         super().start()
+        self.add_user(USER, PASSWORD)
+
+    def add_user(self, name: str, password: str) -> None:
+        """Make a user known to SCRAM."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             known = ScramCredentialInfo(mechanism, _ITERATIONS)
-            made = UserScramCredentialUpsertion(USER, known, PASSWORD.encode())
-            admin.alter_user_scram_credentials([made])[USER].result(_SETTLE_S)
+            made = UserScramCredentialUpsertion(name, known, password.encode())
+            admin.alter_user_scram_credentials([made])[name].result(_SETTLE_S)
 
-    def allow(self, kind: ResourceType, name: str, *operations: AclOperation) -> None:
-        """Let the user do this, beside what was allowed before."""
+    def allow(self, kind: ResourceType, name: str, *operations: AclOperation, user: str = USER) -> None:
+        """Let a user do this, beside what was allowed before."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         rules = [
             AclBinding(
-                kind, name, ResourcePatternType.LITERAL, f"User:{USER}", "*", one, AclPermissionType.ALLOW
+                kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", one, AclPermissionType.ALLOW
             )
             for one in operations
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from support import endpoint
 from support.collector import committed, ends, read, send
 from support.kafka import dies_with_us, free_ports, tail
 
@@ -118,15 +118,7 @@ class WorkerProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of one of the worker's endpoints; (0, "") while nobody listens."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except OSError:
-            return 0, ""
-        finally:
-            connection.close()
+        return endpoint.get("127.0.0.1", self.port, path)
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels; 0 while there is none."""

@@ -113,6 +113,15 @@ def section(page: str, title: str) -> str:
     return page.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
+@pytest.mark.parametrize(
+    ("mean", "largest", "said"),
+    [(0.0099, 0.099, ": kept."), (0.0101, 0.03, "**not kept**"), (0.001, 0.1, "**not kept**")],
+)
+def test_an_export_beyond_its_bounds_is_said(mean: float, largest: float, said: str) -> None:
+    found = {**reports()["agreement"], "unsafe_mean": mean, "unsafe_max": largest}
+    assert said in "".join(card_sections.agreement(found))
+
+
 def test_every_report_has_a_section_with_its_figures() -> None:
     page = model_card.page(reports())
     assert card_sections.NOT_RUN not in page
