@@ -124,8 +124,8 @@ def transfer(found: dict[str, Any]) -> Iterator[str]:
     ]
     above = sum((one["adapter_minus"][other]["auroc_safe"] or {"value": 0})["value"] > 0 for one in done)
     yield (
-        f"Each source left out of a training of its own, on {found['planned_rows']:,} rows: AUROC of adapter and baseline on "
-        f"the source that neither saw. The adapter is above the baseline on {above} of {len(done)}."
+        f"Some sources at a time left out of a training on {found['planned_rows']:,} rows: AUROC of adapter and baseline on "
+        f"each source that neither saw. The adapter is above the baseline on {above} of {len(done)}."
     )
     yield _table(("left out", "rows", "adapter", "baseline, same rows", "difference"), lines)
 

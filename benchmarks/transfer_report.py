@@ -1,4 +1,4 @@
-"""The report of a transfer test: distances between systems on the same rows, and the page. Pure."""
+"""The report of a transfer test, whose sources were left out in folds: distances between systems on the same rows, and the page. Pure."""
 
 from __future__ import annotations
 
@@ -54,11 +54,12 @@ def page(document: Mapping[str, Any]) -> str:
     results = document["sources"]
     done = [one for one in results if "adapter_minus" in one]
     lines = [
-        "# Leave one source out",
+        "# Leave sources out",
         "",
         (
-            "Made by `python benchmarks/transfer.py`. Each source was left out of the training, and its dev rows judged "
-            f"afterwards. Adapter and the first baseline were trained on the same {document['planned_rows']:,} rows, at "
+            "Made by `python benchmarks/transfer.py`. The sources of one fold were left out of the training together, and "
+            "the dev rows of each judged afterwards: harder than one by one, since no other source of its fold was learnt. "
+            f"The folds: {_folds(results)}. Adapter and the first baseline were trained on the same {document['planned_rows']:,} rows, at "
             f"most {document['max_tokens']} tokens each; the second baseline on all rows of the other sources. The shipped "
             "adapter saw several times as many rows: these figures compare two ways to learn, and are not its own."
         ),
@@ -79,6 +80,11 @@ def page(document: Mapping[str, Any]) -> str:
         if done:
             lines += ["", _counted(done, name, said)]
     return "\n".join([*lines, ""])
+
+
+def _folds(results: Sequence[Mapping[str, Any]]) -> str:
+    folds = dict.fromkeys(frozenset({one["source"], *one["left_out_with"]}) for one in results)
+    return "; ".join(", ".join(sorted(fold)) for fold in folds)
 
 
 def _counted(done: Sequence[Mapping[str, Any]], name: str, said: str) -> str:

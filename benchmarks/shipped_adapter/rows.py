@@ -29,20 +29,20 @@ OWN = ROOT / "examples" / "adapt" / "rows"
 LICENCES = "MIT,Apache-2.0,CC-BY-4.0,CC-BY-3.0"
 
 
-def inputs(data: Path, without: str = "") -> list[Path]:
+def inputs(data: Path, without: Sequence[str] = ()) -> list[Path]:
     """The files to prepare, in the order that decides between equal rows: public ones, then our own.
 
     Raises:
-        SystemExit: There are none, or none of the source that should be left out.
+        SystemExit: There are none, or none of a source that should be left out.
     """
     public = sorted(data.glob("*.jsonl"))
     if not public:
         raise SystemExit(f"--data {data}: no .jsonl file is there; name the folder of the public sources")
-    if without and without not in {path.stem for path in public}:
-        raise SystemExit(
-            f"--without {without}: no such source; there are {', '.join(path.stem for path in public)}"
-        )
-    return [*(path for path in public if path.stem != without), *sorted(OWN.glob("*.jsonl"))]
+    there = [path.stem for path in public]
+    for name in without:
+        if name not in there:
+            raise SystemExit(f"--without {name}: no such source; there are {', '.join(there)}")
+    return [*(path for path in public if path.stem not in without), *sorted(OWN.glob("*.jsonl"))]
 
 
 def with_reason(row: dict[str, Any]) -> dict[str, Any]:
@@ -76,12 +76,15 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument(
-        "--without", default="", metavar="SOURCE", help="leave this source out: a transfer test"
+        "--without",
+        default="",
+        metavar="SOURCE,…",
+        help="leave these sources out: a transfer test",
     )
     given = parser.parse_args(arguments)
     prepared = given.out / "prepared"
     command = [sys.executable, "-m", "sluicegate", "adapt", "prepare"]
-    command += map(str, inputs(given.data, given.without))
+    command += map(str, inputs(given.data, [one for one in given.without.split(",") if one]))
     done = subprocess.run(
         [*command, "--licence", LICENCES, "--mask-pii", "--out", str(prepared)], check=False
     )

@@ -78,6 +78,7 @@ def result(source: str, *, apart: float | None, width: float = 0.05) -> dict[str
 
     found: dict[str, Any] = {
         "source": source,
+        "left_out_with": ["other"] if source == "above" else [],
         "languages": ["en"],
         "kinds": ["post"],
         "dev_rows": 1200,
@@ -93,6 +94,7 @@ def result(source: str, *, apart: float | None, width: float = 0.05) -> dict[str
 def test_the_page_has_a_line_for_each_source_and_counts_where_the_adapter_is_higher() -> None:
     sources = [result("far_above", apart=0.2), result("above", apart=0.01), result("below", apart=-0.1), result("begun", apart=None)]  # fmt: skip
     page = transfer_report.page({"planned_rows": 1500, "max_tokens": 128, "sources": sources})
+    assert "The folds: far_above; above, other; below; begun." in page
     auroc, _, macro = page.partition("## Macro-F1")
     assert "| far_above | en | post | 1,200 | 0.900 [0.850, 0.950] | 0.700 [0.650, 0.750] | – | +0.200 [+0.150, +0.250] |" in auroc  # fmt: skip
     assert "| begun | en | post | 1,200 | – | 0.700 [0.650, 0.750] | – | – |" in auroc
@@ -109,14 +111,15 @@ def wanted(folder: Path, **changed: Any) -> transfer.Wanted:
     return transfer.Wanted(**{**fields, **changed})
 
 
-def begun(folder: Path) -> transfer.Source:
-    """A source whose others are prepared, and all whose systems have judged."""
-    rows = [row(id=f"one:{at}", text=sentence(at), severity=("safe", "unsafe")[at % 2], split="dev") for at in range(30)]  # fmt: skip
-    write_lines(folder / "data" / "one.jsonl", rows)
-    source = transfer.Source("one", wanted(folder))
-    source.prepared.mkdir(parents=True)
-    (source.prepared / "reasons.json").write_text("{}")
-    return source
+def begun(folder: Path) -> transfer.Fold:
+    """Two sources whose others are prepared."""
+    for name in ("one", "two"):
+        rows = [row(id=f"{name}:{at}", source=name, text=sentence(at), severity=("safe", "unsafe")[at % 2], split="dev") for at in range(30)]  # fmt: skip
+        write_lines(folder / "data" / f"{name}.jsonl", rows)
+    fold = transfer.Fold(("one", "two"), wanted(folder))
+    fold.prepared.mkdir(parents=True)
+    (fold.prepared / "reasons.json").write_text("{}")
+    return fold
 
 
 def test_a_recipe_is_one_and_measures_nothing_on_the_way(tmp_path: Path) -> None:
@@ -124,35 +127,40 @@ def test_a_recipe_is_one_and_measures_nothing_on_the_way(tmp_path: Path) -> None
     assert (recipe.data.planned_rows, recipe.data.max_tokens, recipe.dev.rows) == (40, 64, 0)
 
 
-def test_what_judged_is_compared_on_the_rows_that_were_drawn(tmp_path: Path) -> None:
-    source = begun(tmp_path)
-    assert source.result()["systems"] == {}
-    held_out = [json.loads(one)["id"] for one in (source.folder / "held-out.jsonl").read_text().splitlines()]
-    assert len(held_out) == 10
-    labels = {f"one:{at}": ("safe", "unsafe")[at % 2] for at in range(30)}
+def test_what_judged_is_compared_source_by_source_on_the_rows_that_were_drawn(tmp_path: Path) -> None:
+    fold = begun(tmp_path)
+    assert [one["systems"] for one in fold.results()] == [{}, {}]
+    held_out = [json.loads(one)["id"] for one in (fold.folder / "held-out.jsonl").read_text().splitlines()]
+    assert len(held_out) == 20
+    labels = {f"{name}:{at}": ("safe", "unsafe")[at % 2] for name in ("one", "two") for at in range(30)}
     right = [scored(one, labels[one], sure(labels[one])) for one in held_out]  # type: ignore[arg-type]
-    wrong = [scored(one, labels[one], sure("safe", 0.5)) for one in held_out]  # type: ignore[arg-type]
-    write_scores(source.trained / "adapter-10", right)
-    write_scores(source.trained / "baseline_same_rows-10", wrong)
-    write_scores(source.folder / "baseline_all_rows-10", right)
-    found = source.result()
-    assert found["systems"]["adapter"]["auroc_safe"]["value"] == 1.0
-    assert found["adapter_minus"]["baseline_same_rows"]["auroc_safe"]["value"] == 0.5
-    assert found["adapter_minus"]["baseline_all_rows"]["auroc_safe"]["value"] == 0.0
-    assert sum(found["severities"].values()) == found["dev_rows"] == 10
+    half = [
+        scored(one, labels[one], sure(labels[one] if one.startswith("two") else "safe", 0.5))
+        for one in held_out
+    ]  # type: ignore[arg-type]
+    write_scores(fold.trained / "adapter-20", right)
+    write_scores(fold.trained / "baseline_same_rows-20", half)
+    write_scores(fold.folder / "baseline_all_rows-20", right)
+    one, two = fold.results()
+    assert one["systems"]["adapter"]["auroc_safe"]["value"] == 1.0
+    assert one["adapter_minus"]["baseline_same_rows"]["auroc_safe"]["value"] == 0.5
+    assert two["adapter_minus"]["baseline_same_rows"]["auroc_safe"]["value"] == 0.0
+    assert one["adapter_minus"]["baseline_all_rows"]["auroc_safe"]["value"] == 0.0
+    assert sum(one["severities"].values()) == one["dev_rows"] == 10
+    assert (one["source"], one["left_out_with"], two["left_out_with"]) == ("one", ["two"], ["one"])
 
 
 def test_what_has_scores_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = begun(tmp_path)
+    fold = begun(tmp_path)
     out = tmp_path / "scores"
     write_scores(out, [scored("a", "safe", sure("safe"))])
     monkeypatch.setattr(Baseline, "fit", None)
-    source._baseline("baseline_all_rows", out, [], [])
+    fold._baseline("baseline_all_rows", out, [], [])
 
 
 def test_another_plan_has_a_folder_of_its_own(tmp_path: Path) -> None:
     folders = {
-        transfer.Source("one", wanted(tmp_path, **changed)).trained
+        transfer.Fold(["one"], wanted(tmp_path, **changed)).trained
         for changed in ({}, {"planned_rows": 41}, {"max_tokens": 65})
     }
     assert len(folders) == 3
@@ -160,16 +168,19 @@ def test_another_plan_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 def test_a_report_holds_what_is_done_so_far_and_no_path(tmp_path: Path) -> None:
     asked = wanted(tmp_path, base=str(tmp_path / "bundle"))
-    (asked.work / "two").mkdir(parents=True)
-    (asked.work / "two" / "40-result.json").write_text(json.dumps(result("two", apart=0.1)))
-    transfer.report(asked, ["one", "two"], tmp_path / "out")
+    folds = [transfer.Fold(["one"], asked), transfer.Fold(["two", "three"], asked)]
+    folds[1].folder.mkdir(parents=True)
+    kept = [result("two", apart=0.1), result("three", apart=-0.1)]
+    (folds[1].folder / "40-results.json").write_text(json.dumps(kept))
+    transfer.report(asked, folds, tmp_path / "out")
     document = json.loads((tmp_path / "out" / "transfer.json").read_text())
-    assert [one["source"] for one in document["sources"]] == ["two"]
+    assert [one["source"] for one in document["sources"]] == ["two", "three"]
     assert str(tmp_path) not in (tmp_path / "out" / "transfer.md").read_text() + json.dumps(document)
 
 
-def test_every_source_is_named_once_and_six_languages_are_among_them() -> None:
-    assert len(set(transfer.SOURCES)) == len(transfer.SOURCES) >= 6
+def test_six_sources_are_left_out_each_once() -> None:
+    sources = [source for fold in transfer.FOLDS for source in fold.split("+")]
+    assert len(set(sources)) == len(sources) >= 6
 
 
 def test_a_trainer_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
