@@ -15,7 +15,7 @@ BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --shor
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate bench-quick scaling fmt schemas clean
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate bench bench-quick asking-less scaling fmt schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,10 +61,21 @@ evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=f
 	$(BIN)/sluicegate engine fetch-cpu --base
 	$(BIN)/python benchmarks/evaluate.py $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
 
+bench: install ## this pipeline beside three others on Apache Kafka: DATA=posts.jsonl or the samples, REPORT=folder (half an hour, goes on when stopped)
+	$(BIN)/sluicegate engine fetch-cpu
+	PYTHONPATH=benchmarks $(BIN)/python -m compare $(if $(DATA),--data '$(DATA)') $(if $(REPORT),--out '$(REPORT)')
+
 bench-quick: install ## a small load, fake engine and CPU model, and its report in build/bench: DATA=posts.jsonl, or the samples (under 5 minutes)
 	$(BIN)/sluicegate engine fetch-cpu
 	$(BIN)/sluicegate bench $(DATA) $(BENCH) --name fake --rate 100 --duration 40
 	$(BIN)/sluicegate bench $(DATA) $(BENCH) --name cpu --engine llama_cpp --rate 10 --duration 20 --beside build/bench/bench.json
+
+asking-less: install ## layouts and ways of asking on the CPU model, a simulated H100, docs/asking-less.md: DATA=posts.jsonl (about four minutes)
+	@test -n '$(DATA)' || { echo 'make: give the stream, as its reports on reuse are about: make asking-less DATA=posts.jsonl' >&2; exit 1; }
+	$(BIN)/sluicegate engine fetch-cpu
+	$(BIN)/python benchmarks/layouts.py --data '$(DATA)' --out benchmarks/reports
+	$(BIN)/python benchmarks/h100_table.py --data '$(DATA)' --out benchmarks/reports
+	$(BIN)/python benchmarks/asking_less.py
 
 scaling: install ## simulate scaling on load with flash crowds, with what the chart ships; its report (under a minute)
 	PYTHONPATH=benchmarks $(BIN)/python -m scaling

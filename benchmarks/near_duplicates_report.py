@@ -99,6 +99,7 @@ def page(report: dict[str, Any]) -> str:
         out += ["", _engine_page(report["engine"])]
     if report["floods"]:
         out += ["", _flood_page(report["floods"])]
+    out += ["", _default_page(report)]
     return "\n".join(out) + "\n"
 
 
@@ -136,6 +137,25 @@ def _engine_page(engine: dict[str, Any]) -> str:
         for one in engine["rules"]
     ]
     return "\n".join([*head, *rows])
+
+
+def most_harm(report: dict[str, Any]) -> dict[str, float]:
+    """The upper ends of the shipped rule's intervals, by what it was measured against."""
+    shipped, engine = report["rules"][0], report["engine"]
+    counted = {"the labels of the stream": shipped["reused"], "the pairs": shipped["pairs"]}
+    if engine:
+        counted["the engine on the stream"] = engine["rules"][0]["harm"]
+    return {name: Share(one["hits"], one["of"]).high for name, one in counted.items()}
+
+
+def _default_page(report: dict[str, Any]) -> str:
+    ends = most_harm(report)
+    said = ", ".join(f"{100 * high:.1f} % against {name}" for name, high in ends.items())
+    shown = bool(report["engine"]) and max(ends.values()) <= MOST_HARM
+    return (
+        f"On by default only where every interval of the shipped rule's harm, the engine's among them, ends at "
+        f"{100 * MOST_HARM:g} % or below. They end at {said}: {'this is shown' if shown else 'this is not shown, and it stays off'}."
+    )
 
 
 def _flood_page(floods: Sequence[Flood]) -> str:

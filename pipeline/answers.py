@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.judgement import Arrival, Member
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Record
+    from sluicegate.pipeline.records import Outgoing
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Held
-    from sluicegate.schemas import Post, Rejection, Verdict
+    from sluicegate.schemas import EngineRef, Post, Rejection, Verdict
 
 _log = structlog.get_logger(__name__)
 
@@ -36,11 +36,11 @@ class Answer:
     """A post held and the record that answers it."""
 
     held: Held
-    record: Record
+    record: Outgoing
     event_id: str
-    """Verdict id or dead-letter id."""
+    """Verdict id or dead-letter id; empty for a record that is forwarded."""
     arrival: Arrival | None = None
-    """The post; None for a dead letter."""
+    """The post; None where no engine was asked."""
     found: Found | None = None
     """What decided."""
 
@@ -121,6 +121,31 @@ class Answers:
         )
         record = verdict_record(verdict, held.delivery, self._settings.topics)
         return Answer(held, record, verdict.verdict_id, arrival, found[number])
+
+    def without_engine(
+        self, held: Held, post: Post, finding: Assessment | ItemFailure, stamp: EngineRef
+    ) -> Answer:
+        """Answer a post of which no engine was asked.
+
+        Args:
+            held: Its place in the window.
+            post: The post.
+            finding: As the policy sees it: nothing is calibrated here.
+            stamp: Who found it.
+        """
+        policy, now = self._policy(), self._clock.monotonic()
+        took_ms = milliseconds(now - held.taken_at)
+        provenance = Provenance(
+            engine=stamp,
+            assessed_by=finding.assessed_by if isinstance(finding, Assessment) else AssessedBy.NONE,
+            reused_from=None,
+            segments=Segments(),
+            timings=Timings(queued_ms=took_ms, engine_ms=0, total_ms=took_ms),
+            judged_at=self._clock.utc(),
+        )
+        verdict = self._unless_withheld(decide(post, finding, policy, provenance), post, policy)
+        record = verdict_record(verdict, held.delivery, self._settings.topics)
+        return Answer(held, record, verdict.verdict_id)
 
     def _unless_withheld(self, verdict: Verdict, post: Post, policy: Policy) -> Verdict:
         """The verdict, or what becomes of it while its tenant's breaker is open.

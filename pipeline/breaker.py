@@ -71,7 +71,7 @@ class Breaker:
     def __init__(self, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._trips = Trips()
+        self._trips = Trips[Trip]()
         self._policy = ""
         self._intervals: OrderedDict[str, Interval] = OrderedDict()  # the tenant idle for longest comes first
         self.announce: Callable[[Trip], None] = lambda _trip: None

@@ -1,8 +1,8 @@
-"""The control topic: how trips and resets of block-volume breakers reach every worker.
+"""The control topic: how trips and resets of breakers, and of screens' switches, reach every worker.
 
 A thread of its own reads the topic from the beginning, then follows it, and tells what trips here.
 It never stands in a post's way: a topic that is missing, or that this user may not read, leaves
-each worker with breakers of its own until it can be had.
+each worker with breakers of its own, and without its screen, until it can be had.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.kafka import client_config
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.reader import TopicReader
-from sluicegate.pipeline.trips import Trip, read_trip
+from sluicegate.pipeline.trips import ScreenTurn, Trip, read_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.breaker import Breaker
     from sluicegate.pipeline.metrics import Metrics
     from sluicegate.pipeline.reader import TopicRecord
+    from sluicegate.pipeline.screening.switch import Switch
     from sluicegate.pipeline.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -40,12 +41,12 @@ _FIRST_LOOK_S = 10.0  # a worker's start waits no longer for what is known of br
 _AGAIN_S = 5.0
 _LEAVE_S = 2.0
 
-Change = Trip | bytes
+Change = Trip | ScreenTurn | bytes
 """A fact, or the key of one that is to be forgotten."""
 
 
 def read_changes(records: Iterable[TopicRecord]) -> tuple[list[Change], int]:
-    """What records of the control topic say of breakers, and how many are not what they claim."""
+    """What records of the control topic say of breakers and switches, and how many are not what they claim."""
     changes: list[Change] = []
     refused = 0
     for record in records:
@@ -54,30 +55,34 @@ def read_changes(records: Iterable[TopicRecord]) -> tuple[list[Change], int]:
                 changes.append(record.key)
             continue
         try:
-            trip = read_trip(record.key, record.value)
+            fact = read_fact(record.key, record.value)
         except ValueError:  # the topic is shared: nobody's record may do harm
             refused += 1
         else:
-            if trip is not None:
-                changes.append(trip)
+            if fact is not None:
+                changes.append(fact)
     return changes, refused
 
 
 class ControlTopic:
-    """Carries trips between a breaker and the control topic. Use as an async context manager.
+    """Carries facts between what trips here and the control topic. Use as an async context manager.
 
     Args:
         settings: The cluster and the topic.
         breaker: Learns and announces; called in the event loop only.
         metrics: Show whether the topic is followed.
+        switch: The same, for screens.
     """
 
-    def __init__(self, settings: Settings, breaker: Breaker, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, breaker: Breaker, metrics: Metrics, switch: Switch | None = None
+    ) -> None:
         self._kafka = settings.kafka
         self._topic = settings.topics.control
         self._breaker = breaker
+        self._switch = switch
         self._metrics = metrics
-        self._outbox: queue.SimpleQueue[Trip] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Trip | ScreenTurn] = queue.SimpleQueue()
         self._producer: Any = None
         self._send_again_at = 0.0
         self._stopping = threading.Event()
@@ -91,6 +96,9 @@ class ControlTopic:
         """Begin, and wait a while for what is known already."""
         self._loop = asyncio.get_running_loop()
         self._breaker.announce = self._outbox.put
+        if self._switch is not None:
+            self._switch.announce = self._outbox.put
+            self._switch.known = False
         self._thread.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_S):
@@ -142,16 +150,16 @@ class ControlTopic:
                 break
             self._produce(self._outbox.get_nowait())
 
-    def _produce(self, trip: Trip) -> None:
+    def _produce(self, fact: Trip | ScreenTurn) -> None:
         from confluent_kafka import (  # noqa: PLC0415 - only who trips pays for a producer
             KafkaException,
             Producer,
         )
 
         def failed(why: str) -> None:
-            _log.warning("block_breaker_trip_not_shared", tenant=trip.tenant, topic=self._topic, why=why)
+            _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
             self._send_again_at = time.monotonic() + _AGAIN_S
-            self._outbox.put(trip)
+            self._outbox.put(fact)
 
         def delivered(error: Any, _message: Any) -> None:
             if error is not None:
@@ -162,7 +170,7 @@ class ControlTopic:
                 timeout_ms = int(self._kafka.delivery_timeout_s * 1000)
                 config = {**client_config(self._kafka), "acks": "all", "delivery.timeout.ms": timeout_ms}
                 self._producer = Producer(config, logger=_librdkafka)
-            self._producer.produce(self._topic, trip.encode(), trip.key, on_delivery=delivered)
+            self._producer.produce(self._topic, fact.encode(), fact.key, on_delivery=delivered)
         except (BufferError, KafkaException) as error:
             failed(type(error).__name__)
 
@@ -172,22 +180,29 @@ class ControlTopic:
                 self._loop.call_soon_threadsafe(what, *said)
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        trips: list[Trip] = []
+        facts: list[Trip | ScreenTurn] = []
         for change in changes:
-            if isinstance(change, Trip):
-                trips.append(change)
-            else:
-                self._learn(trips)
-                trips = []
-                self._breaker.forget(change)
-        self._learn(trips)
+            if not isinstance(change, bytes):
+                facts.append(change)
+                continue
+            self._learn(facts)
+            facts = []
+            self._breaker.forget(change)
+            if self._switch is not None:
+                self._switch.forget(change)
+        self._learn(facts)
 
-    def _learn(self, trips: list[Trip]) -> None:
-        if trips:
+    def _learn(self, facts: Sequence[Trip | ScreenTurn]) -> None:
+        if trips := [fact for fact in facts if isinstance(fact, Trip)]:
             self._metrics.control_refused.inc(self._breaker.learn(trips))
+        turns = [fact for fact in facts if isinstance(fact, ScreenTurn)]
+        if turns and self._switch is not None:
+            self._metrics.control_refused.inc(self._switch.learn(turns))
 
     def _found(self) -> None:
         self.state = "followed"
+        if self._switch is not None:
+            self._switch.known = True
         self._metrics.control_followed.set(1)
         _log.info("control_topic_followed", topic=self._topic)
         self._looked.set()

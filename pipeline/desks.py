@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from sluicegate.pipeline.depth import Depth
 from sluicegate.pipeline.judge import Judge
 from sluicegate.pipeline.parts import PartBuilder
+from sluicegate.pipeline.planner import Limits
 from sluicegate.pipeline.quarantine import Quarantine
 from sluicegate.pipeline.verdicts import engine_reference
 
@@ -40,6 +42,8 @@ class Desk:
         """The engine's stamp on a verdict."""
         self.in_flight = 0
         """Micro-batches that were sent and are not done."""
+        self.in_work = 0
+        """Their prompts that are not answered yet."""
         self._calibration = backend.calibration
 
     def calibrated(self, scores: Scores, post: Post) -> Scores:
@@ -54,6 +58,16 @@ class Desk:
             return assessment
         scores = self.calibrated(assessment.scores, post)
         return assessment.model_copy(update={"scores": scores, "severity": scores.severity})
+
+
+class Share(NamedTuple):
+    """Desks that send micro-batches together."""
+
+    desks: set[Desk]
+    free: int
+    """How many more they may send."""
+    idle: bool
+    """True if one that is not full should be among them."""
 
 
 class Desks:
@@ -78,6 +92,11 @@ class Desks:
     ) -> None:
         self._policy = policy
         self._wait_s = settings.engine.adapter_wait_s
+        self._saturating = next(iter(backends.values())).engine.info.saturating_prompts
+        self._micro_batch = settings.micro_batch
+        self.depth = Depth(self._saturating, settings.window.posts)
+        instruments.metrics.prompts_limit.set_function(lambda: self.depth.limit)
+        self._turned = turned
         shared: dict[str, Quarantine] = {}
         self._desks: dict[str | None, Desk] = {}
         for name, backend in backends.items():
@@ -90,7 +109,8 @@ class Desks:
                 instruments,
                 adapter=name,
                 quarantine=quarantine,
-                turned=turned,
+                turned=self._engine_turned,
+                depth=self.depth,
             )
             self._desks[name] = Desk(
                 name, backend, judge, PartBuilder(backend.prompter, settings.limits, policy)
@@ -108,17 +128,34 @@ class Desks:
         """False while any engine's circuit breaker is not closed."""
         return all(desk.judge.engine_at_work for desk in self)
 
-    def shares(self, in_flight: int) -> Iterator[tuple[set[Desk], int]]:
+    def shares(self) -> Iterator[Share]:
         """Which desks may send micro-batches together, and how many more.
 
-        All engines at work share ``in_flight``. One that is away gets one micro-batch, to wait for it and try
-        it, and takes no room from the others meanwhile; where all are away, nobody needs that room.
+        All engines at work share the depth, or ``micro_batch.in_flight`` where it is set. One that is away gets one
+        micro-batch, to wait for it and try it, and takes no room from the others meanwhile; where all are away,
+        nobody needs that room.
         """
         at_work = {desk for desk in self if desk.judge.engine_at_work} or set(self)
-        yield at_work, in_flight - sum(desk.in_flight for desk in at_work)
+        in_work = sum(desk.in_work for desk in at_work)
+        if self._micro_batch.in_flight is None:
+            free = self.depth.room(in_work, self.limits.posts)
+        else:
+            free = self._micro_batch.in_flight - sum(desk.in_flight for desk in at_work)
+        yield Share(at_work, free, self.depth.hungry(in_work))
         for desk in self:
             if desk not in at_work:
-                yield {desk}, 1 - desk.in_flight
+                yield Share({desk}, 1 - desk.in_flight, idle=True)
+
+    @property
+    def limits(self) -> Limits:
+        """Of a micro-batch sent now."""
+        given, age_ms = self._micro_batch, self._micro_batch.max_age_ms
+        max_age_s = self.depth.patience_s if age_ms is None else age_ms / 1000
+        return Limits(given.posts or self._saturating, given.tokens, max_age_s)
+
+    def _engine_turned(self) -> None:
+        self.depth.reset()  # what comes back may be another engine, and is cold in any case
+        self._turned()
 
     def given_up(self, now: float) -> set[Desk]:
         """Those whose engine has been away for too long while another is at work.

@@ -83,8 +83,8 @@ def fake_profile(path: Path) -> FakeProfile:
     try:
         fields = orjson.loads(path.read_bytes())
         base = FakeProfile.h100() if fields.pop("preset", None) == "h100" else FakeProfile()
-        if "faults_file" in fields:
-            fields["faults_file"] = Path(fields["faults_file"])
+        for name in {"faults_file", "counts_file"} & fields.keys():
+            fields[name] = Path(fields[name])
         return replace(base, **fields)
     except (OSError, orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise SettingsError(

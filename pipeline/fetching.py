@@ -54,7 +54,11 @@ class Fetcher(aiokafka.consumer.fetcher.Fetcher):  # type: ignore[misc]  # untyp
         for partition in partitions:
             state = assignment.state_value(partition)
             if state in self._out_of_range and state.has_valid_position:
-                self.on_reset(partition, self._out_of_range.pop(state), state.position)
+                wanted = self._out_of_range.pop(state)
+                if (
+                    state.position != wanted
+                ):  # else Faust's seek to the commit came between; the next fetch tells
+                    self.on_reset(partition, wanted, state.position)
         return has_news
 
 

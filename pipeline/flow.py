@@ -16,31 +16,31 @@ from typing import TYPE_CHECKING
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.answers import Answers
 from sluicegate.pipeline.cache import AssessmentCache, Stored
+from sluicegate.pipeline.chunks import next_chunk
 from sluicegate.pipeline.desks import Desks
-from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member
+from sluicegate.pipeline.dispatch import Dispatch
+from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member, parted
 from sluicegate.pipeline.near_duplicates import NearDuplicates
 from sluicegate.pipeline.patience import LOOK_S, run_out
-from sluicegate.pipeline.planner import Limits, Waiting, plan
+from sluicegate.pipeline.planner import plan
+from sluicegate.pipeline.screening import Screening
 from sluicegate.pipeline.verdicts import assess
 from sluicegate.schemas import AssessedBy, Assessment, Rejection, decode_post
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from sluicegate.engines.backends import Backends
     from sluicegate.engines.protocol import Prompt
+    from sluicegate.engines.screen.model import Screen
     from sluicegate.pipeline.answers import Answer
     from sluicegate.pipeline.desks import Desk
     from sluicegate.pipeline.instruments import Instruments
-    from sluicegate.pipeline.judgement import Asked
+    from sluicegate.pipeline.judgement import Asked, Outcome
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.records import Outlet
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Delivery, Window
-
-# Tokenised in one trip to the thread pool: enough to amortise it, little enough to wait for. The first of 256 posts
-# of 256 KiB, all digits, would wait for minutes for the last, and pass for stalled.
-_CHUNK, _CHUNK_BYTES = 256, 262_144
 
 
 class Flow:
@@ -54,23 +54,21 @@ class Flow:
         window: Window,
         outlet: Outlet,
         instruments: Instruments,
+        screen: Screen | None = None,
     ) -> None:
         self._settings = settings
         self._wake = asyncio.Event()
         self._desks = Desks(backends, settings, policy, instruments, turned=self._wake.set)
         self._policy = policy
         self._window = window
-        self._outlet = outlet
         self._clock = instruments.clock
         self._metrics = instruments.metrics
         self._tracing = instruments.tracing
         self._answers = Answers(settings, policy=policy, instruments=instruments)
         self.breaker = self._answers.breaker
-        self._limits = Limits(
-            posts=settings.micro_batch.posts or next(iter(self._desks)).info.saturating_prompts,
-            tokens=settings.micro_batch.tokens,
-            max_age_s=settings.micro_batch.max_age_ms / 1000,
-        )
+        self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
+        self.switch = self._screening.switch
+        self._dispatch = Dispatch(window, outlet, instruments)
         self.cache = AssessmentCache(settings.cache.entries)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
@@ -78,7 +76,6 @@ class Flow:
         self._single_flight: dict[bytes, Judgement] = {}
         self._numbers = 0
         self._tasks: asyncio.TaskGroup | None = None
-        self._delivering: set[asyncio.Future[None]] = set()
 
     async def run(self, source: AsyncIterator[Delivery]) -> None:
         """Carry posts until the source ends or the task is cancelled.
@@ -122,15 +119,12 @@ class Flow:
             if isinstance(post, Rejection):
                 self._spawn(self._publish([self._answers.dead_letter(held, post)]))
             else:
-                self._decoded.put_nowait(Arrival(held, post, self._desks.of(post)))
+                sample = self._screening.sample_from(delivery)
+                self._decoded.put_nowait(Arrival(held, post, self._desks.of(post), sample=sample))
 
     async def _look_up_all(self) -> None:
         while True:
-            arrivals = [await self._decoded.get()]
-            size_bytes = arrivals[0].held.size_bytes
-            while len(arrivals) < _CHUNK and size_bytes < _CHUNK_BYTES and not self._decoded.empty():
-                arrivals.append(self._decoded.get_nowait())
-                size_bytes += arrivals[-1].held.size_bytes
+            arrivals = await next_chunk(self._decoded)
             with self._tracing.batch("look_up", arrivals):
                 answered = await self._look_up_chunk(arrivals)  # 3
             if answered:
@@ -149,8 +143,14 @@ class Flow:
                     continue
                 arrival.parts = parts
                 wanted.append(arrival.asked)
-        await self._near.read([asked[0][0].arrival for asked in wanted])
         await self.cache.fetch(key for asked in wanted for _, key, _ in asked)
+        if self._screening.on:
+            # Of a post whose folded form was blocked before, the engine knows more than any screen.
+            unknown = [asked for asked in wanted if not any(self._known(key) for _, key, _ in asked)]
+            answered += await self._screening.look_up([asked[0][0].arrival for asked in unknown])
+        left = [asked[0][0].arrival for asked in wanted]
+        # A sample is judged for its own sake: nothing stands in for it.
+        await self._near.read([one for one in left if not one.over and one.sample is None])
         return answered + [answer for asked in wanted for answer in self._near.look_up(asked)]
 
     def _known(self, key: bytes) -> bool:
@@ -174,20 +174,12 @@ class Flow:
 
     def _begin(self, key: bytes, prompt: Prompt, members: list[Member], stored: Stored | None) -> None:
         self._numbers += 1
-        arrival = members[0].arrival
-        waiting = Waiting(
-            key=self._numbers,
-            tokens=len(prompt.token_ids),
-            tenant=arrival.post.tenant,
-            adapter=arrival.desk.adapter,
-            since=self._clock.monotonic(),
-        )
-        judgement = Judgement(key, prompt, arrival.desk, waiting, members)
+        judgement = Judgement.begun(self._numbers, key, prompt, members, since=self._clock.monotonic())
         if stored is not None:  # only its explanation is missing
             judgement.reused = True
             judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
         self._single_flight[key] = judgement
-        self._waiting[waiting.key] = judgement
+        self._waiting[judgement.waiting.key] = judgement
         self._wake.set()
 
     def _suffices(self, member: Member, assessment: Assessment) -> bool:
@@ -197,42 +189,58 @@ class Flow:
         while True:
             self._wake.clear()
             ask_again_at: list[float] = []
-            for desks, free in self._desks.shares(self._settings.micro_batch.in_flight):
+            for desks, free, idle in self._desks.shares():
+                if free <= 0:
+                    continue
                 decided = plan(  # 4
                     [judgement.waiting for judgement in self._waiting.values() if judgement.desk in desks],
                     now=self._clock.monotonic(),
                     free=free,
-                    idle=not any(desk.in_flight for desk in desks),
-                    limits=self._limits,
+                    idle=idle,
+                    limits=self._desks.limits,
                 )
                 ask_again_at += [decided.ask_again_at] if decided.ask_again_at is not None else []
                 for keys in decided.micro_batches:
-                    micro_batch = [self._waiting.pop(key) for key in keys]
-                    micro_batch[0].desk.in_flight += 1
-                    self._spawn(self._judge_batch(micro_batch[0].desk, micro_batch))
+                    self._send([self._waiting.pop(key) for key in keys])
             await self._clock.wait(self._wake, until=min(ask_again_at, default=None))
 
-    async def _judge_batch(self, desk: Desk, micro_batch: list[Judgement]) -> None:
-        started = self._clock.monotonic()
+    def _send(self, micro_batch: list[Judgement]) -> None:
+        desk, now = micro_batch[0].desk, self._clock.monotonic()
         for judgement in micro_batch:
-            judgement.sent_at = started
+            judgement.sent_at = now
+        desk.in_flight += 1
+        desk.in_work += len(micro_batch)
+        self._wake.set()  # another adapter's may go, too
+        self._spawn(self._judge_batch(desk, micro_batch))
+
+    async def _judge_batch(self, desk: Desk, micro_batch: list[Judgement]) -> None:
         self._metrics.micro_batch_posts.observe(len(micro_batch))
         self._metrics.micro_batch_tokens.observe(sum(len(item.prompt.token_ids) for item in micro_batch))
         failures = await desk.judge.score([item for item in micro_batch if item.scores is None])  # 5
-        wanted = [item for item in micro_batch if item.needs_explanation(self._policy())]
-        explanations = await desk.judge.explain(wanted)  # 6
+        wanted, early, late = parted(micro_batch, self._policy())
+        answered = self._settle(early, failures)
+        desk.in_work -= len(micro_batch) - len(wanted)
+        if wanted:  # the others do not wait for them
+            self._wake.set()
+            self._spawn(self._publish(answered))
+            explained = await desk.judge.explain(wanted)  # 6
+            answered = self._settle(late, failures | explained)
         desk.in_flight -= 1
+        desk.in_work -= len(wanted)
         self._wake.set()
+        await self._publish(answered)
+
+    def _settle(self, judgements: Iterable[Judgement], found: Mapping[Judgement, Outcome]) -> list[Answer]:
         answered: list[Answer] = []
-        for judgement in micro_batch:
+        for judgement in judgements:
             del self._single_flight[judgement.key]
             if judgement.scores is not None:
-                answered += self._conclude(judgement, assess(judgement.scores, explanations.get(judgement)))
-            elif judgement in failures:
-                answered += self._conclude(judgement, failures[judgement])
+                answered += self._conclude(judgement, assess(judgement.scores, found.get(judgement)))
+            elif isinstance(failure := found.get(judgement), ItemFailure):
+                answered += self._conclude(judgement, failure)
             elif judgement.live:  # abandoned, and joined again before this line
                 self._begin(judgement.key, judgement.prompt, judgement.members, None)
-        await self._publish(answered)
+        return answered
 
     async def _watch_patience(self) -> None:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
@@ -271,27 +279,15 @@ class Flow:
 
     def give_back(self) -> int:
         """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
-        for delivering in self._delivering:
-            delivering.cancel()  # and with it the task that waits for it
         self._near.give_back()
-        return self._window.release()
+        return self._dispatch.give_back()
 
     async def _publish(self, answered: list[Answer]) -> None:
         """8 and 9: deliver, then acknowledge. What was given back meanwhile is neither."""
         answered = [answer for answer in answered if not answer.held.released]
         answered += self._near.follow(answered)
-        if not answered:
-            return
-        with self._tracing.publish(answered) as records:
-            delivering = asyncio.ensure_future(self._outlet.publish(records))  # 8
-            self._delivering.add(delivering)
-            delivering.add_done_callback(self._delivering.discard)
-            await delivering
-        now_ms = self._clock.utc().timestamp() * 1000
-        for answer in answered:
-            produced_ms = answer.held.delivery.timestamp_ms
-            self._metrics.count(answer.record.event, produced_ms=produced_ms, now_ms=now_ms)
-            self._window.finish(answer.held)  # 9
+        await self._dispatch.publish(answered)
+        self._screening.compare(answered)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is None:

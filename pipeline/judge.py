@@ -18,6 +18,7 @@ from sluicegate.schemas import FailureCode
 if TYPE_CHECKING:
     from sluicegate.engines.protocol import Engine, Explanation, Scored
     from sluicegate.pipeline.circuit import Leave
+    from sluicegate.pipeline.depth import Depth
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.judgement import Judgement
     from sluicegate.pipeline.settings import EngineSettings
@@ -50,6 +51,7 @@ class Judge:
         adapter: Its name; None for the engine's own.
         quarantine: Shared by the judges whose engines are one server.
         turned: Told when the circuit breaker takes another state.
+        depth: Learns from every answer.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class Judge:
         adapter: str | None = None,
         quarantine: Quarantine | None = None,
         turned: Callable[[], None] = lambda: None,
+        depth: Depth | None = None,
     ) -> None:
         self._adapter = adapter
         self._tell = turned
+        self._depth = depth
         self._engine = engine
         self._settings = settings
         self._holds = instruments.holds
@@ -194,11 +198,14 @@ class Judge:
             EngineUnavailable: The engine is away; nothing was answered.
         """
         outcome, reason = Outcome.NOTHING, ""
+        alone, started = not self._busy.in_work, self._clock.monotonic()
         try:
             answers = await self._ask_once(call, ask, items)
             outcome = _outcome(answers)
             if outcome is Outcome.ANSWERED:
-                self.answered_at = self._clock.monotonic()
+                self.answered_at = now = self._clock.monotonic()
+                if self._depth is not None:
+                    self._depth.answered(now, len(items), now - started, alone=alone)
         except EngineUnavailable as error:
             outcome, reason = Outcome.AWAY, str(error)
             raise

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from sluicegate.pipeline.cache import cache_key
+from sluicegate.pipeline.planner import Waiting
 
 if TYPE_CHECKING:
-    from sluicegate.engines.protocol import ItemFailure, Prompt
+    from collections.abc import Sequence
+
+    from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
     from sluicegate.engines.segmenter import Parts
     from sluicegate.pipeline.desks import Desk
-    from sluicegate.pipeline.planner import Waiting
     from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.screening.standing import Sample
     from sluicegate.pipeline.window import Held
     from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
 
 Asked: TypeAlias = "list[tuple[Member, bytes, Prompt]]"
 """All parts of one post, each with its key in the cache and its prompt."""
+Outcome: TypeAlias = "Explanation | ItemFailure"
+"""What a call leaves of a judgement beside its scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class Arrival:
     answered: bool = False
     near: NearKey | None = None
     """None where no near duplicate is sought."""
+    sample: Sample | None = None
+    """What the screen would have said, where the engine judges to be compared with it."""
 
     @property
     def over(self) -> bool:
@@ -102,6 +109,13 @@ class Judgement:
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
 
+    @classmethod
+    def begun(cls, number: int, key: bytes, prompt: Prompt, members: list[Member], *, since: float) -> Self:
+        """One that waits for the planner from now on."""
+        arrival = members[0].arrival
+        waiting = Waiting(number, len(prompt.token_ids), arrival.post.tenant, arrival.desk.adapter, since)
+        return cls(key, prompt, arrival.desk, waiting, members)
+
     @property
     def live(self) -> bool:
         """False once nobody waits for the answer any more."""
@@ -123,3 +137,17 @@ class Judgement:
             raise ValueError("a judgement without scores has no severity")
         post = next((member.arrival.post for member in self.members), None)
         return (self.desk.calibrated(self.scores, post) if post is not None else self.scores).severity
+
+
+def parted(
+    judgements: Sequence[Judgement], policy: Policy
+) -> tuple[list[Judgement], list[Judgement], list[Judgement]]:
+    """Part scored judgements: those to be explained, those that wait for none of these, and all the others.
+
+    What waits is a post: none of its parts is settled before the part that is to be explained.
+    """
+    wanted = [one for one in judgements if one.needs_explanation(policy)]
+    waiting = {member.arrival for one in wanted for member in one.members}
+    late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
+    held = set(late)
+    return wanted, [one for one in judgements if one not in held], late

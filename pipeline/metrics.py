@@ -10,7 +10,7 @@ from sluicegate.pipeline.circuit import CircuitState
 from sluicegate.schemas import DeadLetter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sluicegate.engines.protocol import EngineInfo
     from sluicegate.pipeline.policy import Policy
@@ -101,6 +101,10 @@ class Metrics:
             "engine_busy_seconds", "Seconds in which the engine was saturated, since the start."
         )
         self.in_work = gauge("engine_prompts_in_work", "Prompts in the engine now.")
+        self.prompts_limit = gauge(
+            "engine_prompts_limit",
+            "Another micro-batch is sent while fewer prompts are in the engine: found from its answers.",
+        )
         self.hold = gauge("hold", "1 while the stream waits for this.", "name")
         self.circuit = gauge("engine_circuit", "1 for the state of the engine's circuit breaker.", "state")
         self.circuit_changes = counter(
@@ -132,11 +136,28 @@ class Metrics:
             "policy_reload_failed", "1 while the policy file cannot be used and an older one is in force."
         )
         self.log_lines_dropped = counter("log_lines_dropped", "Log lines that could not be written.")
-        self._engine = Info("sluicegate_engine", "The engine in force.", registry=registry)
-        self._policy = Info("sluicegate_policy", "The policy in force.", registry=registry)
+        self._add_screens_and_stamps(counter, gauge)
         for name in ("engine", "publish", "input"):
             self.hold.labels(name).set(0)
         self._show_circuit(CircuitState.CLOSED)
+
+    def _add_screens_and_stamps(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        self.screen_samples = counter(
+            "screen_samples",
+            "Answers of the screen that the engine judged instead, by what either says.",
+            "screen",
+            "engine",
+        )
+        self.screen_faults = counter("screen_faults", "Chunks of posts that the screen failed on.")
+        self.screen_off = gauge(
+            "screen_off", "1 while this worker's screen is switched off for errors: an alarm."
+        )
+        self.forwarded = counter(
+            "records_forwarded", "Records that an edge forwarded; `sampled` to be compared.", "sampled"
+        )
+        self._engine = Info("sluicegate_engine", "The engine in force.", registry=self.registry)
+        self._policy = Info("sluicegate_policy", "The policy in force.", registry=self.registry)
+        self.screen = Info("sluicegate_screen", "The screen in force.", registry=self.registry)
 
     def describe(self, engines: Mapping[str | None, EngineInfo], policy: Policy) -> None:
         """Stamp the engines, by adapter, and the policy in force."""

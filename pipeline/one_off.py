@@ -11,6 +11,7 @@ from sluicegate.pipeline.engine_choice import engine_choice
 from sluicegate.pipeline.errors import JudgeError
 from sluicegate.pipeline.flow import Flow
 from sluicegate.pipeline.instruments import Instruments
+from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.window import Window
 from sluicegate.schemas import DeadLetter, Verdict, encode
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Record
+    from sluicegate.pipeline.records import Outgoing
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.window import Partition
     from sluicegate.schemas import Post
@@ -90,8 +91,8 @@ class _Delivery:
 class _Outlet:
     records: list[Record] = field(default_factory=list)
 
-    async def publish(self, records: Sequence[Record]) -> None:
-        self.records += records
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        self.records += [record for record in records if isinstance(record, Record)]
 
 
 async def _once(delivery: _Delivery) -> AsyncIterator[_Delivery]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
@@ -31,6 +32,7 @@ class Limits:
     posts: int
     tokens: int
     max_age_s: float
+    """Infinite where age alone is no reason to go without company."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +50,43 @@ def plan(waiting: Sequence[Waiting], *, now: float, free: int, idle: bool, limit
 
     A micro-batch has one adapter, at most ``limits.posts`` posts and ``limits.tokens`` tokens (a
     longer post goes alone). It is sent when it is full, when its oldest post has reached
-    ``limits.max_age_s``, or when the engine is idle: waiting for company never leaves the engine
-    without work. Within a micro-batch tenants share the tokens evenly; within a tenant the oldest
+    ``limits.max_age_s``, when the engine is idle, or before a younger adapter's that is full: waiting
+    for company never leaves the engine without work, nor lets a busy adapter pass a quiet one for ever. Within a micro-batch tenants share the tokens evenly; within a tenant the oldest
     goes first, and the oldest post of all is always in the first micro-batch.
 
     Args:
         waiting: In order of arrival.
         now: Monotonic seconds.
         free: How many micro-batches may be sent now.
-        idle: True if the engine has nothing in work.
+        idle: True if the engine has too little in work to wait for company.
         limits: Bounds of one micro-batch.
     """
+    if free <= 0 or not waiting:
+        return Plan((), None)
     queues: dict[str | None, dict[str, deque[Waiting]]] = {}
     for item in waiting:
         queues.setdefault(item.adapter, {}).setdefault(item.tenant, deque()).append(item)
     batches: list[tuple[int, ...]] = []
-    ask_again_at: float | None = None
+    young: list[list[Waiting]] = []
     while queues and len(batches) < free:
         adapter = min(queues, key=lambda name: _oldest(queues[name]))
         picked, full = _fill(queues[adapter], limits)
         if not queues[adapter]:
             del queues[adapter]
-        of_age_at = min(item.since for item in picked) + limits.max_age_s
-        if full or now >= of_age_at or (idle and not batches):
-            batches.append(tuple(item.key for item in picked))
+        if full or now >= _of_age_at(picked, limits) or (idle and not batches):
+            # Those before it are older than any of its posts.
+            batches += [tuple(item.key for item in one) for one in [*young, picked]]
+            young = []
         else:
             # Younger adapters may still have a full micro-batch, so go on with the others.
             queues.pop(adapter, None)
-            ask_again_at = of_age_at if ask_again_at is None else min(ask_again_at, of_age_at)
-    return Plan(tuple(batches), ask_again_at)
+            young.append(picked)
+    appointments = [_of_age_at(picked, limits) for picked in young] if len(batches) < free else []
+    return Plan(tuple(batches[:free]), min((at for at in appointments if at < math.inf), default=None))
+
+
+def _of_age_at(picked: list[Waiting], limits: Limits) -> float:
+    return min(item.since for item in picked) + limits.max_age_s
 
 
 def _oldest(tenants: dict[str, deque[Waiting]]) -> tuple[float, int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -18,15 +17,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sluicegate.pipeline.errors import ClusterError, PublishError, StartError
 from sluicegate.pipeline.kafka import client_config
-from sluicegate.pipeline.records import cut
 from sluicegate.pipeline.unreachable import ask_metadata
-from sluicegate.schemas import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sluicegate.pipeline.holds import Holds
-    from sluicegate.pipeline.records import Record
+    from sluicegate.pipeline.records import Outgoing
     from sluicegate.pipeline.settings import KafkaSettings
 
 _log = structlog.get_logger(__name__)
@@ -76,7 +73,7 @@ class Publisher:
             if self._alone is not None:
                 self._alone.poll(0)
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Outgoing]) -> None:
         """Return once the brokers have every record.
 
         A record that its topic refuses as too large is cut and sent again. Any other failed
@@ -88,7 +85,7 @@ class Publisher:
         """
         pause_s = _RETRY_FIRST_S
         together = list(records)
-        alone: list[Record] = []
+        alone: list[Outgoing] = []
         with self._holds.waiter("publish") as declare_hold:
             while together or alone:
                 refused: tuple[str, str] | None = None
@@ -106,13 +103,13 @@ class Publisher:
                         refused = record.topic, error.name()
                 for record, error in failed_alone:
                     _raise_if_fatal(error)
-                    smaller = cut(record.event) if error.code() in _TOO_LARGE else None
+                    smaller = record.smaller() if error.code() in _TOO_LARGE else None
                     if smaller is None:
                         alone.append(record)
                         refused = record.topic, error.name()
                     else:
                         _log.warning("record_cut", topic=record.topic)
-                        alone.append(replace(record, event=smaller))
+                        alone.append(smaller)
                 if refused is not None:
                     declare_hold(f"topic {refused[0]}: {refused[1]}")
                     await asyncio.sleep(pause_s)
@@ -139,11 +136,13 @@ class Publisher:
             self._alone = Producer(self._config | {"batch.num.messages": 1}, logger=_librdkafka)
         return self._alone
 
-    async def _send(self, records: Sequence[Record], producer: Producer) -> list[tuple[Record, KafkaError]]:
+    async def _send(
+        self, records: Sequence[Outgoing], producer: Producer
+    ) -> list[tuple[Outgoing, KafkaError]]:
         """Produce each record once; return those that failed once every report is in."""
         loop = asyncio.get_running_loop()
         reported: asyncio.Future[None] = loop.create_future()
-        failed: list[tuple[Record, KafkaError]] = []
+        failed: list[tuple[Outgoing, KafkaError]] = []
         left = len(records)
         lock = threading.Lock()  # reports come from the poll thread, refusals from this one
 
@@ -151,7 +150,7 @@ class Publisher:
             if not reported.done():
                 reported.set_result(None)
 
-        def report(record: Record, error: KafkaError | None) -> None:
+        def report(record: Outgoing, error: KafkaError | None) -> None:
             nonlocal left
             with lock:
                 if error is not None:
@@ -173,9 +172,9 @@ def _raise_if_fatal(error: KafkaError) -> None:
 
 
 async def _produce(
-    producer: Producer, record: Record, report: Callable[[Record, KafkaError | None], None]
+    producer: Producer, record: Outgoing, report: Callable[[Outgoing, KafkaError | None], None]
 ) -> None:
-    value = encode(record.event)
+    value = record.value
     while True:
         try:
             producer.produce(

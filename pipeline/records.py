@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from sluicegate.schemas import Action, DeadLetter
+from sluicegate.schemas import Action, DeadLetter, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sluicegate.pipeline.settings import TopicSettings
     from sluicegate.pipeline.window import Delivery
@@ -30,11 +30,44 @@ class Record:
     event: Verdict | DeadLetter
     headers: Headers
 
+    @property
+    def value(self) -> bytes:
+        """The event, encoded."""
+        return encode(self.event)
+
+    def smaller(self) -> Record | None:
+        """What to send where the topic refuses this one's size; None once nothing is left to cut."""
+        event = cut(self.event)
+        return None if event is None else replace(self, event=event)
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A record that goes on as it came, but for headers of ours."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers
+    bare: Headers
+    """Without ours."""
+    bury: Callable[[], Record]
+    """Makes its dead letter."""
+    sampled: bool = False
+    """True if a header says what the screen would have answered."""
+
+    def smaller(self) -> Outgoing:
+        """Where its topic takes less than the one that it came from: without our headers, then its dead letter."""
+        return replace(self, headers=self.bare) if self.headers != self.bare else self.bury()
+
+
+Outgoing = Record | Forwarded
+
 
 class Outlet(Protocol):
     """Where records go; returns once they are safe there."""
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Outgoing]) -> None:
         """Deliver every record; may be cancelled. Raises only if nothing can ever be delivered again."""
         ...
 

@@ -54,11 +54,16 @@ class TopicSettings(_Section):
         "sluicegate.control",
         description="State that outlives a process: replayed dead letters, tripped breakers; compacted.",
     )
+    forward: TopicName = Field(
+        "posts.central",
+        description="worker.role screen: posts that the screen does not answer, for workers with an engine.",
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         seen: dict[str, str] = {}
-        for setting, name in self.model_dump().items():
+        # Only an edge forwards; for the workers behind it, that topic is the one of the posts.
+        for setting, name in self.model_dump(exclude={"forward"}).items():
             if name in seen:
                 raise ValueError(
                     f"topics.{seen[name]} and topics.{setting} are both {name!r}; every topic has a name of "
@@ -154,8 +159,18 @@ class MicroBatchSettings(_Section):
         None, ge=1, le=65_536, description="Most posts in one; default: what saturates the engine."
     )
     tokens: int = Field(16_384, ge=1, description="Token budget of one; a longer post goes alone.")
-    max_age_ms: float = Field(10, ge=0, le=60_000, description="A post waits no longer for company.")
-    in_flight: int = Field(3, ge=1, le=256, description="Micro-batches in work at once.")
+    max_age_ms: float | None = Field(
+        None,
+        ge=0,
+        le=60_000,
+        description="A post waits no longer for company; default: while the engine has enough to do, for two answers' time at most.",
+    )
+    in_flight: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Micro-batches in work at once; default: as many as keep the engine saturated, found from its answers.",
+    )
 
 
 class NearDuplicateSettings(_Section):

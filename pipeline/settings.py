@@ -21,6 +21,7 @@ from pydantic_settings import SettingsError as EnvironmentFault
 
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.screen_settings import ScreenSettings, WorkerSettings
 from sluicegate.pipeline.sections import (
     CacheSettings,
     DrainSettings,
@@ -50,11 +51,13 @@ __all__ = [
     "MicroBatchSettings",
     "OpsSettings",
     "PolicySettings",
+    "ScreenSettings",
     "SecuritySettings",
     "Settings",
     "TopicSettings",
     "TracingSettings",
     "WindowSettings",
+    "WorkerSettings",
     "load_settings",
     "read_tree",
     "variable",
@@ -78,6 +81,8 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     engine: EngineSettings = EngineSettings()
     policy: PolicySettings = PolicySettings()
+    worker: WorkerSettings = WorkerSettings()
+    screen: ScreenSettings = ScreenSettings()
     window: WindowSettings = WindowSettings()
     micro_batch: MicroBatchSettings = MicroBatchSettings()
     cache: CacheSettings = CacheSettings()
@@ -107,6 +112,22 @@ class Settings(BaseSettings):
                 f"kafka.rebalance_timeout_s = {self.kafka.rebalance_timeout_s:g} must exceed drain.finish_s = "
                 f"{self.drain.finish_s:g}, or a rebalance throws this worker out; for example 90 and 25"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _edge_has_a_way_on(self) -> Self:
+        if self.worker.role != "screen":
+            return self
+        if self.screen.path is None:
+            raise ValueError(
+                "worker.role 'screen' needs screen.path, the folder of a screen; for example /screens/first"
+            )
+        for setting, name in self.topics.model_dump().items():
+            if setting != "forward" and name == self.topics.forward:
+                raise ValueError(
+                    f"topics.forward and topics.{setting} are both {name!r}: what an edge forwards would come "
+                    "back to it; for example topics.forward posts.central"
+                )
         return self
 
     @property

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _VERSION = "0.15.3"
 _NEVER_S = 10 * 365 * 86_400.0
+_LOOK_FOR_ROOM_S = 0.05  # of what a paused buffer still holds, thousands of posts a second use a tenth
+_AT_ONCE = 64  # records handed over before others get a turn: a millisecond or two
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped base
@@ -78,13 +80,6 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
         self.parent_loop.call_soon_threadsafe(self.consumer.position_reset, partition, wanted, found)
 
 
-class _Mapless(dict[Any, Any]):
-    """A mapping that keeps nothing."""
-
-    def __getitem__(self, key: Any) -> None:
-        return None
-
-
 class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     """Faust's consumer, with an account of our own of what may be committed.
 
@@ -96,9 +91,6 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Faust would drop what it meets below the committed offset after a log was cut, and would
-        # list every offset that a partition lacks.
-        self._read_offset = _Mapless()
         self._acknowledged: dict[Any, int] = {}
         self.handed: dict[Partition, int] = {}
         """Behind the last record handed to the stream, per partition of this assignment."""
@@ -111,6 +103,35 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     def _to_message(self, tp: Any, record: Any) -> Any:
         self.handed[record.topic, record.partition] = record.offset + 1
         return super()._to_message(tp, record)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        # Faust's own makes two tasks of every record, to break off where one has to wait for room;
+        # the buffer never makes one wait. It also drops what it meets below the committed offset after
+        # a log was cut, lists every offset that a partition lacks, and looks for room once a second.
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as Faust's own asks
+                waits = bool(self._buffered_partitions)
+                if waits and not self._get_active_partitions():
+                    await asyncio.sleep(_LOOK_FOR_ROOM_S)
+                    continue
+                await asyncio.sleep(0)
+                handed = 0
+                async for _, message in self.getmany(timeout=_LOOK_FOR_ROOM_S if waits else 1.0):
+                    await self.callback(message)
+                    handed += 1
+                    if handed % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
+        except (asyncio.CancelledError, *self.consumer_stopped_errors):
+            if not self.app.should_stop:
+                raise
+
+    def track(self, message: Any) -> bool:
+        """Note a record as handed to the flow; False if it was fetched before a rebalance, or in one."""
+        active = self.app.flow_control.is_active()
+        if not active or message.generation_id != self.app.consumer_generation_id:
+            return False
+        self._unacked_messages.add(message)
+        return True
 
     def ack(self, message: Any) -> bool:
         message.acked = True

@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from sluicegate.pipeline.records import Forwarded
 from sluicegate.schemas import DeadLetter
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from sluicegate.pipeline.answers import Answer
     from sluicegate.pipeline.judgement import Arrival
-    from sluicegate.pipeline.records import Headers, Record
+    from sluicegate.pipeline.records import Headers, Outgoing
     from sluicegate.pipeline.tracing import BatchStep, PostStep
     from sluicegate.pipeline.window import Delivery, Partition
 
@@ -184,7 +185,7 @@ class Spans:
         return _ending(batch)
 
     @contextmanager
-    def publish(self, answered: Sequence[Answer]) -> Iterator[Sequence[Record]]:
+    def publish(self, answered: Sequence[Answer]) -> Iterator[Sequence[Outgoing]]:
         """A ``publish`` span per record, which its headers name."""
         spans, records = [], []
         for answer in answered:
@@ -219,7 +220,10 @@ def _span_of(delivery: Delivery) -> Span:
     return delivery.span
 
 
-def _describe(post: Span, record: Record) -> None:
+def _describe(post: Span, record: Outgoing) -> None:
+    if isinstance(record, Forwarded):
+        post.set_attribute("sluicegate.forwarded", value=True)
+        return
     event = record.event
     if isinstance(event, DeadLetter):
         post.set_attribute("sluicegate.dead_letter.code", str(event.code))

@@ -42,6 +42,17 @@ class StreamBuffer(ThrowableQueue):  # type: ignore[misc]  # untyped base
         low_bytes = self._most_bytes * self.pressure_drop_ratio
         return int(self.maxsize * self.pressure_drop_ratio) if self._size_bytes <= low_bytes else 0
 
+    def full(self) -> bool:
+        """Never: what was fetched stands in memory anyway, and under pressure no more is fetched."""
+        return False
+
+    async def get_some(self, most: int) -> list[Any]:
+        """Wait for an event; what stands here then, at most so many."""
+        events = [await self.get()]
+        while len(events) < most and not self.empty():
+            events.append(self.get_nowait())
+        return events
+
     def _put(self, item: Any) -> None:
         super()._put(item)
         self._size_bytes += _bytes_of(item)

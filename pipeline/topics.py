@@ -65,7 +65,7 @@ class Created:
 
 
 def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[PlannedTopic, ...]:
-    """Plan every topic that the settings name.
+    """Plan every topic that a worker with these settings touches.
 
     Args:
         settings: Names of topics.
@@ -75,34 +75,20 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
     names = settings.topics
     read, write = ("Describe", "Read"), ("Describe", "Write")
 
-    def verdicts(action: str, name: str) -> PlannedTopic:
+    def with_posts(setting: str, **rights: tuple[str, ...]) -> PlannedTopic:
+        """A topic of posts or verdicts."""
+        nobody: dict[str, tuple[str, ...]] = {"worker": (), "producer": (), "consumer": ()}
+        name: str = getattr(names, setting)
+        kept_ms = _RETENTION_DAYS * _DAY_MS
         return PlannedTopic(
-            f"topics.{action}",
-            name,
-            partitions,
-            replication,
-            "delete",
-            _RETENTION_DAYS * _DAY_MS,
-            worker=write,
-            producer=(),
-            consumer=read,
+            f"topics.{setting}", name, partitions, replication, "delete", kept_ms, **{**nobody, **rights}
         )
 
+    # What an edge forwards is read by workers with an engine, under settings of their own.
+    forward = [with_posts("forward", worker=write)] if settings.worker.role == "screen" else []
     return (
-        PlannedTopic(
-            "topics.posts",
-            names.posts,
-            partitions,
-            replication,
-            "delete",
-            _RETENTION_DAYS * _DAY_MS,
-            worker=read,
-            producer=write,
-            consumer=(),
-        ),
-        verdicts("allow", names.allow),
-        verdicts("review", names.review),
-        verdicts("block", names.block),
+        with_posts("posts", worker=read, producer=write),
+        *(with_posts(action, worker=write, consumer=read) for action in ("allow", "review", "block")),
         PlannedTopic(
             "topics.dead_letter",
             names.dead_letter,
@@ -125,6 +111,7 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
             producer=(),
             consumer=(),
         ),
+        *forward,
     )
 
 

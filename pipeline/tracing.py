@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sluicegate.pipeline.answers import Answer
     from sluicegate.pipeline.judgement import Arrival
-    from sluicegate.pipeline.records import Record
+    from sluicegate.pipeline.records import Outgoing
     from sluicegate.pipeline.settings import TracingSettings
     from sluicegate.pipeline.window import Delivery
 
@@ -39,7 +39,7 @@ class Tracing(Protocol):
         """A step that several posts take together. A post with several parts may come several times."""
         ...
 
-    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Record]]:
+    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Outgoing]]:
         """The last step: gives the records to send, with the trace context that their readers continue."""
         ...
 
@@ -67,7 +67,7 @@ class NoTracing:
         del name, arrivals
         return self._nothing
 
-    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Record]]:
+    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Outgoing]]:
         """The records as they are: a post's own trace context is carried on unchanged."""
         return nullcontext([answer.record for answer in answered])
 

@@ -1,4 +1,4 @@
-"""Trips: what workers and people tell one another of block-volume breakers, and what follows from all of it. Pure.
+"""Trips: what workers and people tell one another of breakers and switches, and what follows from all of it. Pure.
 
 A breaker of a tenant and a policy opens and is reset in turns. Each turn has a number, its
 generation: a reset begins the next one, and a trip belongs to the one that it happened in. So what
@@ -9,7 +9,7 @@ key of its own, so that a compacted topic keeps them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
 
 import orjson
 from pydantic import (
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 OTHERS = "*"
 """Stands for all tenants that a worker has no room to count one by one. No tenant is called so."""
 
-_KIND: Literal["block-breaker"] = "block-breaker"
 _MOST_BYTES = 4096
 LAST_GENERATION = 2**31
 """In which a breaker may open, and be reset once more. People reset breakers: a greater number is nobody's."""
@@ -45,21 +44,19 @@ def _inert(text: str) -> str:
 
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=LINE), AfterValidator(_inert)]
-PolicyDigest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Whose = TenantName | Literal["*"]
-Place = tuple[str, str]
-"""Tenant and policy digest."""
+Place = tuple[str, ...]
+"""What a fact is about, such as a tenant and a policy digest."""
 
 
-class Trip(BaseModel):
-    """One fact: a breaker opened, or was reset. Fields that a newer version adds are passed over."""
+class Turn(BaseModel):
+    """What a fact of any kind says. Fields that a newer version adds are passed over."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
-    kind: Literal["block-breaker"] = _KIND
+    kind: str
     state: Literal["open", "closed"]
-    tenant: Whose
-    policy: PolicyDigest
     generation: Annotated[int, Field(ge=0, le=LAST_GENERATION + 1)]
     at: Annotated[AwareDatetime, Field(strict=False)]
     by: Line = Field(description="The worker's host, or who reset it.")
@@ -73,13 +70,13 @@ class Trip(BaseModel):
 
     @property
     def place(self) -> Place:
-        """Whose breaker, under which policy."""
-        return self.tenant, self.policy
+        """What opened."""
+        raise NotImplementedError
 
     @property
     def key(self) -> bytes:
         """The record's key on the control topic."""
-        return f"{_KIND} {self.tenant} {self.policy} {self.generation} {self.state}".encode()
+        return f"{self.kind} {' '.join(self.place)} {self.generation} {self.state}".encode()
 
     @property
     def rank(self) -> tuple[int, bool]:
@@ -91,33 +88,66 @@ class Trip(BaseModel):
         return self.model_dump_json().encode()
 
 
-def read_trip(key: bytes | None, value: bytes) -> Trip | None:
+class Trip(Turn):
+    """One fact: a block-volume breaker opened, or was reset."""
+
+    kind: Literal["block-breaker"] = "block-breaker"
+    tenant: Whose
+    policy: Digest
+
+    @property
+    def place(self) -> Place:
+        """Whose breaker, under which policy."""
+        return self.tenant, self.policy
+
+
+class ScreenTurn(Turn):
+    """One fact: a screen was switched off because it was wrong too often, or may answer again."""
+
+    kind: Literal["screen"] = "screen"
+    screen: Digest = Field(description="Its digest.")
+
+    @property
+    def place(self) -> Place:
+        """Which screen."""
+        return (self.screen,)
+
+
+_KINDS: dict[str, type[Trip | ScreenTurn]] = {"block-breaker": Trip, "screen": ScreenTurn}
+
+
+def read_fact(key: bytes | None, value: bytes) -> Trip | ScreenTurn | None:
     """Read a record of the control topic; None for a record of another kind.
 
     Raises:
-        ValueError: It claims to be a fact on a breaker and is none, or no JSON object at all.
+        ValueError: It claims to be a fact and is none, or no JSON object at all.
     """
     if len(value) > _MOST_BYTES:
         raise ValueError(f"more than {_MOST_BYTES} bytes")
     document = orjson.loads(value)
     if not isinstance(document, dict):
         raise ValueError("no object")  # noqa: TRY004 - what is wrong is the record, not a caller's type
-    if document.get("kind") != _KIND:
+    kind = document.get("kind")
+    model = _KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
         return None
-    trip = Trip.model_validate_json(value)
-    if trip.key != key:
+    fact = model.model_validate_json(value)
+    if fact.key != key:
         raise ValueError("stands under the key of something else")
-    return trip
+    return fact
 
 
-class Trips:
-    """Everything that is known of breakers."""
+T = TypeVar("T", bound=Turn)
+
+
+class Trips(Generic[T]):
+    """Everything that is known of breakers, or of switches."""
 
     def __init__(self) -> None:
-        self._facts: dict[bytes, Trip] = {}
-        self._newest: dict[Place, Trip] = {}
+        self._facts: dict[bytes, T] = {}
+        self._newest: dict[Place, T] = {}
 
-    def __iter__(self) -> Iterator[Trip]:
+    def __iter__(self) -> Iterator[T]:
         """The newest fact on every breaker that one is known of."""
         return iter(self._newest.values())
 
@@ -125,15 +155,15 @@ class Trips:
         """Facts known."""
         return len(self._facts)
 
-    def of(self, place: Place) -> list[Trip]:
+    def of(self, place: Place) -> list[T]:
         """Every fact on one breaker, oldest first."""
         return sorted((one for one in self._facts.values() if one.place == place), key=lambda one: one.rank)
 
-    def newest(self, place: Place) -> Trip | None:
+    def newest(self, place: Place) -> T | None:
         """The newest fact on one breaker."""
         return self._newest.get(place)
 
-    def add(self, trip: Trip) -> bool:
+    def add(self, trip: T) -> bool:
         """Take a fact in; True if it changes what is known of its breaker."""
         if trip.key in self._facts:
             return False

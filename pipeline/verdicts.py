@@ -215,7 +215,7 @@ def worst(
             return _ORDER.index(action), 0, finding.scores.unsafe, finding.scores.controversial
         return _ORDER.index(policy.decide_failure(post).action), -1 if number in folded else 1, 0.0, 0.0
 
-    return max(range(len(findings)), key=weight)
+    return max(range(len(findings)), key=weight) if len(findings) > 1 else 0
 
 
 def bury(delivery: Delivery, rejection: Rejection, *, payload_bytes: int, now: datetime) -> DeadLetter:

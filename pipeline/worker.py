@@ -22,6 +22,8 @@ from sluicegate.pipeline.logs import DROPPED
 from sluicegate.pipeline.ops import OpsServer, Report
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.publisher import Publisher
+from sluicegate.pipeline.screening import open_screen
+from sluicegate.pipeline.screening.edge import EdgeFlow
 from sluicegate.pipeline.shared_cache import open_shared_cache
 from sluicegate.pipeline.source import Source
 from sluicegate.pipeline.tracing import open_tracing
@@ -30,6 +32,7 @@ from sluicegate.pipeline.window import Window
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sluicegate.engines.backends import Backends
     from sluicegate.pipeline.breaker import Breaker
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.settings import Settings
@@ -48,12 +51,14 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._policies = PolicyFile(settings.policy.path, adapters=settings.engine.adapters)
-        self._backends = open_backends(engine_choices(settings.engine))
-        self._instruments = Instruments.for_engine(
-            self._backends[None].engine.info.saturating_prompts, tracing=open_tracing(settings.tracing)
-        )
-        self._shared_cache = open_shared_cache(settings.cache, self._instruments)
+        judges = settings.worker.role == "judge"
+        adapters = settings.engine.adapters if judges else None  # an edge leaves them to the centre
+        self._policies = PolicyFile(settings.policy.path, adapters=adapters)
+        self._screen = open_screen(settings.screen)
+        self._backends: Backends = open_backends(engine_choices(settings.engine)) if judges else {}
+        saturating = self._backends[None].engine.info.saturating_prompts if judges else 1
+        self._instruments = Instruments.for_engine(saturating, tracing=open_tracing(settings.tracing))
+        self._shared_cache = open_shared_cache(settings.cache, self._instruments) if judges else None
         self._window = Window(
             posts=settings.window.posts,
             size_bytes=settings.window.bytes,
@@ -114,22 +119,12 @@ class Worker:
             await publisher.require_topic(settings.topics.posts)
             await asyncio.to_thread(require_rights, settings)
             self._engine_ready = True
-            flow = Flow(
-                settings,
-                self._backends,
-                lambda: self._policies.current,
-                self._window,
-                publisher,
-                self._instruments,
-            )
-            if self._shared_cache is not None:
-                flow.cache.shared = await stack.enter_async_context(self._shared_cache)
+            flow = await self._open_flow(stack, publisher)
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
             self._control = await stack.enter_async_context(
-                ControlTopic(settings, flow.breaker, self._instruments.metrics)
+                ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch)
             )
-            self._instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
             self._instruments.metrics.describe(engines, self._policies.current)
             await stack.enter_async_context(
                 self._policies.watched(
@@ -146,7 +141,9 @@ class Worker:
             )
             _log.info(
                 "worker_started",
-                engine=engines[None].digest,
+                role=settings.worker.role,
+                engine=engines[None].digest if engines else None,
+                screen=self._screen.digest if self._screen is not None else None,
                 adapters={name: info.digest for name, info in engines.items() if name is not None},
                 policy=self._policies.current.digest,
                 ops=ops.address,
@@ -154,7 +151,23 @@ class Worker:
             await self._source.run(self._stop)
         _log.info("worker_stopped")
 
-    async def _carry(self, flow: Flow, deliveries: AsyncIterator[Delivery]) -> None:
+    async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow | EdgeFlow:
+        """The path of posts, as this worker's role has it."""
+        settings, window, instruments = self._settings, self._window, self._instruments
+
+        def policy() -> Policy:
+            return self._policies.current
+
+        if settings.worker.role == "screen" and self._screen is not None:
+            await publisher.require_topic(settings.topics.forward)
+            return EdgeFlow(settings, policy, window, publisher, instruments, self._screen)
+        flow = Flow(settings, self._backends, policy, window, publisher, instruments, self._screen)
+        if self._shared_cache is not None:
+            flow.cache.shared = await stack.enter_async_context(self._shared_cache)
+        instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
+        return flow
+
+    async def _carry(self, flow: Flow | EdgeFlow, deliveries: AsyncIterator[Delivery]) -> None:
         """Run the flow; its failure is the beginning of the end, which has the drain's budget like any other."""
         try:
             await flow.run(deliveries)
@@ -173,7 +186,7 @@ class Worker:
             os._exit(_INTERRUPTED)
         self.stop()
 
-    async def _drain(self, flow: Flow) -> None:
+    async def _drain(self, flow: Flow | EdgeFlow) -> None:
         """Finish what is in flight within the budget; give the rest back unacknowledged.
 
         Runs before a stop and before partitions are handed over. What only a hold keeps from

@@ -65,7 +65,7 @@ class PolicyRef(Event):
 
 
 class EngineRef(Event):
-    """The engine that scored, or would have."""
+    """The engine that scored, or would have; where the screen answered, the screen."""
 
     digest: Digest
     backend: str

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import orjson
 
+from sluicegate.engines.backends.fake_counts import Counter
 from sluicegate.engines.backends.fake_faults import Fault, Faults, FaultsFile, SlowFault
 from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile
 from sluicegate.engines.errors import EngineUnavailable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from sluicegate.engines.backends.fake_counts import Counts
+    from sluicegate.engines.backends.fake_profile import Work
     from sluicegate.engines.tokenizer import TextTokenizer
 
 __all__ = ["FakeEngine", "FakeProfile", "Fault", "Faults", "SlowFault", "fake_prompter"]
@@ -68,6 +71,7 @@ class FakeEngine:
         self._tokenizer = tokenizer or ByteTokenizer()
         self._accelerator = Accelerator()
         self._calls = asyncio.Semaphore(self.profile.concurrent_calls)
+        self._counter = Counter(self.profile.saturating_prompts, self.profile.counts_file)
         self._file = FaultsFile(self.profile.faults_file) if self.profile.faults_file else None
         seed = [self.profile.seed] if self.profile.seed else []
         form = orjson.dumps(["fake-1", list(self.profile.rules.items()), *seed])
@@ -83,10 +87,24 @@ class FakeEngine:
 
     async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
         """Score prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        return await self.generate(prompts, tokens=0, timeout_s=timeout_s)
+
+    async def generate(
+        self, prompts: Sequence[Prompt], *, tokens: int, timeout_s: float
+    ) -> list[Scored | ItemFailure]:
+        """Score prompts and go on for so many tokens: the time of a server that writes whole answers.
+
+        Not of the protocol: what such a server costs is measured with it.
+        """
         cached = self._accelerator.cached_tokens(prompts)
-        computed = sum(len(prompt.token_ids) for prompt in prompts) - sum(cached)
-        work_s = self.profile.prefill_s(computed)
-        outcomes = await self._call(prompts, work_s, timeout_s, scoring=True)
+        of_prompts = sum(len(prompt.token_ids) for prompt in prompts)
+        work = self.profile.work(computed=of_prompts - sum(cached), prompts=len(prompts), tokens=tokens)
+        counts, size = self.counts, self.profile.bytes_per_token
+        counts.prompts += len(prompts)
+        counts.prompt_tokens += of_prompts / size
+        counts.cached_tokens += sum(cached) / size
+        counts.generated_tokens += tokens * len(prompts)
+        outcomes = await self._call(prompts, work, timeout_s, scoring=True)
         scored = [
             outcome or self._scored(prompt, tokens)
             for prompt, tokens, outcome in zip(prompts, cached, outcomes, strict=True)
@@ -97,13 +115,20 @@ class FakeEngine:
         self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
     ) -> list[Explanation | ItemFailure]:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
-        work_s = self.profile.decode_s(len(prompts), _EXPLANATION_TOKENS)
-        outcomes = await self._call(prompts, work_s, timeout_s, scoring=False)
+        work = self.profile.work(prompts=len(prompts), tokens=_EXPLANATION_TOKENS)
+        self.counts.explained += len(prompts)
+        self.counts.generated_tokens += _EXPLANATION_TOKENS * len(prompts)
+        outcomes = await self._call(prompts, work, timeout_s, scoring=False)
         explained = [
             outcome or _explanation(prompt, severity, self.profile.seed)
             for prompt, severity, outcome in zip(prompts, severities, outcomes, strict=True)
         ]
         return explained[self._left_out(prompts) :]
+
+    @property
+    def counts(self) -> Counts:
+        """What it has done so far, by its own count."""
+        return self._counter.counts
 
     async def health(self) -> Health:
         """Unhealthy while ``die`` or ``hang`` affects every post."""
@@ -123,7 +148,7 @@ class FakeEngine:
         pass
 
     async def _call(
-        self, prompts: Sequence[Prompt], work_s: float, timeout_s: float, *, scoring: bool
+        self, prompts: Sequence[Prompt], work: Work, timeout_s: float, *, scoring: bool
     ) -> list[ItemFailure | None]:
         """Spend a call's time; what failed: ``list[n]``, None where nothing did."""
         if not prompts:
@@ -136,7 +161,8 @@ class FakeEngine:
         delay_s = faults.slow.delay_s if faults.slow and posts.any_hit(faults.slow) else 0.0
         try:
             async with asyncio.timeout_at(deadline):
-                await self._spend(work_s, delay_s)
+                with self._counter.work(len(prompts)):
+                    await self._spend(work, delay_s)
         except TimeoutError:
             return [_TIMED_OUT] * len(prompts)
         if posts.any_hit(faults.hang):
@@ -147,10 +173,11 @@ class FakeEngine:
             for index, prompt in enumerate(prompts)
         ]
 
-    async def _spend(self, work_s: float, delay_s: float) -> None:
+    async def _spend(self, work: Work, delay_s: float) -> None:
         async with self._calls:
             now = asyncio.get_running_loop().time()
-            done = self._accelerator.book(now, work_s)
+            done = self._accelerator.book(now, work.booked_s, work.least_s)
+            self.counts.work_s += work.booked_s
             await asyncio.sleep(done - now + self.profile.call_overhead_s + delay_s)
 
     def _left_out(self, prompts: Sequence[Prompt]) -> int:

@@ -49,6 +49,12 @@ class FakeProfile:
     """Another one judges the texts that no rule is about in another way, as another adapter would."""
     faults_file: Path | None = None
     """JSON that switches faults while the engine runs: :mod:`~sluicegate.engines.backends.fake_faults`."""
+    counts_file: Path | None = None
+    """JSON lines that the engine appends its own counts to: :mod:`~sluicegate.engines.backends.fake_counts`."""
+    in_flight_batching: bool = False
+    """True: the passes of all calls are shared, as a server with in-flight batching shares them. A call then
+    books its tokens at the full rates and nothing for passes that are not full; it still takes ``step_s``
+    for each of its own passes, in which others may be served. False: a call's passes are its own."""
 
     @classmethod
     def h100(cls, *, rules: Mapping[str, Severity] | None = None, faults_file: Path | None = None) -> Self:
@@ -79,6 +85,31 @@ class FakeProfile:
         """Seconds to generate ``tokens`` tokens for each of some prompts together."""
         return tokens * max(self.step_s, prompts / self.decode_tokens_per_s)
 
+    def work(self, *, computed: int | None = None, prompts: int = 0, tokens: int = 0) -> Work:
+        """What a call asks of the accelerator.
+
+        Args:
+            computed: The fake's tokens of its prompts that no cache serves; None for a call without prefill.
+            prompts: How many of them go on.
+            tokens: That each of those generates.
+        """
+        if not self.in_flight_batching:
+            prefill_s = 0.0 if computed is None else self.prefill_s(computed)
+            return Work(prefill_s + self.decode_s(prompts, tokens))
+        booked_s = (computed or 0) / self.bytes_per_token / self.prefill_tokens_per_s
+        booked_s += prompts * tokens / self.decode_tokens_per_s
+        return Work(booked_s, self.step_s * ((computed is not None) + tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One call's share of the accelerator."""
+
+    booked_s: float
+    """Seconds in which nobody else is served."""
+    least_s: float = 0.0
+    """Seconds that the call takes at least, others beside it."""
+
 
 class Accelerator:
     """The clock and the prefix cache that all calls to one fake engine share."""
@@ -87,13 +118,13 @@ class Accelerator:
         self._free_at = -math.inf
         self._prefixes: OrderedDict[tuple[int, ...], None] = OrderedDict()
 
-    def book(self, now: float, work_s: float) -> float:
+    def book(self, now: float, work_s: float, least_s: float = 0.0) -> float:
         """Queue some work behind what is booked already; the time at which it is done.
 
         Booked work is done whether or not its caller still waits, as on a real accelerator.
         """
         self._free_at = max(self._free_at, now) + work_s
-        return self._free_at
+        return max(self._free_at, now + least_s)
 
     def cached_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt that an earlier prompt has left in the cache: ``list[n]``."""

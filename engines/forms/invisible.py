@@ -30,12 +30,25 @@ _STACKED = re.compile("[\u0300-\u036f\u1dc0-\u1dff\u20d0-\u20dc]{3,}")
 _MOST_MARKS = 7
 """Marks of any script on one letter: more is no text, and sorting a long run of them takes quadratic time."""
 
+# Zero-width space and joiners, word joiner and byte order mark hide nothing. All else that is not seen may hide
+# something: blanks that look like a space and fold to nothing (U+3164), hyphens, directions, tags, selectors that
+# carry bytes, controls.
+_HIDING = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200e\u200f"
+    "\u2028-\u202e\u2061-\u206f\u2800\u3164\ufe00-\ufe0d\uffa0\ufff9-\ufffc\ue000-\uf8ff\U000e0000-\U0010ffff]"
+)
+
 _JOINERS, _BREAK, _SELECTORS = "\u200c\u200d", "\u200b", "\ufe0e\ufe0f"
 _JOINED = re.compile("[\u0600-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\ua8ff\ufb50-\ufdff\ufe70-\ufefc]")
 _UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u19e0-\u19ff]")
 _MONGOLIAN = re.compile("[\u1800-\u18af]")
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _BLACK_FLAG, _TAGS = "\U0001f3f4", re.compile("[\U000e0020-\U000e007f]+$")
+
+
+def hides_something(text: str) -> bool:
+    """True if what nobody sees of a text may be read all the same: no form without it stands for such a text."""
+    return _HIDING.search(text) is not None
 
 
 def without_invisible(text: str) -> Result:

@@ -11,6 +11,7 @@ import structlog
 from sluicegate.pipeline.check.cluster import ClusterFacts, TopicFacts, missing_rights
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.topics import plan_topics
 from sluicegate.pipeline.unreachable import Cause, UnreachableError, ask_metadata
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def probe_cluster(settings: Settings) -> ClusterFacts:
         metadata = ask_metadata(admin, settings.kafka, within_s=_ANSWER_S)
     except UnreachableError as error:
         return ClusterFacts(fault=error.cause)
-    names = [name for name in settings.topics.model_dump().values() if name in metadata.topics]
+    planned = plan_topics(settings, partitions=1, replication=1)
+    names = [topic.name for topic in planned if topic.name in metadata.topics]
     embedded = str(metadata.cluster_id).startswith(_EMBEDDED_CLUSTER)
     newest = _newest(admin, {name: list(metadata.topics[name].partitions) for name in names})
     # The embedded broker lets the questions below time out instead of refusing them.

@@ -17,6 +17,7 @@ from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.judge import LEAST_LABEL_MASS
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
+from sluicegate.pipeline.screening import open_screen
 from sluicegate.pipeline.settings import variable
 from sluicegate.schemas import Post
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.protocol import Scored
     from sluicegate.pipeline.check.result import Result
-    from sluicegate.pipeline.settings import EngineSettings, PolicySettings
+    from sluicegate.pipeline.settings import EngineSettings, PolicySettings, ScreenSettings
 
 _SEE_ADAPTERS = "sluicegate settings docs  # the section engine.adapters"
 
@@ -114,11 +115,27 @@ async def _score_one(engine: EngineSettings, adapter: str | None) -> Scored | st
     return f"a plain post gave {scored.code.value}" if isinstance(scored, ItemFailure) else scored
 
 
-def policy_result(policy: PolicySettings, adapters: Collection[str] = ()) -> Result:
-    """Read the policy; it may name no adapter but these."""
+def screen_result(screen: ScreenSettings) -> Result:
+    """Load the screen and have it look at one post."""
+    try:
+        found = open_screen(screen)
+    except (EngineError, PipelineError) as error:
+        return fault("screen", str(error), "sluicegate settings docs  # the section screen")
+    if found is None:
+        return ok("screen", "there is none")
+    found.answers([Post(id="check", text="Hello", language="en")])  # without a language it reads nothing
+    right = f"export {variable('screen', 'digest')}={found.digest}"
+    return ok(
+        "screen", "loaded, the pinned one" if screen.digest else f"loaded; not pinned (to pin it: {right})"
+    )
+
+
+def policy_result(policy: PolicySettings, adapters: Collection[str] | None = ()) -> Result:
+    """Read the policy; it may name no adapter but these. None for who asks no engine."""
     try:
         loaded = Policy.load(policy.path)
-        require_adapters(loaded, adapters, str(policy.path))
+        if adapters is not None:
+            require_adapters(loaded, adapters, str(policy.path))
     except PipelineError as error:
         return fault("policy", str(error), f"sluicegate policy check {quote(str(policy.path))}")
     where = policy.path or "built in"

@@ -13,7 +13,14 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.pipeline.command import adapt_calibrate, adapt_evaluate, adapt_export, adapt_gate, adapt_train
+from sluicegate.pipeline.command import (
+    adapt_calibrate,
+    adapt_evaluate,
+    adapt_export,
+    adapt_gate,
+    adapt_screen,
+    adapt_train,
+)
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.printable import neutral, neutral_json
 
@@ -253,3 +260,4 @@ app.command("evaluate")(adapt_evaluate.evaluate)
 app.command("calibrate")(adapt_calibrate.calibrate)
 app.command("gate")(adapt_gate.gate)
 app.command("export")(adapt_export.export)
+app.command("screen")(adapt_screen.screen)

@@ -26,7 +26,7 @@ _DETAIL_CHARACTERS = 500
 def check(as_json: AsJson = False, settings: SettingsFile = None) -> None:
     """Look at all that a worker needs, and name for each fault the command that fixes it.
 
-    Settings, broker, topics, rights, group, clocks, bundle, engine, policy. Writes nothing and
+    Settings, broker, topics, rights, group, clocks, bundle, engine, screen, policy. Writes nothing and
     joins no group. Starts the engine to have one post scored. Exit code 1 if anything is wrong.
 
     Example: sluicegate check --json
@@ -52,6 +52,7 @@ def _results(path: Path | None) -> list[Result]:
         bundle_result,
         engine_result,
         policy_result,
+        screen_result,
     )
     from sluicegate.pipeline.check.result import fault, ok  # noqa: PLC0415 - the same
     from sluicegate.pipeline.logs import configure_logs  # noqa: PLC0415 - the same
@@ -67,14 +68,16 @@ def _results(path: Path | None) -> list[Result]:
         ]
     configure_logs("error")
     judging: list[Result] = []
-    for adapter in (None, *settings.engine.adapters):
+    judges = settings.worker.role == "judge"
+    for adapter in (None, *settings.engine.adapters) if judges else ():
         bundle = bundle_result(settings.engine, adapter)
         judging += [bundle, asyncio.run(engine_result(settings.engine, bundle, adapter))]
     return [
         ok("settings", f"{path or 'defaults and environment'}, digest {settings.digest}"),
         *cluster_results(settings, probe_cluster(settings), option=option),
         *judging,
-        policy_result(settings.policy, settings.engine.adapters),
+        *([screen_result(settings.screen)] if settings.screen.path is not None else []),
+        policy_result(settings.policy, settings.engine.adapters if judges else None),
     ]
 
 

@@ -6,24 +6,30 @@ import asyncio
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
 import typer
 
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import SettingsFile
-from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.errors import PipelineError, SettingsError
 from sluicegate.pipeline.logs import configure_logs, frames
-from sluicegate.pipeline.settings import load_settings
+from sluicegate.pipeline.settings import load_settings, variable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sluicegate.pipeline.settings import Settings
     from sluicegate.pipeline.worker import Worker
 
 
 def worker(
     settings: SettingsFile = None,
+    role: Annotated[
+        Literal["judge", "screen"] | None,
+        typer.Option(help="As worker.role: judge has an engine, screen is an edge in front of such workers."),
+    ] = None,
     stop_on_eof: Annotated[
         bool,
         typer.Option(
@@ -37,7 +43,7 @@ def worker(
 
     Example: SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 sluicegate worker
     """
-    loaded = load_settings(settings)
+    loaded = _load(settings, role)
     configure_logs(loaded.log.level)
     log = structlog.get_logger("sluicegate")
     log.info("settings", digest=loaded.digest, settings=loaded.masked())
@@ -48,6 +54,16 @@ def worker(
     except Exception as error:  # noqa: BLE001 - told without its message, whatever it is
         log.error("worker_failed", where=frames(error))  # noqa: TRY400 - messages may quote input
         raise typer.Exit(1) from None
+
+
+def _load(path: Path | None, role: str | None) -> Settings:
+    if role is None:
+        return load_settings(path)
+    loaded = load_settings(path, worker={"role": role})
+    if loaded.worker.role != role:
+        name = variable("worker", "role")
+        raise SettingsError(f"--role {role}: {name} says {loaded.worker.role}; leave one of the two out")
+    return loaded
 
 
 async def _run(settings: Settings, *, stop_on_eof: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from sluicegate.engines.forms.invisible import without_invisible
+from sluicegate.engines.forms.invisible import hides_something, without_invisible
 
 _MOST_CHARACTERS = 4_096
 """Copies that flood a stream are short; to reduce a long text costs time that its judgement does not repay."""
@@ -21,13 +21,6 @@ _RUN = 5
 """Nothing is spelt with a letter five times in a row, so five and more are the same. Three are not four: in
 Portuguese "kkkk" laughs, and KKK is a name."""
 
-# Taken away: zero-width space and joiners, word joiner, byte order mark. All else that is not seen may hide
-# something: blanks that look like a space and fold to nothing (U+3164), hyphens, directions, tags, selectors that
-# carry bytes, controls.
-_HIDING = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200e\u200f"
-    "\u2028-\u202e\u2061-\u206f\u2800\u3164\ufe00-\ufe0d\uffa0\ufff9-\ufffc\ue000-\uf8ff\U000e0000-\U0010ffff]"
-)
 _UNSEEN = frozenset({"format", "invisible"})
 # In Arabic and the scripts of India a joiner changes the letter before it, at the end of a word as well.
 _JOINED = re.compile(
@@ -51,7 +44,7 @@ def reduced_form(text: str) -> str | None:
     Taken away are characters that nobody sees and that hide nothing, and, in a text of one line, letters and
     stops that come more than five times in a row.
     """
-    if len(text) > _MOST_CHARACTERS or _HIDING.search(text) is not None:
+    if len(text) > _MOST_CHARACTERS or hides_something(text):
         return None
     seen, fired = without_invisible(text)
     if not fired <= _UNSEEN or _JOINED.findall(text) != _JOINED.findall(seen):

@@ -31,7 +31,8 @@ class PolicyFile:
 
     Args:
         path: The file; None for the built-in policy, which never changes.
-        adapters: Those that the settings know: a policy that names another is one that cannot be used.
+        adapters: Those that the settings know: a policy that names another is one that cannot be used. None for
+            who asks no engine.
         look_again_s: Seconds between two looks.
 
     Raises:
@@ -39,10 +40,10 @@ class PolicyFile:
     """
 
     def __init__(
-        self, path: Path | None, *, adapters: Collection[str] = (), look_again_s: float = _LOOK_AGAIN_S
+        self, path: Path | None, *, adapters: Collection[str] | None = (), look_again_s: float = _LOOK_AGAIN_S
     ) -> None:
         self._path = path
-        self._adapters = frozenset(adapters)
+        self._adapters = None if adapters is None else frozenset(adapters)
         self._look_again_s = look_again_s
         self._settled = self._read()
         """What was last looked into, whether it could be used or not; None if nothing could be read."""
@@ -104,7 +105,8 @@ class PolicyFile:
             policy = (
                 Policy.load(self._path) if content is None else Policy.from_bytes(content, str(self._path))
             )
-            require_adapters(policy, self._adapters, str(self._path))
+            if self._adapters is not None:
+                require_adapters(policy, self._adapters, str(self._path))
             _ = policy.digest  # computed here, where a fault leaves the policy in force
         except PolicyError:
             raise

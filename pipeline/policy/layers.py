@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sluicegate.pipeline.policy.rules import Rules
 
@@ -21,9 +21,11 @@ _WHOLE = "dispositions"
 """Below this key a value is replaced whole: parameters of one disposition mean nothing to another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What of a post chooses its rules. None stands for everything that the policy does not name."""
+class Context(NamedTuple):
+    """What of a post chooses its rules. None stands for everything that the policy does not name.
+
+    A tuple: it is made, and looked up, several times for every post.
+    """
 
     tenant: str | None
     kind: Kind

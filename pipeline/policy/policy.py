@@ -108,8 +108,8 @@ class Policy:
                 sorted(
                     (orjson.dumps(path).decode(), value)
                     for path, value in layer.values.items()
-                    # Younger than the digest: a policy without adapters keeps the one that it had.
-                    if layer.where or path != ("adapter",)
+                    # Younger than the digest: a policy that says nothing of them keeps the one that it had.
+                    if layer.where or path[0] not in {"adapter", "screen"}
                 ),
             ]
             for layer in self.layers

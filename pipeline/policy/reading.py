@@ -11,7 +11,7 @@ from sluicegate.pipeline.policy.document import Conditions, Document, Override, 
 from sluicegate.pipeline.policy.faults import Fault, InvalidPolicyError, Where
 from sluicegate.pipeline.policy.layers import Scope
 from sluicegate.pipeline.policy.reach import unreachable
-from sluicegate.pipeline.policy.rules import BlockBreaker, CategoryBars, Thresholds
+from sluicegate.pipeline.policy.rules import BlockBreaker, CategoryBars, ScreenRules, Thresholds
 from sluicegate.pipeline.policy.yaml_text import Written, YamlFaultError, read_yaml
 from sluicegate.pipeline.printable import neutral
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY
@@ -45,6 +45,9 @@ _RIGHT = {
     "least_posts": "write a whole number from 1 on, such as 1000",
     "count": "write a whole number from 0 on, such as 5000, or null for never",
     "interval_seconds": "write a number of seconds above 0, at most 86400, such as 300",
+    "screen": "write what it may do, such as {tolerance: 0.01}; {tolerance: null} turns it off",
+    "tolerance": "write a number from 0 to 0.1, such as 0.01, or null for never",
+    "may_block": "write true or false",
     "kinds": "write post, prompt or response",
     "kind": "write post, prompt or response, or a list of these",
     "tenant": "write a tenant's name, or a list of names: letters, digits, dots, dashes and underscores",
@@ -161,6 +164,7 @@ def _model_at(where: Where) -> type[BaseModel]:
         "block_at": Thresholds,
         "review_at": Thresholds,
         "block_breaker": BlockBreaker,
+        "screen": ScreenRules,
         "when": Conditions,
     }
     return by_key.get(where[-1], WrittenRules) if where else Document

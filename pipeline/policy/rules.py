@@ -59,16 +59,21 @@ class Thresholds(Part):
 
     def reached(self, scores: Scores) -> str | None:
         """Name the threshold that the scores reach, or None."""
-        for name, value in measures(scores).items():
-            threshold: float | None = getattr(self, name)
-            if threshold is not None and value >= threshold:
-                return f"{name}>={threshold:g}"
+        if self.unsafe is not None and scores.unsafe >= self.unsafe:
+            return f"unsafe>={self.unsafe:g}"
+        if self.risk is not None and risk_of(scores) >= self.risk:
+            return f"risk>={self.risk:g}"
         return None
 
 
 def measures(scores: Scores) -> dict[str, float]:
     """What thresholds are compared with, in the order in which they are asked."""
-    return {"unsafe": scores.unsafe, "risk": scores.unsafe + scores.controversial}
+    return {"unsafe": scores.unsafe, "risk": risk_of(scores)}
+
+
+def risk_of(scores: Scores) -> float:
+    """Controversial and unsafe together."""
+    return scores.unsafe + scores.controversial
 
 
 class Disposition(Part):
@@ -150,6 +155,17 @@ class BlockBreaker(Part):
         return by_share or (self.count is not None and blocks > self.count)
 
 
+class ScreenRules(Part):
+    """What the screen may answer, where the worker has one; everything else goes to the engine."""
+
+    tolerance: Annotated[float, Field(ge=0, le=0.1, strict=True)] | None = Field(
+        None, description="The most of its answers that may be wrong; without: it answers nothing."
+    )
+    may_block: Annotated[bool, Field(strict=True)] = Field(
+        False, description="True if it may block as well as allow, without a category or a reason."
+    )
+
+
 class Rules(Bars):
     """What decides for one tenant, kind, region and language."""
 
@@ -169,6 +185,7 @@ class Rules(Bars):
         None,
         description="Whose engine judges: one of engine.adapters in the settings; without: the engine's own.",
     )
+    screen: ScreenRules = ScreenRules()
     explain_at: Share = Field(0.3, description="Risk from which on an allow is explained, too.")
     explain_responses: Annotated[bool, Field(strict=True)] = Field(
         True, description="Responses are always explained: that tells refusals."
@@ -178,7 +195,7 @@ class Rules(Bars):
         """True unless this is a confident allow, whatever its category, whose refusal nobody asked for."""
         return (
             (kind == "response" and self.explain_responses)
-            or measures(scores)["risk"] >= self.explain_at
+            or risk_of(scores) >= self.explain_at
             or any(bars.outcome(scores)[0] is not Action.ALLOW for bars in (self, *self.categories.values()))
         )
 

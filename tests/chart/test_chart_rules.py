@@ -36,6 +36,14 @@ FIRING: dict[str, tuple[list[tuple[str, str]], str]] = {
     ),
     "SluicegateDeadLetters": ([('sluicegate_dead_letters_total%s,code="invalid_post"}', "0+120x40")], "30m"),
     "SluicegateBlockBreakerOpen": ([('sluicegate_block_breaker_open%s,tenant="teens"}', "1x10")], "1m"),
+    "SluicegateScreenOff": ([("sluicegate_screen_off%s}", "1x10")], "1m"),
+    "SluicegateScreenDisagrees": (
+        [
+            ('sluicegate_screen_samples_total%s,screen="allow",engine="block"}', "0+1x90"),
+            ('sluicegate_screen_samples_total%s,screen="allow",engine="allow"}', "0+9x90"),
+        ],
+        "75m",
+    ),
     "SluicegatePolicyReloadFailed": ([("sluicegate_policy_reload_failed%s}", "1x10")], "3m"),
     "SluicegateControlTopicNotFollowed": ([("sluicegate_control_topic_followed%s}", "0x20")], "11m"),
 }
@@ -50,6 +58,9 @@ QUIET = [
     ("sluicegate_verdicts_total%s}", "0+100x60"),
     ('sluicegate_dead_letters_total%s,code="invalid_post"}', "0+30x60"),
     ('sluicegate_block_breaker_open%s,tenant="teens"}', "0x60"),
+    ("sluicegate_screen_off%s}", "0x60"),
+    ('sluicegate_screen_samples_total%s,screen="allow",engine="review"}', "0+1x60"),
+    ('sluicegate_screen_samples_total%s,screen="allow",engine="allow"}', "0+99x60"),
     ("sluicegate_policy_reload_failed%s}", "0x60"),
     ("sluicegate_control_topic_followed%s}", "1x60"),
     # Another release's trouble is not this one's.
@@ -146,9 +157,12 @@ def _expected(name: str, at: str, series: list[tuple[str, str]]) -> dict[str, An
     kept = {label: labels[label] for label in re.findall(r"by \((\w+)\)", rule["expr"])}
     if name == "SluicegateAbsent":
         kept = {"job": "moderation/guard-sluicegate"}
-    value = {"SluicegatePostsWait": "1m 1s", "SluicegateFailures": "6%", "SluicegateDeadLetters": "2"}.get(
-        name, ""
-    )
+    value = {
+        "SluicegatePostsWait": "1m 1s",
+        "SluicegateFailures": "6%",
+        "SluicegateDeadLetters": "2",
+        "SluicegateScreenDisagrees": "10%",
+    }.get(name, "")
     summary = re.sub(r"\{\{ \$value[^}]*\}\}", value, rule["annotations"]["summary"])
     summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: kept[found[1]], summary)
     annotations = rule["annotations"] | {"summary": summary}

@@ -2,8 +2,9 @@
 
 The environment says how: ``HAMPERED_FILE_BYTES`` is the size that no file may pass,
 ``HAMPERED_OUTPUT`` a file in place of standard output and error, ``HAMPERED_CLOCK`` a file with the
-seconds by which the wall clock is wrong, read again each time, and ``HAMPERED_PRODUCER`` the share of
-deliveries at which librdkafka reports a fatal error.
+seconds by which the wall clock is wrong, read again each time, ``HAMPERED_PRODUCER`` the share of
+deliveries at which librdkafka reports a fatal error, and ``HAMPERED_DEATH`` the file in which
+:mod:`faults.death` orders a death.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import resource
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
 
+from faults.death import die_as_ordered
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.command import main
 from sluicegate.pipeline.publisher import Publisher
@@ -28,10 +30,8 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Producer
 
-    from sluicegate.pipeline.records import Record
-
-CLOCK, FILE_BYTES, OUTPUT, PRODUCER = (
-    f"HAMPERED_{name}" for name in ("CLOCK", "FILE_BYTES", "OUTPUT", "PRODUCER")
+CLOCK, DEATH, FILE_BYTES, OUTPUT, PRODUCER = (
+    f"HAMPERED_{name}" for name in ("CLOCK", "DEATH", "FILE_BYTES", "OUTPUT", "PRODUCER")
 )
 
 
@@ -66,8 +66,8 @@ def kill_producer(share: float) -> None:
     send = Publisher._send
 
     async def _send(
-        publisher: Publisher, records: Sequence[Record], producer: Producer
-    ) -> list[tuple[Record, KafkaError]]:
+        publisher: Publisher, records: Sequence[Any], producer: Producer
+    ) -> list[tuple[Any, KafkaError]]:
         failed = await send(publisher, records, producer)
         if random.random() < share:
             return [(records[0], KafkaError(KafkaError.UNKNOWN_PRODUCER_ID, "injected", fatal=True))]
@@ -76,13 +76,19 @@ def kill_producer(share: float) -> None:
     Publisher._send = _send  # type: ignore[assignment, method-assign] # that is the fault
 
 
-if __name__ == "__main__":
-    for name, hamper in (
+def hamper() -> None:
+    """Put this process out of order, as its environment says."""
+    for name, break_ in (
         (PRODUCER, lambda value: kill_producer(float(value))),
         (CLOCK, lambda value: follow_clock(Path(value))),
+        (DEATH, lambda value: die_as_ordered(Path(value))),
         (OUTPUT, redirect_output),
         (FILE_BYTES, lambda value: limit_files(int(value))),
     ):
         if value := os.environ.get(name):
-            hamper(value)
+            break_(value)
+
+
+if __name__ == "__main__":
+    hamper()
     main()

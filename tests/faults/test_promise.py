@@ -16,6 +16,8 @@ from faults.report import failure_lines, row
 from faults.run import SHORT_SIZE, by_cluster
 from faults.scenario import SCENARIOS, Scenario
 from faults.scenarios.kills import kill_at_random, kill_behind_a_slow_head
+from faults.scenarios.reuse import kill_while_copies_wait
+from faults.wrong_reuse import FORGETFUL, GENEROUS, HASTY
 from faults.wrong_workers import OUT_OF_ORDER, TAKE, WHICH
 from support.kafka import ApacheKafka
 
@@ -84,3 +86,25 @@ def test_the_suite_reports_lost_posts_for_a_worker_with(
     played = play(scenario, clusters.get(scenario), seed=SEED, size=ONE_KILL)
     assert played.broken == (), told(played)
     assert played.outcome.lost > 0, told(played)
+
+
+@pytest.mark.parametrize(
+    ("worker", "noticed"),
+    [
+        (FORGETFUL, lambda played: played.outcome.lost > 0),
+        (HASTY, lambda played: played.outcome.wrong > 0),
+        (GENEROUS, lambda played: "that no fresh judgement gives" in "".join(played.broken)),
+    ],
+    ids=[
+        "copies that are acknowledged while they wait",
+        "two answers to a copy",
+        "one key for texts of another meaning",
+    ],
+)
+def test_the_suite_tells_of_a_worker_that_reuses_wrongly(
+    worker: str, noticed: Callable[[Played], bool], clusters: Clusters
+) -> None:
+    wrong = partial(kill_while_copies_wait, module="faults.wrong_reuse", environment={WHICH: worker})
+    scenario = Scenario(18, f"wrong-reuse-{worker}", wrong)
+    played = play(scenario, clusters.get(scenario), seed=SEED, size=ONE_KILL)
+    assert noticed(played), told(played)

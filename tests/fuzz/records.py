@@ -23,7 +23,7 @@ from sluicegate.pipeline.records import cut, dead_letter_record
 from sluicegate.pipeline.replays import Note, Original, line, original, page, summary
 from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.shared_cache import unpacked
-from sluicegate.pipeline.trips import read_trip
+from sluicegate.pipeline.trips import read_fact
 from sluicegate.pipeline.verdicts import bury
 from sluicegate.schemas import DeadLetter, Post, ReasonCode, Rejection, decode_post, encode
 from unit.pipeline.fakes import MemoryDelivery
@@ -136,12 +136,12 @@ def check_control(raw: bytes) -> None:
     """A record of the control topic (its key stands before the first tab) is a fact, or is refused by name."""
     key, _, value = raw.partition(b"\t")
     try:
-        trip = read_trip(key, value)
+        trip = read_fact(key, value)
     except ValueError:
         trip = None
     if trip is not None:
         assert trip.key == key
-        assert read_trip(trip.key, trip.encode()) == trip
+        assert read_fact(trip.key, trip.encode()) == trip
     note = Note.decode(value)
     if note is not None:
         note.encode()

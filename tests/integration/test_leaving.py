@@ -19,22 +19,23 @@ LEAVE_S = float(QUICK["drain.budget_s"]) + 3
 
 
 def test_a_worker_told_to_stop_under_load_answers_what_it_took_and_loses_nothing(lane: Lane) -> None:
-    lane.set_fake(call_overhead_s=0.3)  # some seconds for 2,000 posts
-    first = lane.start()
+    lane.set_fake(call_overhead_s=1)
+    small = {"window.posts": "400"}  # 400 a second: half a minute for the posts
+    first = lane.start(small)
     first.wait_ready()
-    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(2000))
+    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(10_000))
     lane.wait_answers(200, within_s=30)
     first.terminate()
     assert first.wait(LEAVE_S) == 0
     answered = lane.answers()
-    assert 200 <= answered < 2000, "the worker was not stopped in the middle"
+    assert 200 <= answered < 10_000, "the worker was not stopped in the middle"
     assert sum(committed(lane.bootstrap, lane.group, lane.posts).values()) <= answered
 
     lane.set_fake()
     lane.start().wait_ready()
     lane.wait_acknowledged(within_s=30)
     found = account(sent, lane.read())
-    print(f"SIGTERM after {answered} of 2,000 answers: {found.repeats_same_id} repeats")
+    print(f"SIGTERM after {answered} of 10,000 answers: {found.repeats_same_id} repeats")
     assert found.lost == ()
     assert found.repeats_other_id == 0
     assert found.two_actions == ()
@@ -61,11 +62,11 @@ def test_a_worker_told_to_stop_in_a_hold_hands_its_posts_on(lane: Lane) -> None:
 
 
 def test_a_rolling_replacement_under_load_loses_nothing(lane: Lane) -> None:
-    lane.set_fake(call_overhead_s=0.2)
-    small = {"window.posts": "400"}  # so that a handover is over before the posts are
+    lane.set_fake(call_overhead_s=1)
+    small = {"window.posts": "400"}  # so that a handover is over before the posts are: 400 a second
     first = lane.start(small)
     first.wait_ready()
-    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(4000))
+    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(10_000))
     lane.wait_answers(300, within_s=30)
     second = lane.start(small)
     second.wait_ready()
@@ -78,7 +79,7 @@ def test_a_rolling_replacement_under_load_loses_nothing(lane: Lane) -> None:
     first.terminate()
     assert first.wait(LEAVE_S) == 0
     left_after = lane.answers()
-    assert left_after < 4000, "all was over before the first worker left"
+    assert left_after < 10_000, "all was over before the first worker left"
     lane.wait_acknowledged(within_s=60)
     found = account(sent, lane.read())
     print(

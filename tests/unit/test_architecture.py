@@ -59,7 +59,12 @@ EDGES = {
     ],
     "transformers": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
     "peft": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
-    "safetensors": ["engines.adapt.exporting.peft_adapter", "engines.adapt.training.*"],
+    "safetensors": [
+        "engines.adapt.exporting.peft_adapter",
+        "engines.adapt.screening.making",
+        "engines.adapt.training.*",
+        "engines.screen.folder",
+    ],
     "matplotlib": ["engines.picture"],
 }
 """Each library of the outer world, and the only modules that may touch it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mutants.catalogue import adapters, asking, deciding, decoding, publishing, taking
+from mutants.catalogue import adapters, asking, deciding, decoding, publishing, reusing, taking
 
 if TYPE_CHECKING:
     from mutants.mutant import Mutant
@@ -14,6 +14,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *decoding.MUTANTS,
     *asking.MUTANTS,
     *deciding.MUTANTS,
+    *reusing.MUTANTS,
     *publishing.MUTANTS,
     *adapters.MUTANTS,
 )

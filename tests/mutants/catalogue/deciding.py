@@ -156,8 +156,8 @@ MUTANTS = (
         "breaker_forged_key",
         "a fact could stand under another's key and take its place when the topic is compacted",
         "pipeline/trips.py",
-        "    if trip.key != key:",
-        '    if trip.key == b"":',
+        "    if fact.key != key:",
+        '    if fact.key == b"":',
         (f"{_UNIT}/test_trips.py::test_a_fact_under_another_key_is_refused",),
     ),
 )

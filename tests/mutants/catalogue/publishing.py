@@ -12,7 +12,7 @@ MUTANTS = (
     Mutant(
         "publish_before_acknowledge",
         "a post would be acknowledged before the brokers have its verdict",
-        "pipeline/flow.py",
+        "pipeline/dispatch.py",
         "            await delivering\n",
         "            await asyncio.sleep(0)\n",
         (f"{_FLOW}::test_nothing_is_acknowledged_before_it_is_published",),
@@ -53,7 +53,7 @@ MUTANTS = (
         "too_large",
         "a record that its topic refuses as too large would hold the stream for ever",
         "pipeline/publisher.py",
-        "smaller = cut(record.event) if error.code() in _TOO_LARGE else None",
+        "smaller = record.smaller() if error.code() in _TOO_LARGE else None",
         "smaller = None",
         (f"{_PUBLISHING}::test_a_record_too_large_even_alone_is_cut_and_sent_again",),
     ),

@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant(
         "release_on_drain",
         "a delivery that a hold keeps waiting would go out after its post was given back",
-        "pipeline/flow.py",
+        "pipeline/dispatch.py",
         "            delivering.cancel()  # and with it the task that waits for it\n",
         "            pass\n",
         (f"{_STRAIN}::test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on",),

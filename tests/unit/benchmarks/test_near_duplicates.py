@@ -10,7 +10,7 @@ import pytest
 
 import near_duplicates
 from near_duplicates_floods import ADMITTED, MUTATIONS, flood
-from near_duplicates_report import Labelled, replay, stands_in
+from near_duplicates_report import Labelled, _default_page, most_harm, replay, stands_in
 from near_duplicates_rules import RULES, SameForm, Shipped, is_harmless_difference
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action
@@ -148,6 +148,19 @@ def test_a_stream_is_measured_judged_and_reported(
     page = (tmp_path / "out" / "near-duplicates.md").read_text(encoding="utf-8")
     assert page.strip() == capsys.readouterr().out.strip()
     assert "| comma (1) |" in page
+
+
+def test_the_default_follows_from_the_widest_interval_and_needs_an_engine() -> None:
+    def report(of: int, engine: dict[str, Any] | None) -> dict[str, Any]:
+        counted = {"hits": 0, "of": of}
+        return {"rules": [{"reused": counted, "pairs": counted}], "engine": engine}
+
+    engine = {"rules": [{"harm": {"hits": 0, "of": 34}}]}
+    assert max(most_harm(report(5000, engine)).values()) == pytest.approx(0.1015, abs=1e-4)
+    assert "it stays off" in _default_page(report(5000, engine))
+    assert "it stays off" in _default_page(report(5000, None))
+    engine["rules"][0]["harm"]["of"] = 5000
+    assert "this is shown" in _default_page(report(5000, engine))
 
 
 def test_a_line_that_is_no_pair_is_named(tmp_path: Path) -> None:

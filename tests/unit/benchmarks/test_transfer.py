@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sluicegate.engines.adapt.evaluating.scored import ScoredRow
+    from sluicegate.schemas import Severity
 
 
 def value(name: str, rows: list[ScoredRow]) -> float:
@@ -132,12 +133,11 @@ def test_what_judged_is_compared_source_by_source_on_the_rows_that_were_drawn(tm
     assert [one["systems"] for one in fold.results()] == [{}, {}]
     held_out = [json.loads(one)["id"] for one in (fold.folder / "held-out.jsonl").read_text().splitlines()]
     assert len(held_out) == 20
-    labels = {f"{name}:{at}": ("safe", "unsafe")[at % 2] for name in ("one", "two") for at in range(30)}
-    right = [scored(one, labels[one], sure(labels[one])) for one in held_out]  # type: ignore[arg-type]
-    half = [
-        scored(one, labels[one], sure(labels[one] if one.startswith("two") else "safe", 0.5))
-        for one in held_out
-    ]  # type: ignore[arg-type]
+    labels: dict[str, Severity] = {
+        f"{name}:{at}": ("safe", "unsafe")[at % 2] for name in ("one", "two") for at in range(30)
+    }
+    right = [scored(one, labels[one], sure(labels[one])) for one in held_out]
+    half = [scored(one, labels[one], sure(labels[one] if one.startswith("two") else "safe", 0.5)) for one in held_out]  # fmt: skip
     write_scores(fold.trained / "adapter-20", right)
     write_scores(fold.trained / "baseline_same_rows-20", half)
     write_scores(fold.folder / "baseline_all_rows-20", right)

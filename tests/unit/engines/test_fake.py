@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 import types
 from collections import Counter
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _IN_ANOTHER_PROCESS = """
 import asyncio
+import json
 from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
 from sluicegate.schemas import Post
 prompt = fake_prompter().build(Post(id="p", text="the same text"))
@@ -247,3 +250,41 @@ async def test_a_file_that_exists_replaces_the_engines_own_faults(tmp_path: Path
     path.unlink()
     (answer,) = await engine.score([prompt_of("fine")], timeout_s=10)
     assert isinstance(answer, ItemFailure)
+
+
+def test_in_flight_batching_books_tokens_and_lets_others_in_while_passes_last() -> None:
+    own = FakeProfile(prefill_tokens_per_s=1000, decode_tokens_per_s=100, step_s=0.1)
+    shared = replace(own, in_flight_batching=True)
+    assert astuple(own.work(prompts=5, tokens=4)) == pytest.approx((0.4, 0.0))
+    assert astuple(shared.work(prompts=5, tokens=4)) == pytest.approx((0.2, 0.4))
+    assert astuple(own.work(computed=0)) == pytest.approx((0.1, 0.0))
+    assert astuple(shared.work(computed=500, prompts=2, tokens=1)) == pytest.approx((0.52, 0.2))
+    accelerator = Accelerator()
+    assert accelerator.book(0.0, 0.2, least_s=0.4) == pytest.approx(0.4)
+    assert accelerator.book(0.1, 0.2) == pytest.approx(0.4)
+
+
+async def test_the_engine_counts_its_own_work_and_writes_it_down(tmp_path: Path) -> None:
+    path = tmp_path / "counts.jsonl"
+    engine = FakeEngine(FakeProfile(bytes_per_token=2, saturating_prompts=2, counts_file=path))
+    prompts = [prompt_of("one"), prompt_of("two")]
+    await engine.score(prompts, timeout_s=10)
+    await engine.explain(prompts[:1], ["unsafe"], timeout_s=10)
+    await engine.generate(prompts, tokens=8, timeout_s=10)
+    counts = engine.counts
+    tokens, shared = len(prompts[0].token_ids) / 2, prompts[0].shared_tokens / 2
+    assert (counts.prompts, counts.explained) == (4, 1)
+    assert (counts.prompt_tokens, counts.cached_tokens) == (4 * tokens, 3 * shared)
+    assert counts.generated_tokens == 16 + 16
+    assert counts.saturated_s > 0
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0].keys() == {"at_s", *asdict(counts)}
+
+
+async def test_whole_answers_take_their_passes() -> None:
+    profile = FakeProfile(decode_tokens_per_s=10, step_s=0.001)
+    assert profile.work(computed=1, prompts=1, tokens=3).booked_s == pytest.approx(0.301)
+    engine = FakeEngine(profile)
+    (late,) = await engine.generate([prompt_of("x")], tokens=100, timeout_s=0.01)
+    assert isinstance(late, ItemFailure)
+    assert late.code is FailureCode.TIMED_OUT

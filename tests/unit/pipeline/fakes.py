@@ -13,6 +13,7 @@ from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_promp
 from sluicegate.pipeline.flow import Flow
 from sluicegate.pipeline.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Forwarded, Record
 from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.window import Window
 from sluicegate.schemas import CATEGORIES, DeadLetter, Verdict
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from sluicegate.engines.backends import Backends
     from sluicegate.engines.calibration import Calibration
     from sluicegate.engines.protocol import Engine
-    from sluicegate.pipeline.records import Record
+    from sluicegate.engines.screen.model import Screen
+    from sluicegate.pipeline.records import Outgoing
 
 
 @dataclass(slots=True)
@@ -51,14 +53,16 @@ class MemoryOutlet:
     """Keeps what is published. ``gate`` closed holds every publish."""
 
     records: list[Record] = field(default_factory=list)
+    forwarded: list[Forwarded] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[Outgoing]) -> None:
         await self.gate.wait()
-        self.records += records
+        self.records += [record for record in records if isinstance(record, Record)]
+        self.forwarded += [record for record in records if isinstance(record, Forwarded)]
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -85,6 +89,7 @@ class Bench:
         tree: dict[str, Any] | None = None,
         adapters: Mapping[str, Backend] | None = None,
         calibration: Calibration | None = None,
+        screen: Screen | None = None,
     ) -> None:
         profile = profile or FakeProfile()
         self.settings = Settings(**(tree or {}))
@@ -101,7 +106,13 @@ class Bench:
         self.outlet = MemoryOutlet()
         self.log: list[tuple[str, int]] = []
         self.flow = Flow(
-            self.settings, self.backends, lambda: self.policy, self.window, self.outlet, self.instruments
+            self.settings,
+            self.backends,
+            lambda: self.policy,
+            self.window,
+            self.outlet,
+            self.instruments,
+            screen,
         )
 
     def delivery(self, value: bytes | dict[str, Any] | None, offset: int) -> MemoryDelivery:

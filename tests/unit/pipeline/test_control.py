@@ -18,7 +18,10 @@ from sluicegate.pipeline.control import ControlTopic
 from sluicegate.pipeline.errors import ClusterError, StartError
 from sluicegate.pipeline.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
+from sluicegate.pipeline.screen_settings import ScreenSettings
+from sluicegate.pipeline.screening.switch import Switch
 from sluicegate.pipeline.settings import Settings
+from unit.pipeline.screening.test_switch import TURN
 from unit.pipeline.test_trips import POLICY, TRIP, record
 
 if TYPE_CHECKING:
@@ -71,7 +74,8 @@ class Table:
         self.metrics = Metrics()
         self.breaker = Breaker(Clock(), self.metrics)
         self.breaker.use(POLICY)
-        self.topic = ControlTopic(Settings(), self.breaker, self.metrics)
+        self.switch = Switch(ScreenSettings(), Clock(), self.metrics, TURN.screen)
+        self.topic = ControlTopic(Settings(), self.breaker, self.metrics, self.switch)
 
     def metric(self, name: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"sluicegate_{name}")
@@ -102,6 +106,24 @@ async def test_a_topic_that_cannot_be_had_is_told_once_and_asked_for_again(
             await until(lambda: table.topic.state == "followed")
     said = [one["why"] for one in logs if one["event"] == "control_topic_not_followed"]
     assert said == [away, "another reason"]
+
+
+async def test_no_screen_answers_before_anybody_knows_whether_it_was_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(monkeypatch, [ClusterError("away")])
+    monkeypatch.setattr(control, "_AGAIN_S", 3600.0)
+    async with table.topic:
+        assert table.topic.state == "away"
+        assert table.switch.is_off(TURN.screen)
+        assert table.metric("screen_off") == 0  # no alarm: nobody switched it off
+    read = Table(monkeypatch, [])
+    async with read.topic:
+        assert not read.switch.is_off(TURN.screen)
+    told = Table(monkeypatch, [[record(TURN.key, TURN.encode())]])
+    async with told.topic:
+        assert told.switch.is_off(TURN.screen)
+        assert told.metric("screen_off") == 1
 
 
 async def test_a_fault_of_ours_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +184,7 @@ async def test_a_trip_is_told_until_the_brokers_have_it(monkeypatch: pytest.Monk
             await until(lambda: len(producer.given) == 3)
     (key,) = {key for key, _ in producer.given}
     assert key == table.breaker.open["forum"].key
-    assert [one["why"] for one in logs if one["event"] == "block_breaker_trip_not_shared"] == [
+    assert [one["why"] for one in logs if one["event"] == "trip_not_shared"] == [
         "TOPIC_AUTHORIZATION_FAILED"
     ] * 2
 

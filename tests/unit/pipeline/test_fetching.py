@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import aiokafka.consumer.consumer
 import aiokafka.consumer.fetcher
@@ -174,3 +175,30 @@ async def test_a_fetch_that_failed_after_it_had_moved_on_moves_no_commit() -> No
     assert found.committable({}) == {ONE: 10, TWO: 10}
     found.fetched({ONE: records(10, 14)})
     assert found.committable({ONE: 15}) == {ONE: 15, TWO: 10}
+
+
+@pytest.mark.parametrize(("found", "told"), [(0, [(ONE, 1000, 0)]), (1000, [])], ids=["reset", "sought"])
+async def test_a_reset_is_told_and_a_seek_to_the_same_place_is_none(
+    monkeypatch: pytest.MonkeyPatch, found: int, told: list[Any]
+) -> None:
+    assignment = Positions({ONE: 1000})
+    state = assignment.states[ONE]
+
+    async def out_of_range(*_: object) -> bool:
+        state.await_reset(0)
+        return True
+
+    async def positioned(*_: object) -> bool:
+        state.seek(found)
+        return True
+
+    real = Fetcher.__mro__[1]
+    monkeypatch.setattr(real, "_proc_fetch_request", out_of_range)
+    monkeypatch.setattr(real, "_update_fetch_positions", positioned)
+    fetcher: Any = object.__new__(Fetcher)
+    fetcher._out_of_range = WeakKeyDictionary()
+    resets: list[Any] = []
+    fetcher.on_reset = lambda *reset: resets.append(reset)
+    await fetcher._proc_fetch_request(assignment, 0, SimpleNamespace(topics=[("posts", [(0, 1000, 1)])]))
+    await fetcher._update_fetch_positions(assignment, 0, [ONE])
+    assert resets == told

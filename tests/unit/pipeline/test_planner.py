@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.planner import Limits, Waiting, plan
+from sluicegate.pipeline.planner import Limits, Plan, Waiting, plan
 
 LIMITS = Limits(posts=4, tokens=100, max_age_s=1.0)
 
@@ -100,3 +102,29 @@ def test_adapters_are_never_mixed() -> None:
     waiting = [wait(number, adapter="xy"[number % 2]) for number in range(8)]
     decided = plan(waiting, now=2, free=4, idle=True, limits=LIMITS)
     assert decided.micro_batches == ((0, 2, 4, 6), (1, 3, 5, 7))
+
+
+NO_AGE = Limits(posts=4, tokens=100, max_age_s=math.inf)
+
+
+def test_without_an_age_limit_nobody_goes_without_company_and_there_is_no_appointment() -> None:
+    decided = plan([wait(0)], now=1e9, free=5, idle=False, limits=NO_AGE)
+    assert decided == Plan((), None)
+    assert plan([wait(0)], now=1e9, free=5, idle=True, limits=NO_AGE).micro_batches == ((0,),)
+
+
+@given(waiting=queues, free=st.integers(1, 5), idle=st.booleans())
+def test_a_busy_adapter_never_passes_one_whose_post_is_older_than_all_of_its_own(
+    waiting: list[Waiting], free: int, idle: bool
+) -> None:
+    decided = plan(waiting, now=5.0, free=free, idle=idle, limits=NO_AGE)
+    sent = {key for batch in decided.micro_batches for key in batch}
+    if sent:
+        assert 0 in sent  # the oldest of all
+    assert decided.ask_again_at is None
+
+
+def test_a_quiet_adapter_goes_before_a_busy_one_though_it_is_not_full() -> None:
+    waiting = [wait(0, adapter="quiet"), *(wait(number, adapter="busy") for number in range(1, 9))]
+    decided = plan(waiting, now=2.0, free=2, idle=False, limits=NO_AGE)
+    assert decided.micro_batches == ((0,), (1, 2, 3, 4))

@@ -100,3 +100,29 @@ async def test_what_a_rebalance_clears_is_no_longer_counted(buffer: StreamBuffer
         async with asyncio.timeout(0.01):
             await buffer.get()
     assert not partition.paused
+
+
+async def test_it_is_never_full_so_nobody_who_fetched_has_to_wait(buffer: StreamBuffer) -> None:
+    partition = Partition(buffer)
+    for _ in range(2 * RECORDS):
+        partition.put(10)
+    assert buffer.qsize() == 2 * RECORDS
+    assert not buffer.full()
+    assert partition.paused
+
+
+async def test_what_stands_there_is_taken_together_in_order(buffer: StreamBuffer) -> None:
+    partition = Partition(buffer)
+    for size_bytes in (10, 20, 30, 40, 50):
+        partition.put(size_bytes)
+    taken = [await buffer.get_some(2), await buffer.get_some(10)]
+    assert [[len(one.message.value) + 8 for one in some] for some in taken] == [[10, 20], [30, 40, 50]]
+    assert buffer.size_bytes == 0
+
+
+async def test_an_empty_buffer_is_waited_for(buffer: StreamBuffer) -> None:
+    taking = asyncio.create_task(buffer.get_some(10))
+    await asyncio.sleep(0)
+    assert not taking.done()
+    Partition(buffer).put(10)
+    assert len(await taking) == 1

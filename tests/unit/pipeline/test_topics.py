@@ -9,10 +9,16 @@ from sluicegate.pipeline.topics import group_rights, plan_topics
 def test_every_topic_of_the_settings_is_planned_once_under_its_own_name() -> None:
     settings = load_settings(topics={"posts": "in.posts", "control": "in.control"})
     planned = plan_topics(settings, partitions=6, replication=3)
-    assert [one.setting.removeprefix("topics.") for one in planned] == list(
-        type(settings.topics).model_fields
-    )
-    assert [one.name for one in planned] == list(settings.topics.model_dump().values())
+    named = settings.topics.model_dump(exclude={"forward"})
+    assert {one.setting.removeprefix("topics."): one.name for one in planned} == named
+
+
+def test_an_edge_writes_the_second_topic_as_well_and_nobody_else_does() -> None:
+    edge = load_settings(worker={"role": "screen"}, screen={"path": "screens/first"})
+    *others, forward = plan_topics(edge, partitions=6, replication=3)
+    assert others == list(plan_topics(load_settings(), partitions=6, replication=3))
+    assert (forward.setting, forward.name, forward.partitions) == ("topics.forward", "posts.central", 6)
+    assert (forward.worker, forward.producer, forward.consumer) == (("Describe", "Write"), (), ())
 
 
 def test_posts_and_verdicts_have_the_partitions_asked_for_and_the_small_topics_one() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sluicegate.pipeline.control import read_changes
 from sluicegate.pipeline.reader import TopicRecord
 from sluicegate.pipeline.replays import Note
-from sluicegate.pipeline.trips import LAST_GENERATION, Trip, Trips, read_trip
+from sluicegate.pipeline.trips import LAST_GENERATION, Trip, Trips, read_fact
 
 POLICY = "sha256:" + "a" * 64
 TRIP = Trip(
@@ -40,13 +40,13 @@ def record(key: bytes | None, value: bytes | None) -> TopicRecord:
     return TopicRecord("sluicegate.control", 0, 0, key, value, None)
 
 
-def known(facts: Trips) -> dict[tuple[str, str], tuple[int, bool]]:
+def known(facts: Trips[Trip]) -> dict[tuple[str, ...], tuple[int, bool]]:
     return {one.place: one.rank for one in facts}
 
 
 @given(st.lists(trips, max_size=20), st.randoms())
 def test_what_is_known_hangs_on_neither_order_nor_repeats(facts: list[Trip], random: Any) -> None:
-    one, other = Trips(), Trips()
+    one, other = Trips[Trip](), Trips[Trip]()
     for fact in facts:
         one.add(fact)
     shuffled = facts * 2
@@ -63,7 +63,7 @@ def test_what_is_known_hangs_on_neither_order_nor_repeats(facts: list[Trip], ran
 @given(st.lists(trips, max_size=20), st.data())
 def test_taking_facts_back_leaves_what_the_others_say(facts: list[Trip], data: st.DataObject) -> None:
     gone = {fact.key for fact in facts if data.draw(st.booleans())}
-    one, other = Trips(), Trips()
+    one, other = Trips[Trip](), Trips[Trip]()
     for fact in facts:
         one.add(fact)
         if fact.key not in gone:
@@ -77,7 +77,7 @@ def test_taking_facts_back_leaves_what_the_others_say(facts: list[Trip], data: s
 def test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset() -> None:
     reset = TRIP.model_copy(update={"state": "closed", "generation": 1})
     for known_before in ([TRIP, reset], [reset]):  # the trip itself may be news, if somebody was cut off
-        facts = Trips()
+        facts = Trips[Trip]()
         assert all(facts.add(fact) for fact in known_before)
         assert not facts.add(TRIP.model_copy(update={"by": "a worker that was cut off"}))
         (newest,) = facts
@@ -86,7 +86,7 @@ def test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset() -> None:
 
 @given(trips)
 def test_a_fact_is_read_as_it_was_written(trip: Trip) -> None:
-    assert read_trip(trip.key, trip.encode()) == trip
+    assert read_fact(trip.key, trip.encode()) == trip
 
 
 def test_keys_tell_facts_apart_so_that_compaction_keeps_them_all() -> None:

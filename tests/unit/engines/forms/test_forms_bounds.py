@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.engines.forms import PLAIN, RULES, fold
+from sluicegate.engines.forms import PLAIN, RULES, fold, repeats
 from sluicegate.engines.forms.folding import GROWTH
 
 HOSTILE_CHARACTERS, MANY_CHARACTERS = 262_144, 32_768
@@ -34,6 +34,13 @@ def test_folding_is_bounded_named_and_done_once(text: str) -> None:
     assert fold(found.text).text == found.text
     if not found.rules:
         assert found.text == unicodedata.normalize("NFC", text)
+
+
+@settings(max_examples=400)
+@given(TEXTS | st.text("aAkKléкاI5_.w \n", max_size=60))
+def test_the_look_for_drawn_out_letters_passes_over_none(text: str) -> None:
+    if repeats._THREE.search(text) is None:
+        assert repeats._DRAWN.sub(repeats._shorter, text) == text
 
 
 @pytest.mark.parametrize("piece", PIECES)

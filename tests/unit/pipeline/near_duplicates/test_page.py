@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from near_duplicates_report import MOST_HARM, most_harm
 from sluicegate.pipeline.near_duplicates import confidence, reduced_form
 from sluicegate.pipeline.sections import NearDuplicateSettings
 from sluicegate.pipeline.settings import load_settings
@@ -49,10 +50,18 @@ def test_the_figures_are_the_reports() -> None:
     assert f"{100 * shipped['saved']:.2f} % of the prompts" in PAGE
 
 
-def test_what_was_not_run_is_told() -> None:
-    assert REPORT["engine"] is None
-    for told in (PAGE, ADR):
-        assert "not run with this rule" in told
+def test_what_the_model_found_is_told_and_the_default_follows_from_it() -> None:
+    ends = most_harm(REPORT)
+    assert set(ends) == {"the labels of the stream", "the pairs", "the engine on the stream"}
+    for high in ends.values():
+        assert f"{100 * high:.1f} %" in PAGE
+        assert f"{100 * high:.1f} %" in ADR
+    assert NearDuplicateSettings().enabled is (max(ends.values()) <= MOST_HARM)
+    found = REPORT["engine"]["rules"][0]
+    assert (found["judged"], found["harm"]["hits"]) == (REPORT["rules"][0]["reused"]["of"], 0)
+    assert f"{found['unsure']} of the {found['judged']}\nwere not sure enough" in PAGE
+    assert f"the other {found['harm']['of']} led to the action" in PAGE
+    assert f"{found['harm']['of']} of the {found['judged']} were sure enough" in ADR
 
 
 def test_a_finding_is_said_to_last_from_when_it_was_learned() -> None:

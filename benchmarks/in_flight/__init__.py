@@ -1,0 +1,1 @@
+"""In-flight depth over simulated engines: engines, arrivals, a worker, candidate rules, the report."""

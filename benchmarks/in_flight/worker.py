@@ -1,0 +1,145 @@
+"""A simulated worker: the real planner, a window, a rule, and an engine that it may share."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from in_flight.rules import Answered, Rule, Seen
+from sluicegate.pipeline.busy import BusyMeter
+from sluicegate.pipeline.planner import Limits, Waiting, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from in_flight.arrivals import Post
+    from in_flight.engines import Engine, Events
+
+
+@dataclass
+class Finished:
+    """Posts that are done."""
+
+    post: Post
+    at: float
+
+    @property
+    def seconds(self) -> float:
+        return self.at - self.post.at
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What may differ between workers beside the rule."""
+
+    posts: int
+    tokens: int = 16_384
+    window: int = 2048
+    at_once: bool = True
+    """A post that needs no explanation does not wait for those of its neighbours."""
+    by_length: bool = False
+    """Posts of similar length go together: the shortest of those that wait first, the oldest of all among them."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """Takes posts, plans and asks."""
+
+    events: Events
+    engine: Engine
+    rule: Rule
+    habits: Habits
+    saturating: int
+    seen: Seen = field(default_factory=Seen)
+    finished: list[Finished] = field(default_factory=list)
+    depths: list[tuple[float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.busy = BusyMeter(self.saturating, lambda: self.events.now)
+        self._topic: deque[Post] = deque()
+        self._posts: dict[int, Post] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._held = self._numbers = 0
+        self._appointment = float("inf")
+
+    def arrive(self, post: Post) -> None:
+        """A post stands on the topic."""
+        self._topic.append(post)
+        self._take()
+        self._plan()
+
+    def _take(self) -> None:
+        while self._topic and self._held < self.habits.window:
+            post = self._topic.popleft()
+            self._held += 1
+            self._numbers += 1
+            self._posts[self._numbers] = post
+            self._waiting[self._numbers] = Waiting(
+                self._numbers, post.tokens, post.tenant, None, self.events.now
+            )
+
+    def _plan(self) -> None:
+        free = self.rule.free(self.seen)
+        if free <= 0 or not self._waiting:
+            return
+        waiting: Sequence[Waiting] = list(self._waiting.values())
+        if self.habits.by_length:
+            waiting = _alike(waiting, self.habits.posts)
+        idle = self.rule.idle(self.seen)
+        limits = Limits(self.habits.posts, self.habits.tokens, self.rule.age_s)
+        decided = plan(waiting, now=self.events.now, free=free, idle=idle, limits=limits)
+        for keys in decided.micro_batches:
+            self._send([self._waiting.pop(key) for key in keys])
+        again = decided.ask_again_at
+        if again is not None and not self.events.now < self._appointment <= again:
+            self._appointment = again
+            self.events.at(again, self._plan)
+
+    def _send(self, batch: list[Waiting]) -> None:
+        sent, alone = self.events.now, not (self.seen.scoring or self.seen.explaining)
+        self.seen.scoring += 1
+        self._shift(len(batch))
+        self.engine.score([one.tokens for one in batch], lambda: self._scored(batch, sent, alone=alone))
+
+    def _scored(self, batch: list[Waiting], sent: float, *, alone: bool) -> None:
+        now = self.events.now
+        self.seen.scoring -= 1
+        self._shift(-len(batch))
+        self.rule.answered(Answered(now, len(batch), now - sent, alone))
+        self.depths.append((now, self.rule.depth()))
+        explained = [one for one in batch if self._posts[one.key].explained]
+        if not explained or self.habits.at_once:
+            self._finish([one for one in batch if one not in explained])
+        if explained:
+            self.seen.explaining += 1
+            self._shift(len(explained))
+            rest = explained if self.habits.at_once else batch
+            sent = now
+            self.engine.explain(len(explained), lambda: self._explained(len(explained), rest, sent))
+        self._plan()
+
+    def _explained(self, prompts: int, batch: list[Waiting], sent: float) -> None:
+        now = self.events.now
+        self.rule.answered(Answered(now, prompts, now - sent, alone=False, scored=False))
+        self.seen.explaining -= 1
+        self._shift(-prompts)
+        self._finish(batch)
+        self._plan()
+
+    def _finish(self, batch: Sequence[Waiting]) -> None:
+        for one in batch:
+            self.finished.append(Finished(self._posts.pop(one.key), self.events.now))
+        self._held -= len(batch)
+        self._take()
+
+    def _shift(self, prompts: int) -> None:
+        self.seen.prompts += prompts
+        self.busy._shift(prompts)  # noqa: SLF001 - its context manager has no place in events
+
+
+def _alike(waiting: Sequence[Waiting], posts: int) -> Sequence[Waiting]:
+    """The oldest, and those nearest to it in length: as many as a micro-batch may have."""
+    oldest = waiting[0]
+    near = sorted(waiting, key=lambda one: abs(one.tokens - oldest.tokens))[:posts]
+    return sorted(near, key=lambda one: one.key)

@@ -1,0 +1,91 @@
+"""The manifest of a screen: what it was made of, and what its scores are worth."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Final, Literal, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from sluicegate.engines.calibration import Calibration
+from sluicegate.engines.manifest import Sha256, Text
+from sluicegate.engines.screen.errors import ScreenError
+from sluicegate.engines.screen.table import Group
+
+MANIFEST: Final = "manifest.json"
+MANIFEST_BYTES: Final = 1 << 20
+WEIGHTS: Final = "weights.safetensors"
+WEIGHTS_BYTES: Final = 20_000_000
+"""No screen is larger."""
+AGAIN: Final = "train the screen again with `sluicegate adapt screen`"
+
+_PART = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Weights(BaseModel):
+    """The file of weights, always :data:`WEIGHTS`."""
+
+    model_config = _PART
+
+    sha256: Sha256
+    bytes: int = Field(ge=1, le=WEIGHTS_BYTES)
+
+
+class Source(BaseModel):
+    """Where some of the training rows are from."""
+
+    model_config = _PART
+
+    licence: Text | None
+    rows: int = Field(ge=1)
+
+
+class Manifest(BaseModel):
+    """Content of ``manifest.json``."""
+
+    model_config = _PART
+
+    schema_version: Literal["1.0"] = "1.0"
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    features: Sha256
+    """Of a fixed text, as the version that trained it hashes it."""
+    weights: Weights
+    data: Sha256
+    """Of the training rows with their labels."""
+    rows: int = Field(ge=1)
+    sources: Annotated[dict[Text, Source], Field(max_length=1024)]
+    calibration: Calibration
+    """From raw scores to probabilities."""
+    groups: Annotated[tuple[Group, ...], Field(max_length=1024)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({(one.kind, one.language) for one in self.groups}) < len(self.groups):
+            raise ValueError("groups: two are of one kind and language; keep one")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """``sha256:…`` over the manifest in canonical form, as bundles have it; it holds the weights' hash."""
+        canonical = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+
+    def content(self) -> bytes:
+        """The file."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
+
+    @classmethod
+    def parse(cls, raw: bytes, name: str = MANIFEST) -> Self:
+        """Read the file's content.
+
+        Raises:
+            ScreenError: Which field is wrong, and the fix.
+        """
+        try:
+            return cls.model_validate_json(raw, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"]))[:120] or "document"
+            said = first["msg"].removeprefix("Value error, ")[:200]
+            raise ScreenError(f"{name}: {where}: {said}; {AGAIN}") from None

@@ -1,0 +1,117 @@
+"""The screen's model: scores and a bounded error for the posts that it is sure of, nothing for the rest.
+
+Without the extra ``screen`` this module can be imported, and :meth:`Screen.load` says what to install.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Self
+
+from sluicegate.engines.forms.invisible import hides_something
+from sluicegate.engines.screen.errors import ScreenError
+from sluicegate.engines.screen.scripts import is_written_in
+from sluicegate.engines.screen.table import MOST_CHARACTERS, error_of, spoken
+from sluicegate.schemas import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sluicegate.engines.screen.manifest import Manifest
+    from sluicegate.engines.screen.table import Group
+    from sluicegate.engines.screen.weights import Linear
+    from sluicegate.schemas import Post, Severity
+
+__all__ = ["Screen", "ScreenAnswer", "ScreenError", "answer_within"]
+
+_AT_ONCE: Final = 128
+"""Posts whose features are held together: some megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenAnswer:
+    """What a screen says of one post."""
+
+    scores: Scores
+    """Calibrated probabilities of the three severities."""
+    severity: Severity
+    """``safe`` or ``unsafe``: the side on which it is sure."""
+    error: float
+    """Upper bound (95 %) of the share of such answers that are wrong, measured on held-out rows of that
+    language and kind."""
+
+
+class Screen:
+    """A loaded screen; see :meth:`load`. It keeps nothing of a post, and threads may share it."""
+
+    def __init__(self, manifest: Manifest, linear: Linear) -> None:
+        self.manifest = manifest
+        self.digest = manifest.digest
+        """``sha256:…`` of the folder's contents."""
+        self._linear = linear
+        self._groups = {(one.kind, one.language): one for one in manifest.groups}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the folder of a screen.
+
+        Raises:
+            ScreenError: What does not fit, or is missing, and the fix.
+        """
+        try:
+            from sluicegate.engines.screen.folder import read_folder  # noqa: PLC0415 - an extra
+
+            return cls(*read_folder(folder))
+        except ImportError as error:
+            raise ScreenError(f"{error.name} is missing: pip install 'sluicegate[screen]'") from error
+
+    def answers(self, posts: Sequence[Post]) -> list[ScreenAnswer | None]:
+        """One answer for each post, in order; None where the engine has to be asked.
+
+        None if the post names no language, was not calibrated on in its language and kind, has context,
+        is too long, hides something, is not written as that language is, has too few features that are known, or if it is not sure.
+        """
+        found: list[ScreenAnswer | None] = [None] * len(posts)
+        asked = self._asked(posts)
+        while part := list(islice(asked, _AT_ONCE)):
+            judged = self._linear.judged([text for _, _, text in part])
+            for (at, group, _), three, known in zip(
+                part, judged.probabilities.tolist(), judged.known.tolist(), strict=True
+            ):
+                if known >= group.least_known:
+                    found[at] = self._answer(group, three)
+        return found
+
+    def _asked(self, posts: Sequence[Post]) -> Iterator[tuple[int, Group, str]]:
+        """Number, group and plain text of every post that the screen can know something of."""
+        from sluicegate.engines.screen.features import plain  # noqa: PLC0415 - an extra
+
+        for at, post in enumerate(posts):
+            if post.language is None or post.context is not None or len(post.text) > MOST_CHARACTERS:
+                continue
+            group = self._groups.get((post.kind, spoken(post.language)))
+            if group is None or len(post.text) > group.longest:
+                continue
+            if hides_something(post.text):  # the plain form has it no more, and who reads the text may
+                continue
+            text = plain(post.text)
+            if is_written_in(text, group.scripts):
+                yield at, group, text
+
+    def _answer(self, group: Group, three: Sequence[float]) -> ScreenAnswer | None:
+        safe, controversial, unsafe = three
+        severity: Severity = "safe" if safe >= unsafe else "unsafe"
+        error = error_of(group.safe, safe) if severity == "safe" else error_of(group.unsafe, unsafe)
+        if error is None:
+            return None
+        raw = Scores(safe=safe, controversial=controversial, unsafe=unsafe)
+        return ScreenAnswer(
+            self.manifest.calibration.calibrated(raw, group.kind, group.language), severity, error
+        )
+
+
+def answer_within(answer: ScreenAnswer | None, tolerance: float) -> bool:
+    """True if there is an answer, and its error is not above the tolerance."""
+    return answer is not None and answer.error <= tolerance

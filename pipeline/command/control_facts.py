@@ -1,0 +1,105 @@
+"""Facts on the control topic, as commands read them and write resets."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from sluicegate.pipeline.control import read_changes
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka import client_config
+from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.trips import LINE, ScreenTurn, Trip, Trips
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sluicegate.pipeline.settings import Settings
+
+_READ_S = 0.2
+
+Reason = Annotated[str, typer.Option("--reason", help=f"Why; everybody reads it. At most {LINE} characters.")]
+
+F = TypeVar("F", Trip, ScreenTurn)
+
+
+def require_reason(reason: str) -> None:
+    """Refuse a reason that is empty, long, or no plain line.
+
+    Raises:
+        BadParameter: It is.
+    """
+    if not reason.strip() or neutral(reason, LINE) != reason:
+        raise typer.BadParameter(f"1 to {LINE} printable characters on one line", param_hint="--reason")
+
+
+def who() -> str:
+    """Who resets, for those who read of it."""
+    user = "somebody"
+    with suppress(OSError, KeyError):  # a container's user may have no name
+        user = getpass.getuser()
+    return neutral(f"{user}@{socket.gethostname()}", LINE)
+
+
+def read_facts(settings: Settings, kind: type[F]) -> Trips[F]:
+    """What the control topic knows of one kind."""
+    from sluicegate.pipeline.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
+
+    facts = Trips[F]()
+    unreadable = 0
+    with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
+        while True:
+            records = reader.read(_READ_S)
+            changes, refused = read_changes(records)
+            unreadable += refused
+            for change in changes:
+                if isinstance(change, bytes):
+                    facts.remove(change)
+                elif isinstance(change, kind):
+                    facts.add(change)
+            if not records and reader.at_end:
+                break
+    if unreadable:
+        typer.echo(f"{unreadable} records are not what they claim and were passed over", err=True)
+    return facts
+
+
+def write_resets(settings: Settings, known: Trips[F], resets: Sequence[F]) -> None:
+    """Write resets, then take away what they supersede, which says nothing any more.
+
+    In this order: a run that is killed in between loses no reset.
+    """
+    superseded = [(old.key, None) for one in resets for old in known.of(one.place)]
+    _write(settings, [(one.key, one.encode()) for one in resets])
+    _write(settings, superseded)
+
+
+def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+    """Write to the control topic, and wait until the brokers have it.
+
+    Raises:
+        ClusterError: They do not take it.
+    """
+    from confluent_kafka import Producer  # noqa: PLC0415 - only who writes pays for the client
+
+    topic, within_s = settings.topics.control, settings.kafka.delivery_timeout_s
+    errors: list[str] = []
+
+    def delivered(error: Any, _message: Any) -> None:
+        if error is not None:
+            errors.append(error.name())
+
+    timeout = {"acks": "all", "delivery.timeout.ms": int(within_s * 1000)}
+    producer = Producer(client_config(settings.kafka) | timeout)
+    for key, value in records:
+        producer.produce(topic, value, key, on_delivery=delivered)
+    left = producer.flush(within_s + 5)
+    if left or errors:
+        why = errors[0] if errors else "no answer in time"
+        raise ClusterError(
+            f"topic {topic} was not written ({why}); this user needs Describe, Read and Write on it"
+        )
