@@ -104,7 +104,8 @@ DEFINITIONS = (
     ),
     (
         "**CPU seconds** are user and system time of the process, all threads, by `/proc`; with an engine that takes no time. C is the worker's by that of the bare "
-        "loop without folded forms; Faust's share is what an empty agent takes an event beyond an empty aiokafka loop, and is inside C."
+        "loop without folded forms. The time of Faust's stream is what an empty agent takes an event beyond an empty aiokafka loop; the worker takes its records "
+        "past that stream (`docs/adr/0003`, `docs/adr/0007`), so that only what is left of Faust is inside C."
     ),
 )
 
@@ -206,13 +207,9 @@ def _of_cpu(done: Done) -> str:
     faust = difference(done, FAUST_EMPTY, AIOKAFKA_EMPTY, "cpu_s_per_post")
     folds = ratio(done, OURS, FLOOR_FOLDS, "cpu_s_per_post")
     whole = ratio(done, OURS, FLOOR, "cpu_s_per_post")
-    floor = over(done, FLOOR, "cpu_s_per_post")
-    apart = ""
-    if faust is not None and floor is not None and whole is not None:
-        apart = f", {faust.median / floor.median:.2f} of the {whole.median:.2f}"
     return (
-        f"CPU ratio C: {_shown(whole)}; over the loop that folds, too: {_shown(folds)}. Faust's own share: "
-        f"{_shown(faust, 1e6, 0)} µs an event{apart}."
+        f"CPU ratio C: {_shown(whole)}; over the loop that folds, too: {_shown(folds)}. Faust's own stream: "
+        f"{_shown(faust, 1e6, 0)} µs an event."
     )
 
 

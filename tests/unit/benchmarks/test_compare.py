@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,9 +54,6 @@ from compare.plan import (
 from compare.readings import lines
 from compare.run import Budget, go
 from compare.watch import cpu_seconds
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SETTING = {"sizes": {"stream": 10}, "data": "sha256:1"}
 
@@ -395,7 +393,7 @@ def test_the_page_has_every_part_and_says_what_is_missing() -> None:
     assert "- R ≥ 0.950: kept, 0.980 [0.980, 0.980]" in told
     assert "Without a prefix cache generate-always would take 0.00820" in told
     assert "two workers 1.95, three 2.90" in told
-    assert "Faust's own share: 70 µs an event, 0.18 of the 1.50" in told
+    assert "Faust's own stream: 70 µs an event." in told
     assert "here 120 ms; p99 over that: 0.75, kept" in told
     assert told.count("simulated") >= 1
     assert "- cpu/ours/1: it ended" in told
@@ -421,3 +419,10 @@ def test_every_plot_is_drawn_of_what_there_is(tmp_path: Path) -> None:
     assert plots.draw(stages, tmp_path) == plots.PLOTS
     assert all((tmp_path / name).stat().st_size > 1000 for name in plots.PLOTS)
     assert [*plots.draw({"scale": stages["scale"]}, tmp_path)] == ["compare-scale.png"]
+
+
+def test_readme_and_page_quote_the_report() -> None:
+    root = Path(__file__).resolve().parents[3]
+    closing = json.loads((root / "benchmarks" / "reports" / "compare.json").read_text())["closing"]
+    for name in ("README.md", "docs/bench.md"):
+        assert closing in (root / name).read_text(), name
