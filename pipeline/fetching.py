@@ -18,7 +18,7 @@ from sluicegate.pipeline.lenient_records import LenientRecords
 from sluicegate.pipeline.standstill import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiokafka import AIOKafkaConsumer
 
@@ -73,6 +73,7 @@ class Progress:
         self._consumer: Any = consumer
         self._fetched: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._positions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._first: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
     def fetched(self, records: dict[TopicPartition, list[Any]]) -> None:
         """Note what the fetcher just handed out, before anything else runs in this thread.
@@ -83,14 +84,36 @@ class Progress:
         for partition, state in self._states().items():
             if partition in records:
                 self._fetched[state] = records[partition][-1].offset + 1
+                self._first.setdefault(state, records[partition][0].offset)
             if state.has_valid_position:
                 self._positions[state] = state.position
 
     def forget(self, partition: TopicPartition) -> None:
         """Forget what was handed out: the partition is read anew from an earlier offset."""
         state = self._states().get(partition)
-        self._fetched.pop(state, None)
-        self._positions.pop(state, None)
+        for kept in (self._fetched, self._positions, self._first):
+            kept.pop(state, None)
+
+    def passed_over(self, first_acknowledged: Mapping[Any, int]) -> dict[TopicPartition, tuple[int, int]]:
+        """Partitions whose first records of this assignment were fetched and never handed over.
+
+        The window acknowledges in the order of the offsets, so the first acknowledged record should be the first that
+        was fetched. Where it is a later one, those before it were dropped on the way, in a rebalance, and to
+        commit would lose them.
+
+        Args:
+            first_acknowledged: Offset of the first record acknowledged in this assignment, per partition.
+
+        Returns:
+            Offset of the first record fetched, and of the first acknowledged.
+        """
+        return {
+            partition: (self._first[state], reached)
+            for partition, state in self._states().items()
+            if state in self._first
+            and (reached := first_acknowledged.get(partition)) is not None
+            and reached > self._first[state]
+        }
 
     def committable(self, acknowledged: dict[Any, int]) -> dict[TopicPartition, int]:
         """The offset to commit per partition, given the one behind the last acknowledged record.

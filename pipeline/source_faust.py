@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 import faust.streams
+import structlog
 from aiokafka.errors import CorruptRecordException
 from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
@@ -34,6 +35,7 @@ _VERSION = "0.15.3"
 _NEVER_S = 10 * 365 * 86_400.0
 _LOOK_FOR_ROOM_S = 0.05  # of what a paused buffer still holds, thousands of posts a second use a tenth
 _AT_ONCE = 64  # records handed over before others get a turn: a millisecond or two
+_log = structlog.get_logger(__name__)
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped base
@@ -64,10 +66,19 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
             self.progress.fetched(records)
         return records
 
-    async def committable(self, acknowledged: Mapping[Any, int]) -> Any:
+    async def committable(self, acknowledged: Mapping[Any, int], first: Mapping[Any, int]) -> Any:
         if self.progress is None or self.should_stop or self.crashed:
             return {}  # nobody would answer
-        return await self.call_thread(self.progress.committable, dict(acknowledged))
+        return await self.call_thread(self._committable, self.progress, dict(acknowledged), dict(first))
+
+    def _committable(self, progress: Progress, acknowledged: dict[Any, int], first: Mapping[Any, int]) -> Any:
+        for partition, (fetched, reached) in progress.passed_over(first).items():
+            _log.error("records_passed_over", **partition._asdict(), from_offset=fetched, to_offset=reached)
+            acknowledged.pop(partition, None)
+            progress.forget(partition)
+            self._consumer._fetcher.seek_to(partition, fetched)  # noqa: SLF001 - as aiokafka's own seek does
+            self.parent_loop.call_soon_threadsafe(self.consumer.read_again, partition)
+        return progress.committable(acknowledged)
 
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         if self.assignment().isdisjoint(offsets):
@@ -92,6 +103,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._acknowledged: dict[Any, int] = {}
+        self._first: dict[Any, int] = {}
         self.handed: dict[Partition, int] = {}
         """Behind the last record handed to the stream, per partition of this assignment."""
         self.resets: Counter[Partition] = Counter()
@@ -127,8 +139,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
 
     def track(self, message: Any) -> bool:
         """Note a record as handed to the flow; False if it was fetched before a rebalance, or in one."""
-        active = self.app.flow_control.is_active()
-        if not active or message.generation_id != self.app.consumer_generation_id:
+        if not self.app.flow_control.is_active() or message.generation_id != self.app.consumer_generation_id:
             return False
         self._unacked_messages.add(message)
         return True
@@ -137,12 +148,13 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         message.acked = True
         self._unacked_messages.discard(message)
         self._acknowledged[message.tp] = max(self._acknowledged.get(message.tp, 0), message.offset + 1)
+        self._first.setdefault(message.tp, message.offset)
         notify(self._waiting_for_ack)
         return True
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         del topics, start_new_transaction
-        reached = await self._thread.committable(self._acknowledged)
+        reached = await self._thread.committable(self._acknowledged, self._first)
         due = {tp: offset for tp, offset in reached.items() if offset != self._committed_offset[tp]}
         if not due or not await self._commit(due):
             return False
@@ -152,6 +164,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     async def on_partitions_revoked(self, revoked: Any) -> None:
         await super().on_partitions_revoked(revoked)  # drains and commits
         self._acknowledged.clear()
+        self._first.clear()
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         self.handed.clear()
@@ -160,9 +173,14 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     def position_reset(self, partition: Any, wanted: int, found: int) -> None:
         """The brokers no longer had, or never had, the record that was to be read next."""
         if found < wanted:
-            self.resets[partition.topic, partition.partition] += 1
-            self._acknowledged.pop(partition, None)
+            self.read_again(partition)
         self.app.position_reset((partition.topic, partition.partition), wanted, found)
+
+    def read_again(self, partition: Any) -> None:
+        """What was handed over until now no longer counts: the partition is read from an earlier offset."""
+        self.resets[partition.topic, partition.partition] += 1
+        self._acknowledged.pop(partition, None)
+        self._first.pop(partition, None)
 
     def verify_event_path(self, now: float, tp: Any) -> None:
         """Not asked: it compares two different clocks and calls healthy partitions stalled."""

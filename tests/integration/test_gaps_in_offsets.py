@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.collector import account, committed, ends
+from support.dropping_source import DROPPED
 from support.gaps import (
     RawName,
     Transactions,
@@ -23,13 +25,14 @@ from support.workers import QUICK, open_lane, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.collector import Sent
     from support.kafka import ApacheKafka
     from support.workers import Lane, WorkerProcess
 
 pytestmark = pytest.mark.kafka
+
+_TESTS = str(Path(__file__).parents[1])
 
 _COMMITS_S = 5 * float(QUICK["kafka.commit_interval_s"])
 
@@ -200,6 +203,18 @@ def test_what_retention_takes_from_a_running_worker_is_counted(narrow: Lane) -> 
     assert missed > 0
     assert answered + missed == len(sent) + len(passed)
     assert sum(one["records"] for one in logged(worker, "records_missed")) == missed
+
+
+def test_records_that_a_rebalance_dropped_are_read_again_and_not_committed_past(narrow: Lane) -> None:
+    lane = narrow
+    sent = lane.send(many("before", 50))
+    worker = lane.start(environment={"PYTHONPATH": _TESTS}, module="support.dropping_source")
+    worker.wait_ready()
+    sent += lane.send(many("later", 50))
+    until("the group's lag is zero", lambda: at_end(lane), within_s=30)
+    require_all_answered(lane, sent, repeats=None)
+    (told,) = logged(worker, "records_passed_over")
+    assert (told["from_offset"], told["to_offset"]) == (0, DROPPED)
 
 
 def test_a_group_that_stands_behind_the_end_of_a_cut_log_answers_all_that_is_there(narrow: Lane) -> None:

@@ -202,3 +202,17 @@ async def test_a_reset_is_told_and_a_seek_to_the_same_place_is_none(
     await fetcher._proc_fetch_request(assignment, 0, SimpleNamespace(topics=[("posts", [(0, 1000, 1)])]))
     await fetcher._update_fetch_positions(assignment, 0, [ONE])
     assert resets == told
+
+
+async def test_what_was_fetched_and_never_handed_over_is_noticed() -> None:
+    found, assignment = progress({ONE: 0, TWO: 0})
+    assignment.states[ONE].consumed_to(12)
+    found.fetched({ONE: records(3, 4, 9), TWO: records(0)})
+    found.fetched({ONE: records(10, 11)})
+    assert found.passed_over({}) == {}
+    assert found.passed_over({ONE: 3, TWO: 0}) == {}
+    assert found.passed_over({ONE: 9, TWO: 0}) == {ONE: (3, 9)}
+    found.forget(ONE)
+    assert found.passed_over({ONE: 9}) == {}
+    found.fetched({ONE: records(3)})
+    assert found.passed_over({ONE: 3}) == {}
