@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from sluicegate.pipeline.circuit import CircuitState
-from sluicegate.schemas import DeadLetter
+from sluicegate.schemas import Action, DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -148,6 +148,9 @@ class Metrics:
             "screen",
             "engine",
         )
+        for said in (Action.ALLOW, Action.BLOCK):
+            for judged in Action:  # from 0, or the first of each would be no increase
+                self.screen_samples.labels(said.value, judged.value)
         self.screen_faults = counter("screen_faults", "Chunks of posts that the screen failed on.")
         self.screen_off = gauge(
             "screen_off", "1 while this worker's screen is switched off for errors: an alarm."
