@@ -4,7 +4,8 @@ Run as ``WRONG_WORKER=<name> python -m faults.wrong_workers worker``, in place o
 
 ``take``          Faust's plain ``take()``: acknowledged when the next batch is asked for, while verdicts are on
                   their way.
-``out_of_order``  The real worker with a window that acknowledges each post as it finishes, past a held head.
+``out_of_order``  The real worker with a window that acknowledges each post as it finishes, past a held head, and
+                  without the guard at the commit, which would notice it at the first post of a partition.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
 from sluicegate.pipeline.command import main
+from sluicegate.pipeline.fetching import Progress
 from sluicegate.pipeline.ops import OpsServer, Report
 from sluicegate.pipeline.settings import Settings, load_settings
 from sluicegate.pipeline.window import Held, Window
@@ -122,4 +124,5 @@ if __name__ == "__main__":
         asyncio.run(_take(load_settings(None)))
     else:
         Window.finish = _finish_out_of_order  # type: ignore[method-assign, assignment]  # that is what is wrong with it
+        Progress.passed_over = lambda *_: {}  # type: ignore[method-assign]  # and that
         main()
