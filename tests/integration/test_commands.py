@@ -139,7 +139,8 @@ def test_topics_are_created_as_planned_and_creating_them_again_changes_nothing(k
     first = run(kafka.bootstrap, *create)
     assert first.returncode == 0, first.stderr
     assert {(one["outcome"], one["name"]) for one in json.loads(first.stdout)} == {
-        ("created", name) for name in TOPICS.model_dump().values()
+        ("created", name)
+        for name in TOPICS.model_dump(exclude={"forward"}).values()  # that is an edge's
     }
     again = run(kafka.bootstrap, *create)
     assert {one["outcome"] for one in json.loads(again.stdout)} == {"already there"}
