@@ -14,6 +14,7 @@ import aiokafka.consumer.fetcher
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.lenient_records import LenientRecords
 from sluicegate.pipeline.standstill import Place
 
@@ -55,9 +56,8 @@ class Fetcher(aiokafka.consumer.fetcher.Fetcher):  # type: ignore[misc]  # untyp
             state = assignment.state_value(partition)
             if state in self._out_of_range and state.has_valid_position:
                 wanted = self._out_of_range.pop(state)
-                if (
-                    state.position != wanted
-                ):  # else Faust's seek to the commit came between; the next fetch tells
+                # Else Faust's seek to the commit came between, and the next fetch tells.
+                if state.position != wanted:
                     self.on_reset(partition, wanted, state.position)
         return has_news
 
@@ -94,26 +94,37 @@ class Progress:
         for kept in (self._fetched, self._positions, self._first):
             kept.pop(state, None)
 
-    def passed_over(self, first_acknowledged: Mapping[Any, int]) -> dict[TopicPartition, tuple[int, int]]:
-        """Partitions whose first records of this assignment were fetched and never handed over.
+    def uncommitted(self, committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int]:
+        """Where to read again the partitions that have no commit: at the first record fetched in this assignment.
 
-        The window acknowledges in the order of the offsets, so the first acknowledged record should be the first that
-        was fetched. Where it is a later one, those before it were dropped on the way, in a rebalance, and to
-        commit would lose them.
+        Args:
+            committed: Offset per partition; None or 0 where there is no commit.
+        """
+        return {
+            partition: self._first[state]
+            for partition, state in self._states().items()
+            if state in self._first and not committed.get(partition)
+        }
+
+    def require_taken(self, first_acknowledged: Mapping[Any, int]) -> None:
+        """Assert that nothing fetched was dropped on the way: a commit would lose it.
+
+        The window acknowledges in the order of the offsets, so the first record acknowledged in an assignment is the
+        first that was fetched in it.
 
         Args:
             first_acknowledged: Offset of the first record acknowledged in this assignment, per partition.
 
-        Returns:
-            Offset of the first record fetched, and of the first acknowledged.
+        Raises:
+            ClusterError: It was a later one.
         """
-        return {
-            partition: (self._first[state], reached)
-            for partition, state in self._states().items()
-            if state in self._first
-            and (reached := first_acknowledged.get(partition)) is not None
-            and reached > self._first[state]
-        }
+        for partition, state in self._states().items():
+            fetched, reached = self._first.get(state), first_acknowledged.get(partition)
+            if fetched is not None and reached is not None and reached > fetched:
+                raise ClusterError(
+                    f"records {fetched} to {reached - 1} of {partition.topic}/{partition.partition} were fetched and never "
+                    "taken; nothing was committed past them: start the worker anew, and they are read again"
+                )
 
     def committable(self, acknowledged: dict[Any, int]) -> dict[TopicPartition, int]:
         """The offset to commit per partition, given the one behind the last acknowledged record.

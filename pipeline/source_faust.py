@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 import faust.streams
-import structlog
 from aiokafka.errors import CorruptRecordException
 from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
@@ -35,7 +34,6 @@ _VERSION = "0.15.3"
 _NEVER_S = 10 * 365 * 86_400.0
 _LOOK_FOR_ROOM_S = 0.05  # of what a paused buffer still holds, thousands of posts a second use a tenth
 _AT_ONCE = 64  # records handed over before others get a turn: a millisecond or two
-_log = structlog.get_logger(__name__)
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped base
@@ -72,13 +70,18 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
         return await self.call_thread(self._committable, self.progress, dict(acknowledged), dict(first))
 
     def _committable(self, progress: Progress, acknowledged: dict[Any, int], first: Mapping[Any, int]) -> Any:
-        for partition, (fetched, reached) in progress.passed_over(first).items():
-            _log.error("records_passed_over", **partition._asdict(), from_offset=fetched, to_offset=reached)
-            acknowledged.pop(partition, None)
-            progress.forget(partition)
-            self._consumer._fetcher.seek_to(partition, fetched)  # noqa: SLF001 - as aiokafka's own seek does
-            self.parent_loop.call_soon_threadsafe(self.consumer.read_again, partition)
+        progress.require_taken(first)
         return progress.committable(acknowledged)
+
+    async def seek_to_committed(self) -> Any:
+        return await self.call_thread(self._seek_to_committed)
+
+    async def _seek_to_committed(self) -> Any:
+        committed = await self._consumer.seek_to_committed()
+        if self.progress is not None:  # aiokafka leaves a partition without a commit where it stands
+            for partition, offset in self.progress.uncommitted(committed).items():
+                self._consumer._fetcher.seek_to(partition, offset)  # noqa: SLF001 - as aiokafka's own seek does
+        return committed
 
     async def _commit(self, offsets: Mapping[Any, int]) -> bool:
         if self.assignment().isdisjoint(offsets):
@@ -173,14 +176,10 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     def position_reset(self, partition: Any, wanted: int, found: int) -> None:
         """The brokers no longer had, or never had, the record that was to be read next."""
         if found < wanted:
-            self.read_again(partition)
+            self.resets[partition.topic, partition.partition] += 1
+            self._acknowledged.pop(partition, None)
+            self._first.pop(partition, None)
         self.app.position_reset((partition.topic, partition.partition), wanted, found)
-
-    def read_again(self, partition: Any) -> None:
-        """What was handed over until now no longer counts: the partition is read from an earlier offset."""
-        self.resets[partition.topic, partition.partition] += 1
-        self._acknowledged.pop(partition, None)
-        self._first.pop(partition, None)
 
     def verify_event_path(self, now: float, tp: Any) -> None:
         """Not asked: it compares two different clocks and calls healthy partitions stalled."""

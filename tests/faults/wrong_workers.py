@@ -124,5 +124,5 @@ if __name__ == "__main__":
         asyncio.run(_take(load_settings(None)))
     else:
         Window.finish = _finish_out_of_order  # type: ignore[method-assign, assignment]  # that is what is wrong with it
-        Progress.passed_over = lambda *_: {}  # type: ignore[method-assign]  # and that
+        Progress.require_taken = lambda *_: None  # type: ignore[method-assign]  # and that
         main()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.collector import account, committed, ends
-from support.dropping_source import DROPPED
+from support.dropping_source import DROPPED, WHICH
 from support.gaps import (
     RawName,
     Transactions,
@@ -205,16 +205,34 @@ def test_what_retention_takes_from_a_running_worker_is_counted(narrow: Lane) -> 
     assert sum(one["records"] for one in logged(worker, "records_missed")) == missed
 
 
-def test_records_that_a_rebalance_dropped_are_read_again_and_not_committed_past(narrow: Lane) -> None:
+def test_a_fetch_that_comes_back_in_a_rebalance_is_read_again_where_nothing_is_committed(
+    narrow: Lane,
+) -> None:
     lane = narrow
     sent = lane.send(many("before", 50))
-    worker = lane.start(environment={"PYTHONPATH": _TESTS}, module="support.dropping_source")
+    worker = start_dropping(lane, "fetch")
     worker.wait_ready()
     sent += lane.send(many("later", 50))
     until("the group's lag is zero", lambda: at_end(lane), within_s=30)
+    require_all_answered(lane, sent)
+    assert worker.running
+
+
+def test_a_worker_that_did_not_take_what_it_fetched_ends_and_commits_nothing_past_it(narrow: Lane) -> None:
+    lane = narrow
+    sent = lane.send(many("before", 50))
+    worker = start_dropping(lane, "first")
+    until("the worker has ended", lambda: not worker.running, within_s=30)
+    assert f"records 0 to {DROPPED - 1} of {lane.posts}/0 were fetched and never taken" in worker.output
+    assert sum(committed(lane.bootstrap, lane.group, lane.posts).values()) == 0
+    lane.start().wait_ready()
+    until("the group's lag is zero", lambda: at_end(lane), within_s=30)
     require_all_answered(lane, sent, repeats=None)
-    (told,) = logged(worker, "records_passed_over")
-    assert (told["from_offset"], told["to_offset"]) == (0, DROPPED)
+
+
+def start_dropping(lane: Lane, which: str) -> WorkerProcess:
+    environment = {"PYTHONPATH": _TESTS, WHICH: which}
+    return lane.start(environment=environment, module="support.dropping_source")
 
 
 def test_a_group_that_stands_behind_the_end_of_a_cut_log_answers_all_that_is_there(narrow: Lane) -> None:

@@ -1,22 +1,46 @@
-"""A worker whose hand-over drops the first records of every partition, as a rebalance may; a fault, for tests.
+"""Workers that lose sight of fetched records, as a rebalance may; faults, for tests.
 
-``python -m support.dropping_source worker`` runs in place of ``sluicegate worker``.
+``DROPS=<name> python -m support.dropping_source worker`` runs in place of ``sluicegate worker``:
+
+``fetch``   The first fetch of the process comes back while the flow is suspended, as one does that was asked for when the
+            rebalance had begun and Faust did not know yet: aiokafka holds it until the next assignment.
+``first``   The hand-over refuses the first records of every partition. Nothing of ours does that.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections import Counter
 from typing import Any
 
 from sluicegate.pipeline import source_faust
 from sluicegate.pipeline.command import main
 
+WHICH = "DROPS"
 DROPPED = 5
-"""Records of each partition that are fetched and never reach the flow."""
+"""Records of each partition that ``first`` refuses."""
+_SUSPENDED_S = 0.3
 
 
-def drop_the_first() -> None:
-    """Let the consumer of this process refuse the first records of each partition, once."""
+def fetch() -> None:
+    """Suspend the flow while the first records are on their way from the consumer's thread."""
+    getmany = source_faust._Consumer._getmany
+    done: list[bool] = []
+
+    async def _getmany(consumer: Any, *args: Any, **options: Any) -> Any:
+        records = await getmany(consumer, *args, **options)
+        if records and not done:
+            done.append(True)
+            consumer.stop_flow()
+            asyncio.get_running_loop().call_later(_SUSPENDED_S, consumer.resume_flow)
+        return records
+
+    source_faust._Consumer._getmany = _getmany
+
+
+def first() -> None:
+    """Let the consumer refuse the first records of each partition, once."""
     refused: Counter[Any] = Counter()
     track = source_faust._Consumer.track
 
@@ -30,5 +54,5 @@ def drop_the_first() -> None:
 
 
 if __name__ == "__main__":
-    drop_the_first()
+    {"fetch": fetch, "first": first}[os.environ[WHICH]]()
     main()

@@ -14,6 +14,7 @@ from aiokafka.consumer.subscription_state import TopicPartitionState
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
+from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.fetching import BrokersAwayError, Fetcher, Progress
 from sluicegate.pipeline.lenient_records import LenientRecords
 from sluicegate.pipeline.standstill import Place
@@ -204,15 +205,24 @@ async def test_a_reset_is_told_and_a_seek_to_the_same_place_is_none(
     assert resets == told
 
 
-async def test_what_was_fetched_and_never_handed_over_is_noticed() -> None:
+async def test_what_was_fetched_and_never_taken_is_not_committed_past() -> None:
     found, assignment = progress({ONE: 0, TWO: 0})
     assignment.states[ONE].consumed_to(12)
     found.fetched({ONE: records(3, 4, 9), TWO: records(0)})
     found.fetched({ONE: records(10, 11)})
-    assert found.passed_over({}) == {}
-    assert found.passed_over({ONE: 3, TWO: 0}) == {}
-    assert found.passed_over({ONE: 9, TWO: 0}) == {ONE: (3, 9)}
+    found.require_taken({})
+    found.require_taken({ONE: 3, TWO: 0})
+    with pytest.raises(ClusterError, match=r"records 3 to 8 of posts/0 were fetched and never taken"):
+        found.require_taken({ONE: 9, TWO: 0})
     found.forget(ONE)
-    assert found.passed_over({ONE: 9}) == {}
-    found.fetched({ONE: records(3)})
-    assert found.passed_over({ONE: 3}) == {}
+    found.require_taken({ONE: 9})
+
+
+async def test_a_partition_without_a_commit_is_read_again_from_its_first_record() -> None:
+    found, assignment = progress({ONE: 0, TWO: 0})
+    assignment.states[ONE].consumed_to(12)
+    assert found.uncommitted({ONE: None}) == {}
+    found.fetched({ONE: records(3, 4), TWO: records(0)})
+    found.fetched({ONE: records(9)})
+    assert found.uncommitted({ONE: None, TWO: 7}) == {ONE: 3}
+    assert found.uncommitted({ONE: 4, TWO: 0}) == {TWO: 0}
