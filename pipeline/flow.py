@@ -19,13 +19,14 @@ from sluicegate.pipeline.cache import AssessmentCache, Stored
 from sluicegate.pipeline.chunks import next_chunk
 from sluicegate.pipeline.desks import Desks
 from sluicegate.pipeline.dispatch import Dispatch
+from sluicegate.pipeline.intake import Intake
 from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member, parted
 from sluicegate.pipeline.near_duplicates import NearDuplicates
 from sluicegate.pipeline.patience import LOOK_S, run_out
 from sluicegate.pipeline.planner import plan
 from sluicegate.pipeline.screening import Screening
 from sluicegate.pipeline.verdicts import assess
-from sluicegate.schemas import AssessedBy, Assessment, Rejection, decode_post
+from sluicegate.schemas import AssessedBy, Assessment, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -68,6 +69,7 @@ class Flow:
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
+        self._intake = Intake(window, settings.limits.post_bytes, instruments)
         self._dispatch = Dispatch(window, outlet, instruments)
         self.cache = AssessmentCache(settings.cache.entries)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
@@ -104,22 +106,11 @@ class Flow:
         return self._tasks is not None
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for delivery in self._tracing.posts(source):
-            with self._tracing.step("take", delivery):
-                held = await self._window.take(delivery)  # 1
-            if held is None:
-                continue
-            self._metrics.taken.inc()
-            if delivery.value is None:
-                self._metrics.tombstones.inc()
-                self._window.finish(held)
-                continue
-            with self._tracing.step("decode", delivery):
-                post = decode_post(delivery.value, limit_bytes=self._settings.limits.post_bytes)  # 2
+        async for held, post in self._intake.posts(source):  # 1, 2
             if isinstance(post, Rejection):
                 self._spawn(self._publish([self._answers.dead_letter(held, post)]))
             else:
-                sample = self._screening.sample_from(delivery)
+                sample = self._screening.sample_from(held.delivery)
                 self._decoded.put_nowait(Arrival(held, post, self._desks.of(post), sample=sample))
 
     async def _look_up_all(self) -> None:

@@ -18,11 +18,12 @@ from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.answers import Answer, Answers
 from sluicegate.pipeline.chunks import next_chunk
 from sluicegate.pipeline.dispatch import Dispatch
+from sluicegate.pipeline.intake import Intake
 from sluicegate.pipeline.records import Forwarded, Record, dead_letter_record
 from sluicegate.pipeline.screening.headers import hops_of, with_ours, without_ours
 from sluicegate.pipeline.screening.screening import Screening, screen_stamp
 from sluicegate.pipeline.verdicts import bury
-from sluicegate.schemas import FailureCode, Post, ReasonCode, Rejection, decode_post
+from sluicegate.schemas import FailureCode, Post, ReasonCode, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -70,13 +71,14 @@ class EdgeFlow:
         self._settings = settings
         self._policy = policy
         self._window = window
-        self._metrics, self._tracing = instruments.metrics, instruments.tracing
+        self._metrics = instruments.metrics
         self._clock = instruments.clock
         self._stamp = screen_stamp(screen.digest)
         self._answers = Answers(settings, policy=policy, instruments=instruments)
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
+        self._intake = Intake(window, settings.limits.post_bytes, instruments)
         self._dispatch = Dispatch(window, outlet, instruments)
         self._decoded: asyncio.Queue[_Taken] = asyncio.Queue()  # bounded by the window
         self._tasks: asyncio.TaskGroup | None = None
@@ -109,18 +111,7 @@ class EdgeFlow:
         return self._dispatch.give_back()
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for delivery in self._tracing.posts(source):
-            with self._tracing.step("take", delivery):
-                held = await self._window.take(delivery)  # 1
-            if held is None:
-                continue
-            self._metrics.taken.inc()
-            if delivery.value is None:
-                self._metrics.tombstones.inc()
-                self._window.finish(held)
-                continue
-            with self._tracing.step("decode", delivery):
-                post = decode_post(delivery.value, limit_bytes=self._settings.limits.post_bytes)  # 2
+        async for held, post in self._intake.posts(source):  # 1, 2
             if isinstance(post, Rejection):
                 self._spawn([self._forward(held, post, None)])
             else:

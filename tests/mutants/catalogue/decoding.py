@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant(
         "tombstone",
         "a record without a value would end the worker",
-        "pipeline/flow.py",
+        "pipeline/intake.py",
         "            if delivery.value is None:",
         "            if delivery.value == 0:",
         (f"{_FLOW}::test_undecodable_records_become_dead_letters_and_the_rest_goes_on",),
