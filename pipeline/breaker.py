@@ -103,17 +103,8 @@ class Breaker:
 
     def learn(self, trips: Iterable[Trip]) -> int:
         """Take in what other workers, or who reset a breaker, tell; how many of it there was no room for."""
-        changed = set()
-        refused = 0
-        for trip in trips:
-            newest = self._trips.newest(trip.place)
-            if len(self._trips) >= FACTS and newest is not None and trip.rank > newest.rank:
-                self._trips.remove(newest.key)  # a reset is always heard
-            if len(self._trips) >= FACTS:
-                refused += 1
-            elif self._trips.add(trip):
-                changed.add(trip.place)
-        self._changed(changed)
+        changed, refused = self._trips.learn(trips, most=FACTS)
+        self._changed(set(changed))
         return refused
 
     def forget(self, key: bytes) -> None:

@@ -26,7 +26,7 @@ from sluicegate.pipeline.policy.document import TenantName
 from sluicegate.pipeline.printable import neutral
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 OTHERS = "*"
 """Stands for all tenants that a worker has no room to count one by one. No tenant is called so."""
@@ -173,6 +173,20 @@ class Trips(Generic[T]):
             return False
         self._newest[trip.place] = trip
         return True
+
+    def learn(self, facts: Iterable[T], *, most: int) -> tuple[list[Place], int]:
+        """Take in what others tell, up to a number of facts: where that changes what is known, and how many had no room."""
+        changed: list[Place] = []
+        refused = 0
+        for fact in facts:
+            newest = self.newest(fact.place)
+            if len(self) >= most and newest is not None and fact.rank > newest.rank:
+                self.remove(newest.key)  # a reset is always heard
+            if len(self) >= most:
+                refused += 1
+            elif self.add(fact):
+                changed.append(fact.place)
+        return changed, refused
 
     def remove(self, key: bytes) -> Place | None:
         """Forget the fact under a key, as a tombstone asks; the breaker, if that changes what is known of it."""

@@ -87,15 +87,9 @@ class Switch:
 
     def learn(self, turns: Iterable[ScreenTurn]) -> int:
         """Take in what other workers, or who reset a screen, tell; how many of it there was no room for."""
-        refused = 0
-        for turn in turns:
-            newest = self._turns.newest(turn.place)
-            if len(self._turns) >= FACTS and newest is not None and turn.rank > newest.rank:
-                self._turns.remove(newest.key)  # a reset is always heard
-            if len(self._turns) >= FACTS:
-                refused += 1
-            elif self._turns.add(turn):
-                self._changed(turn.screen)
+        changed, refused = self._turns.learn(turns, most=FACTS)
+        for (screen,) in changed:
+            self._changed(screen)
         return refused
 
     def forget(self, key: bytes) -> None:

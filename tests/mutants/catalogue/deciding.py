@@ -131,17 +131,17 @@ MUTANTS = (
     Mutant(
         "breaker_shared",
         "what tripped in one worker would go on in the others",
-        "pipeline/breaker.py",
-        "            elif self._trips.add(trip):",
-        "            elif trip is None:",
+        "pipeline/trips.py",
+        "            elif self.add(fact):",
+        "            elif fact is None:",
         (f"{_BREAKER}::test_what_another_worker_tells_withholds_here_too",),
     ),
     Mutant(
         "breaker_flood",
         "whoever may write to the control topic could fill every worker's memory",
-        "pipeline/breaker.py",
-        "            if len(self._trips) >= FACTS:",
-        "            if len(self._trips) >= 10**9:",
+        "pipeline/trips.py",
+        "            if len(self) >= most:",
+        "            if len(self) >= 10**9:",
         (f"{_BREAKER}::test_a_flood_of_facts_is_refused_and_local_trips_still_count",),
     ),
     Mutant(
