@@ -25,7 +25,7 @@ _GROUP_PARTS = 3  # tasks that fail together mostly fail of one cause
 _VALUE_CHARACTERS = 2_000  # a traceback's tail fits; a runaway value does not
 # asyncio and aiohttp describe tasks with their locals at debug, and Faust dumps whole
 # messages there: those libraries stay at info whatever level ours have.
-_NOISY = ("faust", "mode", "aiokafka", "asyncio", "aiohttp", "kafka")
+NOISY = ("faust", "mode", "aiokafka", "asyncio", "aiohttp", "kafka")
 
 
 class DroppedLines:
@@ -141,5 +141,5 @@ def configure_logs(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in _NOISY:
+    for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))

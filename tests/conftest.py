@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import shutil
@@ -11,10 +12,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from chart.rendering import BUILD, find_helm
 from chart_e2e import programs
+from sluicegate.pipeline.logs import NOISY
 from support import qwen_vocabulary
 from support.kafka import ApacheKafka, KafkaMissingError, kafka_version, missing
 from support.workers import open_lane
@@ -114,6 +117,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for reason, count in Counter(reason.splitlines()[0] for reason in reasons if _NOT_RUN in reason).items():
         what = reason.partition(_NOT_RUN)[2]
         terminalreporter.write_line(f"!!! {_NOT_RUN}{count} {what} !!!", red=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command run in this process sets up the process's logs: no other test is to notice."""
+    loggers = [logging.getLogger(name) for name in ("", *NOISY)]
+    levels = [logger.level for logger in loggers]
+    handlers = loggers[0].handlers[:]
+    yield
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

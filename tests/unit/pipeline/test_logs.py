@@ -13,18 +13,7 @@ from sluicegate.pipeline import logs
 from sluicegate.pipeline.logs import DroppedLines, configure_logs, frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from _typeshed import ReadableBuffer
-
-
-@pytest.fixture(autouse=True)
-def _restore() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def test_every_line_is_json_and_a_traceback_has_no_message(capsys: pytest.CaptureFixture[str]) -> None:
