@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sluicegate.schemas import EngineRef, Post, Rejection, Verdict
 
 _log = structlog.get_logger(__name__)
+_WHOLE = Segments()  # of a text that is one part, uncut: most are
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Answers:
             engine=stamp,
             assessed_by=finding.assessed_by if isinstance(finding, Assessment) else AssessedBy.NONE,
             reused_from=None,
-            segments=Segments(),
+            segments=_WHOLE,
             timings=Timings(queued_ms=took_ms, engine_ms=0, total_ms=took_ms),
             judged_at=self._clock.utc(),
         )
@@ -182,11 +183,11 @@ def _form_rules(parts: Parts | None, deciding: int) -> tuple[str, ...]:
 def _segments(parts: Parts | None, deciding: int) -> Segments:
     """What to tell of the segments of the form that decided."""
     if parts is None:
-        return Segments()
+        return _WHOLE
     cut, part = parts.context_cut_characters, parts.parts[deciding]
     form = [number for number, one in enumerate(parts.parts) if one.folded == part.folded]
     if len(form) == 1 and not any(one.start for one in parts.parts):
-        return Segments(context_cut_characters=cut)
+        return Segments(context_cut_characters=cut) if cut else _WHOLE
     return Segments(
         count=len(form),
         deciding=form.index(deciding),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.instruments import Instruments
     from sluicegate.pipeline.records import Outlet
     from sluicegate.pipeline.window import Window
+    from sluicegate.schemas import DeadLetter, Verdict
 
 
 class Dispatch:
@@ -42,9 +43,8 @@ class Dispatch:
             self._delivering.add(delivering)
             delivering.add_done_callback(self._delivering.discard)
             await delivering
-        now_ms = self._clock.utc().timestamp() * 1000
+        self._count(answered)
         for answer in answered:
-            self._count(answer, now_ms)
             self._window.finish(answer.held)  # 9
 
     def give_back(self) -> int:
@@ -53,9 +53,12 @@ class Dispatch:
             delivering.cancel()  # and with it the task that waits for it
         return self._window.release()
 
-    def _count(self, answer: Answer, now_ms: float) -> None:
-        record = answer.record
-        if isinstance(record, Forwarded):
-            self._metrics.forwarded.labels(str(record.sampled).lower()).inc()
-        else:
-            self._metrics.count(record.event, produced_ms=answer.held.delivery.timestamp_ms, now_ms=now_ms)
+    def _count(self, answered: Sequence[Answer]) -> None:
+        delivered: list[tuple[Verdict | DeadLetter, int | None]] = []
+        for answer in answered:
+            record = answer.record
+            if isinstance(record, Forwarded):
+                self._metrics.forwarded.labels(str(record.sampled).lower()).inc()
+            else:
+                delivered.append((record.event, answer.held.delivery.timestamp_ms))
+        self._metrics.count(delivered, now_ms=self._clock.utc().timestamp() * 1000)

@@ -23,7 +23,7 @@ from sluicegate.pipeline.intake import Intake
 from sluicegate.pipeline.judgement import Arrival, Found, Judgement, Member, parted
 from sluicegate.pipeline.near_duplicates import NearDuplicates
 from sluicegate.pipeline.patience import LOOK_S, run_out
-from sluicegate.pipeline.planner import plan
+from sluicegate.pipeline.planner import Line, plan
 from sluicegate.pipeline.screening import Screening
 from sluicegate.pipeline.verdicts import assess
 from sluicegate.schemas import AssessedBy, Assessment, Rejection
@@ -75,6 +75,7 @@ class Flow:
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
         self._waiting: dict[int, Judgement] = {}
+        self._line = Line()
         self._single_flight: dict[bytes, Judgement] = {}
         self._numbers = 0
         self._tasks: asyncio.TaskGroup | None = None
@@ -171,7 +172,12 @@ class Flow:
             judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
         self._single_flight[key] = judgement
         self._waiting[judgement.waiting.key] = judgement
+        self._line.add(judgement.waiting)
         self._wake.set()
+
+    def _leave_line(self, judgement: Judgement) -> Judgement:
+        self._line.remove(judgement.waiting)
+        return self._waiting.pop(judgement.waiting.key)
 
     def _suffices(self, member: Member, assessment: Assessment) -> bool:
         return assessment.explained or not member.needs_explanation(self._policy(), assessment.scores)
@@ -184,7 +190,8 @@ class Flow:
                 if free <= 0:
                     continue
                 decided = plan(  # 4
-                    [judgement.waiting for judgement in self._waiting.values() if judgement.desk in desks],
+                    self._line,
+                    adapters={desk.adapter for desk in desks},
                     now=self._clock.monotonic(),
                     free=free,
                     idle=idle,
@@ -192,7 +199,7 @@ class Flow:
                 )
                 ask_again_at += [decided.ask_again_at] if decided.ask_again_at is not None else []
                 for keys in decided.micro_batches:
-                    self._send([self._waiting.pop(key) for key in keys])
+                    self._send([self._leave_line(self._waiting[key]) for key in keys])
             await self._clock.wait(self._wake, until=min(ask_again_at, default=None))
 
     def _send(self, micro_batch: list[Judgement]) -> None:
@@ -241,7 +248,7 @@ class Flow:
             if given_up := run_out(held, self._answers, self._policy(), self._desks, now=now):
                 self._spawn(self._publish(given_up))
             for over in [judgement for judgement in self._waiting.values() if not judgement.live]:
-                del self._waiting[over.waiting.key], self._single_flight[over.key]
+                del self._single_flight[self._leave_line(over).key]
 
     def _conclude(self, judgement: Judgement, finding: Assessment | ItemFailure) -> list[Answer]:
         """Settle every member, store what may be reused, and begin anew for those it does not suffice."""

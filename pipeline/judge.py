@@ -104,6 +104,7 @@ class Judge:
         A judgement that is in neither was abandoned by everybody who waited for it.
         """
         failed: dict[Judgement, ItemFailure] = {}
+        prompt_tokens = cached_tokens = 0
         for judgement, answer in (await self._ask("score", self._score_once, judgements)).items():
             if isinstance(answer, ItemFailure):
                 failed[judgement] = answer
@@ -111,8 +112,10 @@ class Judge:
                 failed[judgement] = _BESIDE_THE_LABELS
             else:
                 judgement.scores = answer.scores
-                self._metrics.prompt_tokens.inc(len(judgement.prompt.token_ids))
-                self._metrics.cached_tokens.inc(answer.cached_tokens)
+                prompt_tokens += len(judgement.prompt.token_ids)
+                cached_tokens += answer.cached_tokens
+        self._metrics.prompt_tokens.inc(prompt_tokens)
+        self._metrics.cached_tokens.inc(cached_tokens)
         return failed
 
     async def explain(self, judgements: Sequence[Judgement]) -> dict[Judgement, Explanation | ItemFailure]:

@@ -119,7 +119,10 @@ class Judgement:
     @property
     def live(self) -> bool:
         """False once nobody waits for the answer any more."""
-        return any(not member.arrival.over for member in self.members)
+        for member in self.members:  # noqa: SIM110 - a generator costs more, and this is asked thrice for every post
+            if not member.arrival.over:
+                return True
+        return False
 
     def needs_explanation(self, policy: Policy) -> bool:
         """True if it is scored, and any member asks for more."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -10,7 +11,7 @@ from sluicegate.pipeline.circuit import CircuitState
 from sluicegate.schemas import Action, DeadLetter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sluicegate.engines.protocol import EngineInfo
     from sluicegate.pipeline.policy import Policy
@@ -22,6 +23,9 @@ _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 _LABEL_VALUES = 200  # a producer's invention must not grow the label set without bound
 _OTHER = "other"
+
+_Series: TypeAlias = "tuple[Counter, tuple[str, ...]]"
+"""A metric, and the values of its labels."""
 
 
 class _Bounded:
@@ -198,30 +202,38 @@ class Metrics:
         for label in self._opened:
             self.breaker_open.labels(label).set(int(label in now_open))
 
-    def count(self, event: Verdict | DeadLetter, *, produced_ms: int | None, now_ms: float) -> None:
-        """Count one delivered event.
+    def count(self, delivered: Iterable[tuple[Verdict | DeadLetter, int | None]], *, now_ms: float) -> None:
+        """Count what was delivered together: each series is touched once for all that belong to it.
 
         Args:
-            event: What was delivered.
-            produced_ms: The timestamp of the record it answers, Unix milliseconds.
+            delivered: Each event, with the timestamp of the record that it answers, Unix milliseconds.
             now_ms: The time of delivery, Unix milliseconds.
         """
-        if isinstance(event, DeadLetter):
-            self.dead_letters.labels(str(event.code)).inc()
-            return
-        tenant = self._tenant(event.tenant)
-        self.verdicts.labels(tenant, event.action.value, event.assessed_by.value).inc()
-        for rule in event.form_rules:
-            self.folded_verdicts.labels(rule).inc()
-        for category in event.categories:
-            self.categories.labels(self._category(category)).inc()
-        language = (event.language or "unknown").split("-")[0].lower()
-        self.languages.labels(self._language(language), event.action.value).inc()
-        if event.failure is not None:
-            self.failures.labels(tenant, str(event.failure.code), event.failure.mode.value).inc()
-        if event.breaker is not None:
-            self.blocks_withheld.labels(tenant).inc()
-        if event.explanation_failure is not None:
-            self.explanation_failures.labels(str(event.explanation_failure)).inc()
-        if produced_ms is not None:
-            self.produce_to_verdict.observe(max(0.0, now_ms - produced_ms) / 1000)
+        sums: defaultdict[_Series, int] = defaultdict(int)
+        for event, produced_ms in delivered:
+            if isinstance(event, DeadLetter):
+                sums[self.dead_letters, (str(event.code),)] += 1
+                continue
+            for one in self._series(event):
+                sums[one] += 1
+            if produced_ms is not None:
+                self.produce_to_verdict.observe(max(0.0, now_ms - produced_ms) / 1000)
+        for (metric, labels), events in sums.items():
+            metric.labels(*labels).inc(events)
+
+    def _series(self, verdict: Verdict) -> Iterator[_Series]:
+        """The series that a verdict counts in."""
+        tenant, action = self._tenant(verdict.tenant), verdict.action.value
+        language = (verdict.language or "unknown").split("-")[0].lower()
+        yield self.verdicts, (tenant, action, verdict.assessed_by.value)
+        yield self.languages, (self._language(language), action)
+        for rule in verdict.form_rules:
+            yield self.folded_verdicts, (rule,)
+        for category in verdict.categories:
+            yield self.categories, (self._category(category),)
+        if verdict.failure is not None:
+            yield self.failures, (tenant, str(verdict.failure.code), verdict.failure.mode.value)
+        if verdict.breaker is not None:
+            yield self.blocks_withheld, (tenant,)
+        if verdict.explanation_failure is not None:
+            yield self.explanation_failures, (str(verdict.explanation_failure),)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +44,60 @@ class Plan:
     """Monotonic seconds when a post comes of age; None if only a change can help."""
 
 
-def plan(waiting: Sequence[Waiting], *, now: float, free: int, idle: bool, limits: Limits) -> Plan:
-    """Group waiting posts into at most ``free`` micro-batches.
+class Line:
+    """Those that wait, in a queue for each adapter and tenant. A plan reads of it no more than it sends.
+
+    Args:
+        waiting: In order of arrival.
+    """
+
+    def __init__(self, waiting: Iterable[Waiting] = ()) -> None:
+        self._queues: dict[str | None, dict[str, dict[int, Waiting]]] = {}
+        for item in waiting:
+            self.add(item)
+
+    def add(self, item: Waiting) -> None:
+        """Put one at the end of its queue."""
+        self._queues.setdefault(item.adapter, {}).setdefault(item.tenant, {})[item.key] = item
+
+    def remove(self, item: Waiting) -> None:
+        """Take one out, wherever it stands.
+
+        Raises:
+            KeyError: It does not wait.
+        """
+        tenants = self._queues[item.adapter]
+        queue = tenants[item.tenant]
+        del queue[item.key]
+        if not queue:
+            del tenants[item.tenant]
+        if not tenants:
+            del self._queues[item.adapter]
+
+    def heads(self, adapters: Collection[str | None] | None) -> dict[str | None, _Heads]:
+        """The first of each queue, and what reads on behind it, by adapter; all adapters without any named."""
+        return {
+            adapter: [
+                (next(behind), behind) for behind in (iter(queue.values()) for queue in tenants.values())
+            ]
+            for adapter, tenants in self._queues.items()
+            if adapters is None or adapter in adapters
+        }
+
+
+_Heads = list[tuple[Waiting, "Iterator[Waiting]"]]
+
+
+def plan(
+    line: Line,
+    *,
+    adapters: Collection[str | None] | None = None,
+    now: float,
+    free: int,
+    idle: bool,
+    limits: Limits,
+) -> Plan:
+    """Group waiting posts into at most ``free`` micro-batches; the line stays as it is.
 
     A micro-batch has one adapter, at most ``limits.posts`` posts and ``limits.tokens`` tokens (a
     longer post goes alone). It is sent when it is full, when its oldest post has reached
@@ -55,22 +106,21 @@ def plan(waiting: Sequence[Waiting], *, now: float, free: int, idle: bool, limit
     goes first, and the oldest post of all is always in the first micro-batch.
 
     Args:
-        waiting: In order of arrival.
+        line: Who waits.
+        adapters: Whose posts may go; all without.
         now: Monotonic seconds.
         free: How many micro-batches may be sent now.
         idle: True if the engine has too little in work to wait for company.
         limits: Bounds of one micro-batch.
     """
-    if free <= 0 or not waiting:
+    if free <= 0:
         return Plan((), None)
-    queues: dict[str | None, dict[str, deque[Waiting]]] = {}
-    for item in waiting:
-        queues.setdefault(item.adapter, {}).setdefault(item.tenant, deque()).append(item)
+    queues = line.heads(adapters)
     batches: list[tuple[int, ...]] = []
     young: list[list[Waiting]] = []
     while queues and len(batches) < free:
         adapter = min(queues, key=lambda name: _oldest(queues[name]))
-        picked, full = _fill(queues[adapter], limits)
+        picked, full, queues[adapter] = _fill(queues[adapter], limits)
         if not queues[adapter]:
             del queues[adapter]
         if full or now >= _of_age_at(picked, limits) or (idle and not batches):
@@ -89,30 +139,29 @@ def _of_age_at(picked: list[Waiting], limits: Limits) -> float:
     return min(item.since for item in picked) + limits.max_age_s
 
 
-def _oldest(tenants: dict[str, deque[Waiting]]) -> tuple[float, int]:
-    return min((queue[0].since, queue[0].key) for queue in tenants.values())
+def _oldest(heads: _Heads) -> tuple[float, int]:
+    return min((head.since, head.key) for head, _ in heads)
 
 
-def _fill(tenants: dict[str, deque[Waiting]], limits: Limits) -> tuple[list[Waiting], bool]:
-    """Take one micro-batch out of the queues; say whether it is full."""
+def _fill(heads: _Heads, limits: Limits) -> tuple[list[Waiting], bool, _Heads]:
+    """Take one micro-batch out of the queues; say whether it is full, and what is left of them."""
     picked: list[Waiting] = []
     tokens = 0
     # The tenant with the fewest tokens so far; among equals the one whose next post is oldest. Keys differ.
-    turns = [(0, queue[0].since, queue[0].key, queue[0]) for queue in tenants.values()]
+    turns = [(0, head.since, head.key, head, behind) for head, behind in heads]
     heapify(turns)
-    while turns:
-        granted, _, _, item = turns[0]
+    full = False
+    while turns and not full:
+        granted, _, _, item, behind = turns[0]
         if picked and tokens + item.tokens > limits.tokens:
-            return picked, True
-        queue = tenants[item.tenant]
-        queue.popleft()
-        if queue:
-            heapreplace(turns, (granted + item.tokens, queue[0].since, queue[0].key, queue[0]))
-        else:
+            full = True
+            break
+        follower = next(behind, None)
+        if follower is None:
             heappop(turns)
-            del tenants[item.tenant]
+        else:
+            heapreplace(turns, (granted + item.tokens, follower.since, follower.key, follower, behind))
         picked.append(item)
         tokens += item.tokens
-        if len(picked) >= limits.posts or tokens >= limits.tokens:
-            return picked, True
-    return picked, False
+        full = len(picked) >= limits.posts or tokens >= limits.tokens
+    return picked, full, [(head, behind) for *_, head, behind in turns]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from in_flight.rules import Answered, Rule, Seen
 from sluicegate.pipeline.busy import BusyMeter
-from sluicegate.pipeline.planner import Limits, Waiting, plan
+from sluicegate.pipeline.planner import Limits, Line, Waiting, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ class Worker:
             waiting = _alike(waiting, self.habits.posts)
         idle = self.rule.idle(self.seen)
         limits = Limits(self.habits.posts, self.habits.tokens, self.rule.age_s)
-        decided = plan(waiting, now=self.events.now, free=free, idle=idle, limits=limits)
+        decided = plan(Line(waiting), now=self.events.now, free=free, idle=idle, limits=limits)
         for keys in decided.micro_batches:
             self._send([self._waiting.pop(key) for key in keys])
         again = decided.ask_again_at

@@ -52,6 +52,7 @@ class Policy:
     written: Written = field(default_factory=Written, repr=False, compare=False)
     """The document and its lines, to show people where a value stands."""
     _resolved: dict[Context, Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _references: dict[str, PolicyRef] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def load(cls, path: Path | None) -> Policy:
@@ -197,7 +198,12 @@ class Policy:
 
     def reference(self, rule: str) -> PolicyRef:
         """The stamp on a verdict."""
-        return PolicyRef(name=self.name, version=self.version, digest=self.digest, rule=rule)
+        stamp = self._references.get(rule)
+        if stamp is None:
+            # Bounded: a rule is named by what stands in the policy.
+            stamp = PolicyRef(name=self.name, version=self.version, digest=self.digest, rule=rule)
+            self._references[rule] = stamp
+        return stamp
 
 
 def _conditions(layer: Layer) -> tuple[frozenset[str] | None, ...]:
