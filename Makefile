@@ -12,6 +12,8 @@ STAMP := $(VENV)/.installed
 CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
         $(foreach folder,tests benchmarks examples helm,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
 BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)'
+# They start brokers and workers, and wait for them: two files at a time take half as long.
+WAITING = tests/integration tests/faults tests/rendered
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 .DEFAULT_GOAL := help
@@ -36,8 +38,10 @@ check: install ## format, lint, types, architecture, docstrings, generated files
 	$(BIN)/interrogate -v --omit-covered-files schemas engines pipeline
 	$(BIN)/python -m sluicegate.schemas.export --check
 
-test: install ## everything, with Apache Kafka and the CPU model where they can be had; the end says what was skipped
-	$(BIN)/pytest -q -ra
+test: install ## everything, with Apache Kafka and the CPU model where they can be had; both ends say what was skipped
+	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(WAITING); waited=$$?; \
+	$(BIN)/pytest -q -ra $(addprefix --ignore=,$(WAITING)) || exit; \
+	((waited == 0)) || { echo 'make: failures stand further up, among $(WAITING)' >&2; exit $$waited; }
 
 chart-test: install ## the Helm chart: rendered by Helm, compared with what the worker reads (under a minute)
 	$(BIN)/pytest -q -ra tests/chart

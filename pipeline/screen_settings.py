@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class WorkerSettings(BaseModel):
@@ -42,3 +42,12 @@ class ScreenSettings(BaseModel):
         default=False,
         description="topics.posts is written by an edge of yours alone: what it says of samples is believed.",
     )
+
+    @model_validator(mode="after")
+    def _pins_something(self) -> Self:
+        if self.digest is not None and self.path is None:
+            raise ValueError(
+                "screen.digest pins a screen, and there is none: give screen.path, for example /screens/first, "
+                "or leave screen.digest out"
+            )
+        return self

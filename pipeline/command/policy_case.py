@@ -128,6 +128,7 @@ def told(account: Account, policy: Policy, case: Case) -> Iterator[str]:
         )
     yield f"explanation  {account.explanation}"
     yield f"breaker      {account.breaker} ({_written(account.breaker_origin)})"
+    yield f"screen       {account.screen} ({_written(account.screen_origin)})"
     for category in account.categories:
         yield f"{'+' if category.applies else '-'} {neutral(category.category)}: {category.said}"
     for one in account.checks:

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.policy.faults import Where
     from sluicegate.pipeline.policy.layers import Laid
     from sluicegate.pipeline.policy.policy import Policy
-    from sluicegate.pipeline.policy.rules import Bars, BlockBreaker, CategoryBars, Finding, Rules, Subject
+    from sluicegate.pipeline.policy.rules import (
+        Bars,
+        BlockBreaker,
+        CategoryBars,
+        Finding,
+        Rules,
+        ScreenRules,
+        Subject,
+    )
     from sluicegate.schemas import Scores
 
 
@@ -69,6 +77,9 @@ class Account:
     breaker: str
     """From which volume on blocks become review."""
     breaker_origin: Origin
+    screen: str
+    """What a screen may answer here, where the worker has one."""
+    screen_origin: Origin
     explanation: str
     """Whether categories are asked for, and why."""
     categories: tuple[CategoryCheck, ...]
@@ -120,7 +131,9 @@ class _Accountant:
             adapter=self._rules.adapter,
             adapter_origin=self._origin(("adapter",)),
             breaker=_breaker(self._rules.block_breaker),
-            breaker_origin=self._breaker_origin(),
+            breaker_origin=self._newest_origin("block_breaker"),
+            screen=_screen(self._rules.screen),
+            screen_origin=self._newest_origin("screen"),
             explanation=said,
             categories=categories,
             checks=checks,
@@ -204,9 +217,9 @@ class _Accountant:
         where = (*layer.where, *own)
         return Origin(dotted(layer.where), self._policy.written.line(where))
 
-    def _breaker_origin(self) -> Origin:
-        """Where the last of the breaker's values is written."""
-        paths = [path for path in self._laid if path[0] == "block_breaker"]
+    def _newest_origin(self, section: str) -> Origin:
+        """Where the last of a section's values is written."""
+        paths = [path for path in self._laid if path[0] == section]
         order = {id(layer): number for number, layer in enumerate(self._policy.layers)}
         return self._origin(max(paths, key=lambda path: order[id(self._laid[path][1])]))
 
@@ -228,6 +241,13 @@ def _breaker(limits: BlockBreaker) -> str:
     if not said:
         return "never trips: share and count are null"
     return f"blocks become review beyond {' or '.join(said)} in {limits.interval_seconds:g} s"
+
+
+def _screen(limits: ScreenRules) -> str:
+    if limits.tolerance is None:
+        return "answers nothing: no tolerance"
+    may = "allow or block" if limits.may_block else "allow"
+    return f"may {may} where at most {limits.tolerance * 100:g} % of its answers are wrong"
 
 
 def _why(value: float, threshold: float | None, *, fired: bool) -> str:

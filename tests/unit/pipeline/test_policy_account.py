@@ -17,7 +17,7 @@ from sluicegate.pipeline.policy.account import account_for
 from sluicegate.pipeline.policy.document import presets
 from sluicegate.pipeline.policy.layers import flatten
 from sluicegate.pipeline.policy.rules import Rules
-from sluicegate.schemas import CATEGORIES, Scores
+from sluicegate.schemas import CATEGORIES, Post, Scores
 
 CASES = json.loads((Path(__file__).parents[2] / "golden" / "policy" / "explained.json").read_text())
 SHIPPED = ("default", "starter", "social_network", "bank_adviser", "school_platform")
@@ -146,3 +146,25 @@ def test_balanced_is_what_holds_without_a_preset_and_the_others_lie_on_either_si
 
     for path, value in known["balanced"].items():
         assert number(known["strict"][path]) < number(value) <= number(known["loose"][path]), path
+
+
+@pytest.mark.parametrize(
+    ("rules", "said", "line"),
+    [
+        ("{}", "answers nothing: no tolerance", None),
+        ("{screen: {tolerance: 0.01}}", "may allow where at most 1 % of its answers are wrong", 3),
+        (
+            "{screen: {tolerance: 0.05, may_block: true}}",
+            "may allow or block where at most 5 % of its answers are wrong",
+            3,
+        ),
+    ],
+)
+def test_explain_says_what_a_screen_may_answer_and_where_that_is_written(
+    rules: str, said: str, line: int | None
+) -> None:
+    policy = Policy.from_bytes(f"name: p\nversion: '1'\nrules: {rules}\n".encode(), "p.yaml")
+    account = account_for(policy, Post(id="1", text="x"), None, None)
+    assert (account.screen, account.screen_origin.line) == (said, line)
+    case = Case(None, (), {}, "default", "post", None, None)
+    assert any(text.startswith(f"screen       {said} (") for text in told(account, policy, case))

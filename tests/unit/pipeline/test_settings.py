@@ -40,6 +40,7 @@ def test_the_environment_overrides_the_file_and_the_file_the_defaults(
         ("window: {posts: 0}", "window.posts"),
         ("drain: {budget_s: 5}", "raise drain.budget_s to 45"),
         ("kafka: {rebalance_timeout_s: 10}", "must exceed drain.finish_s"),
+        ("screen: {digest: 'sha256:00'}", "give screen.path"),
         ("topics: {allow: posts}", "topics.posts and topics.allow are both"),
         ("topics: {allow: 'a b'}", "topics.allow"),
         ("engine: {backend: completions}", "engine.url and engine.bundle"),
