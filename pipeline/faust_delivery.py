@@ -32,7 +32,7 @@ class FaustDelivery:
         self._event = event
         self._generation = message.generation_id
         self.partition: Partition = (message.topic, message.partition)
-        self._resets = app.consumer.resets[self.partition]
+        self._resets: int = getattr(message, "cuts", 0)
         self.offset: int = message.offset
         self.key: bytes | None = message.key
         self.value: bytes | None = message.value

@@ -6,6 +6,7 @@ up are replaced, for this process, when this module is imported.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -74,6 +75,9 @@ class Progress:
         self._fetched: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._positions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._first: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._cuts: Counter[Partition] = Counter()
+        self.cuts_at_fetch: Mapping[Partition, int] = {}
+        """How often each partition had been set back when what was handed out last was fetched; made anew, never changed."""
 
     def fetched(self, records: dict[TopicPartition, list[Any]]) -> None:
         """Note what the fetcher just handed out, before anything else runs in this thread.
@@ -87,12 +91,21 @@ class Progress:
                 self._first.setdefault(state, records[partition][0].offset)
             if state.has_valid_position:
                 self._positions[state] = state.position
+        if self._cuts:
+            self.cuts_at_fetch = dict(self._cuts)
 
-    def forget(self, partition: TopicPartition) -> None:
-        """Forget what was handed out: the partition is read anew from an earlier offset."""
+    def reset(self, partition: TopicPartition, *, cut: bool) -> None:
+        """Forget what a position that was out of the log, and is set anew, makes wrong.
+
+        Args:
+            partition: Whose position it was.
+            cut: True if it is set back to an earlier offset; else what was fetched first is gone from the log.
+        """
         state = self._states().get(partition)
-        for kept in (self._fetched, self._positions, self._first):
-            kept.pop(state, None)
+        if state is not None:
+            for kept in (self._fetched, self._positions, self._first) if cut else (self._first,):
+                kept.pop(state, None)
+        self._cuts[partition.topic, partition.partition] += cut
 
     def uncommitted(self, committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int]:
         """Where to read again the partitions that have no commit: at the first record fetched in this assignment.

@@ -1,7 +1,6 @@
 """The Faust part of the source: its app, and its consumer with our account. The one module that imports it.
 
-Faust runs here as a library, under our own loop and signals. Its habits that would lose or stop
-posts are mended at this border, each for the reason in docs/adr/0003 and docs/adr/0007.
+Faust runs here as a library. Its habits that would lose or stop posts are mended here: docs/adr/0003 and 0007.
 """
 
 from __future__ import annotations
@@ -89,8 +88,8 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
         return bool(await super()._commit(offsets))
 
     def _tell_reset(self, partition: Any, wanted: int, found: int) -> None:
-        if found < wanted and self.progress is not None:
-            self.progress.forget(partition)
+        if self.progress is not None:
+            self.progress.reset(partition, cut=found < wanted)
         self.parent_loop.call_soon_threadsafe(self.consumer.position_reset, partition, wanted, found)
 
 
@@ -116,8 +115,12 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: Any, record: Any) -> Any:
-        self.handed[record.topic, record.partition] = record.offset + 1
-        return super()._to_message(tp, record)
+        place = record.topic, record.partition
+        self.handed[place] = record.offset + 1
+        message = super()._to_message(tp, record)
+        if cuts := self._thread.progress.cuts_at_fetch.get(place):
+            message.cuts = cuts  # as of the fetch: what stood in a buffer when the log was cut is read again
+        return message
 
     async def _drain_messages(self, fetcher: Any) -> None:
         # Faust's own makes two tasks of every record, to break off where one has to wait for room;
@@ -198,8 +201,7 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
     buffer_bytes: int
 
     def _create_directories(self) -> None:
-        # For tables, which we have none of: a worker needs no place to write.
-        pass
+        """None: they are for tables, and a worker needs no place to write."""
 
     def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> StreamBuffer:  # noqa: N802 - Faust's own name
         """The stream's queue, bounded by bytes as well."""
@@ -232,11 +234,10 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
     async def places(self, *, within_s: float) -> dict[Partition, Place]:
         """Where each assigned partition is read next, and where it ends.
 
-        Past Faust's queue of calls to its thread: a look must not wait behind what it looks at.
-
         Raises:
             BrokersAwayError: The brokers did not say so in time.
         """
+        # Past Faust's queue of calls to its thread: a look must not wait behind what it looks at.
         thread = self.consumer._thread  # noqa: SLF001 - no public way
         looking = thread.progress.places(within_s=within_s)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(looking, thread.thread_loop))

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import shutil
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, NoReturn
 
@@ -129,7 +130,11 @@ def _logs_as_they_were() -> Iterator[None]:
     loggers[0].handlers[:] = handlers
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
-    structlog.reset_defaults()
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        for name, module in list(sys.modules.items()):
+            if name.startswith("sluicegate."):  # a logger that was used keeps what was configured then
+                vars(getattr(module, "_log", None) or module).pop("bind", None)
 
 
 @pytest.fixture(scope="session")

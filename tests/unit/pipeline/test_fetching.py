@@ -99,7 +99,7 @@ async def test_a_partition_that_is_read_anew_is_committed_from_there() -> None:
     found, assignment = progress({ONE: 0})
     found.fetched({ONE: records(99)})
     assignment.states[ONE].seek(0)
-    found.forget(ONE)
+    found.reset(ONE, cut=True)
     assert found.committable({}) == {}
     found.fetched({})
     assert found.committable({}) == {ONE: 0}
@@ -214,7 +214,7 @@ async def test_what_was_fetched_and_never_taken_is_not_committed_past() -> None:
     found.require_taken({ONE: 3, TWO: 0})
     with pytest.raises(ClusterError, match=r"records 3 to 8 of posts/0 were fetched and never taken"):
         found.require_taken({ONE: 9, TWO: 0})
-    found.forget(ONE)
+    found.reset(ONE, cut=True)
     found.require_taken({ONE: 9})
 
 
@@ -226,3 +226,30 @@ async def test_a_partition_without_a_commit_is_read_again_from_its_first_record(
     found.fetched({ONE: records(9)})
     assert found.uncommitted({ONE: None, TWO: 7}) == {ONE: 3}
     assert found.uncommitted({ONE: 4, TWO: 0}) == {TWO: 0}
+
+
+async def test_records_fetched_before_a_cut_are_told_from_those_read_anew() -> None:
+    found, assignment = progress({ONE: 0, TWO: 0})
+    found.fetched({ONE: records(5, 6), TWO: records(1)})
+    assert found.cuts_at_fetch == {}
+    before = found.cuts_at_fetch
+    found.reset(ONE, cut=True)
+    assert found.cuts_at_fetch == {}  # nothing was fetched since
+    found.fetched({ONE: records(0)})
+    assert (before.get(("posts", 0), 0), found.cuts_at_fetch["posts", 0]) == (0, 1)
+    assert found.cuts_at_fetch.get(("posts", 1), 0) == 0
+    found.require_taken({ONE: 0})
+    assignment.active = False
+    found.reset(ONE, cut=True)  # its partition is gone: nothing to forget
+    found.fetched({})
+    assert found.cuts_at_fetch["posts", 0] == 2
+
+
+async def test_records_that_retention_took_before_they_were_read_again_are_not_waited_for() -> None:
+    found, _ = progress({ONE: 0})
+    found.fetched({ONE: records(0, 1)})  # dropped in a rebalance; then retention moved the log's beginning
+    found.reset(ONE, cut=False)
+    found.fetched({ONE: records(100)})
+    found.require_taken({ONE: 100})
+    assert found.uncommitted({}) == {ONE: 100}
+    assert found.cuts_at_fetch.get(("posts", 0), 0) == 0

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 from collections import Counter
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faust
 import faust.streams
 import pytest
+from faust.transport.drivers import aiokafka as driver
 
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.faust_delivery import FaustDelivery
 from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.source import Source
-from sluicegate.pipeline.source_faust import FaustApp, check_faust, make_app
+from sluicegate.pipeline.source_faust import FaustApp, _Consumer, check_faust, make_app
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.window import Partition
 
 
 def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
@@ -72,6 +76,29 @@ def test_a_delivery_is_stale_once_its_partition_is_read_anew_from_an_earlier_off
     assert delivery.is_current
     app.consumer.resets["posts", 1] += 1
     assert not delivery.is_current
+
+
+def test_a_record_that_stood_in_a_buffer_when_its_log_was_cut_is_stale_from_the_start() -> None:
+    fresh, app, _ = make()
+    app.consumer.resets["posts", 1] += 1
+    stale = FaustDelivery(app, SimpleNamespace(message=fresh._event.message))
+    assert not stale.is_current
+    read_anew = fresh._event.message
+    read_anew.cuts = 1
+    assert FaustDelivery(app, SimpleNamespace(message=read_anew)).is_current
+
+
+@pytest.mark.parametrize(("cuts", "stamp"), [({}, None), ({("posts", 1): 2}, 2), ({("posts", 0): 2}, None)])
+def test_a_record_is_stamped_with_the_cuts_of_its_partition_at_its_fetch(
+    monkeypatch: pytest.MonkeyPatch, cuts: dict[Partition, int], stamp: int | None
+) -> None:
+    monkeypatch.setattr(driver.Consumer, "_to_message", lambda *_: SimpleNamespace())
+    consumer: Any = object.__new__(_Consumer)
+    consumer.handed = {}
+    consumer._thread = SimpleNamespace(progress=SimpleNamespace(cuts_at_fetch=cuts))
+    record = SimpleNamespace(topic="posts", partition=1, offset=41)
+    message = consumer._to_message(None, record)
+    assert (getattr(message, "cuts", None), consumer.handed) == (stamp, {("posts", 1): 42})
 
 
 def test_start_up_asserts_what_this_module_relies_on(monkeypatch: pytest.MonkeyPatch) -> None:
