@@ -106,10 +106,10 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         super().__init__(*args, **options)
         self._acknowledged: dict[Any, int] = {}
         self._first: dict[Any, int] = {}
-        self.handed: dict[Partition, int] = {}
-        """Behind the last record handed to the stream, per partition of this assignment."""
-        self.resets: Counter[Partition] = Counter()
-        """How often each partition was set back to an earlier offset."""
+        self.handed: dict[
+            Partition, int
+        ] = {}  # behind the last record handed to the stream, in this assignment
+        self.resets: Counter[Partition] = Counter()  # how often each was set back to an earlier offset
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -123,9 +123,8 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         return message
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        # Faust's own makes two tasks of every record, to break off where one has to wait for room;
-        # the buffer never makes one wait. It also drops what it meets below the committed offset after
-        # a log was cut, lists every offset that a partition lacks, and looks for room once a second.
+        # Faust's own makes two tasks of every record, drops what it meets below the committed offset after a log was
+        # cut, lists every offset that a partition lacks, and looks for room once a second.
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):  # noqa: SLF001 - as Faust's own asks
                 waits = bool(self._buffered_partitions)
@@ -157,6 +156,11 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         self._first.setdefault(message.tp, message.offset)
         notify(self._waiting_for_ack)
         return True
+
+    async def maybe_wait_for_commit_to_finish(self) -> bool:
+        while await super().maybe_wait_for_commit_to_finish():
+            pass  # what was acknowledged since that one began is not in it; Faust would leave it at that
+        return False
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         del topics, start_new_transaction
@@ -203,14 +207,9 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
     def _create_directories(self) -> None:
         """None: they are for tables, and a worker needs no place to write."""
 
-    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> StreamBuffer:  # noqa: N802 - Faust's own name
+    def FlowControlQueue(self, **options: Any) -> StreamBuffer:  # noqa: N802 - Faust's own name
         """The stream's queue, bounded by bytes as well."""
-        return StreamBuffer(
-            maxsize=maxsize,
-            flow_control=self.flow_control,
-            clear_on_resume=clear_on_resume,
-            most_bytes=self.buffer_bytes,
-        )
+        return StreamBuffer(flow_control=self.flow_control, most_bytes=self.buffer_bytes, **options)
 
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)

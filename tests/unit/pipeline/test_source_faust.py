@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -140,3 +141,25 @@ def test_a_reset_that_two_fetches_met_is_counted_once() -> None:
     for wanted in (5, 5, 20):
         Source._position_reset(source, ("posts", 0), wanted, 29)
     assert counted == [24, 9]
+
+
+async def test_a_commit_that_found_another_under_way_commits_what_that_one_lacked() -> None:
+    committed: list[int] = []
+    acknowledged = [1]
+    under_way = asyncio.Event()
+
+    async def force_commit(*_topics: Any, **_options: Any) -> bool:
+        reached = max(acknowledged)
+        under_way.set()
+        await asyncio.sleep(0.01)
+        committed.append(reached)
+        return True
+
+    consumer: Any = object.__new__(_Consumer)
+    consumer.app, consumer._commit_fut = SimpleNamespace(client_only=False), None
+    consumer._loop, consumer.force_commit = asyncio.get_running_loop(), force_commit
+    first = asyncio.create_task(consumer.commit())
+    await under_way.wait()
+    acknowledged.append(2)
+    assert all(await asyncio.gather(first, consumer.commit(), consumer.commit()))
+    assert committed == [1, 2, 2]
