@@ -35,6 +35,14 @@ COMMANDS: Final = {
 }
 """Reports by name, and what makes each."""
 
+ENGINES: Final = {
+    "evaluate": ("adapter", "engine", "digest"),
+    "own-rows": ("judged", "engine", "digest"),
+    "evasion": ("engine", "digest"),
+    "region-hint": ("digest",),
+}
+"""Where a report names the bundle that it is of."""
+
 Reports = dict[str, dict[str, Any] | None]
 
 _FIRST = """\
@@ -134,9 +142,22 @@ def page(reports: Reports) -> str:
             ) from error
         parts += [f"## {title}", *said]
     missing = [f"- {name}: {COMMANDS[name]}" for name, one in reports.items() if one is None]
+    missing += [
+        f"- {name} with this adapter: the figures are of one before it: {COMMANDS[name]}"
+        for name in ENGINES
+        if None not in (mine := _bundle(reports, name), now := _bundle(reports, "evaluate")) and mine != now
+    ]
     unrun = ["- anything on a GPU", "- the same adapter on Qwen3Guard: docs/adapt-8b.md has the commands"]
     parts += ["## Limits", _LIMITS, "## Not run", "\n".join([*missing, *unrun])]
     return "\n\n".join(parts) + "\n"
+
+
+def _bundle(reports: Reports, name: str) -> str | None:
+    """Digest of the bundle that a report is of, where it says so."""
+    found: Any = reports[name]
+    for key in ENGINES[name]:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def main(arguments: Sequence[str]) -> int:

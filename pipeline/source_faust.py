@@ -223,9 +223,9 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
     def coordinator_fault(self) -> str | None:
         """The name of what ended the task that keeps this member in its group; None while that lives."""
         consumer = self.consumer._thread._consumer  # noqa: SLF001 - no public way
-        if consumer is None:
-            return None
-        coordinator = consumer._coordinator  # noqa: SLF001 - no public way
+        coordinator = None if consumer is None else consumer._coordinator  # noqa: SLF001 - no public way
+        if coordinator is None:
+            return None  # it is starting: on a busy machine that takes longer than from one look to the next
         if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001 - no public way
             return type(coordinator._pending_exception).__name__  # noqa: SLF001 - no public way
         return None

@@ -163,3 +163,9 @@ async def test_a_commit_that_found_another_under_way_commits_what_that_one_lacke
     acknowledged.append(2)
     assert all(await asyncio.gather(first, consumer.commit(), consumer.commit()))
     assert committed == [1, 2, 2]
+
+
+@pytest.mark.parametrize("consumer", [None, SimpleNamespace(_coordinator=None)])
+def test_a_member_that_is_still_starting_is_not_dead(consumer: Any) -> None:
+    app: Any = SimpleNamespace(consumer=SimpleNamespace(_thread=SimpleNamespace(_consumer=consumer)))
+    assert FaustApp.coordinator_fault.fget(app) is None  # type: ignore[attr-defined]
