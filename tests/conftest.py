@@ -132,9 +132,9 @@ def _logs_as_they_were() -> Iterator[None]:
         logger.setLevel(level)
     if structlog.is_configured():
         structlog.reset_defaults()
-        for name, module in list(sys.modules.items()):
-            if name.startswith("sluicegate."):  # a logger that was used keeps what was configured then
-                vars(getattr(module, "_log", None) or module).pop("bind", None)
+        ours = [module for name, module in sys.modules.items() if name.startswith("sluicegate.")]
+        for log in filter(None, (getattr(module, "_log", None) for module in ours)):
+            vars(log).pop("bind", None)  # a logger that was used keeps what was configured then
 
 
 @pytest.fixture(scope="session")
