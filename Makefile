@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
         $(foreach folder,tests benchmarks examples helm,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
 BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)'
-# They start brokers and workers, and wait for them: two files at a time take half as long.
+# They start brokers and workers, and wait for them: two files at a time share the wait.
 WAITING = tests/integration tests/faults tests/rendered
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
