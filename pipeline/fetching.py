@@ -182,3 +182,13 @@ class Progress:
         if assignment is None or not assignment.active:
             return {}
         return {partition: assignment.state_value(partition) for partition in assignment.tps}
+
+
+def coordinator_fault(consumer: Any) -> str | None:
+    """The name of what ended the task that keeps a consumer in its group; None while that lives."""
+    coordinator = None if consumer is None else consumer._coordinator  # noqa: SLF001 - no public way
+    if coordinator is None:
+        return None  # it is starting: on a busy machine that takes longer than from one look to the next
+    if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001 - no public way
+        return type(coordinator._pending_exception).__name__  # noqa: SLF001 - no public way
+    return None

@@ -248,7 +248,9 @@ class Source:
     def _progress(self, places: dict[Partition, Place]) -> dict[Partition, Place]:
         """The same places, with how far the stream and the flow have come by now."""
         return {
-            one: replace(place, handed=self._app.consumer.handed.get(one, 0), taken=self._taken.get(one, 0))
+            one: replace(
+                place, handed=self._app.consumer.hand_over.reached.get(one, 0), taken=self._taken.get(one, 0)
+            )
             for one, place in places.items()
         }
 

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import faust
 import faust.streams
 from aiokafka.errors import CorruptRecordException
+from faust.tables.recovery import RebalanceAgain
 from faust.transport.drivers import aiokafka as driver
 from mode import CrashingSupervisor
 from mode.utils.futures import notify
 
 from sluicegate.pipeline.credentials import sasl_password, tls_context
 from sluicegate.pipeline.errors import ClusterError, StartError
-from sluicegate.pipeline.fetching import Progress
+from sluicegate.pipeline.faust_options import faust_options
+from sluicegate.pipeline.fetching import Progress, coordinator_fault
+from sluicegate.pipeline.hand_over import HandOver
 from sluicegate.pipeline.stream_buffer import StreamBuffer
 
 if TYPE_CHECKING:
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.window import Partition
 
 _VERSION = "0.15.3"
-_NEVER_S = 10 * 365 * 86_400.0
 _LOOK_FOR_ROOM_S = 0.05  # of what a paused buffer still holds, thousands of posts a second use a tenth
 _AT_ONCE = 64  # records handed over before others get a turn: a millisecond or two
 
@@ -106,9 +108,8 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         super().__init__(*args, **options)
         self._acknowledged: dict[Any, int] = {}
         self._first: dict[Any, int] = {}
-        self.handed: dict[
-            Partition, int
-        ] = {}  # behind the last record handed to the stream, in this assignment
+        self.hand_over = HandOver()
+        self._in_force: object | None = None  # the assignment; none in a rebalance
         self.resets: Counter[Partition] = Counter()  # how often each was set back to an earlier offset
 
     def _new_consumer_thread(self) -> _Thread:
@@ -116,8 +117,8 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
 
     def _to_message(self, tp: Any, record: Any) -> Any:
         place = record.topic, record.partition
-        self.handed[place] = record.offset + 1
         message = super()._to_message(tp, record)
+        message.number = self.hand_over.give(place, record.offset)
         if cuts := self._thread.progress.cuts_at_fetch.get(place):
             message.cuts = cuts  # as of the fetch: what stood in a buffer when the log was cut is read again
         return message
@@ -143,9 +144,14 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
                 raise
 
     def track(self, message: Any) -> bool:
-        """Note a record as handed to the flow; False if it was fetched before a rebalance, or in one."""
+        """Note a record as handed to the flow; False if it was fetched before a rebalance, or in one.
+
+        Raises:
+            ClusterError: Records before it were dropped.
+        """
         if not self.app.flow_control.is_active() or message.generation_id != self.app.consumer_generation_id:
             return False
+        self.hand_over.take((message.topic, message.partition), message.number)
         self._unacked_messages.add(message)
         return True
 
@@ -171,13 +177,30 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         self._committed_offset.update(due)
         return True
 
+    def _stop_at_rebalance(self) -> None:
+        # Faust does so only where something is revoked. A member that had nothing would read on while what it is assigned
+        # next is being sought, and Faust clears the stream's buffer after that: behind what the flow has taken already.
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+
+    async def perform_seek(self) -> None:
+        sought = self._in_force
+        await super().perform_seek()
+        if sought is None or sought is not self._in_force:
+            raise RebalanceAgain  # or who waits for this resumes the flow, in the midst of the next rebalance
+
     async def on_partitions_revoked(self, revoked: Any) -> None:
+        self._stop_at_rebalance()
+        self._in_force = None
         await super().on_partitions_revoked(revoked)  # drains and commits
         self._acknowledged.clear()
         self._first.clear()
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
-        self.handed.clear()
+        self._stop_at_rebalance()
+        self._in_force = object()
+        self.hand_over.begin()
         await super().on_partitions_assigned(assigned, generation_id)
 
     def position_reset(self, partition: Any, wanted: int, found: int) -> None:
@@ -222,13 +245,7 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
     @property
     def coordinator_fault(self) -> str | None:
         """The name of what ended the task that keeps this member in its group; None while that lives."""
-        consumer = self.consumer._thread._consumer  # noqa: SLF001 - no public way
-        coordinator = None if consumer is None else consumer._coordinator  # noqa: SLF001 - no public way
-        if coordinator is None:
-            return None  # it is starting: on a busy machine that takes longer than from one look to the next
-        if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001 - no public way
-            return type(coordinator._pending_exception).__name__  # noqa: SLF001 - no public way
-        return None
+        return coordinator_fault(self.consumer._thread._consumer)  # noqa: SLF001 - no public way
 
     async def places(self, *, within_s: float) -> dict[Partition, Place]:
         """Where each assigned partition is read next, and where it ends.
@@ -244,28 +261,11 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
 
 def make_app(settings: Settings) -> FaustApp:
     """Faust's app for these settings; it needs a subscription to the input topic, and its two callbacks."""
-    kafka = settings.kafka
     app = FaustApp(
-        kafka.group,
-        broker=[f"aiokafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
-        store="memory://",
-        web_enabled=False,
-        topic_allow_declare=False,  # no topic of Faust's own
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        consumer_auto_offset_reset="earliest",  # a new group must not skip what is there
+        settings.kafka.group,
         agent_supervisor=CrashingSupervisor,  # a restarted agent would step over what it held
-        stream_wait_empty=True,
-        broker_commit_interval=kafka.commit_interval_s,
-        broker_session_timeout=kafka.session_timeout_s,
-        broker_heartbeat_interval=kafka.session_timeout_s / 10,
-        broker_rebalance_timeout=kafka.rebalance_timeout_s,
-        # Faust fetches nothing while its buffers are full, and aiokafka would leave the group for that,
-        # and never come back: it asks for a fetch first, which only a member makes.
-        broker_max_poll_interval=_NEVER_S,
-        broker_request_timeout=max(90.0, kafka.session_timeout_s + 5, kafka.rebalance_timeout_s + 5),
-        worker_redirect_stdouts=False,
-        broker_credentials=_credentials(kafka.security),
+        broker_credentials=_credentials(settings.kafka.security),
+        **faust_options(settings.kafka),
     )
     app.buffer_bytes = settings.window.bytes // 4  # of the longest posts, a micro-batch or so ahead
     return app

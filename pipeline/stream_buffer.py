@@ -9,6 +9,8 @@ from typing import Any
 
 from mode.utils.queues import ThrowableQueue
 
+_TOGETHER_BYTES = 262_144
+
 
 class StreamBuffer(ThrowableQueue):  # type: ignore[misc]  # untyped base
     """Faust's queue of events, which is under pressure from a number of bytes on, too.
@@ -47,9 +49,10 @@ class StreamBuffer(ThrowableQueue):  # type: ignore[misc]  # untyped base
         return False
 
     async def get_some(self, most: int) -> list[Any]:
-        """Wait for an event; what stands here then, at most so many."""
+        """Wait for an event; what stands here then, at most so many, and of long records few: no bound counts them now."""
         events = [await self.get()]
-        while len(events) < most and not self.empty():
+        left = self._size_bytes - _TOGETHER_BYTES
+        while len(events) < most and not self.empty() and self._size_bytes > left:
             events.append(self.get_nowait())
         return events
 

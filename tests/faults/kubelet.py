@@ -109,10 +109,15 @@ class Kubelet:
             running = self.workers
             if not running:
                 return False
-            worker = rng.choice(running)
-            self._history.note("kill", worker=worker.folder.name)
-            worker.kill()
+            self.kill(rng.choice(running))
             return True
+
+    def kill(self, *workers: WorkerProcess) -> None:
+        """SIGKILL these, one directly after the other."""
+        with self._lock:
+            for worker in workers:
+                self._history.note("kill", worker=worker.folder.name)
+                worker.kill()
 
     def terminate_one(self, rng: random.Random, *, within_s: float = _LEAVE_S) -> int:
         """SIGTERM one that runs, and give its exit code; another takes its place.

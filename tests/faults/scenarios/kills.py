@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from faults.scenario import scenario
 from support.workers import QUICK, READY_S, until
 
 if TYPE_CHECKING:
+    from faults.kubelet import Kubelet
     from faults.stage import Stage
+    from support.workers import WorkerProcess
 
 KILLS = 52
 _RATE_PER_S = 150.0
 _BEHIND_THE_HEAD = 200
+_PARTITIONS = 3  # of every scenario that does not say otherwise
+_TAKE_OVERS = 8
 
 
 @scenario(number=1, name="sigkill", short=True)
@@ -22,10 +27,44 @@ def sigkill(stage: Stage) -> None:
     kill_at_random(stage)
 
 
+@scenario(number=1, name="standby-takes-over")
+def standby_takes_over(stage: Stage) -> None:
+    """One worker more than partitions: those that read are killed at once, and who had nothing takes all of it."""
+    stage.lane.set_fake(call_overhead_s=0.05)
+    kubelet = stage.kubelet(_PARTITIONS + 1, {"kafka.session_timeout_s": "1.5"})
+    load = stage.load(_RATE_PER_S)
+    rounds = stage.scaled(_TAKE_OVERS)
+    for _ in range(rounds):
+        kubelet.wait_ready()
+        standby = until("one has nothing to read", lambda: _standby(kubelet), within_s=READY_S)
+        time.sleep(stage.rng.uniform(0.5, 3.0))  # the others commit
+        kubelet.kill(*(one for one in kubelet.workers if one is not standby))
+        until("it reads everything", partial(_reads_all, standby), within_s=READY_S)
+    load.stop()
+    stage.note("killed", take_overs=rounds, restarts=kubelet.restarts)
+    stage.require(set(kubelet.exits) <= {-9}, f"a worker ended by itself: exit codes {dict(kubelet.exits)}")
+
+
 @scenario(number=1, name="sigkill-with-a-slow-head", partitions=1, short=True)
 def sigkill_with_a_slow_head(stage: Stage) -> None:
     """The first post hangs in the engine while all behind it are answered; then the worker is killed."""
     kill_behind_a_slow_head(stage)
+
+
+def _standby(kubelet: Kubelet) -> WorkerProcess | None:
+    """The one that reads no partition, where all others read one each."""
+    read = {worker: _reads(worker) for worker in kubelet.workers}
+    if sorted(read.values()) != [0.0] + [1.0] * _PARTITIONS:
+        return None
+    return next(worker for worker, partitions in read.items() if not partitions)
+
+
+def _reads_all(worker: WorkerProcess) -> bool:
+    return _reads(worker) == _PARTITIONS
+
+
+def _reads(worker: WorkerProcess) -> float:
+    return worker.metric("sluicegate_partitions_assigned")
 
 
 def kill_at_random(

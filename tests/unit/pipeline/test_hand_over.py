@@ -10,12 +10,16 @@ import pytest
 from mode.utils.queues import FlowControlEvent
 
 from sluicegate.pipeline import source_faust
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.hand_over import HandOver
 from sluicegate.pipeline.source import Source
 from sluicegate.pipeline.source_faust import _Consumer
 from sluicegate.pipeline.stream_buffer import StreamBuffer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+HERE, THERE = ("posts", 0), ("posts", 1)
 
 
 class Fetched:
@@ -114,10 +118,36 @@ def test_what_was_fetched_before_a_rebalance_or_in_one_is_not_taken(
     flow = SimpleNamespace(is_active=lambda: active)
     app = SimpleNamespace(flow_control=flow, consumer_generation_id=3)
     noted: list[Any] = []
-    consumer: Any = SimpleNamespace(app=app, _unacked_messages=SimpleNamespace(add=noted.append))
-    message = SimpleNamespace(generation_id=generation)
+    given = HandOver()
+    unacknowledged = SimpleNamespace(add=noted.append)
+    consumer: Any = SimpleNamespace(app=app, hand_over=given, _unacked_messages=unacknowledged)
+    number = given.give(("posts", 0), 7)
+    message = SimpleNamespace(topic="posts", partition=0, generation_id=generation, number=number)
     assert _Consumer.track(consumer, message) is taken
     assert noted == ([message] if taken else [])
+
+
+def test_of_what_was_given_nothing_may_be_missing_when_it_is_taken() -> None:
+    given = HandOver()
+    first, other, second, again = (
+        given.give(*one)
+        for one in [(HERE, 5), (THERE, 0), (HERE, 9), (HERE, 5)]  # a gap, and a seek back
+    )
+    given.take(HERE, first)
+    given.take(THERE, other)
+    with pytest.raises(ClusterError, match=r"^1 records of posts/0 were fetched and dropped"):
+        given.take(HERE, again)
+    given.take(HERE, second)
+    given.take(HERE, again)
+    assert given.reached == {HERE: 6, THERE: 1}
+
+
+def test_another_assignment_begins_another_account() -> None:
+    given = HandOver()
+    given.give(HERE, 5)
+    given.begin()
+    assert given.reached == {}
+    given.take(HERE, given.give(HERE, 5))
 
 
 async def test_deliveries_end_where_faust_ends_the_stream() -> None:

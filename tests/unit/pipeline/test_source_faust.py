@@ -12,6 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.faust_delivery import FaustDelivery
+from sluicegate.pipeline.hand_over import HandOver
 from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.source import Source
 from sluicegate.pipeline.source_faust import FaustApp, _Consumer, check_faust, make_app
@@ -95,11 +96,12 @@ def test_a_record_is_stamped_with_the_cuts_of_its_partition_at_its_fetch(
 ) -> None:
     monkeypatch.setattr(driver.Consumer, "_to_message", lambda *_: SimpleNamespace())
     consumer: Any = object.__new__(_Consumer)
-    consumer.handed = {}
+    consumer.hand_over = HandOver()
     consumer._thread = SimpleNamespace(progress=SimpleNamespace(cuts_at_fetch=cuts))
     record = SimpleNamespace(topic="posts", partition=1, offset=41)
     message = consumer._to_message(None, record)
-    assert (getattr(message, "cuts", None), consumer.handed) == (stamp, {("posts", 1): 42})
+    assert (getattr(message, "cuts", None), message.number) == (stamp, 1)
+    assert consumer.hand_over.reached == {("posts", 1): 42}
 
 
 def test_start_up_asserts_what_this_module_relies_on(monkeypatch: pytest.MonkeyPatch) -> None:

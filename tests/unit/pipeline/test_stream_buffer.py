@@ -120,6 +120,17 @@ async def test_what_stands_there_is_taken_together_in_order(buffer: StreamBuffer
     assert buffer.size_bytes == 0
 
 
+async def test_of_long_records_few_come_together(
+    buffer: StreamBuffer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluicegate.pipeline.stream_buffer._TOGETHER_BYTES", 50)
+    partition = Partition(buffer)
+    for size_bytes in (100, 10, 20, 30, 40):
+        partition.put(size_bytes)
+    taken = [await buffer.get_some(10) for _ in range(2)]
+    assert [[len(one.message.value) + 8 for one in some] for some in taken] == [[100, 10, 20, 30], [40]]
+
+
 async def test_an_empty_buffer_is_waited_for(buffer: StreamBuffer) -> None:
     taking = asyncio.create_task(buffer.get_some(10))
     await asyncio.sleep(0)
