@@ -74,23 +74,36 @@ class Answers:
             return None
         return self._verdict(arrival, [arrival.found[number] for number in range(len(arrival.parts.parts))])
 
+    def stand_in(self, arrival: Arrival, found: Found, *, folded: bool) -> Answer:
+        """Answer a post of parts with a finding that stands for all of them.
+
+        Args:
+            arrival: The post.
+            found: What was found of another one.
+            folded: Whether that was found of its folded form: this post's, where it has one, decides, too.
+        """
+        forms = [part.folded for part in arrival.parts.parts] if arrival.parts is not None else [False]
+        self._metrics.folded_parts.labels(found.by.value).inc(sum(forms))
+        deciding = forms.index(folded) if folded in forms else 0
+        return self._verdict(arrival, [found] * len(forms), deciding)
+
     def give_up(self, arrival: Arrival, failure: ItemFailure) -> Answer:
         """Answer a post with what was found so far; every other part has failed."""
         parts = len(arrival.parts.parts) if arrival.parts is not None else 1
         failed = Found(failure, AssessedBy.NONE)
         return self._verdict(arrival, [arrival.found.get(number, failed) for number in range(parts)])
 
-    def _verdict(self, arrival: Arrival, found: list[Found]) -> Answer:
-        """7: the worst part decides. A fault of ours gives the failure mode; it must not stop the partition."""
+    def _verdict(self, arrival: Arrival, found: list[Found], deciding: int | None = None) -> Answer:
+        """7: the worst part decides, unless it is said which. A fault of ours gives the failure mode; it must not stop the partition."""
         arrival.answered = True
         try:
-            return self._decide(arrival, found)
+            return self._decide(arrival, found, deciding)
         except Exception as error:  # noqa: BLE001 - see above
             _log.error("decision_fault", post=arrival.post.id, where=frames(error))
             failed = Found(ItemFailure(FailureCode.INTERNAL, type(error).__name__), AssessedBy.NONE)
             return self._decide(arrival, [failed] * len(found))
 
-    def _decide(self, arrival: Arrival, found: list[Found]) -> Answer:
+    def _decide(self, arrival: Arrival, found: list[Found], deciding: int | None = None) -> Answer:
         policy = self._policy()
         # Each part is calibrated before they are compared.
         findings = [
@@ -99,7 +112,9 @@ class Answers:
             else one.finding
             for one in found
         ]
-        number = worst(arrival.post, findings, policy, folded=_folded(arrival.parts))
+        number = deciding
+        if number is None:
+            number = worst(arrival.post, findings, policy, folded=_folded(arrival.parts))
         held, now = arrival.held, self._clock.monotonic()
         asked = [one.sent_at for one in found if one.sent_at is not None]
         sent_at = max(min(asked, default=now), held.taken_at)  # it may have joined later

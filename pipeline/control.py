@@ -211,5 +211,7 @@ class ControlTopic:
         if self.state != why:
             _log.warning("control_topic_not_followed", why=why)
         self.state = why
+        if self._switch is not None:
+            self._switch.known = False  # who throws it meanwhile is not heard
         self._metrics.control_followed.set(0)
         self._looked.set()

@@ -44,6 +44,8 @@ class NearKey:
     key: bytes
     stands: bool
     """False if this one's finding may stand for no other: no engine read its reduced form."""
+    policy: str
+    """Digest of the policy that the key is of."""
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +110,8 @@ class Judgement:
     """The verdict that first carried those scores; None while that one waits for its other parts."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
+    in_hand: bool = False
+    """True while the engine has it. What was sent may wait before that, for a search that wants no company."""
 
     @classmethod
     def begun(cls, number: int, key: bytes, prompt: Prompt, members: list[Member], *, since: float) -> Self:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.window import Delivery
     from sluicegate.schemas import Verdict
 
+HOPS = "screen-hops"
+"""Header of a record that an edge forwarded: how often."""
+
 _TRACE_HEADERS = ("traceparent", "tracestate")
 _KEY_BYTES = 1_024  # a record may be all key; its dead letter must fit into as large a record
 _TRACE_BYTES = 512  # W3C Trace Context asks receivers to carry at least this much of tracestate
@@ -70,6 +73,11 @@ class Outlet(Protocol):
     async def publish(self, records: Sequence[Outgoing]) -> None:
         """Deliver every record; may be cancelled. Raises only if nothing can ever be delivered again."""
         ...
+
+
+def name_as_sent(name: str) -> str:
+    """What is left of a header's name on its way out: librdkafka ends it at a NUL, which a producer may have written."""
+    return name.partition("\0")[0]
 
 
 def verdict_record(verdict: Verdict, delivery: Delivery, topics: TopicSettings) -> Record:

@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 
 from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.records import HOPS, name_as_sent
 from sluicegate.schemas import encode
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 REPLAYED_FROM = "sluicegate-replayed-from"
 TRIES = "sluicegate-tries"
 FIRST_REJECTED = "sluicegate-first-rejected"
-_OWN = (REPLAYED_FROM, TRIES, FIRST_REJECTED)
+_NOT_AGAIN = {REPLAYED_FROM, TRIES, FIRST_REJECTED, HOPS}
 _MOMENT_BYTES = 40  # a time as RFC 3339 writes it, down to the microsecond
 _TRIES_DIGITS = 6  # a header is anybody's: no number that grows a record
 _SHOWN_CHARACTERS = 300
@@ -117,8 +118,9 @@ def original(letter: DeadLetter) -> Original | str:
         (TRIES, str(min(letter.tries + 1, 10**_TRIES_DIGITS - 1)).encode()),
         (FIRST_REJECTED, (letter.first_rejected_at or letter.rejected_at).isoformat().encode()),
     )
-    # A record that was replayed before has such headers already.
-    return Original(key, value, (*(one for one in headers if one[0] not in _OWN), *own))
+    # A record that was replayed before has such headers already, and one that an edge forwarded has its hops.
+    theirs = [one for one in headers if name_as_sent(one[0]) not in _NOT_AGAIN]
+    return Original(key, value, (*theirs, *own))
 
 
 def identity(letter: DeadLetter) -> str:

@@ -24,6 +24,8 @@ class Known:
     verdict_id: str
     expires_at: float
     """Monotonic seconds."""
+    folded: bool = False
+    """True if it is a finding on the text's folded form."""
 
     @property
     def size_bytes(self) -> int:

@@ -134,20 +134,26 @@ class NearDuplicates:
     def _reuse(self, arrival: Arrival, known: Known) -> list[Answer]:
         """The answer with what is known; none where it does not suffice."""
         assessment = known.assessment
-        if assessment is None or arrival.parts is None:
+        if assessment is None or arrival.parts is None or not self._is_of_policy(arrival.near):
             return []
-        members = [Member(arrival, number) for number in range(len(arrival.parts.parts))]
-        if not assessment.explained and members[0].needs_explanation(self._policy(), assessment.scores):
+        if not assessment.explained and Member(arrival, 0).needs_explanation(
+            self._policy(), assessment.scores
+        ):
             return []
         self._hits.labels("near").inc()
         found = Found(assessment, AssessedBy.NEAR_DUPLICATE, reused_from=known.verdict_id)
-        answers = [self._answers.settle(member, found) for member in members]
-        return [answer for answer in answers if answer is not None]
+        return [self._answers.stand_in(arrival, found, folded=known.folded)]
+
+    def _is_of_policy(self, near: NearKey | None) -> bool:
+        """False under another policy than the key's: how far from its bars a score is, nobody has looked at."""
+        return near is not None and near.policy == self._policy().digest
 
     def _learn(self, answer: Answer, arrival: Arrival, near: NearKey) -> Known | None:
         """What may be reused of an answer: what the engine found, now or before, all parts read and explained."""
         found = answer.found
         if not near.stands or found is None or found.by not in {AssessedBy.ENGINE, AssessedBy.CACHE}:
+            return None
+        if not self._is_of_policy(near):
             return None
         finding, now = found.finding, self._clock.monotonic()
         read = all(isinstance(one.finding, Assessment) for one in arrival.found.values())
@@ -158,9 +164,16 @@ class NearDuplicates:
         calibrated = arrival.desk.finding(finding, arrival.post)
         sure = is_sure(arrival.post, calibrated, self._policy(), least=self._settings.confidence)
         source = found.reused_from or answer.event_id
-        known = Known(finding if sure else None, source, now + self._settings.ttl_s)
+        expires_at = now + self._settings.ttl_s
+        known = Known(finding if sure else None, source, expires_at, folded=_is_folded(arrival, found))
         self._index.put(near.key, known)
         return known
+
+
+def _is_folded(arrival: Arrival, found: Found) -> bool:
+    """True if what decided was found of the folded form."""
+    parts = arrival.parts.parts if arrival.parts is not None else []
+    return any(part.folded and arrival.found.get(number) is found for number, part in enumerate(parts))
 
 
 def _is_one_part(parts: Parts) -> bool:
@@ -186,4 +199,5 @@ def _key(arrival: Arrival, policy_digest: str) -> NearKey | None:
     record: list[Any] = [post.tenant, post.kind, post.region, post.language, turns, reduced]
     same = orjson.dumps([policy_digest, info.digest, info.adapter, *record])
     folded = arrival.parts is not None and bool(arrival.parts.rules)
-    return NearKey(hashlib.blake2b(same, digest_size=24).digest(), stands=folded or reduced == post.text)
+    key = hashlib.blake2b(same, digest_size=24).digest()
+    return NearKey(key, stands=folded or reduced == post.text, policy=policy_digest)

@@ -125,9 +125,11 @@ class EdgeFlow:
             self._spawn(answered)
 
     def _is_short(self, post: Post) -> bool:
-        """False where its tenant may want it left unscored; nobody counts tokens here, and no byte is two."""
-        most = self._policy().rules(post).max_tokens
-        return most is None or len(post.text.encode()) <= most
+        """False where it may be too long to be scored; nobody counts tokens here, or segments, and no byte is two tokens."""
+        rules, most = self._policy().rules(post), self._settings.limits.post_tokens
+        if rules.max_tokens is not None:
+            most = min(most, rules.max_tokens)
+        return rules.max_segments is None and len(post.text.encode()) <= most
 
     def _forward(self, held: Held, post: Post | Rejection, sample: Sample | None) -> Answer:
         """Send a record on; one that went in a circle gets an answer here, or it would go on for ever."""

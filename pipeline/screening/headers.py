@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.records import HOPS, name_as_sent
 from sluicegate.pipeline.screening.standing import Sample
 from sluicegate.schemas import Action
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from sluicegate.pipeline.records import Headers
 
-HOPS, SAMPLE = "screen-hops", "screen-said"
+SAMPLE = "screen-said"
 _DIGITS = re.compile(rb"[0-9]{1,4}")
 _SAMPLE = re.compile(rb"(allow|block) (sha256:[0-9a-f]{64}) (sha256:[0-9a-f]{64})")
 
@@ -36,7 +37,7 @@ def sample_of(headers: Sequence[tuple[str, bytes | None]]) -> Sample | None:
 
 def without_ours(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
     """The headers as their producer gave them: nobody but an edge may speak in its name."""
-    return tuple(header for header in headers if header[0] not in {HOPS, SAMPLE})
+    return tuple(header for header in headers if name_as_sent(header[0]) not in {HOPS, SAMPLE})
 
 
 def with_ours(headers: Sequence[tuple[str, bytes | None]], sample: Sample | None) -> Headers:

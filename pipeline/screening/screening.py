@@ -111,7 +111,9 @@ class Screening:
                 # What two policies make of a post says nothing of the screen.
                 same = arrival.sample.policy == verdict.policy.digest == policy.digest
                 tolerance = policy.rules(arrival.post).screen.tolerance if same else None
-                self.switch.compare(arrival.sample, judged, tolerance, policy.digest)
+                self.switch.compare(
+                    arrival.sample, judged, tolerance, policy=policy.digest, content=verdict.content_hash
+                )
 
     async def _ask(self, screen: Screen, posts: Sequence[Post]) -> Sequence[ScreenAnswer | None]:
         try:

@@ -29,6 +29,9 @@ _log = structlog.get_logger(__name__)
 FACTS = 1_000
 """So many facts are taken in. People reset switches and make screens: there are few, unless somebody floods."""
 _TALLIES = 256
+_TEXTS = 10_000
+_Text = tuple[str, "Action", "float | None", str, str]
+"""What is counted once: screen, action, tolerance, policy, and the content hash."""
 
 
 class Switch:
@@ -51,6 +54,7 @@ class Switch:
         self._turns = Trips[ScreenTurn]()
         self._policy = ""
         self._tallies: OrderedDict[tuple[str, Action, float], Tally] = OrderedDict()
+        self._counted: OrderedDict[_Text, None] = OrderedDict()
         self.announce: Callable[[ScreenTurn], None] = lambda _turn: None
         """Told when it is thrown here, so that other workers learn of it."""
         self.known = True
@@ -60,7 +64,9 @@ class Switch:
         """True if a screen may answer nothing: it was switched off, or nobody knows yet."""
         return not self.known or self._is_thrown(screen)
 
-    def compare(self, sample: Sample, judged: Action, tolerance: float | None, policy: str) -> None:
+    def compare(
+        self, sample: Sample, judged: Action, tolerance: float | None, *, policy: str, content: str
+    ) -> None:
         """Compare what the screen would have said with what the engine's judgement led to.
 
         Args:
@@ -68,7 +74,16 @@ class Switch:
             judged: The action that the policy drew from the engine's finding.
             tolerance: The most wrong answers that the tenant bears; None counts in the metric only.
             policy: Digest of the policy that decided: under another one counts begin anew.
+            content: The post's content hash: one text counts once, however often somebody posts it.
         """
+        text = sample.screen, sample.action, tolerance, sample.policy, content
+        again = text in self._counted
+        self._counted[text] = None
+        self._counted.move_to_end(text)
+        if len(self._counted) > _TEXTS:
+            self._counted.popitem(last=False)
+        if again:
+            return
         self._metrics.screen_samples.labels(sample.action.value, judged.value).inc()
         if tolerance is None or self.is_off(sample.screen):
             return
@@ -119,6 +134,7 @@ class Switch:
     def _changed(self, screen: str) -> None:
         for key in [key for key in self._tallies if key[0] == screen]:
             del self._tallies[key]
+        self._counted.clear()
         newest = self._turns.newest((screen,))
         if newest is not None:
             _log.warning(

@@ -126,6 +126,21 @@ async def test_no_screen_answers_before_anybody_knows_whether_it_was_switched_of
         assert told.metric("screen_off") == 1
 
 
+async def test_no_screen_answers_once_nobody_can_know_any_more_whether_it_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script: Script = []
+    table = Table(monkeypatch, script)
+    async with table.topic:
+        assert not table.switch.is_off(TURN.screen)
+        monkeypatch.setattr(control, "_AGAIN_S", 1.0)
+        script.append(ClusterError("gone"))
+        await until(lambda: table.topic.state == "gone")
+        assert table.switch.is_off(TURN.screen)
+        await until(lambda: table.topic.state == "followed")
+        assert not table.switch.is_off(TURN.screen)
+
+
 async def test_a_fault_of_ours_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(monkeypatch, [RuntimeError("the text of a post"), [record(TRIP.key, TRIP.encode())]])
     with structlog.testing.capture_logs() as logs:

@@ -156,6 +156,24 @@ async def test_another_policy_begins_anew() -> None:
     assert second.assessed_by is not AssessedBy.NEAR_DUPLICATE
 
 
+async def test_a_policy_that_changes_while_the_engine_judges_is_no_bar_that_was_looked_at() -> None:
+    engine = ScriptedEngine(SURE)
+    stand = bench(engine=engine)
+    before, other = stand.policy, Policy.parse({"name": "another", "version": "1"})
+    engine.gate.clear()
+    async with Turns(stand) as turns:
+        await turns.send(post(0))
+        while not engine.scored:
+            await asyncio.sleep(0)
+        stand.policy = other
+        engine.gate.set()
+        while not stand.outlet.records:
+            await asyncio.sleep(0)
+        stand.policy = before
+        (second,) = await turns.judge(post(1, hidden(SAFE, 13)))
+    assert second.assessed_by is not AssessedBy.NEAR_DUPLICATE
+
+
 def test_engine_and_adapter_are_part_of_the_key() -> None:
     def key(**info: Any) -> Any:
         desk = SimpleNamespace(info=SimpleNamespace(**({"digest": "d", "adapter": None} | info)))
@@ -240,6 +258,18 @@ async def test_with_its_folded_form_judged_it_may() -> None:
     assert {one.action for one in verdicts} == {Action.BLOCK}
     assert [one.assessed_by for one in verdicts[1:]] == [AssessedBy.NEAR_DUPLICATE] * 2
     assert sum(engine.scored) == 2  # both forms of the first
+    forms = [(one.form, one.form_rules) for one in verdicts]
+    assert forms == [("folded", ("invisible",))] * 3
+    assert stand.metric("folded_verdicts_total", rule="invisible") == 3
+
+
+async def test_a_copy_without_a_folded_form_is_answered_in_its_own() -> None:
+    blind = FakeProfile(rules={"kill you": "unsafe", "when you come": "safe"})
+    engine = ScriptedEngine(blind)
+    stand = bench(engine=engine, tree=ON | {"cache": {"entries": 0, "near_duplicates": {"enabled": True}}})
+    first, second = await in_turn(stand, post(0, BAD.replace("kill", "ki\u200bll")), post(1, BAD))
+    assert (first.form, second.form, second.form_rules) == ("folded", "original", ())
+    assert told(second) == (AssessedBy.NEAR_DUPLICATE, Action.BLOCK)
 
 
 async def test_a_reused_finding_is_not_passed_on() -> None:

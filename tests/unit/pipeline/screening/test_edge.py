@@ -6,12 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import pytest
 
 from sluicegate.pipeline.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Forwarded, Record
+from sluicegate.pipeline.records import HOPS, Forwarded, Record
 from sluicegate.pipeline.screening.edge import MOST_HOPS, EdgeFlow
-from sluicegate.pipeline.screening.headers import HOPS, SAMPLE
+from sluicegate.pipeline.screening.headers import SAMPLE
 from sluicegate.pipeline.settings import Settings
 from sluicegate.pipeline.trips import ScreenTurn
 from sluicegate.pipeline.window import Window
@@ -29,9 +30,16 @@ POLICY = {"name": "p", "version": "1", "rules": {"screen": {"tolerance": 0.01}}}
 class Edge:
     """An edge over records in memory."""
 
-    def __init__(self, sample_share: float = 0, rules: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        sample_share: float = 0,
+        rules: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
+    ) -> None:
         settings = Settings(
-            worker={"role": "screen"}, screen={"path": "screens/any", "sample_share": sample_share}
+            worker={"role": "screen"},
+            screen={"path": "screens/any", "sample_share": sample_share},
+            limits=limits or {},
         )
         self.instruments = Instruments.for_engine(1)
         self.window = Window(posts=100, size_bytes=2**24, clock=self.instruments.clock.monotonic)
@@ -94,19 +102,17 @@ async def test_what_is_no_post_goes_on_as_well() -> None:
 async def test_a_sample_goes_on_with_what_the_screen_would_have_said() -> None:
     edge = Edge(sample_share=1)
     await edge.run(edge.delivery(0, post(0, "easy")), edge.delivery(1, post(1, "hard")))
-    said = {one.key: dict(one.headers).get(SAMPLE) for one in edge.outlet.forwarded}
-    assert (
-        list(said.values()) == [f"allow {DIGEST} {edge.policy.digest}".encode()]
-        or len(edge.outlet.forwarded) == 2
-    )
+    assert len(edge.outlet.forwarded) == 2
     sampled = [one for one in edge.outlet.forwarded if one.sampled]
     assert [dict(one.headers)[SAMPLE] for one in sampled] == [f"allow {DIGEST} {edge.policy.digest}".encode()]
     assert edge.metric("records_forwarded_total", sampled="true") == 1
 
 
-async def test_a_producer_cannot_speak_for_the_edge() -> None:
+@pytest.mark.parametrize("rest", ["", "\0", "\0x"])
+async def test_a_producer_cannot_speak_for_the_edge(rest: str) -> None:
+    # librdkafka ends a name at its first NUL.
     edge = Edge()
-    forged = ((SAMPLE, f"allow {DIGEST} {edge.policy.digest}".encode()),)
+    forged = ((f"{SAMPLE}{rest}", f"allow {DIGEST} {edge.policy.digest}".encode()),)
     await edge.run(edge.delivery(0, post(0, "hard"), headers=forged), edge.delivery(1, b"{", headers=forged))
     assert [dict(one.headers) for one in edge.outlet.forwarded] == [{HOPS: b"1"}] * 2
 
@@ -126,6 +132,20 @@ async def test_what_its_tenant_may_want_left_unscored_goes_to_who_counts_tokens(
         edge.delivery(0, {"id": "p0", "text": "easy"}), edge.delivery(1, {"id": "p1", "text": "easy " * 2})
     )
     assert [one.post_id for one in edge.outlet.verdicts] == ["p0"]
+    assert len(edge.outlet.forwarded) == 1
+
+
+async def test_what_its_settings_may_leave_unscored_goes_to_who_counts_tokens() -> None:
+    edge = Edge(limits={"post_tokens": 8})
+    await edge.run(edge.delivery(0, post(0, "easy")), edge.delivery(1, post(1, "easy " * 2)))
+    assert [one.post_id for one in edge.outlet.verdicts] == ["p0"]
+    assert len(edge.outlet.forwarded) == 1
+
+
+async def test_nobody_counts_segments_here() -> None:
+    edge = Edge(rules={"screen": {"tolerance": 0.01}, "max_segments": 2})
+    await edge.run(edge.delivery(0, post(0, "easy")))
+    assert edge.outlet.verdicts == []
     assert len(edge.outlet.forwarded) == 1
 
 

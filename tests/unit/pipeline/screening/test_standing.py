@@ -9,7 +9,8 @@ import pytest
 from sluicegate.engines.screen.model import ScreenAnswer
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.screening.headers import HOPS, SAMPLE, hops_of, sample_of, with_ours, without_ours
+from sluicegate.pipeline.records import HOPS
+from sluicegate.pipeline.screening.headers import SAMPLE, hops_of, sample_of, with_ours, without_ours
 from sluicegate.pipeline.screening.standing import Sample, is_sampled, standing
 from sluicegate.schemas import Action, Post, Scores
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.control import read_changes
@@ -16,6 +17,9 @@ from sluicegate.pipeline.screening.switch import Switch
 from sluicegate.pipeline.trips import ScreenTurn
 from sluicegate.schemas import Action
 
+if TYPE_CHECKING:
+    import pytest
+
 OWN, OTHER = "sha256:" + "5" * 64, "sha256:" + "6" * 64
 TURN = ScreenTurn(
     state="open", screen=OWN, generation=0, at=datetime(2026, 1, 1, tzinfo=UTC), by="worker-1", why="wrong"
@@ -27,17 +31,34 @@ def made(metrics: Metrics | None = None, **settings: Any) -> Switch:
     return Switch(ScreenSettings(**settings), Clock(), metrics or Metrics(), OWN)
 
 
+_numbers = itertools.count()
+
+
+def compare(
+    switch: Switch,
+    judged: Action,
+    tolerance: float | None = 0.01,
+    *,
+    screen: str = OWN,
+    policy: str = POLICY,
+    content: str | None = None,
+) -> None:
+    """One sample that the screen would have allowed; of a text of its own, unless it is said which."""
+    said = f"sha256:{next(_numbers):064x}" if content is None else content
+    switch.compare(Sample(screen, Action.ALLOW, policy), judged, tolerance, policy=policy, content=said)
+
+
 def wrong(
     switch: Switch, times: int, screen: str = OWN, tolerance: float | None = 0.01, policy: str = POLICY
 ) -> None:
     for _ in range(times):
-        switch.compare(Sample(screen, Action.ALLOW, policy), Action.BLOCK, tolerance, policy)
+        compare(switch, Action.BLOCK, tolerance, screen=screen, policy=policy)
 
 
 def test_agreement_never_throws_it() -> None:
     switch = made()
     for _ in range(5_000):
-        switch.compare(Sample(OWN, Action.ALLOW, POLICY), Action.ALLOW, 0.01, POLICY)
+        compare(switch, Action.ALLOW)
     assert not switch.is_off(OWN)
 
 
@@ -55,8 +76,8 @@ def test_what_is_tolerated_by_one_tenant_is_counted_apart_from_what_is_by_anothe
     switch = made()
     for number in range(600):
         judged = Action.REVIEW if number % 20 == 0 else Action.ALLOW  # 5 %
-        switch.compare(Sample(OWN, Action.ALLOW, POLICY), judged, 0.1, POLICY)
-        switch.compare(Sample(OWN, Action.ALLOW, POLICY), Action.ALLOW, 0.01, POLICY)
+        compare(switch, judged, 0.1)
+        compare(switch, Action.ALLOW)
     assert not switch.is_off(OWN)
 
 
@@ -121,8 +142,33 @@ def test_a_flood_of_facts_has_an_end_and_a_reset_is_heard_all_the_same() -> None
 def test_tallies_are_bounded() -> None:
     switch = made()
     for number in range(2_000):
-        switch.compare(Sample(f"sha256:{number:064x}", Action.ALLOW, POLICY), Action.ALLOW, 0.01, POLICY)
+        compare(switch, Action.ALLOW, screen=f"sha256:{number:064x}")
     assert len(switch._tallies) <= 256  # what is bounded is private
+
+
+def test_one_text_counts_once_however_often_it_is_posted() -> None:
+    metrics = Metrics()
+    switch = made(metrics)
+    harmless, harmful = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    for _ in range(1_000):
+        compare(switch, Action.ALLOW, content=harmless)
+        compare(switch, Action.BLOCK, content=harmful)
+    labels = {"screen": "allow", "engine": "allow"}
+    assert metrics.registry.get_sample_value("sluicegate_screen_samples_total", labels) == 1
+    assert not switch.is_off(OWN)  # one wrong answer of two throws nothing; a thousand would
+    compare(switch, Action.BLOCK, 0.1, content=harmful)  # of a tenant that tolerates more: its own count
+    labels = {"screen": "allow", "engine": "block"}
+    assert metrics.registry.get_sample_value("sluicegate_screen_samples_total", labels) == 2
+    wrong(switch, 10)
+    assert switch.is_off(OWN)  # the harmless copies did not dilute it
+
+
+def test_texts_that_were_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TEXTS", 100)
+    switch = made()
+    for _ in range(500):
+        compare(switch, Action.ALLOW)
+    assert len(switch._counted) <= 100  # what is bounded is private
 
 
 def test_a_record_that_is_none_of_ours_is_refused() -> None:
