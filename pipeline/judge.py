@@ -168,29 +168,31 @@ class Judge:
         ask: Ask[_T],
         items: Sequence[Judgement],
         declare_hold: Callable[[str], None],
-        tries: int = _ALONE_TRIES,
     ) -> dict[Judgement, _T | ItemFailure]:
         """Find the item that ends the engine, with nothing else in work; its neighbours get their answers."""
-        leave: Leave | None = None
-        while (items := [item for item in items if item.live]) and (leave := self._circuit.admit()) is None:
-            await self._wait_at_circuit(declare_hold)
-        if leave is None:
-            return {}
-        try:
-            return await self._try(leave, call, ask, items)
-        except EngineUnavailable as error:
-            if error.refused:  # full just now: that condemns nobody
-                return await self._isolate(call, ask, items, declare_hold, tries)
+        tries = _ALONE_TRIES
+        while items := [item for item in items if item.live]:
+            if (leave := self._circuit.admit()) is None:
+                await self._wait_at_circuit(declare_hold)
+                continue
+            try:
+                return await self._try(leave, call, ask, items)
+            except EngineUnavailable as error:
+                if error.refused:  # full just now: that condemns nobody
+                    continue
             if len(items) > 1:
                 middle = len(items) // 2
                 first = await self._isolate(call, ask, items[:middle], declare_hold)
                 return first | await self._isolate(call, ask, items[middle:], declare_hold)
-            if tries > 1:
-                return await self._isolate(call, ask, items, declare_hold, tries - 1)
-            self._killers.add((call, items[0].key))
-            answers = [ItemFailure(FailureCode.ENGINE_CRASH, f"the engine went away {_ALONE_TRIES} times")]
-            self._report(call, items, answers)
-            return {items[0]: answers[0]}
+            tries -= 1
+            if not tries:
+                self._killers.add((call, items[0].key))
+                answers = [
+                    ItemFailure(FailureCode.ENGINE_CRASH, f"the engine went away {_ALONE_TRIES} times")
+                ]
+                self._report(call, items, answers)
+                return {items[0]: answers[0]}
+        return {}
 
     async def _try(
         self, leave: Leave, call: Call, ask: Ask[_T], items: Sequence[Judgement]
@@ -202,6 +204,8 @@ class Judge:
         """
         outcome, reason = Outcome.NOTHING, ""
         alone, started = not self._busy.in_work, self._clock.monotonic()
+        for item in items:
+            item.in_hand = True
         try:
             answers = await self._ask_once(call, ask, items)
             outcome = _outcome(answers)
@@ -214,6 +218,8 @@ class Judge:
             raise
         finally:
             self._circuit.report(leave, outcome, reason)
+            for item in items:
+                item.in_hand = False
         self._report(call, items, answers)
         return dict(zip(items, answers, strict=True))
 

@@ -30,8 +30,8 @@ def run_out(
     """Answer the posts that were in the window for their tenants' ``max_wait_seconds``, by failure mode.
 
     While their engine is away that is every such post, and all of its posts once it was away for too
-    long beside another that is at work. While it is at work it is those whose turn has not come: what
-    the engine has in hand will be answered, or time out.
+    long beside another that is at work. While it is at work it is those that it does not have in hand: what
+    it has will be answered, or time out.
 
     Args:
         judgements: All that wait or are in hand.
@@ -47,10 +47,10 @@ def run_out(
     over: list[tuple[Member, ItemFailure]] = []
     for judgement in judgements:
         at_work = judgement.desk.judge.engine_at_work
-        failure = _OVERLOAD if at_work else _AWAY
+        failure = _OVERLOAD if at_work and judgement.sent_at is None else _AWAY
         # A long wait may see many rebalances, each of which gives posts back and takes them again.
         judgement.members = [member for member in judgement.members if not member.arrival.over]
-        if at_work and judgement.sent_at is not None:
+        if at_work and judgement.in_hand:
             continue
         for member in judgement.members:
             arrival = member.arrival

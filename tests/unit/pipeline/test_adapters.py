@@ -15,6 +15,7 @@ from sluicegate.engines.protocol import Health, ItemFailure, Scored
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import CATEGORIES, FailureCode
 from unit.pipeline.fakes import Bench
+from unit.pipeline.near_duplicates.turns import Turns
 from unit.pipeline.scripted import post
 
 if TYPE_CHECKING:
@@ -298,6 +299,29 @@ async def test_the_search_for_a_killer_does_not_wait_for_another_adapter_of_the_
     assert court.codes() == {"killer": FailureCode.ENGINE_CRASH}
     court.sober.away = False
     await running
+
+
+async def test_who_waits_for_the_end_of_that_search_waits_no_longer_than_its_tenant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hasty = {"rules": {"adapter": "sober", "max_wait_seconds": 0.3}}
+    policy = POLICY | {"tenants": POLICY["tenants"] | {"bank": hasty}}
+    court = Court(server="http://one", tree={"engine": QUICK}, policy=policy)
+    court.strict.killer = "poison"
+
+    async def gone_for_good() -> Health:
+        return Health(ok=court.strict.crashes < 3)
+
+    monkeypatch.setattr(court.strict, "health", gone_for_good)
+    quarantine = next(desk.judge._quarantine for desk in court.flow._desks if desk.adapter == "strict")
+    async with Turns(court) as turns:
+        await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
+        await until(lambda: not quarantine._open.is_set())
+        (verdict,) = await turns.judge(post(0, tenant="bank"))
+        assert verdict.failure is not None
+        assert verdict.failure.code is FailureCode.ENGINE_UNAVAILABLE
+        assert court.sober.asked == []
+        await turns.kill()
 
 
 def test_each_server_has_its_own_quarantine_and_the_adapters_of_one_share_it() -> None:
