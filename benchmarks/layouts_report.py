@@ -225,7 +225,7 @@ def _judgement(report: dict[str, Any]) -> list[str]:
         trained = report["trained"]
         hours = training_hours(training, trained)
         cost = (
-            f"One would take about {hours:.1f} h: {training['rows']:,} rows, as many as trained the shipped one, of "
+            f"One would take about {hours:.1f} h: {training['rows']:,} rows, as many as trained the one measured, of "
             f"{trained[VENDOR]:.0f} tokens instead of {trained[OURS]:.0f} (these posts, cut as the recipe cuts rows), at the "
             f"{training['rows_per_s']:.2f} rows/s that a training reached over {training['measured_rows']:,} rows in compact; "
             "time is taken to grow with the tokens."

@@ -227,7 +227,7 @@ def _of_latency(done: Done) -> str:
     return (
         f"An open loop (`sluicegate bench`) at 70 % of the posts a second that the first repeat reached at saturation. Goal: p99 of at most two "
         f"micro-batches and 20 ms, here {_shown(spread(limits), digits=0)} ms; p99 over that: {_shown(found)}, {verdict or 'not measured'}. A micro-batch's time is "
-        "the mean of the run itself, from the call of the engine to its answer, explanations with it."
+        "the mean of the run itself, from the call of the engine to its answer, explanations and waiting for other calls with it."
     )
 
 
