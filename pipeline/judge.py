@@ -148,7 +148,9 @@ class Judge:
         with self._holds.waiter("engine") as declare_hold:
             while items := [item for item in items if item.live]:
                 try:
+                    _keep_out(items, kept_out=self._quarantine.closed)
                     async with self._quarantine.among():
+                        _keep_out(items, kept_out=False)
                         items = [item for item in items if item.live]
                         if items and (leave := self._circuit.admit()):
                             return answers | await self._try(leave, call, ask, items)
@@ -204,8 +206,6 @@ class Judge:
         """
         outcome, reason = Outcome.NOTHING, ""
         alone, started = not self._busy.in_work, self._clock.monotonic()
-        for item in items:
-            item.in_hand = True
         try:
             answers = await self._ask_once(call, ask, items)
             outcome = _outcome(answers)
@@ -218,8 +218,6 @@ class Judge:
             raise
         finally:
             self._circuit.report(leave, outcome, reason)
-            for item in items:
-                item.in_hand = False
         self._report(call, items, answers)
         return dict(zip(items, answers, strict=True))
 
@@ -279,6 +277,11 @@ class Judge:
                     detail=answer.detail,
                     posts=[member.arrival.post.id for member in item.members[:8]],
                 )
+
+
+def _keep_out(items: Sequence[Judgement], *, kept_out: bool) -> None:
+    for item in items:
+        item.kept_out = kept_out
 
 
 def _outcome(answers: Sequence[Any]) -> Outcome:

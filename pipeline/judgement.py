@@ -110,8 +110,8 @@ class Judgement:
     """The verdict that first carried those scores; None while that one waits for its other parts."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
-    in_hand: bool = False
-    """True while the engine has it. What was sent may wait before that, for a search that wants no company."""
+    kept_out: bool = False
+    """True while it was sent and waits, for the end of a search that wants no company in the engine."""
 
     @classmethod
     def begun(cls, number: int, key: bytes, prompt: Prompt, members: list[Member], *, since: float) -> Self:

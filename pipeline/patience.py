@@ -10,7 +10,7 @@ from sluicegate.pipeline.verdicts import assess
 from sluicegate.schemas import AssessedBy, FailureCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from sluicegate.pipeline.answers import Answer, Answers
     from sluicegate.pipeline.desks import Desks
@@ -25,13 +25,13 @@ _OVERLOAD = ItemFailure(FailureCode.OVERLOAD)
 
 
 def run_out(
-    judgements: Iterable[Judgement], answers: Answers, policy: Policy, desks: Desks, *, now: float
+    judgements: Collection[Judgement], answers: Answers, policy: Policy, desks: Desks, *, now: float
 ) -> list[Answer]:
     """Answer the posts that were in the window for their tenants' ``max_wait_seconds``, by failure mode.
 
     While their engine is away that is every such post, and all of its posts once it was away for too
-    long beside another that is at work. While it is at work it is those that it does not have in hand: what
-    it has will be answered, or time out.
+    long beside another that is at work. While it is at work it is those whose turn has not come: what
+    the engine has in hand will be answered, or time out. Nor has that come, of a server that several share, while one of them searches for a killer.
 
     Args:
         judgements: All that wait or are in hand.
@@ -47,10 +47,10 @@ def run_out(
     over: list[tuple[Member, ItemFailure]] = []
     for judgement in judgements:
         at_work = judgement.desk.judge.engine_at_work
-        failure = _OVERLOAD if at_work and judgement.sent_at is None else _AWAY
+        failure = _failure(judgement)
         # A long wait may see many rebalances, each of which gives posts back and takes them again.
         judgement.members = [member for member in judgement.members if not member.arrival.over]
-        if at_work and judgement.in_hand:
+        if at_work and judgement.sent_at is not None and not judgement.kept_out:
             continue
         for member in judgement.members:
             arrival = member.arrival
@@ -58,12 +58,27 @@ def run_out(
             if arrival.over or waits:
                 continue
             over.append((member, failure))
-            if judgement.scores is not None:  # only its explanation is missing
-                by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
-                scored = assess(judgement.scores, failure)
-                arrival.found[member.part] = Found(scored, by, reused_from=judgement.scored_in)
+    if over:
+        _note_scores(judgements, {member.arrival for member, _ in over}, policy)
     # Only now: a post of several parts is answered once, with the scores of all that have some.
     return [answers.give_up(member.arrival, failure) for member, failure in over if not member.arrival.over]
+
+
+def _failure(judgement: Judgement) -> ItemFailure:
+    return _OVERLOAD if judgement.desk.judge.engine_at_work and not judgement.kept_out else _AWAY
+
+
+def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy: Policy) -> None:
+    """Keep what the engine said of any part of these posts, be it in hand or not: at most explanations are missing."""
+    for judgement in judgements:
+        if judgement.scores is None:
+            continue
+        by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
+        missing = _failure(judgement) if judgement.needs_explanation(policy) else None
+        found = Found(assess(judgement.scores, missing), by, reused_from=judgement.scored_in)
+        for member in judgement.members:
+            if member.arrival in given_up:
+                member.arrival.found[member.part] = found
 
 
 def _impatient(arrival: Arrival, policy: Policy, least_s: float | None, now: float) -> bool:

@@ -27,6 +27,11 @@ class Quarantine:
         self._empty = asyncio.Event()
         self._empty.set()
 
+    @property
+    def closed(self) -> bool:
+        """True while somebody is alone, or is about to be."""
+        return not self._open.is_set()
+
     @asynccontextmanager
     async def among(self) -> AsyncIterator[None]:
         """Work side by side with others, once nobody is alone."""
