@@ -126,7 +126,8 @@ class Segmenter:
                 tokens, limit
             )  # before the search for pieces, which counts everything several times
         pieces = self._pieces(post.text, max(1, room // _OVERLAP_SHARE))
-        counts = self._count([post.text[start:end] for start, end in pieces])
+        counts = self._count_content([post.text[start:end] for start, end in pieces])
+        tokens = max(tokens, sum(counts))
         turns = self._cut_context(post, max(room - tokens, room // _CONTEXT_SHARE))
         cut = sum(len(turn.text) for turn in post.turns) - sum(len(turn.text) for turn in turns)
         budget = self._prompter.max_prompt_tokens - self._overhead(post, turns)
@@ -157,7 +158,7 @@ class Segmenter:
         whole = _sentences(text)
         done: list[tuple[int, int]] = []
         while whole:
-            counts = self._count([text[start:end] for start, end in whole])
+            counts = self._count_content([text[start:end] for start, end in whole])
             halves: list[tuple[int, int]] = []
             for (start, end), count in zip(whole, counts, strict=True):
                 if count <= most_tokens or end - start < 2:
@@ -175,7 +176,7 @@ class Segmenter:
         # What a turn costs beside its text, from a turn of one token.
         frame = self._overhead(post, (Turn(role="user", text="."),)) - self._overhead(post, ()) - 1
         kept: list[Turn] = []
-        counts = self._count([turn.text for turn in post.turns])
+        counts = self._count_content([turn.text for turn in post.turns])
         for turn, count in zip(reversed(post.turns), reversed(counts), strict=True):
             if count + frame <= budget_tokens:
                 kept.insert(0, turn)
@@ -183,11 +184,15 @@ class Segmenter:
                 continue
             if not kept:
                 text = turn.text
-                while len(text) > 1 and self._count([text])[0] + frame > budget_tokens:
+                while len(text) > 1 and self._count_content([text])[0] + frame > budget_tokens:
                     text = text[-(len(text) // 2) :]
                 kept = [Turn(role=turn.role, text=text)]
             break
         return tuple(kept)
+
+    def _count_content(self, texts: list[str]) -> list[int]:
+        """As they stand in a prompt: a layout may make them longer."""
+        return self._count([self._prompter.layout.content(text) for text in texts])
 
     def _count(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self._prompter.tokenizer.encode_texts(texts)]

@@ -68,6 +68,7 @@ class Answers:
         if arrival.over or arrival.parts is None:
             return None
         arrival.found[member.part] = found
+        arrival.policy = arrival.policy or self._policy()
         if arrival.parts.parts[member.part].folded:
             self._metrics.folded_parts.labels(found.by.value).inc()
         if len(arrival.found) < len(arrival.parts.parts):
@@ -104,7 +105,7 @@ class Answers:
             return self._decide(arrival, [failed] * len(found))
 
     def _decide(self, arrival: Arrival, found: list[Found], deciding: int | None = None) -> Answer:
-        policy = self._policy()
+        policy = arrival.policy or self._policy()
         # Each part is calibrated before they are compared.
         findings = [
             arrival.desk.finding(one.finding, arrival.post)

@@ -107,10 +107,9 @@ class Breaker:
         self._changed(set(changed))
         return refused
 
-    def forget(self, key: bytes) -> None:
-        """Forget a fact of the control topic."""
-        if (place := self._trips.remove(key)) is not None:
-            self._changed({place})
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget facts of the control topic."""
+        self._changed({place for key in keys if (place := self._trips.remove(key)) is not None})
 
     @property
     def open(self) -> dict[str, Trip]:
@@ -126,8 +125,10 @@ class Breaker:
         counted = self._room_for(tenant, now)
         if counted == OTHERS and (opened := self._open(OTHERS)) is not None:
             return opened
-        interval = self._intervals.setdefault(counted, Interval())
-        self._intervals.move_to_end(counted)
+        # Slices of one length and another cannot be counted together.
+        row = counted if counted != OTHERS else f"{OTHERS} {limits.interval_seconds:g}"
+        interval = self._intervals.setdefault(row, Interval())
+        self._intervals.move_to_end(row)
         interval.add(now, limits.interval_seconds, blocked=blocked)
         if not blocked or not limits.exceeded(posts=interval.posts, blocks=interval.blocks):
             return None
@@ -167,7 +168,10 @@ class Breaker:
         for tenant, policy in sorted(places):
             if policy != self._policy:
                 continue
-            self._intervals.pop(tenant, None)
+            for row in (
+                [tenant] if tenant != OTHERS else [one for one in self._intervals if one.startswith(OTHERS)]
+            ):
+                self._intervals.pop(row, None)
             newest = self._trips.newest((tenant, policy))
             if newest is not None:
                 _log.warning(

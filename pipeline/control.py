@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from contextlib import suppress
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -39,6 +40,7 @@ _READ_S = 0.2  # a trip here waits no longer to be told
 _FETCH_WAIT_MS = 500  # nearly always idle: many workers follow it, and none should cost the brokers much
 _FIRST_LOOK_S = 10.0  # a worker's start waits no longer for what is known of breakers
 _AGAIN_S = 5.0
+_LOOK_EVERY_S, _ANSWER_S = 10.0, 3.0
 _LEAVE_S = 2.0
 
 Change = Trip | ScreenTurn | bytes
@@ -128,9 +130,12 @@ class ControlTopic:
         with TopicReader(
             self._kafka, [self._topic], start="beginning", fetch_wait_ms=_FETCH_WAIT_MS
         ) as reader:
-            caught_up = False
+            caught_up, looked_at = False, time.monotonic()
             while not self._stopping.is_set():
                 self._send()
+                if time.monotonic() - looked_at > _LOOK_EVERY_S:
+                    reader.require_answer(within_s=_ANSWER_S)
+                    looked_at = time.monotonic()
                 if records := reader.read(_READ_S):
                     changes, refused = read_changes(records)
                     self._metrics.control_refused.inc(refused)
@@ -180,17 +185,15 @@ class ControlTopic:
                 self._loop.call_soon_threadsafe(what, *said)
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        facts: list[Trip | ScreenTurn] = []
-        for change in changes:
-            if not isinstance(change, bytes):
-                facts.append(change)
+        # In their order, but together what comes together: whoever clears a topic gives thousands at once.
+        for are_keys, together in groupby(changes, key=lambda one: isinstance(one, bytes)):
+            if not are_keys:
+                self._learn([one for one in together if not isinstance(one, bytes)])
                 continue
-            self._learn(facts)
-            facts = []
-            self._breaker.forget(change)
+            keys = [one for one in together if isinstance(one, bytes)]
+            self._breaker.forget(keys)
             if self._switch is not None:
-                self._switch.forget(change)
-        self._learn(facts)
+                self._switch.forget(keys)
 
     def _learn(self, facts: Sequence[Trip | ScreenTurn]) -> None:
         if trips := [fact for fact in facts if isinstance(fact, Trip)]:

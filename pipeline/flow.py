@@ -262,11 +262,15 @@ class Flow:
             if isinstance(finding, Assessment) and not self._suffices(member, finding):
                 unexplained.append(member)  # joined after the engine was asked
                 continue
-            answer = self._answers.settle(member, Found(finding, by, judgement.sent_at, first))
+            found = Found(finding, by, judgement.sent_at, first)
+            answer = self._answers.settle(member, found)
             by = AssessedBy.CACHE
             if answer is not None:
                 answered.append(answer)
-                first = first or answer.event_id
+                if (
+                    answer.found is found
+                ):  # else another part decided, and that verdict carries what was found of it
+                    first = first or answer.event_id
         if isinstance(finding, Assessment):
             # A failed explanation is never stored; the scores beside it are good.
             kept = finding if finding.explanation_failure is None else assess(finding.scores, None)

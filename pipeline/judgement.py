@@ -58,6 +58,8 @@ class Arrival:
     """Of the adapter that the policy named when the post was taken; another policy does not move it."""
     parts: Parts | None = None
     found: dict[int, Found] = field(default_factory=dict)
+    policy: Policy | None = None
+    """The one in force when its first part was found: what that needed is decided with what the others need."""
     answered: bool = False
     near: NearKey | None = None
     """None where no near duplicate is sought."""
@@ -87,9 +89,10 @@ class Member:
     part: int
 
     def needs_explanation(self, policy: Policy, scores: Scores) -> bool:
-        """Whether its policy asks for more than these scores, once they are calibrated."""
-        post = self.arrival.post
-        return policy.needs_explanation(post, self.arrival.desk.calibrated(scores, post))
+        """Whether the policy in force, or its post's own, asks for more than these scores, once they are calibrated."""
+        arrival = self.arrival
+        scores = arrival.desk.calibrated(scores, arrival.post)
+        return (arrival.policy or policy).needs_explanation(arrival.post, scores)
 
 
 @dataclass(slots=True, eq=False)

@@ -119,6 +119,20 @@ class TopicReader:
                 )
         return records
 
+    def require_answer(self, *, within_s: float) -> None:
+        """Ask the brokers something: of those that are away ``read`` says nothing, for that may pass.
+
+        Raises:
+            ClusterError: One that leads a partition does not answer.
+        """
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
+
+        try:
+            for place in self._consumer.assignment():
+                self._consumer.get_watermark_offsets(place, timeout=within_s)
+        except KafkaException as error:
+            raise ClusterError(str(why_unreachable(self._kafka, error.args[0].name()))) from error
+
     def _assign(self) -> None:
         from confluent_kafka import (  # noqa: PLC0415 - only who reads pays for the client
             OFFSET_BEGINNING,

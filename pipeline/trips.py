@@ -9,6 +9,7 @@ key of its own, so that a compacted topic keeps them all.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
 
 import orjson
@@ -145,6 +146,7 @@ class Trips(Generic[T]):
 
     def __init__(self) -> None:
         self._facts: dict[bytes, T] = {}
+        self._at: defaultdict[Place, dict[bytes, T]] = defaultdict(dict)
         self._newest: dict[Place, T] = {}
 
     def __iter__(self) -> Iterator[T]:
@@ -157,7 +159,7 @@ class Trips(Generic[T]):
 
     def of(self, place: Place) -> list[T]:
         """Every fact on one breaker, oldest first."""
-        return sorted((one for one in self._facts.values() if one.place == place), key=lambda one: one.rank)
+        return sorted(self._at[place].values() if place in self._at else (), key=lambda one: one.rank)
 
     def newest(self, place: Place) -> T | None:
         """The newest fact on one breaker."""
@@ -167,7 +169,7 @@ class Trips(Generic[T]):
         """Take a fact in; True if it changes what is known of its breaker."""
         if trip.key in self._facts:
             return False
-        self._facts[trip.key] = trip
+        self._facts[trip.key] = self._at[trip.place][trip.key] = trip
         newest = self._newest.get(trip.place)
         if newest is not None and newest.rank > trip.rank:
             return False
@@ -191,7 +193,12 @@ class Trips(Generic[T]):
     def remove(self, key: bytes) -> Place | None:
         """Forget the fact under a key, as a tombstone asks; the breaker, if that changes what is known of it."""
         gone = self._facts.pop(key, None)
-        if gone is None or self._newest[gone.place] is not gone:
+        if gone is None:
+            return None
+        del self._at[gone.place][key]
+        if not self._at[gone.place]:
+            del self._at[gone.place]
+        if self._newest[gone.place] is not gone:
             return None
         left = self.of(gone.place)
         if left:

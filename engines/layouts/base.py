@@ -52,6 +52,10 @@ class Layout(Protocol):
         """``sha256:…`` over all text of ours. Another digest is another prompt for every post."""
         ...
 
+    def content(self, text: str) -> str:
+        """What a text of an author becomes in a prompt; nowhere shorter than it was."""
+        ...
+
     def render(self, post: Post) -> list[Piece]:
         """Pieces of one prompt, in order.
 

@@ -35,6 +35,10 @@ class CompactLayout:
     def __init__(self) -> None:
         self.digest = static_digest([self.name, _TASK, _REGION, _LANGUAGE, _USER, _ASSISTANT, LABEL_HEAD])
 
+    def content(self, text: str) -> str:
+        """The text itself."""
+        return text
+
     def render(self, post: Post) -> list[Piece]:
         """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.base.Layout`."""
         pieces: list[Piece] = [Static(_TASK[post.kind])]

@@ -85,6 +85,10 @@ class VendorLayout(BaseModel):
             where = ".".join(map(str, first["loc"])) or "document"
             raise BundleError(f"layout.json: {where}: {first['type']}; make the bundle again") from error
 
+    def content(self, text: str) -> str:
+        """The text, with the template's delimiters broken."""
+        return break_delimiters(text)
+
     def render(self, post: Post) -> list[Piece]:
         """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.base.Layout`."""
         frame = self.response if post.kind == "response" else self.prompt

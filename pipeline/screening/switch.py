@@ -30,8 +30,8 @@ FACTS = 1_000
 """So many facts are taken in. People reset switches and make screens: there are few, unless somebody floods."""
 _TALLIES = 256
 _TEXTS = 10_000
-_Text = tuple[str, "Action", "float | None", str, str]
-"""What is counted once: screen, action, tolerance, policy, and the content hash."""
+_Text = tuple[str, "Action", "Action", float, str]
+"""What is counted once: screen, what it said, what the engine led to, tolerance, and the content hash."""
 
 
 class Switch:
@@ -76,20 +76,15 @@ class Switch:
             policy: Digest of the policy that decided: under another one counts begin anew.
             content: The post's content hash: one text counts once, however often somebody posts it.
         """
-        text = sample.screen, sample.action, tolerance, sample.policy, content
-        again = text in self._counted
-        self._counted[text] = None
-        self._counted.move_to_end(text)
-        if len(self._counted) > _TEXTS:
-            self._counted.popitem(last=False)
-        if again:
-            return
         self._metrics.screen_samples.labels(sample.action.value, judged.value).inc()
         if tolerance is None or self.is_off(sample.screen):
             return
         if policy != self._policy:
             self._policy = policy
             self._tallies.clear()
+            self._counted.clear()
+        if self._is_counted((sample.screen, sample.action, judged, tolerance, content)):
+            return
         key = sample.screen, sample.action, tolerance
         tally = self._tallies.setdefault(key, Tally(self._settings.off_samples))
         self._tallies.move_to_end(key)
@@ -100,6 +95,16 @@ class Switch:
         if exceeds(tally.wrong, tally.samples, tolerance=tolerance, confidence=confidence):
             self._throw(sample, tally, tolerance)
 
+    def _is_counted(self, text: _Text) -> bool:
+        """True if it was counted before; it is now. Bounded: the one that came least lately is forgotten."""
+        before = len(self._counted)
+        self._counted[text] = None
+        self._counted.move_to_end(text)
+        new = len(self._counted) > before
+        if len(self._counted) > _TEXTS:
+            self._counted.popitem(last=False)
+        return not new
+
     def learn(self, turns: Iterable[ScreenTurn]) -> int:
         """Take in what other workers, or who reset a screen, tell; how many of it there was no room for."""
         changed, refused = self._turns.learn(turns, most=FACTS)
@@ -107,10 +112,10 @@ class Switch:
             self._changed(screen)
         return refused
 
-    def forget(self, key: bytes) -> None:
-        """Forget a fact of the control topic."""
-        if (place := self._turns.remove(key)) is not None:
-            self._changed(*place)
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget facts of the control topic."""
+        for (screen,) in {place for key in keys if (place := self._turns.remove(key)) is not None}:
+            self._changed(screen)
 
     def _is_thrown(self, screen: str) -> bool:
         newest = self._turns.newest((screen,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sluicegate.schemas import Kind
 
 _EXPLANATION_TOKENS = 64
+_TOKEN_ID = re.compile(r"token_id:([0-9]{1,10})")
 """Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary; a list is rare."""
 
 
@@ -128,8 +130,7 @@ class VllmDialect(OpenAIDialect):
 
     def token_id(self, key: str) -> int | None:
         """Keys have the form ``token_id:1234``."""
-        number = key.removeprefix("token_id:")
-        return int(number) if number.isascii() and number.isdigit() and number != key else None
+        return int(found[1]) if (found := _TOKEN_ID.fullmatch(key)) else None
 
     def _request(self, prompt: list[int] | list[list[int]], *, max_tokens: int) -> JsonObject:
         return {**super()._request(prompt, max_tokens=max_tokens), "return_tokens_as_token_ids": True}

@@ -70,6 +70,15 @@ def body_of(name: str, logprobs: dict[int, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    "key", ["7", "token_id:", "token_id:x", "token_id:\u0663", "token_id:" + "9" * 5_000]
+)
+def test_a_key_that_names_no_token_is_none_of_ours(key: str) -> None:
+    body = body_of("vllm", {ids[0]: -1.0 for ids in VOCABULARY.label_ids.values()})
+    body["choices"][0]["logprobs"]["top_logprobs"][0][key] = -0.5
+    assert isinstance(read_one("vllm", body), Scored)
+
+
 def read_one(name: str, body: object) -> Scored | ItemFailure:
     (answer,) = dialect(name).read_scores(body, 1)
     return answer

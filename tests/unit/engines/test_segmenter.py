@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.engines.layouts.compact import CompactLayout
+from sluicegate.engines.layouts.vendor import split_template
 from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.engines.tokenizer import ByteTokenizer
 from sluicegate.schemas import FailureCode, Post, Turn
+from support.chat_template import TEMPLATE
 
 WIDE = LengthLimits(tokens=1_000_000, segments=10_000)
 
@@ -137,3 +139,13 @@ def test_hostile_shapes_cost_no_more_than_their_length(text: str) -> None:
     found = cut(Post(id="p", text=text), 4096)
     assert isinstance(found, Parts)
     assert found.parts[-1].end == len(text)
+
+
+def test_a_text_full_of_the_layouts_own_words_is_cut_like_any_other() -> None:
+    prompter = Prompter(ByteTokenizer(), split_template(TEMPLATE), max_prompt_tokens=4096)
+    text = "".join(f"User: question {number}\nAssistant: answer {number}\n" for number in range(1000))
+    turns = (Turn(role="user", text=text[:20_000]),)
+    for post in (Post(id="p", text=text), Post(id="p", text="x", context=turns)):
+        (found,) = Segmenter(prompter).build_many([post], [WIDE])
+        assert isinstance(found, Parts)
+        assert all(len(part.prompt.token_ids) <= 4096 for part in found.parts)

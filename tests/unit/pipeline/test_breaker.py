@@ -214,6 +214,27 @@ def test_tenants_beyond_the_room_share_one_breaker_until_others_are_idle(
     assert room.breaker.open.keys() == {OTHERS}
 
 
+def test_tenants_that_share_a_breaker_are_counted_by_intervals_of_one_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TENANTS", 1)
+    room = Room()
+    room.admit(tenant="first", limits=BlockBreaker(share=None, count=100, interval_seconds=86_400.0))
+    short = BlockBreaker(share=None, count=100, interval_seconds=10.0)
+    long = BlockBreaker(share=None, count=100, interval_seconds=300.0)
+    room.admit(tenant="a", limits=short)
+    for _ in range(200):
+        room.clock.now += 60
+        assert room.admit(tenant="b", limits=long)  # five in its interval
+    assert room.admit(tenant="a", limits=short)
+    assert room.announced == []
+    while room.admit(tenant="c", limits=short):
+        pass
+    assert [trip.tenant for trip in room.announced] == [OTHERS]
+    room.breaker.learn([closed(room.announced[0])])
+    assert room.admit(tenant="d", limits=short)  # counts begin anew
+
+
 def test_invented_tenants_do_not_grow_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TENANTS", 50)
     room = Room()
@@ -242,7 +263,7 @@ def test_a_tombstone_takes_a_trip_back() -> None:
     room = Room()
     while room.admit():
         pass
-    room.breaker.forget(b"something else")
+    room.breaker.forget([b"something else"])
     assert not room.admit()
-    room.breaker.forget(room.announced[0].key)
+    room.breaker.forget([room.announced[0].key])
     assert room.admit()

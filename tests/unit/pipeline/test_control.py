@@ -37,6 +37,8 @@ class ScriptedReader:
     """A reader that plays a script, once for all that are opened."""
 
     script: ClassVar[Script] = []
+    away: ClassVar[list[ClusterError]] = []
+    """Raised in turn by who asks whether the brokers answer."""
 
     def __init__(self, *_given: Any, **_named: Any) -> None:
         pass
@@ -53,6 +55,11 @@ class ScriptedReader:
     def at_end(self) -> bool:
         return not self.script
 
+    def require_answer(self, *, within_s: float) -> None:
+        assert within_s > 0
+        if self.away:
+            raise self.away.pop(0)
+
     def read(self, _timeout_s: float) -> list[TopicRecord]:
         if not self.script:
             return []
@@ -67,7 +74,8 @@ class Table:
     """A control topic over a script."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-        reader = type("Reader", (ScriptedReader,), {"script": script})
+        self.away: list[ClusterError] = []
+        reader = type("Reader", (ScriptedReader,), {"script": script, "away": self.away})
         monkeypatch.setattr(control, "TopicReader", reader)
         monkeypatch.setattr(control, "_READ_S", 0.001)
         monkeypatch.setattr(control, "_AGAIN_S", 0.005)
@@ -139,6 +147,42 @@ async def test_no_screen_answers_once_nobody_can_know_any_more_whether_it_is_swi
         assert table.switch.is_off(TURN.screen)
         await until(lambda: table.topic.state == "followed")
         assert not table.switch.is_off(TURN.screen)
+
+
+async def test_brokers_that_say_nothing_are_no_brokers_that_say_nothing_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(monkeypatch, [])
+    monkeypatch.setattr(control, "_LOOK_EVERY_S", 0.0)
+    async with table.topic:
+        await until(lambda: table.topic.state == "followed")
+        monkeypatch.setattr(control, "_AGAIN_S", 1.0)
+        table.away.append(ClusterError("nobody answers"))
+        await until(lambda: table.topic.state == "nobody answers")
+        assert table.switch.is_off(TURN.screen)
+        assert table.metric("control_topic_followed") == 0
+        await until(lambda: table.topic.state == "followed")
+        assert not table.switch.is_off(TURN.screen)
+
+
+async def test_what_is_cleared_together_is_forgotten_together_and_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    again = TRIP.model_copy(update={"tenant": "teens"})
+    records = [
+        record(TRIP.key, TRIP.encode()),
+        record(again.key, again.encode()),
+        record(TRIP.key, None),
+        record(again.key, None),
+        record(TRIP.key, TRIP.encode()),
+    ]
+    table = Table(monkeypatch, [records])
+    shown: list[int] = []
+    monkeypatch.setattr(table.breaker, "_show", lambda: shown.append(len(table.breaker.open)))
+    async with table.topic:
+        await until(lambda: table.topic.state == "followed")
+        assert table.breaker.open == {"forum": TRIP}
+    assert shown == [2, 0, 1]  # once for each group, not for each record
 
 
 async def test_a_fault_of_ours_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

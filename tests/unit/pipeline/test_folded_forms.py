@@ -9,8 +9,9 @@ from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Fau
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.verdicts import assess, worst
-from sluicegate.schemas import Action, FailureCode, Post, Scores, Verdict
+from sluicegate.schemas import Action, AssessedBy, FailureCode, Post, Scores, Verdict
 from unit.pipeline.fakes import Bench
+from unit.pipeline.near_duplicates.turns import Turns
 from unit.pipeline.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
@@ -164,3 +165,14 @@ def test_a_failure_of_a_folded_part_decides_only_where_it_is_severer() -> None:
     assert decides(safe, failed, safe) == 1
     assert decides(odd, failed, safe) == 0
     assert decides(safe, failed, odd) == 2
+
+
+async def test_a_finding_of_a_part_that_did_not_decide_is_not_traced_to_that_verdict() -> None:
+    stand = Bench(profile=FakeProfile(rules={"k1ll you": "unsafe", "kill you": "safe"}))
+    async with Turns(stand) as turns:
+        first, second = await turns.judge(
+            {"id": "a", "text": "I will k1ll you"}, {"id": "b", "text": "I will kill you"}
+        )
+    assert (first.action, first.form) == (Action.BLOCK, "original")
+    assert (second.action, second.assessed_by) == (Action.ALLOW, AssessedBy.CACHE)
+    assert second.reused_from is None  # that verdict says nothing of this finding

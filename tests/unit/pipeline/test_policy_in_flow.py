@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
@@ -106,3 +107,38 @@ async def test_a_policy_that_changes_between_two_posts_needs_no_text_judged_agai
     assert second.reused_from == first.verdict_id
     assert second.policy.digest == other.policy.digest != Policy.parse(POLICY).digest
     assert engine.explained == 1
+
+
+class Halting(Certain):
+    """Scores one prompt, and the others once it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.gate = asyncio.Event()
+
+    async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Any]:
+        self.asked += 1
+        if self.asked > 1:
+            await self.gate.wait()
+        return await super().score(prompts, timeout_s=timeout_s)
+
+
+async def test_a_policy_that_changes_within_a_post_does_not_decide_what_it_had_not_explained() -> None:
+    engine = Halting()
+    before = {**POLICY, "rules": {**POLICY["rules"], "categories": {}}}  # asks for no categories
+    profile = FakeProfile(max_prompt_tokens=600, rules={"x": "controversial"})
+    bench = Bench(
+        engine=engine, profile=profile, policy=before, tree={"micro_batch": {"posts": 1, "in_flight": 1}}
+    )
+    running = asyncio.create_task(bench.run([{"id": "p", "text": "x is a sentence. " * 80}]))
+    async with asyncio.timeout(20):
+        while engine.asked < 2:
+            await asyncio.sleep(0)
+    bench.policy = Policy.parse(POLICY)
+    engine.gate.set()
+    await running
+    verdict = bench.outlet.verdict("p")
+    assert verdict.segments.count > 1
+    assert verdict.policy.digest == Policy.parse(before).digest
+    assert (verdict.action, engine.explained, verdict.explanation_failure) == (Action.ALLOW, 0, None)

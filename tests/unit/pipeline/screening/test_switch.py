@@ -124,7 +124,7 @@ def test_what_others_tell_counts_whatever_order_it_comes_in() -> None:
     switch = made()
     switch.learn([TURN])
     assert switch.is_off(OWN)
-    switch.forget(TURN.key)
+    switch.forget([TURN.key])
     assert not switch.is_off(OWN)
 
 
@@ -154,13 +154,23 @@ def test_one_text_counts_once_however_often_it_is_posted() -> None:
         compare(switch, Action.ALLOW, content=harmless)
         compare(switch, Action.BLOCK, content=harmful)
     labels = {"screen": "allow", "engine": "allow"}
-    assert metrics.registry.get_sample_value("sluicegate_screen_samples_total", labels) == 1
+    assert metrics.registry.get_sample_value("sluicegate_screen_samples_total", labels) == 1_000
     assert not switch.is_off(OWN)  # one wrong answer of two throws nothing; a thousand would
-    compare(switch, Action.BLOCK, 0.1, content=harmful)  # of a tenant that tolerates more: its own count
-    labels = {"screen": "allow", "engine": "block"}
-    assert metrics.registry.get_sample_value("sluicegate_screen_samples_total", labels) == 2
     wrong(switch, 10)
     assert switch.is_off(OWN)  # the harmless copies did not dilute it
+
+
+def test_what_was_not_counted_counts_when_it_comes_again() -> None:
+    switch = made()
+    text = "sha256:" + "1" * 64
+    switch.known = False
+    compare(switch, Action.BLOCK, 0.0, content=text)
+    switch.known = True
+    assert not switch.is_off(OWN)
+    compare(switch, Action.ALLOW, 0.0, content=text)  # another tenant's bars
+    assert not switch.is_off(OWN)
+    compare(switch, Action.BLOCK, 0.0, content=text)
+    assert switch.is_off(OWN)
 
 
 def test_texts_that_were_counted_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
