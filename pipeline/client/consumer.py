@@ -53,7 +53,8 @@ class VerdictConsumer:
         kafka: The cluster; by default from the environment (``SLUICEGATE_KAFKA__…``).
         topics: Topic names; by default from the environment (``SLUICEGATE_TOPICS__…``).
         actions: Which verdicts; newest-wins needs all three.
-        start: Where a group without commits begins.
+        start: Where a group begins: at the beginning of its topics, or at the end that each of their partitions has when
+            the group reads it for the first time.
         memory_posts: For so many posts the verdict that counts is remembered, about 0.5 KiB each.
         attempts: How often a failing handler is called for one verdict.
         pause_s: Seconds before the second attempt; doubles up to 10.

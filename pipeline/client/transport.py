@@ -239,12 +239,12 @@ class Member(_Reader):
                 "group.id": group,
                 "enable.auto.offset.store": False,  # only what is done is committed, in the background
                 "auto.commit.interval.ms": 1000,  # after a crash so much work comes again
-                "auto.offset.reset": "earliest" if start == "beginning" else "latest",
                 # By number: the three topics of one post's verdicts belong to one member, if they
                 # have equally many partitions.
                 "partition.assignment.strategy": "range",
             },
         )
+        self._start = start
 
     def open(self) -> None:
         """Join the group.
@@ -253,7 +253,19 @@ class Member(_Reader):
             ClusterError: No answer, or a topic does not exist.
         """
         self._partitions()
-        self._consumer.subscribe(list(self._topics))
+        named = {"on_assign": self._begin_at_end} if self._start == "end" else {}
+        self._consumer.subscribe(list(self._topics), **named)
+
+    def _begin_at_end(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        # Committed, once for each partition: an end that is looked up anew at every start leaves out what came in between.
+        try:
+            new = [one for one in consumer.committed(assigned, timeout=_METADATA_S) if one.offset < 0]
+            for one in new:
+                one.offset = consumer.get_watermark_offsets(one, timeout=_METADATA_S)[1]
+            if new:
+                consumer.commit(offsets=new, asynchronous=False)
+        except KafkaException as error:
+            raise self._unreachable(error) from error
 
     def take(self, timeout_s: float) -> Incoming | None:
         """The next record; None if none came within the time.

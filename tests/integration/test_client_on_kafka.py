@@ -31,7 +31,7 @@ from support.workers import open_lane, until
 from unit.pipeline.client_fakes import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from support.workers import Lane
@@ -278,6 +278,43 @@ async def test_a_failing_handler_commits_nothing_and_the_next_consumer_gets_the_
             await consumer.run(settle)
         assert seen[3:] == ["poison", "last"]
         assert await asyncio.to_thread(committed, lane.bootstrap, group, topics.allow) == {0: 3}
+
+
+async def test_a_group_that_began_at_the_end_misses_nothing_from_then_on(kafka: ApacheKafka) -> None:
+    topics = TopicSettings(allow="ended.allow", review="ended.review", block="ended.block")
+    for topic in topics.outputs[:3]:
+        kafka.create_topic(topic, 1)
+    cluster, group = KafkaSettings(bootstrap_servers=kafka.bootstrap), "ended"
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+
+    def publish(topic: str, name: str) -> None:
+        producer.produce(topic, encode(verdict(name)), name)
+        assert producer.flush(30) == 0
+
+    seen: list[str] = []
+
+    async def run(last: str, then: Callable[[], None]) -> None:
+        async with (
+            VerdictConsumer(group, cluster, topics, start="end") as consumer,
+            asyncio.TaskGroup() as both,
+        ):
+
+            def handle(one: Verdict) -> None:
+                seen.append(one.post_id)
+                if one.post_id == last:
+                    consumer.stop()
+
+            both.create_task(consumer.run(handle))
+            while await asyncio.to_thread(committed, kafka.bootstrap, group, topics.block) != {0: 0}:
+                await asyncio.sleep(0.05)
+            then()
+
+    publish(topics.allow, "old")
+    async with asyncio.timeout(90):
+        await run("first", lambda: publish(topics.allow, "first"))
+        publish(topics.block, "meanwhile")  # where nothing was handled yet
+        await run("meanwhile", lambda: None)
+    assert seen == ["first", "meanwhile"]
 
 
 class Duo:
