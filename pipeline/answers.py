@@ -168,9 +168,10 @@ class Answers:
         """The verdict, or what becomes of it while its tenant's breaker is open.
 
         A failure mode counts neither as a post nor as a block: it is the tenant's own wish, and
-        says nothing of a rule or a model.
+        says nothing of a rule or a model. Nor does a post count that an older policy decides, since its first part was found
+        before the one in force: of that the breaker knows nothing any more.
         """
-        if verdict.failure is not None:
+        if verdict.failure is not None or policy.digest != self._policy().digest:
             return verdict
         opened = self.breaker.admit(
             post.tenant,

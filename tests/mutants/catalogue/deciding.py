@@ -160,4 +160,24 @@ MUTANTS = (
         '    if fact.key == b"":',
         (f"{_UNIT}/test_trips.py::test_a_fact_under_another_key_is_refused",),
     ),
+    Mutant(
+        "scores_given_up",
+        "what the engine said of one part would be lost with the part that is given up, and a block become an allow",
+        "pipeline/patience.py",
+        "        _note_scores(judgements, {member.arrival for member, _ in over}, policy)\n",
+        "        pass\n",
+        (
+            f"{_UNIT}/test_patience.py::test_a_part_that_is_scored_decides_though_others_are_given_up_while_it_is_explained",
+        ),
+    ),
+    Mutant(
+        "two_policies",
+        "a policy would decide with the categories that only another one asks for",
+        "pipeline/answers.py",
+        "        policy = arrival.policy or self._policy()\n",
+        "        policy = self._policy()\n",
+        (
+            f"{_UNIT}/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_does_not_decide_what_it_had_not_explained",
+        ),
+    ),
 )

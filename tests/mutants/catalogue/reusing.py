@@ -44,8 +44,8 @@ MUTANTS = (
         "unread_form",
         "a text written to be misread would stand for the text that a reader sees",
         _REUSE,
-        "stands=folded or reduced == post.text)",
-        "stands=True)",
+        "stands=folded or reduced == post.text,",
+        "stands=True,",
         (f"{_TESTS}::test_a_text_that_was_written_to_be_misread_stands_for_no_other",),
     ),
 )

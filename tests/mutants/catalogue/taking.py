@@ -125,4 +125,20 @@ MUTANTS = (
         "if state in self._positions:",
         (f"{_UNIT}/test_fetching.py::test_nothing_is_committed_past_the_last_acknowledged_record",),
     ),
+    Mutant(
+        "take_over",
+        "who had no partition would read while it is being sought, and commit past what Faust then drops",
+        "pipeline/source_faust.py",
+        "        self.stop_flow()\n        self.app.flow_control.suspend()\n        self.app.flow_control.clear()\n",
+        "        return\n",
+        (f"{_UNIT}/test_takeover.py::test_who_had_nothing_and_takes_over_misses_nothing",),
+    ),
+    Mutant(
+        "dropped_on_the_way",
+        "a record that is dropped between the fetch and the flow would be committed past",
+        "pipeline/hand_over.py",
+        "        if dropped:\n",
+        "        if False:\n",
+        (f"{_UNIT}/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),
+    ),
 )

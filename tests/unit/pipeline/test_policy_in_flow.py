@@ -142,3 +142,4 @@ async def test_a_policy_that_changes_within_a_post_does_not_decide_what_it_had_n
     assert verdict.segments.count > 1
     assert verdict.policy.digest == Policy.parse(before).digest
     assert (verdict.action, engine.explained, verdict.explanation_failure) == (Action.ALLOW, 0, None)
+    assert bench.flow.breaker._policy == ""  # it was never told of the one that is no longer in force
