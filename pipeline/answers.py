@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,7 +13,7 @@ from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.judgement import Found
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
-from sluicegate.pipeline.verdicts import Provenance, bury, decide, withhold, worst
+from sluicegate.pipeline.verdicts import Provenance, assess, bury, decide, withhold, worst
 from sluicegate.schemas import Action, AssessedBy, Assessment, FailureCode, Segments, Timings
 
 if TYPE_CHECKING:
@@ -63,15 +63,15 @@ class Answers:
         self.breaker = Breaker(instruments.clock, instruments.metrics)
 
     def settle(self, member: Member, found: Found) -> Answer | None:
-        """Note what was found of one part; the answer, once every part of its post is there."""
+        """Note what was found of one part; the answer, once the policy in force has what it asks for of every part."""
         arrival = member.arrival
         if arrival.over or arrival.parts is None:
             return None
         arrival.found[member.part] = found
-        arrival.policy = arrival.policy or self._policy()
         if arrival.parts.parts[member.part].folded:
             self._metrics.folded_parts.labels(found.by.value).inc()
-        if len(arrival.found) < len(arrival.parts.parts):
+        parts = len(arrival.parts.parts)
+        if len(arrival.found) < parts or (parts > 1 and arrival.lacking(self._policy())):
             return None
         return self._verdict(arrival, [arrival.found[number] for number in range(len(arrival.parts.parts))])
 
@@ -92,6 +92,10 @@ class Answers:
         """Answer a post with what was found so far; every other part has failed."""
         parts = len(arrival.parts.parts) if arrival.parts is not None else 1
         failed = Found(failure, AssessedBy.NONE)
+        for number in arrival.lacking(self._policy()):
+            bare = arrival.found[number]
+            if isinstance(bare.finding, Assessment):
+                arrival.found[number] = replace(bare, finding=assess(bare.finding.scores, failure))
         return self._verdict(arrival, [arrival.found.get(number, failed) for number in range(parts)])
 
     def _verdict(self, arrival: Arrival, found: list[Found], deciding: int | None = None) -> Answer:
@@ -105,7 +109,7 @@ class Answers:
             return self._decide(arrival, [failed] * len(found))
 
     def _decide(self, arrival: Arrival, found: list[Found], deciding: int | None = None) -> Answer:
-        policy = arrival.policy or self._policy()
+        policy = self._policy()
         # Each part is calibrated before they are compared.
         findings = [
             arrival.desk.finding(one.finding, arrival.post)
@@ -168,10 +172,9 @@ class Answers:
         """The verdict, or what becomes of it while its tenant's breaker is open.
 
         A failure mode counts neither as a post nor as a block: it is the tenant's own wish, and
-        says nothing of a rule or a model. Nor does a post count that an older policy decides, since its first part was found
-        before the one in force: of that the breaker knows nothing any more.
+        says nothing of a rule or a model.
         """
-        if verdict.failure is not None or policy.digest != self._policy().digest:
+        if verdict.failure is not None:
             return verdict
         opened = self.breaker.admit(
             post.tenant,

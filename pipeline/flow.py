@@ -154,8 +154,7 @@ class Flow:
         if stored is not None and self._suffices(member, stored.assessment):
             self._metrics.cache_hits.labels(stored.how).inc()
             found = Found(stored.assessment, AssessedBy.CACHE, reused_from=stored.verdict_id)
-            answer = self._answers.settle(member, found)
-            return [answer] if answer is not None else []
+            return self._settle_part(member, found)
         judgement = self._single_flight.get(key)
         if judgement is not None:
             self._metrics.cache_hits.labels("joined").inc()
@@ -163,6 +162,13 @@ class Flow:
         else:
             self._begin(key, prompt, [member], stored)
         return []
+
+    def _settle_part(self, member: Member, found: Found) -> list[Answer]:
+        """Note one part. What the policy in force asks for of the others, since they were found, is asked for now."""
+        answer, arrival = self._answers.settle(member, found), member.arrival
+        if answer is not None or arrival.over:
+            return [answer] if answer is not None else []
+        return [one for asked in arrival.taken_back(self._policy()) for one in self._look_up(*asked)]
 
     def _begin(self, key: bytes, prompt: Prompt, members: list[Member], stored: Stored | None) -> None:
         self._numbers += 1
@@ -263,14 +269,11 @@ class Flow:
                 unexplained.append(member)  # joined after the engine was asked
                 continue
             found = Found(finding, by, judgement.sent_at, first)
-            answer = self._answers.settle(member, found)
             by = AssessedBy.CACHE
-            if answer is not None:
+            for answer in self._settle_part(member, found):
                 answered.append(answer)
-                if (
-                    answer.found is found
-                ):  # else another part decided, and that verdict carries what was found of it
-                    first = first or answer.event_id
+                # A verdict that another part decided carries what was found of that one.
+                first = first or (answer.event_id if answer.found is found else None)
         if isinstance(finding, Assessment):
             # A failed explanation is never stored; the scores beside it are good.
             kept = finding if finding.explanation_failure is None else assess(finding.scores, None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
 
 from sluicegate.pipeline.cache import cache_key
 from sluicegate.pipeline.planner import Waiting
+from sluicegate.schemas import Assessment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.screening.standing import Sample
     from sluicegate.pipeline.window import Held
-    from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
+    from sluicegate.schemas import AssessedBy, Post, Scores, Severity
 
 Asked: TypeAlias = "list[tuple[Member, bytes, Prompt]]"
 """All parts of one post, each with its key in the cache and its prompt."""
@@ -58,8 +59,6 @@ class Arrival:
     """Of the adapter that the policy named when the post was taken; another policy does not move it."""
     parts: Parts | None = None
     found: dict[int, Found] = field(default_factory=dict)
-    policy: Policy | None = None
-    """The one in force when its first part was found: what that needed is decided with what the others need."""
     answered: bool = False
     near: NearKey | None = None
     """None where no near duplicate is sought."""
@@ -80,6 +79,26 @@ class Arrival:
             (Member(self, number), cache_key(prompt, info), prompt) for number, prompt in enumerate(prompts)
         ]
 
+    def lacking(self, policy: Policy) -> set[int]:
+        """The parts found without an explanation that a policy asks for, since another one was in force then."""
+        scores = {number: one.finding.scores for number, one in self.found.items() if _is_bare(one.finding)}
+        return {
+            number
+            for number, found in scores.items()
+            if Member(self, number).needs_explanation(policy, found)
+        }
+
+    def taken_back(self, policy: Policy) -> Asked:
+        """Those parts, not found any more: to be asked about again."""
+        lacking = self.lacking(policy)
+        for number in lacking:
+            del self.found[number]
+        return [asked for asked in self.asked if asked[0].part in lacking] if lacking else []
+
+
+def _is_bare(finding: Assessment | ItemFailure) -> TypeGuard[Assessment]:
+    return isinstance(finding, Assessment) and not finding.explained
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
@@ -89,10 +108,9 @@ class Member:
     part: int
 
     def needs_explanation(self, policy: Policy, scores: Scores) -> bool:
-        """Whether the policy in force, or its post's own, asks for more than these scores, once they are calibrated."""
-        arrival = self.arrival
-        scores = arrival.desk.calibrated(scores, arrival.post)
-        return (arrival.policy or policy).needs_explanation(arrival.post, scores)
+        """Whether its policy asks for more than these scores, once they are calibrated."""
+        post = self.arrival.post
+        return policy.needs_explanation(post, self.arrival.desk.calibrated(scores, post))
 
 
 @dataclass(slots=True, eq=False)

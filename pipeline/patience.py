@@ -75,7 +75,7 @@ def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy
             continue
         by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
         missing = _failure(judgement) if judgement.needs_explanation(policy) else None
-        found = Found(assess(judgement.scores, missing), by, reused_from=judgement.scored_in)
+        found = Found(assess(judgement.scores, missing), by, judgement.sent_at, judgement.scored_in)
         for member in judgement.members:
             if member.arrival in given_up:
                 member.arrival.found[member.part] = found

@@ -127,11 +127,13 @@ class TopicReader:
         """
         from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
 
-        try:
-            for place in self._consumer.assignment():
+        for place in self._consumer.assignment():
+            try:
                 self._consumer.get_watermark_offsets(place, timeout=within_s)
-        except KafkaException as error:
-            raise ClusterError(str(why_unreachable(self._kafka, error.args[0].name()))) from error
+            except KafkaException as error:
+                fault = error.args[0]
+                if not fault.retriable() or fault.code() < 0:  # librdkafka's own: nobody answered
+                    raise ClusterError(str(why_unreachable(self._kafka, fault.name()))) from error
 
     def _assign(self) -> None:
         from confluent_kafka import (  # noqa: PLC0415 - only who reads pays for the client

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from sluicegate.pipeline.client.errors import ClientClosedError, HandlerError
 from sluicegate.pipeline.client.incoming import read_verdict
+from sluicegate.pipeline.client.member import Member
 from sluicegate.pipeline.client.newest import Newest, Standing
 from sluicegate.pipeline.client.threads import to_the_end
-from sluicegate.pipeline.client.transport import Member
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.settings import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import Action
@@ -53,8 +53,8 @@ class VerdictConsumer:
         kafka: The cluster; by default from the environment (``SLUICEGATE_KAFKA__…``).
         topics: Topic names; by default from the environment (``SLUICEGATE_TOPICS__…``).
         actions: Which verdicts; newest-wins needs all three.
-        start: Where a group begins: at the beginning of its topics, or at the end that each of their partitions has when
-            the group reads it for the first time.
+        start: Where a group begins: at the beginning of its topics, or at the ends that they have when its first member
+            opens; partitions that are added later are read from their beginning.
         memory_posts: For so many posts the verdict that counts is remembered, about 0.5 KiB each.
         attempts: How often a failing handler is called for one verdict.
         pause_s: Seconds before the second attempt; doubles up to 10.

@@ -1,7 +1,7 @@
-"""The client's way to Kafka: an outlet for posts, a tail and a group member for verdicts.
+"""The client's way to Kafka: an outlet for posts, a tail for verdicts; the group's member is in ``member``.
 
-The one module of the client that knows confluent-kafka. What it hands on is ours, and every
-fault leaves it as an error or a value of ours.
+The modules of the client that know confluent-kafka. What they hand on is ours, and every
+fault leaves them as an error or a value of ours.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
@@ -29,16 +29,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sluicegate.client")
 
 _POLL_S = 0.1  # poll returns sooner when there is a report
-_METADATA_S = 15.0
+METADATA_S = 15.0
 _LOOK_S = 2.0  # for partitions while reading: readers must not wait long for a broker that is out
 _PURGED_S = 1.0  # reports of what was purged need no broker
 _MOST_RECORDS = 500  # handed on at once
-_HOPELESS = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own name
-}
 _FETCH_WAIT_MS = 100  # the mock cluster answers an empty fetch only after this long, whatever comes meanwhile
 
 
@@ -126,7 +120,7 @@ class Outlet:
             self._producer.poll(_POLL_S)
 
 
-class _Reader:
+class Reader:
     """What a tail and a member share: a consumer on topics that exist. Blocking."""
 
     def __init__(self, kafka: KafkaSettings, topics: Sequence[str], options: dict[str, Any]) -> None:
@@ -147,7 +141,7 @@ class _Reader:
         Raises:
             ClusterError: No answer, or a topic does not exist.
         """
-        return self._places(ask_metadata(self._consumer, self._kafka, within_s=_METADATA_S).topics)
+        return self._places(ask_metadata(self._consumer, self._kafka, within_s=METADATA_S).topics)
 
     def _places(self, known: Mapping[str, Any]) -> list[tuple[str, int]]:
         if missing := sorted(topic for topic in self._topics if topic not in known):
@@ -162,7 +156,7 @@ class _Reader:
         self._consumer.close()
 
 
-class Tail(_Reader):
+class Tail(Reader):
     """Every record of some topics from now on, without a group. One thread at a time.
 
     Entering resolves the ends: whatever is produced after that is read. Partitions that are
@@ -189,7 +183,7 @@ class Tail(_Reader):
         """
         for place in self._partitions():
             try:
-                ends = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_METADATA_S)
+                ends = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=METADATA_S)
             except KafkaException as error:
                 raise self._unreachable(error) from error
             self._next[place] = ends[1]
@@ -209,7 +203,7 @@ class Tail(_Reader):
                 if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
                     trouble = error.name()
             else:
-                records.append(_incoming(message))
+                records.append(incoming(message))
                 self._next[message.topic(), message.partition()] = message.offset() + 1
         return records, trouble
 
@@ -226,72 +220,6 @@ class Tail(_Reader):
         self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
 
 
-class Member(_Reader):
-    """A member of a consumer group, which commits what it was told is done. One thread at a time."""
-
-    def __init__(
-        self, kafka: KafkaSettings, topics: Sequence[str], group: str, *, start: Literal["beginning", "end"]
-    ) -> None:
-        super().__init__(
-            kafka,
-            topics,
-            {
-                "group.id": group,
-                "enable.auto.offset.store": False,  # only what is done is committed, in the background
-                "auto.commit.interval.ms": 1000,  # after a crash so much work comes again
-                # By number: the three topics of one post's verdicts belong to one member, if they
-                # have equally many partitions.
-                "partition.assignment.strategy": "range",
-            },
-        )
-        self._start = start
-
-    def open(self) -> None:
-        """Join the group.
-
-        Raises:
-            ClusterError: No answer, or a topic does not exist.
-        """
-        self._partitions()
-        named = {"on_assign": self._begin_at_end} if self._start == "end" else {}
-        self._consumer.subscribe(list(self._topics), **named)
-
-    def _begin_at_end(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        # Committed, once for each partition: an end that is looked up anew at every start leaves out what came in between.
-        try:
-            new = [one for one in consumer.committed(assigned, timeout=_METADATA_S) if one.offset < 0]
-            for one in new:
-                one.offset = consumer.get_watermark_offsets(one, timeout=_METADATA_S)[1]
-            if new:
-                consumer.commit(offsets=new, asynchronous=False)
-        except KafkaException as error:
-            raise self._unreachable(error) from error
-
-    def take(self, timeout_s: float) -> Incoming | None:
-        """The next record; None if none came within the time.
-
-        Raises:
-            ClusterError: The topics cannot be read.
-        """
-        message = self._consumer.poll(timeout_s)
-        if message is None:
-            return None
-        if error := message.error():
-            if error.code() not in _HOPELESS and not error.fatal():
-                _log.warning("verdict topics: %s", error.name())  # librdkafka goes on by itself
-                return None
-            raise ClusterError(
-                f"the verdict topics cannot be read ({error.name()}); check that they exist, and the rights"
-            )
-        return _incoming(message)
-
-    def done(self, record: Incoming) -> None:
-        """Commit, in a moment, up to and with this record; after a loss of its partition nothing."""
-        with contextlib.suppress(KafkaException):  # its new owner gets it again
-            self._consumer.store_offsets(
-                offsets=[TopicPartition(record.topic, record.partition, record.offset + 1)]
-            )
-
-
-def _incoming(message: Any) -> Incoming:
+def incoming(message: Any) -> Incoming:
+    """A record as the client library gives it, as one of ours."""
     return Incoming(message.topic(), message.partition(), message.offset(), message.key(), message.value())

@@ -27,6 +27,7 @@ EDGES = {
         "pipeline.kafka",
         "pipeline.reader",
         "pipeline.control",
+        "pipeline.client.member",
         "pipeline.client.transport",
         "pipeline.topics",
         "pipeline.embedded_broker",

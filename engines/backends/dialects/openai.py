@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sluicegate.schemas import Kind
 
 _EXPLANATION_TOKENS = 64
-_TOKEN_ID = re.compile(r"token_id:([0-9]{1,10})")
 """Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary; a list is rare."""
+_TOKEN_ID = re.compile(r"token_id:([0-9]{1,10})")
 
 
 class OpenAIDialect:

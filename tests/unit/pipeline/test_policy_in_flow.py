@@ -124,22 +124,44 @@ class Halting(Certain):
         return await super().score(prompts, timeout_s=timeout_s)
 
 
-async def test_a_policy_that_changes_within_a_post_does_not_decide_what_it_had_not_explained() -> None:
-    engine = Halting()
-    before = {**POLICY, "rules": {**POLICY["rules"], "categories": {}}}  # asks for no categories
+BEFORE = {**POLICY, "rules": {**POLICY["rules"], "categories": {}}}
+"""Asks for no categories."""
+
+
+async def changed_within_a_post(engine: Halting, sentences: int, **rules: Any) -> Bench:
+    """One part of the post is found under one policy, the others under another."""
     profile = FakeProfile(max_prompt_tokens=600, rules={"x": "controversial"})
     bench = Bench(
-        engine=engine, profile=profile, policy=before, tree={"micro_batch": {"posts": 1, "in_flight": 1}}
+        engine=engine, profile=profile, policy=BEFORE, tree={"micro_batch": {"posts": 1, "in_flight": 1}}
     )
-    running = asyncio.create_task(bench.run([{"id": "p", "text": "x is a sentence. " * 80}]))
+    running = asyncio.create_task(bench.run([{"id": "p", "text": "x is a sentence. " * sentences}]))
     async with asyncio.timeout(20):
         while engine.asked < 2:
             await asyncio.sleep(0)
-    bench.policy = Policy.parse(POLICY)
+    bench.policy = Policy.parse({**POLICY, "rules": {**POLICY["rules"], **rules}})
+    if not rules:
+        engine.gate.set()
+    async with asyncio.timeout(20):
+        while not bench.outlet.records:
+            await asyncio.sleep(0.01)
     engine.gate.set()
     await running
+    return bench
+
+
+async def test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part() -> None:
+    engine = Halting()
+    bench = await changed_within_a_post(engine, 45)
     verdict = bench.outlet.verdict("p")
-    assert verdict.segments.count > 1
-    assert verdict.policy.digest == Policy.parse(before).digest
-    assert (verdict.action, engine.explained, verdict.explanation_failure) == (Action.ALLOW, 0, None)
-    assert bench.flow.breaker._policy == ""  # it was never told of the one that is no longer in force
+    assert verdict.segments.count == 2  # with the last one, all is found
+    assert verdict.policy.digest == Policy.parse(POLICY).digest
+    assert verdict.action is Action.BLOCK
+    assert engine.explained == verdict.segments.count  # the part that was found before as well
+
+
+async def test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing() -> None:
+    tenants = {"max_wait_seconds": 0.1, "failure_mode": "review"}
+    bench = await changed_within_a_post(Halting(), 80, **tenants)
+    verdict = bench.outlet.verdict("p")
+    assert verdict.action is Action.REVIEW  # as the policy in force has it, not the one of the first part
+    assert bench.policy.digest == verdict.policy.digest
