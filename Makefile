@@ -53,7 +53,7 @@ chart-e2e: install ## the chart on a real API server: Helm installs, upgrades, r
 test-adapt: $(VENV_ADAPT)/.installed ## train, export and judge for real: torch in .venv-adapt, about 6 GB (5 minutes once that is there)
 	REQUIRE_ADAPT=1 $(VENV_ADAPT)/bin/pytest -q -ra -m adapt --durations=5
 
-faults: install ## break everything under load and account for every post, on Apache Kafka (half an hour)
+faults: install ## break everything under load and account for every post, on Apache Kafka (about three quarters of an hour)
 	PYTHONPATH=tests $(BIN)/python -m faults.run --report benchmarks/reports
 	PYTHONPATH=tests $(BIN)/python -m faults.page
 
