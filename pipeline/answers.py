@@ -67,8 +67,17 @@ class Answers:
         arrival = member.arrival
         if arrival.over or arrival.parts is None:
             return None
+        before = arrival.found.get(member.part)
+        if before is not None and isinstance(
+            before.finding, Assessment
+        ):  # it was asked again, for an explanation
+            finding = found.finding
+            if isinstance(finding, ItemFailure):
+                finding = assess(before.finding.scores, finding)
+            found = replace(before, finding=finding)
+            arrival.again.discard(member.part)
         arrival.found[member.part] = found
-        if arrival.parts.parts[member.part].folded:
+        if before is None and arrival.parts.parts[member.part].folded:
             self._metrics.folded_parts.labels(found.by.value).inc()
         parts = len(arrival.parts.parts)
         if len(arrival.found) < parts or (parts > 1 and arrival.lacking(self._policy())):

@@ -168,7 +168,7 @@ class Flow:
         answer, arrival = self._answers.settle(member, found), member.arrival
         if answer is not None or arrival.over:
             return [answer] if answer is not None else []
-        return [one for asked in arrival.taken_back(self._policy()) for one in self._look_up(*asked)]
+        return [one for asked in arrival.asked_again(self._policy()) for one in self._look_up(*asked)]
 
     def _begin(self, key: bytes, prompt: Prompt, members: list[Member], stored: Stored | None) -> None:
         self._numbers += 1

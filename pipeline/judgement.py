@@ -59,6 +59,8 @@ class Arrival:
     """Of the adapter that the policy named when the post was taken; another policy does not move it."""
     parts: Parts | None = None
     found: dict[int, Found] = field(default_factory=dict)
+    again: set[int] = field(default_factory=set)
+    """Parts that are found, and asked about again for their explanation."""
     answered: bool = False
     near: NearKey | None = None
     """None where no near duplicate is sought."""
@@ -88,12 +90,13 @@ class Arrival:
             if Member(self, number).needs_explanation(policy, found)
         }
 
-    def taken_back(self, policy: Policy) -> Asked:
-        """Those parts, not found any more: to be asked about again."""
-        lacking = self.lacking(policy)
-        for number in lacking:
-            del self.found[number]
-        return [asked for asked in self.asked if asked[0].part in lacking] if lacking else []
+    def asked_again(self, policy: Policy) -> Asked:
+        """Those parts, once all others are found, and once each: what is found of them stays until there is more."""
+        if self.parts is None or len(self.found) < len(self.parts.parts):
+            return []
+        wanted = self.lacking(policy) - self.again
+        self.again |= wanted
+        return [asked for asked in self.asked if asked[0].part in wanted] if wanted else []
 
 
 def _is_bare(finding: Assessment | ItemFailure) -> TypeGuard[Assessment]:

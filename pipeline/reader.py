@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.settings import KafkaSettings
 
 _METADATA_S = 15.0
+_PASSING = {"LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE", "REQUEST_TIMED_OUT"}
+"""Brokers that answer, and soon will otherwise. Errors that the client makes do not say whether they pass."""
 _MOST_RECORDS = 500  # handed over at once: a reader that redraws between two calls stays lively
 
 
@@ -132,7 +134,7 @@ class TopicReader:
                 self._consumer.get_watermark_offsets(place, timeout=within_s)
             except KafkaException as error:
                 fault = error.args[0]
-                if not fault.retriable() or fault.code() < 0:  # librdkafka's own: nobody answered
+                if fault.name() not in _PASSING:
                     raise ClusterError(str(why_unreachable(self._kafka, fault.name()))) from error
 
     def _assign(self) -> None:

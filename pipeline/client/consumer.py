@@ -54,7 +54,7 @@ class VerdictConsumer:
         topics: Topic names; by default from the environment (``SLUICEGATE_TOPICS__…``).
         actions: Which verdicts; newest-wins needs all three.
         start: Where a group begins: at the beginning of its topics, or at the ends that they have when its first member
-            opens; partitions that are added later are read from their beginning.
+            opens; what is added to them later is read from its beginning.
         memory_posts: For so many posts the verdict that counts is remembered, about 0.5 KiB each.
         attempts: How often a failing handler is called for one verdict.
         pause_s: Seconds before the second attempt; doubles up to 10.

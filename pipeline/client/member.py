@@ -61,11 +61,11 @@ class Member(Reader):
         self._consumer.subscribe(list(self._topics))
 
     def _begin_at_end(self, places: list[TopicPartition]) -> None:
-        # Committed, once for each partition: an end that is looked up anew at every start leaves out what came in between.
+        # Committed, once for each topic: an end that is looked up anew at every start leaves out what came in between.
         try:
-            new = [
-                one for one in _sound(self._consumer.committed(places, timeout=METADATA_S)) if one.offset < 0
-            ]
+            known = _sound(self._consumer.committed(places, timeout=METADATA_S))
+            begun = {one.topic for one in known if one.offset >= 0}
+            new = [one for one in known if one.topic not in begun]
             for one in new:
                 one.offset = self._consumer.get_watermark_offsets(one, timeout=METADATA_S)[1]
             if new:

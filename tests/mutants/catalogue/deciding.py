@@ -180,4 +180,24 @@ MUTANTS = (
             f"{_UNIT}/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part",
         ),
     ),
+    Mutant(
+        "given_up_bare",
+        "a verdict would not say that the explanation it asks for is missing",
+        "pipeline/answers.py",
+        "        for number in arrival.lacking(self._policy()):\n",
+        "        for number in set[int]():\n",
+        (
+            f"{_UNIT}/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing",
+        ),
+    ),
+    Mutant(
+        "asked_again_and_lost",
+        "scores would be lost where an explanation that is asked for later fails",
+        "pipeline/answers.py",
+        "            if isinstance(finding, ItemFailure):\n",
+        "            if False:\n",
+        (
+            f"{_UNIT}/test_policy_in_flow.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
+        ),
+    ),
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pytest
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from sluicegate.pipeline import control
 from sluicegate.pipeline.breaker import Breaker
@@ -18,6 +20,7 @@ from sluicegate.pipeline.control import ControlTopic
 from sluicegate.pipeline.errors import ClusterError, StartError
 from sluicegate.pipeline.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
+from sluicegate.pipeline.reader import TopicReader
 from sluicegate.pipeline.screen_settings import ScreenSettings
 from sluicegate.pipeline.screening.switch import Switch
 from sluicegate.pipeline.settings import Settings
@@ -282,3 +285,26 @@ def test_a_worker_starts_without_a_right_on_the_control_topic_and_not_without_ot
     lacking(settings.topics.control)
     with pytest.raises(StartError, match=r"lacks Write on verdicts\.block"):
         lacking(settings.topics.block)
+
+
+@pytest.mark.parametrize(
+    ("code", "away"),
+    [
+        (KafkaError.NOT_LEADER_FOR_PARTITION, False),
+        (KafkaError._TIMED_OUT, True),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, True),
+    ],
+)
+def test_a_broker_that_is_not_the_leader_any_more_does_answer(
+    monkeypatch: pytest.MonkeyPatch, code: int, away: bool
+) -> None:
+    def asked(_place: Any, *, timeout: float) -> None:
+        assert timeout == 3.0
+        raise KafkaException(KafkaError(code))
+
+    consumer = SimpleNamespace(assignment=lambda: ["posts/0"], get_watermark_offsets=asked)
+    reader = TopicReader(Settings().kafka, ["control"], start="beginning")
+    monkeypatch.setattr(reader, "_consumer", consumer)
+    monkeypatch.setattr("sluicegate.pipeline.reader.why_unreachable", lambda _kafka, name: name)
+    with pytest.raises(ClusterError) if away else nullcontext():
+        reader.require_answer(within_s=3.0)

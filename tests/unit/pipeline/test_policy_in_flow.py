@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
-from sluicegate.engines.protocol import Explanation, ItemFailure
+from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
 from sluicegate.pipeline.policy import Policy
-from sluicegate.schemas import Action, FailureCode
+from sluicegate.schemas import Action, AssessedBy, FailureCode, Scores
 from unit.pipeline.fakes import Bench
 
 if TYPE_CHECKING:
@@ -128,20 +128,23 @@ BEFORE = {**POLICY, "rules": {**POLICY["rules"], "categories": {}}}
 """Asks for no categories."""
 
 
-async def changed_within_a_post(engine: Halting, sentences: int, **rules: Any) -> Bench:
-    """One part of the post is found under one policy, the others under another."""
-    profile = FakeProfile(max_prompt_tokens=600, rules={"x": "controversial"})
+async def changed_within_a_post(
+    engine: Halting, sentences: int, *, halts: bool = False, cached: bool = True, **rules: Any
+) -> Bench:
+    """One part of the post is found under one policy, the others under another, or not at all while the engine halts."""
     bench = Bench(
-        engine=engine, profile=profile, policy=BEFORE, tree={"micro_batch": {"posts": 1, "in_flight": 1}}
+        engine=engine,
+        profile=FakeProfile(max_prompt_tokens=600, rules={"x": "controversial"}),
+        policy=BEFORE,
+        tree={"micro_batch": {"posts": 1, "in_flight": 1}, "cache": {"entries": 1000 if cached else 0}},
     )
     running = asyncio.create_task(bench.run([{"id": "p", "text": "x is a sentence. " * sentences}]))
     async with asyncio.timeout(20):
         while engine.asked < 2:
             await asyncio.sleep(0)
-    bench.policy = Policy.parse({**POLICY, "rules": {**POLICY["rules"], **rules}})
-    if not rules:
-        engine.gate.set()
-    async with asyncio.timeout(20):
+        bench.policy = Policy.parse({**POLICY, "tenants": {"default": {"rules": rules}}})
+        if not halts:
+            engine.gate.set()
         while not bench.outlet.records:
             await asyncio.sleep(0.01)
     engine.gate.set()
@@ -154,14 +157,36 @@ async def test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_ever
     bench = await changed_within_a_post(engine, 45)
     verdict = bench.outlet.verdict("p")
     assert verdict.segments.count == 2  # with the last one, all is found
-    assert verdict.policy.digest == Policy.parse(POLICY).digest
+    assert verdict.policy.digest == bench.policy.digest
+    assert (verdict.assessed_by, verdict.reused_from) == (AssessedBy.ENGINE, None)
     assert verdict.action is Action.BLOCK
     assert engine.explained == verdict.segments.count  # the part that was found before as well
 
 
+OPEN: dict[str, Any] = {"failure_mode": "allow", "review_at": {"risk": 0.5}}
+
+
 async def test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing() -> None:
-    tenants = {"max_wait_seconds": 0.1, "failure_mode": "review"}
-    bench = await changed_within_a_post(Halting(), 80, **tenants)
+    bench = await changed_within_a_post(Halting(), 80, halts=True, max_wait_seconds=0.1, **OPEN)
     verdict = bench.outlet.verdict("p")
-    assert verdict.action is Action.REVIEW  # as the policy in force has it, not the one of the first part
-    assert bench.policy.digest == verdict.policy.digest
+    assert verdict.policy.digest == bench.policy.digest
+    assert (verdict.action, verdict.failure) == (Action.REVIEW, None)  # what was found decides
+    assert verdict.explanation_failure == FailureCode.OVERLOAD
+
+
+async def test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it() -> None:
+    class Forgetful(Halting):
+        async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Any]:
+            found = await super().score(prompts, timeout_s=timeout_s)
+            if self.asked == 1:
+                return found
+            if self.asked == 2:
+                return [Scored(Scores(safe=0.98, controversial=0.01, unsafe=0.01)) for _ in prompts]
+            return [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]  # the first part, once more
+
+    engine = Forgetful()
+    bench = await changed_within_a_post(engine, 45, cached=False, **OPEN)
+    verdict = bench.outlet.verdict("p")
+    assert engine.asked == 3
+    assert (verdict.action, verdict.failure, verdict.segments.deciding) == (Action.REVIEW, None, 0)
+    assert verdict.explanation_failure == FailureCode.TIMED_OUT
