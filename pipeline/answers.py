@@ -68,9 +68,8 @@ class Answers:
         if arrival.over or arrival.parts is None:
             return None
         before = arrival.found.get(member.part)
-        if before is not None and isinstance(
-            before.finding, Assessment
-        ):  # it was asked again, for an explanation
+        # A part that is found already was asked about again, for its explanation: its scores stay if that fails.
+        if before is not None and isinstance(before.finding, Assessment):
             finding = found.finding
             if isinstance(finding, ItemFailure):
                 finding = assess(before.finding.scores, finding)
