@@ -53,7 +53,15 @@ def worker(
         raise
     except Exception as error:  # noqa: BLE001 - told without its message, whatever it is
         log.error("worker_failed", where=frames(error))  # noqa: TRY400 - messages may quote input
-        raise typer.Exit(1) from None
+        raise (_ours(error) or typer.Exit(1)) from None
+
+
+def _ours(error: Exception) -> BaseException | None:
+    """The first error of ours that task groups wrapped: its message is for the operator, and quotes no post."""
+    ours: BaseException | None = error.subgroup(PipelineError) if isinstance(error, ExceptionGroup) else None
+    while isinstance(ours, BaseExceptionGroup):
+        ours = ours.exceptions[0]
+    return ours
 
 
 def _load(path: Path | None, role: str | None) -> Settings:

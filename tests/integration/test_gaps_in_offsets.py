@@ -218,12 +218,21 @@ def test_a_fetch_that_comes_back_in_a_rebalance_is_read_again_where_nothing_is_c
     assert worker.running
 
 
-def test_a_worker_that_did_not_take_what_it_fetched_ends_and_commits_nothing_past_it(narrow: Lane) -> None:
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [
+        ("first", f"records 0 to {DROPPED - 1} of {{topic}}/0 were fetched and never taken"),
+        ("late", f"{DROPPED} records of {{topic}}/0 were fetched and dropped on their way"),
+    ],
+)
+def test_a_worker_that_did_not_take_what_it_fetched_ends_and_commits_nothing_past_it(
+    narrow: Lane, which: str, told: str
+) -> None:
     lane = narrow
     sent = lane.send(many("before", 50))
-    worker = start_dropping(lane, "first")
+    worker = start_dropping(lane, which)
     until("the worker has ended", lambda: not worker.running, within_s=30)
-    assert f"records 0 to {DROPPED - 1} of {lane.posts}/0 were fetched and never taken" in worker.output
+    assert told.format(topic=lane.posts) in worker.output
     assert sum(committed(lane.bootstrap, lane.group, lane.posts).values()) == 0
     lane.start().wait_ready()
     until("the group's lag is zero", lambda: at_end(lane), within_s=30)

@@ -4,7 +4,8 @@
 
 ``fetch``   The first fetch of the process comes back while the flow is suspended, as one does that was asked for when the
             rebalance had begun and Faust did not know yet: aiokafka holds it until the next assignment.
-``first``   The hand-over refuses the first records of every partition. Nothing of ours does that.
+``first``   The first records of every partition are dropped before they are handed over. Nothing of ours does that.
+``late``    They are dropped behind that, on their way to the flow. Nothing of ours does that either.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sluicegate.pipeline.command import main
 
 WHICH = "DROPS"
 DROPPED = 5
-"""Records of each partition that ``first`` refuses."""
+"""Records of each partition that ``first`` and ``late`` drop."""
 _SUSPENDED_S = 0.3
 
 
@@ -40,7 +41,23 @@ def fetch() -> None:
 
 
 def first() -> None:
-    """Let the consumer refuse the first records of each partition, once."""
+    """Drop the first records of each partition, once, of what the consumer's thread fetched."""
+    dropped: Counter[Any] = Counter()
+    getmany = source_faust._Consumer._getmany
+
+    async def _getmany(consumer: Any, *args: Any, **options: Any) -> Any:
+        records = await getmany(consumer, *args, **options)
+        for partition, fetched in (records or {}).items():
+            cut = min(DROPPED - dropped[partition], len(fetched))
+            dropped[partition] += cut
+            del fetched[:cut]
+        return records
+
+    source_faust._Consumer._getmany = _getmany
+
+
+def late() -> None:
+    """Let the consumer refuse the first records of each partition, once, on their way to the flow."""
     refused: Counter[Any] = Counter()
     track = source_faust._Consumer.track
 
@@ -54,5 +71,5 @@ def first() -> None:
 
 
 if __name__ == "__main__":
-    {"fetch": fetch, "first": first}[os.environ[WHICH]]()
+    {"fetch": fetch, "first": first, "late": late}[os.environ[WHICH]]()
     main()
