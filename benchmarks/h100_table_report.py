@@ -102,10 +102,11 @@ def explain_seconds(anchor: Anchor) -> float:
 
 
 def engine_seconds(shape: Shape, load: Load, way: str, anchor: Anchor) -> float:
-    """Of one post, without reuse."""
-    read = load.forms * shape.computed / anchor.prompt_tokens_s
+    """Of one post, without reuse. What the vendor documents asks once: it folds nothing."""
+    forms = 1.0 if (shape.layout, way) == (VENDOR, ALWAYS) else load.forms
+    read = forms * shape.computed / anchor.prompt_tokens_s
     if way == ALWAYS:
-        return read + load.forms * load.answer / anchor.output_tokens_s
+        return read + forms * load.answer / anchor.output_tokens_s
     return read + load.explained * explain_seconds(anchor)
 
 
@@ -188,7 +189,8 @@ def page(report: Mapping[str, Any]) -> str:
             ),
             "",
             (
-                "Simulated seconds of a post: prompts of a post x computed tokens / prompt tokens a second; on demand the explained "
+                "Simulated seconds of a post: prompts of a post (one for "
+                f"{VENDOR}, {ALWAYS}, which folds nothing) x computed tokens / prompt tokens a second; on demand the explained "
                 f"share x (2 x {sizing.AGAIN_TOKENS} tokens computed again + {sizing.EXPLANATION_TOKENS} generated, as "
                 "[sizing](../../docs/sizing.md) assumes); always, the tokens of the answer / output tokens a second for each prompt. "
                 "Reuse and screen take their shares off all of it, one independent of the other. Batches are full; step overhead, "

@@ -35,6 +35,7 @@ class Prompter:
         self.layout = layout
         self.max_prompt_tokens = max_prompt_tokens
         self._static_ids = lru_cache(_CACHED_PIECES)(lambda text: tuple(tokenizer.encode_static(text)))
+        self._ids: dict[int, int] = {}  # one object for each token of the vocabulary, as they come
         self._hint_ids = lru_cache(_CACHED_PIECES)(lambda text: tuple(tokenizer.encode_text(text)))
 
     def build(self, post: Post) -> Prompt | ItemFailure:
@@ -60,7 +61,9 @@ class Prompter:
         for piece in pieces:
             if isinstance(piece, Content):
                 first = len(ids) if first < 0 else first
-                ids += next(encoded)
+                found = next(encoded)
+                # Every int that the tokenizer gives is a new object, and a window holds millions of tokens.
+                ids += map(self._ids.setdefault, found, found)
                 last = len(ids)
             elif isinstance(piece, Static):
                 ids += self._static_ids(piece.text)

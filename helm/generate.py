@@ -37,7 +37,7 @@ OWNED: dict[str, dict[str, str] | str] = {
         "redis_url": "in a Secret, given as the variable SLUICEGATE_CACHE__REDIS_URL in extraEnv",
     },
     "policy": "given by policy.file",
-    "ops": "left out: the port is 8080",
+    "ops": {"port": "left out: it is 8080"},
 }
 """Settings that the chart sets itself, or that are secrets, with the value that is meant: read after "value must be"."""
 

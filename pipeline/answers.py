@@ -76,6 +76,7 @@ class Answers:
             found = replace(before, finding=finding)
             arrival.again.discard(member.part)
         arrival.found[member.part] = found
+        arrival.held.moved_at = self._clock.monotonic()
         if before is None and arrival.parts.parts[member.part].folded:
             self._metrics.folded_parts.labels(found.by.value).inc()
         parts = len(arrival.parts.parts)

@@ -140,7 +140,7 @@ class ControlTopic:
                     changes, refused = read_changes(records)
                     self._metrics.control_refused.inc(refused)
                     self._tell(self._apply, changes)
-                elif not caught_up and reader.at_end:
+                if not caught_up and reader.at_end:
                     caught_up = True
                     self._tell(self._found)
 

@@ -40,6 +40,7 @@ class Depth:
         self._most = max(most, saturating)
         self._gain = gain
         self._answers: deque[tuple[float, int]] = deque(maxlen=_ANSWERS)
+        self._token_rates: deque[float] = deque(maxlen=_ANSWERS)
         self._least_s: float | None = None
         self._usual_s = 0.0
 
@@ -66,7 +67,11 @@ class Depth:
         """True if so little is in work that a micro-batch should be sent although it is not full."""
         return in_work <= min(self.travelling, self.limit)
 
-    def answered(self, now: float, prompts: int, seconds: float, *, alone: bool) -> None:
+    def tokens_within(self, seconds: float) -> float:
+        """Prompt tokens that the engine reads in some time, by the fastest of its last answers; infinite before any."""
+        return max(self._token_rates) * seconds if self._token_rates else math.inf
+
+    def answered(self, now: float, prompts: int, seconds: float, *, alone: bool, tokens: int = 0) -> None:
         """Learn from one answered call.
 
         Args:
@@ -74,8 +79,11 @@ class Depth:
             prompts: How many were asked.
             seconds: How long it took.
             alone: It was sent while nothing else was in work, so that it did not wait for others of ours.
+            tokens: Of those prompts, where the call had to read them.
         """
         self._answers.append((now, prompts))
+        if tokens and seconds > 0:
+            self._token_rates.append(tokens / seconds)
         self._usual_s += (seconds - self._usual_s) * _EASE
         if self._least_s is None or seconds < self._least_s:
             self._least_s = seconds
@@ -85,6 +93,7 @@ class Depth:
     def reset(self) -> None:
         """Forget everything: another engine may answer from now on, or the same one in another state."""
         self._answers.clear()
+        self._token_rates.clear()
         self._least_s = None
         self._usual_s = 0.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sluicegate.pipeline.depth import Depth
@@ -12,14 +14,18 @@ from sluicegate.pipeline.quarantine import Quarantine
 from sluicegate.pipeline.verdicts import engine_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sluicegate.engines.backends import Backend, Backends
     from sluicegate.pipeline.instruments import Instruments
+    from sluicegate.pipeline.judgement import Judgement
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.policy.rules import Subject
     from sluicegate.pipeline.settings import Settings
     from sluicegate.schemas import Assessment, Post, Scores
+
+_TIMEOUT_SHARE = 1 / 2
+"""Of a score call's timeout, for the texts in work: the engine may read the next ones at half the speed of its last answers."""
 
 
 class Desk:
@@ -44,7 +50,21 @@ class Desk:
         """Micro-batches that were sent and are not done."""
         self.in_work = 0
         """Their prompts that are not answered yet."""
+        self.tokens_in_work = 0
+        """Tokens of those."""
         self._calibration = backend.calibration
+
+    def begin(self, micro_batch: Sequence[Judgement]) -> int:
+        """Count a micro-batch that is sent; how many tokens it has."""
+        self.in_flight += 1
+        return self.shift(micro_batch, 1)
+
+    def shift(self, items: Sequence[Judgement], way: int) -> int:
+        """Count prompts that go to the engine (1) or are answered (-1); how many tokens they have."""
+        tokens = sum(item.waiting.tokens for item in items)
+        self.in_work += way * len(items)
+        self.tokens_in_work += way * tokens
+        return tokens
 
     def calibrated(self, scores: Scores, post: Post) -> Scores:
         """What the policy sees of an engine's scores; the same where its bundle has no calibration."""
@@ -68,6 +88,8 @@ class Share(NamedTuple):
     """How many more they may send."""
     idle: bool
     """True if one that is not full should be among them."""
+    limits: Limits
+    """Of each."""
 
 
 class Desks:
@@ -94,6 +116,7 @@ class Desks:
         self._wait_s = settings.engine.adapter_wait_s
         self._saturating = next(iter(backends.values())).engine.info.saturating_prompts
         self._micro_batch = settings.micro_batch
+        self._in_engine_s = settings.engine.score_timeout_s * _TIMEOUT_SHARE
         self.depth = Depth(self._saturating, settings.window.posts)
         instruments.metrics.prompts_limit.set_function(lambda: self.depth.limit)
         self._turned = turned
@@ -136,19 +159,29 @@ class Desks:
         nobody needs that room.
         """
         at_work = {desk for desk in self if desk.judge.engine_at_work} or set(self)
-        in_work = sum(desk.in_work for desk in at_work)
+        in_work, limits = sum(desk.in_work for desk in at_work), self._limits()
         if self._micro_batch.in_flight is None:
-            free = self.depth.room(in_work, self.limits.posts)
+            free, bounded = self._in_time(
+                self.depth.room(in_work, limits.posts), limits, sum(desk.tokens_in_work for desk in at_work)
+            )
         else:
-            free = self._micro_batch.in_flight - sum(desk.in_flight for desk in at_work)
-        yield Share(at_work, free, self.depth.hungry(in_work))
+            free, bounded = self._micro_batch.in_flight - sum(desk.in_flight for desk in at_work), limits
+        yield Share(at_work, free, self.depth.hungry(in_work), bounded)
         for desk in self:
             if desk not in at_work:
-                yield Share({desk}, 1 - desk.in_flight, idle=True)
+                yield Share({desk}, 1 - desk.in_flight, idle=True, limits=limits)
 
-    @property
-    def limits(self) -> Limits:
-        """Of a micro-batch sent now."""
+    def _in_time(self, free: int, limits: Limits, tokens_in_work: int) -> tuple[int, Limits]:
+        """So many micro-batches, and so large, that the engine reads all in work long before their time is over."""
+        left = self.depth.tokens_within(self._in_engine_s) - tokens_in_work
+        if left <= 0:
+            return 0, limits
+        if left < limits.tokens:
+            return min(free, 1), replace(limits, tokens=math.ceil(left))
+        return int(min(free, left / limits.tokens)), limits
+
+    def _limits(self) -> Limits:
+        """Of a micro-batch sent now, whatever is in work."""
         given, age_ms = self._micro_batch, self._micro_batch.max_age_ms
         max_age_s = self.depth.patience_s if age_ms is None else age_ms / 1000
         return Limits(given.posts or self._saturating, given.tokens, max_age_s)

@@ -192,7 +192,7 @@ class Flow:
         while True:
             self._wake.clear()
             ask_again_at: list[float] = []
-            for desks, free, idle in self._desks.shares():
+            for desks, free, idle, limits in self._desks.shares():
                 if free <= 0:
                     continue
                 decided = plan(  # 4
@@ -201,7 +201,7 @@ class Flow:
                     now=self._clock.monotonic(),
                     free=free,
                     idle=idle,
-                    limits=self._desks.limits,
+                    limits=limits,
                 )
                 ask_again_at += [decided.ask_again_at] if decided.ask_again_at is not None else []
                 for keys in decided.micro_batches:
@@ -212,25 +212,25 @@ class Flow:
         desk, now = micro_batch[0].desk, self._clock.monotonic()
         for judgement in micro_batch:
             judgement.sent_at = now
-        desk.in_flight += 1
-        desk.in_work += len(micro_batch)
+        tokens = desk.begin(micro_batch)
+        self._metrics.micro_batch_posts.observe(len(micro_batch))
+        self._metrics.micro_batch_tokens.observe(tokens)
         self._wake.set()  # another adapter's may go, too
         self._spawn(self._judge_batch(desk, micro_batch))
 
     async def _judge_batch(self, desk: Desk, micro_batch: list[Judgement]) -> None:
-        self._metrics.micro_batch_posts.observe(len(micro_batch))
-        self._metrics.micro_batch_tokens.observe(sum(len(item.prompt.token_ids) for item in micro_batch))
         failures = await desk.judge.score([item for item in micro_batch if item.scores is None])  # 5
         wanted, early, late = parted(micro_batch, self._policy())
         answered = self._settle(early, failures)
-        desk.in_work -= len(micro_batch) - len(wanted)
+        desk.shift(micro_batch, -1)
+        desk.shift(wanted, 1)
         if wanted:  # the others do not wait for them
             self._wake.set()
             self._spawn(self._publish(answered))
             explained = await desk.judge.explain(wanted)  # 6
             answered = self._settle(late, failures | explained)
         desk.in_flight -= 1
-        desk.in_work -= len(wanted)
+        desk.shift(wanted, -1)
         self._wake.set()
         await self._publish(answered)
 

@@ -160,8 +160,7 @@ class Judge:
                     if items:
                         await self._wait_at_circuit(declare_hold)
                 if strikes >= _SUSPICIOUS:
-                    async with self._quarantine.alone():
-                        return answers | await self._isolate(call, ask, items, declare_hold)
+                    return answers | await self._isolate(call, ask, items, declare_hold)
         return answers
 
     async def _isolate(
@@ -171,17 +170,22 @@ class Judge:
         items: Sequence[Judgement],
         declare_hold: Callable[[str], None],
     ) -> dict[Judgement, _T | ItemFailure]:
-        """Find the item that ends the engine, with nothing else in work; its neighbours get their answers."""
+        """Find the item that ends the engine, with nothing else in work; its neighbours get their answers.
+
+        Alone only while it asks: an adapter that does not come back keeps no other out.
+        """
         tries = _ALONE_TRIES
         while items := [item for item in items if item.live]:
-            if (leave := self._circuit.admit()) is None:
-                await self._wait_at_circuit(declare_hold)
-                continue
             try:
-                return await self._try(leave, call, ask, items)
+                async with self._quarantine.alone():
+                    if leave := self._circuit.admit():
+                        return await self._try(leave, call, ask, items)
             except EngineUnavailable as error:
                 if error.refused:  # full just now: that condemns nobody
                     continue
+            else:
+                await self._wait_at_circuit(declare_hold)
+                continue
             if len(items) > 1:
                 middle = len(items) // 2
                 first = await self._isolate(call, ask, items[:middle], declare_hold)
@@ -212,7 +216,8 @@ class Judge:
             if outcome is Outcome.ANSWERED:
                 self.answered_at = now = self._clock.monotonic()
                 if self._depth is not None:
-                    self._depth.answered(now, len(items), now - started, alone=alone)
+                    tokens = sum(item.waiting.tokens for item in items) if call == "score" else 0
+                    self._depth.answered(now, len(items), now - started, alone=alone, tokens=tokens)
         except EngineUnavailable as error:
             outcome, reason = Outcome.AWAY, str(error)
             raise

@@ -58,6 +58,7 @@ class TopicReader:
         self._fetch_wait_ms = fetch_wait_ms
         self._consumer: Any = None
         self._unfinished: set[tuple[str, int]] = set()
+        self._ends: dict[tuple[str, int], int] = {}
 
     def __enter__(self) -> Self:
         """Look the partitions up and begin.
@@ -105,6 +106,8 @@ class TopicReader:
             place = message.topic(), message.partition()
             error = message.error()
             if error is None:
+                if place in self._unfinished:
+                    self._pass(place, message.offset())
                 kind, timestamp = message.timestamp()
                 records.append(
                     TopicRecord(
@@ -120,6 +123,18 @@ class TopicReader:
                     f"topic {place[0]} cannot be read ({error.name()}); check that it exists and the rights"
                 )
         return records
+
+    def _pass(self, place: tuple[str, int], offset: int) -> None:
+        """Note a record read: where records keep coming, the empty fetch that tells of the end never does."""
+        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
+
+        if place not in self._ends:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            if high <= offset:
+                return  # not known: the next record asks again
+            self._ends[place] = high
+        if offset + 1 >= self._ends[place]:
+            self._unfinished.discard(place)
 
     def require_answer(self, *, within_s: float) -> None:
         """Ask the brokers something: of those that are away ``read`` says nothing, for that may pass.

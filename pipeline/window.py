@@ -73,6 +73,8 @@ class Held:
     size_bytes: int
     taken_at: float
     """Monotonic seconds."""
+    moved_at: float = float("-inf")
+    """Monotonic seconds at which something was last found of it: a long post has many parts, one after the other."""
     finished: bool = False
     released: bool = False
     """Given back: whatever is still computed for it must be neither published nor acknowledged."""
@@ -192,13 +194,16 @@ class Window:
         return {partition: row[0].delivery for partition, row in self._rows.items() if row}
 
     def stalled(self, after_s: float) -> Partition | None:
-        """The partition whose head has been the oldest post held for longer than ``after_s``.
+        """The partition whose head has been the oldest post held for longer than ``after_s``, and nothing was found of it.
 
         Posts are judged in the order of the take, so every other partition waits its turn: behind
         a backlog of a slow engine that may take far longer, and is no stall. A head that is never
         answered becomes the oldest in the end.
         """
-        if self._oldest is None or self._clock() - self._oldest_since <= after_s:
+        if self._oldest is None:
+            return None
+        moved_at = max(self._oldest_since, self._oldest.moved_at)
+        if self._clock() - moved_at <= after_s:
             return None
         return self._oldest.delivery.partition
 

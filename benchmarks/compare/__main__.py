@@ -84,10 +84,16 @@ def _sizes(asked: argparse.Namespace, posts: int) -> Sizes:
 def _compare(asked: argparse.Namespace) -> int:
     posts = read_lines(asked.data)
     sizes = _sizes(asked, len(posts))
-    setting = {"sizes": asdict(sizes), "data": digest(posts), "machine": machine.machine()}
+    commit = machine.commit()
+    setting = {
+        "sizes": asdict(sizes),
+        "data": digest(posts),
+        "machine": machine.machine(),
+        "commit": commit,
+        "versions": machine.versions(),
+    }
     kept = Kept(asked.work, setting)
     plan = cells(asked.repeats, asked.only or STAGES)
-    commit = machine.commit()
     logs = Path(tempfile.mkdtemp(prefix="sluicegate-compare-"))
     outcome = Outcome()
     if any(cell.key not in kept.results for cell in plan):

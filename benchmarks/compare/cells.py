@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from compare.cluster import PARTITIONS, Answers, Lane, fill
+from compare.cluster import PARTITIONS, Answers, Judged, Lane, fill
 from compare.contenders.plainly import Task
 from compare.data import distinct, even_place, skewed_place, stratified, stream
 from compare.engines import CPU_MODEL, FIFTH, H100, INSTANT
@@ -112,8 +112,11 @@ class Cells:
             answers.wait(1, within_s=START_S, check=check)
             answers.wait(goal, within_s=self._sizes.call_s, check=check)
             watch.stop()
-            times = sorted(answers.times())[:goal]
-        return figures(times, watch, lines(counts) or watch.counts)
+            judged = answers.judged()
+        if cell.system == OURS:
+            require_sound(judged)
+        found = figures(judged.times[:goal], watch, lines(counts) or watch.counts)
+        return found | {"failed": judged.failed, "repeats": judged.repeats}
 
     def _alone(self, cell: Cell, folder: Path) -> dict[str, float]:
         found = self._kept.stages.get(cell.stage, {}).get(SWEEP, {}).get(1)
@@ -130,7 +133,11 @@ class Cells:
             contender.kill()
             watch.stop()
         progress = [(one["at_s"], one["posts"]) for one in lines(counts.with_name("counts.jsonl.posts"))]
-        return of_span(steady_of(progress), watch, lines(counts)) | {"in_flight": found["best"]}
+        answered = progress[-1][1] if progress else 0
+        return of_span(steady_of(progress), watch, lines(counts)) | {
+            "in_flight": found["best"],
+            "answered": answered,
+        }
 
     def _sweep(self, cell: Cell, folder: Path) -> dict[str, float]:
         """The fastest of what could be tried in the time."""
@@ -194,9 +201,11 @@ class Cells:
 
             answers.wait(goal, within_s=self._sizes.call_s, check=check)
             watch.stop()
-            times = answers.times()
-        shared = busy_share([lines(folder / f"counts-{number}.jsonl") for number in range(count)], times)
-        return figures(times, watch, []) | ({} if shared is None else {"busy_share": shared})
+            judged = answers.judged()
+        require_sound(judged)
+        counts = [lines(folder / f"counts-{number}.jsonl") for number in range(count)]
+        shared = busy_share(counts, judged.times)
+        return figures(judged.times, watch, []) | ({} if shared is None else {"busy_share": shared})
 
     def _latency(self, folder: Path) -> dict[str, float]:
         first = self._kept.stages.get("h100", {}).get(OURS, {}).get(1)
@@ -268,6 +277,16 @@ class Cells:
             yield lane
         finally:
             lane.close()
+
+
+def require_sound(judged: Judged) -> None:
+    """Assert that what is measured is judging.
+
+    Raises:
+        RuntimeError: Posts were answered without a judgement, or twice.
+    """
+    if judged.failed or judged.repeats:
+        raise RuntimeError(f"{judged.failed} posts were not judged, {judged.repeats} were answered twice")
 
 
 def _metrics(one: WorkerProcess) -> str:

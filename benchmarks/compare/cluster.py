@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+import orjson
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from support.kafka import ApacheKafka
 
@@ -107,6 +108,36 @@ class Lane:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What stands on the output topics."""
+
+    times: tuple[float, ...]
+    """When the verdict on each post that was judged was produced, in Unix seconds, in order."""
+    failed: int
+    """Verdicts without a judgement, and dead letters."""
+    repeats: int
+    """Verdicts on a post that has one already."""
+
+
+def judged_of(records: Iterable[tuple[float, bytes]]) -> Judged:
+    """Count output records, each with its time: only what was judged is an answer."""
+    times: list[float] = []
+    seen: set[str] = set()
+    failed = repeats = 0
+    for at_s, value in records:
+        verdict = orjson.loads(value)
+        post = verdict.get("post_id")
+        if post is None or verdict.get("failure") is not None:
+            failed += 1
+        elif post in seen:
+            repeats += 1
+        else:
+            seen.add(post)
+            times.append(at_s)
+    return Judged(tuple(sorted(times)), failed, repeats)
+
+
 class Answers:
     """Follows the output topics of a lane from outside. Use as a context manager."""
 
@@ -139,21 +170,21 @@ class Answers:
             time.sleep(_LOOK_S)
         return found
 
-    def times(self) -> list[float]:
-        """When each answer was produced, in Unix seconds."""
+    def judged(self) -> Judged:
+        """Read all of them."""
         goal = {topic: end for topic, end in self._ends().items() if end}
         self._reader.assign([TopicPartition(topic, 0, 0) for topic in goal])
-        found: list[float] = []
+        found: list[tuple[float, bytes]] = []
         deadline = time.monotonic() + _ASK_S
         while goal and time.monotonic() < deadline:
             for message in self._reader.consume(_READ_AT_ONCE, timeout=0.5):
                 if message.error():
                     raise KafkaException(message.error())
-                found.append(message.timestamp()[1] / 1000)
+                found.append((message.timestamp()[1] / 1000, message.value() or b"{}"))
                 topic: Any = message.topic()
                 if topic in goal and message.offset() + 1 >= goal[topic]:
                     del goal[topic]
-        return found
+        return judged_of(found)
 
     def _ends(self) -> dict[str, int]:
         return {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from compare.process import EngineSetup
 
 _MORE_S = 90.0  # to start, to wait for the last answers, and to draw
+_NONE = ("drops", "refused", "failures", "dead_letters", "contradictions")
 _FIGURES = ("offered_per_s", "answered_per_s", "p50_ms", "p95_ms", "p99_ms", "late_p99_ms", "busy_share")
 
 
@@ -64,11 +65,15 @@ def latencies(report: Path) -> dict[str, float]:
     """The figures of a bench's report.
 
     Raises:
-        RuntimeError: There is none, or no post was answered in it.
+        RuntimeError: There is none, no post was answered in it, or it is of a run that was cut short or lost or did not judge some.
     """
     if not report.exists():
         raise RuntimeError("the bench left no report; its log is in the folder of this cell")
-    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))["systems"][-1]["figures"]
+    system = json.loads(report.read_text(encoding="utf-8"))["systems"][-1]
+    found: dict[str, Any] = system["figures"]
+    wrong = {name: found[name] for name in _NONE if found.get(name)}
+    if system.get("stopped") or wrong:
+        raise RuntimeError(f"the load went wrong: {system.get('stopped') or wrong}")
     if found.get("p99_ms") is None:
         raise RuntimeError("the bench saw no answer")
     return {name: found[name] for name in _FIGURES if found.get(name) is not None}

@@ -46,9 +46,10 @@ _ACCELERATOR: Columns = (
     ("tokens cached, %", "cached_share", 100, 1),
     ("generated tokens a post", "generated_tokens_per_post", 1, 2),
 )
+_JUDGED: Columns = (("posts judged", "answered", 1, 0), ("not judged", "failed", 1, 0))
 _CPU: Columns = (("CPU, % of a core", "cpu_share", 100, 0),)
 COLUMNS: dict[str, Columns] = {
-    "h100": (*_ENGINE, *_ACCELERATOR, *_CPU),
+    "h100": (*_JUDGED, *_ENGINE, *_ACCELERATOR, *_CPU),
     "worker": (("posts/s", "posts_per_s", 1, 0), ("CPU µs a post", "cpu_s_per_post", 1e6, 0), *_CPU),
     "scale": (("posts/s", "posts_per_s", 1, 1), ("busy share, %", "busy_share", 100, 1), *_CPU),
     "latency": (
@@ -59,7 +60,7 @@ COLUMNS: dict[str, Columns] = {
         ("a micro-batch in the engine, ms", "micro_batch_ms", 1, 1),
         ("sent late, p99, ms", "late_p99_ms", 1, 1),
     ),
-    "cpu": (*_ENGINE, ("engine's CPU, % of a core", "engine_cpu_share", 100, 0), *_CPU),
+    "cpu": (*_JUDGED, *_ENGINE, ("engine's CPU, % of a core", "engine_cpu_share", 100, 0), *_CPU),
 }
 HEADS = {
     "h100": "At saturation, H100 imitated",

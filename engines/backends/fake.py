@@ -69,7 +69,7 @@ class FakeEngine:
         self.profile = profile or FakeProfile()
         self.faults = faults or Faults()
         self._tokenizer = tokenizer or ByteTokenizer()
-        self._accelerator = Accelerator()
+        self._accelerator = Accelerator(self.profile.cache_block)
         self._calls = asyncio.Semaphore(self.profile.concurrent_calls)
         self._counter = Counter(self.profile.saturating_prompts, self.profile.counts_file)
         self._file = FaultsFile(self.profile.faults_file) if self.profile.faults_file else None
@@ -115,7 +115,10 @@ class FakeEngine:
         self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
     ) -> list[Explanation | ItemFailure]:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
-        work = self.profile.work(prompts=len(prompts), tokens=_EXPLANATION_TOKENS)
+        again = self.profile.explanation_prompt_tokens * len(prompts)
+        computed = round(again * self.profile.bytes_per_token) or None
+        work = self.profile.work(computed=computed, prompts=len(prompts), tokens=_EXPLANATION_TOKENS)
+        self.counts.prompt_tokens += again
         self.counts.explained += len(prompts)
         self.counts.generated_tokens += _EXPLANATION_TOKENS * len(prompts)
         outcomes = await self._call(prompts, work, timeout_s, scoring=False)

@@ -41,6 +41,10 @@ class FakeProfile:
     """Reported in :class:`~sluicegate.engines.protocol.EngineInfo`."""
     bytes_per_token: float = 1.0
     """The fake's tokenizer counts bytes. 4 makes an English text as many tokens as a real one does."""
+    cache_block_tokens: int = 0
+    """The cache of prefixes holds whole blocks of so many tokens of a real vocabulary; 0: any prefix."""
+    explanation_prompt_tokens: float = 0.0
+    """Prompt tokens, of a real vocabulary, that are computed for each explanation."""
     max_prompt_tokens: int = 32_768
     """Longest prompt, in the fake's own tokens, which are bytes."""
     rules: Mapping[str, Severity] = field(default_factory=dict)
@@ -63,7 +67,8 @@ class FakeProfile:
         Prefill and decode rates are arithmetic on NVIDIA's published TensorRT-LLM table for
         Llama-3.1-8B FP8 on one H100: the rows 2048/128 (about 55,000 prompt tokens a second
         beside the decoding) and 128/128 (about 28,000 output tokens a second). The step is the
-        reading of 8 GB of weights at 3.35 TB/s. The rest is assumed, not measured.
+        reading of 8 GB of weights at 3.35 TB/s. The rest is assumed, not measured; the cache's blocks are
+        TensorRT-LLM's default, without its reuse of a part of a block.
         """
         return cls(
             prefill_tokens_per_s=55_000,
@@ -73,6 +78,8 @@ class FakeProfile:
             concurrent_calls=4,
             saturating_prompts=64,
             bytes_per_token=4.0,
+            cache_block_tokens=32,
+            explanation_prompt_tokens=44.0,
             rules=rules or {},
             faults_file=faults_file,
         )
@@ -84,6 +91,11 @@ class FakeProfile:
     def decode_s(self, prompts: int, tokens: int) -> float:
         """Seconds to generate ``tokens`` tokens for each of some prompts together."""
         return tokens * max(self.step_s, prompts / self.decode_tokens_per_s)
+
+    @property
+    def cache_block(self) -> int:
+        """The fake's tokens in a block of the cache."""
+        return round(self.cache_block_tokens * self.bytes_per_token)
 
     def work(self, *, computed: int | None = None, prompts: int = 0, tokens: int = 0) -> Work:
         """What a call asks of the accelerator.
@@ -112,9 +124,14 @@ class Work:
 
 
 class Accelerator:
-    """The clock and the prefix cache that all calls to one fake engine share."""
+    """The clock and the prefix cache that all calls to one fake engine share.
 
-    def __init__(self) -> None:
+    Args:
+        block: The fake's tokens in a block of the cache; 0 where any prefix is found.
+    """
+
+    def __init__(self, block: int = 0) -> None:
+        self._block = block
         self._free_at = -math.inf
         self._prefixes: OrderedDict[tuple[int, ...], None] = OrderedDict()
 
@@ -131,6 +148,8 @@ class Accelerator:
         return [self._reuse(prompt.token_ids[: prompt.shared_tokens]) for prompt in prompts]
 
     def _reuse(self, prefix: tuple[int, ...]) -> int:
+        if self._block:
+            prefix = prefix[: len(prefix) // self._block * self._block]
         known = prefix in self._prefixes
         self._prefixes[prefix] = None
         self._prefixes.move_to_end(prefix)

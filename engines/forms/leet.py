@@ -29,7 +29,9 @@ _TABLE = str.maketrans(_LETTER_OF)
 _ALONE = frozenset("013457@$")
 """Read by themselves; 8 and 9 only beside one of these: gr8 and m9 are words of their own."""
 
-_CHUNK = re.compile(r"\S+")
+_BLANK = "\u2800"
+"""Empty Braille: it looks like a space, and is none to Python."""
+_CHUNK = re.compile(rf"[^\s{_BLANK}]+")
 _WORD = re.compile("[0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f@$!]+")
 _SIGN = re.compile("[0-9@$!]")
 _ADDRESS = re.compile(r"^(?:@\w|https?:|www\.|//)|://|\w\.\w+/|@[^@]*\.", re.IGNORECASE)
@@ -82,7 +84,7 @@ def without_leet(text: str) -> Result:
 
 def _chunks(text: str) -> list[str]:
     """What stands between spaces and holds a sign."""
-    return [chunk for chunk in text.split() if _SIGN.search(chunk)]
+    return [chunk for chunk in text.replace(_BLANK, " ").split() if _SIGN.search(chunk)]
 
 
 def _is_strong(word: str) -> bool:

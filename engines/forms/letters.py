@@ -20,6 +20,8 @@ _EAST_ASIAN = re.compile("[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\
 _ASCII_LETTER = re.compile("[A-Za-z]")
 _LIGATURES = re.compile("[\ufb00-\ufb06\ufb50-\ufdf1\ufe70-\ufefc]+")
 _ORDINALS = "ªº"
+_SELECTORS = (0xFE0E, 0xFE0F)
+_SELECTOR = "[\ufe0e\ufe0f]?"
 _FEW = 3
 """A lone styled letter is a formula, a brand or a bullet; so many in a row are a word."""
 # Styled letters that no decomposition tells of, by the beginning of their names.
@@ -54,10 +56,11 @@ def plain_letters(text: str) -> Result:
     styled, plain = _styled()
 
     def undress(match: re.Match[str]) -> str:
-        if len(match[0]) < _FEW and not _beside_letters(match):
+        undressed = match[0].translate(plain)
+        if len(undressed) < _FEW and not _beside_letters(match):
             return match[0]
         fired.add("letter_forms")
-        return match[0].translate(plain)
+        return undressed
 
     text = styled.sub(undress, text)
     # One character of Chinese does not make a text Chinese.
@@ -94,13 +97,13 @@ def _compatible(match: re.Match[str]) -> str:
 
 @cache
 def _styled() -> tuple[re.Pattern[str], dict[int, str]]:
-    """Every styled letter and digit, and its plain form."""
+    """Every styled letter and digit, some of which are emoji and have their selector, and its plain form."""
     plain: dict[int, str] = {}
     for first, end in _STYLED_RANGES:
         for code in range(first, end):
             if form := _plain_form(chr(code)):
                 plain[code] = form
-    return re.compile(f"{one_of(plain)}+"), plain
+    return re.compile(f"(?:{one_of(plain)}{_SELECTOR})+"), plain | dict.fromkeys(_SELECTORS, "")
 
 
 def _plain_form(one: str) -> str:

@@ -12,9 +12,10 @@ import unicodedata
 from sluicegate.engines.forms.result import NOTHING, Result
 
 _FIRED = frozenset({"repeats"})
-# Addresses and Roman numerals are passed over; what is drawn out is one letter, three times or more.
+# Addresses, which end at empty Braille (U+2800) as at any blank, and Roman numerals are passed over; what is drawn
+# out is one letter, three times or more.
 _DRAWN = re.compile(
-    r"(?P<skip>https?://\S+|www\.\S+|(?<![A-Za-z])[IVXLCDM]{3,}(?![A-Za-z]))|(?P<letter>[^\W\d_])(?P=letter){2,}"
+    r"(?P<skip>(?:https?://|www\.)[^\s\u2800]+|(?<![A-Za-z])[IVXLCDM]{3,}(?![A-Za-z]))|(?P<letter>[^\W\d_])(?P=letter){2,}"
 )
 _THREE = re.compile(r"([^\W\d_])\1\1")
 """Without such a place nothing is drawn out, and most texts have none; to look takes half the time."""

@@ -53,15 +53,14 @@ def read_facts(settings: Settings, kind: type[F]) -> Trips[F]:
     unreadable = 0
     with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
         while True:
-            records = reader.read(_READ_S)
-            changes, refused = read_changes(records)
+            changes, refused = read_changes(reader.read(_READ_S))
             unreadable += refused
             for change in changes:
                 if isinstance(change, bytes):
                     facts.remove(change)
                 elif isinstance(change, kind):
                     facts.add(change)
-            if not records and reader.at_end:
+            if reader.at_end:
                 break
     if unreadable:
         typer.echo(f"{unreadable} records are not what they claim and were passed over", err=True)

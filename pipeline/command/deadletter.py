@@ -192,8 +192,7 @@ def _letters(settings: Settings, chosen: Selection) -> Iterator[tuple[DeadLetter
     seen = set()
     with TopicReader(settings.kafka, [settings.topics.dead_letter], start="beginning") as reader:
         while True:
-            records = reader.read(_READ_S)
-            for record in records:
+            for record in reader.read(_READ_S):
                 value = record.value or b""
                 try:
                     letter = DeadLetter.model_validate_json(value)
@@ -203,7 +202,7 @@ def _letters(settings: Settings, chosen: Selection) -> Iterator[tuple[DeadLetter
                 if chosen.admits(letter) and identity(letter) not in seen:
                     seen.add(identity(letter))
                     yield letter, value
-            if not records and reader.at_end:
+            if reader.at_end:
                 break
     if unreadable:
         typer.echo(f"{unreadable} records are no dead letters and were passed over", err=True)

@@ -247,7 +247,6 @@ def _topic_records(settings: Path | None) -> Iterator[bytes | None]:
     topics = loaded.topics.outputs[:3]
     with TopicReader(loaded.kafka, topics, start="beginning") as reader:
         while True:
-            records = reader.read(0.2)
-            yield from (record.value for record in records)
-            if not records and reader.at_end:
+            yield from (record.value for record in reader.read(0.2))
+            if reader.at_end:
                 return

@@ -45,12 +45,11 @@ def noted(settings: Settings) -> dict[str, Note]:
     notes: dict[str, Note] = {}
     with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
         while True:
-            records = reader.read(_READ_S)
-            for record in records:
+            for record in reader.read(_READ_S):
                 note = Note.decode(record.value)
                 if note is not None and record.key is not None:
                     notes[record.key.decode(errors="replace")] = note
-            if not records and reader.at_end:
+            if reader.at_end:
                 return notes
 
 

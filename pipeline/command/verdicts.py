@@ -128,9 +128,8 @@ def _records(
     topics = [getattr(settings.topics, one.value) for one in dict.fromkeys(actions)]
     with TopicReader(settings.kafka, topics, start=start.value) as reader:
         while True:
-            records = reader.read(_READ_S)
-            yield from records
-            if not records and not follow and reader.at_end:
+            yield from reader.read(_READ_S)
+            if not follow and reader.at_end:
                 return
 
 

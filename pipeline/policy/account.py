@@ -267,5 +267,7 @@ def _why_applies(name: str, bars: CategoryBars, found: Finding) -> str:
         said = "named" if name in found.categories else "not named"
         return f"{said}; this engine gives no category scores"
     score = found.category_scores.get(name, 0.0)
-    relation = "has reached" if score >= bars.applies_at else "is below"
-    return f"its score {score:.3g} {relation} applies_at {bars.applies_at:g}"
+    if score >= bars.applies_at:
+        return f"its score {score:.3g} has reached applies_at {bars.applies_at:g}"
+    beside = "; named, so the general rules are asked" if name in found.categories else ""
+    return f"its score {score:.3g} is below applies_at {bars.applies_at:g}{beside}"

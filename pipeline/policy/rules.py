@@ -202,8 +202,9 @@ class Rules(Bars):
     def deciding(self, kind: Kind, scores: Scores, found: Finding | None) -> list[tuple[str | None, Bars]]:
         """The bars that are asked, each with its category; the severest outcome decides.
 
-        The categories that apply; where none does, the general bars. A category without bars of
-        its own is judged by the general ones. An explanation that these rules would not have
+        The categories that apply; where none does, the general bars. A category without bars of its
+        own is judged by the general ones, and so is one that the model names and that does not apply: what
+        is found beside it must not take them away. An explanation that these rules would not have
         asked for does not count: whether it is there depends on other tenants.
         """
         if found is None or not self.needs_explanation(kind, scores):
@@ -211,7 +212,8 @@ class Rules(Bars):
         own: list[tuple[str | None, Bars]] = [
             (name, bars) for name, bars in self.categories.items() if bars.applies(name, found)
         ]
-        if not own or any(name not in self.categories for name in found.categories):
+        applied = {name for name, _ in own}
+        if not own or any(name not in applied for name in found.categories):
             own.append((None, self))
         return own
 

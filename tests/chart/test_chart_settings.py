@@ -38,6 +38,15 @@ def _settings(
     return load_settings(file)
 
 
+def test_a_worker_listens_where_its_pod_has_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = render("-f", str(CHART / "ci" / "cpu-values.yaml"), "--set", "settings.ops.host=::")
+    settings = _settings(answer, worker(answer), tmp_path, monkeypatch)
+    assert (settings.ops.host, settings.ops.port) == ("::", 8080)
+    assert render("-f", str(CHART / "ci" / "cpu-values.yaml"), "--set", "settings.ops.port=9000").code != 0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rendered_settings_are_ones_that_a_worker_takes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sluicegate.engines.backends import Backend
     from sluicegate.schemas import Post
 
-CONCURRENCY = {"fake": (1, 2, 3, 4, 6), "llama_cpp": (4, 8)}
+CONCURRENCY = {"fake": (1, 2, 3, 4, 6), "llama_cpp": (1, 2, 4, 8)}
 """What is tried: calls of as many prompts as saturate the fake engine; single prompts for the CPU model."""
 
 _CALL_S = 60.0

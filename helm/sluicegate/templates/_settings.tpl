@@ -5,7 +5,7 @@
 {{- if not (include "sluicegate.demo" .) -}}
 {{- $_ := set $kafka "bootstrap_servers" .Values.kafka.bootstrapServers -}}
 {{- end -}}
-{{- $owned := dict "kafka" $kafka "engine" (include "sluicegate.engine" . | fromYaml) "ops" (dict "host" "0.0.0.0" "port" 8080) -}}
+{{- $owned := dict "kafka" $kafka "engine" (include "sluicegate.engine" . | fromYaml) "ops" (dict "host" (dig "ops" "host" "0.0.0.0" .Values.settings) "port" 8080) -}}
 {{- if include "sluicegate.policyConfigMap" . -}}
 {{- $_ := set $owned "policy" (dict "path" (printf "/etc/sluicegate/policies/%s" .Values.policy.file)) -}}
 {{- end -}}

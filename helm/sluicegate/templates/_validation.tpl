@@ -13,6 +13,7 @@
 {{- include "sluicegate.validateUri" . -}}
 {{- include "sluicegate.validateBuild" . -}}
 {{- include "sluicegate.validateDrain" . -}}
+{{- include "sluicegate.validateTopics" . -}}
 {{- include "sluicegate.validateScaling" . -}}
 {{- if and .Values.policy.files .Values.policy.existingConfigMap -}}
 {{- fail "policy.files and policy.existingConfigMap say the same; empty one of them" -}}
@@ -194,6 +195,16 @@
 {{- $handover := dig "rebalance_timeout_s" 90 .Values.settings.kafka -}}
 {{- if ge (float64 $finish) (float64 $handover) -}}
 {{- fail (printf "settings.drain.finish_s %g is not below settings.kafka.rebalance_timeout_s %g, and a rebalance would throw the worker out; set settings.kafka.rebalance_timeout_s=%g" (float64 $finish) (float64 $handover) (addf $finish 30)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateTopics" -}}
+{{- $seen := dict -}}
+{{- range $setting, $name := omit .Values.settings.topics "forward" -}}
+{{- if hasKey $seen $name -}}
+{{- fail (printf "settings.topics.%s and settings.topics.%s are both %s; give every topic a name of its own, such as settings.topics.%s=%s.%s" (get $seen $name) $setting $name $setting $name $setting) -}}
+{{- end -}}
+{{- $_ := set $seen $name $setting -}}
 {{- end -}}
 {{- end -}}
 

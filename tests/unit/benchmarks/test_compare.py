@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compare import plots, report
+from compare.cells import require_sound
+from compare.cluster import Judged, judged_of
 from compare.data import DataError, distinct, even_place, read_lines, skewed_place, stratified, stream
 from compare.figures import (
     Span,
@@ -30,7 +32,7 @@ from compare.figures import (
 from compare.goals import GOALS, closing_line, goal_lines
 from compare.kept import Kept, Result, WorkFolderError
 from compare.memory import Look, document, page, slope
-from compare.open_loop import limit_ms
+from compare.open_loop import latencies, limit_ms
 from compare.plan import (
     AIOKAFKA_EMPTY,
     ALONE,
@@ -426,3 +428,39 @@ def test_readme_and_page_quote_the_report() -> None:
     closing = json.loads((root / "benchmarks" / "reports" / "compare.json").read_text())["closing"]
     for name in ("README.md", "docs/bench.md"):
         assert closing in (root / name).read_text(), name
+
+
+def verdict(post: str, failure: object = None) -> bytes:
+    return json.dumps({"post_id": post, "failure": failure}).encode()
+
+
+def test_only_what_was_judged_is_an_answer_and_only_once() -> None:
+    failed = {"code": "timed_out"}
+    records = [
+        (3.0, verdict("a")),
+        (1.0, verdict("b")),
+        (4.0, verdict("a")),
+        (2.0, verdict("c", failed)),
+        (5.0, b'{"dead_letter_id": "d"}'),
+    ]
+    assert judged_of(records) == Judged((1.0, 3.0), failed=2, repeats=1)
+
+
+@pytest.mark.parametrize(("failed", "repeats"), [(1, 0), (0, 1)])
+def test_a_worker_that_does_not_judge_is_not_measured(failed: int, repeats: int) -> None:
+    require_sound(Judged((1.0,), 0, 0))
+    with pytest.raises(RuntimeError, match="not judged"):
+        require_sound(Judged((1.0,), failed, repeats))
+
+
+@pytest.mark.parametrize("wrong", [{"drops": 1}, {"failures": 2}, {"stopped": "interrupted"}])
+def test_the_latency_of_a_load_that_went_wrong_is_none(wrong: dict[str, Any], tmp_path: Path) -> None:
+    found = {"offered_per_s": 1.0, "p99_ms": 5.0, "drops": 0, "failures": 0}
+    stopped = wrong.pop("stopped", "")
+    report = tmp_path / "bench.json"
+    report.write_text(json.dumps({"systems": [{"figures": found, "stopped": ""}]}), encoding="utf-8")
+    assert latencies(report) == {"offered_per_s": 1.0, "p99_ms": 5.0}
+    document = {"systems": [{"figures": found | wrong, "stopped": stopped}]}
+    report.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(RuntimeError, match="went wrong"):
+        latencies(report)

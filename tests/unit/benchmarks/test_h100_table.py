@@ -65,8 +65,8 @@ def test_at_break_even_both_ways_cost_the_same() -> None:
     for anchor in ANCHORS:
         for tried in (shares, answers):
             apart = [
-                engine_seconds(SHAPES[0], one, ON_DEMAND, anchor)
-                - engine_seconds(SHAPES[0], one, ALWAYS, anchor)
+                engine_seconds(SHAPES[1], one, ON_DEMAND, anchor)
+                - engine_seconds(SHAPES[1], one, ALWAYS, anchor)
                 for one in tried
             ]
             assert min(map(abs, apart)) < 1e-12
@@ -182,3 +182,14 @@ def test_an_answer_is_two_lines_with_the_labels_category(severity: str) -> None:
     assert categories == f"Categories: {'None' if severity == 'safe' else 'Unethical Acts'}"
     named = row.model_copy(update={"categories": ("Violent", "PII")})
     assert h100_table.answer_of(named).endswith("Categories: Violent")
+
+
+def test_what_the_vendor_documents_pays_for_no_folded_form_of_ours() -> None:
+    folding = replace(LOAD, forms=1.5)
+    anchor = ANCHORS[0]
+    vendor, ours = SHAPES[0], SHAPES[1]
+    assert engine_seconds(vendor, folding, ALWAYS, anchor) == engine_seconds(vendor, LOAD, ALWAYS, anchor)
+    assert engine_seconds(vendor, folding, ON_DEMAND, anchor) > engine_seconds(
+        vendor, LOAD, ON_DEMAND, anchor
+    )
+    assert engine_seconds(ours, folding, ALWAYS, anchor) > engine_seconds(ours, LOAD, ALWAYS, anchor)

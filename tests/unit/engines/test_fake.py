@@ -288,3 +288,26 @@ async def test_whole_answers_take_their_passes() -> None:
     (late,) = await engine.generate([prompt_of("x")], tokens=100, timeout_s=0.01)
     assert isinstance(late, ItemFailure)
     assert late.code is FailureCode.TIMED_OUT
+
+
+def test_a_cache_of_blocks_finds_whole_blocks_of_the_shared_prefix() -> None:
+    def prompt(shared: int) -> Prompt:
+        return Prompt(token_ids=tuple(range(200)), kind="post", shared_tokens=shared, content=(shared, 200))
+
+    whole, blocks = (
+        Accelerator(),
+        Accelerator(FakeProfile(cache_block_tokens=8, bytes_per_token=4).cache_block),
+    )
+    for accelerator in (whole, blocks):
+        assert accelerator.cached_tokens([prompt(100)]) == [0]
+    assert whole.cached_tokens([prompt(100), prompt(20)]) == [100, 0]
+    assert blocks.cached_tokens([prompt(100), prompt(120), prompt(20)]) == [96, 96, 0]
+
+
+async def test_an_explanation_computes_the_tokens_that_its_profile_says() -> None:
+    engine = FakeEngine(FakeProfile(explanation_prompt_tokens=44, bytes_per_token=4))
+    prompt = prompt_of("hello")
+    await engine.score([prompt], timeout_s=10)
+    before = engine.counts.prompt_tokens
+    await engine.explain([prompt, prompt], ["unsafe", "unsafe"], timeout_s=10)
+    assert engine.counts.prompt_tokens - before == 88

@@ -308,20 +308,46 @@ async def test_who_waits_for_the_end_of_that_search_waits_no_longer_than_its_ten
     policy = POLICY | {"tenants": POLICY["tenants"] | {"bank": hasty}}
     court = Court(server="http://one", tree={"engine": QUICK}, policy=policy)
     court.strict.killer = "poison"
+    crashing = court.strict.score
 
-    async def gone_for_good() -> Health:
-        return Health(ok=court.strict.crashes < 3)
+    async def then_hanging(prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        if court.strict.crashes == 3:
+            await asyncio.Event().wait()
+        return await crashing(prompts, timeout_s=timeout_s)
 
-    monkeypatch.setattr(court.strict, "health", gone_for_good)
+    monkeypatch.setattr(court.strict, "score", then_hanging)
     quarantine = next(desk.judge._quarantine for desk in court.flow._desks if desk.adapter == "strict")
     async with Turns(court) as turns:
         await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
-        await until(lambda: not quarantine._open.is_set())
+        await until(lambda: court.strict.crashes == 3 and quarantine.closed)
         (verdict,) = await turns.judge(post(0, tenant="bank"))
         assert verdict.failure is not None
         assert verdict.failure.code is FailureCode.ENGINE_UNAVAILABLE
         assert court.sober.asked == []
         await turns.kill()
+
+
+async def test_an_adapter_that_is_gone_in_the_midst_of_that_search_keeps_out_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = QUICK | {"adapter_wait_s": 0.2}
+    court = Court(server="http://one", tree={"engine": engine}, policy=POLICY)
+    court.strict.killer = "poison"
+    for desk in court.flow._desks:
+        desk.server = "http://one"  # the engine's own desk, too
+
+    async def gone_for_good() -> Health:
+        return Health(ok=court.strict.crashes < 3)
+
+    monkeypatch.setattr(court.strict, "health", gone_for_good)
+    async with Turns(court) as turns:
+        await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
+        await until(lambda: court.strict.crashes == 3)
+        await turns.send(post(0, tenant="bank"))
+        await until(lambda: len(court.outlet.verdicts) == 2)
+    found = {verdict.post_id: verdict for verdict in court.outlet.verdicts}
+    assert found[post(0)["id"]].failure is None
+    assert court.codes() == {"killer": "engine_unavailable"}
 
 
 def test_each_server_has_its_own_quarantine_and_the_adapters_of_one_share_it() -> None:

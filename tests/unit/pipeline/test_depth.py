@@ -106,3 +106,14 @@ def test_company_is_waited_for_no_longer_than_two_answers_take_and_not_at_all_be
     assert depth.patience_s == pytest.approx(1.0, rel=0.01)
     depth.reset()
     assert depth.patience_s == 0
+
+
+def test_the_tokens_that_fit_into_a_time_are_by_the_fastest_of_the_last_answers() -> None:
+    depth = Depth(S, MOST)
+    assert depth.tokens_within(10) == math.inf
+    depth.answered(1.0, 4, 2.0, alone=True, tokens=800)
+    depth.answered(2.0, 4, 8.0, alone=False, tokens=800)  # it waited for others
+    depth.answered(2.0, 4, 0.1, alone=False)  # explanations read nothing anew
+    assert depth.tokens_within(10) == 4000
+    depth.reset()
+    assert depth.tokens_within(10) == math.inf

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
 from unit.pipeline.fakes import Bench
 
@@ -97,3 +99,44 @@ async def test_a_number_of_micro_batches_in_the_settings_is_kept() -> None:
 async def test_the_limit_is_shown() -> None:
     bench = Bench(profile=PROFILE)
     assert bench.metric("engine_prompts_limit") == PROFILE.saturating_prompts
+
+
+@pytest.mark.parametrize(
+    ("tokens_per_s", "in_work", "free", "tokens"),
+    [
+        (100, 0, 1, 1500),  # half of the 30 seconds that a call may take
+        (100, 1200, 1, 300),
+        (100, 1500, 0, None),
+        (2000, 0, 1, 16_384),  # fast enough for one that is full
+        (1_000_000, 1500, 3, 16_384),
+    ],
+)
+async def test_a_slow_engine_gets_no_more_text_than_it_reads_in_time(
+    tokens_per_s: int, in_work: int, free: int, tokens: int | None
+) -> None:
+    bench = Bench(profile=PROFILE)
+    desks = bench.flow._desks
+    for now in (1.0, 2.0):
+        desks.depth.answered(now, 4, 1.0, alone=True, tokens=tokens_per_s)
+    (desk,) = desks
+    desk.tokens_in_work = in_work
+    (share,) = desks.shares()
+    assert share.free == free
+    if tokens is not None:
+        assert share.limits.tokens == tokens
+
+
+async def test_the_tokens_in_work_are_those_that_were_sent_and_not_answered() -> None:
+    engine = Watched()
+    bench = Bench(engine=engine, profile=PROFILE)
+    (desk,) = bench.flow._desks
+    engine.may_explain.clear()
+    running = asyncio.create_task(bench.run([{"id": "slow", "text": "attack"}, *posts(4)]))
+    async with asyncio.timeout(10):
+        while len(bench.outlet.records) < 4:
+            await asyncio.sleep(0)
+        assert desk.in_work == 1
+        assert desk.tokens_in_work > 0
+        engine.may_explain.set()
+        await running
+    assert (desk.in_work, desk.tokens_in_work, desk.in_flight) == (0, 0, 0)

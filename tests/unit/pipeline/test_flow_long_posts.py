@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.schemas import Action, AssessedBy, FailureCode
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
 
 
 @pytest.mark.parametrize("limits", [{"post_tokens": 1000}, {"segments": 2}])
@@ -64,6 +71,21 @@ async def test_one_segment_that_fails_keeps_a_long_post_from_reading_as_judged(
     assert verdict.failure.code is FailureCode.ENGINE_ERROR
     assert verdict.action.value == action
     assert bench.acknowledged == [0]
+
+
+async def test_each_part_that_is_found_counts_as_progress_of_its_post() -> None:
+    moved: list[float] = []
+
+    class Looking(ScriptedEngine):
+        async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            moved.extend(held.moved_at for row in bench.window._rows.values() for held in row)
+            return await super().score(prompts, timeout_s=timeout_s)
+
+    tree = {"micro_batch": {"posts": 1, "in_flight": 1}}
+    bench = Bench(engine=Looking(LONG), profile=LONG, tree=tree)
+    await bench.run([{"id": "long", "text": FILLER}])
+    assert len(moved) > 2
+    assert moved == sorted(set(moved))
 
 
 async def test_copies_of_a_long_post_are_answered_from_its_segments() -> None:

@@ -182,6 +182,30 @@ class Found:
         self.category_scores = category_scores
 
 
+def test_a_category_below_its_bar_keeps_the_general_thresholds_whatever_is_found_beside_it() -> None:
+    policy = Policy.parse(
+        {
+            "name": "beside",
+            "version": "1",
+            "rules": {
+                "categories": {
+                    "Violent": {"applies_at": 0.5, "block_at": {"unsafe": 0.3}},
+                    "Copyright Violation": {
+                        "applies_at": 0.05,
+                        "block_at": {"unsafe": None},
+                        "review_at": {"unsafe": None, "risk": None},
+                    },
+                }
+            },
+        }
+    )
+    alone = Found("Violent", **{"Violent": 0.45, "Copyright Violation": 0.01})
+    beside = Found("Violent", **{"Violent": 0.45, "Copyright Violation": 0.06})
+    for found in (alone, beside):
+        decision = policy.decide(post(), scores(0.95), found)
+        assert (decision.action, decision.rule) == (Action.BLOCK, "block_at.unsafe>=0.8")
+
+
 @pytest.mark.parametrize(
     ("fields", "threshold"),
     [

@@ -182,6 +182,18 @@ async def test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not()
     assert window.stalled(50) is None
 
 
+async def test_a_long_post_of_which_parts_are_found_now_and_then_has_not_stalled() -> None:
+    clock = Now()
+    window = make(clock=clock)
+    held = await hold(window, MemoryDelivery(0))
+    for _ in range(5):
+        clock.value += 40
+        assert window.stalled(50) is None
+        held.moved_at = clock.value
+    clock.value += 51
+    assert window.stalled(50) == ("posts", 0)
+
+
 async def test_an_idle_partition_starts_its_progress_anew() -> None:
     clock = Now()
     window = make(clock=clock)
