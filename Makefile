@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
         $(foreach folder,tests benchmarks examples helm,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
 BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)'
-# They start brokers and workers, and wait for them: two files at a time share the wait.
+# They start brokers and workers, and wait for them: apart from the others, which would keep them waiting.
 WAITING = tests/integration tests/faults tests/rendered
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
@@ -40,7 +40,7 @@ check: install ## format, lint, types, architecture, docstrings, generated files
 
 test: install ## everything, with Apache Kafka and the CPU model where they can be had; both ends say what was skipped
 	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(WAITING); waited=$$?; ((waited < 2)) || exit $$waited; \
-	$(BIN)/pytest -q -ra $(addprefix --ignore=,$(WAITING)) || exit; \
+	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(addprefix --ignore=,$(WAITING)) || exit; \
 	((waited == 0)) || { echo 'make: failures stand further up, among $(WAITING)' >&2; exit $$waited; }
 
 chart-test: install ## the Helm chart: rendered by Helm, compared with what the worker reads (under a minute)

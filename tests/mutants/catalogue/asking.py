@@ -45,6 +45,16 @@ MUTANTS = (
         ("tests/unit/schemas/test_assessment.py::test_what_is_no_distribution_is_refused",),
     ),
     Mutant(
+        "text_in_time",
+        "long posts would time out in a healthy engine, behind each other",
+        "pipeline/desks.py",
+        "self.depth.tokens_within(self._in_engine_s) - tokens_in_work",
+        "self.depth.tokens_within(self._in_engine_s)",
+        (
+            "tests/unit/pipeline/test_flow_depth.py::test_a_slow_engine_gets_no_more_text_than_it_reads_in_time",
+        ),
+    ),
+    Mutant(
         "wrong_count",
         "with an answer too few, posts would get the answers of their neighbours",
         "pipeline/judge.py",

@@ -77,9 +77,19 @@ MUTANTS = (
         "stall",
         "a partition that hangs would pass for a healthy one",
         "pipeline/window.py",
-        "self._clock() - self._oldest_since <= after_s:",
+        "self._clock() - moved_at <= after_s:",
         "after_s:",
         (f"{_WINDOW}::test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not",),
+    ),
+    Mutant(
+        "part_is_progress",
+        "a worker would be killed again and again while it judges the parts of a long post",
+        "pipeline/answers.py",
+        "        arrival.held.moved_at = self._clock.monotonic()\n",
+        "",
+        (
+            "tests/unit/pipeline/test_flow_long_posts.py::test_each_part_that_is_found_counts_as_progress_of_its_post",
+        ),
     ),
     Mutant(
         "livez_stall",
