@@ -40,6 +40,7 @@ _ENGINES = 8
 _SKEW_MS = 5.0  # what a clock is off by before it is said
 _MOST_ANSWERS = 255
 _FURTHER_IDS = 65_536  # remembered beside the first ones
+_REASONS = 16  # Kafka's names of faults; a run meets two or three of them
 _OTHER = "other"
 
 
@@ -72,10 +73,11 @@ class Ledger:
         self._event = array("Q", bytes(8 * count))
         self._place = bytearray(count)
         self._answers = bytearray(count)
-        self._refused = bytearray(count)
+        self._refused = bytearray(count)  # each post's reason by its place in the list, from 1
+        self._reasons: list[str] = []
         self._further: dict[tuple[int, int], int] = {}
         """Where the ids that are not the first of their post stood first."""
-        self.sent = self.sent_bytes = self.answered = 0
+        self.sent = self.sent_bytes = self.answered = self.judged = 0
         self.records: Counter[str] = Counter(dict.fromkeys(topics.outputs, 0))
         """Records of this run by output topic, repeats included."""
         self.repeats_same_id = self.repeats_other_id = self.contradictions = 0
@@ -101,9 +103,14 @@ class Ledger:
         self.stages["late"].add(at_ms - self._arrived_ms(number))
         self._interval(number).sent += 1
 
-    def note_refused(self, number: int) -> None:
-        """Note that the brokers did not take a post; from any thread."""
-        self._refused[number] = 1
+    def note_refused(self, number: int, reason: str) -> None:
+        """Note that the brokers did not take a post, and Kafka's name of the fault; from any thread."""
+        reasons = self._reasons
+        name = reason if reason in reasons or len(reasons) < _REASONS else _OTHER
+        if name not in reasons:
+            reasons.append(name)
+        # Two threads may add the same one: its first place counts, and that does not move.
+        self._refused[number] = reasons.index(name) + 1
 
     def add(self, record: TopicRecord, *, read_ms: float) -> None:
         """Take one record of an output topic.
@@ -136,6 +143,12 @@ class Ledger:
     def refused(self) -> int:
         """Posts that the brokers did not take; one with an answer was taken, whatever the Kafka client said of it."""
         return sum(not answers for answers in compress(self._answers, self._refused))
+
+    @property
+    def refusals(self) -> Counter[str]:
+        """Why the brokers did not take the refused posts: Kafka's names, as many as there are posts."""
+        pairs = zip(self._refused, self._answers, strict=True)
+        return Counter(self._reasons[place - 1] for place, answers in pairs if place and not answers)
 
     @property
     def waiting(self) -> int:
@@ -192,6 +205,8 @@ class Ledger:
         self.assessed_by[_known(document.get("assessed_by"), AssessedBy)] += 1
         if isinstance(failure := document.get("failure"), dict):
             self.failures[_known(failure.get("code"), FailureCode)] += 1
+        else:
+            self.judged += 1
         if isinstance(engine := document.get("engine"), dict):
             parts = dict.fromkeys((str(engine.get("backend")), str(engine.get("model"))))
             name = neutral(" ".join(parts), 64)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Of the JSON document; another one is not read."""
 
+_LATER = {"judged"}  # figures that earlier reports of this format do not have
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -71,6 +73,7 @@ def system(
         "stages": {name: histogram.summary() for name, histogram in ledger.stages.items()},
         "assessed_by": dict(ledger.assessed_by.most_common()),
         "failures": dict(ledger.failures.most_common()),
+        "refusals": dict(ledger.refusals.most_common()),
         "records": dict(ledger.records),
         "intervals": [
             {
@@ -133,6 +136,31 @@ def closing_line(whole: Mapping[str, Any]) -> str:
     return "bench: " + "; ".join(_closing(one) for one in whole["systems"])
 
 
+def troubles(one: Mapping[str, Any]) -> list[str]:
+    """What went wrong in a system's run, a sentence each."""
+    found, told = one["figures"], []
+    if found["refused"]:
+        told.append(f"refused: {_counted(found['refused'], one.get('refusals', {}))}")
+    if found["failures"]:
+        told.append(
+            f"not scored: {_counted(found['failures'], one['failures'])}; "
+            "the failure mode decided, and the latencies have them too"
+        )
+    if found["dead_letters"]:
+        told.append(f"dead letters: {found['dead_letters']:,}; such posts can never be judged as they are")
+    if one["failed"]:
+        told.append(f"failed: {', '.join(one['failed'])}")
+    if one["stopped"]:
+        told.append(f"cut short: {one['stopped']}; what was waiting then is in no percentile")
+    return told
+
+
+def _counted(count: int, names: Mapping[str, int]) -> str:
+    """So many posts, and how many of each name."""
+    each = ", ".join(f"{name} {number:,}" for name, number in names.items())
+    return f"{count:,} posts ({each or 'reasons not known'})"
+
+
 def _closing(one: Mapping[str, Any]) -> str:
     found = one["figures"]
     lost = f"{found['waiting']} waiting" if one["stopped"] else f"{_shown(found['drops'])} drops"
@@ -141,8 +169,9 @@ def _closing(one: Mapping[str, Any]) -> str:
     percentiles = "/".join(_shown(found[name]) for name in ("p50_ms", "p95_ms", "p99_ms"))
     return (
         f"{one['name']} ({_engines(one)}): {found['answered']} of {found['sent']} posts answered, {lost}, "
-        f"{repeats} repeats, {_shown(found['answered_per_s'])} posts/s, p50/p95/p99 {percentiles} ms, "
-        f"busy {busy}, engine seconds per post {_shown(found['engine_s_per_post'])}"
+        f"{found['failures']} failed, {found['dead_letters']} dead letters, {repeats} repeats, "
+        f"{_shown(found['answered_per_s'])} posts/s, p50/p95/p99 {percentiles} ms, "
+        f"seen p99 {_shown(found['seen_p99_ms'])} ms, busy {busy}, engine seconds per post {_shown(found['engine_s_per_post'])}"
     )
 
 
@@ -164,11 +193,7 @@ def _engines(one: Mapping[str, Any]) -> str:
 
 
 def _remarks(one: Mapping[str, Any]) -> list[str]:
-    remarks = [one["remark"]] if one["remark"] else []
-    if one["stopped"]:
-        remarks.append(f"cut short: {one['stopped']}; what was waiting then is in no percentile")
-    if one["failed"]:
-        remarks.append(f"failed: {', '.join(one['failed'])}")
+    remarks = [*([one["remark"]] if one["remark"] else []), *troubles(one)]
     if one["figures"]["skewed"]:
         remarks.append(
             "the clocks of bench, broker and worker differ: latency, topic, publish and read are off by that, "
@@ -210,11 +235,12 @@ def _whole(one: object) -> bool:
     kinds: dict[type, tuple[str, ...]] = {
         str: ("name", "note", "remark", "stopped", "began"),
         list: ("failed", "intervals"),
-        dict: ("machine", "load", "engines", "figures", "stages"),
+        dict: ("machine", "load", "engines", "failures", "figures", "stages"),
         int: ("missed_scrapes",),
     }
     return (
         isinstance(one, dict)
         and all(isinstance(one.get(part), kind) for kind, parts in kinds.items() for part in parts)
-        and one["figures"].keys() >= FIGURES.keys()
+        and isinstance(one.get("refusals", {}), dict)
+        and one["figures"].keys() >= FIGURES.keys() - _LATER
     )

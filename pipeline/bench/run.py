@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -29,7 +30,6 @@ INTERRUPTED = "interrupted"
 
 _READ_S = 0.05
 _FETCH_WAIT_MS = 10
-_SETTLE_S = 1.0  # a repeat would follow its first answer at once
 _SCRAPE_EVERY_S = 1.0
 
 
@@ -42,6 +42,8 @@ class Load:
     """Opens the file of posts."""
     patience_s: float
     """With nothing answered for so long after the last post was sent, what is missing is dropped."""
+    settle_s: float
+    """Reading goes on for so long after that, for repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,12 @@ async def run_bench(place: AbstractAsyncContextManager[Place], load: Load, progr
     before that, and the second time, it cancels.
 
     Raises:
-        PipelineError: The place cannot be reached or started.
+        PipelineError: The place cannot be reached or started, or lacks one of the topics.
     """
     stop = _Stop()
     stop.listen()
     async with place as where:
+        await to_the_end(partial(_require_input, where))
         ledger = Ledger(uuid4().hex[:8], load.arrivals, where.topics)
         with TopicReader(
             where.kafka, where.topics.outputs, start="end", fetch_wait_ms=_FETCH_WAIT_MS
@@ -89,6 +92,16 @@ async def run_bench(place: AbstractAsyncContextManager[Place], load: Load, progr
                 await to_the_end(sender.join)
         progress.show(ledger, final=True)
         return Outcome(ledger, watch.scrapes, reason, where.remark)
+
+
+def _require_input(where: Place) -> None:
+    """Look the input topic up. Blocking.
+
+    A producer would make one under a mistyped name, or learn post by post that there is none.
+    The reader asks for all topics, which makes none.
+    """
+    with TopicReader(where.kafka, [where.topics.posts], start="end"):
+        pass
 
 
 class _Stop:
@@ -117,6 +130,7 @@ class _Watch:
     def __init__(self, place: Place, load: Load, ledger: Ledger, reader: TopicReader, sender: Sender) -> None:
         self._place = place
         self._patience_s = load.patience_s
+        self._settle_s = load.settle_s
         self._ledger = ledger
         self._reader = reader
         self._sender = sender
@@ -131,8 +145,10 @@ class _Watch:
                     return reason
                 await self._read()
                 progress.show(self._ledger)
-            settled_at = time.monotonic() + _SETTLE_S
+            settled_at = time.monotonic() + self._settle_s
             while time.monotonic() < settled_at:
+                if stop.wanted:
+                    return INTERRUPTED
                 await self._read()
         except PipelineError as error:  # what was until then is reported
             return str(error)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _LINGER_MS = 1.0
 _QUEUE_RECORDS = 100_000  # librdkafka's own default
 _FULL_PAUSE_S = 0.01
+_NO_ROOM = "_QUEUE_FULL"  # librdkafka's name of it
+_FLUSH_STEP_S = 0.2
+_FLUSH_MORE_S = 5.0  # beyond the delivery timeout, for the report of it
 _CUT_FLUSH_S = 2.0
 
 
@@ -54,7 +57,15 @@ class Sender(threading.Thread):
         except Exception as error:  # noqa: BLE001 - who watches this thread raises it
             self.fault = error
         finally:
-            outlet.close(_CUT_FLUSH_S if self._cut.is_set() else self._kafka.delivery_timeout_s + 5)
+            self._flush(outlet)
+            outlet.close(_CUT_FLUSH_S)
+
+    def _flush(self, outlet: Outlet) -> None:
+        """Wait for what is under way, in steps: whoever cuts does not wait for brokers that are out."""
+        until = time.monotonic() + self._kafka.delivery_timeout_s + _FLUSH_MORE_S
+        while not self._cut.is_set() and time.monotonic() < until:
+            if not outlet.flush(_FLUSH_STEP_S):
+                return
 
     def _send(self, outlet: Outlet) -> None:
         began = time.monotonic()
@@ -67,9 +78,9 @@ class Sender(threading.Thread):
             key, report = self._ledger.name(number).encode(), partial(self._report, number)
             while not outlet.offer(self._topic, key, value, (), report):
                 if self._cut.wait(_FULL_PAUSE_S):
-                    self._ledger.note_refused(number)
+                    self._ledger.note_refused(number, _NO_ROOM)
                     return
 
     def _report(self, number: int, outcome: Placed | Refused) -> None:
         if isinstance(outcome, Refused):
-            self._ledger.note_refused(number)
+            self._ledger.note_refused(number, outcome.reason)

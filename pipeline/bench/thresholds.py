@@ -38,6 +38,9 @@ class Threshold:
 PROMISE = (Threshold("drops", ">", 0), Threshold("refused", ">", 0), Threshold("contradictions", ">", 0))
 """What fails every run that was not cut short."""
 
+JUDGEMENT = Threshold("judged", "<", 1)
+"""What fails such a run too if anything was answered: answers alone say nothing of the engine."""
+
 
 def parse_threshold(text: str) -> Threshold:
     """Read a threshold such as ``p99_ms>500``.
@@ -58,5 +61,7 @@ def failed(
     figures: Mapping[str, float | None], thresholds: Sequence[Threshold], *, cut_short: bool
 ) -> list[str]:
     """The conditions that hold, as they are written."""
-    promise = () if cut_short else PROMISE
-    return [str(one) for one in dict.fromkeys((*promise, *thresholds)) if one.fails(figures)]
+    always: tuple[Threshold, ...] = () if cut_short else PROMISE
+    if always and figures.get("answered"):
+        always += (JUDGEMENT,)
+    return [str(one) for one in dict.fromkeys((*always, *thresholds)) if one.fails(figures)]

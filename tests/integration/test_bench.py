@@ -87,7 +87,7 @@ def test_every_post_is_answered_on_the_embedded_broker_and_the_report_stands_bes
         out, said = bench.communicate(timeout=120)
     assert bench.returncode == 0, said
     assert out.startswith(
-        f"bench: sluicegate (fake, simulated): {POSTS} of {POSTS} posts answered, 0 drops, 0 "
+        f"bench: sluicegate (fake, simulated): {POSTS} of {POSTS} posts answered, 0 drops, 0 failed, "
     )
     (first,) = report_in(tmp_path)["systems"]
     assert first["figures"]["drops"] == first["figures"]["foreign"] == first["missed_scrapes"] == 0

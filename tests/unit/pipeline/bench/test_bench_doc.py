@@ -39,6 +39,12 @@ def test_the_tables_are_those_of_the_report() -> None:
     assert list(rows("shape")) == [shape.value for shape in Shape]
 
 
+def test_the_help_says_where_the_latency_ends_and_which_figure_goes_on() -> None:
+    told = typer.main.get_command(command.app).commands["bench"].help  # type: ignore[attr-defined]  # a group has commands
+    assert "seen_p99_ms, which ends where the verdict is read here" in " ".join(told.split())
+    assert "`--settle`" in PAGE.partition("## Limits")[2]
+
+
 def test_the_bound_is_the_one_in_force() -> None:
     assert "two million posts" in PAGE
     assert MOST_POSTS == 2_000_000

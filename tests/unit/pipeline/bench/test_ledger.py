@@ -30,8 +30,8 @@ def test_what_was_sent_and_has_no_answer_is_waiting() -> None:
 
 def test_what_the_brokers_refused_is_not_waited_for() -> None:
     found = ledger(3)
-    found.note_refused(1)
-    found.note_refused(1)
+    found.note_refused(1, "FORBIDDEN")
+    found.note_refused(1, "FORBIDDEN")
     add(found, verdict(found, 0))
     add(found, verdict(found, 2))
     assert (found.refused, found.waiting, found.settled) == (1, 0, True)
@@ -40,11 +40,31 @@ def test_what_the_brokers_refused_is_not_waited_for() -> None:
 def test_a_refused_post_that_is_answered_all_the_same_hides_no_drop() -> None:
     found = ledger(3)
     add(found, verdict(found, 0))
-    found.note_refused(1)  # a timeout: the broker had taken it
+    found.note_refused(1, "_MSG_TIMED_OUT")  # the broker had taken it
+    assert found.refusals == {"_MSG_TIMED_OUT": 1}
     add(found, verdict(found, 1))
+    assert found.refusals == {}
     assert (found.refused, found.answered, found.waiting, found.settled) == (0, 2, 1, False)
     add(found, verdict(found, 2))
     assert (found.waiting, found.settled) == (0, True)
+
+
+def test_reasons_of_refusals_are_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REASONS", 2)
+    found = ledger(6)
+    for number, reason in enumerate(["one", "two", "one", "three", "four"]):
+        found.note_refused(number, reason)
+    assert dict(found.refusals) == {"one": 2, "two": 1, "other": 2}
+    assert found.refused == 5
+
+
+def test_judged_is_what_has_a_verdict_that_is_no_failure() -> None:
+    found = ledger(4)
+    for _ in range(2):  # repeats are no further posts
+        add(found, verdict(found, 0))
+        add(found, verdict(found, 1, failure={"code": "timed_out"}, assessed_by="none"))
+        add(found, dead_letter(found, 2))
+    assert (found.answered, found.judged) == (3, 1)
 
 
 def test_an_id_that_is_not_the_first_contradicts_itself_too() -> None:

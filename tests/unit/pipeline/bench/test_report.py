@@ -31,7 +31,7 @@ def run() -> Ledger:
         found.add(record, read_ms=arrived_ms(found, number) + 100)
     found.add(verdict(found, 0, topic=TOPICS.review), read_ms=arrived_ms(found, 9))
     found.add(dead_letter(found, 7), read_ms=arrived_ms(found, 7) + 100)
-    found.note_refused(8)
+    found.note_refused(8, "TOPIC_AUTHORIZATION_FAILED")
     return found
 
 
@@ -55,6 +55,7 @@ def test_the_figures_of_a_small_run() -> None:
         "sent": 10,
         "refused": 1,
         "answered": 8,
+        "judged": 7,
         "drops": 1,
         "waiting": 0,
         "repeats_same_id": 1,
@@ -102,8 +103,35 @@ def test_a_drop_a_refusal_and_an_id_on_two_topics_fail_every_run(figure: str) ->
 def test_a_run_of_which_nothing_could_be_sent_fails() -> None:
     found = ledger(2)
     for number in range(2):
-        found.note_refused(number)
-    assert system(found)["failed"] == ["refused>0"]
+        found.note_refused(number, "UNKNOWN_TOPIC_OR_PART")
+    whole = system(found)
+    assert whole["failed"] == ["refused>0"]
+    assert report.troubles(whole)[0] == "refused: 2 posts (UNKNOWN_TOPIC_OR_PART 2)"
+
+
+def test_a_run_of_which_nothing_was_judged_fails_and_says_what_came_instead() -> None:
+    found = ledger(3)
+    for number in range(2):
+        found.add(verdict(found, number, failure={"code": "timed_out"}), read_ms=arrived_ms(found, number))
+    found.add(dead_letter(found, 2), read_ms=arrived_ms(found, 2))
+    whole = system(found)
+    assert whole["failed"] == ["judged<1"]
+    assert "3 of 3 posts answered, 0 drops, 2 failed, 1 dead letters, " in report.closing_line(
+        report.document([whole])
+    )
+    assert report.troubles(whole)[:2] == [
+        "not scored: 2 posts (timed_out 2); the failure mode decided, and the latencies have them too",
+        "dead letters: 1; such posts can never be judged as they are",
+    ]
+    assert system(found, stopped="interrupted")["failed"] == []
+
+
+def test_one_judged_post_is_enough_and_a_run_without_answers_has_its_drops_only() -> None:
+    found = ledger(2)
+    assert system(found)["failed"] == ["drops>0"]
+    found.add(verdict(found, 0), read_ms=arrived_ms(found, 0))
+    found.add(dead_letter(found, 1), read_ms=arrived_ms(found, 1))
+    assert system(found)["failed"] == []
 
 
 def test_clocks_that_differ_are_said_with_the_figure_that_does_not_depend_on_them() -> None:
@@ -155,6 +183,18 @@ def test_a_document_survives_json_and_takes_further_systems() -> None:
     assert report.systems_of(json.loads(json.dumps(both))) == both["systems"]
 
 
+def test_a_report_from_before_refusals_had_reasons_stands_beside_others() -> None:
+    earlier = system(name="before")
+    del earlier["refusals"], earlier["figures"]["judged"]
+    (read,) = report.systems_of(report.document([earlier]))
+    both = report.document([read, system(name="after")])
+    page = report.markdown(both, {})
+    assert "| `judged` | – | 7 |" in page
+    assert "- **before** refused: 1 posts (reasons not known)." in page
+    assert "- **after** refused: 1 posts (TOPIC_AUTHORIZATION_FAILED 1)." in page
+    assert report.closing_line(both).startswith("bench: before ")
+
+
 @pytest.mark.parametrize(
     "earlier",
     [None, [], {}, {"format": 1}, {"format": 2, "systems": []}, {"format": 1, "systems": [{"name": "x"}]}],
@@ -184,8 +224,10 @@ def test_the_last_line_has_every_system_and_what_is_not_known_is_said() -> None:
     line = report.closing_line(
         report.document([system(name="one"), system(name="two", stopped="interrupted")])
     )
-    assert line.startswith("bench: one (fake, simulated): 8 of 10 posts answered, 1 drops, 1 repeats, ")
+    assert line.startswith("bench: one (fake, simulated): 8 of 10 posts answered, 1 drops, 0 failed, ")
+    assert "0 failed, 1 dead letters, 1 repeats, " in line
     assert "; two (fake, simulated): 8 of 10 posts answered, 1 waiting, " in line
+    assert line.count("ms, seen p99 100.") == 2  # read 100 ms after the arrival, as against 76 at most
     assert line.count("busy –, engine seconds per post –") == 2
 
 

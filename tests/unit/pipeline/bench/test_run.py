@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import io
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.pipeline.bench import run as module
-from sluicegate.pipeline.bench.places import Place
+from sluicegate.pipeline.bench.places import Place, cluster
 from sluicegate.pipeline.bench.progress import Progress
-from sluicegate.pipeline.bench.run import Load, _Stop, _Watch
+from sluicegate.pipeline.bench.run import INTERRUPTED, Load, _Stop, _Watch, run_bench
+from sluicegate.pipeline.embedded_broker import EmbeddedBroker
 from sluicegate.pipeline.errors import ClusterError, DemoError
+from sluicegate.pipeline.reader import TopicReader
 from sluicegate.pipeline.settings import KafkaSettings
 from unit.pipeline.bench.records import TOPICS, ledger, verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sluicegate.pipeline.bench.ledger import Ledger
     from sluicegate.pipeline.reader import TopicRecord
 
@@ -39,10 +43,14 @@ class FakeReader:
 
     batches: list[list[TopicRecord]] = field(default_factory=list)
     fault: Exception | None = None
+    after: Callable[[], None] = lambda: None
+    """Called once there is nothing more."""
 
     def read(self, _timeout_s: float) -> list[TopicRecord]:
         if self.fault is not None:
             raise self.fault
+        if not self.batches:
+            self.after()
         return self.batches.pop(0) if self.batches else []
 
 
@@ -50,16 +58,19 @@ async def no_metrics() -> list[str]:
     return []
 
 
-async def follow(found: Ledger, *, reader: FakeReader, sender: FakeSender, **place: Any) -> str:
+async def follow(
+    found: Ledger,
+    *,
+    reader: FakeReader,
+    sender: FakeSender,
+    settle_s: float = 0.02,
+    stop: _Stop | None = None,
+    **place: Any,
+) -> str:
     where = Place(KafkaSettings(), TOPICS, no_metrics, **place)
-    load = Load(found.arrivals, lambda: iter(()), patience_s=0.05)
+    load = Load(found.arrivals, lambda: iter(()), patience_s=0.05, settle_s=settle_s)
     watch = _Watch(where, load, found, reader, sender)  # type: ignore[arg-type]  # fakes
-    return await watch.follow(Progress(io.StringIO()), _Stop())
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SETTLE_S", 0.02)
+    return await watch.follow(Progress(io.StringIO()), stop or _Stop())
 
 
 async def test_a_run_ends_when_all_is_answered_and_repeats_that_follow_at_once_still_count() -> None:
@@ -67,6 +78,33 @@ async def test_a_run_ends_when_all_is_answered_and_repeats_that_follow_at_once_s
     batches = [[verdict(found, 0)], [verdict(found, 1)], [verdict(found, 1)]]
     assert await follow(found, reader=FakeReader(batches), sender=FakeSender()) == ""
     assert (found.answered, found.repeats_same_id) == (2, 1)
+
+
+async def test_repeats_count_for_as_long_as_was_asked_and_ctrl_c_ends_that() -> None:
+    found, stop = ledger(1), _Stop()
+    reader = FakeReader([[verdict(found, 0)], [], [], [verdict(found, 0, topic=TOPICS.block)]])
+    reader.after = partial(setattr, stop, "wanted", True)
+    said = await follow(found, reader=reader, sender=FakeSender(), settle_s=3_600, stop=stop)
+    assert (said, found.contradictions) == (INTERRUPTED, 1)
+
+
+async def test_nothing_is_read_beyond_the_settling() -> None:
+    found = ledger(1)
+    reader = FakeReader([[verdict(found, 0)], [verdict(found, 0)]])
+    assert await follow(found, reader=reader, sender=FakeSender(), settle_s=0) == ""
+    assert (found.answered, found.repeats_same_id) == (1, 0)
+
+
+async def test_an_input_topic_that_does_not_exist_ends_the_run_before_it_is_made_by_sending() -> None:
+    async with EmbeddedBroker(TOPICS.outputs) as broker:
+        kafka = KafkaSettings(bootstrap_servers=broker.address)
+        load = Load(ledger(1).arrivals, lambda: iter([b"{}"]), patience_s=0.05, settle_s=0)
+        progress = io.StringIO()
+        with pytest.raises(ClusterError, match=r"topic posts does not exist; `sluicegate topics create`"):
+            await run_bench(cluster(kafka, TOPICS, ()), load, Progress(progress))
+        assert progress.getvalue() == ""
+        with pytest.raises(ClusterError), TopicReader(kafka, [TOPICS.posts], start="end"):
+            pass
 
 
 async def test_a_run_ends_when_nothing_comes_for_as_long_as_patience_lasts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,12 @@ class FakeOutlet:
     """Takes what it is told to."""
 
     full = 0
+    left = 0
     refuses: tuple[int, ...] = ()
 
     def __init__(self, *_args: object, **_options: object) -> None:
         self.records: list[tuple[str, bytes, bytes]] = []
+        self.flushed = threading.Event()
         made.append(self)
 
     def offer(
@@ -44,6 +47,10 @@ class FakeOutlet:
         )
         return True
 
+    def flush(self, _timeout_s: float) -> int:
+        self.flushed.set()
+        return FakeOutlet.left
+
     def close(self, timeout_s: float) -> None:
         self.closed_s = timeout_s
 
@@ -55,6 +62,7 @@ made: list[FakeOutlet] = []
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Outlet", FakeOutlet)
     monkeypatch.setattr(FakeOutlet, "full", 0)
+    monkeypatch.setattr(FakeOutlet, "left", 0)
     monkeypatch.setattr(FakeOutlet, "refuses", ())
     made.clear()
 
@@ -81,6 +89,7 @@ def test_every_post_is_sent_in_order_under_its_own_key_and_refusals_are_noted() 
         ("posts", b"bench-run-2", b"c"),
     ]
     assert (found.sent, found.sent_bytes, found.refused, thread.fault) == (3, 3, 1, None)
+    assert found.refusals == {"MSG_SIZE_TOO_LARGE": 1}
     assert found.stages["late"].count == 3
 
 
@@ -115,6 +124,29 @@ def test_a_cut_ends_the_wait_for_a_full_queue_and_that_post_counts_as_refused() 
     thread.join(10)
     assert not thread.is_alive()
     assert (found.sent, found.refused, found.settled) == (1, 1, True)
+    assert found.refusals == {"_QUEUE_FULL": 1}
+
+
+def test_a_cut_ends_the_last_flush_of_brokers_that_do_not_answer() -> None:
+    FakeOutlet.left = 1
+    found = fresh(1)
+    thread = sender(found, iter([b"a"]))
+    thread.start()
+    while not (made and made[0].flushed.is_set()):
+        assert thread.is_alive(), "nothing was flushed in steps"
+        time.sleep(0.001)
+    assert thread.is_alive()
+    thread.cut()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert made[0].closed_s == module._CUT_FLUSH_S
+
+
+def test_the_last_flush_ends_some_time_after_the_last_report_was_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeOutlet.left = 1
+    monkeypatch.setattr(module, "_FLUSH_MORE_S", 0.01 - KafkaSettings().delivery_timeout_s)
+    sender(fresh(1), iter([b"a"])).run()
+    assert made[0].flushed.is_set()
 
 
 def test_a_fault_of_the_file_is_kept_for_who_watches() -> None:
