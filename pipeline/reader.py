@@ -170,7 +170,9 @@ class TopicReader:
         except KafkaException as error:
             raise ClusterError(str(why_unreachable(self._kafka, error.args[0].name()))) from error
         if missing := sorted(set(self._topics) - {topic for topic, _ in places}):
-            raise ClusterError(f"topic {missing[0]} does not exist; `sluicegate topics create` makes it")
+            raise ClusterError(
+                f"topic {missing[0]} is not there, or not for this user; `sluicegate topics create` makes it"
+            )
         self._unfinished = set(places)
         self._consumer.assign(starts)
 

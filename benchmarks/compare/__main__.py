@@ -29,7 +29,7 @@ from compare.cluster import PATIENT
 from compare.data import DataError, digest, read_lines
 from compare.goals import closing_line, goal_lines
 from compare.kept import Kept, WorkFolderError
-from compare.plan import SMALL, STAGES, Sizes, cells
+from compare.plan import SMALL, STAGES, Sizes, cells, measurable
 from compare.run import Budget, Outcome, go
 from support.kafka import ApacheKafka, KafkaMissingError
 
@@ -93,7 +93,7 @@ def _compare(asked: argparse.Namespace) -> int:
         "versions": machine.versions(),
     }
     kept = Kept(asked.work, setting)
-    plan = cells(asked.repeats, asked.only or STAGES)
+    plan = [cell for cell in cells(asked.repeats, asked.only or STAGES) if measurable(cell, sizes)]
     logs = Path(tempfile.mkdtemp(prefix="sluicegate-compare-"))
     outcome = Outcome()
     if any(cell.key not in kept.results for cell in plan):

@@ -21,6 +21,7 @@ from compare.plan import (
     BARE,
     FAUST,
     FAUST_EMPTY,
+    GENERATE,
     OURS,
     SKEWED,
     SWEEP,
@@ -112,7 +113,8 @@ class Cells:
             answers.wait(1, within_s=START_S, check=check)
             answers.wait(goal, within_s=self._sizes.call_s, check=check)
             watch.stop()
-            judged = answers.judged()
+            # On the CPU model it is asked in the vendor's layout, which its adapter never saw: only the time counts.
+            judged = answers.judged(unread=cell.system == GENERATE)
         if cell.system == OURS:
             require_sound(judged)
         found = figures(judged.times[:goal], watch, lines(counts) or watch.counts)

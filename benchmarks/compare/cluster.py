@@ -120,15 +120,21 @@ class Judged:
     """Verdicts on a post that has one already."""
 
 
-def judged_of(records: Iterable[tuple[float, bytes]]) -> Judged:
-    """Count output records, each with its time: only what was judged is an answer."""
+def judged_of(records: Iterable[tuple[float, bytes]], *, unread: bool = False) -> Judged:
+    """Count output records, each with its time: only what was judged is an answer.
+
+    Args:
+        records: When each was produced, and its value.
+        unread: What the engine wrote and nobody parsed is an answer, too.
+    """
     times: list[float] = []
     seen: set[str] = set()
     failed = repeats = 0
     for at_s, value in records:
         verdict = orjson.loads(value)
         post = verdict.get("post_id")
-        if post is None or verdict.get("failure") is not None:
+        failure = verdict.get("failure")
+        if post is None or (failure is not None and not (unread and failure.get("code") == "unparsable")):
             failed += 1
         elif post in seen:
             repeats += 1
@@ -170,8 +176,8 @@ class Answers:
             time.sleep(_LOOK_S)
         return found
 
-    def judged(self) -> Judged:
-        """Read all of them."""
+    def judged(self, *, unread: bool = False) -> Judged:
+        """Read all of them; ``unread`` as for :func:`judged_of`."""
         goal = {topic: end for topic, end in self._ends().items() if end}
         self._reader.assign([TopicPartition(topic, 0, 0) for topic in goal])
         found: list[tuple[float, bytes]] = []
@@ -184,7 +190,7 @@ class Answers:
                 topic: Any = message.topic()
                 if topic in goal and message.offset() + 1 >= goal[topic]:
                     del goal[topic]
-        return judged_of(found)
+        return judged_of(found, unread=unread)
 
     def _ends(self) -> dict[str, int]:
         return {

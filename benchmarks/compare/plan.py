@@ -31,6 +31,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "cpu": (OURS, ALONE, FAUST, BARE, GENERATE),
 }
 SWEPT = ("h100", "cpu")
+_LEAST_FOR_TAKE = 4 * 64  # of its calls
 
 _EXPECTED_S = {
     "h100": {OURS: 20, ALONE: 13, FAUST: 14, BARE: 14, GENERATE: 36, SWEEP: 16},
@@ -109,6 +110,11 @@ def cells(repeats: int, stages: Collection[str]) -> list[Cell]:
             systems = STAGES[name] if repeat % 2 else STAGES[name][::-1]
             found += [Cell(name, system, repeat) for system in systems]
     return found
+
+
+def measurable(cell: Cell, sizes: Sizes) -> bool:
+    """False of Faust's take on a sample so small that a call or two of it hold all: nothing is steady in that."""
+    return (cell.stage, cell.system) != ("cpu", FAUST) or sizes.cpu >= _LEAST_FOR_TAKE
 
 
 Took = Mapping[tuple[str, str], Sequence[float]]

@@ -145,7 +145,9 @@ class Reader:
 
     def _places(self, known: Mapping[str, Any]) -> list[tuple[str, int]]:
         if missing := sorted(topic for topic in self._topics if topic not in known):
-            raise ClusterError(f"topic {missing[0]} does not exist; `sluicegate topics create` makes it")
+            raise ClusterError(
+                f"topic {missing[0]} is not there, or not for this user; `sluicegate topics create` makes it"
+            )
         return [(topic, number) for topic in self._topics for number in known[topic].partitions]
 
     def _unreachable(self, error: KafkaException) -> ClusterError:

@@ -170,7 +170,9 @@ def test_without_the_control_topic_a_worker_judges_with_breakers_of_its_own(
     worker = lane.start(policy | {"topics.control": topic})
     worker.wait_ready()
     assert worker.get("/livez")[0] == 200
-    assert ready(worker)["control"].startswith(f"topic {topic} does not exist; `sluicegate topics create`")
+    assert ready(worker)["control"].startswith(
+        f"topic {topic} is not there, or not for this user; `sluicegate topics create`"
+    )
     assert worker.metric("sluicegate_control_topic_followed") == 0
     lane.send(posts(0, 30))
     lane.wait_answers(30, within_s=_SOON_S)

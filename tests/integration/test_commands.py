@@ -129,7 +129,7 @@ async def test_a_topic_that_does_not_exist_is_named_with_the_fix() -> None:
         done = await asyncio.to_thread(run, broker.address, "verdicts", "--action", "block")
     assert done.returncode == 1
     assert done.stderr == (
-        "sluicegate: topic verdicts.block does not exist; `sluicegate topics create` makes it\n"
+        "sluicegate: topic verdicts.block is not there, or not for this user; `sluicegate topics create` makes it\n"
     )
 
 

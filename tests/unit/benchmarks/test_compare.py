@@ -52,6 +52,7 @@ from compare.plan import (
     cells,
     fits,
     left_s,
+    measurable,
 )
 from compare.readings import lines
 from compare.run import Budget, go
@@ -210,6 +211,13 @@ def test_systems_alternate_and_every_repeat_is_whole_before_the_next() -> None:
     assert plan[1:] == first + second
     assert [cell.system for cell in second if cell.stage == "scale"] == [*STAGES["scale"]][::-1]
     assert len({cell.key for cell in cells(5, STAGES)}) == len(cells(5, STAGES))
+
+
+def test_a_sample_that_one_call_of_take_holds_is_not_measured_with_it() -> None:
+    plan = cells(1, STAGES)
+    few, many = ([cell for cell in plan if measurable(cell, Sizes(cpu=cpu))] for cpu in (120, 256))
+    assert many == plan
+    assert [cell.key for cell in plan if cell not in few] == ["cpu/faust-take/1"]
 
 
 def test_the_default_plan_is_expected_to_fit_its_time() -> None:
@@ -444,6 +452,9 @@ def test_only_what_was_judged_is_an_answer_and_only_once() -> None:
         (5.0, b'{"dead_letter_id": "d"}'),
     ]
     assert judged_of(records) == Judged((1.0, 3.0), failed=2, repeats=1)
+    written = [(6.0, verdict("e", {"code": "unparsable"}))]
+    assert judged_of(written) == Judged((), failed=1, repeats=0)
+    assert judged_of(records + written, unread=True) == Judged((1.0, 3.0, 6.0), failed=2, repeats=1)
 
 
 @pytest.mark.parametrize(("failed", "repeats"), [(1, 0), (0, 1)])

@@ -110,7 +110,7 @@ async def test_what_is_known_already_is_known_before_the_first_post(monkeypatch:
 async def test_a_topic_that_cannot_be_had_is_told_once_and_asked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    away = "topic sluicegate.control does not exist; `sluicegate topics create` makes it"
+    away = "topic sluicegate.control is not there, or not for this user; `sluicegate topics create` makes it"
     table = Table(monkeypatch, [ClusterError(away), ClusterError(away), ClusterError("another reason")])
     with structlog.testing.capture_logs() as logs:
         async with table.topic:

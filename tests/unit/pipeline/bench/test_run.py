@@ -100,7 +100,9 @@ async def test_an_input_topic_that_does_not_exist_ends_the_run_before_it_is_made
         kafka = KafkaSettings(bootstrap_servers=broker.address)
         load = Load(ledger(1).arrivals, lambda: iter([b"{}"]), patience_s=0.05, settle_s=0)
         progress = io.StringIO()
-        with pytest.raises(ClusterError, match=r"topic posts does not exist; `sluicegate topics create`"):
+        with pytest.raises(
+            ClusterError, match=r"topic posts is not there, or not for this user; `sluicegate topics create`"
+        ):
             await run_bench(cluster(kafka, TOPICS, ()), load, Progress(progress))
         assert progress.getvalue() == ""
         with pytest.raises(ClusterError), TopicReader(kafka, [TOPICS.posts], start="end"):
