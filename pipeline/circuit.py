@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING
 
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.schemas import FailureCode
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _PROBE_MOST_S = 5.0
 """An engine that is back is noticed within so long; asking costs it one token."""
@@ -39,6 +42,18 @@ class Outcome(Enum):
     """It could not be reached, or broke off the whole call."""
     NOTHING = auto()
     """The call was cancelled, or no item needed the engine."""
+
+
+_MUTE = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERNAL)
+
+
+def told_by(answers: Sequence[object]) -> Outcome:
+    """What the answers of one call tell of the engine. A text that is too long was sent to none."""
+    codes = [answer.code if isinstance(answer, ItemFailure) else None for answer in answers]
+    asked = [code for code in codes if code is not FailureCode.TOO_LONG]
+    if not asked:
+        return Outcome.NOTHING
+    return Outcome.MUTE if all(code in _MUTE for code in asked) else Outcome.ANSWERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,9 @@ class Depth:
         """True if so little is in work that a micro-batch should be sent although it is not full."""
         return in_work <= min(self.travelling, self.limit)
 
-    def tokens_within(self, seconds: float) -> float:
-        """Prompt tokens that the engine reads in some time, by the fastest of its last answers; infinite before any."""
-        return max(self._token_rates) * seconds if self._token_rates else math.inf
+    def tokens_within(self, seconds: float) -> float | None:
+        """Prompt tokens that the engine reads in some time, by the fastest of its last answers; None before any."""
+        return max(self._token_rates) * seconds if self._token_rates else None
 
     def answered(self, now: float, prompts: int, seconds: float, *, alone: bool, tokens: int = 0) -> None:
         """Learn from one answered call.
@@ -79,7 +79,7 @@ class Depth:
             prompts: How many were asked.
             seconds: How long it took.
             alone: It was sent while nothing else was in work, so that it did not wait for others of ours.
-            tokens: Of those prompts, where the call had to read them.
+            tokens: Of those prompts, as far as the call had to compute them.
         """
         self._answers.append((now, prompts))
         if tokens and seconds > 0:

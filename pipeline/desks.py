@@ -155,25 +155,28 @@ class Desks:
         """Which desks may send micro-batches together, and how many more.
 
         All engines at work share the depth, or ``micro_batch.in_flight`` where it is set. One that is away gets one
-        micro-batch, to wait for it and try it, and takes no room from the others meanwhile; where all are away,
-        nobody needs that room.
+        micro-batch, to wait for it and try it, and takes no room from the others meanwhile: more would all be
+        sent at once when it is back.
         """
-        at_work = {desk for desk in self if desk.judge.engine_at_work} or set(self)
-        in_work, limits = sum(desk.in_work for desk in at_work), self._limits()
-        if self._micro_batch.in_flight is None:
-            free, bounded = self._in_time(
-                self.depth.room(in_work, limits.posts), limits, sum(desk.tokens_in_work for desk in at_work)
-            )
-        else:
-            free, bounded = self._micro_batch.in_flight - sum(desk.in_flight for desk in at_work), limits
-        yield Share(at_work, free, self.depth.hungry(in_work), bounded)
+        at_work, limits = {desk for desk in self if desk.judge.engine_at_work}, self._limits()
+        if at_work:
+            in_work = sum(desk.in_work for desk in at_work)
+            if self._micro_batch.in_flight is None:
+                tokens = sum(desk.tokens_in_work for desk in at_work)
+                free, bounded = self._in_time(self.depth.room(in_work, limits.posts), limits, tokens)
+            else:
+                free, bounded = self._micro_batch.in_flight - sum(desk.in_flight for desk in at_work), limits
+            yield Share(at_work, free, self.depth.hungry(in_work), bounded)
         for desk in self:
             if desk not in at_work:
                 yield Share({desk}, 1 - desk.in_flight, idle=True, limits=limits)
 
     def _in_time(self, free: int, limits: Limits, tokens_in_work: int) -> tuple[int, Limits]:
         """So many micro-batches, and so large, that the engine reads all in work long before their time is over."""
-        left = self.depth.tokens_within(self._in_engine_s) - tokens_in_work
+        within = self.depth.tokens_within(self._in_engine_s)
+        if within is None:  # the first one tells
+            return min(free, 0 if tokens_in_work else 1), limits
+        left = within - tokens_in_work
         if left <= 0:
             return 0, limits
         if left < limits.tokens:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import structlog
 
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.protocol import ItemFailure
-from sluicegate.pipeline.circuit import Circuit, CircuitState, Outcome
+from sluicegate.engines.protocol import Health, ItemFailure
+from sluicegate.pipeline.circuit import Circuit, CircuitState, Outcome, told_by
+from sluicegate.pipeline.judgement import computed_tokens, keep_out
 from sluicegate.pipeline.logs import frames
 from sluicegate.pipeline.quarantine import Killers, Quarantine
 from sluicegate.schemas import FailureCode
@@ -38,7 +39,6 @@ another model than the bundle's, or one that a text has led astray."""
 _BESIDE_THE_LABELS = ItemFailure(FailureCode.LABELS_MISSING, "the labels have too little of the probability")
 _ALONE_TRIES = 2  # one crash with nothing else in work may still be chance
 _KNOWN_KILLER = ItemFailure(FailureCode.ENGINE_CRASH, "it did so a few minutes ago")
-_MUTE = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERNAL)
 
 
 class Judge:
@@ -148,9 +148,9 @@ class Judge:
         with self._holds.waiter("engine") as declare_hold:
             while items := [item for item in items if item.live]:
                 try:
-                    _keep_out(items, kept_out=self._quarantine.closed)
+                    keep_out(items, kept_out=self._quarantine.closed)
                     async with self._quarantine.among():
-                        _keep_out(items, kept_out=False)
+                        keep_out(items, kept_out=False)
                         items = [item for item in items if item.live]
                         if items and (leave := self._circuit.admit()):
                             return answers | await self._try(leave, call, ask, items)
@@ -177,9 +177,10 @@ class Judge:
         tries = _ALONE_TRIES
         while items := [item for item in items if item.live]:
             try:
-                async with self._quarantine.alone():
-                    if leave := self._circuit.admit():
-                        return await self._try(leave, call, ask, items)
+                if self._circuit.state is not CircuitState.OPEN:  # or the others would drain for nothing
+                    async with self._quarantine.alone():
+                        if leave := await self._admitted_if_well():
+                            return await self._try(leave, call, ask, items)
             except EngineUnavailable as error:
                 if error.refused:  # full just now: that condemns nobody
                     continue
@@ -193,12 +194,22 @@ class Judge:
             tries -= 1
             if not tries:
                 self._killers.add((call, items[0].key))
-                answers = [
-                    ItemFailure(FailureCode.ENGINE_CRASH, f"the engine went away {_ALONE_TRIES} times")
-                ]
-                self._report(call, items, answers)
-                return {items[0]: answers[0]}
+                crash = ItemFailure(FailureCode.ENGINE_CRASH, f"the engine went away {_ALONE_TRIES} times")
+                self._report(call, items, [crash])
+                return {items[0]: crash}
         return {}
+
+    async def _admitted_if_well(self) -> Leave | None:
+        """Leave of the circuit, if the engine is healthy: one that another's text has just ended says nothing of this one's."""
+        if (leave := self._circuit.admit()) is None:
+            return None
+        health = Health(ok=False)
+        try:
+            health = await self._engine.health()
+        finally:
+            if not health.ok:
+                self._circuit.report(leave, Outcome.AWAY, health.detail)
+        return leave if health.ok else None
 
     async def _try(
         self, leave: Leave, call: Call, ask: Ask[_T], items: Sequence[Judgement]
@@ -212,17 +223,19 @@ class Judge:
         alone, started = not self._busy.in_work, self._clock.monotonic()
         try:
             answers = await self._ask_once(call, ask, items)
-            outcome = _outcome(answers)
+            outcome = told_by(answers)
             if outcome is Outcome.ANSWERED:
-                self.answered_at = now = self._clock.monotonic()
-                if self._depth is not None:
-                    tokens = sum(item.waiting.tokens for item in items) if call == "score" else 0
-                    self._depth.answered(now, len(items), now - started, alone=alone, tokens=tokens)
+                self.answered_at = self._clock.monotonic()
         except EngineUnavailable as error:
             outcome, reason = Outcome.AWAY, str(error)
             raise
         finally:
             self._circuit.report(leave, outcome, reason)
+        if (
+            outcome is Outcome.ANSWERED and self._depth is not None
+        ):  # after the report: a turn of the circuit forgets all
+            now, tokens = self.answered_at, computed_tokens(items, answers)
+            self._depth.answered(now, len(items), now - started, alone=alone, tokens=tokens)
         self._report(call, items, answers)
         return dict(zip(items, answers, strict=True))
 
@@ -282,17 +295,3 @@ class Judge:
                     detail=answer.detail,
                     posts=[member.arrival.post.id for member in item.members[:8]],
                 )
-
-
-def _keep_out(items: Sequence[Judgement], *, kept_out: bool) -> None:
-    for item in items:
-        item.kept_out = kept_out
-
-
-def _outcome(answers: Sequence[Any]) -> Outcome:
-    """What the answers of one call tell of the engine. A text that is too long was sent to none."""
-    codes = [answer.code if isinstance(answer, ItemFailure) else None for answer in answers]
-    asked = [code for code in codes if code is not FailureCode.TOO_LONG]
-    if not asked:
-        return Outcome.NOTHING
-    return Outcome.MUTE if all(code in _MUTE for code in asked) else Outcome.ANSWERED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
 
+from sluicegate.engines.protocol import Scored
 from sluicegate.pipeline.cache import cache_key
 from sluicegate.pipeline.planner import Waiting
 from sluicegate.schemas import Assessment
@@ -182,3 +183,18 @@ def parted(
     late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
     held = set(late)
     return wanted, [one for one in judgements if one not in held], late
+
+
+def computed_tokens(judgements: Sequence[Judgement], answers: Sequence[object]) -> int:
+    """Prompt tokens that were read for scores: not those that a cache of prefixes served, or may have served untold."""
+    return sum(
+        max(1, len(one.prompt.token_ids) - max(answer.cached_tokens, one.prompt.shared_tokens))
+        for one, answer in zip(judgements, answers, strict=True)
+        if isinstance(answer, Scored)
+    )
+
+
+def keep_out(judgements: Sequence[Judgement], *, kept_out: bool) -> None:
+    """Note of each whether it waits for the end of a search."""
+    for one in judgements:
+        one.kept_out = kept_out

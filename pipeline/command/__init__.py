@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -80,9 +82,23 @@ def main() -> None:
         if "--debug" in sys.argv[1:]:
             raise
         typer.echo(f"sluicegate: {_sentence(error)}", err=True)
-        sys.exit(1)
+        _fail()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail() -> NoReturn:
+    """End with exit code 1.
+
+    A Kafka client that the fault left behind still has threads of its own, and one of them that is in OpenSSL while the
+    interpreter takes it down has ended a worker by a segmentation fault: so nothing is taken down then.
+    """
+    if "confluent_kafka" not in sys.modules:
+        sys.exit(1)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()
+    os._exit(1)
 
 
 def _sentence(error: BaseException) -> str:

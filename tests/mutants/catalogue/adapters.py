@@ -29,8 +29,8 @@ MUTANTS = (
         "room_beside_an_absent_adapter",
         "micro-batches that wait for an absent adapter would leave the others no room",
         "pipeline/desks.py",
-        "{desk for desk in self if desk.judge.engine_at_work} or set(self)",
-        "set(self)",
+        "at_work, limits = {desk for desk in self if desk.judge.engine_at_work}, self._limits()",
+        "at_work, limits = set(self), self._limits()",
         (
             f"{_ADAPTERS}::test_while_an_adapter_is_away_the_posts_of_the_others_are_answered_and_its_own_wait",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -348,6 +349,68 @@ async def test_an_adapter_that_is_gone_in_the_midst_of_that_search_keeps_out_no_
     found = {verdict.post_id: verdict for verdict in court.outlet.verdicts}
     assert found[post(0)["id"]].failure is None
     assert court.codes() == {"killer": "engine_unavailable"}
+
+
+async def test_an_adapter_that_is_gone_does_not_make_the_others_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    court = Court(server="http://one", tree={"engine": QUICK}, policy=POLICY)
+    court.strict.killer = "poison"
+    probes = 0
+
+    async def gone_for_good() -> Health:
+        nonlocal probes
+        probes += court.strict.crashes >= 3
+        return Health(ok=court.strict.crashes < 3)
+
+    monkeypatch.setattr(court.strict, "health", gone_for_good)
+    quarantine = next(desk.judge._quarantine for desk in court.flow._desks if desk.adapter == "strict")
+    closings: list[int] = []
+    close = quarantine._open.clear
+    monkeypatch.setattr(quarantine._open, "clear", lambda: (closings.append(probes), close()))
+    async with Turns(court) as turns:
+        await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
+        await until(lambda: probes >= 4)
+        assert closings == []
+        await turns.kill()
+
+
+async def test_a_text_is_not_condemned_for_the_crash_of_another_adapters_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    court = Court(server="http://one", tree={"engine": QUICK}, policy=POLICY)
+    down_until = crashes = 0.0
+
+    def sharing(engine: Switched) -> None:
+        score = engine.score
+
+        async def on_one_server(prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            nonlocal down_until, crashes
+            if time.monotonic() < down_until:
+                raise EngineUnavailable("it is starting")
+            before = crashes
+            await asyncio.sleep(0.02)
+            if any("poison" in engine._tokenizer.decode(prompt.token_ids) for prompt in prompts):
+                crashes, down_until = crashes + 1, time.monotonic() + 0.3
+            if crashes != before:
+                raise EngineUnavailable("it crashed")
+            return await score(prompts, timeout_s=timeout_s)
+
+        async def health() -> Health:
+            return Health(ok=time.monotonic() >= down_until)
+
+        monkeypatch.setattr(engine, "score", on_one_server)
+        monkeypatch.setattr(engine, "health", health)
+
+    for engine in (court.strict, court.sober):
+        sharing(engine)
+    await court.run(
+        [
+            {"id": "killer", "text": "poison", "tenant": "teens"},
+            {"id": "other", "text": "hello", "tenant": "bank"},
+        ]
+    )
+    assert court.codes() == {"killer": "engine_crash"}
 
 
 def test_each_server_has_its_own_quarantine_and_the_adapters_of_one_share_it() -> None:

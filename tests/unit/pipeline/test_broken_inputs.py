@@ -57,6 +57,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def start(*arguments: str) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["sluicegate", *arguments])
+        monkeypatch.setattr(os, "_exit", sys.exit)  # another test may have loaded Kafka's client
         with pytest.raises(SystemExit) as ended:
             command.main()
         output = capsys.readouterr()

@@ -115,6 +115,7 @@ def test_an_unexpected_fault_is_told_by_its_type_alone(
         raise RuntimeError("text of a post")
 
     monkeypatch.setattr(command, "app", fail)
+    monkeypatch.setattr(os, "_exit", sys.exit)  # another test may have loaded Kafka's client
     monkeypatch.setattr(sys, "argv", ["sluicegate"])
     with pytest.raises(SystemExit) as ended:
         command.main()

@@ -110,10 +110,10 @@ def test_company_is_waited_for_no_longer_than_two_answers_take_and_not_at_all_be
 
 def test_the_tokens_that_fit_into_a_time_are_by_the_fastest_of_the_last_answers() -> None:
     depth = Depth(S, MOST)
-    assert depth.tokens_within(10) == math.inf
+    assert depth.tokens_within(10) is None
     depth.answered(1.0, 4, 2.0, alone=True, tokens=800)
     depth.answered(2.0, 4, 8.0, alone=False, tokens=800)  # it waited for others
     depth.answered(2.0, 4, 0.1, alone=False)  # explanations read nothing anew
     assert depth.tokens_within(10) == 4000
     depth.reset()
-    assert depth.tokens_within(10) == math.inf
+    assert depth.tokens_within(10) is None

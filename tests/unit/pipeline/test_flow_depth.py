@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
+from sluicegate.engines.protocol import Scored
 from unit.pipeline.fakes import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+    from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
     from sluicegate.schemas import Severity
 
 PROFILE = FakeProfile(saturating_prompts=4, rules={"attack": "unsafe", "calm": "safe"})
@@ -140,3 +142,26 @@ async def test_the_tokens_in_work_are_those_that_were_sent_and_not_answered() ->
         engine.may_explain.set()
         await running
     assert (desk.in_work, desk.tokens_in_work, desk.in_flight) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("in_work", "free"), [(0, 1), (1, 0)])
+async def test_until_the_engine_has_answered_it_gets_one_micro_batch(in_work: int, free: int) -> None:
+    bench = Bench(profile=PROFILE, tree={"micro_batch": {"posts": 1}})
+    (desk,) = bench.flow._desks
+    desk.tokens_in_work = in_work
+    (share,) = bench.flow._desks.shares()
+    assert share.free == free
+
+
+async def test_what_the_cache_of_prefixes_served_was_not_read() -> None:
+    class Caching(FakeEngine):
+        async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            await asyncio.sleep(0.02)
+            scored = await super().score(prompts, timeout_s=timeout_s)
+            return [replace(one, cached_tokens=10_000) for one in scored if isinstance(one, Scored)]
+
+    bench = Bench(engine=Caching(PROFILE), profile=PROFILE)
+    await bench.run(posts(4))
+    within = bench.flow._desks.depth.tokens_within(1)
+    assert within is not None
+    assert within <= 4 / 0.02
