@@ -367,7 +367,12 @@ async def test_an_adapter_that_is_gone_does_not_make_the_others_drain(
     quarantine = next(desk.judge._quarantine for desk in court.flow._desks if desk.adapter == "strict")
     closings: list[int] = []
     close = quarantine._open.clear
-    monkeypatch.setattr(quarantine._open, "clear", lambda: (closings.append(probes), close()))
+
+    def closing() -> None:
+        closings.append(probes)
+        close()
+
+    monkeypatch.setattr(quarantine._open, "clear", closing)
     async with Turns(court) as turns:
         await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
         await until(lambda: probes >= 4)
