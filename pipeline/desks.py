@@ -174,8 +174,8 @@ class Desks:
     def _in_time(self, free: int, limits: Limits, tokens_in_work: int) -> tuple[int, Limits]:
         """So many micro-batches, and so large, that the engine reads all in work long before their time is over."""
         within = self.depth.tokens_within(self._in_engine_s)
-        if within is None:  # the first one tells
-            return min(free, 0 if tokens_in_work else 1), limits
+        if within is None:  # of an engine that has not answered yet, as much as one may have
+            within = limits.tokens
         left = within - tokens_in_work
         if left <= 0:
             return 0, limits

@@ -144,13 +144,19 @@ async def test_the_tokens_in_work_are_those_that_were_sent_and_not_answered() ->
     assert (desk.in_work, desk.tokens_in_work, desk.in_flight) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("in_work", "free"), [(0, 1), (1, 0)])
-async def test_until_the_engine_has_answered_it_gets_one_micro_batch(in_work: int, free: int) -> None:
+@pytest.mark.parametrize(
+    ("in_work", "free", "tokens"), [(0, 1, 16_384), (100, 1, 16_284), (16_384, 0, None), (20_000, 0, None)]
+)
+async def test_an_engine_that_has_not_answered_yet_gets_the_text_of_one_micro_batch(
+    in_work: int, free: int, tokens: int | None
+) -> None:
     bench = Bench(profile=PROFILE, tree={"micro_batch": {"posts": 1}})
     (desk,) = bench.flow._desks
     desk.tokens_in_work = in_work
     (share,) = bench.flow._desks.shares()
     assert share.free == free
+    if tokens is not None:
+        assert share.limits.tokens == tokens
 
 
 async def test_what_the_cache_of_prefixes_served_was_not_read() -> None:
