@@ -176,7 +176,9 @@ class Desks:
         within = self.depth.tokens_within(self._in_engine_s)
         if within is None:  # of an engine that has not answered yet, as much as one may have
             within = limits.tokens
-        left = within - tokens_in_work
+        # Never less than half of what one may have: where a call takes its time whatever is in it, ever smaller ones
+        # would only look ever slower.
+        left = max(within, limits.tokens / 2) - tokens_in_work
         if left <= 0:
             return 0, limits
         if left < limits.tokens:

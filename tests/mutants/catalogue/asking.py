@@ -48,8 +48,8 @@ MUTANTS = (
         "text_in_time",
         "long posts would time out in a healthy engine, behind each other",
         "pipeline/desks.py",
-        "left = within - tokens_in_work",
-        "left = within",
+        "left = max(within, limits.tokens / 2) - tokens_in_work",
+        "left = max(within, limits.tokens / 2)",
         (
             "tests/unit/pipeline/test_flow_depth.py::test_a_slow_engine_gets_no_more_text_than_it_reads_in_time",
         ),

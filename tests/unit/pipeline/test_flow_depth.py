@@ -106,9 +106,11 @@ async def test_the_limit_is_shown() -> None:
 @pytest.mark.parametrize(
     ("tokens_per_s", "in_work", "free", "tokens"),
     [
-        (100, 0, 1, 1500),  # half of the 30 seconds that a call may take
-        (100, 1200, 1, 300),
-        (100, 1500, 0, None),
+        (800, 0, 1, 12_000),  # half of the 30 seconds that a call may take
+        (800, 11_000, 1, 1000),
+        (800, 12_000, 0, None),
+        (1, 0, 1, 8192),  # half of a micro-batch at least
+        (1, 8192, 0, None),
         (2000, 0, 1, 16_384),  # fast enough for one that is full
         (1_000_000, 1500, 3, 16_384),
     ],
