@@ -172,12 +172,12 @@ class Desks:
                 yield Share({desk}, 1 - desk.in_flight, idle=True, limits=limits)
 
     def _in_time(self, free: int, limits: Limits, tokens_in_work: int) -> tuple[int, Limits]:
-        """So many micro-batches, and so large, that the engine reads all in work long before their time is over."""
+        """So many micro-batches, and so large, that an engine reads all in work well within their time."""
         within = self.depth.tokens_within(self._in_engine_s)
         if within is None:  # of an engine that has not answered yet, as much as one may have
             within = limits.tokens
-        # Never less than half of what one may have: where a call takes its time whatever is in it, ever smaller ones
-        # would only look ever slower.
+        # Never less than half of what one may have, be that too much for a very slow engine: where a call takes its
+        # time whatever is in it, ever smaller ones would only look ever slower.
         left = max(within, limits.tokens / 2) - tokens_in_work
         if left <= 0:
             return 0, limits
