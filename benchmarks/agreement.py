@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from sluicegate.engines.protocol import Prompt, Scored
-from sluicegate.pipeline.samples import sample_records
+from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import Post, decode_post
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ async def score(backend: Backend, posts: Sequence[Post]) -> list[Scores | None]:
 
 def compare(adapter: Path, bundle: Path, posts: Sequence[Post], *, threads: int | None = None) -> Agreement:
     """Score the texts with both, and compare."""
-    from sluicegate.engines.adapt.evaluating.checkpoint import open_checkpoint  # noqa: PLC0415 - loads torch
-    from sluicegate.engines.adapt.training.recipe import Recipe  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.evaluate.checkpoint import open_checkpoint  # noqa: PLC0415 - loads torch
+    from sluicegate.engines.adapt.train.recipe import Recipe  # noqa: PLC0415 - the same
     from sluicegate.engines.backends import EngineChoice, open_backend  # noqa: PLC0415 - the same
 
     plan = json.loads((adapter.absolute().parent / "plan.json").read_bytes())

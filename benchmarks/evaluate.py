@@ -23,25 +23,25 @@ from typing import TYPE_CHECKING, Any
 import baselines
 from shipped_adapter.reasons import sentence
 from shipped_adapter.rows import OWN
-from sluicegate.engines.adapt.evaluating.errors import EvaluationError
-from sluicegate.engines.adapt.evaluating.intervals import Estimate, estimates
-from sluicegate.engines.adapt.evaluating.judging import Terms
-from sluicegate.engines.adapt.evaluating.labelled_rows import Labelled, read_labelled, rows_digest
-from sluicegate.engines.adapt.evaluating.measures import MEASURES
-from sluicegate.engines.adapt.evaluating.plots import PLOTS
-from sluicegate.engines.adapt.evaluating.report import shown
-from sluicegate.engines.adapt.evaluating.run import Wanted, evaluate
-from sluicegate.engines.adapt.evaluating.sampling import draw
-from sluicegate.engines.adapt.evaluating.scored import read_scores, write_scores
+from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.evaluate.intervals import Estimate, estimates
+from sluicegate.engines.adapt.evaluate.judging import Terms
+from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, read_labelled, rows_digest
+from sluicegate.engines.adapt.evaluate.measures import MEASURES
+from sluicegate.engines.adapt.evaluate.plots import PLOTS
+from sluicegate.engines.adapt.evaluate.report import shown
+from sluicegate.engines.adapt.evaluate.run import Wanted, evaluate
+from sluicegate.engines.adapt.evaluate.sampling import draw
+from sluicegate.engines.adapt.evaluate.scored import read_scores, write_scores
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from sluicegate.engines.adapt.evaluating.scored import ScoredRow
+    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 
 SHIPPED = Path(__file__).parent / "samples" / "dev-sample.jsonl"
 SYSTEMS = ("adapter", "base", "baseline")

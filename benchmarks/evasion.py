@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from evasion_report import Pair, Share, cost, lines, page
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.forms import fold
 from sluicegate.engines.protocol import ItemFailure, Scored
-from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.pipeline.cache import cache_key
+from sluicegate.engines.text.forms import fold
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.policy import SEVERITY, Policy
-from sluicegate.pipeline.verdicts import assess, worst
+from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import Action, FailureCode, Post, Scores
 
 if TYPE_CHECKING:

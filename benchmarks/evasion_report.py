@@ -13,7 +13,7 @@ from sluicegate.schemas import Action
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sluicegate.engines.segmenter import Parts
+    from sluicegate.engines.text.segmenter import Parts
 
 
 @dataclass(frozen=True)

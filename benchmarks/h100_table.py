@@ -22,11 +22,11 @@ from evasion_report import Share
 from h100_table_report import ANCHORS, NOT_MEASURED, Load, Shape, break_even, cells, page
 from layouts_report import OURS, VENDOR
 from layouts_texts import post_of, sampled, stand_in
-from sluicegate.engines.adapt.training.base import checkpoint_tokenizer
+from sluicegate.engines.adapt.train.base import checkpoint_tokenizer
 from sluicegate.engines.build import sizing
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import Prompt
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import NO_CATEGORY, Post
 from support.qwen_vocabulary import CONTROL, VocabularyMissingError, published_qwen_tokenizer, qwen_ranks
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.bundle.tokenizer import BundleTokenizer
     from sluicegate.engines.layouts import Layout
-    from sluicegate.engines.tokenizer import BundleTokenizer
 
 REPORTS = Path(__file__).resolve().parent / "reports"
 _MOST_TOKENS = 32_768

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 from layouts_engine import serving
 from layouts_report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, mean, page, share
 from layouts_texts import post_of, sampled, vendor_layout
-from sluicegate.engines.bundle import Bundle
-from sluicegate.engines.cpu_model import cpu_bundle_path
+from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Post, Scores
 

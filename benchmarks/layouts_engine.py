@@ -17,7 +17,7 @@ from sluicegate.engines.protocol import Scored
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.engines.bundle import Bundle
+    from sluicegate.engines.bundle.bundle import Bundle
     from sluicegate.engines.protocol import Prompt
     from sluicegate.schemas import Scores, Severity
 

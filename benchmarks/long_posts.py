@@ -19,9 +19,9 @@ from pathlib import Path
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.protocol import Scored
-from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.verdicts import assess, worst
 from sluicegate.schemas import Post
 
 THREAT = "If you come to the meeting I will hurt you and your whole family, and nobody will find you. "

@@ -30,12 +30,12 @@ from near_duplicates_rules import RULES
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import fake_prompter
 from sluicegate.engines.protocol import ItemFailure
-from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.pipeline.cache import cache_key
-from sluicegate.pipeline.near_duplicates.confidence import is_sure
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.policy import SEVERITY, Policy
-from sluicegate.pipeline.sections import NearDuplicateSettings
-from sluicegate.pipeline.verdicts import assess, worst
+from sluicegate.pipeline.settings.sections import NearDuplicateSettings
+from sluicegate.pipeline.shortcuts.cache import cache_key
+from sluicegate.pipeline.shortcuts.near_duplicates.confidence import is_sure
 from sluicegate.schemas import Action, FailureCode, Post, Scores
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from rensa import RMinHash, RMinHashLSH
 
 from sluicegate.engines.adapt.forms import bare_form, shingles
-from sluicegate.engines.forms import PLAIN, fold
-from sluicegate.pipeline.near_duplicates.reduced_form import reduced_form
+from sluicegate.engines.text.forms import PLAIN, fold
+from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable

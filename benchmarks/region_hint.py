@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shipped_adapter.rows import OWN
-from sluicegate.engines.adapt.evaluating.intervals import draws
-from sluicegate.engines.adapt.evaluating.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluating.sampling import draw
+from sluicegate.engines.adapt.evaluate.intervals import draws
+from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
+from sluicegate.engines.adapt.evaluate.sampling import draw
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.protocol import Prompt, Scored
 from sluicegate.schemas import Post

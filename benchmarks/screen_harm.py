@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.engines.adapt.evaluating.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluating.scored import read_scores
-from sluicegate.engines.adapt.screening.bounds import upper_bound
-from sluicegate.engines.adapt.screening.measuring import TOLERANCES
+from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
+from sluicegate.engines.adapt.evaluate.scored import read_scores
+from sluicegate.engines.adapt.screen.bounds import upper_bound
+from sluicegate.engines.adapt.screen.measuring import TOLERANCES
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.picture import draw_picture
 from sluicegate.engines.protocol import Prompt

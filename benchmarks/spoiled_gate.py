@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.adapt.evaluating.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluating.markup import plain, table
-from sluicegate.engines.adapt.evaluating.sampling import draw
-from sluicegate.engines.adapt.gating.report import sentence
+from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
+from sluicegate.engines.adapt.evaluate.markup import plain, table
+from sluicegate.engines.adapt.evaluate.sampling import draw
+from sluicegate.engines.adapt.gate.report import sentence
 from sluicegate.engines.errors import EngineError
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Prompt
-from sluicegate.pipeline.samples import sample_records
+from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import Post, decode_post
 from support.kafka import ApacheKafka
 from support.workers import open_lane

@@ -26,12 +26,12 @@ import orjson
 from transfer_report import ADAPTER, ALL_ROWS, SAID, SAME_ROWS, SHOWN, distance, page
 
 from baselines import Baseline
-from sluicegate.engines.adapt.evaluating.intervals import estimates
-from sluicegate.engines.adapt.evaluating.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluating.sampling import draw
-from sluicegate.engines.adapt.evaluating.scored import ScoredRow, labelled, read_scores, write_scores
-from sluicegate.engines.adapt.training.plan import make_plan
-from sluicegate.engines.adapt.training.recipe import Recipe
+from sluicegate.engines.adapt.evaluate.intervals import estimates
+from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
+from sluicegate.engines.adapt.evaluate.sampling import draw
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow, labelled, read_scores, write_scores
+from sluicegate.engines.adapt.train.plan import make_plan
+from sluicegate.engines.adapt.train.recipe import Recipe
 from sluicegate.engines.errors import EngineError
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluating.intervals import clusters, draws
-from sluicegate.engines.adapt.evaluating.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.intervals import clusters, draws
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluicegate.engines.adapt.evaluating.scored import ScoredRow
+    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 
 SHOWN = {name: MEASURES[name] for name in ("auroc_safe", "macro_f1")}
 ADAPTER, SAME_ROWS, ALL_ROWS = "adapter", "baseline_same_rows", "baseline_all_rows"

@@ -28,7 +28,7 @@ from compare.data import DataError, distinct, even_place, post_id, read_lines, s
 from compare.engines import H100, SAID
 from compare.process import check_worker, wait_ready, worker
 from compare.readings import lines
-from sluicegate.engines.adapt.evaluating.labelled_rows import read_labelled
+from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.screen.model import Screen
 from support.collector import ends, read

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.settings.tree import Settings
 
 CHART = Path(__file__).parent / "sluicegate"
 

@@ -10,8 +10,8 @@ from sluicegate.schemas import Action, DeadLetter, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.pipeline.settings import TopicSettings
-    from sluicegate.pipeline.window import Delivery
+    from sluicegate.pipeline.flow.window import Delivery
+    from sluicegate.pipeline.settings.tree import TopicSettings
     from sluicegate.schemas import Verdict
 
 HOPS = "screen-hops"

@@ -25,7 +25,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from sluicegate.engines.parsing import one_line
+from sluicegate.engines.text.parsing import one_line
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:

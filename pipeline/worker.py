@@ -12,31 +12,31 @@ import structlog
 
 from sluicegate.engines.backends import open_backends
 from sluicegate.engines.errors import EngineError
-from sluicegate.pipeline.check.cluster_probe import require_rights
-from sluicegate.pipeline.control import ControlTopic
-from sluicegate.pipeline.engine_choice import engine_choices
+from sluicegate.pipeline.control.topic import ControlTopic
 from sluicegate.pipeline.errors import StartError
-from sluicegate.pipeline.flow import Flow
-from sluicegate.pipeline.instruments import Instruments
-from sluicegate.pipeline.logs import DROPPED
-from sluicegate.pipeline.ops import OpsServer, Report
+from sluicegate.pipeline.flow.edge import EdgeFlow
+from sluicegate.pipeline.flow.engine_choice import engine_choices
+from sluicegate.pipeline.flow.flow import Flow
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.kafka.check.cluster_probe import require_rights
+from sluicegate.pipeline.kafka.publisher import Publisher
+from sluicegate.pipeline.kafka.source import Source
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.observe.logs import DROPPED
+from sluicegate.pipeline.observe.server import OpsServer, Report
+from sluicegate.pipeline.observe.tracing import open_tracing
 from sluicegate.pipeline.policy.file import PolicyFile
-from sluicegate.pipeline.publisher import Publisher
-from sluicegate.pipeline.screening import open_screen
-from sluicegate.pipeline.screening.edge import EdgeFlow
-from sluicegate.pipeline.shared_cache import open_shared_cache
-from sluicegate.pipeline.source import Source
-from sluicegate.pipeline.tracing import open_tracing
-from sluicegate.pipeline.window import Window
+from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
+from sluicegate.pipeline.shortcuts.screening import open_screen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sluicegate.engines.backends import Backends
-    from sluicegate.pipeline.breaker import Breaker
+    from sluicegate.pipeline.flow.breaker import Breaker
+    from sluicegate.pipeline.flow.window import Delivery
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.settings import Settings
-    from sluicegate.pipeline.window import Delivery
+    from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
 

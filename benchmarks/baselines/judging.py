@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.adapt.evaluating.scored import ScoredRow, labelled
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.pipeline.bench.texts import renamed, rounds
-from sluicegate.pipeline.samples import sample_records
+from sluicegate.pipeline.trial.bench.texts import renamed, rounds
+from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import Post, decode_post
 
 if TYPE_CHECKING:

@@ -23,19 +23,19 @@ from in_flight.arrivals import SPREAD
 from sluicegate.engines.backends import Backend, EngineChoice, open_backend
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.flow import Flow
-from sluicegate.pipeline.instruments import Instruments
+from sluicegate.pipeline.flow.flow import Flow
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.samples import sample_records
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.window import Window
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import CATEGORIES
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from sluicegate.pipeline.window import Delivery
+    from sluicegate.pipeline.flow.window import Delivery
 
 WAYS: dict[str, dict[str, Any]] = {"before": {"in_flight": 3, "max_age_ms": 10}, "found": {}}
 SHARE = 0.7

@@ -34,7 +34,7 @@ def page(document: Mapping[str, Any]) -> str:
         "",
         (
             f"Made by `{COMMAND}`. **Every figure here is simulated**: no engine ran, on a GPU or elsewhere. Medians over "
-            f"{len(document['seeds'])} seeds. The rule that was taken is the class that ships, `pipeline/depth.py`, and the planner is "
+            f"{len(document['seeds'])} seeds. The rule that was taken is the class that ships, `pipeline/flow/depth.py`, and the planner is "
             "the one that ships; [the decision](../../docs/adr/0016-in-flight-depth.md) says why."
         ),
         "",

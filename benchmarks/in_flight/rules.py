@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from sluicegate.pipeline.depth import Depth
+from sluicegate.pipeline.flow.depth import Depth
 
 WINDOW = 2048
 """Posts that a worker holds."""

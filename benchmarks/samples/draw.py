@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.engines.adapt.evaluating.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluating.sampling import draw
+from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
+from sluicegate.engines.adapt.evaluate.sampling import draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

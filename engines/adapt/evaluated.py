@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from sluicegate.engines.adapt.evaluating.errors import EvaluationError
-from sluicegate.engines.adapt.evaluating.scored import SCORES, read_scores
+from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.evaluate.scored import SCORES, read_scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.evaluating.scored import ScoredRow
+    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 
 EVALUATION = "evaluation.json"
 _EVALUATION_BYTES = 64 << 20  # a thousand groups with all their measures are a tenth of it

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.bundle import Bundle
-from sluicegate.engines.prompting import Prompter
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:

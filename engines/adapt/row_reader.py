@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sluicegate.engines.adapt.chinese import from_chinese, is_chinese_form
 from sluicegate.engines.adapt.errors import Fault, PrepareError
 from sluicegate.engines.adapt.rows import MADE_IN_FILE, RIGHT, Row
-from sluicegate.engines.parsing import PROMPT_ONLY
+from sluicegate.engines.text.parsing import PROMPT_ONLY
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, Feedback, Post
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends.completions import ServedModel
     from sluicegate.engines.backends.fake_profile import FakeProfile
-    from sluicegate.engines.bundle import Bundle
-    from sluicegate.engines.calibration import Calibration
-    from sluicegate.engines.prompting import Prompter
+    from sluicegate.engines.bundle.bundle import Bundle
+    from sluicegate.engines.bundle.calibration import Calibration
     from sluicegate.engines.protocol import Engine
+    from sluicegate.engines.text.prompting import Prompter
 
 BackendName = Literal["fake", "completions", "llama_cpp", "tensorrt_llm"]
 
@@ -211,7 +211,7 @@ def _base_address(url: str | None) -> str:
 def _llama_cpp(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.llama_cpp import LlamaCppEngine  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.llama_server import ServerOptions  # noqa: PLC0415 - lazy
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - lazy
+    from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path  # noqa: PLC0415 - lazy
 
     path = choice.bundle or cpu_bundle_path()
     if choice.bundle is None and not path.exists():
@@ -231,9 +231,9 @@ def _llama_cpp(choice: EngineChoice) -> Backend:
 
 
 def _tensorrt_llm(choice: EngineChoice) -> Backend:
+    from sluicegate.engines.backends.gpu import check_gpu  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.tensorrt_llm import make_engine  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.trtllm.serving import Serving  # noqa: PLC0415 - lazy
-    from sluicegate.engines.gpu import check_gpu  # noqa: PLC0415 - lazy
 
     if choice.bundle is None:
         raise EngineSetupError(
@@ -250,7 +250,7 @@ def _tensorrt_llm(choice: EngineChoice) -> Backend:
 
 
 def _open_bundle(choice: EngineChoice, path: Path) -> Bundle:
-    from sluicegate.engines.bundle import Bundle  # noqa: PLC0415 - lazy
+    from sluicegate.engines.bundle.bundle import Bundle  # noqa: PLC0415 - lazy
 
     bundle = Bundle.open(path, pinned_digest=choice.pinned_digest)
     if choice.refuse_drafts and bundle.manifest.is_draft:
@@ -266,8 +266,8 @@ def _open_bundle(choice: EngineChoice, path: Path) -> Bundle:
 def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) -> tuple[Prompter, ServedModel]:
     from sluicegate.engines.backends.completions import ServedModel  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.dialects import Vocabulary  # noqa: PLC0415 - lazy
-    from sluicegate.engines.prompting import Prompter  # noqa: PLC0415 - lazy
     from sluicegate.engines.protocol import EngineInfo, ItemFailure  # noqa: PLC0415 - lazy
+    from sluicegate.engines.text.prompting import Prompter  # noqa: PLC0415 - lazy
     from sluicegate.schemas import Post  # noqa: PLC0415 - lazy
 
     manifest = bundle.manifest

@@ -12,8 +12,8 @@ from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dial
 from sluicegate.engines.backends.http_client import JsonClient
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.parsing import parse_explanation
 from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.schemas import FailureCode, Severity
 
 if TYPE_CHECKING:

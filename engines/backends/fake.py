@@ -15,12 +15,12 @@ import orjson
 from sluicegate.engines.backends.fake_counts import Counter
 from sluicegate.engines.backends.fake_faults import Fault, Faults, FaultsFile, SlowFault
 from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile
+from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.layouts.compact import CompactLayout
-from sluicegate.engines.parsing import PROMPT_ONLY, parse_explanation
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
-from sluicegate.engines.tokenizer import ByteTokenizer
+from sluicegate.engines.text.parsing import PROMPT_ONLY, parse_explanation
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, FailureCode, Scores, Severity
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends.fake_counts import Counts
     from sluicegate.engines.backends.fake_profile import Work
-    from sluicegate.engines.tokenizer import TextTokenizer
+    from sluicegate.engines.bundle.tokenizer import TextTokenizer
 
 __all__ = ["FakeEngine", "FakeProfile", "Fault", "Faults", "SlowFault", "fake_prompter"]
 

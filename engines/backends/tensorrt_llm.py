@@ -21,8 +21,8 @@ from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
 from sluicegate.engines.backends.trtllm.library import load_library
 from sluicegate.engines.backends.trtllm.reader import Reader
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.parsing import parse_explanation
 from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.schemas import FailureCode, Kind, Post
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends.completions import ServedModel
     from sluicegate.engines.backends.trtllm.serving import Serving
-    from sluicegate.engines.bundle import Bundle
-    from sluicegate.engines.prompting import Prompter
-    from sluicegate.engines.tokenizer import TextTokenizer
+    from sluicegate.engines.bundle.bundle import Bundle
+    from sluicegate.engines.bundle.tokenizer import TextTokenizer
+    from sluicegate.engines.text.prompting import Prompter
     from sluicegate.schemas import Severity
 
 _log = logging.getLogger(__name__)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.adapt.exporting.base_parts import Trained, open_parts, read_plan
-from sluicegate.engines.adapt.exporting.export import EVALUATION
-from sluicegate.engines.adapt.exporting.peft_adapter import CONFIG, WEIGHTS
-from sluicegate.engines.adapt.training.base import open_base
-from sluicegate.engines.adapt.training.recipe import Base as TrainedBase
+from sluicegate.engines.adapt.export.base_parts import Trained, open_parts, read_plan
+from sluicegate.engines.adapt.export.export import EVALUATION
+from sluicegate.engines.adapt.train.base import open_base
+from sluicegate.engines.adapt.train.recipe import Base as TrainedBase
 from sluicegate.engines.build.errors import BuildError
 from sluicegate.engines.build.state import digest_of
-from sluicegate.engines.bundle import check_distinct, file_digest
+from sluicegate.engines.bundle.bundle import check_distinct, file_digest
+from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.exporting.base_parts import BaseParts
-    from sluicegate.engines.adapt.training.base import OpenedBase
+    from sluicegate.engines.adapt.export.base_parts import BaseParts
+    from sluicegate.engines.adapt.train.base import OpenedBase
     from sluicegate.engines.build.recipe import Recipe
 
 _SMALL_BYTES = 64 << 20

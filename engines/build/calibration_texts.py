@@ -13,15 +13,15 @@ import orjson
 
 from sluicegate.engines.build.errors import BuildError
 from sluicegate.engines.layouts.base import Static
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import Post, decode_post
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from sluicegate.engines.adapt.training.base import OpenedBase
+    from sluicegate.engines.adapt.train.base import OpenedBase
     from sluicegate.engines.build.recipe import CalibrationData
 
 FILE = "train.jsonl"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from sluicegate.engines.gpu import Gpu
+    from sluicegate.engines.backends.gpu import Gpu
 
 GpuName = Literal["H100", "H200", "L40S", "L4", "A100"]
 

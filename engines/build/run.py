@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from sluicegate.engines.backends.gpu import first_visible, probe_gpus, wished_device
 from sluicegate.engines.backends.trtllm.serving import VERSION
 from sluicegate.engines.build.base_check import check_base
 from sluicegate.engines.build.calibration_texts import FILE, write_texts
@@ -24,18 +25,17 @@ from sluicegate.engines.build.gpu_kinds import GPUS
 from sluicegate.engines.build.plan import Paths, lay_out
 from sluicegate.engines.build.shape import QWEN3GUARD_8B, Shape
 from sluicegate.engines.build.state import State, alone, digest_of
-from sluicegate.engines.bundle import Bundle, file_digest
-from sluicegate.engines.gpu import first_visible, probe_gpus, wished_device
+from sluicegate.engines.bundle.bundle import Bundle, file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from sluicegate.engines.backends.gpu import Gpu
     from sluicegate.engines.build.base_check import Checked
     from sluicegate.engines.build.command_runner import Runner
     from sluicegate.engines.build.plan import Plan, Stage
     from sluicegate.engines.build.recipe import Recipe
-    from sluicegate.engines.gpu import Gpu
 
 _VERSIONS_BYTES = 4096
 _MARGIN = 1.1  # of the disk: estimates are no more than that

@@ -14,7 +14,7 @@ from zlib import crc32
 
 import numpy as np
 
-from sluicegate.engines.forms import fold
+from sluicegate.engines.text.forms import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

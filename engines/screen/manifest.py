@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sluicegate.engines.calibration import Calibration
-from sluicegate.engines.manifest import Sha256, Text
+from sluicegate.engines.bundle.calibration import Calibration
+from sluicegate.engines.bundle.manifest import Sha256, Text
 from sluicegate.engines.screen.errors import ScreenError
 from sluicegate.engines.screen.table import Group
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
-from sluicegate.engines.forms.invisible import hides_something
 from sluicegate.engines.screen.errors import ScreenError
 from sluicegate.engines.screen.scripts import is_written_in
 from sluicegate.engines.screen.table import MOST_CHARACTERS, error_of, spoken
+from sluicegate.engines.text.forms.invisible import hides_something
 from sluicegate.schemas import Scores
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from sluicegate.engines.calibration import Language, Share
+from sluicegate.engines.bundle.calibration import Language, Share
 from sluicegate.schemas import Kind
 
 MOST_CHARACTERS: Final = 4096

@@ -15,8 +15,8 @@ from sluicegate.pipeline.client.producer import PostProducer
 from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.client.transport import Tail
 from sluicegate.pipeline.client.waiting import Waiting
-from sluicegate.pipeline.logs import frames
-from sluicegate.pipeline.settings import KafkaSettings, TopicSettings, load_settings
+from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:

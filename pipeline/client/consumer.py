@@ -13,8 +13,8 @@ from sluicegate.pipeline.client.incoming import read_verdict
 from sluicegate.pipeline.client.member import Member
 from sluicegate.pipeline.client.newest import Newest, Standing
 from sluicegate.pipeline.client.threads import to_the_end
-from sluicegate.pipeline.logs import frames
-from sluicegate.pipeline.settings import KafkaSettings, TopicSettings, load_settings
+from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:

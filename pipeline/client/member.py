@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluicegate.pipeline.client.incoming import Incoming
-    from sluicegate.pipeline.settings import KafkaSettings
+    from sluicegate.pipeline.settings.tree import KafkaSettings
 
 _log = logging.getLogger("sluicegate.client")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from sluicegate.pipeline.client.errors import ClientClosedError, NotDeliveredError
 from sluicegate.pipeline.client.transport import Outlet, Placed, Refused
-from sluicegate.pipeline.settings import KafkaSettings, TopicSettings, load_settings
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import encode
 from sluicegate.schemas.codec import POST_BYTES
 

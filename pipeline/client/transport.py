@@ -17,14 +17,14 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from sluicegate.pipeline.client.incoming import Incoming
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka import client_config
-from sluicegate.pipeline.logs import frames
-from sluicegate.pipeline.unreachable import ask_metadata, why_unreachable
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
+from sluicegate.pipeline.observe.logs import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sluicegate.pipeline.settings import KafkaSettings
+    from sluicegate.pipeline.settings.tree import KafkaSettings
 
 _log = logging.getLogger("sluicegate.client")
 

@@ -12,13 +12,11 @@ import typer
 from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command import (
-    adapt,
     bench,
     breaker,
     check,
     deadletter,
     demo,
-    engine,
     judge,
     policy,
     post,
@@ -29,8 +27,10 @@ from sluicegate.pipeline.command import (
     verdicts,
     worker,
 )
+from sluicegate.pipeline.command.adapt import prepare as adapt
+from sluicegate.pipeline.command.engine import cpu as engine
 from sluicegate.pipeline.errors import PipelineError
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.text import neutral
 
 app = typer.Typer(
     name="sluicegate",

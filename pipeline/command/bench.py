@@ -19,16 +19,16 @@ import orjson
 import typer
 
 from sluicegate import __version__
-from sluicegate.pipeline.bench.arrivals import MOST_POSTS, Shape, plan_arrivals
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.post import bounded_lines
 from sluicegate.pipeline.errors import BenchError
-from sluicegate.pipeline.settings import load_settings
+from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.trial.bench.arrivals import MOST_POSTS, Shape, plan_arrivals
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from sluicegate.pipeline.bench.places import Place
+    from sluicegate.pipeline.trial.bench.places import Place
 
 _MOST_REPORT_BYTES = 64 * 2**20
 _NAME = "sluicegate"
@@ -117,8 +117,8 @@ def bench(
 
     Example: sluicegate bench --embedded --rate 50 --duration 30 --fail-if 'p99_ms>500'
     """
-    from sluicegate.pipeline.bench import places, report, run, thresholds  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.bench.progress import Progress  # noqa: PLC0415 - only a run needs it
+    from sluicegate.pipeline.trial.bench import places, report, run, thresholds  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.trial.bench.progress import Progress  # noqa: PLC0415 - only a run needs it
 
     conditions = [thresholds.parse_threshold(text) for text in fail_if or ()]
     earlier = [] if beside is None else report.systems_of(_read_report(beside))
@@ -157,7 +157,7 @@ def bench(
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:
-    from sluicegate.pipeline.bench import plots, report  # noqa: PLC0415 - only a run needs it
+    from sluicegate.pipeline.trial.bench import plots, report  # noqa: PLC0415 - only a run needs it
 
     _replace(folder / "bench.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     drawn = {}
@@ -188,7 +188,7 @@ def _read_report(path: Path) -> object:
 def _lines(path: Path | None) -> Iterator[bytes]:
     """The lines of a file of posts, without those that are longer than a record may be."""
     if path is None:
-        from sluicegate.pipeline.samples import sample_records  # noqa: PLC0415 - reads a file
+        from sluicegate.pipeline.trial.samples import sample_records  # noqa: PLC0415 - reads a file
 
         yield from sample_records()
         return
@@ -197,7 +197,7 @@ def _lines(path: Path | None) -> Iterator[bytes]:
 
 
 def _require_model() -> None:
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+    from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
 
     if not cpu_bundle_path().exists():
         raise BenchError(

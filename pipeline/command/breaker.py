@@ -10,9 +10,9 @@ import typer
 
 from sluicegate.pipeline.command.control_facts import Reason, read_facts, require_reason, who, write_resets
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.printable import neutral_json
-from sluicegate.pipeline.settings import load_settings
-from sluicegate.pipeline.trips import Trip
+from sluicegate.pipeline.control.facts import Trip
+from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.text import neutral_json
 
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")]
 OfPolicy = Annotated[str | None, typer.Option("--policy", help="Only under this policy digest.")]

@@ -14,10 +14,10 @@ import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import SettingsError
-from sluicegate.pipeline.printable import neutral, neutral_json
+from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.check.result import Result
+    from sluicegate.pipeline.kafka.check.result import Result
 
 _MARKS = {"ok": ("ok", typer.colors.GREEN), "fault": ("FAULT", typer.colors.RED), "unknown": ("-", None)}
 _DETAIL_CHARACTERS = 500
@@ -46,17 +46,17 @@ def check(as_json: AsJson = False, settings: SettingsFile = None) -> None:
 
 
 def _results(path: Path | None) -> list[Result]:
-    from sluicegate.pipeline.check.cluster import cluster_results  # noqa: PLC0415 - help needs none of these
-    from sluicegate.pipeline.check.cluster_probe import probe_cluster  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.check.judging import (  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.flow.engine_check import (  # noqa: PLC0415 - the same
         bundle_result,
         engine_result,
         policy_result,
         screen_result,
     )
-    from sluicegate.pipeline.check.result import fault, ok  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.logs import configure_logs  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.kafka.check.cluster import cluster_results  # noqa: PLC0415 - help needs none of these
+    from sluicegate.pipeline.kafka.check.cluster_probe import probe_cluster  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.kafka.check.result import fault, ok  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.observe.logs import configure_logs  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - the same
 
     option = f" --settings {shlex.quote(str(path))}" if path else ""
     try:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from sluicegate.pipeline.control import read_changes
+from sluicegate.pipeline.control.facts import LINE, ScreenTurn, Trip, Trips
+from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka import client_config
-from sluicegate.pipeline.printable import neutral
-from sluicegate.pipeline.trips import LINE, ScreenTurn, Trip, Trips
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sluicegate.pipeline.settings import Settings
+    from sluicegate.pipeline.settings.tree import Settings
 
 _READ_S = 0.2
 
@@ -47,7 +47,7 @@ def who() -> str:
 
 def read_facts(settings: Settings, kind: type[F]) -> Trips[F]:
     """What the control topic knows of one kind."""
-    from sluicegate.pipeline.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
 
     facts = Trips[F]()
     unreadable = 0

@@ -19,9 +19,9 @@ import typer
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.replaying import TROUBLES, Replay, noted
 from sluicegate.pipeline.command.verdicts import json_line
-from sluicegate.pipeline.printable import neutral, neutral_json
-from sluicegate.pipeline.replays import Selection, identity, line, page, summary
-from sluicegate.pipeline.settings import Settings, load_settings
+from sluicegate.pipeline.dead_letters import Selection, identity, line, page, summary
+from sluicegate.pipeline.settings.tree import Settings, load_settings
+from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import DeadLetter
 
 _READ_S = 0.2
@@ -186,7 +186,7 @@ def replay(
 
 def _letters(settings: Settings, chosen: Selection) -> Iterator[tuple[DeadLetter, bytes]]:
     """Every chosen dead letter and its value, once though it may stand on the topic twice."""
-    from sluicegate.pipeline.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
 
     unreadable = 0
     seen = set()

@@ -13,10 +13,10 @@ import typer
 
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.errors import DemoError
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.demo.run import DemoResult
+    from sluicegate.pipeline.trial.demo.run import DemoResult
 
 _NAMED = 10  # of the records that were lost or came twice
 
@@ -61,8 +61,8 @@ def demo(
 
     Example: sluicegate demo --limit 50 --show-text
     """
-    from sluicegate.pipeline.demo.run import DemoOptions, run_demo  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.demo.screen import Screen  # noqa: PLC0415 - loads rich
+    from sluicegate.pipeline.trial.demo.run import DemoOptions, run_demo  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.trial.demo.screen import Screen  # noqa: PLC0415 - loads rich
 
     records = _records(posts)[:limit]
     if not records:
@@ -103,7 +103,7 @@ def _report(result: DemoResult, *, to_stderr: bool) -> None:
 
 def _records(path: Path | None) -> list[bytes]:
     if path is None:
-        from sluicegate.pipeline.samples import sample_records  # noqa: PLC0415 - reads a file
+        from sluicegate.pipeline.trial.samples import sample_records  # noqa: PLC0415 - reads a file
 
         return sample_records()
     try:
@@ -115,7 +115,7 @@ def _records(path: Path | None) -> list[bytes]:
 
 
 def _require_model() -> None:
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+    from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
 
     if not cpu_bundle_path().exists():
         raise DemoError("the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake")

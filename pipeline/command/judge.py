@@ -12,8 +12,8 @@ import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import JudgeError
-from sluicegate.pipeline.printable import neutral, neutral_json
 from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines
+from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Post, Rejection, Verdict, decode_post, encode
 
 _MOST_BYTES = 1_000_000  # of standard input; above the limit of a post, which is then named
@@ -104,10 +104,10 @@ def judge(  # noqa: PLR0917 - options are parameters
 
 
 def _judge(post: Post, engine: JudgeEngine | None, policy: Path | None, settings: Path | None) -> Verdict:
-    from sluicegate.pipeline.logs import configure_logs  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.one_off import judge_once  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.flow.once import judge_once  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.observe.logs import configure_logs  # noqa: PLC0415 - the same
     from sluicegate.pipeline.policy import Policy  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - the same
 
     loaded = load_settings(settings)
     if engine is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from sluicegate.pipeline.terminal_line import TerminalLine
+from sluicegate.pipeline.trial.terminal_line import TerminalLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
-from sluicegate.pipeline.printable import neutral, neutral_json
+from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.command.policy_case import Case
@@ -71,7 +71,7 @@ def new(
 
     Example: sluicegate policy new policy.yaml --from bank_adviser
     """
-    text = (resources.files("sluicegate.pipeline") / "policies" / f"{example}.yaml").read_text("utf-8")
+    text = (resources.files("sluicegate.pipeline.policy") / "shipped" / f"{example}.yaml").read_text("utf-8")
     if file is None:
         typer.echo(text, nl=False)
         return
@@ -95,7 +95,7 @@ def check(file: File, as_json: AsJson = False, settings: SettingsFile = None) ->
     """
     adapters: Collection[str] | None = None
     if settings is not None:
-        from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - only where they are given
+        from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - only where they are given
 
         adapters = load_settings(settings).engine.adapters
     try:
@@ -240,8 +240,8 @@ def _file_records(name: str) -> Iterator[bytes | None]:
 
 
 def _topic_records(settings: Path | None) -> Iterator[bytes | None]:
-    from sluicegate.pipeline.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - the same
 
     loaded = load_settings(settings)
     topics = loaded.topics.outputs[:3]

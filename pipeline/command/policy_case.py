@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Kind as PostKind
 from sluicegate.schemas import Post, Scores
 
@@ -84,9 +84,9 @@ def judged(
         PolicyError: The text or one of the hints is none.
         JudgeError: It cannot be judged.
     """
-    from sluicegate.pipeline.logs import configure_logs  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.one_off import judge_once  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.settings import load_settings  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.flow.once import judge_once  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.observe.logs import configure_logs  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - the same
 
     fields = {name: value for name, value in given.items() if value is not None}
     try:

@@ -13,9 +13,9 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.kafka import client_config
-from sluicegate.pipeline.settings import Settings, load_settings
-from sluicegate.pipeline.unreachable import ask_metadata
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.unreachable import ask_metadata
+from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 # Kafka's own default for the largest record; also what keeps a file without line breaks out of memory.
 _LINE_BYTES = 1_000_000

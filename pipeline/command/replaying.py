@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sluicegate.pipeline.kafka import client_config
-from sluicegate.pipeline.reader import TopicReader
-from sluicegate.pipeline.replays import Note, Original, identity, original, replayed_from
-from sluicegate.pipeline.unreachable import ask_metadata
+from sluicegate.pipeline.dead_letters import Note, Original, identity, original, replayed_from
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.unreachable import ask_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sluicegate.pipeline.settings import Settings
+    from sluicegate.pipeline.settings.tree import Settings
     from sluicegate.schemas import DeadLetter
 
 Did = Literal[
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def noted(settings: Settings) -> dict[str, Note]:
-    """The newest note on every replay so far, by :func:`~sluicegate.pipeline.replays.identity`. Blocking.
+    """The newest note on every replay so far, by :func:`~sluicegate.pipeline.dead_letters.identity`. Blocking.
 
     Raises:
         ClusterError: The control topic is missing or cannot be read.

@@ -10,9 +10,9 @@ import typer
 
 from sluicegate.pipeline.command.control_facts import Reason, read_facts, require_reason, who, write_resets
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.printable import neutral_json
-from sluicegate.pipeline.settings import load_settings
-from sluicegate.pipeline.trips import ScreenTurn
+from sluicegate.pipeline.control.facts import ScreenTurn
+from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.text import neutral_json
 
 app = typer.Typer(
     help="The screen: see whether it is switched off, and reset it.\n\n"

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.text import neutral
 
 app = typer.Typer(
     help="Settings: show what is in force, describe what there is.\n\nExample: sluicegate settings show",
@@ -24,7 +24,7 @@ def show(as_json: AsJson = False, settings: SettingsFile = None) -> None:
 
     Example: sluicegate settings show --settings settings.yaml --json
     """
-    from sluicegate.pipeline.settings_origin import effective_settings  # noqa: PLC0415 - reads the environment
+    from sluicegate.pipeline.settings.origin import effective_settings  # noqa: PLC0415 - reads the environment
 
     loaded, entries = effective_settings(settings)
     if as_json:
@@ -49,7 +49,7 @@ def docs(
 
     Example: sluicegate settings docs docs/settings.md --check
     """
-    from sluicegate.pipeline.settings_page import settings_page  # noqa: PLC0415 - makes the schema of every section
+    from sluicegate.pipeline.settings.page import settings_page  # noqa: PLC0415 - makes the schema of every section
 
     page = settings_page()
     if file is None:

@@ -9,11 +9,11 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.settings import load_settings
-from sluicegate.pipeline.topics import create_topics, group_rights, plan_topics
+from sluicegate.pipeline.kafka.topics import create_topics, group_rights, plan_topics
+from sluicegate.pipeline.settings.tree import load_settings
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.topics import PlannedTopic
+    from sluicegate.pipeline.kafka.topics import PlannedTopic
 
 _PARTITIONS = 12  # divides among 2, 3, 4 and 6 workers
 _REPLICATION = 3

@@ -13,15 +13,15 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.options import SettingsFile
-from sluicegate.pipeline.printable import neutral, neutral_json
 from sluicegate.pipeline.renderings import Finding, to_chinese
-from sluicegate.pipeline.settings import Settings, load_settings
+from sluicegate.pipeline.settings.tree import Settings, load_settings
+from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Action, Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sluicegate.pipeline.reader import TopicRecord
+    from sluicegate.pipeline.kafka.reader import TopicRecord
 
 _READ_S = 0.2
 _TABLE_ROWS = 1000
@@ -123,7 +123,7 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
 def _records(
     settings: Settings, actions: list[Action], *, start: Start, follow: bool
 ) -> Iterator[TopicRecord]:
-    from sluicegate.pipeline.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
 
     topics = [getattr(settings.topics, one.value) for one in dict.fromkeys(actions)]
     with TopicReader(settings.kafka, topics, start=start.value) as reader:

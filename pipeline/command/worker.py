@@ -14,13 +14,13 @@ import typer
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import SettingsFile
 from sluicegate.pipeline.errors import PipelineError, SettingsError
-from sluicegate.pipeline.logs import configure_logs, frames
-from sluicegate.pipeline.settings import load_settings, variable
+from sluicegate.pipeline.observe.logs import configure_logs, frames
+from sluicegate.pipeline.settings.tree import load_settings, variable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.pipeline.settings import Settings
+    from sluicegate.pipeline.settings.tree import Settings
     from sluicegate.pipeline.worker import Worker
 
 

@@ -124,5 +124,7 @@ def _layers(where: Where, when: When, rules: WrittenRules) -> list[Layer]:
 @cache
 def presets() -> dict[str, dict[Where, Any]]:
     """The named presets of the package, each as its values by their path."""
-    text = (resources.files("sluicegate.pipeline") / "policies" / "presets.yaml").read_text(encoding="utf-8")
+    text = (resources.files("sluicegate.pipeline.policy") / "shipped" / "presets.yaml").read_text(
+        encoding="utf-8"
+    )
     return {name: flatten(Rules.model_validate(part)) for name, part in yaml.safe_load(text).items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -62,7 +62,7 @@ class Policy:
             PolicyError: With file, line, fault and what would be right.
         """
         if path is None:
-            built_in = resources.files("sluicegate.pipeline") / "policies" / _BUILT_IN
+            built_in = resources.files("sluicegate.pipeline.policy") / "shipped" / _BUILT_IN
             return cls.from_bytes(built_in.read_bytes(), _BUILT_IN)
         try:
             with path.open("rb") as file:

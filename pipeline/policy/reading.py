@@ -13,7 +13,7 @@ from sluicegate.pipeline.policy.layers import Scope
 from sluicegate.pipeline.policy.reach import unreachable
 from sluicegate.pipeline.policy.rules import BlockBreaker, CategoryBars, ScreenRules, Thresholds
 from sluicegate.pipeline.policy.yaml_text import Written, YamlFaultError, read_yaml
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from sluicegate.pipeline.policy.faults import Fault, Where
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.text import neutral
 
 MOST_BYTES = 1_048_576
 """Of a policy file. A thousand tenants with rules of their own need a tenth of it."""

@@ -12,7 +12,7 @@ from sluicegate.pipeline.client.errors import (
 )
 from sluicegate.pipeline.client.producer import PostProducer, Receipt
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Action, Post, Turn, Verdict
 
 __all__ = [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sluicegate.client import Client
-    from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
+    from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 
 __all__ = [
     "LocalBroker",
@@ -96,8 +96,8 @@ def sluicegate_broker() -> Iterator[LocalBroker]:
     """A broker for the session. Tests share its topics: give every post an id of its own."""
     from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - only who asks for a broker pays for it
 
-    from sluicegate.pipeline.embedded_broker import EmbeddedBroker  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.settings import KafkaSettings, TopicSettings  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.kafka.embedded import EmbeddedBroker  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings  # noqa: PLC0415 - the same
 
     topics = TopicSettings()
     with (
@@ -153,7 +153,7 @@ def sluicegate_client(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWo
 async def _ready_worker(settings: dict[str, str], log: Path) -> AsyncIterator[None]:
     import aiohttp  # noqa: PLC0415 - only who asks for a worker pays for it
 
-    from sluicegate.pipeline.demo.worker_process import WorkerProcess  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess  # noqa: PLC0415 - the same
 
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,

@@ -26,8 +26,8 @@ from chart.queries import (
     variable_queries,
 )
 from chart.rendering import newest
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.reference import metrics_table
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.observe.metrics_page import metrics_table
 from support.kafka import free_ports
 from support.workers import Lane, until
 

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from chart.rendering import newest
-from sluicegate.pipeline.demo.worker_process import WorkerProcess
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -22,8 +22,8 @@ from chart.rendering import (
     rendered,
     worker,
 )
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.topics import group_rights, plan_topics
+from sluicegate.pipeline.kafka.topics import group_rights, plan_topics
+from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
     from chart.rendering import Document, Way

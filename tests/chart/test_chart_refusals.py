@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chart.rendering import APIS, CHART, OLDEST, Answer, render
-from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.settings.tree import Settings
 
 pytestmark = pytest.mark.helm
 

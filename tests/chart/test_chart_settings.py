@@ -18,7 +18,7 @@ from chart.rendering import CHART, NAMES, ROOT, containers, newest, pods, render
 from sluicegate.engines.build.recipe import Recipe
 from sluicegate.pipeline import command
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.settings import Settings, load_settings
+from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 if TYPE_CHECKING:
     from chart.rendering import Answer, Document

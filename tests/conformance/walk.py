@@ -16,7 +16,7 @@ from sluicegate.engines.backends.trtllm.serve import plan_server, trtllm_options
 from sluicegate.engines.backends.trtllm.serving import Serving
 from sluicegate.engines.build.commands import compile_engine, quantise
 from sluicegate.engines.build.recipe import Recipe
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.schemas import Post
 from support.trtllm_bundle import write_trtllm_bundle

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from sluicegate.engines.prompting import Prompter
+    from sluicegate.engines.text.prompting import Prompter
 
 MARKER = "zzz-broken-zzz"
 """Text of a post that a fault singles out."""

@@ -19,7 +19,7 @@ from contract.engine_contract import TIMEOUT_S, EngineContract, Rig, assert_work
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
 from sluicegate.engines.backends.llama_server import ServerOptions
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, Health, ItemFailure
 from sluicegate.schemas import FailureCode

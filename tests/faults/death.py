@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.near_duplicates import NearDuplicates
-from sluicegate.pipeline.publisher import Publisher
+from sluicegate.pipeline.kafka.publisher import Publisher
+from sluicegate.pipeline.shortcuts.near_duplicates import NearDuplicates
 from sluicegate.schemas import AssessedBy, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sluicegate.pipeline.answers import Answer
+    from sluicegate.pipeline.flow.answers import Answer
 
 REUSED, PUBLISHED = "reused", "published"
 """A shortcut's answer is not published yet; it is published and not acknowledged."""

@@ -22,7 +22,7 @@ from confluent_kafka import KafkaError
 from faults.death import die_as_ordered
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.command import main
-from sluicegate.pipeline.publisher import Publisher
+from sluicegate.pipeline.kafka.publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from sluicegate.pipeline.command import main
-from sluicegate.pipeline.fetching import Fetcher
+from sluicegate.pipeline.kafka.fetching import Fetcher
 
 _start = Fetcher.__init__
 

@@ -17,15 +17,15 @@ from faults.floods import RULES
 from faults.wrong_workers import WHICH
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.command import main
-from sluicegate.pipeline.flow import Flow
-from sluicegate.pipeline.near_duplicates import NearDuplicates, reuse
-from sluicegate.pipeline.near_duplicates.reduced_form import reduced_form
+from sluicegate.pipeline.flow.flow import Flow
+from sluicegate.pipeline.shortcuts.near_duplicates import NearDuplicates, reuse
+from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.answers import Answer
-    from sluicegate.pipeline.judgement import Arrival, Asked
-    from sluicegate.pipeline.window import Window
+    from sluicegate.pipeline.flow.answers import Answer
+    from sluicegate.pipeline.flow.judgement import Arrival, Asked
+    from sluicegate.pipeline.flow.window import Window
 
 FORGETFUL, HASTY, GENEROUS = "forgetful", "hasty", "generous"
 _DECIDING = re.compile("|".join(RULES))

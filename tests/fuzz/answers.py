@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from fuzz.mutations import CHARACTERS, json_like, spoiled
 from fuzz.target import Target
 from sluicegate.engines.backends.dialects import DIALECTS, Completion, Vocabulary, make_dialect
-from sluicegate.engines.forms import PLAIN, RULES, fold
-from sluicegate.engines.forms.folding import GROWTH
+from sluicegate.engines.bundle.manifest import Label, LabelMap
+from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.manifest import Label, LabelMap
-from sluicegate.engines.parsing import one_line, parse_explanation
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
-from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.engines.tokenizer import ByteTokenizer
+from sluicegate.engines.text.forms import PLAIN, RULES, fold
+from sluicegate.engines.text.forms.folding import GROWTH
+from sluicegate.engines.text.parsing import one_line, parse_explanation
+from sluicegate.engines.text.prompting import Prompter
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, Post, Turn
 from support.small_bundle import small_tokenizer
 

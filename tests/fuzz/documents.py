@@ -15,8 +15,8 @@ from fuzz.mutations import CHARACTERS, json_like, spoiled
 from fuzz.target import Target
 from sluicegate.pipeline.errors import PolicyError, SettingsError
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.printable import neutral
-from sluicegate.pipeline.settings import load_settings, variable
+from sluicegate.pipeline.settings.tree import load_settings, variable
+from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Action, Post, Scores
 
 _ROOT = Path(__file__).resolve().parents[2]

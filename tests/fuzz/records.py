@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 
 from fuzz.mutations import json_like
 from fuzz.target import Target
+from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import ItemFailure, Prompt
-from sluicegate.engines.tokenizer import ByteTokenizer
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.client.incoming import Incoming, read_dead_letter, read_verdict
-from sluicegate.pipeline.printable import neutral
+from sluicegate.pipeline.control.facts import read_fact
+from sluicegate.pipeline.dead_letters import Note, Original, line, original, page, summary
+from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.records import cut, dead_letter_record
-from sluicegate.pipeline.replays import Note, Original, line, original, page, summary
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.shared_cache import unpacked
-from sluicegate.pipeline.trips import read_fact
-from sluicegate.pipeline.verdicts import bury
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.shortcuts.redis_cache import unpacked
+from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import DeadLetter, Post, ReasonCode, Rejection, decode_post, encode
 from unit.pipeline.fakes import MemoryDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.window import Delivery
+    from sluicegate.pipeline.flow.window import Delivery
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _TOPICS = Settings().topics

@@ -14,8 +14,8 @@ from gpu.material import ROOT, write_recipe
 from sluicegate.engines.build.gpu_kinds import GPUS
 
 if TYPE_CHECKING:
+    from sluicegate.engines.backends.gpu import Gpu
     from sluicegate.engines.build.gpu_kinds import GpuKind
-    from sluicegate.engines.gpu import Gpu
 
 _BUILD_S = 3 * 3600
 _MEASURE_S = 3600

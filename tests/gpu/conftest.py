@@ -10,7 +10,7 @@ import pytest
 
 from gpu import acceptance
 from gpu.material import acceptance_posts, write_posts, write_small_checkpoint
-from sluicegate.engines.gpu import first_visible, probe_gpus
+from sluicegate.engines.backends.gpu import first_visible, probe_gpus
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import yaml
 
-from sluicegate.pipeline.samples import sample_records
+from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import Post, decode_post
 from support.small_bundle import control_tokens
 from support.tiny_checkpoint import qwen3_config, write_tiny_checkpoint

@@ -20,9 +20,9 @@ import orjson
 
 from gpu.checks import contradicts
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.gpu import first_visible, probe_gpus
-from sluicegate.engines.parsing import parse_explanation
+from sluicegate.engines.backends.gpu import first_visible, probe_gpus
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.schemas import Post, decode_post
 
 if TYPE_CHECKING:

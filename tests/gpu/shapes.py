@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sluicegate.engines.layouts.vendor import _render
 
 if TYPE_CHECKING:
-    from sluicegate.engines.tokenizer import TextTokenizer
+    from sluicegate.engines.bundle.tokenizer import TextTokenizer
 
 SHAPES: Final = {
     "user": ("user",),

@@ -12,8 +12,8 @@ import pytest
 from gpu import acceptance, checks
 from gpu.material import write_posts
 from gpu.shapes import EXPECTED, shape_lengths
-from sluicegate.engines.adapt.training.base import _chat_template, open_base
-from sluicegate.engines.adapt.training.recipe import Base
+from sluicegate.engines.adapt.train.base import _chat_template, open_base
+from sluicegate.engines.adapt.train.recipe import Base
 from sluicegate.engines.layouts.vendor import split_template
 from sluicegate.schemas import Post
 

@@ -8,9 +8,9 @@ import pytest
 
 from gpu.checks import MOST_GROWTH_MIB, growth_mib
 from gpu.material import acceptance_posts, reference_scores
-from sluicegate.engines.bundle import Bundle
-from sluicegate.engines.prompting import Prompter
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.protocol import Prompt
+from sluicegate.engines.text.prompting import Prompter
 
 if TYPE_CHECKING:
     from pathlib import Path

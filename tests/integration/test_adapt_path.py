@@ -9,8 +9,8 @@ import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
-from sluicegate.engines.adapt.exporting.errors import ExportError
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.pipeline.command import app
 from sluicegate.schemas import Verdict
 

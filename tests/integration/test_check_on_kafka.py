@@ -21,9 +21,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from sluicegate.engines.bundle import Bundle
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.settings import TopicSettings
+from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.settings.tree import TopicSettings
 from support.kafka import ApacheKafka
 from support.small_bundle import write_small_bundle
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.reader import TopicReader
-from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Verdict, encode
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.reader import TopicRecord
+    from sluicegate.pipeline.kafka.reader import TopicRecord
     from support.kafka import ApacheKafka
 
 TOPICS = TopicSettings()

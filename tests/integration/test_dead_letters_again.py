@@ -18,8 +18,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner, Result
 
 from sluicegate.pipeline import command
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.settings import TopicSettings
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import DeadLetter, Origin, dead_letter_id, encode
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from support.collector import account
 from support.imports import imported, watch
 from support.workers import Lane

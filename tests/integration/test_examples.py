@@ -196,6 +196,6 @@ def test_the_client_loads_no_part_of_the_worker() -> None:
         "aiohttp",
         "tokenizers",
         "sluicegate.engines",
-        "sluicegate.pipeline.flow",
+        "sluicegate.pipeline.flow.flow",
     ):
         assert f"'{foreign}'" not in loaded

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from sluicegate.pipeline.holds import Holds
-from sluicegate.pipeline.publisher import Publisher
+from sluicegate.pipeline.kafka.publisher import Publisher
+from sluicegate.pipeline.observe.holds import Holds
 from sluicegate.pipeline.records import Record
-from sluicegate.pipeline.settings import KafkaSettings
+from sluicegate.pipeline.settings.tree import KafkaSettings
 from sluicegate.schemas import DeadLetter, Origin, ReasonCode, dead_letter_id
 from support.collector import read
 

@@ -15,12 +15,12 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from sluicegate.pipeline.client.transport import Outlet, Placed, Tail
-from sluicegate.pipeline.holds import Holds
-from sluicegate.pipeline.publisher import Publisher
-from sluicegate.pipeline.reader import TopicReader
+from sluicegate.pipeline.kafka.publisher import Publisher
+from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.topics import create_topics, plan_topics
+from sluicegate.pipeline.observe.holds import Holds
 from sluicegate.pipeline.records import Record
-from sluicegate.pipeline.settings import load_settings
-from sluicegate.pipeline.topics import create_topics, plan_topics
+from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.schemas import DeadLetter, Origin, ReasonCode, dead_letter_id
 from support.authority import Authority
 from support.kafka_security import KEY_PASSWORD, PASSWORD, USER, SecuredKafka

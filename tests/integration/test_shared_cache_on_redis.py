@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.settings import load_settings
-from sluicegate.pipeline.shared_cache import open_shared_cache
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 from support.collector import account
 from support.redis import redis_server
 from support.workers import Lane, until
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
-    from sluicegate.pipeline.shared_cache import SharedCache
+    from sluicegate.pipeline.shortcuts.redis_cache import SharedCache
     from support.redis import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]

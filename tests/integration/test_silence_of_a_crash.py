@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.instruments import Instruments
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.source import Source
-from sluicegate.pipeline.window import Window
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.kafka.source import Source
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.pipeline.window import Delivery
+    from sluicegate.pipeline.flow.window import Delivery
 
 MARK = "zymurgist"
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.pipeline.instruments import Instruments
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.source import Source
-from sluicegate.pipeline.window import Window
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.kafka.source import Source
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.settings.tree import Settings
 from support.collector import send
 from support.gaps import Transactions
 from support.kafka import ApacheKafka
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from sluicegate.pipeline.window import Delivery
+    from sluicegate.pipeline.flow.window import Delivery
     from support.workers import Lane
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]

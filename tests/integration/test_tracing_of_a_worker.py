@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from support.collector import account
 from support.kafka import free_ports
 from support.workers import Lane

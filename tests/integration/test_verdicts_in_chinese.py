@@ -10,9 +10,9 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.renderings import Finding, from_chinese
-from sluicegate.pipeline.settings import TopicSettings
+from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import Verdict
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1.0" / "verdict"

@@ -61,7 +61,7 @@ class Copy:
             "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{folder / 'tests'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        code = "import sluicegate.pipeline.window as one, os; print(os.path.realpath(one.__file__))"
+        code = "import sluicegate.pipeline.flow.window as one, os; print(os.path.realpath(one.__file__))"
         found = self._run("-c", code, seconds=60).stdout.strip()
         if not found.startswith(str(folder.resolve())):
             raise RuntimeError(f"the copy in {folder} is not what its tests would import, but {found}")

@@ -58,7 +58,7 @@ def test_a_mutant_that_nobody_notices_and_a_stale_one_are_told(capsys: pytest.Ca
 
 def test_tests_that_fail_without_a_mutant_are_no_judges(capsys: pytest.CaptureFixture[str]) -> None:
     mutant = replace(
-        BY_NAME["stale_acknowledgement"], tests=("tests/unit/pipeline/test_window.py::test_no_such",)
+        BY_NAME["stale_acknowledgement"], tests=("tests/unit/pipeline/flow/test_window.py::test_no_such",)
     )
     assert main([], [mutant]) == 1
     assert "the tests fail without any mutant" in capsys.readouterr().err

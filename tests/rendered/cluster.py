@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from sluicegate.pipeline.settings import load_settings
-from sluicegate.pipeline.topics import plan_topics
+from sluicegate.pipeline.kafka.topics import plan_topics
+from sluicegate.pipeline.settings.tree import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ from rendered.cluster import grant, grant_planned
 from rendered.pod import Pod
 from rendered.release import SHOWN, VERDICTS, helm_tests, names, release, settings_of
 from rendered.volumes import Surroundings
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.bundle.bundle import Bundle
 from support.collector import account, committed, ends, read, send
 from support.kafka_security import PASSWORD, USER
 from support.workers import until

@@ -24,7 +24,7 @@ from rendered.pod import ENGINE, Pod
 from rendered.release import SHOWN, VERDICTS, helm_tests, names, release, settings_of
 from rendered.trtllm_serve import SLOW
 from rendered.volumes import Surroundings
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.bundle.bundle import Bundle
 from support.collector import read, send
 from support.trtllm_bundle import write_trtllm_bundle
 from support.workers import until

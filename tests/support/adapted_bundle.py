@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.engines.bundle import file_digest
+from sluicegate.engines.bundle.bundle import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,8 +15,8 @@ import os
 from collections import Counter
 from typing import Any
 
-from sluicegate.pipeline import source_faust
 from sluicegate.pipeline.command import main
+from sluicegate.pipeline.kafka import faust_app as source_faust
 
 WHICH = "DROPS"
 DROPPED = 5

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluating.scored import SEVERITIES, ScoredRow
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

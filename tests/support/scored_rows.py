@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from sluicegate.engines.adapt.evaluating.scored import SEVERITIES, ScoredRow, write_scores
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow, write_scores
 from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:

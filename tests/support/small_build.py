@@ -12,11 +12,11 @@ import yaml
 from safetensors.numpy import save
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.exporting import export as door
-from sluicegate.engines.adapt.exporting.weights import Written
+from sluicegate.engines.adapt.export import export as door
+from sluicegate.engines.adapt.export.weights import Written
+from sluicegate.engines.backends.gpu import Gpu
 from sluicegate.engines.build.command_runner import run_command
 from sluicegate.engines.build.recipe import Recipe
-from sluicegate.engines.gpu import Gpu
 from sluicegate.pipeline.command import app
 from support.tiny_checkpoint import HIDDEN, write_tiny_checkpoint
 

@@ -10,8 +10,8 @@ import orjson
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
+from sluicegate.engines.bundle.tokenizer import BundleTokenizer
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.tokenizer import BundleTokenizer
 from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.bundle import file_digest
-from sluicegate.engines.cpu_model import _NAME, original_beside
-from sluicegate.engines.gguf_model import GgufModel
-from sluicegate.engines.manifest import Manifest
-from sluicegate.engines.tokenizer import BundleTokenizer
+from sluicegate.engines.bundle.bundle import file_digest
+from sluicegate.engines.bundle.manifest import Manifest
+from sluicegate.engines.bundle.tokenizer import BundleTokenizer
+from sluicegate.engines.cpu_model.cpu_model import _NAME, original_beside
+from sluicegate.engines.cpu_model.gguf_model import GgufModel
 from support.small_bundle import control_tokens, file_entry, small_manifest, tokenizer_json
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save
 
-from sluicegate.engines.calibration import Calibration, Temperature
+from sluicegate.engines.bundle.calibration import Calibration, Temperature
 from sluicegate.engines.screen.features import hashed, plain, probe
 from sluicegate.engines.screen.manifest import MANIFEST, WEIGHTS, Manifest, Source, Weights
 from sluicegate.engines.screen.table import Group

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.engines.adapt.rows import Row
-from sluicegate.engines.adapt.training.base import END, OpenedBase
+from sluicegate.engines.adapt.train.base import END, OpenedBase
+from sluicegate.engines.bundle.manifest import Label, LabelMap
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.manifest import Label, LabelMap
 from support.small_bundle import control_tokens, small_tokenizer
 
 if TYPE_CHECKING:

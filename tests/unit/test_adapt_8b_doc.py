@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.training.recipe import ALL_LINEAR, Recipe
+from sluicegate.engines.adapt.train.recipe import ALL_LINEAR, Recipe
 from sluicegate.engines.build.gpu_rates import RATES
 from sluicegate.engines.build.shape import QWEN3GUARD_8B as MODEL
 from sluicegate.engines.build.sizing import Demand

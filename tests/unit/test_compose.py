@@ -16,7 +16,7 @@ import yaml
 from chart.queries import promtool
 from sluicegate import __version__
 from sluicegate.pipeline import command
-from sluicegate.pipeline.settings import Settings, load_settings
+from sluicegate.pipeline.settings.tree import Settings, load_settings
 from support.kafka import kafka_version, resolve_jars
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from sluicegate.pipeline.embedded_broker import EmbeddedBroker
-from sluicegate.pipeline.settings import TopicSettings
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import DeadLetter, FailureCode, Post, ReasonCode, Verdict, decode_post, encode
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_the_example_post_is_one() -> None:
 
 
 def test_every_link_leads_to_a_file() -> None:
-    pages = [*ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md", *ROOT.glob("pipeline/samples/*.md")]
+    pages = [*ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md", *ROOT.glob("pipeline/trial/samples/*.md")]
     assert len(pages) > 5
     broken = [
         f"{page.relative_to(ROOT)}: {target}"

@@ -27,8 +27,8 @@ from gpu.material import (
 from gpu.measure import measure
 from gpu.shapes import SHAPES, shape_lengths
 from sluicegate.engines.backends import EngineChoice, open_backend
+from sluicegate.engines.backends.gpu import Gpu
 from sluicegate.engines.build.recipe import Recipe
-from sluicegate.engines.gpu import Gpu
 from sluicegate.schemas import Post, decode_post
 from support.chat_template import TEMPLATE
 from support.small_bundle import small_tokenizer

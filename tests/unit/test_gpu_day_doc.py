@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gpu import checks
 from gpu.shapes import EXPECTED
 from sluicegate.engines.build.commands import IMAGE
-from sluicegate.pipeline.settings import load_settings
+from sluicegate.pipeline.settings.tree import load_settings
 
 if TYPE_CHECKING:
     import pytest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from faults.page import PAGE, REPORT, as_block, block, refresh
-from sluicegate.pipeline.metrics import Metrics
+from sluicegate.pipeline.observe.metrics import Metrics
 
 
 def test_the_page_holds_the_report_as_it_was_written() -> None:

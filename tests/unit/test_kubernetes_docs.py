@@ -18,7 +18,7 @@ import yaml
 from chart.rendering import CHART, find_helm, render
 from scaling.report import short_table
 from sluicegate.pipeline import command
-from sluicegate.pipeline.metrics import Metrics
+from sluicegate.pipeline.observe.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("install", "operate")}

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from opentelemetry.sdk import environment_variables
 
-from sluicegate.pipeline.metrics import Metrics
-from sluicegate.pipeline.settings import load_settings
-from sluicegate.pipeline.shared_cache import _BACKGROUND_S, _DUE, _LATE, _PREFIX, _RETRY_S
-from sluicegate.pipeline.tracing import BatchStep, PostStep
+from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.pipeline.observe.tracing import BatchStep, PostStep
+from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.shortcuts.redis_cache import _BACKGROUND_S, _DUE, _LATE, _PREFIX, _RETRY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.engines.adapt.evaluating.labelled_rows import read_labelled
+from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
 from sluicegate.schemas import CATEGORIES
 
 FOLDER = Path(__file__).parents[2] / "examples" / "adapt"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.engines import shipped
+from sluicegate.engines.cpu_model import shipped
 from sluicegate.schemas import Verdict
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from collections import Counter
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.samples import sample_records
+from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import Post, ReasonCode, Rejection, content_hash, decode_post
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 DECODED = [decode_post(record) for record in sample_records()]
 POSTS = {decoded.id: decoded for decoded in DECODED if isinstance(decoded, Post)}
-ATTRIBUTION = (resources.files("sluicegate.pipeline.samples") / "ATTRIBUTION.md").read_text(encoding="utf-8")
+ATTRIBUTION = (resources.files("sluicegate.pipeline.trial.samples") / "ATTRIBUTION.md").read_text(
+    encoding="utf-8"
+)
 ROWS = {
     row[0]: row[1:]
     for row in re.findall(r"^\| `(\w+)` \| (\d+) \| (.+?) \| (.+?) \|", ATTRIBUTION, re.MULTILINE)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from compare.contenders.plainly import Counting, Judge, Task, write_line
 from compare.plan import SWEEP
 from sluicegate.engines.protocol import Prompt, Scored
-from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.pipeline.cache import cache_key
-from sluicegate.pipeline.sections import LimitSettings
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.settings.sections import LimitSettings
+from sluicegate.pipeline.shortcuts.cache import cache_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

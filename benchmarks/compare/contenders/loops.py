@@ -13,9 +13,9 @@ from compare.contenders.plainly import Counting, Judge, Sink, Task, write_line
 from compare.contenders.whole_answers import WholeAnswers
 from compare.plan import AIOKAFKA_EMPTY, BARE, FLOOR, FLOOR_FOLDS, GENERATE
 from sluicegate.engines.protocol import Prompt
-from sluicegate.engines.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.pipeline.cache import cache_key
-from sluicegate.pipeline.sections import LimitSettings
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.settings.sections import LimitSettings
+from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import (
     AssessedBy,
     Post,
@@ -31,7 +31,7 @@ from sluicegate.schemas import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sluicegate.engines.prompting import Prompter
+    from sluicegate.engines.text.prompting import Prompter
 
 _AT_ONCE = 500
 _LINGER_S = 0.01
@@ -118,7 +118,7 @@ class Floor:
         self._segmenter = Segmenter(backend.prompter, folds=True) if folds else None
         limits = LimitSettings()
         self._limits = LengthLimits(limits.post_tokens, limits.segments)
-        from sluicegate.pipeline.verdicts import engine_reference  # noqa: PLC0415 - beside what uses it
+        from sluicegate.pipeline.flow.decision import engine_reference  # noqa: PLC0415 - beside what uses it
 
         self._engine = engine_reference(self._info)
         self._policy = self._judge.policy

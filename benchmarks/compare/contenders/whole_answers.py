@@ -9,16 +9,16 @@ from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.backends.http_client import JsonClient
 from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
 from sluicegate.engines.layouts.vendor import Frame, VendorLayout
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
-from sluicegate.pipeline.verdicts import assess
+from sluicegate.engines.text.prompting import Prompter
+from sluicegate.pipeline.flow.decision import assess
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluicegate.engines.backends import Backend
-    from sluicegate.engines.tokenizer import TextTokenizer
+    from sluicegate.engines.bundle.tokenizer import TextTokenizer
     from sluicegate.schemas import Post
 
 BEFORE, AFTER = 201 - 3, 96

@@ -12,8 +12,8 @@ from sluicegate.schemas import FailureCode, Scores, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sluicegate.engines.manifest import LabelMap
-    from sluicegate.engines.tokenizer import TextTokenizer
+    from sluicegate.engines.bundle.manifest import LabelMap
+    from sluicegate.engines.bundle.tokenizer import TextTokenizer
     from sluicegate.schemas import Kind
 
 CATEGORY_HEAD = "\nCategories:"

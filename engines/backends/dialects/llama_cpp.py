@@ -15,7 +15,7 @@ from sluicegate.engines.backends.dialects.base import (
     severity_scores,
     unparsable,
 )
-from sluicegate.engines.parsing import PROMPT_ONLY
+from sluicegate.engines.text.parsing import PROMPT_ONLY
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.parsing import PROMPT_ONLY
+from sluicegate.engines.text.parsing import PROMPT_ONLY
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _ACTIVE = re.compile(r"([.^$*+?{}\[\]\\|()])")
 
 
 def explanation_regex(kind: Kind, categories: Sequence[str], *, reasons: bool = False) -> str:
-    """What may follow ``Categories:``, as :func:`~sluicegate.engines.parsing.parse_explanation` takes it.
+    """What may follow ``Categories:``, as :func:`~sluicegate.engines.text.parsing.parse_explanation` takes it.
 
     Only groups, alternatives, ``?``, ``*`` and one negated class: what every engine for regular
     expressions has. A category may be named twice, which the parser forgives.

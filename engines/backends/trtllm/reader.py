@@ -9,8 +9,8 @@ from sluicegate.engines.backends.dialects.base import category_scores, empty_com
 if TYPE_CHECKING:
     from sluicegate.engines.backends.dialects import Vocabulary
     from sluicegate.engines.backends.trtllm.border import Asked
+    from sluicegate.engines.bundle.tokenizer import TextTokenizer
     from sluicegate.engines.protocol import ItemFailure, Scored
-    from sluicegate.engines.tokenizer import TextTokenizer
 
 
 class Reader:

@@ -17,7 +17,7 @@ from sluicegate.engines.errors import EngineSetupError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.bundle import Bundle
+    from sluicegate.engines.bundle.bundle import Bundle
 
 ServerName = Literal["trtllm-serve", "vllm", "sglang"]
 

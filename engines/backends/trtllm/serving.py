@@ -12,7 +12,7 @@ from sluicegate.engines.errors import BundleError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.bundle import Bundle
+    from sluicegate.engines.bundle.bundle import Bundle
 
 ROLE: Final = "serving"
 """Role of the file in a bundle's manifest."""

@@ -19,7 +19,7 @@ def main(given: Path, written: Path) -> int:
     """Run the broker; its exit status."""
     written.unlink(missing_ok=True)  # of a broker before this one
     settings = yaml.safe_load(given.read_text(encoding="utf-8"))
-    command = [sys.executable, "-m", "sluicegate.pipeline.embedded_broker", *settings["topics"].values()]
+    command = [sys.executable, "-m", "sluicegate.pipeline.kafka.embedded", *settings["topics"].values()]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as broker:  # noqa: S603 - our own
         stdin, stdout = cast("IO[bytes]", broker.stdin), cast("IO[bytes]", broker.stdout)
         signal.signal(signal.SIGTERM, lambda *_: stdin.close())  # it ends with its standard input

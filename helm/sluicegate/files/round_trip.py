@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sluicegate.client import Client, Post
 from sluicegate.pipeline.errors import PipelineError
-from sluicegate.pipeline.settings import load_settings
+from sluicegate.pipeline.settings.tree import load_settings
 
 
 async def main(timeout_s: float, digest: str) -> str | None:

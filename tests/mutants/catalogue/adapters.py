@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from mutants.mutant import Mutant
 
-_ADAPTERS = "tests/unit/pipeline/test_adapters.py"
+_ADAPTERS = "tests/unit/pipeline/flow/test_adapters.py"
 
 MUTANTS = (
     Mutant(
         "adapter_in_cache_key",
         "a tenant would get what another one's adapter found",
-        "pipeline/cache.py",
+        "pipeline/shortcuts/cache.py",
         "{engine.adapter or ''}",
         "",
         (f"{_ADAPTERS}::test_a_finding_is_reused_within_its_adapter_and_never_across",),
@@ -22,13 +22,13 @@ MUTANTS = (
         "require_adapters(policy, self._adapters, str(self._path))",
         "require_adapters",
         (
-            "tests/unit/pipeline/test_policy_adapters.py::test_a_worker_keeps_its_policy_where_the_new_one_names_a_strange_adapter",
+            "tests/unit/pipeline/policy/test_policy_adapters.py::test_a_worker_keeps_its_policy_where_the_new_one_names_a_strange_adapter",
         ),
     ),
     Mutant(
         "room_beside_an_absent_adapter",
         "micro-batches that wait for an absent adapter would leave the others no room",
-        "pipeline/desks.py",
+        "pipeline/flow/routes.py",
         "at_work, limits = {desk for desk in self if desk.judge.engine_at_work}, self._limits()",
         "at_work, limits = set(self), self._limits()",
         (
@@ -38,7 +38,7 @@ MUTANTS = (
     Mutant(
         "absent_adapter_given_up",
         "an adapter that stays away would hold up every tenant of its partitions for ever",
-        "pipeline/desks.py",
+        "pipeline/flow/routes.py",
         "now - since >= self._wait_s",
         "now - since >= 10**9",
         (f"{_ADAPTERS}::test_an_engine_that_stays_away_beside_others_gives_its_posts_their_failure_mode",),
@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant(
         "all_away",
         "an outage of everything would become failure modes instead of a hold",
-        "pipeline/desks.py",
+        "pipeline/flow/routes.py",
         "if desk.judge.engine_at_work and desk.adapter in named]",
         "if desk.adapter in named]",
         (f"{_ADAPTERS}::test_where_all_engines_are_away_nobody_is_given_up",),
@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant(
         "idle_beside_a_dead_server",
         "an adapter that nobody uses would turn an outage of its server into failure modes",
-        "pipeline/desks.py",
+        "pipeline/flow/routes.py",
         "other.server != away.server or other.judge.answered_at > since",
         "other is not away",
         (f"{_ADAPTERS}::test_an_idle_engine_that_nobody_would_miss_gives_up_no_others_posts",),
@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant(
         "adapter_on_trial",
         "an adapter that is back would be given up before it could answer its first micro-batch",
-        "pipeline/judge.py",
+        "pipeline/flow/judge.py",
         "self._left_at if self._circuit.state is CircuitState.OPEN else None",
         "self._left_at",
         (f"{_ADAPTERS}::test_posts_on_trial_wait_for_what_the_engine_says_however_long_it_was_away",),
@@ -70,7 +70,7 @@ MUTANTS = (
     Mutant(
         "one_quarantine_a_server",
         "a text that kills a shared server would have another adapter's text condemned in its place",
-        "pipeline/desks.py",
+        "pipeline/flow/routes.py",
         "here if backend.server is None else shared.setdefault(backend.server, here)",
         "here",
         (f"{_ADAPTERS}::test_a_text_that_kills_a_shared_server_condemns_no_text_of_another_adapter",),
@@ -81,6 +81,6 @@ MUTANTS = (
         "engines/backends/__init__.py",
         "if same_bundle and one.lora_path == its.lora_path:",
         "if True:",
-        ("tests/unit/engines/test_backends.py::test_two_adapters_of_one_number_are_refused",),
+        ("tests/unit/engines/backends/test_backends.py::test_two_adapters_of_one_number_are_refused",),
     ),
 )

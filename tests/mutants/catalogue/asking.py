@@ -15,7 +15,7 @@ MUTANTS = (
     Mutant(
         "label_mass",
         "a model that was led astray would be believed by the rest of its probability",
-        "pipeline/judge.py",
+        "pipeline/flow/judge.py",
         "answer.label_mass < LEAST_LABEL_MASS",
         "answer.label_mass < 0",
         (f"{_STRAIN}::test_a_model_that_would_rather_write_something_else_than_a_label_judges_nothing",),
@@ -26,7 +26,7 @@ MUTANTS = (
         "engines/backends/dialects/base.py",
         "not isinstance(value, int | float) or not math.isfinite(value):",
         "not isinstance(value, int | float):",
-        ("tests/unit/engines/test_dialects.py::test_a_candidate_that_is_no_number_is_unparsable",),
+        ("tests/unit/engines/backends/test_dialects.py::test_a_candidate_that_is_no_number_is_unparsable",),
     ),
     Mutant(
         "labels_missing",
@@ -34,7 +34,7 @@ MUTANTS = (
         "engines/backends/dialects/base.py",
         "    if not any(token_id in candidates.logprobs for token_id in token_ids):",
         "    if not token_ids:",
-        ("tests/unit/engines/test_dialects.py::test_no_label_among_the_candidates_is_no_score",),
+        ("tests/unit/engines/backends/test_dialects.py::test_no_label_among_the_candidates_is_no_score",),
     ),
     Mutant(
         "sum_of_scores",
@@ -47,17 +47,17 @@ MUTANTS = (
     Mutant(
         "text_in_time",
         "long posts would time out in a healthy engine, behind each other",
-        "pipeline/desks.py",
+        "pipeline/flow/routes.py",
         "left = max(within, limits.tokens / 2) - tokens_in_work",
         "left = max(within, limits.tokens / 2)",
         (
-            "tests/unit/pipeline/test_flow_depth.py::test_a_slow_engine_gets_no_more_text_than_it_reads_in_time",
+            "tests/unit/pipeline/flow/test_flow_depth.py::test_a_slow_engine_gets_no_more_text_than_it_reads_in_time",
         ),
     ),
     Mutant(
         "wrong_count",
         "with an answer too few, posts would get the answers of their neighbours",
-        "pipeline/judge.py",
+        "pipeline/flow/judge.py",
         "        if len(answers) != len(items):",
         "        if len(answers) > 10**9:",
         (f"{_ENGINE}::test_a_fault_of_an_engine_fails_its_posts_and_the_partition_goes_on",),
@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant(
         "engine_fault",
         "a fault in an engine's code would end the worker",
-        "pipeline/judge.py",
+        "pipeline/flow/judge.py",
         "        except Exception as error:  # noqa: BLE001",
         "        except ZeroDivisionError as error:  # noqa: BLE001",
         (f"{_ENGINE}::test_a_fault_of_an_engine_fails_its_posts_and_the_partition_goes_on",),
@@ -105,15 +105,15 @@ MUTANTS = (
     Mutant(
         "unknown_lines",
         "a model that repeats hostile text would be read as having found something",
-        "engines/parsing.py",
+        "engines/text/parsing.py",
         "    shape = _SHAPE.fullmatch(text)",
         "    shape = _SHAPE.search(text)",
-        ("tests/unit/engines/test_parsing.py::test_anything_but_the_agreed_lines_is_unparsable",),
+        ("tests/unit/engines/text/test_parsing.py::test_anything_but_the_agreed_lines_is_unparsable",),
     ),
     Mutant(
         "engine_away",
         "an engine that is away would end the worker",
-        "pipeline/judge.py",
+        "pipeline/flow/judge.py",
         "                except EngineUnavailable as error:\n                    strikes += not error.refused\n",
         "                except ZeroDivisionError as error:\n                    strikes += not error.refused\n",
         (f"{_ENGINE}::test_an_absent_engine_holds_the_stream_and_nothing_leaves",),
@@ -121,7 +121,7 @@ MUTANTS = (
     Mutant(
         "full_is_no_crash",
         "a server that is full would condemn innocent texts",
-        "pipeline/judge.py",
+        "pipeline/flow/judge.py",
         "            if error.refused:",
         "            if error.refused and False:",
         (
@@ -131,7 +131,7 @@ MUTANTS = (
     Mutant(
         "isolate",
         "the neighbours of a text that kills the engine would be condemned with it",
-        "pipeline/judge.py",
+        "pipeline/flow/judge.py",
         "            if len(items) > 1:\n",
         "            if len(items) > 10**9:\n",
         (f"{_ENGINE}::test_a_post_that_kills_the_engine_is_found_and_its_neighbours_are_judged",),
@@ -139,7 +139,7 @@ MUTANTS = (
     Mutant(
         "killer_forgotten",
         "every copy of a text that kills the engine would kill it again",
-        "pipeline/quarantine.py",
+        "pipeline/flow/quarantine.py",
         'return self._until.get(key, float("-inf")) > self._clock()',
         "return False",
         (f"{_UNIT}/test_quarantine.py::test_a_killer_is_remembered_for_ten_minutes_and_no_longer",),
@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant(
         "circuit_open",
         "an engine that is away would be asked by every post",
-        "pipeline/circuit.py",
+        "pipeline/flow/circuit.py",
         "        if self._state is CircuitState.OPEN or self._trying:",
         "        if self._trying:",
         (f"{_CIRCUIT}::test_an_engine_that_is_away_opens_it_at_once_and_nothing_passes",),
@@ -155,7 +155,7 @@ MUTANTS = (
     Mutant(
         "circuit_mute",
         "an engine that is there but answers nothing would never be given a rest",
-        "pipeline/circuit.py",
+        "pipeline/flow/circuit.py",
         "            elif self._mute >= self._mute_calls:",
         "            elif self._mute >= 10**9:",
         (f"{_CIRCUIT}::test_calls_in_a_row_without_any_answer_open_it_and_one_answer_starts_the_count_anew",),
@@ -163,7 +163,7 @@ MUTANTS = (
     Mutant(
         "circuit_old_news",
         "an answer from before the engine went away would close the circuit",
-        "pipeline/circuit.py",
+        "pipeline/flow/circuit.py",
         "        if leave.turn != self._turn:",
         "        if leave.turn > self._turn:",
         (f"{_CIRCUIT}::test_what_was_sent_before_it_turned_tells_nothing_of_now",),
@@ -171,7 +171,7 @@ MUTANTS = (
     Mutant(
         "adapter_in_the_key",
         "another adapter's finding would answer from the cache",
-        "pipeline/cache.py",
+        "pipeline/shortcuts/cache.py",
         "{engine.adapter or ''}",
         "",
         (f"{_UNIT}/test_cache.py::test_the_key_is_the_prompt_the_engine_and_its_adapter",),
@@ -179,7 +179,7 @@ MUTANTS = (
     Mutant(
         "failed_explanation_kept",
         "an explanation that failed once would fail for every copy",
-        "pipeline/flow.py",
+        "pipeline/flow/flow.py",
         "kept = finding if finding.explanation_failure is None else assess(finding.scores, None)",
         "kept = finding",
         (f"{_ENGINE}::test_a_copy_is_explained_anew_where_the_first_explanation_failed",),
@@ -187,7 +187,7 @@ MUTANTS = (
     Mutant(
         "patience",
         "a tenant that waits for seconds only would wait for as long as the engine is away",
-        "pipeline/patience.py",
+        "pipeline/flow/patience.py",
         "waited_s >= patience_s",
         "waited_s >= 10**9",
         (f"{_ENGINE}::test_a_tenant_that_waits_no_longer_gets_its_failure_mode_and_the_others_wait_on",),

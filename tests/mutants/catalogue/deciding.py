@@ -31,7 +31,7 @@ MUTANTS = (
     Mutant(
         "unread_segment",
         "a long post of which a part went unread would read as judged",
-        "pipeline/verdicts.py",
+        "pipeline/flow/decision.py",
         "return _ORDER.index(policy.decide_failure(post).action), -1 if number in folded else 1, 0.0, 0.0",
         "return -1, 0, 0.0, 0.0",
         (f"{_LONG}::test_one_segment_that_fails_keeps_a_long_post_from_reading_as_judged",),
@@ -39,7 +39,7 @@ MUTANTS = (
     Mutant(
         "folded_failure",
         "an engine that fails on a folded form would cost a post its judgement without need",
-        "pipeline/verdicts.py",
+        "pipeline/flow/decision.py",
         "-1 if number in folded else 1",
         "1",
         (
@@ -49,7 +49,7 @@ MUTANTS = (
     Mutant(
         "folded_fault",
         "a fault in folding would cost the post its judgement",
-        "pipeline/parts.py",
+        "pipeline/flow/parts.py",
         "        if self._limits.folded_forms:\n",
         "        if not self._limits.folded_forms:\n",
         (f"{_UNIT}/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
@@ -57,7 +57,7 @@ MUTANTS = (
     Mutant(
         "folded_unread",
         "a disguised post would be judged by its disguise alone",
-        "engines/segmenter.py",
+        "engines/text/segmenter.py",
         "if folded.differs and folded.text.strip():",
         "if not folded.differs and folded.text.strip():",
         (
@@ -67,7 +67,7 @@ MUTANTS = (
     Mutant(
         "decision_fault",
         "a fault in deciding one post would end the worker",
-        "pipeline/answers.py",
+        "pipeline/flow/answers.py",
         "        except Exception as error:  # noqa: BLE001",
         "        except ZeroDivisionError as error:  # noqa: BLE001",
         (f"{_FLOW}::test_a_fault_in_deciding_gives_that_post_its_failure_mode",),
@@ -115,7 +115,7 @@ MUTANTS = (
     Mutant(
         "breaker_trips",
         "a rule gone wrong would block everything",
-        "pipeline/breaker.py",
+        "pipeline/flow/breaker.py",
         "if not blocked or not limits.exceeded(",
         "if not blocked or not limits.exceeded(posts=0, blocks=0) or limits.exceeded(",
         (f"{_BREAKER}::test_the_block_that_exceeds_the_count_is_the_first_one_withheld",),
@@ -123,7 +123,7 @@ MUTANTS = (
     Mutant(
         "breaker_withholds",
         "a breaker that is open would let blocks through all the same",
-        "pipeline/answers.py",
+        "pipeline/flow/answers.py",
         "return verdict if opened is None else",
         "return verdict if opened is None or opened else",
         (f"{_UNIT}/test_breaker_in_flow.py::test_further_blocks_become_review_and_say_what_they_were",),
@@ -131,7 +131,7 @@ MUTANTS = (
     Mutant(
         "breaker_shared",
         "what tripped in one worker would go on in the others",
-        "pipeline/trips.py",
+        "pipeline/control/facts.py",
         "            elif self.add(fact):",
         "            elif fact is None:",
         (f"{_BREAKER}::test_what_another_worker_tells_withholds_here_too",),
@@ -139,7 +139,7 @@ MUTANTS = (
     Mutant(
         "breaker_flood",
         "whoever may write to the control topic could fill every worker's memory",
-        "pipeline/trips.py",
+        "pipeline/control/facts.py",
         "            if len(self) >= most:",
         "            if len(self) >= 10**9:",
         (f"{_BREAKER}::test_a_flood_of_facts_is_refused_and_local_trips_still_count",),
@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant(
         "breaker_old_trip",
         "a late trip would open again what somebody has reset",
-        "pipeline/trips.py",
+        "pipeline/control/facts.py",
         "if newest is not None and newest.rank > trip.rank:",
         "if newest is not None and newest.generation < 0:",
         (f"{_UNIT}/test_trips.py::test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset",),
@@ -155,7 +155,7 @@ MUTANTS = (
     Mutant(
         "breaker_forged_key",
         "a fact could stand under another's key and take its place when the topic is compacted",
-        "pipeline/trips.py",
+        "pipeline/control/facts.py",
         "    if fact.key != key:",
         '    if fact.key == b"":',
         (f"{_UNIT}/test_trips.py::test_a_fact_under_another_key_is_refused",),
@@ -163,7 +163,7 @@ MUTANTS = (
     Mutant(
         "scores_given_up",
         "what the engine said of one part would be lost with the part that is given up, and a block become an allow",
-        "pipeline/patience.py",
+        "pipeline/flow/patience.py",
         "        _note_scores(judgements, {member.arrival for member, _ in over}, policy)\n",
         "        pass\n",
         (
@@ -173,7 +173,7 @@ MUTANTS = (
     Mutant(
         "two_policies",
         "a policy would decide without the categories that the one before it did not ask for",
-        "pipeline/answers.py",
+        "pipeline/flow/answers.py",
         "        if len(arrival.found) < parts or (parts > 1 and arrival.lacking(self._policy())):\n",
         "        if len(arrival.found) < parts:\n",
         (
@@ -183,7 +183,7 @@ MUTANTS = (
     Mutant(
         "given_up_bare",
         "a verdict would not say that the explanation it asks for is missing",
-        "pipeline/answers.py",
+        "pipeline/flow/answers.py",
         "        for number in arrival.lacking(self._policy()):\n",
         "        for number in set[int]():\n",
         (
@@ -193,7 +193,7 @@ MUTANTS = (
     Mutant(
         "asked_again_and_lost",
         "scores would be lost where an explanation that is asked for later fails",
-        "pipeline/answers.py",
+        "pipeline/flow/answers.py",
         "            if isinstance(finding, ItemFailure):\n",
         "            if False:\n",
         (

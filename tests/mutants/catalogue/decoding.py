@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant(
         "tombstone",
         "a record without a value would end the worker",
-        "pipeline/intake.py",
+        "pipeline/flow/intake.py",
         "            if delivery.value is None:",
         "            if delivery.value == 0:",
         (f"{_FLOW}::test_undecodable_records_become_dead_letters_and_the_rest_goes_on",),
@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant(
         "dead_letter_key",
         "a record that is all key would have a dead letter that fits into no topic",
-        "pipeline/verdicts.py",
+        "pipeline/flow/decision.py",
         "key=None if key is None else _base64(key[:_KEY_BYTES]),",
         "key=None if key is None else _base64(key),",
         (f"{_STRAIN}::test_a_record_that_is_all_key_has_a_dead_letter_that_fits_into_the_topic",),
@@ -86,7 +86,7 @@ MUTANTS = (
     Mutant(
         "altered_dead_letter",
         "a replay would send bytes that never were on the topic",
-        "pipeline/replays.py",
+        "pipeline/dead_letters.py",
         '    if f"sha256:{hashlib.sha256(value).hexdigest()}" != letter.payload_hash:',
         "    if letter.tries < 0:",
         (f"{_UNIT}/test_replays.py::test_a_dead_letter_that_somebody_altered_is_refused",),
@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         "tokeniser_fault",
         "one text that breaks the tokeniser would end the worker",
-        "pipeline/parts.py",
+        "pipeline/flow/parts.py",
         "        except Exception as error:  # noqa: BLE001",
         "        except ZeroDivisionError as error:  # noqa: BLE001",
         (f"{_FLOW}::test_a_tokeniser_that_breaks_on_one_post_fails_that_post_alone",),
@@ -102,7 +102,7 @@ MUTANTS = (
     Mutant(
         "header_names",
         "one header whose name is no UTF-8 would stop its partition for ever",
-        "pipeline/lenient_records.py",
+        "pipeline/kafka/lenient_records.py",
         "        except (UnicodeDecodeError, CorruptRecordException):",
         "        except ZeroDivisionError:",
         (f"{_UNIT}/test_fetching.py::test_a_name_that_is_no_utf8_is_escaped_and_everything_else_stays",),

@@ -12,7 +12,7 @@ MUTANTS = (
     Mutant(
         "publish_before_acknowledge",
         "a post would be acknowledged before the brokers have its verdict",
-        "pipeline/dispatch.py",
+        "pipeline/flow/dispatch.py",
         "            await delivering\n",
         "            await asyncio.sleep(0)\n",
         (f"{_FLOW}::test_nothing_is_acknowledged_before_it_is_published",),
@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant(
         "acks",
         "a verdict would count as safe with one broker, and be lost with it",
-        "pipeline/publisher.py",
+        "pipeline/kafka/publisher.py",
         '            "enable.idempotence": True,\n            "acks": "all",\n',
         '            "acks": "1",\n',
         (f"{_PUBLISHING}::test_the_producer_is_idempotent_and_waits_for_all_replicas",),
@@ -28,7 +28,7 @@ MUTANTS = (
     Mutant(
         "producer_fatal",
         "a producer that is dead for good would be asked for ever",
-        "pipeline/publisher.py",
+        "pipeline/kafka/publisher.py",
         "    if error.fatal() or error.code() == KafkaError._FATAL:",
         "    if error.code() == 10**6:",
         (f"{_PUBLISHING}::test_a_producer_that_is_dead_for_good_ends_the_worker",),
@@ -36,7 +36,7 @@ MUTANTS = (
     Mutant(
         "producer_retriable",
         "a verdict that could not be delivered once would be lost",
-        "pipeline/publisher.py",
+        "pipeline/kafka/publisher.py",
         "                        together.append(record)\n",
         "",
         (f"{_PUBLISHING}::test_a_failed_delivery_is_a_hold_and_the_record_is_sent_again",),
@@ -44,7 +44,7 @@ MUTANTS = (
     Mutant(
         "publish_hold",
         "a topic that refuses would hold the stream in silence",
-        "pipeline/publisher.py",
+        "pipeline/kafka/publisher.py",
         '                    declare_hold(f"topic {refused[0]}: {refused[1]}")\n',
         "",
         (f"{_PUBLISHING}::test_a_failed_delivery_is_a_hold_and_the_record_is_sent_again",),
@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant(
         "too_large",
         "a record that its topic refuses as too large would hold the stream for ever",
-        "pipeline/publisher.py",
+        "pipeline/kafka/publisher.py",
         "smaller = record.smaller() if error.code() in _TOO_LARGE else None",
         "smaller = None",
         (f"{_PUBLISHING}::test_a_record_too_large_even_alone_is_cut_and_sent_again",),
@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "queue_full",
         "a burst beyond librdkafka's queue would end the worker",
-        "pipeline/publisher.py",
+        "pipeline/kafka/publisher.py",
         "        except BufferError:",
         "        except ZeroDivisionError:",
         (f"{_PUBLISHING}::test_a_full_queue_is_waited_out",),
@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant(
         "hold_cleared",
         "a hold that is over would excuse every later stall",
-        "pipeline/holds.py",
+        "pipeline/observe/holds.py",
         "            if reasons.pop(waiter, None) is not None:",
         '            if reasons.get(waiter) == "":',
         (f"{_UNIT}/test_holds.py::test_a_hold_is_in_force_from_its_declaration_to_the_end_of_the_block",),
@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant(
         "hold_of_others",
         "one delivered verdict would clear the hold of another that still waits",
-        "pipeline/holds.py",
+        "pipeline/observe/holds.py",
         "            if reasons.pop(waiter, None) is not None:",
         "            if reasons.pop(waiter, None) is not None and not reasons.clear():",
         (f"{_UNIT}/test_holds.py::test_one_waiters_success_does_not_clear_anothers_hold",),
@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         "redaction",
         "an exception that quotes a post would put it into the log",
-        "pipeline/logs.py",
+        "pipeline/observe/logs.py",
         '        event["exception"] = frames(error)',
         '        event["exception"] = repr(error)',
         (f"{_UNIT}/test_logs.py::test_every_line_is_json_and_a_traceback_has_no_message",),
@@ -92,7 +92,7 @@ MUTANTS = (
     Mutant(
         "log_bounds",
         "one value could fill the log's disk",
-        "pipeline/logs.py",
+        "pipeline/observe/logs.py",
         "len(value) > _VALUE_CHARACTERS:",
         "len(value) > 10**9:",
         (f"{_UNIT}/test_logs.py::test_a_value_is_bounded_and_cannot_start_a_line_of_its_own",),
@@ -100,7 +100,7 @@ MUTANTS = (
     Mutant(
         "libraries_debug",
         "Faust at debug would write whole messages into the log",
-        "pipeline/logs.py",
+        "pipeline/observe/logs.py",
         "setLevel(max(logging.INFO, root.level))",
         "setLevel(root.level)",
         (f"{_UNIT}/test_logs.py::test_libraries_stay_at_info",),

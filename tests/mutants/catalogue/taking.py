@@ -12,7 +12,7 @@ MUTANTS = (
     Mutant(
         "window_order",
         "a commit would move past a post that is still held: lost with the next crash",
-        "pipeline/window.py",
+        "pipeline/flow/window.py",
         "        while row and row[0].finished:\n            head = row.popleft()\n",
         "        while held in row:\n            row.remove(held)\n            head = held\n",
         (f"{_WINDOW}::test_acknowledges_in_offset_order_whatever_finishes_first",),
@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant(
         "stale_acknowledgement",
         "an acknowledgement from before a rebalance would count for whoever owns the partition now",
-        "pipeline/window.py",
+        "pipeline/flow/window.py",
         "            if head.delivery.is_current:",
         "            if True:",
         (f"{_WINDOW}::test_what_became_stale_while_held_is_released_not_acknowledged",),
@@ -28,7 +28,7 @@ MUTANTS = (
     Mutant(
         "stale_take",
         "a record of a partition that is gone would be judged here as well",
-        "pipeline/window.py",
+        "pipeline/flow/window.py",
         "        if not self._open or not delivery.is_current:",
         "        if not self._open:",
         (f"{_WINDOW}::test_a_stale_delivery_is_not_taken",),
@@ -36,7 +36,7 @@ MUTANTS = (
     Mutant(
         "generation",
         "after a rebalance every acknowledgement would pass for a current one",
-        "pipeline/faust_delivery.py",
+        "pipeline/kafka/faust_delivery.py",
         "return bool(same_generation and ",
         "return bool(",
         (f"{_UNIT}/test_source_faust.py::test_a_delivery_of_an_earlier_generation_is_stale",),
@@ -44,7 +44,7 @@ MUTANTS = (
     Mutant(
         "window_bytes",
         "a flood of long posts would fill the memory",
-        "pipeline/window.py",
+        "pipeline/flow/window.py",
         " or self._bytes + size > self._limit_bytes)",
         ")",
         (f"{_WINDOW}::test_bytes_bound_the_window_too",),
@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant(
         "close_wakes",
         "a drain would wait for room that it itself keeps anybody from making",
-        "pipeline/window.py",
+        "pipeline/flow/window.py",
         '        """Begin to drain: nothing is taken any more; a waiting take gives up."""\n        self._open = False\n',
         '        """Begin to drain."""\n',
         (f"{_WINDOW}::test_closing_ends_a_waiting_take_without_acknowledging",),
@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant(
         "released_is_not_published",
         "what a drain gave back would be published here and judged again elsewhere",
-        "pipeline/flow.py",
+        "pipeline/flow/flow.py",
         "answered = [answer for answer in answered if not answer.held.released]",
         "answered = list(answered)",
         (f"{_STRAIN}::test_a_dead_letter_of_a_record_that_was_given_back_meanwhile_is_not_published",),
@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant(
         "release_on_drain",
         "a delivery that a hold keeps waiting would go out after its post was given back",
-        "pipeline/dispatch.py",
+        "pipeline/flow/dispatch.py",
         "            delivering.cancel()  # and with it the task that waits for it\n",
         "            pass\n",
         (f"{_STRAIN}::test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on",),
@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant(
         "stall",
         "a partition that hangs would pass for a healthy one",
-        "pipeline/window.py",
+        "pipeline/flow/window.py",
         "self._clock() - moved_at <= after_s:",
         "after_s:",
         (f"{_WINDOW}::test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not",),
@@ -84,11 +84,11 @@ MUTANTS = (
     Mutant(
         "part_is_progress",
         "a worker would be killed again and again while it judges the parts of a long post",
-        "pipeline/answers.py",
+        "pipeline/flow/answers.py",
         "        arrival.held.moved_at = self._clock.monotonic()\n",
         "",
         (
-            "tests/unit/pipeline/test_flow_long_posts.py::test_each_part_that_is_found_counts_as_progress_of_its_post",
+            "tests/unit/pipeline/flow/test_flow_long_posts.py::test_each_part_that_is_found_counts_as_progress_of_its_post",
         ),
     ),
     Mutant(
@@ -120,7 +120,7 @@ MUTANTS = (
     Mutant(
         "standstill",
         "a partition that is not even read would pass for an idle one",
-        "pipeline/standstill.py",
+        "pipeline/observe/stalls.py",
         "if now - since > self._after_s",
         "if now < 0",
         (
@@ -130,7 +130,7 @@ MUTANTS = (
     Mutant(
         "commit_past_held",
         "the group would commit past records that are still held",
-        "pipeline/fetching.py",
+        "pipeline/kafka/fetching.py",
         "if state in self._positions and self._fetched.get(state) == reached:",
         "if state in self._positions:",
         (f"{_UNIT}/test_fetching.py::test_nothing_is_committed_past_the_last_acknowledged_record",),
@@ -138,7 +138,7 @@ MUTANTS = (
     Mutant(
         "take_over",
         "who had no partition would read while it is being sought, and commit past what Faust then drops",
-        "pipeline/source_faust.py",
+        "pipeline/kafka/faust_app.py",
         "        self.stop_flow()\n        self.app.flow_control.suspend()\n        self.app.flow_control.clear()\n",
         "        return\n",
         (f"{_UNIT}/test_takeover.py::test_who_had_nothing_and_takes_over_misses_nothing",),
@@ -146,7 +146,7 @@ MUTANTS = (
     Mutant(
         "dropped_on_the_way",
         "a record that is dropped between the fetch and the flow would be committed past",
-        "pipeline/hand_over.py",
+        "pipeline/kafka/progress.py",
         "        if dropped:\n",
         "        if False:\n",
         (f"{_UNIT}/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),

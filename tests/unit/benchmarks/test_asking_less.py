@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import asking_less
-from sluicegate.pipeline.sections import NearDuplicateSettings
+from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "asking-less.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 from baselines import SEVERITIES, Baseline, scored_by, shipped, train
 from baselines.tfidf import CHARACTER_BITS, WORD_BITS
 from shipped_adapter import rows as adapter_rows
-from sluicegate.engines.adapt.evaluating import scored
+from sluicegate.engines.adapt.evaluate import scored
 from support.labelled import row, rows_of, sentence, write_lines
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from compare.engines import FIFTH, H100, INSTANT
 from compare.plan import ALONE, FLOOR
 from compare.readings import lines
 from sluicegate.engines.backends.fake import FakeEngine
+from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.protocol import Prompt
-from sluicegate.engines.tokenizer import ByteTokenizer
-from sluicegate.pipeline.engine_choice import fake_profile
+from sluicegate.pipeline.flow.engine_choice import fake_profile
 from sluicegate.schemas import Post, Verdict
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from baselines import SEVERITIES, Baseline
-from sluicegate.engines.adapt.evaluating.labelled_rows import Labelled, read_labelled
-from sluicegate.engines.adapt.evaluating.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, read_labelled
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
 from sluicegate.engines.backends import EngineChoice, open_backend
 from support.labelled import row, rows_of, sentence, write_lines
 from support.scored import drawn, scored, sure, weights_of
 
 if TYPE_CHECKING:
-    from sluicegate.engines.adapt.evaluating.scored import ScoredRow
+    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 SAMPLE = BENCHMARKS / "samples" / "dev-sample.jsonl"

@@ -11,7 +11,7 @@ import pytest
 import evasion
 import evasion_report
 from sluicegate.engines.protocol import ItemFailure, Prompt
-from sluicegate.engines.segmenter import Part, Parts
+from sluicegate.engines.text.segmenter import Part, Parts
 from sluicegate.schemas import Action, FailureCode
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import layouts_report
 from layouts_engine import serving
 from layouts_report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, Pass, Request, mean, ratio, spread
 from layouts_texts import post_of, sampled, stand_in, vendor_layout
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.prompting import Prompter
 from sluicegate.engines.protocol import Prompt
-from sluicegate.engines.tokenizer import ByteTokenizer
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Post, Scores
 from support.chat_template import TEMPLATE

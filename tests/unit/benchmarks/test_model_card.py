@@ -9,7 +9,7 @@ import card_sections
 import model_card
 import pytest
 
-from sluicegate.engines.adapt.evaluating.evaluation import evaluation
+from sluicegate.engines.adapt.evaluate.evaluation import evaluation
 from support.scored import scored, sure
 
 if TYPE_CHECKING:

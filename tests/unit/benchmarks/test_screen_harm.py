@@ -10,7 +10,7 @@ import screen_harm
 from screen_harm import Case, curve, page
 
 from sluicegate.engines.screen.model import ScreenAnswer
-from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import Action, Post, Scores
 
 ALLOW, REVIEW, BLOCK = Action.ALLOW, Action.REVIEW, Action.BLOCK

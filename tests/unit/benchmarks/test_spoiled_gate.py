@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.engines.adapt.training.recipe import Recipe
+from sluicegate.engines.adapt.train.recipe import Recipe
 from support.scored_rows import labelled_rows, scored, spoiled, write_evaluation
 from support.training import training_row, write_rows
 

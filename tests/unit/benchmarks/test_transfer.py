@@ -10,16 +10,16 @@ import transfer
 import transfer_report
 
 from baselines import Baseline
-from sluicegate.engines.adapt.evaluating.measures import MEASURES, Judged
-from sluicegate.engines.adapt.evaluating.scored import write_scores
-from sluicegate.engines.adapt.training.recipe import Recipe
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.scored import write_scores
+from sluicegate.engines.adapt.train.recipe import Recipe
 from support.labelled import row, sentence, write_lines
 from support.scored import drawn, scored, sure, weights_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.evaluating.scored import ScoredRow
+    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
     from sluicegate.schemas import Severity
 
 

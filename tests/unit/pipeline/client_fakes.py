@@ -12,7 +12,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from sluicegate.pipeline.client.incoming import Incoming
 from sluicegate.pipeline.client.transport import Placed, Refused
-from sluicegate.pipeline.settings import KafkaSettings, TopicSettings
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Post, Verdict, content_hash, encode
 
 if TYPE_CHECKING:

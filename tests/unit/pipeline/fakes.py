@@ -10,19 +10,19 @@ import orjson
 
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter
-from sluicegate.pipeline.flow import Flow
-from sluicegate.pipeline.instruments import Instruments
+from sluicegate.pipeline.flow.flow import Flow
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Forwarded, Record
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.window import Window
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import CATEGORIES, DeadLetter, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from sluicegate.engines.backends import Backends
-    from sluicegate.engines.calibration import Calibration
+    from sluicegate.engines.bundle.calibration import Calibration
     from sluicegate.engines.protocol import Engine
     from sluicegate.engines.screen.model import Screen
     from sluicegate.pipeline.records import Outgoing

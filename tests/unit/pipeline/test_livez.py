@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.instruments import Instruments
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.window import Window
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.worker import Worker
 from unit.pipeline.fakes import MemoryDelivery
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.holds import HoldName
+    from sluicegate.pipeline.observe.holds import HoldName
 
 TEN_MINUTES_S = 600.0
 

@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.printable import masked, neutral, neutral_json
+from sluicegate.pipeline.text import masked, neutral, neutral_json
 
 ACTING = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 EVERYTHING = st.text(st.characters(), max_size=200)  # surrogates, too

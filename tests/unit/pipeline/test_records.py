@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.protocol import Explanation
+from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, engine_reference
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import cut, dead_letter_record, verdict_record
-from sluicegate.pipeline.settings import TopicSettings
-from sluicegate.pipeline.verdicts import Provenance, assess, bury, decide, engine_reference
+from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import (
     AssessedBy,
     DeadLetter,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.parsing import one_line, parse_explanation
 from sluicegate.engines.protocol import Explanation
+from sluicegate.engines.text.parsing import one_line, parse_explanation
 from sluicegate.pipeline.renderings import Finding, from_chinese, from_lines, to_chinese, to_lines
 from sluicegate.schemas import CATEGORIES, Verdict
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.command import replaying
-from sluicegate.pipeline.records import HOPS
-from sluicegate.pipeline.replays import (
+from sluicegate.pipeline.dead_letters import (
     FIRST_REJECTED,
     REPLAYED_FROM,
     TRIES,
@@ -28,8 +27,9 @@ from sluicegate.pipeline.replays import (
     replayed_from,
     tries_of,
 )
-from sluicegate.pipeline.settings import Settings
-from sluicegate.pipeline.verdicts import bury
+from sluicegate.pipeline.flow.decision import bury
+from sluicegate.pipeline.records import HOPS
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import DeadLetter, ReasonCode, Rejection, encode
 from support.events import dead_letters
 from unit.pipeline.fakes import MemoryDelivery

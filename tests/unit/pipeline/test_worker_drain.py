@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.pipeline.settings import Settings
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.worker import Worker
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import ScriptedEngine, post
@@ -15,7 +15,7 @@ from unit.pipeline.scripted import ScriptedEngine, post
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.pipeline.window import Delivery
+    from sluicegate.pipeline.flow.window import Delivery
 
 
 @pytest.mark.parametrize("fails", [True, False])

@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
-from sluicegate.pipeline.settings import TopicSettings
+from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import DeadLetter, Post, Verdict
 from sluicegate.schemas.export import FOLDER, TOPICS, asyncapi, drift, generate, json_schema, main, write
 

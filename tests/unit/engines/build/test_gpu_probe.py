@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sluicegate.engines.backends.gpu import Gpu, first_visible, probe_gpus
 from sluicegate.engines.build.gpu_kinds import GPUS
 from sluicegate.engines.errors import EngineSetupError
-from sluicegate.engines.gpu import Gpu, first_visible, probe_gpus
 from support.build_stubs import A100 as A100_LINE
 from support.build_stubs import H100 as H100_LINE
 from support.build_stubs import write_stubs

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from sluicegate.engines import gpu
-from sluicegate.engines.backends import open_backends
-from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.backends import gpu, open_backends
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineError, EngineSetupError
-from sluicegate.pipeline.engine_choice import engine_choices
-from sluicegate.pipeline.settings import EngineSettings
+from sluicegate.pipeline.flow.engine_choice import engine_choices
+from sluicegate.pipeline.settings.tree import EngineSettings
 from support.small_build import A100, H100
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.calibration import Calibration, Temperature
+from sluicegate.engines.bundle.calibration import Calibration, Temperature
 from sluicegate.engines.screen.model import Screen, ScreenAnswer, answer_within
 from support.small_screen import FRIENDLY, GROUP, HOSTILE, post, write_screen
 

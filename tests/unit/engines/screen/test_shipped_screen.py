@@ -39,7 +39,7 @@ def test_its_sources_are_permissive_and_named_on_the_card(screen: Screen) -> Non
         # Our own rows are under the project's licence.
         assert source.licence is None or source.licence.partition(" (")[0] in PERMISSIVE
         assert name in card
-    assert "engines/screens/permissive" in (ROOT / "NOTICE").read_text(encoding="utf-8")
+    assert "engines/assets/screens/permissive" in (ROOT / "NOTICE").read_text(encoding="utf-8")
 
 
 def test_the_page_gives_the_figures_of_the_report() -> None:

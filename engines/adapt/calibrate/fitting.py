@@ -1,0 +1,116 @@
+"""Fitting: a temperature, or two lines that never fall, from scores and their labels. Pure; needs numpy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sluicegate.engines.adapt.evaluate.measures import Judged, likeliest, log_loss
+from sluicegate.engines.bundle.calibration import Isotonic, Temperature
+from sluicegate.schemas import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluicegate.engines.adapt.evaluate.measures import Array
+    from sluicegate.engines.bundle.calibration import Knot, Mapping
+
+_LOWEST, _HIGHEST = 0.05, 20.0  # temperatures that a calibration may hold
+_STEPS = 25  # each takes 38 % off the span: the last is far below what rows can tell
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_BINS = 100  # of equal mass: more would follow single rows
+_END = 0.1  # of the way from the outermost knots to certainty: enough to keep the order there
+
+
+def fit_temperature(judged: Judged) -> Temperature:
+    """The temperature of the least log loss: one number, which a few dozen rows can tell."""
+    whole = np.ones((1, len(judged.labels)))
+    odds = judged.probabilities / judged.probabilities.max(axis=1, keepdims=True)
+
+    def loss(logarithm: float) -> float:
+        weights = odds ** math.exp(-logarithm)
+        cooled = weights / weights.sum(axis=1, keepdims=True)
+        return float(log_loss(Judged(judged.labels, cooled, judged.found), whole)[0])
+
+    # In 1/temperature the loss is convex, so there is one valley.
+    low, high = math.log(_LOWEST), math.log(_HIGHEST)
+    for _ in range(_STEPS):
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if loss(left) <= loss(right):
+            high = right
+        else:
+            low = left
+    return Temperature(temperature=min(max(math.exp((low + high) / 2), _LOWEST), _HIGHEST))
+
+
+def fit_isotonic(judged: Judged) -> Isotonic:
+    """The two lines of the least squared error: P(not safe), and P(unsafe) among what is not safe."""
+    risk = np.minimum(judged.risk, 1.0)
+    harmful = judged.labels > 0
+    unsafe = np.divide(judged.probabilities[:, 2], risk, out=np.zeros(len(risk)), where=risk > 0)
+    return Isotonic(
+        risk=_line(risk, harmful), unsafe=_line(np.minimum(unsafe, 1.0)[harmful], judged.labels[harmful] == 2)
+    )
+
+
+FITS: Final[dict[str, Callable[[Judged], Mapping]]] = {
+    "temperature": fit_temperature,
+    "isotonic": fit_isotonic,
+}
+"""The methods, from the stiffest to the most pliant."""
+
+
+def calibrated(mapping: Mapping, probabilities: Array) -> Array:
+    """Probabilities ``[rows, 3]`` as a worker would calibrate them, by the very same code."""
+    found = [
+        mapping.apply(Scores(safe=safe, controversial=controversial, unsafe=unsafe))
+        for safe, controversial, unsafe in probabilities.tolist()
+    ]
+    return np.array([(one.safe, one.controversial, one.unsafe) for one in found]).reshape(-1, 3)
+
+
+def rejudged(judged: Judged, probabilities: Array) -> Judged:
+    """The rows with other probabilities."""
+    return Judged(judged.labels, probabilities, likeliest(probabilities))
+
+
+def _line(raw: Array, hits: Array) -> tuple[Knot, ...]:
+    """Knots of the pooled adjacent violators: each where a pool has its mean, so that the line rises between them.
+
+    A hit is added below all rows and a miss above: nothing is ever said for certain.
+    """
+    if not len(raw):
+        return ((0.0, 0.0), (1.0, 1.0))
+    pools: list[Array] = []
+    for pool in _bins(raw, hits):
+        pools.append(pool)
+        while len(pools) > 1 and _mean(pools[-2]) >= _mean(pools[-1]):
+            pools.append(pools.pop() + pools.pop())
+    knots = [(float(total / rows), float(hit / weight)) for rows, total, weight, hit in pools]
+    first, last = knots[0], knots[-1]
+    if first[0] > 0:
+        knots.insert(0, (0.0, first[1] * (1 - _END)))
+    if last[0] < 1:
+        knots.append((1.0, last[1] + (1 - last[1]) * _END))
+    return tuple(knots)
+
+
+def _bins(raw: Array, hits: Array) -> Array:
+    """Rows in bins of about equal mass, equal values together: rows, sum of values, weight and hits of each."""
+    values, inverse, counts = np.unique(raw, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    place = np.floor(_BINS * middle / len(raw)).astype(int)
+    rows = np.bincount(place, weights=counts)
+    total = np.bincount(place, weights=values * counts)
+    hit = np.bincount(place, weights=np.bincount(inverse, weights=hits))
+    there = rows > 0
+    bins = np.stack([rows, total, rows, hit], axis=1)[there]
+    bins[0, 2:] += 1
+    bins[-1, 2] += 1
+    return bins
+
+
+def _mean(pool: Array) -> float:
+    return float(pool[3] / pool[2])

@@ -1,0 +1,115 @@
+"""Labelled rows from files: every form that ``sluicegate adapt prepare`` takes, its own results among them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sluicegate.engines.adapt.errors import Fault, FaultyRow
+from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.records import RecordFile
+from sluicegate.engines.adapt.row_reader import RowReader
+from sluicegate.engines.adapt.sources import SourceBook, input_files
+from sluicegate.schemas import CATEGORIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sluicegate.engines.adapt.rows import Row, Split
+
+_MOST_ROWS = 500_000  # they are held in memory, texts included
+_KEPT_FAULTS = 1000  # the rest is counted
+_KEPT_REASONS = 10_000  # different ones; where each row has its own, they say nothing of one another
+
+
+@dataclass(slots=True)
+class Labelled:
+    """What the files hold."""
+
+    rows: list[Row] = field(default_factory=list)
+    files: list[dict[str, str | int]] = field(default_factory=list)
+    """Name, rows and SHA-256 of each."""
+    faults: list[FaultyRow] = field(default_factory=list)
+    """The first of them."""
+    faulty_rows: int = 0
+    other_split_rows: int = 0
+    """Rows of another split than the wanted one, or of none."""
+    repeated_rows: int = 0
+    """Rows whose id stood on an earlier row: left out, the first one counts."""
+
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    """Reasons that rows of any split have, with the categories of these rows, counted."""
+
+    @property
+    def licences(self) -> dict[str, int]:
+        """Rows by licence, most first."""
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            name = row.licence or "not given"
+            counts[name] = counts.get(name, 0) + 1
+        return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+
+
+def read_labelled(
+    inputs: Sequence[Path], *, split: Split | None = None, categories: Sequence[str] = CATEGORIES
+) -> Labelled:
+    """Read files and folders.
+
+    Args:
+        inputs: JSON lines, CSV, or folders of them.
+        split: Take the rows of this split alone; None takes all.
+        categories: Names that rows may have.
+
+    Raises:
+        PrepareError: A file cannot be read, or is of another form altogether.
+        EvaluationError: Nothing is left, or there are too many rows.
+    """
+    found, seen, book = Labelled(), set[str](), SourceBook()
+    reader = RowReader(extra_categories=[one for one in categories if one not in CATEGORIES])
+    for path in input_files(inputs):
+        file, before = RecordFile(path), len(found.rows)
+        for record in file.records():
+            content = record.content
+            row = (
+                [content]
+                if isinstance(content, Fault)
+                else reader.read(content, name=path.stem, line=record.line)
+            )
+            if isinstance(row, list):
+                found.faulty_rows += 1
+                room = _KEPT_FAULTS - len(found.faults)
+                found.faults += [FaultyRow(path.name, record.line, one) for one in row[: max(0, room)]]
+                continue
+            if row.reason is not None and (row.reason in found.reasons or len(found.reasons) < _KEPT_REASONS):
+                found.reasons.setdefault(row.reason, Counter()).update(row.categories)
+            if split is not None and row.split != split:
+                found.other_split_rows += 1
+            elif row.id in seen:
+                found.repeated_rows += 1
+            else:
+                seen.add(row.id)
+                found.rows.append(book.with_licence(row, path))
+                if len(found.rows) > _MOST_ROWS:
+                    raise EvaluationError(
+                        f"{path}: more than {_MOST_ROWS:,} rows in all; name fewer files, or draw with --sample"
+                    )
+        found.files.append({"file": path.name, "rows": len(found.rows) - before, "sha256": file.sha256})
+    if not found.rows:
+        wanted = f" of the split {split}" if split else ""
+        raise EvaluationError(
+            f"no row{wanted} is left in {', '.join(str(path) for path in inputs)}: "
+            f"{found.faulty_rows:,} faulty, {found.other_split_rows:,} of another split; correct the rows"
+            + (", or leave out --split" if split else "")
+        )
+    return found
+
+
+def rows_digest(rows: Sequence[Row]) -> str:
+    """``sha256:…`` over rows and labels, in whatever order: two evaluations with one digest judged the same."""
+    hashed = hashlib.sha256()
+    for line in sorted(row.model_dump_json(exclude_none=True) for row in rows):
+        hashed.update(line.encode() + b"\n")
+    return f"sha256:{hashed.hexdigest()}"

@@ -1,0 +1,189 @@
+"""Scored rows: labels beside what an engine found, without the text; the lines of ``scores.jsonl``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import orjson
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+
+from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.rows import Name
+from sluicegate.schemas import Kind, Scores, Severity
+from sluicegate.schemas._fields import Code, Identifier, LanguageTag, Probability, RegionCode
+from sluicegate.schemas.assessment import Categories, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from sluicegate.engines.adapt.rows import Row
+
+SCORES = "scores.jsonl"
+"""Name of the file in a folder that ``sluicegate adapt evaluate`` wrote."""
+
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The order of every triple of probabilities."""
+
+NO_LANGUAGE = "und"
+"""Stands in tables for rows that name no language; the code BCP 47 has for it."""
+
+_MOST_ROWS = 2_000_000  # some 400 bytes each
+_LINE_BYTES = 64 << 10  # several times what the fields' own limits allow
+_FIX = "write it again with sluicegate adapt evaluate"
+
+Probabilities = tuple[Probability, Probability, Probability]
+
+
+@with_config(ConfigDict(strict=True, extra="ignore"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredRow:
+    """One labelled row and what was found. It has probabilities, or the code of the failure in their place."""
+
+    id: Identifier
+    source: Name
+    kind: Kind
+    severity: Severity
+    """The label's."""
+    language: LanguageTag | None = None
+    categories: Categories = ()
+    """The label's; empty where it names none."""
+    label_basis: Name | None = None
+    region: RegionCode | None = None
+    group: Identifier | None = None
+    """Rows that belong together, such as translations of one text: drawn together for intervals."""
+    refusal: bool | None = None
+    """The label's; for responses."""
+    probabilities: Annotated[Probabilities | None, Field(strict=False)] = None
+    """Safe, controversial, unsafe; of a text of several parts, those of the riskiest part."""
+    failure: Code | None = None
+    """Why there are no probabilities."""
+    well_formed: bool | None = None
+    """Whether the explanation had the agreed form; None if the row was not explained, or nothing came."""
+    explanation_failure: Code | None = None
+    """Why an explanation that was asked for is absent."""
+    found_categories: Categories = ()
+    found_refusal: bool | None = None
+    found_reason: Reason | None = None
+    """Text of the model about the row: shown to nobody who did not ask for texts."""
+
+    def __post_init__(self) -> None:
+        if (self.probabilities is None) == (self.failure is None):
+            raise ValueError("a row has either probabilities or a failure")
+        if self.probabilities is not None:
+            self._scores()
+
+    def _scores(self) -> Scores:
+        if self.probabilities is None:
+            raise ValueError("a failed row has no scores")
+        return Scores(**dict(zip(SEVERITIES, self.probabilities, strict=True)))
+
+    @property
+    def found(self) -> Severity | None:
+        """The likeliest severity, a tie going to the more severe; None for a failed row."""
+        return None if self.probabilities is None else self._scores().severity
+
+    @property
+    def language_name(self) -> str:
+        """The language for tables, :data:`NO_LANGUAGE` where there is none."""
+        return self.language or NO_LANGUAGE
+
+    def document(self) -> dict[str, Any]:
+        """What a line of JSON holds: the fields that say something, in their order."""
+        document: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        return {name: value for name, value in document.items() if value not in (None, [])}
+
+
+def labelled(row: Row) -> dict[str, Any]:
+    """The fields of a scored row that a labelled row decides."""
+    return {
+        "id": row.id,
+        "source": row.source,
+        "kind": row.kind,
+        "severity": row.severity,
+        "language": row.language,
+        "categories": row.categories,
+        "label_basis": row.label_basis,
+        "region": row.region,
+        "group": row.group,
+        "refusal": row.refusal,
+    }
+
+
+def write_scores(folder: Path, rows: Iterable[ScoredRow]) -> Path:
+    """Write ``scores.jsonl`` into a folder; it takes its name when it is complete.
+
+    Raises:
+        EvaluationError: The folder cannot be written to.
+    """
+    path, partial = folder / SCORES, folder / f"{SCORES}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream:
+            for row in rows:
+                stream.write(orjson.dumps(row.document()) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise EvaluationError(
+            f"{folder} cannot be written to ({error.strerror}); give another folder"
+        ) from error
+    return path
+
+
+def read_scores(path: Path) -> list[ScoredRow]:
+    """Scored rows in the order of the file.
+
+    Args:
+        path: A folder that ``sluicegate adapt evaluate`` wrote, or the file itself.
+
+    Raises:
+        EvaluationError: There is no such file, or a line is no scored row, or stands twice.
+    """
+    path = path / SCORES if path.is_dir() else path
+    rows: dict[str, ScoredRow] = {}
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            while line := stream.readline(_LINE_BYTES + 1):
+                number += 1
+                if number > _MOST_ROWS or len(line) > _LINE_BYTES:
+                    raise EvaluationError(
+                        f"{path}:{number}: more than {_MOST_ROWS:,} rows or {_LINE_BYTES:,} bytes a line; {_FIX}"
+                    )
+                row = _row(path, number, line)
+                if row.id in rows:
+                    raise EvaluationError(f"{path}:{number}: id: the same as on an earlier line; {_FIX}")
+                rows[row.id] = row
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read ({error.strerror}); {_FIX}") from error
+    if not rows:
+        raise EvaluationError(f"{path} has no rows; {_FIX}")
+    return list(rows.values())
+
+
+def parse_scored(line: bytes) -> ScoredRow:
+    """One line of JSON as a scored row.
+
+    Raises:
+        ValidationError: It is none.
+    """
+    return _adapter().validate_json(line)
+
+
+def _row(path: Path, number: int, line: bytes) -> ScoredRow:
+    try:
+        return parse_scored(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(map(str, first["loc"]))[:80] or "line"
+        raise EvaluationError(f"{path}:{number}: {field} is not as a scored row has it; {_FIX}") from None
+
+
+@cache
+def _adapter() -> TypeAdapter[ScoredRow]:
+    return TypeAdapter(ScoredRow)

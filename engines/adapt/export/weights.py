@@ -1,0 +1,96 @@
+"""The weights of a bundle, in the three forms that servers take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.cpu_model.gguf_merge import merge
+from sluicegate.engines.cpu_model.gguf_model import GgufModel
+from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluicegate.engines.adapt.export.base_parts import BaseParts
+    from sluicegate.engines.cpu_model.peft_adapter import PeftAdapter
+
+Form = Literal["llama_cpp", "hf-adapter", "hf-merged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written, as the manifest says it."""
+
+    paths: dict[str, str]
+    """Role to path inside the bundle."""
+    quantisation: str
+    runtime: str
+
+
+def write_weights(
+    form: Form, parts: BaseParts, adapter: PeftAdapter, source: Path, target: Path, *, name: str
+) -> Written:
+    """Write weights into a bundle's folder.
+
+    Args:
+        form: For which servers.
+        parts: The base.
+        adapter: What is added to it.
+        source: The adapter's folder.
+        target: The bundle's folder.
+        name: The bundle's name.
+
+    Raises:
+        ExportError: This adapter, or this base, cannot be had in this form.
+        EngineSetupError: The base cannot be read.
+    """
+    match form:
+        case "llama_cpp":
+            return _llama_cpp(parts, adapter, target, name)
+        case "hf-adapter":
+            return _hf_adapter(parts, adapter, target)
+        case "hf-merged":
+            return _hf_merged(parts, source, target)
+
+
+def _llama_cpp(parts: BaseParts, adapter: PeftAdapter, target: Path, name: str) -> Written:
+    if parts.gguf is None:
+        raise ExportError(
+            f"{parts.folder}: llama_cpp needs a base whose weights are a GGUF; use --to hf-merged for a checkpoint"
+        )
+    merge(GgufModel(parts.gguf), adapter, target / "model.gguf", name=name)
+    return Written({"model": "model.gguf"}, "Q8_0", "llama.cpp")
+
+
+def _hf_adapter(parts: BaseParts, adapter: PeftAdapter, target: Path) -> Written:
+    folder = target / "adapter"
+    folder.mkdir()
+    (folder / WEIGHTS).write_bytes(adapter.raw)
+    config = adapter.peft_config(parts.manifest.base.name)
+    (folder / CONFIG).write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2) + b"\n")
+    return Written(
+        {"adapter": f"adapter/{WEIGHTS}", "adapter_config": f"adapter/{CONFIG}"},
+        "as the server's base",
+        "base with a LoRA adapter",
+    )
+
+
+def _hf_merged(parts: BaseParts, source: Path, target: Path) -> Written:
+    if parts.gguf is not None:
+        raise ExportError(f"{parts.folder}: hf-merged needs a checkpoint; name it with --base")
+    from sluicegate.engines.adapt.train.run import require_libraries  # noqa: PLC0415 - only here
+
+    require_libraries()
+    from sluicegate.engines.adapt.export.merged_checkpoint import (  # noqa: PLC0415 - loads torch
+        write_merged,
+    )
+
+    folder = target / "checkpoint"
+    precision = write_merged(parts.folder, source, folder)
+    paths = sorted(path.name for path in folder.iterdir())
+    roles = {f"checkpoint_{number}": f"checkpoint/{name}" for number, name in enumerate(paths, 1)}
+    return Written(roles, precision, "Hugging Face checkpoint")

@@ -1,0 +1,135 @@
+"""Grouping: from held-out rows to what scores are worth, by language and kind. Pure; needs numpy and scipy."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sluicegate.engines.adapt.screen.bounds import steps
+from sluicegate.engines.screen.scripts import is_written_in, scripts
+from sluicegate.engines.screen.table import MOST_CHARACTERS, Group, spoken
+from sluicegate.engines.text.forms.invisible import hides_something
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.schemas import Kind
+
+Key = tuple["Kind", str]
+"""Kind and language."""
+
+MINIMUM_ROWS: Final = 200
+
+_LEAST_OF_A_SOURCE = (
+    0.05  # a source with fewer safe rows, or fewer that are not, gives its label away by its style
+)
+_LEAST_OF_A_SIDE = 50
+_LONGEST = 0.99  # of the rows' lengths
+_LEAST_KNOWN = 0.05  # of the rows' shares
+_LEAST_OF_A_SCRIPT = 0.01  # of the rows
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A row, and what a model found that had learnt nothing of it."""
+
+    row: Row
+    plain: str
+    probabilities: tuple[float, float, float]
+    known: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """What became of the rows of one kind and language."""
+
+    key: Key
+    rows: int
+    group: Group | None
+    one_sided: tuple[str, ...]
+    """Sources left out, because their style would give the label away."""
+    why_not: str = ""
+    """Why there is no group."""
+
+
+def grouped(rows: Iterable[HeldOut], *, minimum_rows: int = MINIMUM_ROWS) -> list[Grouped]:
+    """Every kind and language, most rows first.
+
+    Args:
+        rows: Each with a language.
+        minimum_rows: A group needs so many, after one-sided sources are left out.
+    """
+    found: dict[Key, list[HeldOut]] = defaultdict(list)
+    for one in rows:
+        found[one.row.kind, spoken(one.row.language or "")].append(one)
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [_grouped(key, members, minimum_rows) for key, members in ordered]
+
+
+def _grouped(key: Key, rows: Sequence[HeldOut], minimum_rows: int) -> Grouped:
+    one_sided = one_sided_sources([one.row for one in rows])
+    kept = [one for one in rows if one.row.source not in one_sided]
+    if len(kept) < minimum_rows:
+        without = " without one-sided sources" if one_sided else ""
+        return Grouped(
+            key, len(rows), None, one_sided, f"{len(kept):,} rows{without}, fewer than {minimum_rows:,}"
+        )
+    group = _group(key, kept)
+    why_not = "" if group else "the surest answers are too often wrong, or one side has too few rows"
+    return Grouped(key, len(rows), group, one_sided, why_not)
+
+
+def one_sided_sources(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Sources whose rows are nearly all safe, or nearly all not: a style is easier to learn than a meaning."""
+    all_rows = Counter(row.source for row in rows)
+    safe = Counter(row.source for row in rows if row.severity == "safe")
+    return tuple(
+        sorted(
+            name
+            for name, count in all_rows.items()
+            if not _LEAST_OF_A_SOURCE <= safe[name] / count <= 1 - _LEAST_OF_A_SOURCE
+        )
+    )
+
+
+def _group(key: Key, rows: Sequence[HeldOut]) -> Group | None:
+    """The bars that texts have to pass, and the steps of the rows that pass them."""
+    longest = min(int(np.quantile([len(one.row.text) for one in rows], _LONGEST)), MOST_CHARACTERS)
+    least_known = float(np.floor(np.quantile([one.known for one in rows], _LEAST_KNOWN) * 1000) / 1000)
+    counts = Counter(name for one in rows for name in scripts(one.plain))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    common = [name for name, count in ordered if count >= _LEAST_OF_A_SCRIPT * len(rows)]
+    if not common:
+        return None
+    passing = [
+        one
+        for one in rows
+        if len(one.row.text) <= longest
+        and one.known >= least_known
+        and is_written_in(one.plain, common)
+        and one.row.context is None
+        and not hides_something(one.row.text)
+    ]
+    probabilities = np.array([one.probabilities for one in passing]).reshape(-1, 3)
+    sides = {}
+    for at, severity in ((0, "safe"), (2, "unsafe")):
+        wrong = np.array([one.row.severity != severity for one in passing], dtype=bool)
+        surer = probabilities[:, at] >= probabilities[:, 2 - at]  # as a screen chooses its side
+        enough = min(np.count_nonzero(wrong), np.count_nonzero(~wrong)) >= _LEAST_OF_A_SIDE
+        sides[severity] = steps(probabilities[surer, at], wrong[surer]) if enough else ()
+    if not (sides["safe"] or sides["unsafe"]):
+        return None
+    return Group(
+        kind=key[0],
+        language=key[1],
+        rows=len(passing),
+        longest=longest,
+        least_known=least_known,
+        scripts=tuple(common),
+        safe=sides["safe"],
+        unsafe=sides["unsafe"],
+    )

@@ -1,0 +1,200 @@
+"""Making a screen: learn, measure on rows held out in turn, write a folder. Needs the extra ``evaluate``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sluicegate.engines.adapt.calibrate.choosing import FOLDS, fold_numbers
+from sluicegate.engines.adapt.calibrate.grouping import Terms as CalibrationTerms
+from sluicegate.engines.adapt.calibrate.grouping import fit
+from sluicegate.engines.adapt.calibrate.thresholds import Aims
+from sluicegate.engines.adapt.evaluate.labelled_rows import rows_digest
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow, labelled
+from sluicegate.engines.adapt.screen.grouping import MINIMUM_ROWS, Grouped, HeldOut, grouped
+from sluicegate.engines.adapt.screen.learning import FEATURES, Learnt, matrix
+from sluicegate.engines.screen.errors import ScreenError
+from sluicegate.engines.screen.features import plain, probe
+from sluicegate.engines.screen.manifest import MANIFEST, WEIGHTS, Manifest, Source, Weights
+from sluicegate.engines.screen.table import spoken
+from sluicegate.engines.screen.weights import Linear
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sluicegate.engines.adapt.rows import Row
+
+_PLAIN_AT_ONCE = 1000
+_LEAST_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a screen is made."""
+
+    name: str
+    features: int = FEATURES
+    minimum_rows: int = MINIMUM_ROWS
+    folds: int = FOLDS
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A screen, not yet written, and how it came about."""
+
+    manifest: Manifest
+    weights: bytes
+    groups: tuple[Grouped, ...]
+    rows: tuple[Row, ...]
+    """Those that it learnt from."""
+    left_out: dict[str, int]
+    """Rows that taught nothing, by reason."""
+    counts: Any
+    """Features of the rows."""
+
+    def linear_without(self, at: Any, terms: Terms) -> Linear | None:
+        """Weights that learnt nothing of some rows, a mask; None if too little is left."""
+        kept = [row.severity for row, gone in zip(self.rows, at.tolist(), strict=True) if not gone]
+        if {*kept} != {*SEVERITIES}:
+            return None
+        return Linear(Learnt.of(self.counts[~at], kept, most_features=terms.features).arrays())
+
+
+def make(rows: Sequence[Row], terms: Terms, advance: Callable[[str, int, int], None]) -> Made:
+    """Learn from rows, and measure on each fold of them what a model finds that learnt from the others.
+
+    Args:
+        rows: Prepared ones, of the train split.
+        terms: How.
+        advance: Called with a stage, what is done of it and all.
+
+    Raises:
+        ScreenError: The rows do not suffice.
+    """
+    kept, left_out = _teaching(rows)
+    severities = [row.severity for row in kept]
+    if len(kept) < _LEAST_ROWS or {*severities} != {*SEVERITIES}:
+        raise ScreenError(
+            f"{len(kept):,} rows with a language and without context, {len({*severities})} severities among them; "
+            f"give at least {_LEAST_ROWS} of all three"
+        )
+    plains: list[str] = []
+    for row in kept:
+        plains.append(plain(row.text))
+        if len(plains) % _PLAIN_AT_ONCE == 0 or len(plains) == len(kept):
+            advance("reading texts", len(plains), len(kept))
+    counts = matrix(plains)
+    held_out = _held_out(kept, plains, counts, terms, advance)
+    scored = [ScoredRow(**labelled(one.row), probabilities=one.probabilities) for one in held_out]
+    calibration = fit(
+        scored, CalibrationTerms(Aims(), minimum_rows=terms.minimum_rows, seed=terms.seed)
+    ).calibration
+    groups = grouped(held_out, minimum_rows=terms.minimum_rows)
+    raw = _saved(Learnt.of(counts, severities, most_features=terms.features).arrays())
+    advance("learning", terms.folds + 1, terms.folds + 1)
+    manifest = Manifest(
+        name=terms.name,
+        features=probe(),
+        weights=Weights(sha256=f"sha256:{hashlib.sha256(raw).hexdigest()}", bytes=len(raw)),
+        data=rows_digest(kept),
+        rows=len(kept),
+        sources=_sources(kept),
+        calibration=calibration,
+        groups=tuple(one.group for one in groups if one.group is not None),
+    )
+    return Made(manifest, raw, tuple(groups), tuple(kept), left_out, counts)
+
+
+def claim(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that a screen can be written to a folder: before minutes of work, not after them.
+
+    Raises:
+        ScreenError: There is something in it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = any(folder.iterdir()) and not (overwrite and (folder / WEIGHTS).is_file())
+    except OSError as error:
+        raise ScreenError(f"{folder} cannot be written ({error.strerror}); give another --out") from error
+    if taken:
+        raise ScreenError(f"{folder} is not empty; give another --out, or --overwrite for a screen")
+
+
+def write(made: Made, folder: Path) -> None:
+    """Write a folder that was claimed, the manifest last: without it there is no screen.
+
+    Raises:
+        ScreenError: It cannot be written.
+    """
+    try:
+        (folder / MANIFEST).unlink(missing_ok=True)
+        (folder / WEIGHTS).write_bytes(made.weights)
+        (folder / MANIFEST).write_bytes(made.manifest.content())
+    except OSError as error:
+        raise ScreenError(f"{folder} cannot be written ({error.strerror}); give another --out") from error
+
+
+def _teaching(rows: Sequence[Row]) -> tuple[list[Row], dict[str, int]]:
+    """Rows that a screen may learn from, and how many it may not, by reason."""
+    severities: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        severities[spoken(row.language or "")].add(row.severity)
+    kept, left_out = [], Counter[str]()
+    for row in rows:
+        if row.language is None:
+            left_out["no language"] += 1
+        elif row.context is not None:
+            left_out["with context"] += 1
+        elif len(severities[spoken(row.language)]) == 1:
+            left_out["language with one severity only"] += 1
+        else:
+            kept.append(row)
+    return kept, dict(left_out)
+
+
+def _held_out(
+    rows: Sequence[Row],
+    plains: Sequence[str],
+    counts: Any,
+    terms: Terms,
+    advance: Callable[[str, int, int], None],
+) -> list[HeldOut]:
+    """Every row as a model of the other folds finds it; rows of one group are in one fold."""
+    ids: list[Any] = [ScoredRow(**labelled(row), failure="none") for row in rows]
+    folds = fold_numbers(ids, seed=terms.seed, folds=terms.folds)
+    severities = np.array([row.severity for row in rows])
+    probabilities, known = np.zeros((len(rows), 3)), np.zeros(len(rows))
+    for done, fold in enumerate(np.unique(folds).tolist()):
+        advance("learning", done, terms.folds + 1)
+        at = folds == fold
+        if {*severities[~at]} != {*SEVERITIES}:
+            raise ScreenError("too few rows, or groups too large, to hold some out; give more rows")
+        learnt = Learnt.of(counts[~at], severities[~at].tolist(), most_features=terms.features)
+        linear = Linear(learnt.arrays())
+        numbers = np.flatnonzero(at)
+        for start in range(0, len(numbers), _PLAIN_AT_ONCE):
+            part = numbers[start : start + _PLAIN_AT_ONCE]
+            judged = linear.judged([plains[one] for one in part.tolist()])
+            probabilities[part], known[part] = judged.probabilities, judged.known
+    return [
+        HeldOut(row, text, (three[0], three[1], three[2]), share)
+        for row, text, three, share in zip(rows, plains, probabilities.tolist(), known.tolist(), strict=True)
+    ]
+
+
+def _saved(arrays: dict[str, Any]) -> bytes:
+    from safetensors.numpy import save  # noqa: PLC0415 - an extra
+
+    return bytes(save(arrays))
+
+
+def _sources(rows: Sequence[Row]) -> dict[str, Source]:
+    counts = Counter(row.source for row in rows)
+    licences = {row.source: row.licence for row in rows}
+    return {name: Source(licence=licences[name], rows=counts[name]) for name in sorted(counts)}

@@ -1,0 +1,185 @@
+"""The report of a screen: a document, and a Markdown page of it. Pure. No row, and no text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sluicegate.engines.adapt.evaluate.markup import plain, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sluicegate.engines.adapt.screen.making import Made, Terms
+
+SCHEMA: Final = "1.0"
+_NONE = "–"
+
+
+def document(
+    made: Made,
+    terms: Terms,
+    dev: Mapping[str, Any],
+    unseen: Sequence[Mapping[str, Any]],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """What is reported, as JSON has it.
+
+    Args:
+        made: The screen.
+        terms: How it was made.
+        dev: Of :func:`~sluicegate.engines.adapt.screen.measuring.measured`.
+        unseen: Of :func:`~sluicegate.engines.adapt.screen.measuring.unseen`.
+        command: The command line.
+    """
+    manifest = made.manifest
+    return {
+        "schema_version": SCHEMA,
+        "command": " ".join(command),
+        "name": manifest.name,
+        "digest": manifest.digest,
+        "bytes": len(made.weights) + len(manifest.content()),
+        "data": manifest.data,
+        "rows": manifest.rows,
+        "left_out": made.left_out,
+        "folds": terms.folds,
+        "seed": terms.seed,
+        "most_features": terms.features,
+        "sources": {name: one.model_dump() for name, one in manifest.sources.items()},
+        "calibrated": [
+            {
+                "kind": one.key[0],
+                "language": one.key[1],
+                "rows": one.rows,
+                "one_sided_sources": list(one.one_sided),
+                **(
+                    one.group.model_dump(mode="json", exclude={"kind", "language", "rows"})
+                    | {"measured_on": one.group.rows}
+                    if one.group
+                    else {"why_not": one.why_not}
+                ),
+            }
+            for one in made.groups
+        ],
+        "dev": dict(dev),
+        "unseen": list(unseen),
+    }
+
+
+def page(found: Mapping[str, Any], picture: str) -> str:
+    """The page.
+
+    Args:
+        found: Of :func:`document`.
+        picture: File name of the plot.
+    """
+    parts = [
+        "# Screen, measured against labels",
+        f"Made by `{found['command']}`.",
+        (
+            f"{plain(found['name'])}, `{found['digest']}`, {found['bytes']:,} bytes, learnt from {found['rows']:,} rows. "
+            "An answer is given where the error at its score, the 95 % upper bound (Clopper-Pearson, for each step by "
+            "itself) of the share wrong among held-out rows of that kind and language, is within the tolerance. Wrong is "
+            "what has another label; labels of one row differ from person to person as well."
+        ),
+        f"![Share answered and share wrong over the tolerance]({picture})",
+        "## Where it is calibrated",
+        (
+            f"On rows held out in turn ({found['folds']} folds). Least error: what the surest answers reach. Sources whose rows "
+            "are nearly all safe, or nearly all not, take no part: their style gives the label away."
+        ),
+        table(
+            (
+                "kind, language",
+                "rows",
+                "measured on",
+                "least error: safe",
+                "unsafe",
+                "longest text",
+                "why not",
+                "one-sided sources",
+            ),
+            map(_calibrated, found["calibrated"]),
+        ),
+        "## Rows of dev, answered safe",
+        (
+            "Rows that no part of it has seen, of the same sources. Added error: wrong answers among all rows of the line, "
+            "answered or not."
+        ),
+        *_answered(found["dev"], "safe"),
+        "## Rows of dev, answered unsafe",
+        *_answered(found["dev"], "unsafe"),
+        *_unseen(found["unseen"]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_HEAD: Final = (
+    "kind, language",
+    "rows",
+    "tolerance",
+    "answered",
+    "wrong of them",
+    "wrong at most",
+    "added error",
+)
+
+
+def _calibrated(one: Mapping[str, Any]) -> tuple[object, ...]:
+    sides = [f"{one[side][-1][1]:.4f}" if one.get(side) else _NONE for side in ("safe", "unsafe")]
+    return (
+        f"{one['kind']}, {one['language']}",
+        one["rows"],
+        one.get("measured_on", _NONE),
+        *sides,
+        one.get("longest", _NONE),
+        one.get("why_not", ""),
+        ", ".join(one["one_sided_sources"]),
+    )
+
+
+def _answered(dev: Mapping[str, Any], side: str) -> Iterator[str]:
+    """A table of what is answered, and a line of what is not."""
+    named = [("all", dev["all"]), *((f"{one['kind']}, {one['language']}", one) for one in dev["groups"])]
+    lines = [(name, one["rows"], *_point(point)) for name, one in named for point in _telling(one[side])]
+    if lines:
+        yield table(_HEAD, lines)
+    left = [name for name, one in named[1:] if not any(_telling(one[side]))]
+    if left:
+        yield f"Nothing is answered of {plain('; '.join(left))}."
+
+
+def _unseen(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not found:
+        return
+    yield "## A source that it has never seen, answered safe"
+    yield (
+        "The weights are learnt again without the source; the tables stay. So it may be where your posts are of "
+        "another kind than the rows it learnt from: train on your own."
+    )
+    lines = [
+        (one["source"], one["rows"], *_point(point)[:3]) for one in found for point in _telling(one["safe"])
+    ]
+    if lines:
+        yield table(("source", "rows", "tolerance", "answered", "wrong of them"), lines)
+    left = [one["source"] for one in found if not any(_telling(one["safe"]))]
+    if left:
+        yield f"Nothing is answered of {plain(', '.join(left))}."
+
+
+def _telling(points: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Points at which something is answered, and more than at the one before."""
+    before = 0
+    for point in points:
+        if point["answered"] > before:
+            yield point
+        before = point["answered"]
+
+
+def _point(point: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{point['tolerance']:g}",
+        f"{100 * point['share_answered']:.1f} %",
+        f"{point['wrong']:,} of {point['answered']:,} ({100 * point['share_wrong']:.1f} %)",
+        f"{100 * point['at_most']:.1f} %",
+        f"{100 * point['added_error']:.2f} %",
+    )

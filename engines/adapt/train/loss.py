@@ -1,0 +1,78 @@
+"""Loss: cross entropy over completions alone, the label's first token weighted. Imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.engines.adapt.train.examples import Example
+
+_PAD = 0  # masked out; any id will do
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples side by side, padded at the right."""
+
+    ids: Any
+    """Token ids, ``[rows, tokens]``."""
+    mask: Any
+    """1 where a token stands, ``[rows, tokens]``."""
+    places: tuple[Any, Any]
+    """Rows and positions whose next token is learnt, ``[learnt]`` each."""
+    targets: Any
+    """The token that follows each place, ``[learnt]``."""
+    weights: Any
+    """Weight of each place, ``[learnt]``."""
+
+
+def collate(examples: Sequence[Example], *, label_weight: float, device: str) -> Batch:
+    """Examples as one batch."""
+    width = max(example.tokens for example in examples)
+    ids = torch.full((len(examples), width), _PAD)
+    mask = torch.zeros_like(ids)
+    rows: list[int] = []
+    positions: list[int] = []
+    weights: list[float] = []
+    for row, example in enumerate(examples):
+        ids[row, : example.tokens] = torch.tensor([*example.prompt_ids, *example.completion_ids])
+        mask[row, : example.tokens] = 1
+        learnt = len(example.completion_ids)
+        rows += [row] * learnt
+        positions += range(len(example.prompt_ids) - 1, example.tokens - 1)
+        weights += [label_weight, *[1.0] * (learnt - 1)]
+    at = torch.tensor(rows), torch.tensor(positions)
+    return Batch(
+        ids=ids.to(device),
+        mask=mask.to(device),
+        places=(at[0].to(device), at[1].to(device)),
+        targets=ids[at[0], at[1] + 1].to(device),
+        weights=torch.tensor(weights, device=device),
+    )
+
+
+def weight_of(examples: Sequence[Example], label_weight: float) -> float:
+    """Sum of the weights of these examples' places."""
+    return sum(label_weight + len(example.completion_ids) - 1 for example in examples)
+
+
+def logits_at(model: Any, ids: Any, mask: Any, places: tuple[Any, Any]) -> Any:
+    """Logits over the vocabulary at some places, ``[places, vocabulary]``, in float32.
+
+    The output head, a fifth of a small model's work, is computed there alone.
+    """
+    base = model.get_base_model()
+    hidden = base.model(input_ids=ids, attention_mask=mask).last_hidden_state
+    return base.lm_head(hidden[places]).float()
+
+
+def loss_sum(model: Any, batch: Batch) -> Any:
+    """Weighted sum of the cross entropies: divided by the step's weight it does not depend on micro-batches."""
+    logits = logits_at(model, batch.ids, batch.mask, batch.places)
+    return (functional.cross_entropy(logits, batch.targets, reduction="none") * batch.weights).sum()

@@ -1,0 +1,131 @@
+"""Model: the base's weights in torch, with an adapter on them. Imports torch, transformers and peft."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+from sluicegate.engines.adapt.train.errors import TrainingError
+
+if TYPE_CHECKING:
+    from sluicegate.engines.adapt.train.base import OpenedBase
+    from sluicegate.engines.adapt.train.recipe import Lora, Recipe
+
+ADAPTER = "adapter_model.safetensors"
+"""Name that peft, vLLM and TensorRT-LLM look for."""
+
+
+def load_base(base: OpenedBase, recipe: Recipe, device: str) -> Any:
+    """Read the base's weights from disk; nothing is fetched from anywhere.
+
+    A GGUF is dequantised, its rows of Q and K brought back into the order that transformers expects.
+    Under ``bf16_autocast`` the layers' products are computed in bf16 from weights kept so; norms,
+    embeddings and sums stay in float32.
+
+    Raises:
+        TrainingError: The weights cannot be read.
+    """
+    dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
+    logging.disable_progress_bar()  # what is to be said is said by the caller
+    where: dict[str, Any] = {"gguf_file": base.gguf} if base.gguf else {}
+    if device == "cpu":
+        # torch's fused attention is slow backwards there: plain products made a training 1.5 times as fast
+        where["attn_implementation"] = "eager"
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, local_files_only=True, **where)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TrainingError(
+            f"base: the weights in {base.folder} cannot be read ({type(error).__name__}); check the folder"
+        ) from error
+    model.config.use_cache = False
+    if recipe.precision == "bf16_autocast":
+        for module in model.model.layers.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.to(torch.bfloat16)
+    if recipe.recompute:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model.to(device)
+
+
+def add_adapter(model: Any, lora: Lora, *, seed: int, start_from: str | None = None) -> PeftModel:
+    """The model with a LoRA adapter in float32 on it: fresh from the seed, or begun from another's weights.
+
+    Raises:
+        TrainingError: A target is no module of this model, or the adapter to begin with does not fit.
+    """
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        target_modules=list(lora.targets),
+        lora_dropout=lora.dropout,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise TrainingError(
+            f"lora.targets: {', '.join(lora.targets)} are not in this model; name modules that it has"
+        ) from error
+    for parameter in trainable(adapted).values():
+        parameter.data = parameter.data.float()
+    if start_from is not None:
+        set_adapter(adapted, _read_adapter(Path(start_from)))
+    return adapted
+
+
+def trainable(model: Any) -> dict[str, Any]:
+    """The adapter's parameters by name."""
+    return {name: one for name, one in model.named_parameters() if one.requires_grad}
+
+
+def adapter_weights(model: Any) -> dict[str, Any]:
+    """The adapter's weights under the names that peft writes to files."""
+    return dict(get_peft_model_state_dict(model))
+
+
+def set_adapter(model: Any, weights: dict[str, Any]) -> None:
+    """Put weights into the adapter.
+
+    Raises:
+        TrainingError: They are of another adapter.
+    """
+    own = adapter_weights(model)
+    shapes = {name: tuple(one.shape) for name, one in own.items()}
+    if shapes != {name: tuple(one.shape) for name, one in weights.items()}:
+        raise TrainingError(
+            "start_from: that adapter has other targets or another r; use the recipe it was made with"
+        )
+    set_peft_model_state_dict(model, weights)
+
+
+def write_adapter(model: Any, folder: Path, *, half: bool = True) -> None:
+    """Write the adapter as peft does: weights and ``adapter_config.json``.
+
+    Args:
+        model: A model with an adapter.
+        folder: Made if need be.
+        half: Weights in float16, half the size; False keeps float32.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: one.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
+        for name, one in adapter_weights(model).items()
+    }
+    save_file(weights, folder / ADAPTER, metadata={"format": "pt"})
+    model.peft_config["default"].save_pretrained(folder)
+
+
+def _read_adapter(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(load_file(folder / ADAPTER))
+    except OSError as error:
+        raise TrainingError(
+            f"start_from: {folder / ADAPTER} cannot be read ({error}); check the folder"
+        ) from error

@@ -1,0 +1,1 @@
+"""The engine bundle: manifest, calibration and tokenizer."""

@@ -1,0 +1,1 @@
+"""The CPU model: fetched, merged with its adapter, and written as a bundle."""

@@ -1,0 +1,1 @@
+"""From a text to prompts, and from what a model wrote to a finding."""

@@ -1,0 +1,90 @@
+"""Fold a text: undo what people do to letters so that a filter reads past a word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sluicegate.engines.text.forms.chinese import plain_chinese
+from sluicegate.engines.text.forms.invisible import without_invisible
+from sluicegate.engines.text.forms.leet import without_leet
+from sluicegate.engines.text.forms.letters import plain_letters
+from sluicegate.engines.text.forms.lookalikes import without_lookalikes
+from sluicegate.engines.text.forms.repeats import without_repeats
+from sluicegate.engines.text.forms.spaced import joined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluicegate.engines.text.forms.result import Result
+
+RULES = (
+    "format",
+    "invisible",
+    "bidi",
+    "marks",
+    "width",
+    "letter_forms",
+    "lookalikes",
+    "split_characters",
+    "variants",
+    "traditional",
+    "spaced",
+    "leet",
+    "repeats",
+)
+"""Names of all rules, in the order in which they are told."""
+
+PLAIN = frozenset({"format", "width"})
+"""Rules that change no word: alone they are no reason for a second judgement."""
+
+GROWTH = 3
+"""A folded text has at most so many times the characters of the original."""
+
+# In this order: what hides a letter goes before what is read from letters.
+_STAGES: tuple[Callable[[str], Result], ...] = (
+    without_invisible,
+    plain_letters,
+    without_lookalikes,
+    plain_chinese,
+    joined,
+    without_leet,
+    without_repeats,
+)
+# Disguises lie in layers ("ｋ.1.ｌ.ｌ"): a second round finds nearly all, and a bound keeps hostile text cheap.
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A text's folded form."""
+
+    text: str
+    """At most :data:`GROWTH` times as long as the original."""
+    rules: tuple[str, ...]
+    """Names of the rules that fired, of :data:`RULES` and in that order."""
+
+    @property
+    def differs(self) -> bool:
+        """True if the form differs in substance, and so deserves a judgement of its own.
+
+        A change of width, or an invisible character at the edge of a word, does not.
+        """
+        return not PLAIN.issuperset(self.rules)
+
+
+def fold(text: str) -> Folded:
+    """The folded form of a text. Pure; time and size are linear in the text, whatever it holds.
+
+    Folding is for comparing and for a second look, never for display: it guesses, and the original
+    is judged beside it.
+    """
+    fired: set[str] = set()
+    for _ in range(_ROUNDS):
+        before = text
+        for stage in _STAGES:
+            text, rules = stage(text)
+            fired.update(rules)
+        if text == before:
+            break
+    return Folded(text, tuple(rule for rule in RULES if rule in fired))

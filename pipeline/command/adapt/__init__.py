@@ -1,0 +1,1 @@
+"""`sluicegate adapt`: one module for each step from rows to a bundle."""

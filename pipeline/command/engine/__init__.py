@@ -1,0 +1,1 @@
+"""`sluicegate engine`: what the engine is fetched, built, sized and served with."""

@@ -1,0 +1,1 @@
+"""Facts that workers share, and the topic that carries them."""

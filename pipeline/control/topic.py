@@ -1,0 +1,220 @@
+"""The control topic: how trips and resets of breakers, and of screens' switches, reach every worker.
+
+A thread of its own reads the topic from the beginning, then follows it, and tells what trips here.
+It never stands in a post's way: a topic that is missing, or that this user may not read, leaves
+each worker with breakers of its own, and without its screen, until it can be had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from contextlib import suppress
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+
+from sluicegate.pipeline.control.facts import ScreenTurn, Trip, read_fact
+from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.observe.logs import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sluicegate.pipeline.flow.breaker import Breaker
+    from sluicegate.pipeline.kafka.reader import TopicRecord
+    from sluicegate.pipeline.observe.metrics import Metrics
+    from sluicegate.pipeline.settings.tree import Settings
+    from sluicegate.pipeline.shortcuts.switch import Switch
+
+_log = structlog.get_logger(__name__)
+_librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
+
+_READ_S = 0.2  # a trip here waits no longer to be told
+_FETCH_WAIT_MS = 500  # nearly always idle: many workers follow it, and none should cost the brokers much
+_FIRST_LOOK_S = 10.0  # a worker's start waits no longer for what is known of breakers
+_AGAIN_S = 5.0
+_LOOK_EVERY_S, _ANSWER_S = 10.0, 3.0
+_LEAVE_S = 2.0
+
+Change = Trip | ScreenTurn | bytes
+"""A fact, or the key of one that is to be forgotten."""
+
+
+def read_changes(records: Iterable[TopicRecord]) -> tuple[list[Change], int]:
+    """What records of the control topic say of breakers and switches, and how many are not what they claim."""
+    changes: list[Change] = []
+    refused = 0
+    for record in records:
+        if record.value is None:
+            if record.key is not None:
+                changes.append(record.key)
+            continue
+        try:
+            fact = read_fact(record.key, record.value)
+        except ValueError:  # the topic is shared: nobody's record may do harm
+            refused += 1
+        else:
+            if fact is not None:
+                changes.append(fact)
+    return changes, refused
+
+
+class ControlTopic:
+    """Carries facts between what trips here and the control topic. Use as an async context manager.
+
+    Args:
+        settings: The cluster and the topic.
+        breaker: Learns and announces; called in the event loop only.
+        metrics: Show whether the topic is followed.
+        switch: The same, for screens.
+    """
+
+    def __init__(
+        self, settings: Settings, breaker: Breaker, metrics: Metrics, switch: Switch | None = None
+    ) -> None:
+        self._kafka = settings.kafka
+        self._topic = settings.topics.control
+        self._breaker = breaker
+        self._switch = switch
+        self._metrics = metrics
+        self._outbox: queue.SimpleQueue[Trip | ScreenTurn] = queue.SimpleQueue()
+        self._producer: Any = None
+        self._send_again_at = 0.0
+        self._stopping = threading.Event()
+        self._looked = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="control-topic", daemon=True)
+        self.state = "not read yet"
+        """``followed``, or why it is not; for people."""
+
+    async def __aenter__(self) -> Self:
+        """Begin, and wait a while for what is known already."""
+        self._loop = asyncio.get_running_loop()
+        self._breaker.announce = self._outbox.put
+        if self._switch is not None:
+            self._switch.announce = self._outbox.put
+            self._switch.known = False
+        self._thread.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_S):
+                await self._looked.wait()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._stopping.set()
+        await asyncio.to_thread(self._thread.join, 2 * _LEAVE_S)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except PipelineError as error:
+                self._tell(self._lost, str(error))
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end what workers share
+                self._tell(self._lost, f"a fault of Sluicegate's own ({frames(error)})")
+            again_at = time.monotonic() + _AGAIN_S
+            while time.monotonic() < again_at and not self._stopping.wait(_READ_S):
+                self._send()
+        self._send()
+        if self._producer is not None:
+            self._producer.flush(_LEAVE_S)
+
+    def _follow(self) -> None:
+        with TopicReader(
+            self._kafka, [self._topic], start="beginning", fetch_wait_ms=_FETCH_WAIT_MS
+        ) as reader:
+            caught_up, looked_at = False, time.monotonic()
+            while not self._stopping.is_set():
+                self._send()
+                if time.monotonic() - looked_at > _LOOK_EVERY_S:
+                    reader.require_answer(within_s=_ANSWER_S)
+                    looked_at = time.monotonic()
+                if records := reader.read(_READ_S):
+                    changes, refused = read_changes(records)
+                    self._metrics.control_refused.inc(refused)
+                    self._tell(self._apply, changes)
+                if not caught_up and reader.at_end:
+                    caught_up = True
+                    self._tell(self._found)
+
+    def _send(self) -> None:
+        """Tell what tripped here. What is not delivered is told again; twice is once, the key is the same."""
+        if self._producer is not None:
+            self._producer.poll(0)
+        if time.monotonic() < self._send_again_at:
+            return
+        for _ in range(self._outbox.qsize()):  # what fails is put back, and waits
+            if time.monotonic() < self._send_again_at:
+                break
+            self._produce(self._outbox.get_nowait())
+
+    def _produce(self, fact: Trip | ScreenTurn) -> None:
+        from confluent_kafka import (  # noqa: PLC0415 - only who trips pays for a producer
+            KafkaException,
+            Producer,
+        )
+
+        def failed(why: str) -> None:
+            _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
+            self._send_again_at = time.monotonic() + _AGAIN_S
+            self._outbox.put(fact)
+
+        def delivered(error: Any, _message: Any) -> None:
+            if error is not None:
+                failed(str(error.name()))
+
+        try:
+            if self._producer is None:
+                timeout_ms = int(self._kafka.delivery_timeout_s * 1000)
+                config = {**client_config(self._kafka), "acks": "all", "delivery.timeout.ms": timeout_ms}
+                self._producer = Producer(config, logger=_librdkafka)
+            self._producer.produce(self._topic, fact.encode(), fact.key, on_delivery=delivered)
+        except (BufferError, KafkaException) as error:
+            failed(type(error).__name__)
+
+    def _tell(self, what: Callable[..., None], *said: object) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended, and the process is about to
+                self._loop.call_soon_threadsafe(what, *said)
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        # In their order, but together what comes together: whoever clears a topic gives thousands at once.
+        for are_keys, together in groupby(changes, key=lambda one: isinstance(one, bytes)):
+            if not are_keys:
+                self._learn([one for one in together if not isinstance(one, bytes)])
+                continue
+            keys = [one for one in together if isinstance(one, bytes)]
+            self._breaker.forget(keys)
+            if self._switch is not None:
+                self._switch.forget(keys)
+
+    def _learn(self, facts: Sequence[Trip | ScreenTurn]) -> None:
+        if trips := [fact for fact in facts if isinstance(fact, Trip)]:
+            self._metrics.control_refused.inc(self._breaker.learn(trips))
+        turns = [fact for fact in facts if isinstance(fact, ScreenTurn)]
+        if turns and self._switch is not None:
+            self._metrics.control_refused.inc(self._switch.learn(turns))
+
+    def _found(self) -> None:
+        self.state = "followed"
+        if self._switch is not None:
+            self._switch.known = True
+        self._metrics.control_followed.set(1)
+        _log.info("control_topic_followed", topic=self._topic)
+        self._looked.set()
+
+    def _lost(self, why: str) -> None:
+        if self.state != why:
+            _log.warning("control_topic_not_followed", why=why)
+        self.state = why
+        if self._switch is not None:
+            self._switch.known = False  # who throws it meanwhile is not heard
+        self._metrics.control_followed.set(0)
+        self._looked.set()

@@ -1,0 +1,1 @@
+"""The path of a post, from the window to the verdict."""

@@ -1,0 +1,188 @@
+"""The block-volume breaker: when blocks are too many, a rule or a model is wrong, and the rest becomes review.
+
+Counts what this worker judges, per tenant, over a sliding interval. What trips, trips for the tenant
+and the policy in force, in every worker: facts come and go through the control topic. It stays
+open until somebody resets it; another policy begins closed.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sluicegate.pipeline.control.facts import LAST_GENERATION, OTHERS, Place, Trip, Trips
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sluicegate.pipeline.clock import Clock
+    from sluicegate.pipeline.observe.metrics import Metrics
+    from sluicegate.pipeline.policy.rules import BlockBreaker
+
+_log = structlog.get_logger(__name__)
+
+SLICES = 10
+"""An interval is counted in so many steps and the one begun, so it is up to a tenth longer than it says."""
+FACTS = 20_000
+"""So many facts are taken in, of some 500 bytes each. People reset breakers: there are few, unless somebody floods."""
+TENANTS = 4096
+"""So many tenants are counted one by one, about 1 KiB each; a producer may invent more."""
+
+
+class Interval:
+    """Posts and blocks of the last interval."""
+
+    __slots__ = ("_slices", "blocks", "posts", "until")
+
+    def __init__(self) -> None:
+        self._slices: deque[list[int]] = deque()  # number, posts, blocks
+        self.posts = self.blocks = 0
+        self.until = 0.0
+        """Monotonic seconds after which nothing of it counts any more."""
+
+    def add(self, now: float, interval_s: float, *, blocked: bool) -> None:
+        """Count a post, and forget what is older than the interval."""
+        number = int(now / interval_s * SLICES)
+        if not self._slices or self._slices[-1][0] < number:
+            self._slices.append([number, 0, 0])
+        while self._slices[0][0] < number - SLICES:
+            _, posts, blocks = self._slices.popleft()
+            self.posts -= posts
+            self.blocks -= blocks
+        newest = self._slices[-1]
+        newest[1] += 1
+        newest[2] += blocked
+        self.posts += 1
+        self.blocks += blocked
+        self.until = now + interval_s * (1 + 1 / SLICES)
+
+
+class Breaker:
+    """One per worker; called from its event loop.
+
+    Args:
+        clock: Tells when an interval is over.
+        metrics: Shows which tenants' breakers are open.
+    """
+
+    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._trips = Trips[Trip]()
+        self._policy = ""
+        self._intervals: OrderedDict[str, Interval] = OrderedDict()  # the tenant idle for longest comes first
+        self.announce: Callable[[Trip], None] = lambda _trip: None
+        """Told what trips here, so that other workers learn of it."""
+
+    def admit(self, tenant: str, limits: BlockBreaker, policy: str, *, blocked: bool) -> Trip | None:
+        """Count a post that was judged; why its block must be withheld, or None.
+
+        The block that exceeds a limit is the first one withheld.
+
+        Args:
+            tenant: Whose post it is.
+            limits: Of the tenant.
+            policy: Digest of the policy that decided.
+            blocked: True if it decided to block.
+        """
+        self.use(policy)
+        opened = self._open(tenant)
+        if opened is None and (limits.share is not None or limits.count is not None):
+            opened = self._count(tenant, limits, blocked=blocked)
+        return opened if blocked else None
+
+    def use(self, policy: str) -> None:
+        """Name the policy in force: under another one every count begins anew."""
+        if policy != self._policy:
+            self._policy = policy
+            self._intervals.clear()
+            self._show()
+
+    def learn(self, trips: Iterable[Trip]) -> int:
+        """Take in what other workers, or who reset a breaker, tell; how many of it there was no room for."""
+        changed, refused = self._trips.learn(trips, most=FACTS)
+        self._changed(set(changed))
+        return refused
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget facts of the control topic."""
+        self._changed({place for key in keys if (place := self._trips.remove(key)) is not None})
+
+    @property
+    def open(self) -> dict[str, Trip]:
+        """Tenants whose breaker is open under the policy in force."""
+        return {one.tenant: one for one in self._trips if one.policy == self._policy and one.state == "open"}
+
+    def _open(self, tenant: str) -> Trip | None:
+        newest = self._trips.newest((tenant, self._policy))
+        return newest if newest is not None and newest.state == "open" else None
+
+    def _count(self, tenant: str, limits: BlockBreaker, *, blocked: bool) -> Trip | None:
+        now = self._clock.monotonic()
+        counted = self._room_for(tenant, now)
+        if counted == OTHERS and (opened := self._open(OTHERS)) is not None:
+            return opened
+        # Slices of one length and another cannot be counted together.
+        row = counted if counted != OTHERS else f"{OTHERS} {limits.interval_seconds:g}"
+        interval = self._intervals.setdefault(row, Interval())
+        self._intervals.move_to_end(row)
+        interval.add(now, limits.interval_seconds, blocked=blocked)
+        if not blocked or not limits.exceeded(posts=interval.posts, blocks=interval.blocks):
+            return None
+        return self._trip(counted, interval, limits)
+
+    def _room_for(self, tenant: str, now: float) -> str:
+        """The name that a tenant is counted under: its own, or the one that all share for whom there is no room."""
+        if tenant in self._intervals or len(self._intervals) < TENANTS:
+            return tenant
+        idle, interval = next(iter(self._intervals.items()))
+        if now > interval.until:
+            del self._intervals[idle]
+            return tenant
+        return OTHERS
+
+    def _trip(self, tenant: str, interval: Interval, limits: BlockBreaker) -> Trip:
+        before = self._trips.newest((tenant, self._policy))
+        trip = Trip(
+            state="open",
+            tenant=tenant,
+            policy=self._policy,
+            generation=min(before.generation, LAST_GENERATION) if before is not None else 0,
+            at=self._clock.utc(),
+            by=socket.gethostname()[:200] or "a worker",
+            why=f"{interval.blocks} of {interval.posts} posts blocked in {limits.interval_seconds:g} s",
+        )
+        self._trips.add(trip)
+        self._metrics.breaker_trips.inc()
+        self._changed({trip.place})
+        self.announce(trip)
+        return trip
+
+    def _changed(self, places: set[Place]) -> None:
+        """Say what is now known of breakers, once for each however much was told of it."""
+        if not places:
+            return
+        for tenant, policy in sorted(places):
+            if policy != self._policy:
+                continue
+            for row in (
+                [tenant] if tenant != OTHERS else [one for one in self._intervals if one.startswith(OTHERS)]
+            ):
+                self._intervals.pop(row, None)
+            newest = self._trips.newest((tenant, policy))
+            if newest is not None:
+                _log.warning(
+                    "block_breaker_tripped" if newest.state == "open" else "block_breaker_reset",
+                    tenant=tenant,
+                    policy=policy,
+                    generation=newest.generation,
+                    by=newest.by,
+                    why=newest.why,
+                )
+        self._show()
+
+    def _show(self) -> None:
+        self._metrics.show_breakers(self.open)

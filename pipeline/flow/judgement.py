@@ -1,0 +1,200 @@
+"""Judgements: what the engine is asked once, for every post that waits for the same answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
+
+from sluicegate.engines.protocol import Scored
+from sluicegate.pipeline.flow.planner import Waiting
+from sluicegate.pipeline.shortcuts.cache import cache_key
+from sluicegate.schemas import Assessment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
+    from sluicegate.engines.text.segmenter import Parts
+    from sluicegate.pipeline.flow.routes import Desk
+    from sluicegate.pipeline.flow.window import Held
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.shortcuts.screening.standing import Sample
+    from sluicegate.schemas import AssessedBy, Post, Scores, Severity
+
+Asked: TypeAlias = "list[tuple[Member, bytes, Prompt]]"
+"""All parts of one post, each with its key in the cache and its prompt."""
+Outcome: TypeAlias = "Explanation | ItemFailure"
+"""What a call leaves of a judgement beside its scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of one part of a post."""
+
+    finding: Assessment | ItemFailure
+    by: AssessedBy
+    sent_at: float | None = None
+    """Monotonic seconds of the hand-over to the engine; None if nothing was asked of it."""
+    reused_from: str | None = None
+    """The verdict whose assessment is reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class NearKey:
+    """What two posts have in common where one may stand in for the other."""
+
+    key: bytes
+    stands: bool
+    """False if this one's finding may stand for no other: no engine read its reduced form."""
+    policy: str
+    """Digest of the policy that the key is of."""
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """A decoded post, its place in the window, and what was found of its parts so far."""
+
+    held: Held
+    post: Post
+    desk: Desk
+    """Of the adapter that the policy named when the post was taken; another policy does not move it."""
+    parts: Parts | None = None
+    found: dict[int, Found] = field(default_factory=dict)
+    again: set[int] = field(default_factory=set)
+    """Parts that are found, and asked about again for their explanation."""
+    answered: bool = False
+    near: NearKey | None = None
+    """None where no near duplicate is sought."""
+    sample: Sample | None = None
+    """What the screen would have said, where the engine judges to be compared with it."""
+
+    @property
+    def over(self) -> bool:
+        """True once it was answered or given back: nothing more is to be done for it."""
+        return self.answered or self.held.released
+
+    @property
+    def asked(self) -> Asked:
+        """Every part with its key in the cache and its prompt."""
+        prompts = [part.prompt for part in self.parts.parts] if self.parts is not None else []
+        info = self.desk.info
+        return [
+            (Member(self, number), cache_key(prompt, info), prompt) for number, prompt in enumerate(prompts)
+        ]
+
+    def lacking(self, policy: Policy) -> set[int]:
+        """The parts found without an explanation that a policy asks for, since another one was in force then."""
+        scores = {number: one.finding.scores for number, one in self.found.items() if _is_bare(one.finding)}
+        return {
+            number
+            for number, found in scores.items()
+            if Member(self, number).needs_explanation(policy, found)
+        }
+
+    def asked_again(self, policy: Policy) -> Asked:
+        """Those parts, once all others are found, and once each: what is found of them stays until there is more."""
+        if self.parts is None or len(self.found) < len(self.parts.parts):
+            return []
+        wanted = self.lacking(policy) - self.again
+        self.again |= wanted
+        return [asked for asked in self.asked if asked[0].part in wanted] if wanted else []
+
+
+def _is_bare(finding: Assessment | ItemFailure) -> TypeGuard[Assessment]:
+    return isinstance(finding, Assessment) and not finding.explained
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """One part of a post that waits for a judgement; most posts have one part."""
+
+    arrival: Arrival
+    part: int
+
+    def needs_explanation(self, policy: Policy, scores: Scores) -> bool:
+        """Whether its policy asks for more than these scores, once they are calibrated."""
+        post = self.arrival.post
+        return policy.needs_explanation(post, self.arrival.desk.calibrated(scores, post))
+
+
+@dataclass(slots=True, eq=False)
+class Judgement:
+    """One distinct prompt in work, and everything that shares its answer (single flight)."""
+
+    key: bytes
+    prompt: Prompt
+    desk: Desk
+    waiting: Waiting
+    """What the planner sees of it. The first member's tenant stands for all."""
+    members: list[Member] = field(default_factory=list)
+    scores: Scores | None = None
+    """As the engine gave them, not calibrated. Known beforehand where only the explanation is missing."""
+    reused: bool = False
+    """True if the scores were known beforehand: another post was scored for them."""
+    scored_in: str | None = None
+    """The verdict that first carried those scores; None while that one waits for its other parts."""
+    sent_at: float | None = None
+    """Monotonic seconds of the hand-over to the engine."""
+    kept_out: bool = False
+    """True while it was sent and waits, for the end of a search that wants no company in the engine."""
+
+    @classmethod
+    def begun(cls, number: int, key: bytes, prompt: Prompt, members: list[Member], *, since: float) -> Self:
+        """One that waits for the planner from now on."""
+        arrival = members[0].arrival
+        waiting = Waiting(number, len(prompt.token_ids), arrival.post.tenant, arrival.desk.adapter, since)
+        return cls(key, prompt, arrival.desk, waiting, members)
+
+    @property
+    def live(self) -> bool:
+        """False once nobody waits for the answer any more."""
+        for member in self.members:  # noqa: SIM110 - a generator costs more, and this is asked thrice for every post
+            if not member.arrival.over:
+                return True
+        return False
+
+    def needs_explanation(self, policy: Policy) -> bool:
+        """True if it is scored, and any member asks for more."""
+        scores = self.scores
+        return scores is not None and any(member.needs_explanation(policy, scores) for member in self.members)
+
+    @property
+    def severity(self) -> Severity:
+        """What an explanation is forced to begin with; of all members the same, since the key has what calibrates.
+
+        Raises:
+            ValueError: Nothing is scored yet.
+        """
+        if self.scores is None:
+            raise ValueError("a judgement without scores has no severity")
+        post = next((member.arrival.post for member in self.members), None)
+        return (self.desk.calibrated(self.scores, post) if post is not None else self.scores).severity
+
+
+def parted(
+    judgements: Sequence[Judgement], policy: Policy
+) -> tuple[list[Judgement], list[Judgement], list[Judgement]]:
+    """Part scored judgements: those to be explained, those that wait for none of these, and all the others.
+
+    What waits is a post: none of its parts is settled before the part that is to be explained.
+    """
+    wanted = [one for one in judgements if one.needs_explanation(policy)]
+    waiting = {member.arrival for one in wanted for member in one.members}
+    late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
+    held = set(late)
+    return wanted, [one for one in judgements if one not in held], late
+
+
+def computed_tokens(judgements: Sequence[Judgement], answers: Sequence[object]) -> int:
+    """Prompt tokens that were read for scores: not those that a cache of prefixes served, or may have served untold."""
+    return sum(
+        max(1, len(one.prompt.token_ids) - max(answer.cached_tokens, one.prompt.shared_tokens))
+        for one, answer in zip(judgements, answers, strict=True)
+        if isinstance(answer, Scored)
+    )
+
+
+def keep_out(judgements: Sequence[Judgement], *, kept_out: bool) -> None:
+    """Note of each whether it waits for the end of a search."""
+    for one in judgements:
+        one.kept_out = kept_out

@@ -1,0 +1,89 @@
+"""Patience: which posts wait no longer for the engine, as their tenants chose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.flow.decision import assess
+from sluicegate.pipeline.flow.judgement import Found
+from sluicegate.schemas import AssessedBy, FailureCode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from sluicegate.pipeline.flow.answers import Answer, Answers
+    from sluicegate.pipeline.flow.judgement import Arrival, Judgement, Member
+    from sluicegate.pipeline.flow.routes import Desks
+    from sluicegate.pipeline.policy import Policy
+
+LOOK_S = 0.25
+"""How often to look: no post waits longer than its tenant's ``max_wait_seconds`` and this."""
+
+_AWAY = ItemFailure(FailureCode.ENGINE_UNAVAILABLE)
+_OVERLOAD = ItemFailure(FailureCode.OVERLOAD)
+
+
+def run_out(
+    judgements: Collection[Judgement], answers: Answers, policy: Policy, desks: Desks, *, now: float
+) -> list[Answer]:
+    """Answer the posts that were in the window for their tenants' ``max_wait_seconds``, by failure mode.
+
+    While their engine is away that is every such post, and all of its posts once it was away for too
+    long beside another that is at work. While it is at work it is those whose turn has not come: what
+    the engine has in hand will be answered, or time out. Nor has that come, of a server that several share, while one of them searches for a killer.
+
+    Args:
+        judgements: All that wait or are in hand.
+        answers: Makes the answers.
+        policy: The policy in force.
+        desks: Say which engines are at work.
+        now: Monotonic seconds.
+    """
+    least_s = policy.least_wait_seconds
+    if least_s is None and desks.all_at_work:
+        return []  # the common case, several times a second beside a full window
+    given_up = desks.given_up(now)
+    over: list[tuple[Member, ItemFailure]] = []
+    for judgement in judgements:
+        at_work = judgement.desk.judge.engine_at_work
+        failure = _failure(judgement)
+        # A long wait may see many rebalances, each of which gives posts back and takes them again.
+        judgement.members = [member for member in judgement.members if not member.arrival.over]
+        if at_work and judgement.sent_at is not None and not judgement.kept_out:
+            continue
+        for member in judgement.members:
+            arrival = member.arrival
+            waits = judgement.desk not in given_up and not _impatient(arrival, policy, least_s, now)
+            if arrival.over or waits:
+                continue
+            over.append((member, failure))
+    if over:
+        _note_scores(judgements, {member.arrival for member, _ in over}, policy)
+    # Only now: a post of several parts is answered once, with the scores of all that have some.
+    return [answers.give_up(member.arrival, failure) for member, failure in over if not member.arrival.over]
+
+
+def _failure(judgement: Judgement) -> ItemFailure:
+    return _OVERLOAD if judgement.desk.judge.engine_at_work and not judgement.kept_out else _AWAY
+
+
+def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy: Policy) -> None:
+    """Keep what the engine said of any part of these posts, be it in hand or not: at most explanations are missing."""
+    for judgement in judgements:
+        if judgement.scores is None:
+            continue
+        by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
+        missing = _failure(judgement) if judgement.needs_explanation(policy) else None
+        found = Found(assess(judgement.scores, missing), by, judgement.sent_at, judgement.scored_in)
+        for member in judgement.members:
+            if member.arrival in given_up:
+                member.arrival.found[member.part] = found
+
+
+def _impatient(arrival: Arrival, policy: Policy, least_s: float | None, now: float) -> bool:
+    waited_s = now - arrival.held.taken_at
+    if least_s is None or waited_s < least_s:  # spares most posts the look into the policy
+        return False
+    patience_s = policy.rules(arrival.post).max_wait_seconds
+    return patience_s is not None and waited_s >= patience_s

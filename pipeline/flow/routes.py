@@ -1,0 +1,222 @@
+"""Desks: one for each adapter, with its engine and all that its posts meet there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from sluicegate.pipeline.flow.decision import engine_reference
+from sluicegate.pipeline.flow.depth import Depth
+from sluicegate.pipeline.flow.judge import Judge
+from sluicegate.pipeline.flow.parts import PartBuilder
+from sluicegate.pipeline.flow.planner import Limits
+from sluicegate.pipeline.flow.quarantine import Quarantine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sluicegate.engines.backends import Backend, Backends
+    from sluicegate.pipeline.flow.judgement import Judgement
+    from sluicegate.pipeline.observe.instruments import Instruments
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.policy.rules import Subject
+    from sluicegate.pipeline.settings.tree import Settings
+    from sluicegate.schemas import Assessment, Post, Scores
+
+_TIMEOUT_SHARE = 1 / 2
+"""Of a score call's timeout, for the texts in work: the engine may read the next ones at half the speed of its last answers."""
+
+
+class Desk:
+    """Where the posts of one adapter are judged: its prompts, its judge, its stamp and its calibration.
+
+    Args:
+        adapter: Its name in the policy and the settings; None is the engine's own desk.
+        backend: The engine, and what makes its prompts.
+        judge: Asks it.
+        parts: Cuts posts for it.
+    """
+
+    def __init__(self, adapter: str | None, backend: Backend, judge: Judge, parts: PartBuilder) -> None:
+        self.adapter = adapter
+        self.server = backend.server
+        self.info = backend.engine.info
+        self.judge = judge
+        self.parts = parts
+        self.stamp = engine_reference(self.info, calibrated=backend.calibration is not None)
+        """The engine's stamp on a verdict."""
+        self.in_flight = 0
+        """Micro-batches that were sent and are not done."""
+        self.in_work = 0
+        """Their prompts that are not answered yet."""
+        self.tokens_in_work = 0
+        """Tokens of those."""
+        self._calibration = backend.calibration
+
+    def begin(self, micro_batch: Sequence[Judgement]) -> int:
+        """Count a micro-batch that is sent; how many tokens it has."""
+        self.in_flight += 1
+        return self.shift(micro_batch, 1)
+
+    def shift(self, items: Sequence[Judgement], way: int) -> int:
+        """Count prompts that go to the engine (1) or are answered (-1); how many tokens they have."""
+        tokens = sum(item.waiting.tokens for item in items)
+        self.in_work += way * len(items)
+        self.tokens_in_work += way * tokens
+        return tokens
+
+    def calibrated(self, scores: Scores, post: Post) -> Scores:
+        """What the policy sees of an engine's scores; the same where its bundle has no calibration."""
+        if self._calibration is None:
+            return scores
+        return self._calibration.calibrated(scores, post.kind, post.language)
+
+    def finding(self, assessment: Assessment, post: Post) -> Assessment:
+        """An assessment with calibrated scores, and the severity that they give."""
+        if self._calibration is None:
+            return assessment
+        scores = self.calibrated(assessment.scores, post)
+        return assessment.model_copy(update={"scores": scores, "severity": scores.severity})
+
+
+class Share(NamedTuple):
+    """Desks that send micro-batches together."""
+
+    desks: set[Desk]
+    free: int
+    """How many more they may send."""
+    idle: bool
+    """True if one that is not full should be among them."""
+    limits: Limits
+    """Of each."""
+
+
+class Desks:
+    """Every adapter's desk, and the engine's own. One event loop.
+
+    Args:
+        backends: By adapter; entered by the caller.
+        settings: As for the worker.
+        policy: The policy in force. It names no adapter that has no engine here.
+        instruments: What watches.
+        turned: Told when an engine left its work or is back.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        settings: Settings,
+        policy: Callable[[], Policy],
+        instruments: Instruments,
+        *,
+        turned: Callable[[], None],
+    ) -> None:
+        self._policy = policy
+        self._wait_s = settings.engine.adapter_wait_s
+        self._saturating = next(iter(backends.values())).engine.info.saturating_prompts
+        self._micro_batch = settings.micro_batch
+        self._in_engine_s = settings.engine.score_timeout_s * _TIMEOUT_SHARE
+        self.depth = Depth(self._saturating, settings.window.posts)
+        instruments.metrics.prompts_limit.set_function(lambda: self.depth.limit)
+        self._turned = turned
+        shared: dict[str, Quarantine] = {}
+        self._desks: dict[str | None, Desk] = {}
+        for name, backend in backends.items():
+            # A text that kills a server is sought with nothing else in that server's work, whatever the adapter.
+            here = Quarantine()
+            quarantine = here if backend.server is None else shared.setdefault(backend.server, here)
+            judge = Judge(
+                backend.engine,
+                settings.engine,
+                instruments,
+                adapter=name,
+                quarantine=quarantine,
+                turned=self._engine_turned,
+                depth=self.depth,
+            )
+            self._desks[name] = Desk(
+                name, backend, judge, PartBuilder(backend.prompter, settings.limits, policy)
+            )
+
+    def __iter__(self) -> Iterator[Desk]:
+        return iter(self._desks.values())
+
+    def of(self, post: Subject) -> Desk:
+        """The desk that the policy in force names for a post."""
+        return self._desks[self._policy().rules(post).adapter]
+
+    @property
+    def all_at_work(self) -> bool:
+        """False while any engine's circuit breaker is not closed."""
+        return all(desk.judge.engine_at_work for desk in self)
+
+    def shares(self) -> Iterator[Share]:
+        """Which desks may send micro-batches together, and how many more.
+
+        All engines at work share the depth, or ``micro_batch.in_flight`` where it is set. One that is away gets one
+        micro-batch, to wait for it and try it, and takes no room from the others meanwhile: more would all be
+        sent at once when it is back.
+        """
+        at_work, limits = {desk for desk in self if desk.judge.engine_at_work}, self._limits()
+        if at_work:
+            in_work = sum(desk.in_work for desk in at_work)
+            if self._micro_batch.in_flight is None:
+                tokens = sum(desk.tokens_in_work for desk in at_work)
+                free, bounded = self._in_time(self.depth.room(in_work, limits.posts), limits, tokens)
+            else:
+                free, bounded = self._micro_batch.in_flight - sum(desk.in_flight for desk in at_work), limits
+            yield Share(at_work, free, self.depth.hungry(in_work), bounded)
+        for desk in self:
+            if desk not in at_work:
+                yield Share({desk}, 1 - desk.in_flight, idle=True, limits=limits)
+
+    def _in_time(self, free: int, limits: Limits, tokens_in_work: int) -> tuple[int, Limits]:
+        """So many micro-batches, and so large, that an engine reads all in work well within their time."""
+        within = self.depth.tokens_within(self._in_engine_s)
+        if within is None:  # of an engine that has not answered yet, as much as one may have
+            within = limits.tokens
+        # Never less than half of what one may have, be that too much for a very slow engine: where a call takes its
+        # time whatever is in it, ever smaller ones would only look ever slower.
+        left = max(within, limits.tokens / 2) - tokens_in_work
+        if left <= 0:
+            return 0, limits
+        if left < limits.tokens:
+            return min(free, 1), replace(limits, tokens=math.ceil(left))
+        return int(min(free, left / limits.tokens)), limits
+
+    def _limits(self) -> Limits:
+        """Of a micro-batch sent now, whatever is in work."""
+        given, age_ms = self._micro_batch, self._micro_batch.max_age_ms
+        max_age_s = self.depth.patience_s if age_ms is None else age_ms / 1000
+        return Limits(given.posts or self._saturating, given.tokens, max_age_s)
+
+    def _engine_turned(self) -> None:
+        self.depth.reset()  # what comes back may be another engine, and is cold in any case
+        self._turned()
+
+    def given_up(self, now: float) -> set[Desk]:
+        """Those whose engine has been away for too long while another is at work.
+
+        Their posts get their failure mode, since what they hold up are other tenants' posts. While the
+        engine is on trial they wait for what it says.
+        """
+        named = self._policy().adapters
+        at_work = [desk for desk in self if desk.judge.engine_at_work and desk.adapter in named]
+        return {
+            desk
+            for desk in self
+            if (since := desk.judge.away_since) is not None
+            and now - since >= self._wait_s
+            and any(_serves(other, desk, since) for other in at_work)
+        }
+
+    def close(self) -> None:
+        """Let the threads that tokenise end."""
+        for desk in self:
+            desk.parts.close()
+
+
+def _serves(other: Desk, away: Desk, since: float) -> bool:
+    """True if one engine is at work beside another that is away: not if nobody asked it, on a server that is gone."""
+    return other.server is None or other.server != away.server or other.judge.answered_at > since

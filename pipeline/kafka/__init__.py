@@ -1,0 +1,1 @@
+"""Kafka: records in, records out, topics and clients."""

@@ -1,0 +1,194 @@
+"""Fetching: aiokafka's consumer where its habits do not suffice (docs/adr/0007).
+
+aiokafka has no way to hand in a fetcher or a parser. So the two names under which it looks them
+up are replaced, for this process, when this module is imported.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import aiokafka.consumer.consumer
+import aiokafka.consumer.fetcher
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.lenient_records import LenientRecords
+from sluicegate.pipeline.observe.stalls import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiokafka import AIOKafkaConsumer
+
+    from sluicegate.pipeline.flow.window import Partition
+
+
+class BrokersAwayError(Exception):
+    """The brokers do not say where the partitions end. The message says why."""
+
+
+class Fetcher(aiokafka.consumer.fetcher.Fetcher):  # type: ignore[misc]  # untyped base
+    """Tells when a partition's position was out of the log, and where it was set anew."""
+
+    on_reset: Callable[[TopicPartition, int, int], None]
+    """Gets the partition, the offset that was to be read next, and the one that is. In the consumer's thread."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # By the state of a partition in one assignment: what an earlier one left behind is forgotten with it.
+        self._out_of_range: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: int, request: Any) -> Any:
+        has_news = await super()._proc_fetch_request(assignment, node_id, request)
+        for topic, partitions in request.topics:
+            for number, offset, _ in partitions:
+                state = assignment.state_value(TopicPartition(topic, number))
+                if state.awaiting_reset:
+                    self._out_of_range[state] = offset
+        return has_news
+
+    async def _update_fetch_positions(self, assignment: Any, node_id: int, partitions: Any) -> Any:
+        has_news = await super()._update_fetch_positions(assignment, node_id, partitions)
+        for partition in partitions:
+            state = assignment.state_value(partition)
+            if state in self._out_of_range and state.has_valid_position:
+                wanted = self._out_of_range.pop(state)
+                # Else Faust's seek to the commit came between, and the next fetch tells.
+                if state.position != wanted:
+                    self.on_reset(partition, wanted, state.position)
+        return has_news
+
+
+aiokafka.consumer.consumer.Fetcher = Fetcher
+aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+
+
+class Progress:
+    """How far one consumer has come in each of its partitions. Used in its thread only."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer: Any = consumer
+        self._fetched: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._positions: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._first: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._cuts: Counter[Partition] = Counter()
+        self.cuts_at_fetch: Mapping[Partition, int] = {}
+        """How often each partition had been set back when what was handed out last was fetched; made anew, never changed."""
+
+    def fetched(self, records: dict[TopicPartition, list[Any]]) -> None:
+        """Note what the fetcher just handed out, before anything else runs in this thread.
+
+        And where it stands then: a fetch that fails in one partition has moved on in others,
+        past records that nobody got.
+        """
+        for partition, state in self._states().items():
+            if partition in records:
+                self._fetched[state] = records[partition][-1].offset + 1
+                self._first.setdefault(state, records[partition][0].offset)
+            if state.has_valid_position:
+                self._positions[state] = state.position
+        if self._cuts:
+            self.cuts_at_fetch = dict(self._cuts)
+
+    def reset(self, partition: TopicPartition, *, cut: bool) -> None:
+        """Forget what a position that was out of the log, and is set anew, makes wrong.
+
+        Args:
+            partition: Whose position it was.
+            cut: True if it is set back to an earlier offset; else what was fetched first is gone from the log.
+        """
+        state = self._states().get(partition)
+        if state is not None:
+            for kept in (self._fetched, self._positions, self._first) if cut else (self._first,):
+                kept.pop(state, None)
+        self._cuts[partition.topic, partition.partition] += cut
+
+    def uncommitted(self, committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int]:
+        """Where to read again the partitions that have no commit: at the first record fetched in this assignment.
+
+        Args:
+            committed: Offset per partition; None or 0 where there is no commit.
+        """
+        return {
+            partition: self._first[state]
+            for partition, state in self._states().items()
+            if state in self._first and not committed.get(partition)
+        }
+
+    def require_taken(self, first_acknowledged: Mapping[Any, int]) -> None:
+        """Assert that nothing fetched was dropped on the way: a commit would lose it.
+
+        The window acknowledges in the order of the offsets, so the first record acknowledged in an assignment is the
+        first that was fetched in it.
+
+        Args:
+            first_acknowledged: Offset of the first record acknowledged in this assignment, per partition.
+
+        Raises:
+            ClusterError: It was a later one.
+        """
+        for partition, state in self._states().items():
+            fetched, reached = self._first.get(state), first_acknowledged.get(partition)
+            if fetched is not None and reached is not None and reached > fetched:
+                raise ClusterError(
+                    f"records {fetched} to {reached - 1} of {partition.topic}/{partition.partition} were fetched and never "
+                    "taken; nothing was committed past them: start the worker anew, and they are read again"
+                )
+
+    def committable(self, acknowledged: dict[Any, int]) -> dict[TopicPartition, int]:
+        """The offset to commit per partition, given the one behind the last acknowledged record.
+
+        Where everything handed out is acknowledged, that is the position at the last fetch that
+        went well, which stands behind the markers of transactions, aborted records and what compaction took as well: a group's
+        lag reaches zero, and none of these is ever taken for a record that was missed.
+        """
+        found = {}
+        for partition, state in self._states().items():
+            reached = acknowledged.get(partition)
+            if state in self._positions and self._fetched.get(state) == reached:
+                found[partition] = max(self._positions[state], reached or 0)
+            elif reached is not None:
+                found[partition] = reached
+        return found
+
+    async def places(self, *, within_s: float) -> dict[Partition, Place]:
+        """Where each partition is read next, and where the brokers say that it ends.
+
+        The end is that of the last closed transaction: an open one is nobody's stall.
+
+        Raises:
+            BrokersAwayError: They did not say so in time, or refused.
+        """
+        partitions = list(self._states())
+        try:
+            ends = await self._consumer._fetcher.end_offsets(partitions, within_s * 1000)  # noqa: SLF001 - the public one waits for the request timeout
+        except KafkaError as error:
+            raise BrokersAwayError(type(error).__name__) from error
+        return {
+            (partition.topic, partition.partition): Place(
+                state.position if state.has_valid_position else None, ends[partition]
+            )
+            for partition, state in self._states().items()
+            if partition in ends
+        }
+
+    def _states(self) -> dict[TopicPartition, Any]:
+        subscription = self._consumer._subscription.subscription  # noqa: SLF001 - no public way to a position without waiting
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None or not assignment.active:
+            return {}
+        return {partition: assignment.state_value(partition) for partition in assignment.tps}
+
+
+def coordinator_fault(consumer: Any) -> str | None:
+    """The name of what ended the task that keeps a consumer in its group; None while that lives."""
+    coordinator = None if consumer is None else consumer._coordinator  # noqa: SLF001 - no public way
+    if coordinator is None:
+        return None  # it is starting: on a busy machine that takes longer than from one look to the next
+    if coordinator._coordination_task.done() or coordinator._pending_exception is not None:  # noqa: SLF001 - no public way
+        return type(coordinator._pending_exception).__name__  # noqa: SLF001 - no public way
+    return None

@@ -1,0 +1,169 @@
+"""Topics: which ones a deployment needs, with which properties and rights (pure), and their creation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.unreachable import ask_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
+
+Cleanup = Literal["delete", "compact"]
+
+_DAY_MS = 86_400_000
+_RETENTION_DAYS = 7
+_DEAD_LETTER_DAYS = 30  # longer than a holiday: somebody has to look at them
+_SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
+_REQUEST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTopic:
+    """One topic, and who needs which rights on it."""
+
+    setting: str
+    """The setting that names it, such as ``topics.posts``."""
+    name: str
+    partitions: int
+    replication: int
+    cleanup: Cleanup
+    retention_ms: int | None
+    """None for a compacted topic, which keeps the newest record of every key."""
+    worker: tuple[str, ...]
+    producer: tuple[str, ...]
+    consumer: tuple[str, ...]
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Topic configuration, in Kafka's own names."""
+        # With one copy missing, acks=all must still be possible, and with two missing must not.
+        config = {
+            "cleanup.policy": self.cleanup,
+            "min.insync.replicas": str(max(1, self.replication - 1)),
+        }
+        if self.retention_ms is not None:
+            config["retention.ms"] = str(self.retention_ms)
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What became of one planned topic."""
+
+    name: str
+    outcome: Literal["created", "already there"]
+    partitions: int
+    """As they are now."""
+    note: str = ""
+    """How an existing topic differs from the plan; empty if it does not."""
+
+
+def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[PlannedTopic, ...]:
+    """Plan every topic that a worker with these settings touches.
+
+    Args:
+        settings: Names of topics.
+        partitions: Of the post and verdict topics; the most workers that can share the work.
+        replication: Copies of every partition.
+    """
+    names = settings.topics
+    read, write = ("Describe", "Read"), ("Describe", "Write")
+
+    def with_posts(setting: str, **rights: tuple[str, ...]) -> PlannedTopic:
+        """A topic of posts or verdicts."""
+        nobody: dict[str, tuple[str, ...]] = {"worker": (), "producer": (), "consumer": ()}
+        name: str = getattr(names, setting)
+        kept_ms = _RETENTION_DAYS * _DAY_MS
+        return PlannedTopic(
+            f"topics.{setting}", name, partitions, replication, "delete", kept_ms, **{**nobody, **rights}
+        )
+
+    # What an edge forwards is read by workers with an engine, under settings of their own.
+    forward = [with_posts("forward", worker=write)] if settings.worker.role == "screen" else []
+    return (
+        with_posts("posts", worker=read, producer=write),
+        *(with_posts(action, worker=write, consumer=read) for action in ("allow", "review", "block")),
+        PlannedTopic(
+            "topics.dead_letter",
+            names.dead_letter,
+            _SMALL_PARTITIONS,
+            replication,
+            "delete",
+            _DEAD_LETTER_DAYS * _DAY_MS,
+            worker=write,
+            producer=(),
+            consumer=read,
+        ),
+        PlannedTopic(
+            "topics.control",
+            names.control,
+            _SMALL_PARTITIONS,
+            replication,
+            "compact",
+            None,
+            worker=("Describe", "Read", "Write"),
+            producer=(),
+            consumer=(),
+        ),
+        *forward,
+    )
+
+
+def group_rights(kafka: KafkaSettings) -> dict[str, str]:
+    """Rights beside those on topics, by who needs them."""
+    return {
+        "worker": f"Read on group {kafka.group}; IdempotentWrite on the cluster (brokers before 2.8)",
+        "producer": "none",
+        "consumer": "Read on a group of its own",
+    }
+
+
+def create_topics(kafka: KafkaSettings, planned: Sequence[PlannedTopic]) -> list[Created]:
+    """Create what is missing. An existing topic is left as it is. Blocking.
+
+    Raises:
+        ClusterError: The cluster does not answer, or refuses one of the topics.
+    """
+    from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - a pure plan needs no client
+    from confluent_kafka.admin import AdminClient, NewTopic  # noqa: PLC0415 - the same
+
+    admin = AdminClient(client_config(kafka))
+    there = _partition_counts(admin, kafka)
+    missing = [topic for topic in planned if topic.name not in there]
+    new = [
+        NewTopic(one.name, one.partitions, replication_factor=one.replication, config=one.config)
+        for one in missing
+    ]
+    results = admin.create_topics(new, request_timeout=_REQUEST_S) if new else {}
+    raced = set()
+    for name, result in results.items():
+        try:
+            result.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise ClusterError(
+                    f"topic {name}: the cluster refused it ({error.args[0].name()}: {error.args[0].str()}); "
+                    "check rights, --replication and --partitions"
+                ) from error
+            raced.add(name)
+    if raced:
+        there |= _partition_counts(admin, kafka)
+    return [_outcome(one, there.get(one.name)) for one in planned]
+
+
+def _outcome(planned: PlannedTopic, partitions: int | None) -> Created:
+    if partitions is None:
+        return Created(planned.name, "created", planned.partitions)
+    note = "" if partitions == planned.partitions else f"the plan has {planned.partitions} partitions"
+    return Created(planned.name, "already there", partitions, note)
+
+
+def _partition_counts(admin: Any, kafka: KafkaSettings) -> dict[str, int]:
+    topics = ask_metadata(admin, kafka, within_s=_REQUEST_S).topics
+    return {name: len(topic.partitions) for name, topic in topics.items()}

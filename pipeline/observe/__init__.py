@@ -1,0 +1,1 @@
+"""What people and programs see of a worker: metrics, logs, traces, holds, the ops port."""

@@ -1,0 +1,116 @@
+"""Lag: for how long the oldest post without an answer has waited, on its topic too. Pure: it is told what others see."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sluicegate.pipeline.flow.window import Delivery, Partition
+    from sluicegate.pipeline.observe.stalls import Place
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What two looks tell of a partition's oldest post, whatever its timestamp says."""
+
+    end: int
+    """Where the partition ended at a look: what stands before that was there, what stands behind was not."""
+    at: float
+    """When that was."""
+    absent_at: float
+    """When the oldest post was not there yet; minus infinity where nobody looked then."""
+
+
+class Lag:
+    """Estimates the age of the oldest post without an answer, of all partitions of one assignment.
+
+    - A post that the worker holds has the timestamp of its record, right as far as the clocks agree.
+    - What it has not taken yet is no older than the record taken last from its partition: too much by
+      the time between the two. Where none was taken yet, since the first look: too little by as long as it waited before.
+    - Looks at the ends of the partitions correct both. A post is at least as old as the first look since it has been the
+      oldest, and younger than a look that did not see it, at most twice the lag and a look ago.
+      So wrong timestamps hide no stall, and exaggerate without bound only what stood there at the first look.
+    - A partition that ends earlier than before was cut or made anew: what the looks before saw there counts no more.
+    - Zero means that the last look saw nothing waiting: a post that came since is missed for no
+      longer than ``fresh_s``. Where no look succeeds for longer, nobody knows, and the time since the last one
+      counts; before the first one, the time since the assignment.
+
+    Args:
+        fresh_s: For how long a look speaks for the present.
+    """
+
+    def __init__(self, fresh_s: float) -> None:
+        self._fresh_s = fresh_s
+        self._looked_at: dict[Partition, float] = {}
+        self._marks: dict[Partition, _Mark | None] = {}
+        self._taken_ms: dict[Partition, int | None] = {}
+
+    def assigned(self, partitions: Iterable[Partition], now: float) -> None:
+        """Begin anew with these partitions, at a time of the monotonic clock."""
+        self._marks = dict.fromkeys(partitions)
+        self._looked_at = dict.fromkeys(self._marks, now)
+        self._taken_ms = {}
+
+    def took(self, delivery: Delivery) -> None:
+        """Note the record taken last from its partition."""
+        self._taken_ms[delivery.partition] = delivery.timestamp_ms
+
+    def look(self, places: Mapping[Partition, Place], held: Mapping[Partition, Delivery], now: float) -> None:
+        """Take note of where the partitions ended at a time, and of the oldest delivery held of each."""
+        for partition in self._marks.keys() & places.keys():
+            place = places[partition]
+            mark = self._marks[partition] or _Mark(place.end, now, -math.inf)
+            oldest = _oldest(place, held.get(partition))
+            if place.end < mark.end:
+                # What is held from behind the new end is of the log before it, and so is the mark.
+                if partition not in held or oldest < place.end:
+                    mark = _Mark(place.end, now, -math.inf)
+                if place.taken > place.end:
+                    self._taken_ms.pop(partition, None)
+            elif oldest >= mark.end:
+                mark = _Mark(place.end, now, mark.at)
+            self._marks[partition], self._looked_at[partition] = mark, now
+
+    def seconds(
+        self,
+        places: Mapping[Partition, Place],
+        held: Mapping[Partition, Delivery],
+        *,
+        now: float,
+        utc_ms: float,
+    ) -> float:
+        """The age of the oldest post without an answer, by the places of the last look and what is held now."""
+        ages = [self._age(one, places.get(one), held.get(one), now=now, utc_ms=utc_ms) for one in self._marks]
+        return max(ages, default=0.0)
+
+    def _age(
+        self, partition: Partition, place: Place | None, held: Delivery | None, *, now: float, utc_ms: float
+    ) -> float:
+        mark, looked_at = self._marks[partition], self._looked_at[partition]
+        offset = _oldest(place, held)
+        if held is None and mark is None:
+            return now - looked_at
+        if held is None and (place is None or offset >= place.end):
+            return now - looked_at if now - looked_at > self._fresh_s else 0.0
+        seen_at, absent_at = now, -math.inf
+        if mark is not None and place is not None:
+            if offset < place.end:
+                seen_at = looked_at
+            if offset < mark.end:
+                seen_at, absent_at = mark.at, mark.absent_at
+            else:
+                absent_at = mark.at
+        stamp = held.timestamp_ms if held is not None else self._taken_ms.get(partition)
+        by_stamp = 0.0 if stamp is None else (utc_ms - stamp) / 1000
+        return min(max(by_stamp, now - seen_at), now - absent_at)
+
+
+def _oldest(place: Place | None, held: Delivery | None) -> int:
+    """The offset of the oldest record without an answer, or of the one that comes next."""
+    if held is not None:
+        return held.offset
+    return 0 if place is None else place.next

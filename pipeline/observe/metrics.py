@@ -1,0 +1,239 @@
+"""Metrics of a worker, in a registry of their own. Names and meanings are documented in docs/operations.md."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from sluicegate.pipeline.flow.circuit import CircuitState
+from sluicegate.schemas import Action, DeadLetter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from sluicegate.engines.protocol import EngineInfo
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.schemas import Verdict
+
+# From an idle GPU (a few ms) to a long hold, in steps of about 2.
+_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+_POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+_LABEL_VALUES = 200  # a producer's invention must not grow the label set without bound
+_OTHER = "other"
+
+_Series: TypeAlias = "tuple[Counter, tuple[str, ...]]"
+"""A metric, and the values of its labels."""
+
+
+class _Bounded:
+    """Lets the first values of a label through and calls the rest ``other``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value not in self._known:
+            if len(self._known) >= self._limit:
+                return _OTHER
+            self._known.add(value)
+        return value
+
+
+class Metrics:
+    """Everything that a worker counts."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._tenant, self._category, self._language = (_Bounded(_LABEL_VALUES) for _ in range(3))
+        self._opened: set[str] = set()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"sluicegate_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"sluicegate_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"sluicegate_{name}", text, buckets=buckets, registry=registry)
+
+        self.taken = counter("records_taken", "Records taken from the input topic.")
+        self.records_missed = counter(
+            "records_missed",
+            "Offsets that left the input topic before this group read them: an alarm.",
+            "topic",
+        )
+        self.tombstones = counter("tombstones", "Records without a value: counted and skipped.")
+        self.verdicts = counter("verdicts", "Verdicts delivered.", "tenant", "action", "assessed_by")
+        self.categories = counter("verdict_categories", "Categories on delivered verdicts.", "category")
+        self.languages = counter("verdict_languages", "Verdicts by language hint.", "language", "action")
+        self.dead_letters = counter("dead_letters", "Dead letters delivered.", "code")
+        self.failures = counter("failures", "Verdicts by failure mode.", "tenant", "code", "mode")
+        self.explanation_failures = counter(
+            "explanation_failures", "Verdicts without the explanation asked for.", "code"
+        )
+        self.folded_parts = counter(
+            "folded_parts",
+            "Parts judged in a folded form beside the original, by who found it.",
+            "assessed_by",
+        )
+        self.folded_verdicts = counter(
+            "folded_verdicts", "Verdicts that a folded form decided, by rule that fired.", "rule"
+        )
+        self.cache_hits = counter("cache_hits", "Posts that needed no judgement of their own.", "how")
+        self.shared_cache_errors = counter("shared_cache_errors", "Faults of the shared cache.", "call")
+        self.produce_to_verdict = histogram(
+            "produce_to_verdict_seconds", "From the record's timestamp to the delivered verdict.", _LATENCY_S
+        )
+        self.micro_batch_posts = histogram("micro_batch_posts", "Judgements per micro-batch.", _POWERS)
+        self.micro_batch_tokens = histogram("micro_batch_tokens", "Prompt tokens per micro-batch.", _TOKENS)
+        self.engine_seconds = counter("engine_call_seconds", "Wall time of engine calls.", "call")
+        self.prompt_tokens = counter("prompt_tokens", "Tokens of scored prompts.")
+        self.cached_tokens = counter("cached_prompt_tokens", "Of those, served by the engine's prefix cache.")
+        self.released = counter("released", "Posts given back unacknowledged in a drain.")
+        self.oldest_post = gauge(
+            "oldest_post_seconds",
+            "Age of the oldest post without an answer in this worker's partitions, on the topic or held: an estimate.",
+        )
+        self.window_posts = gauge("window_posts", "Posts held in the window.")
+        self.window_bytes = gauge("window_bytes", "Bytes held in the window.")
+        self.cache_entries = gauge("cache_entries", "Assessments in the cache.")
+        self.busy_seconds = gauge(
+            "engine_busy_seconds", "Seconds in which the engine was saturated, since the start."
+        )
+        self.in_work = gauge("engine_prompts_in_work", "Prompts in the engine now.")
+        self.prompts_limit = gauge(
+            "engine_prompts_limit",
+            "Another micro-batch is sent while fewer prompts are in the engine: found from its answers.",
+        )
+        self.hold = gauge("hold", "1 while the stream waits for this.", "name")
+        self.circuit = gauge("engine_circuit", "1 for the state of the engine's circuit breaker.", "state")
+        self.circuit_changes = counter(
+            "engine_circuit_changes", "Times that a circuit breaker of an engine took this state.", "state"
+        )
+        self.adapter_circuit = gauge(
+            "adapter_circuit",
+            "1 for the state of the circuit breaker of an adapter's engine.",
+            "adapter",
+            "state",
+        )
+        self.adapters = gauge("adapter_in_service", "1 for each adapter in service.", "adapter", "digest")
+        self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")
+        self.breaker_open = gauge(
+            "block_breaker_open", "1 while a tenant's blocks are withheld: an alarm.", "tenant"
+        )
+        self.breaker_trips = counter("block_breaker_trips", "Block-volume breakers that tripped here.")
+        self.blocks_withheld = counter(
+            "block_breaker_withheld", "Blocks delivered as review by an open breaker.", "tenant"
+        )
+        self.control_followed = gauge(
+            "control_topic_followed", "1 while trips and resets of breakers reach this worker."
+        )
+        self.control_refused = counter(
+            "control_records_refused", "Records of the control topic that are not what they claim."
+        )
+        self.policy_reloads = counter("policy_reloads", "Changed policy files taken up.")
+        self.policy_reload_failed = gauge(
+            "policy_reload_failed", "1 while the policy file cannot be used and an older one is in force."
+        )
+        self.log_lines_dropped = counter("log_lines_dropped", "Log lines that could not be written.")
+        self._add_screens_and_stamps(counter, gauge)
+        for name in ("engine", "publish", "input"):
+            self.hold.labels(name).set(0)
+        self._show_circuit(CircuitState.CLOSED)
+
+    def _add_screens_and_stamps(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        self.screen_samples = counter(
+            "screen_samples",
+            "Answers of the screen that the engine judged instead, by what either says.",
+            "screen",
+            "engine",
+        )
+        for said in (Action.ALLOW, Action.BLOCK):
+            for judged in Action:  # from 0, or the first of each would be no increase
+                self.screen_samples.labels(said.value, judged.value)
+        self.screen_faults = counter("screen_faults", "Chunks of posts that the screen failed on.")
+        self.screen_off = gauge(
+            "screen_off", "1 while this worker's screen is switched off for errors: an alarm."
+        )
+        self.forwarded = counter(
+            "records_forwarded", "Records that an edge forwarded; `sampled` to be compared.", "sampled"
+        )
+        self._engine = Info("sluicegate_engine", "The engine in force.", registry=self.registry)
+        self._policy = Info("sluicegate_policy", "The policy in force.", registry=self.registry)
+        self.screen = Info("sluicegate_screen", "The screen in force.", registry=self.registry)
+
+    def describe(self, engines: Mapping[str | None, EngineInfo], policy: Policy) -> None:
+        """Stamp the engines, by adapter, and the policy in force."""
+        for name, engine in engines.items():
+            if name is None:
+                self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
+            else:
+                self.adapters.labels(name, engine.digest).set(1)
+                self._show_circuit(CircuitState.CLOSED, name)
+        self._stamp(policy)
+
+    def circuit_is(self, state: CircuitState, adapter: str | None = None) -> None:
+        """Show that the circuit breaker of the engine, or of an adapter's, took a state."""
+        self.circuit_changes.labels(state.value).inc()
+        self._show_circuit(state, adapter)
+
+    def _show_circuit(self, state: CircuitState, adapter: str | None = None) -> None:
+        for one in CircuitState:
+            shown = self.circuit if adapter is None else self.adapter_circuit
+            shown.labels(*([adapter] if adapter is not None else []), one.value).set(int(one is state))
+
+    def policy_changed(self, policy: Policy) -> None:
+        """Count a changed policy file that was taken up."""
+        self.policy_reloads.inc()
+        self.policy_reload_failed.set(0)
+        self._stamp(policy)
+
+    def _stamp(self, policy: Policy) -> None:
+        self._policy.info({"name": policy.name, "version": policy.version, "digest": policy.digest})
+
+    def show_breakers(self, tenants: Iterable[str]) -> None:
+        """Show whose block-volume breaker is open, and that all others are closed."""
+        now_open = {self._tenant(tenant) for tenant in tenants}
+        self._opened |= now_open
+        for label in self._opened:
+            self.breaker_open.labels(label).set(int(label in now_open))
+
+    def count(self, delivered: Iterable[tuple[Verdict | DeadLetter, int | None]], *, now_ms: float) -> None:
+        """Count what was delivered together: each series is touched once for all that belong to it.
+
+        Args:
+            delivered: Each event, with the timestamp of the record that it answers, Unix milliseconds.
+            now_ms: The time of delivery, Unix milliseconds.
+        """
+        sums: defaultdict[_Series, int] = defaultdict(int)
+        for event, produced_ms in delivered:
+            if isinstance(event, DeadLetter):
+                sums[self.dead_letters, (str(event.code),)] += 1
+                continue
+            for one in self._series(event):
+                sums[one] += 1
+            if produced_ms is not None:
+                self.produce_to_verdict.observe(max(0.0, now_ms - produced_ms) / 1000)
+        for (metric, labels), events in sums.items():
+            metric.labels(*labels).inc(events)
+
+    def _series(self, verdict: Verdict) -> Iterator[_Series]:
+        """The series that a verdict counts in."""
+        tenant, action = self._tenant(verdict.tenant), verdict.action.value
+        language = (verdict.language or "unknown").split("-")[0].lower()
+        yield self.verdicts, (tenant, action, verdict.assessed_by.value)
+        yield self.languages, (self._language(language), action)
+        for rule in verdict.form_rules:
+            yield self.folded_verdicts, (rule,)
+        for category in verdict.categories:
+            yield self.categories, (self._category(category),)
+        if verdict.failure is not None:
+            yield self.failures, (tenant, str(verdict.failure.code), verdict.failure.mode.value)
+        if verdict.breaker is not None:
+            yield self.blocks_withheld, (tenant,)
+        if verdict.explanation_failure is not None:
+            yield self.explanation_failures, (str(verdict.explanation_failure),)

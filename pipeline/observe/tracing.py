@@ -1,0 +1,95 @@
+"""Tracing: what a flow tells of each post's way, and the object that hears nothing.
+
+The flow calls this; :mod:`sluicegate.pipeline.observe.spans` turns the calls into spans where tracing is on.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from sluicegate.pipeline.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from sluicegate.pipeline.flow.answers import Answer
+    from sluicegate.pipeline.flow.judgement import Arrival
+    from sluicegate.pipeline.flow.window import Delivery
+    from sluicegate.pipeline.records import Outgoing
+    from sluicegate.pipeline.settings.tree import TracingSettings
+
+PostStep = Literal["take", "decode"]
+BatchStep = Literal["look_up", "score", "explain"]
+
+
+class Tracing(Protocol):
+    """Hears of every step. Takes no text of a post, and never changes what happens to one."""
+
+    def posts(self, source: AsyncIterator[Delivery]) -> AsyncIterator[Delivery]:
+        """The source, with each delivery followed until it is acknowledged or given back."""
+        ...
+
+    def step(self, name: PostStep, delivery: Delivery) -> AbstractContextManager[None]:
+        """A step of one post."""
+        ...
+
+    def batch(self, name: BatchStep, arrivals: Iterable[Arrival]) -> AbstractContextManager[None]:
+        """A step that several posts take together. A post with several parts may come several times."""
+        ...
+
+    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Outgoing]]:
+        """The last step: gives the records to send, with the trace context that their readers continue."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is left, within two seconds, and end. Never raises."""
+        ...
+
+
+class NoTracing:
+    """Hears nothing, loads nothing."""
+
+    _nothing: AbstractContextManager[None] = nullcontext()
+
+    def posts(self, source: AsyncIterator[Delivery]) -> AsyncIterator[Delivery]:
+        """The source itself."""
+        return source
+
+    def step(self, name: PostStep, delivery: Delivery) -> AbstractContextManager[None]:
+        """Nothing."""
+        del name, delivery
+        return self._nothing
+
+    def batch(self, name: BatchStep, arrivals: Iterable[Arrival]) -> AbstractContextManager[None]:
+        """Nothing."""
+        del name, arrivals
+        return self._nothing
+
+    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Outgoing]]:
+        """The records as they are: a post's own trace context is carried on unchanged."""
+        return nullcontext([answer.record for answer in answered])
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+NO_TRACING = NoTracing()
+
+
+def open_tracing(settings: TracingSettings) -> Tracing:
+    """What the settings ask for; sends from now on.
+
+    Raises:
+        StartError: The client library is not installed.
+    """
+    if not settings.enabled:
+        return NO_TRACING
+    try:
+        from sluicegate.pipeline.observe.spans import Spans  # noqa: PLC0415 - an extra, loaded only where it is used
+    except ModuleNotFoundError as error:
+        raise StartError(
+            "tracing.enabled needs OpenTelemetry: pip install 'sluicegate[otel]', or set tracing.enabled to false"
+        ) from error
+    return Spans.over_http(settings.endpoint)

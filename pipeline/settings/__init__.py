@@ -1,0 +1,1 @@
+"""Settings: parsed, validated, frozen; where each value comes from; the page about them."""

@@ -1,0 +1,292 @@
+"""The sections of the settings: each field with its default, range and meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from sluicegate.pipeline.settings.adapters import Adapters, lacking, password_in
+from sluicegate.pipeline.settings.security import SecuritySettings
+from sluicegate.schemas.codec import POST_BYTES
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+TopicName = Annotated[
+    str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")
+]  # Kafka's own rule
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """The cluster and this group's place in it."""
+
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", description="Brokers to ask first, as host:port, by commas."
+    )
+    group: str = Field("sluicegate", description="Consumer group of the workers.")
+    session_timeout_s: Seconds = Field(45, description="After a crash, partitions stay idle for so long.")
+    rebalance_timeout_s: Seconds = Field(
+        90, description="A worker has so long to hand over; above drain.finish_s."
+    )
+    commit_interval_s: Seconds = Field(
+        1.0, description="After a crash, so many seconds of work are repeated."
+    )
+    delivery_timeout_s: Seconds = Field(
+        30, description="A verdict not delivered by then is a hold, and sent again."
+    )
+    security: SecuritySettings = SecuritySettings()
+
+
+class TopicSettings(_Section):
+    """Names of the topics; ``sluicegate topics plan`` prints them with partitions, retention and rights."""
+
+    posts: TopicName = Field("posts", description="Posts in.")
+    allow: TopicName = Field("verdicts.allow", description="Verdicts whose action is allow.")
+    review: TopicName = Field("verdicts.review", description="Verdicts whose action is review.")
+    block: TopicName = Field("verdicts.block", description="Verdicts whose action is block.")
+    dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
+    control: TopicName = Field(
+        "sluicegate.control",
+        description="State that outlives a process: replayed dead letters, tripped breakers; compacted.",
+    )
+    forward: TopicName = Field(
+        "posts.central",
+        description="worker.role screen: posts that the screen does not answer, for workers with an engine.",
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        seen: dict[str, str] = {}
+        # Only an edge forwards; for the workers behind it, that topic is the one of the posts.
+        for setting, name in self.model_dump(exclude={"forward"}).items():
+            if name in seen:
+                raise ValueError(
+                    f"topics.{seen[name]} and topics.{setting} are both {name!r}; every topic has a name of "
+                    f"its own, for example {name} and {name}.{setting}"
+                )
+            seen[name] = setting
+        return self
+
+    @property
+    def outputs(self) -> tuple[str, str, str, str]:
+        """The topics that this worker writes: allow, review, block, dead letter."""
+        return self.allow, self.review, self.block, self.dead_letter
+
+
+class EngineSettings(_Section):
+    """Which engine judges."""
+
+    backend: Literal["llama_cpp", "completions", "tensorrt_llm", "fake"] = Field(
+        "llama_cpp",
+        description="llama_cpp needs nothing but Python; completions is any OpenAI-completions server.",
+    )
+    bundle: Path | None = Field(
+        None, description="Folder of the engine bundle; llama_cpp finds the fetched one."
+    )
+    digest: str | None = Field(None, description="Pinned bundle digest: another bundle is refused.")
+    url: str | None = Field(
+        None, description="completions: base URL of the server, such as http://127.0.0.1:8000."
+    )
+    dialect: Literal["openai", "vllm", "trtllm", "llama_cpp"] = Field(
+        "openai", description="completions: which server's small differences to speak."
+    )
+    model: str | None = Field(None, description="completions: what the server calls the model.")
+    api_key: SecretStr | None = Field(None, description="completions: bearer token, if the server wants one.")
+    concurrency: int = Field(8, ge=1, le=4096, description="completions: most requests in work at once.")
+    slots: int = Field(4, ge=1, le=64, description="llama_cpp: prompts in work at once.")
+    threads: int = Field(0, ge=0, le=1024, description="llama_cpp: CPU threads; 0 takes every core.")
+    score_timeout_s: Seconds = Field(
+        30, description="A micro-batch without scores by then gets its failure mode."
+    )
+    explain_timeout_s: Seconds = Field(
+        60, description="Explanations not there by then are left out, with a code."
+    )
+    circuit_mute_calls: int = Field(
+        5,
+        ge=1,
+        le=10_000,
+        description="After so many calls in a row that time out or fail as a whole, nothing is sent until the engine is well.",
+    )
+    circuit_pause_s: float = Field(
+        0.2, gt=0, le=60, description="Then its health is asked after this pause, which doubles up to 5 s."
+    )
+    fake_profile: Path | None = Field(
+        None, description="fake: JSON file with the latency model and fault switches."
+    )
+    adapter_wait_s: Seconds = Field(
+        300,
+        description="With adapters: posts whose engine is away for longer, while another is at work, get their failure mode.",
+    )
+    adapters: Adapters = Field(
+        default_factory=dict, description="Adapters that a policy may name, each with where it is served."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.backend == "completions" and (self.url is None or self.bundle is None):
+            raise ValueError(
+                "engine.backend 'completions' needs engine.url and engine.bundle; "
+                "for example url http://127.0.0.1:8000 and bundle /bundles/guard"
+            )
+        lacks = lacking(self.backend, self.dialect, self.model, self.adapters)
+        if fault := password_in(self.url, "engine.url") or lacks:
+            raise ValueError(fault)
+        return self
+
+
+class PolicySettings(_Section):
+    """Who decides."""
+
+    path: Path | None = Field(None, description="Policy file; without one the built-in policy decides.")
+
+
+class WindowSettings(_Section):
+    """How much stands between the take and the acknowledgement: the back-pressure."""
+
+    posts: int = Field(4096, ge=1, le=1_000_000, description="Most posts held at once.")
+    bytes: int = Field(64 * 2**20, ge=2**20, description="Most bytes of records held at once.")
+
+
+class MicroBatchSettings(_Section):
+    """How posts are sent to the engine together."""
+
+    posts: int | None = Field(
+        None, ge=1, le=65_536, description="Most posts in one; default: what saturates the engine."
+    )
+    tokens: int = Field(16_384, ge=1, description="Token budget of one; a longer post goes alone.")
+    max_age_ms: float | None = Field(
+        None,
+        ge=0,
+        le=60_000,
+        description="A post waits no longer for company; default: while the engine has enough to do, for two answers' time at most.",
+    )
+    in_flight: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Micro-batches in work at once; default: as many as keep the engine saturated, found from its answers.",
+    )
+
+
+class NearDuplicateSettings(_Section):
+    """Findings reused for texts that differ in nothing that could carry meaning."""
+
+    enabled: bool = Field(
+        default=False, description="Answer near duplicates of a judged post without asking the engine."
+    )
+    entries: int = Field(20_000, ge=1, le=10_000_000, description="Most findings kept.")
+    bytes: int = Field(32 * 2**20, ge=2**16, description="Most bytes of them, by a cautious estimate.")
+    ttl_s: Seconds = Field(
+        3600,
+        description="So long a finding is reused after it was learned, from the engine or the exact cache.",
+    )
+    confidence: float = Field(
+        0.9, ge=0.5, le=1, description="The likeliest severity has at least so much, or nothing is reused."
+    )
+
+
+class CacheSettings(_Section):
+    """The assessment cache."""
+
+    entries: int = Field(
+        100_000, ge=0, description="Most assessments kept, about 1 KiB each; 0 turns it off."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis that all workers share findings in; without one each keeps its own."
+    )
+    redis_timeout_ms: float = Field(
+        20, gt=0, le=1000, description="A chunk of posts waits no longer for Redis; beyond is a miss."
+    )
+    redis_ttl_s: int = Field(
+        86_400, ge=1, le=31_536_000, description="Redis forgets a finding after so long."
+    )
+    near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
+
+    @model_validator(mode="after")
+    def _shared_has_a_front(self) -> Self:
+        if self.redis_url is not None and not self.entries:
+            raise ValueError(
+                "cache.redis_url needs cache.entries above 0, where findings are kept for the posts at hand; "
+                "for example 1000"
+            )
+        return self
+
+
+class LimitSettings(_Section):
+    """Limits on what comes in and what goes out."""
+
+    post_bytes: int = Field(
+        POST_BYTES, ge=1024, description="A longer record is a dead letter (oversize), unread."
+    )
+    post_tokens: int = Field(
+        32_768, ge=1, description="A text with more tokens is too_long; longer prompts are cut into segments."
+    )
+    segments: int = Field(64, ge=1, le=1024, description="A text that needs more segments is too_long.")
+    folded_forms: bool = Field(
+        default=True,
+        description="Judge a post's folded form, too, where it differs in substance; the higher risk decides.",
+    )
+    dead_letter_bytes: int = Field(
+        512 * 1024, ge=0, description="So much of a dead record's payload is kept."
+    )
+
+
+class DrainSettings(_Section):
+    """What a worker may take when it is told to stop, or loses partitions; in seconds."""
+
+    budget_s: Seconds = Field(50, description="The whole; keep the pod's grace period above it.")
+    finish_s: Seconds = Field(
+        25, description="To finish what is in flight; the rest is released unacknowledged."
+    )
+    flush_s: Seconds = Field(10, description="To deliver the verdicts already handed to the producer.")
+    leave_s: Seconds = Field(10, description="To commit, leave the group and stop the engine.")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        parts = self.finish_s + self.flush_s + self.leave_s
+        if parts > self.budget_s:
+            raise ValueError(
+                f"drain.finish_s + drain.flush_s + drain.leave_s = {parts:g} exceeds drain.budget_s = "
+                f"{self.budget_s:g}; raise drain.budget_s to {parts:g}, and the pod's grace period above it"
+            )
+        return self
+
+
+class OpsSettings(_Section):
+    """The port of /livez, /readyz and /metrics."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; in a pod 0.0.0.0.")
+    port: Port = Field(8080, description="0 takes a free one; the log says which.")
+
+
+class TracingSettings(_Section):
+    """Spans for OpenTelemetry. OTEL_* variables set what is not here, such as the sampler."""
+
+    enabled: bool = Field(
+        default=False, description="Send spans of every sampled post; needs the extra `otel`."
+    )
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="OTLP over HTTP, such as http://collector:4318/v1/traces; without one OTEL_EXPORTER_OTLP_* decide.",
+    )
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        if self.endpoint is not None and "@" in self.endpoint.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "tracing.endpoint is shown in logs and must hold no password; set tracing.endpoint to "
+                "http://collector:4318/v1/traces and the variable OTEL_EXPORTER_OTLP_HEADERS to the credentials"
+            )
+        return self
+
+
+class LogSettings(_Section):
+    """Logs: JSON lines on stderr. No level ever shows the text of a post."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level shown.")

@@ -1,0 +1,1 @@
+"""Answers without the engine: caches, near duplicates, the screen and its switch."""

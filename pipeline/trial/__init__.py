@@ -1,0 +1,1 @@
+"""Whole systems run from outside: the demo, the bench, sample posts."""

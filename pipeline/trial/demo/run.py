@@ -1,0 +1,223 @@
+"""The demo from beginning to end: broker, worker, replay, and the count from the topics."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import aiohttp
+
+from sluicegate.pipeline.errors import DemoError
+from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
+from sluicegate.pipeline.trial.demo.replay import Replay
+from sluicegate.pipeline.trial.demo.snapshot import EngineCounts, LastVerdicts, Snapshot
+from sluicegate.pipeline.trial.demo.tally import Tally
+from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sluicegate.pipeline.kafka.reader import TopicRecord
+    from sluicegate.pipeline.trial.demo.screen import Screen
+
+# Eight times what saturates the CPU engine's four slots: it never starves, and a latency is not
+# the length of a queue that the demo itself made.
+_AHEAD = 32
+_READ_S = 0.05
+_SETTLE_S = 1.0  # a repeat would follow its first answer at once
+_PATIENCE_S = 120.0  # above the slowest allowed pair of engine calls, 90 s by default
+_SCRAPE_EVERY_S = 1.0
+_SCRAPE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What to replay, and how."""
+
+    records: Sequence[bytes]
+    engine: Literal["llama_cpp", "fake"]
+    policy: Path | None
+    show_text: bool
+    verdicts: Path | None = None
+    """Where every verdict is written, one a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """The last snapshot, and where the worker's log is if the accounts do not balance."""
+
+    snapshot: Snapshot
+    log: Path | None
+
+
+async def run_demo(options: DemoOptions, screen: Screen) -> DemoResult:
+    """Run the demo. Everything it started is stopped when this returns, raises or is cancelled.
+
+    Raises:
+        DemoError: The worker did not start, or ended; the message names its log, which is kept.
+        RuntimeError: The embedded broker did not start.
+    """
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGHUP):  # asyncio.run sees to SIGINT
+            loop.add_signal_handler(number, task.cancel)
+    folder = Path(tempfile.mkdtemp(prefix="sluicegate-demo-"))
+    keep = False
+    log = folder / "worker.log"
+    try:
+        snapshot = await _run(options, screen, log)
+        keep = not snapshot.balanced
+        return DemoResult(snapshot, log if keep else None)
+    except Exception:
+        keep = True
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _run(options: DemoOptions, screen: Screen, log: Path) -> Snapshot:
+    topics = TopicSettings()
+    screen.say("starting the embedded broker")
+    async with (
+        EmbeddedBroker([*topics.model_dump().values()]) as broker,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)) as session,
+    ):
+        screen.say(f"starting a worker with the {options.engine} engine")
+        async with WorkerProcess(_settings(options, broker.address), log) as worker:
+            await worker.ready(session)
+            kafka = KafkaSettings(bootstrap_servers=broker.address)
+            screen.say(f"replaying {len(options.records)} posts")
+            watched = [topics.posts, *topics.outputs]
+            with (
+                TopicReader(kafka, watched, start="beginning") as reader,
+                Replay(kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
+                _kept(options.verdicts, topics) as keep,
+            ):
+                return await _Watch(options, screen, worker, session, keep).follow(reader, replay)
+
+
+def _settings(options: DemoOptions, address: str) -> dict[str, str]:
+    settings = {
+        "kafka.bootstrap_servers": address,
+        "engine.backend": options.engine,
+        "ops.host": "127.0.0.1",
+        "ops.port": "0",
+        # Nothing is left in flight when a demo ends in order; a Ctrl-C should not take long.
+        "drain.finish_s": "5",
+        "drain.flush_s": "3",
+        "drain.leave_s": "5",
+        "drain.budget_s": "15",
+    }
+    if options.policy is not None:
+        settings["policy.path"] = str(options.policy.absolute())
+    return settings
+
+
+@contextmanager
+def _kept(path: Path | None, topics: TopicSettings) -> Iterator[Callable[[TopicRecord], None]]:
+    """Writes the verdicts among the records that it is given, as they stand on their topics."""
+    if path is None:
+        yield lambda _record: None
+        return
+    verdicts = frozenset({topics.allow, topics.review, topics.block})
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        raise DemoError(f"{path} cannot be written ({error.strerror}); give another place") from error
+    with file:
+
+        def keep(record: TopicRecord) -> None:
+            if record.topic in verdicts and record.value is not None:
+                file.write(record.value + b"\n")
+
+        yield keep
+
+
+class _Watch:
+    """Follows the topics until every record is accounted for, or nothing comes any more."""
+
+    def __init__(
+        self,
+        options: DemoOptions,
+        screen: Screen,
+        worker: WorkerProcess,
+        session: aiohttp.ClientSession,
+        keep: Callable[[TopicRecord], None],
+    ) -> None:
+        self._expected = len(options.records)
+        self._screen = screen
+        self._worker = worker
+        self._session = session
+        self._keep = keep
+        self._tally = Tally(TopicSettings())
+        self._last = LastVerdicts(self._tally, options.show_text)
+        self._counts = self._first_counts = EngineCounts(0.0, {})
+        self._began = self._answered_at = time.monotonic()
+
+    async def follow(self, reader: TopicReader, replay: Replay) -> Snapshot:
+        self._counts = self._first_counts = await self._scrape()
+        self._began = self._answered_at = time.monotonic()
+        scraped_at = self._began
+        while True:
+            replay.top_up(answered=len(self._tally.outbound))
+            await self._read(reader)
+            self._worker.check()
+            now = time.monotonic()
+            if now - scraped_at >= _SCRAPE_EVERY_S:
+                scraped_at, self._counts = now, await self._scrape()
+                self._screen.show(self._snapshot(now))
+            if replay.done and self._complete():
+                break
+            if now - self._answered_at > _PATIENCE_S:
+                return self._snapshot(now)
+        self._counts = await self._scrape()
+        settled_at = time.monotonic() + _SETTLE_S
+        while time.monotonic() < settled_at:
+            await self._read(reader)
+        return self._snapshot(self._answered_at)
+
+    async def _read(self, reader: TopicReader) -> None:
+        answered = len(self._tally.outbound)
+        reading = asyncio.ensure_future(asyncio.to_thread(reader.read, _READ_S))
+        try:
+            records = await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await reading  # the thread goes on, and the reader must not be closed under it
+            raise
+        for record in records:
+            self._tally.add(record)
+            self._last.add(record)
+            self._keep(record)
+        if len(self._tally.outbound) > answered:
+            self._answered_at = time.monotonic()
+
+    def _complete(self) -> bool:
+        # Counting is cheap, balancing is not: it is left for when the counts say that it may be the end.
+        if len(self._tally.inbound) < self._expected or len(self._tally.outbound) < self._expected:
+            return False
+        return not self._tally.balance().lost
+
+    def _snapshot(self, now: float) -> Snapshot:
+        return Snapshot(
+            expected=self._expected,
+            elapsed_s=now - self._began,
+            balance=self._tally.balance(),
+            busy_s=self._counts.busy_s - self._first_counts.busy_s,
+            cache_hits=self._counts.cache_hits,
+            last=self._last.rows(),
+        )
+
+    async def _scrape(self) -> EngineCounts:
+        text = await self._worker.metrics(self._session)
+        return EngineCounts.parse(text) if text else self._counts

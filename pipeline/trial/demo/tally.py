@@ -1,0 +1,204 @@
+"""The demo's accounts: what came out against what went in, from the topics alone. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.pipeline.kafka.reader import TopicRecord
+    from sluicegate.pipeline.settings.tree import TopicSettings
+
+Identity = tuple[str, str, int]
+"""Tenant, post id and revision: what a verdict names its post by."""
+Place = tuple[int, int]
+"""Partition and offset on the input topic: what a dead letter names its record by."""
+
+_ACTIONS = ("allow", "review", "block")
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One record of the input topic. Without an identity it can only become a dead letter."""
+
+    place: Place
+    identity: Identity | None
+    timestamp_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One verdict (with an identity) or dead letter (with a place)."""
+
+    event_id: str
+    topic: str
+    identity: Identity | None
+    place: Place | None
+    timestamp_ms: int | None
+    failure: str | None = None
+    """Why the post could not be scored; its action is then its tenant's failure mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What became of the records."""
+
+    posts: int
+    """Records on the input topic, malformed ones too."""
+    verdicts: dict[str, int]
+    """Verdict records by action, repeats included."""
+    dead_letters: int
+    """Dead letter records, repeats included."""
+    failures: dict[str, int]
+    """Verdicts of posts that could not be scored, by code."""
+    lost: tuple[str, ...]
+    """Names of the records with neither a verdict nor a dead letter: id, or partition and offset."""
+    duplicated: tuple[str, ...]
+    """Ids of verdicts and dead letters beyond the one that each record may have."""
+    unasked: tuple[str, ...]
+    """Ids of verdicts and dead letters that answer nothing on the input topic, or cannot be read."""
+    latencies_ms: tuple[int, ...]
+    """From each post's record to its verdict's, by the records' timestamps; in no order."""
+
+    @property
+    def answered(self) -> int:
+        """Records of the output topics."""
+        return sum(self.verdicts.values()) + self.dead_letters
+
+    @property
+    def holds(self) -> bool:
+        """True if every record has exactly one answer, and nothing else came out."""
+        return not (self.lost or self.duplicated or self.unasked) and self.posts == self.answered
+
+    def closing_line(self) -> str:
+        """The one sentence that sums a demo up."""
+        mix = ", ".join(f"{action} {self.verdicts[action]}" for action in _ACTIONS)
+        return (
+            f"demo: {self.posts} posts in, {sum(self.verdicts.values())} verdicts out ({mix}), "
+            f"{self.dead_letters} dead letters, {len(self.lost)} lost, {len(self.duplicated)} duplicated"
+        )
+
+
+@dataclass(slots=True)
+class Tally:
+    """Collects the records of all topics, in whatever order they are read."""
+
+    topics: TopicSettings
+    inbound: list[Inbound] = field(default_factory=list)
+    outbound: list[Outbound] = field(default_factory=list)
+
+    def add(self, record: TopicRecord) -> None:
+        """Take one record of the input topic or of an output topic."""
+        document = parse(record.value)
+        if record.topic == self.topics.posts:
+            place = record.partition, record.offset
+            self.inbound.append(Inbound(place, identity(document, "id"), record.timestamp_ms))
+        elif record.topic == self.topics.dead_letter:
+            letter_id = _name(document, "dead_letter_id", record)
+            self.outbound.append(
+                Outbound(letter_id, record.topic, None, _origin(document), record.timestamp_ms)
+            )
+        else:
+            who, failure = identity(document, "post_id"), document.get("failure")
+            code = str(failure.get("code")) if isinstance(failure, dict) else None
+            verdict_id = _name(document, "verdict_id", record)
+            self.outbound.append(Outbound(verdict_id, record.topic, who, None, record.timestamp_ms, code))
+
+    def balance(self) -> Balance:
+        """The accounts as they stand."""
+        by_topic = Counter(one.topic for one in self.outbound)
+        topics = self.topics
+        verdicts = {action: by_topic[getattr(topics, action)] for action in _ACTIONS}
+        lost, duplicated, unasked, latencies = _settle(self.inbound, self.outbound)
+        return Balance(
+            posts=len(self.inbound),
+            verdicts=verdicts,
+            dead_letters=by_topic[topics.dead_letter],
+            failures=dict(Counter(one.failure for one in self.outbound if one.failure is not None)),
+            lost=lost,
+            duplicated=duplicated,
+            unasked=unasked,
+            latencies_ms=latencies,
+        )
+
+
+def parse(value: bytes | None) -> dict[str, Any]:
+    """A record's JSON object; empty where it is none."""
+    try:
+        document = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def identity(document: dict[str, Any], id_field: str) -> Identity | None:
+    """Tenant, id and revision of a post or verdict, defaults filled in; None without an id."""
+    tenant, post_id = document.get("tenant", "default"), document.get(id_field)
+    revision = document.get("revision", 0)
+    if isinstance(tenant, str) and isinstance(post_id, str) and isinstance(revision, int):
+        return tenant, post_id, revision
+    return None
+
+
+def _name(document: dict[str, Any], id_field: str, record: TopicRecord) -> str:
+    """An event's id, or where it stands if it has none."""
+    event_id = document.get(id_field)
+    return event_id if isinstance(event_id, str) else f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def _origin(document: dict[str, Any]) -> Place | None:
+    origin = document.get("origin")
+    if not isinstance(origin, dict):
+        return None
+    partition, offset = origin.get("partition"), origin.get("offset")
+    return (partition, offset) if isinstance(partition, int) and isinstance(offset, int) else None
+
+
+def percentile(values: Sequence[int], share: float) -> int | None:
+    """The smallest value that at least this share of the values does not exceed; None of nothing."""
+    if not values:
+        return None
+    ranked = sorted(values)
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
+
+
+def _settle(
+    inbound: Sequence[Inbound], outbound: Sequence[Outbound]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+    """Give each record its answer; return lost, duplicated, unasked and latencies."""
+    letters: defaultdict[Place, list[Outbound]] = defaultdict(list)
+    verdicts: defaultdict[Identity, list[Outbound]] = defaultdict(list)
+    unasked = []
+    for one in outbound:
+        if one.place is not None:
+            letters[one.place].append(one)
+        elif one.identity is not None:
+            verdicts[one.identity].append(one)
+        else:
+            unasked.append(one.event_id)
+    lost, duplicated, latencies = [], [], []
+    for record in inbound:
+        # A record with a readable id may still be no post: then its dead letter is the answer.
+        found = letters.pop(record.place, [])
+        duplicated += [one.event_id for one in found[1:]]
+        if found:
+            continue
+        # The same post sent twice has two verdicts: each record takes one.
+        waiting = verdicts.get(record.identity, []) if record.identity else []
+        if not waiting:
+            lost.append(record.identity[1] if record.identity else "{}/{}".format(*record.place))
+            continue
+        verdict = waiting.pop(0)
+        if record.timestamp_ms is not None and verdict.timestamp_ms is not None:
+            latencies.append(max(0, verdict.timestamp_ms - record.timestamp_ms))
+    asked = {record.identity for record in inbound}
+    for who, left in verdicts.items():
+        (duplicated if who in asked else unasked).extend(one.event_id for one in left)
+    unasked += [one.event_id for left in letters.values() for one in left]
+    return tuple(lost), tuple(duplicated), tuple(unasked), tuple(latencies)

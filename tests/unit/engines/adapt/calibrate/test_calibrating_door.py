@@ -1,0 +1,88 @@
+"""The door: what is reported of held-out rows, and what cannot be calibrated on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluicegate.engines.adapt.calibrate.calibrate import calibrate
+from sluicegate.engines.adapt.calibrate.errors import CalibrationError
+from sluicegate.engines.adapt.calibrate.grouping import Terms
+from sluicegate.engines.adapt.calibrate.report import page
+from sluicegate.engines.adapt.calibrate.thresholds import Aims
+from sluicegate.engines.adapt.evaluated import Evaluated, read_evaluated
+from support.scored_rows import labelled_rows, scored, write_evaluation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
+
+TERMS = Terms(Aims((0.05,), (2,)))
+
+
+def evaluated(folder: Path, rows: list[ScoredRow], **changes: Any) -> Evaluated:
+    return read_evaluated(write_evaluation(folder, rows, **changes))
+
+
+def test_held_out_rows_are_better_calibrated_and_no_worse_ordered(tmp_path: Path) -> None:
+    rows = scored(labelled_rows(800, languages=("en", "zh")), seed=1, sureness=2.5)
+    rows[0] = replace(rows[0], probabilities=None, failure="timed_out", well_formed=None)
+    calibration, report = calibrate(evaluated(tmp_path, rows), TERMS)
+    assert (report["rows"], report["failed"]) == (799, 1)
+    before, after = report["before"], report["held_out"]
+    assert after["ece"]["value"] < before["ece"]["value"] / 2
+    assert after["log_loss"]["value"] < before["log_loss"]["low"]
+    assert after["auroc_safe"]["value"] > before["auroc_safe"]["value"] - 0.01
+    held = report["thresholds"]["risk_fpr_5"]["held_out"]
+    assert 0.02 < held["false_positive_rate"] < 0.09
+    groups = {(one["kind"], *one["languages"]) for one in report["groups"]}
+    assert groups == {("post",), ("post", "zh"), ("post", "en")}
+    assert sum(one["rows"] for one in report["groups"] if one["languages"]) == report["groups"][0]["rows"]
+    assert calibration.data == report["data"]
+    text = page(report, "calibration.png")
+    assert "| post, zh |" in text
+    assert "![Reliability](calibration.png)" in text
+
+
+def test_noise_is_not_taken_for_a_calibration(tmp_path: Path) -> None:
+    rows = scored(labelled_rows(300), seed=1)
+    labels = [row.severity for row in rows]
+    shuffled = [replace(row, severity=labels[-at]) for at, row in enumerate(rows)]
+    _, report = calibrate(evaluated(tmp_path, shuffled), TERMS)
+    # What rows left out say must be that nothing is known: hardly better than the labels' own shares.
+    assert report["held_out"]["log_loss"]["value"] > 0.95
+    assert 0.4 < report["held_out"]["auroc_safe"]["value"] < 0.6
+
+
+def test_the_same_evaluation_gives_the_same_calibration(tmp_path: Path) -> None:
+    rows = scored(labelled_rows(300), seed=1, sureness=2)
+    one, other = (
+        calibrate(evaluated(tmp_path / str(at), list(order)), TERMS)
+        for at, order in enumerate((rows, rows[::-1]))
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("count", "changes", "said"),
+    [
+        (100, {"split": "train"}, "rows of the split that trains are among these"),
+        (100, {"split": None, "training_rows": 1}, "rows of the split that trains are among these"),
+        (100, {"terms": {"calibrated": True}}, "calibrated already; evaluate without --calibrated"),
+        (30, {}, "30 rows with scores, 18 of them harmful; evaluate at least 50"),
+    ],
+)
+def test_what_cannot_be_calibrated_on_is_one_sentence(
+    tmp_path: Path, count: int, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(CalibrationError, match=said):
+        calibrate(evaluated(tmp_path, scored(labelled_rows(count), seed=1), **changes), TERMS)
+
+
+def test_rows_of_one_side_are_refused(tmp_path: Path) -> None:
+    rows = [replace(row, severity="safe") for row in scored(labelled_rows(100), seed=1)]
+    with pytest.raises(CalibrationError, match="100 rows with scores, 0 of them harmful"):
+        calibrate(evaluated(tmp_path, rows), TERMS)

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.engines.backends.dialects import DIALECTS, Completion, Lora, Vocabulary, make_dialect
+from sluicegate.engines.backends.dialects.base import Candidates, severity_scores
+from sluicegate.engines.backends.dialects.llama_cpp import explanation_grammar
+from sluicegate.engines.bundle.manifest import Label, LabelMap
+from sluicegate.engines.errors import EngineSetupError
+from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.text.parsing import parse_explanation
+from sluicegate.schemas import CATEGORIES, NO_CATEGORY, FailureCode
+from support.small_bundle import small_tokenizer
+
+if TYPE_CHECKING:
+    from sluicegate.engines.backends.dialects import Dialect
+    from sluicegate.schemas import Kind
+
+TOKENIZER = small_tokenizer()
+LABELS = LabelMap(
+    **{
+        name.lower(): Label(f" {name}", tuple(TOKENIZER.encode_static(f" {name}")))
+        for name in ("Safe", "Controversial", "Unsafe")
+    }
+)
+VOCABULARY = Vocabulary.of(
+    TOKENIZER, LABELS, {name: TOKENIZER.encode_static(f" {name}")[0] for name in (*CATEGORIES, NO_CATEGORY)}
+)
+SAFE, CONTROVERSIAL, UNSAFE = VOCABULARY.first_label_ids.values()
+PROMPT = Prompt((1, 2, 3), "post", 1, (1, 2))
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def dialect(name: str) -> Dialect:
+    return make_dialect(name, VOCABULARY, model="m")
+
+
+def body_of(name: str, logprobs: dict[int, Any]) -> dict[str, Any]:
+    """A server's answer to a score, in its dialect."""
+    if name == "llama_cpp":
+        top = [
+            {"id": token, "prob": value if value is None else math.exp(value)}
+            for token, value in logprobs.items()
+        ]
+        return {"completion_probabilities": [{"top_probs": top}], "timings": {"cache_n": 7}}
+    keys = {token: f"token_id:{token}" if name == "vllm" else TOKENIZER.decode([token]) for token in logprobs}
+    return {
+        "choices": [
+            {
+                "index": 0,
+                "text": " x",
+                "logprobs": {
+                    "tokens": ["x"],
+                    "top_logprobs": [{keys[token]: value for token, value in logprobs.items()}],
+                },
+            }
+        ],
+        "usage": {"prompt_tokens_details": {"cached_tokens": 7}},
+    }
+
+
+@pytest.mark.parametrize(
+    "key", ["7", "token_id:", "token_id:x", "token_id:\u0663", "token_id:" + "9" * 5_000]
+)
+def test_a_key_that_names_no_token_is_none_of_ours(key: str) -> None:
+    body = body_of("vllm", {ids[0]: -1.0 for ids in VOCABULARY.label_ids.values()})
+    body["choices"][0]["logprobs"]["top_logprobs"][0][key] = -0.5
+    assert isinstance(read_one("vllm", body), Scored)
+
+
+def read_one(name: str, body: object) -> Scored | ItemFailure:
+    (answer,) = dialect(name).read_scores(body, 1)
+    return answer
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_scores_are_the_softmax_over_the_three_labels(name: str) -> None:
+    found = read_one(
+        name, body_of(name, {SAFE: math.log(0.1), CONTROVERSIAL: math.log(0.1), UNSAFE: math.log(0.2)})
+    )
+    assert isinstance(found, Scored)
+    assert found.scores.safe == pytest.approx(0.25)
+    assert found.scores.controversial == pytest.approx(0.25)
+    assert found.scores.unsafe == pytest.approx(0.5)
+    assert not found.bounded
+    assert found.cached_tokens == 7
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_missing_label_is_bounded_by_the_smallest_candidate_and_never_zero(name: str) -> None:
+    other = TOKENIZER.encode_static("x")[0]
+    found = read_one(name, body_of(name, {SAFE: math.log(0.8), UNSAFE: math.log(0.1), other: math.log(0.1)}))
+    assert isinstance(found, Scored)
+    assert found.bounded
+    assert found.scores.controversial == pytest.approx(0.1)
+
+
+def test_an_adapter_is_named_in_every_request_in_the_way_of_its_server() -> None:
+    lora = Lora.of("teens", "/adapters/teens", f"sha256:{'f' * 64}")
+    trtllm = make_dialect("trtllm", VOCABULARY, model="base", lora=lora)
+    vllm = make_dialect("vllm", VOCABULARY, model="teens")
+    for request in (trtllm.score_request([[1]]), trtllm.explain_request([1], "post")):
+        assert request["model"] == "base"
+        assert request["lora_request"] == {
+            "lora_name": "teens",
+            "lora_int_id": 2**31 - 1,
+            "lora_path": "/adapters/teens",
+        }
+    for request in (vllm.score_request([[1]]), vllm.explain_request([1], "post")):
+        assert request["model"] == "teens"
+    assert "lora_request" not in dialect("trtllm").score_request([[1]])
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_no_label_among_the_candidates_is_no_score(name: str) -> None:
+    other = TOKENIZER.encode_static("x")[0]
+    found = read_one(name, body_of(name, {other: -0.1}))
+    assert isinstance(found, ItemFailure)
+    assert found.code is FailureCode.LABELS_MISSING
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "0.5", True])
+def test_a_candidate_that_is_no_number_is_unparsable(name: str, value: Any) -> None:
+    body = body_of(name, {SAFE: -1.0, UNSAFE: -2.0})
+    if name == "llama_cpp":
+        body["completion_probabilities"][0]["top_probs"][0]["prob"] = value
+    else:
+        top = body["choices"][0]["logprobs"]["top_logprobs"][0]
+        top[next(iter(top))] = value
+    found = read_one(name, body)
+    assert isinstance(found, ItemFailure)
+    assert found.code is FailureCode.UNPARSABLE
+
+
+def test_only_unbiased_candidates_tell_the_labels_mass() -> None:
+    masses = {}
+    for name in DIALECTS:
+        found = read_one(
+            name, body_of(name, {SAFE: math.log(0.5), CONTROVERSIAL: -9.0, UNSAFE: math.log(0.2)})
+        )
+        assert isinstance(found, Scored)
+        masses[name] = found.label_mass
+    assert masses["openai"] == masses["vllm"] == pytest.approx(0.7, abs=0.001)
+    assert masses["trtllm"] is None
+    assert masses["llama_cpp"] is None
+
+
+@given(st.lists(st.floats(-1e6, 10), min_size=3, max_size=3), st.integers(0, 7))
+def test_any_finite_candidates_give_scores_that_sum_to_one(values: list[float], shown: int) -> None:
+    pairs = [
+        pair
+        for index, pair in enumerate(zip((SAFE, CONTROVERSIAL, UNSAFE), values, strict=True))
+        if shown & 1 << index
+    ]
+    candidates = Candidates.of([*pairs, (None, -20.0)])
+    assert candidates
+    found = severity_scores(candidates, VOCABULARY, whole=True)
+    if shown == 0:
+        assert isinstance(found, ItemFailure)
+        return
+    assert isinstance(found, Scored)  # its model checks the sum
+    assert found.bounded == (shown != 7)
+    assert found.label_mass is not None
+    assert 0 <= found.label_mass <= 1
+
+
+@given(body=json_values, count=st.integers(1, 3), name=st.sampled_from(DIALECTS))
+def test_no_answer_however_odd_raises(body: Any, count: int, name: str) -> None:
+    count = 1 if name == "llama_cpp" else count
+    for odd in (
+        body,
+        {"choices": body},
+        {"choices": [body] * count},
+        {"choices": [{"text": body, "logprobs": {"top_logprobs": [body]}}]},
+        {"content": body, "completion_probabilities": body},
+        {"content": "x", "completion_probabilities": [{"top_probs": body, "top_logprobs": body}]},
+        {"completion_probabilities": [{"top_probs": [body]}], "timings": body},
+    ):
+        answers = dialect(name).read_scores(odd, count)
+        assert len(answers) == count
+        assert isinstance(dialect(name).read_explanation(odd), Completion | ItemFailure)
+        assert dialect(name).is_too_long(400, odd) in (True, False)
+
+
+@pytest.mark.parametrize("name", ["openai", "vllm", "trtllm"])
+def test_the_answers_of_a_list_are_ordered_by_their_index(name: str) -> None:
+    one = body_of(name, {SAFE: -0.1, CONTROVERSIAL: -3.0, UNSAFE: -3.0})["choices"][0]
+    two = body_of(name, {SAFE: -3.0, CONTROVERSIAL: -3.0, UNSAFE: -0.1})["choices"][0]
+    first, second = dialect(name).read_scores({"choices": [{**two, "index": 1}, {**one, "index": 0}]}, 2)
+    assert isinstance(first, Scored)
+    assert isinstance(second, Scored)
+    assert first.scores.severity == "safe"
+    assert second.scores.severity == "unsafe"
+
+
+def test_answers_with_the_same_index_are_unparsable() -> None:
+    choice = body_of("openai", {SAFE: -0.1})["choices"][0]
+    for answer in dialect("openai").read_scores({"choices": [choice, choice]}, 2):
+        assert isinstance(answer, ItemFailure)
+        assert answer.code is FailureCode.UNPARSABLE
+
+
+def test_an_explanation_is_forced_up_to_the_categorys_first_token() -> None:
+    ids = VOCABULARY.explain_ids(PROMPT, "controversial")
+    assert TOKENIZER.decode(ids[3:]) == " Controversial\nCategories:"
+    assert TOKENIZER.decode([VOCABULARY.category_ids["PII"]]) == TOKENIZER.decode(
+        TOKENIZER.encode_static(" PII")[:1]
+    )
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_category_scores_are_normalised_over_all_categories(name: str) -> None:
+    violent, none = VOCABULARY.category_ids["Violent"], VOCABULARY.category_ids["None"]
+    body = body_of(name, {violent: math.log(0.5), none: math.log(0.1)})
+    if name == "llama_cpp":
+        top = [{"id": violent, "logprob": math.log(0.5)}, {"id": none, "logprob": math.log(0.1)}]
+        body = {"content": " Violent", "completion_probabilities": [{"top_logprobs": top}]}
+    completion = dialect(name).read_explanation(body)
+    assert isinstance(completion, Completion)
+    assert set(completion.category_scores) == {*CATEGORIES, NO_CATEGORY}
+    assert completion.category_scores["Violent"] == pytest.approx(0.5 / (0.5 + 9 * 0.1))
+    assert min(completion.category_scores.values()) > 0
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_explanation_of_nothing_is_empty(name: str, text: str) -> None:
+    body = {"content": text, "choices": [{"index": 0, "text": text}]}
+    found = dialect(name).read_explanation(body)
+    assert isinstance(found, ItemFailure)
+    assert found.code is FailureCode.EMPTY_COMPLETION
+
+
+def test_llama_cpp_is_asked_for_exactly_the_three_labels() -> None:
+    request = dialect("llama_cpp").score_request([[1, 2, 3]])
+    assert request["prompt"] == [1, 2, 3]
+    assert [token for token, _ in request["logit_bias"]] == [SAFE, CONTROVERSIAL, UNSAFE]
+    assert request["n_predict"] == 1
+    assert request["n_probs"] == request["top_k"] == 3
+
+
+@pytest.mark.parametrize("kind", ["post", "prompt", "response"])
+def test_the_grammar_names_what_the_parser_takes(kind: Kind) -> None:
+    grammar = explanation_grammar((*CATEGORIES, NO_CATEGORY), kind)
+    refusal = "\nRefusal: No" if kind == "response" else ""
+    for name in CATEGORIES:
+        taken = isinstance(parse_explanation(f"\nCategories: {name}{refusal}", kind, CATEGORIES), Explanation)
+        assert (f'"{name}"' in grammar.splitlines()[1]) == taken
+    assert ("Refusal" in grammar) == (kind == "response")
+
+
+def test_a_model_that_learnt_reasons_is_made_to_give_one_and_has_room_for_it() -> None:
+    taught = make_dialect("llama_cpp", replace(VOCABULARY, reasons=True), model="m").explain_request(
+        [1], "post"
+    )
+    plain = dialect("llama_cpp").explain_request([1], "post")
+    assert "Reason" in taught["grammar"]
+    assert taught["n_predict"] > plain["n_predict"]
+    assert "Reason" not in plain["grammar"]
+
+
+def test_a_name_with_quotes_does_not_break_out_of_the_grammar() -> None:
+    assert r'"a\"b\\c"' in explanation_grammar(('a"b\\c',), "post")
+
+
+def test_an_unknown_dialect_is_refused_by_name() -> None:
+    with pytest.raises(EngineSetupError, match="'tgi' is not one of: openai, vllm, trtllm, llama_cpp"):
+        make_dialect("tgi", VOCABULARY, model="m")

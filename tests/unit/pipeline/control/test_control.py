@@ -1,0 +1,310 @@
+"""The control topic's edge, without a broker: it waits for nobody, and stands in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import pytest
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from sluicegate.pipeline.clock import Clock
+from sluicegate.pipeline.control import topic as control
+from sluicegate.pipeline.control.topic import ControlTopic
+from sluicegate.pipeline.errors import ClusterError, StartError
+from sluicegate.pipeline.flow.breaker import Breaker
+from sluicegate.pipeline.kafka.check import cluster_probe
+from sluicegate.pipeline.kafka.check.cluster import ClusterFacts, TopicFacts
+from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.pipeline.policy.rules import BlockBreaker
+from sluicegate.pipeline.settings.screen import ScreenSettings
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.shortcuts.switch import Switch
+from unit.pipeline.control.test_trips import POLICY, TRIP, record
+from unit.pipeline.shortcuts.test_switch import TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sluicegate.pipeline.kafka.reader import TopicRecord
+
+Script = list[Any]
+"""What a reader does in turn: give records, or raise."""
+
+
+class ScriptedReader:
+    """A reader that plays a script, once for all that are opened."""
+
+    script: ClassVar[Script] = []
+    away: ClassVar[list[ClusterError]] = []
+    """Raised in turn by who asks whether the brokers answer."""
+
+    def __init__(self, *_given: Any, **_named: Any) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        if self.script and isinstance(self.script[0], ClusterError):
+            raise self.script.pop(0)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
+
+    @property
+    def at_end(self) -> bool:
+        return not self.script
+
+    def require_answer(self, *, within_s: float) -> None:
+        assert within_s > 0
+        if self.away:
+            raise self.away.pop(0)
+
+    def read(self, _timeout_s: float) -> list[TopicRecord]:
+        if not self.script:
+            return []
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        found: list[TopicRecord] = step
+        return found
+
+
+class Table:
+    """A control topic over a script."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+        self.away: list[ClusterError] = []
+        reader = type("Reader", (ScriptedReader,), {"script": script, "away": self.away})
+        monkeypatch.setattr(control, "TopicReader", reader)
+        monkeypatch.setattr(control, "_READ_S", 0.001)
+        monkeypatch.setattr(control, "_AGAIN_S", 0.005)
+        self.metrics = Metrics()
+        self.breaker = Breaker(Clock(), self.metrics)
+        self.breaker.use(POLICY)
+        self.switch = Switch(ScreenSettings(), Clock(), self.metrics, TURN.screen)
+        self.topic = ControlTopic(Settings(), self.breaker, self.metrics, self.switch)
+
+    def metric(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"sluicegate_{name}")
+
+
+async def until(ready: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not ready():
+            await asyncio.sleep(0.001)
+
+
+async def test_what_is_known_already_is_known_before_the_first_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [[record(b"x", b"junk")], [record(TRIP.key, TRIP.encode())]])
+    async with table.topic:
+        assert table.topic.state == "followed"
+        assert table.breaker.open == {"forum": TRIP}
+    assert table.metric("control_topic_followed") == 1
+    assert table.metric("control_records_refused_total") == 1
+
+
+async def test_a_topic_that_cannot_be_had_is_told_once_and_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away = "topic sluicegate.control is not there, or not for this user; `sluicegate topics create` makes it"
+    table = Table(monkeypatch, [ClusterError(away), ClusterError(away), ClusterError("another reason")])
+    with structlog.testing.capture_logs() as logs:
+        async with table.topic:
+            await until(lambda: table.topic.state == "followed")
+    said = [one["why"] for one in logs if one["event"] == "control_topic_not_followed"]
+    assert said == [away, "another reason"]
+
+
+async def test_no_screen_answers_before_anybody_knows_whether_it_was_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(monkeypatch, [ClusterError("away")])
+    monkeypatch.setattr(control, "_AGAIN_S", 3600.0)
+    async with table.topic:
+        assert table.topic.state == "away"
+        assert table.switch.is_off(TURN.screen)
+        assert table.metric("screen_off") == 0  # no alarm: nobody switched it off
+    read = Table(monkeypatch, [])
+    async with read.topic:
+        assert not read.switch.is_off(TURN.screen)
+    told = Table(monkeypatch, [[record(TURN.key, TURN.encode())]])
+    async with told.topic:
+        assert told.switch.is_off(TURN.screen)
+        assert told.metric("screen_off") == 1
+
+
+async def test_no_screen_answers_once_nobody_can_know_any_more_whether_it_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script: Script = []
+    table = Table(monkeypatch, script)
+    async with table.topic:
+        assert not table.switch.is_off(TURN.screen)
+        monkeypatch.setattr(control, "_AGAIN_S", 1.0)
+        script.append(ClusterError("gone"))
+        await until(lambda: table.topic.state == "gone")
+        assert table.switch.is_off(TURN.screen)
+        await until(lambda: table.topic.state == "followed")
+        assert not table.switch.is_off(TURN.screen)
+
+
+async def test_brokers_that_say_nothing_are_no_brokers_that_say_nothing_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table(monkeypatch, [])
+    monkeypatch.setattr(control, "_LOOK_EVERY_S", 0.0)
+    async with table.topic:
+        await until(lambda: table.topic.state == "followed")
+        monkeypatch.setattr(control, "_AGAIN_S", 1.0)
+        table.away.append(ClusterError("nobody answers"))
+        await until(lambda: table.topic.state == "nobody answers")
+        assert table.switch.is_off(TURN.screen)
+        assert table.metric("control_topic_followed") == 0
+        await until(lambda: table.topic.state == "followed")
+        assert not table.switch.is_off(TURN.screen)
+
+
+async def test_what_is_cleared_together_is_forgotten_together_and_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    again = TRIP.model_copy(update={"tenant": "teens"})
+    records = [
+        record(TRIP.key, TRIP.encode()),
+        record(again.key, again.encode()),
+        record(TRIP.key, None),
+        record(again.key, None),
+        record(TRIP.key, TRIP.encode()),
+    ]
+    table = Table(monkeypatch, [records])
+    shown: list[int] = []
+    monkeypatch.setattr(table.breaker, "_show", lambda: shown.append(len(table.breaker.open)))
+    async with table.topic:
+        await until(lambda: table.topic.state == "followed")
+        assert table.breaker.open == {"forum": TRIP}
+    assert shown == [2, 0, 1]  # once for each group, not for each record
+
+
+async def test_a_fault_of_ours_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [RuntimeError("the text of a post"), [record(TRIP.key, TRIP.encode())]])
+    with structlog.testing.capture_logs() as logs:
+        async with table.topic:
+            await until(lambda: table.breaker.open)
+    (lost,) = [one for one in logs if one["event"] == "control_topic_not_followed"]
+    assert "RuntimeError" in lost["why"]
+    assert "the text of a post" not in lost["why"]
+
+
+async def test_a_tombstone_counts_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = TRIP.model_copy(update={"tenant": "teens"})
+    records = [
+        record(TRIP.key, TRIP.encode()),
+        record(again.key, again.encode()),
+        record(TRIP.key, None),
+    ]
+    table = Table(monkeypatch, [records])
+    async with table.topic:
+        assert table.breaker.open.keys() == {"teens"}
+
+
+class ScriptedProducer:
+    """Fails to deliver until told otherwise."""
+
+    fails = 2
+
+    def __init__(self) -> None:
+        self.given: list[tuple[bytes, bytes]] = []
+        self._reports: list[Callable[[], None]] = []
+
+    def produce(self, _topic: str, value: bytes, key: bytes, *, on_delivery: Any) -> None:
+        self.given.append((key, value))
+        self.fails -= 1
+        error = type("Error", (), {"name": lambda _self: "TOPIC_AUTHORIZATION_FAILED"})()
+        failed = error if self.fails >= 0 else None
+        self._reports.append(lambda: on_delivery(failed, None))
+
+    def poll(self, _timeout_s: float) -> None:
+        reports, self._reports = self._reports, []
+        for report in reports:
+            report()
+
+    def flush(self, _timeout_s: float) -> None:
+        self.poll(0)
+
+
+async def test_a_trip_is_told_until_the_brokers_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [])
+    producer = ScriptedProducer()
+    table.topic._producer = producer  # the client itself is tried on Apache Kafka
+    limits = BlockBreaker(share=None, count=0)
+    with structlog.testing.capture_logs() as logs:
+        async with table.topic:
+            assert table.breaker.admit("forum", limits, POLICY, blocked=True) is not None
+            await until(lambda: len(producer.given) == 3)
+    (key,) = {key for key, _ in producer.given}
+    assert key == table.breaker.open["forum"].key
+    assert [one["why"] for one in logs if one["event"] == "trip_not_shared"] == [
+        "TOPIC_AUTHORIZATION_FAILED"
+    ] * 2
+
+
+async def test_a_producer_that_refuses_at_once_is_asked_again_only_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refusing(ScriptedProducer):
+        def produce(self, _topic: str, value: bytes, key: bytes, *, on_delivery: Any) -> None:
+            del on_delivery
+            self.given.append((key, value))
+            raise KafkaException
+
+    table = Table(monkeypatch, [])
+    monkeypatch.setattr(control, "_AGAIN_S", 3600.0)
+    producer = Refusing()
+    table.topic._producer = producer
+    limits = BlockBreaker(share=None, count=0)
+    async with table.topic:
+        for tenant in ("forum", "teens"):
+            assert table.breaker.admit(tenant, limits, POLICY, blocked=True) is not None
+        await until(lambda: producer.given)
+    assert len(producer.given) == 1
+
+
+def test_a_worker_starts_without_a_right_on_the_control_topic_and_not_without_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = Settings()
+
+    def lacking(topic: str) -> None:
+        facts = ClusterFacts(brokers=1, topics={topic: TopicFacts(1, operations=frozenset({"Describe"}))})
+        monkeypatch.setattr(cluster_probe, "probe_cluster", lambda _settings: facts)
+        cluster_probe.require_rights(settings)
+
+    lacking(settings.topics.control)
+    with pytest.raises(StartError, match=r"lacks Write on verdicts\.block"):
+        lacking(settings.topics.block)
+
+
+@pytest.mark.parametrize(
+    ("code", "away"),
+    [
+        (KafkaError.NOT_LEADER_FOR_PARTITION, False),
+        (KafkaError._TIMED_OUT, True),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, True),
+    ],
+)
+def test_a_broker_that_is_not_the_leader_any_more_does_answer(
+    monkeypatch: pytest.MonkeyPatch, code: int, away: bool
+) -> None:
+    def asked(_place: Any, *, timeout: float) -> None:
+        assert timeout == 3.0
+        raise KafkaException(KafkaError(code))
+
+    consumer = SimpleNamespace(assignment=lambda: ["posts/0"], get_watermark_offsets=asked)
+    reader = TopicReader(Settings().kafka, ["control"], start="beginning")
+    monkeypatch.setattr(reader, "_consumer", consumer)
+    monkeypatch.setattr("sluicegate.pipeline.kafka.reader.why_unreachable", lambda _kafka, name: name)
+    with pytest.raises(ClusterError) if away else nullcontext():
+        reader.require_answer(within_s=3.0)

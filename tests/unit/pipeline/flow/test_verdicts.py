@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+
+from sluicegate.engines.backends.fake import FakeEngine
+from sluicegate.engines.protocol import Explanation, ItemFailure
+from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, engine_reference
+from sluicegate.pipeline.policy import Policy
+from sluicegate.schemas import (
+    AssessedBy,
+    FailureCode,
+    Post,
+    ReasonCode,
+    Rejection,
+    Scores,
+    Segments,
+    Timings,
+    Verdict,
+    encode,
+)
+from unit.pipeline.fakes import MemoryDelivery
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SCORES = Scores(safe=0.05, controversial=0.05, unsafe=0.9)
+POLICY = Policy.load(None)
+
+
+def provenance(by: AssessedBy = AssessedBy.ENGINE, reused_from: str | None = None) -> Provenance:
+    timings = Timings(queued_ms=1, engine_ms=2, total_ms=3)
+    return Provenance(engine_reference(FakeEngine().info), by, reused_from, Segments(), timings, NOW)
+
+
+@pytest.mark.parametrize("code", list(FailureCode))
+def test_no_failure_carries_anything_that_reads_as_safe(code: FailureCode) -> None:
+    verdict = decide(Post(id="p", text="x"), ItemFailure(code), POLICY, provenance())
+    assert verdict.action.value == "review"
+    assert verdict.severity is None
+    assert verdict.scores is None
+    assert verdict.assessed_by is AssessedBy.NONE
+    assert verdict.outcome == f"failure:{code.value}"
+
+
+def test_the_id_tells_outcomes_policies_engines_and_contents_apart() -> None:
+    post = Post(id="p", text="x")
+    judged = decide(post, assess(SCORES, None), POLICY, provenance())
+    again = decide(post, assess(SCORES, Explanation(("Violent",))), POLICY, provenance())
+    assert judged.verdict_id == again.verdict_id  # the explanation is no part of it
+    others = {
+        decide(post, ItemFailure(FailureCode.TIMED_OUT), POLICY, provenance()).verdict_id,
+        decide(post.model_copy(update={"text": "y"}), assess(SCORES, None), POLICY, provenance()).verdict_id,
+        decide(
+            post.model_copy(update={"revision": 2}), assess(SCORES, None), POLICY, provenance()
+        ).verdict_id,
+        decide(
+            post, assess(SCORES, None), Policy.parse({"name": "other", "version": "1"}), provenance()
+        ).verdict_id,
+    }
+    assert len(others | {judged.verdict_id}) == 5
+
+
+def test_a_repeat_answered_from_the_cache_does_not_point_at_itself() -> None:
+    post = Post(id="p", text="x")
+    first = decide(post, assess(SCORES, None), POLICY, provenance())
+    repeat = decide(post, assess(SCORES, None), POLICY, provenance(AssessedBy.CACHE, first.verdict_id))
+    assert repeat.verdict_id == first.verdict_id
+    assert repeat.reused_from is None
+    copy = decide(
+        post.model_copy(update={"id": "q"}),
+        assess(SCORES, None),
+        POLICY,
+        provenance(AssessedBy.CACHE, first.verdict_id),
+    )
+    assert copy.reused_from == first.verdict_id
+
+
+def test_an_explanation_cannot_change_the_severity() -> None:
+    for explanation in (None, Explanation(("None",)), ItemFailure(FailureCode.UNPARSABLE)):
+        assert assess(SCORES, explanation).severity == "unsafe"
+
+
+def test_a_dead_letter_keeps_the_record_and_its_origin() -> None:
+    delivery = MemoryDelivery(7, b"{bad", key=b"k", headers=(("h", b"v"), ("none", None)))
+    letter = bury(delivery, Rejection(ReasonCode.INVALID_JSON, "why"), payload_bytes=100, now=NOW)
+    assert base64.b64decode(letter.payload) == b"{bad"
+    assert base64.b64decode(letter.key or "") == b"k"
+    assert letter.headers == (("h", base64.b64encode(b"v").decode()), ("none", None))
+    assert (letter.origin.topic, letter.origin.partition, letter.origin.offset) == ("posts", 0, 7)
+    assert not letter.truncated
+    again = bury(delivery, Rejection(ReasonCode.INVALID_JSON, "why"), payload_bytes=100, now=NOW)
+    assert letter.dead_letter_id == again.dead_letter_id
+
+
+def test_a_long_payload_is_cut_and_its_hash_and_length_kept() -> None:
+    payload = b"x" * 10_000
+    delivery = MemoryDelivery(0, payload, key=b"k" * 5_000, headers=(("h" * 5_000, b"v" * 5_000),) * 100)
+    letter = bury(delivery, Rejection(ReasonCode.OVERSIZE, "why"), payload_bytes=100, now=NOW)
+    assert letter.truncated
+    assert letter.payload_bytes == 10_000
+    assert letter.payload_hash == f"sha256:{hashlib.sha256(payload).hexdigest()}"
+    assert len(encode(letter)) < 100_000
+    assert Verdict.__name__ not in letter.payload

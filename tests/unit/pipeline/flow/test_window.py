@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluicegate.pipeline.flow.window import Held, Window
+from unit.pipeline.fakes import MemoryDelivery
+
+
+async def hold(window: Window, delivery: MemoryDelivery) -> Held:
+    held = await window.take(delivery)
+    assert held is not None
+    return held
+
+
+class Now:
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def __call__(self) -> float:
+        return self.value
+
+
+def make(posts: int = 100, size_bytes: int = 10_000, clock: Now | None = None) -> Window:
+    return Window(posts=posts, size_bytes=size_bytes, clock=clock or Now())
+
+
+@given(order=st.permutations(range(8)), partitions=st.lists(st.integers(0, 2), min_size=8, max_size=8))
+def test_acknowledges_in_offset_order_whatever_finishes_first(
+    order: list[int], partitions: list[int]
+) -> None:
+    async def scenario() -> None:
+        window = make()
+        log: list[tuple[str, int]] = []
+        deliveries = [
+            MemoryDelivery(offset, partition=("posts", part), log=log)
+            for offset, part in enumerate(partitions)
+        ]
+        held = [await hold(window, delivery) for delivery in deliveries]
+        finished: set[int] = set()
+        for index in order:
+            window.finish(held[index])
+            finished.add(index)
+            for part in range(3):
+                mine = [offset for offset, where in enumerate(partitions) if where == part]
+                done = [offset for what, offset in log if partitions[offset] == part]
+                prefix = []
+                for offset in mine:
+                    if offset not in finished:
+                        break
+                    prefix.append(offset)
+                assert done == prefix  # never past a held head, and nothing finished is kept back
+        assert window.posts == 0
+        assert window.size_bytes == 0
+
+    asyncio.run(scenario())
+
+
+async def test_a_full_window_makes_the_source_wait() -> None:
+    window = make(posts=2)
+    first = await hold(window, MemoryDelivery(0))
+    await window.take(MemoryDelivery(1))
+    third = asyncio.create_task(hold(window, MemoryDelivery(2)))
+    await asyncio.sleep(0)
+    assert not third.done()
+    window.finish(first)
+    assert (await third).delivery.offset == 2
+
+
+async def test_bytes_bound_the_window_too() -> None:
+    window = make(size_bytes=100)
+    first = await hold(window, MemoryDelivery(0, b"x" * 60))
+    second = asyncio.create_task(window.take(MemoryDelivery(1, b"x" * 60)))
+    await asyncio.sleep(0)
+    assert not second.done()
+    window.finish(first)
+    await second
+
+
+async def test_a_record_beyond_the_byte_limit_enters_an_empty_window() -> None:
+    window = make(size_bytes=10)
+    assert await window.take(MemoryDelivery(0, b"x" * 1000)) is not None
+
+
+async def test_a_stale_delivery_is_not_taken() -> None:
+    delivery = MemoryDelivery(0, is_current=False)
+    assert await make().take(delivery) is None
+    assert delivery.log == [("released", 0)]
+
+
+async def test_what_became_stale_while_held_is_released_not_acknowledged() -> None:
+    window, delivery = make(), MemoryDelivery(0)
+    held = await hold(window, delivery)
+    delivery.is_current = False
+    window.finish(held)
+    assert delivery.log == [("released", 0)]
+
+
+async def test_closing_ends_a_waiting_take_without_acknowledging() -> None:
+    window = make(posts=1)
+    await window.take(MemoryDelivery(0))
+    late = MemoryDelivery(1)
+    waiting = asyncio.create_task(window.take(late))
+    await asyncio.sleep(0)
+    window.close()
+    assert await waiting is None
+    assert late.log == [("released", 1)]
+
+
+async def test_a_closed_window_takes_again_once_reopened() -> None:
+    window = make()
+    window.close()
+    assert await window.take(MemoryDelivery(0)) is None
+    window.reopen()
+    assert await window.take(MemoryDelivery(1)) is not None
+
+
+async def test_releasing_gives_everything_back_and_ignores_late_finishes() -> None:
+    window = make()
+    log: list[tuple[str, int]] = []
+    held = [await hold(window, MemoryDelivery(offset, log=log)) for offset in range(3)]
+    window.finish(held[1])  # finished, but behind a held head
+    assert window.release() == 3
+    window.finish(held[0])
+    assert log == [("released", 0), ("released", 1), ("released", 2)]
+    assert all(item.released for item in held)
+    assert window.posts == 0
+
+
+async def test_drained_returns_when_the_last_post_is_finished() -> None:
+    window = make()
+    held = [await hold(window, MemoryDelivery(offset)) for offset in range(2)]
+    drained = asyncio.create_task(window.drained())
+    window.finish(held[0])
+    await asyncio.sleep(0)
+    assert not drained.done()
+    window.finish(held[1])
+    await drained
+
+
+async def test_headers_count_as_bytes() -> None:
+    window = make(size_bytes=100)
+    first = await hold(window, MemoryDelivery(0, headers=(("name", b"x" * 60),)))
+    second = asyncio.create_task(window.take(MemoryDelivery(1, headers=(("name", b"x" * 60),))))
+    await asyncio.sleep(0)
+    assert not second.done()
+    window.finish(first)
+    await second
+
+
+async def test_a_partition_behind_the_backlog_of_another_waits_its_turn_and_has_not_stalled() -> None:
+    clock = Now()
+    window = make(posts=1000, clock=clock)
+    backlog = [await hold(window, MemoryDelivery(number)) for number in range(300)]
+    last = await hold(window, MemoryDelivery(0, partition=("posts", 1)))
+    for held in backlog:
+        clock.value += 1
+        window.finish(held)
+        assert window.stalled(50) is None
+    clock.value += 51
+    assert window.stalled(50) == ("posts", 1)
+    window.finish(last)
+    assert window.stalled(50) is None
+
+
+async def test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not() -> None:
+    clock = Now()
+    window = make(clock=clock)
+    held = await hold(window, MemoryDelivery(0))
+    moving = await hold(window, MemoryDelivery(0, partition=("posts", 1)))
+    await window.take(MemoryDelivery(1, partition=("posts", 1)))
+    clock.value = 100.0
+    window.finish(moving)
+    assert window.stalled(50) == ("posts", 0)
+    assert {partition: head.offset for partition, head in window.heads().items()} == {
+        ("posts", 0): 0,
+        ("posts", 1): 1,
+    }
+    window.finish(held)
+    assert window.stalled(50) is None
+
+
+async def test_a_long_post_of_which_parts_are_found_now_and_then_has_not_stalled() -> None:
+    clock = Now()
+    window = make(clock=clock)
+    held = await hold(window, MemoryDelivery(0))
+    for _ in range(5):
+        clock.value += 40
+        assert window.stalled(50) is None
+        held.moved_at = clock.value
+    clock.value += 51
+    assert window.stalled(50) == ("posts", 0)
+
+
+async def test_an_idle_partition_starts_its_progress_anew() -> None:
+    clock = Now()
+    window = make(clock=clock)
+    window.finish(await hold(window, MemoryDelivery(0)))
+    clock.value = 1000.0
+    await window.take(MemoryDelivery(1))
+    assert window.stalled(50) is None

@@ -1,0 +1,166 @@
+"""What a cluster's answers mean: each fault by name, with its command."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluicegate.pipeline.kafka.check.cluster import ClusterFacts, TopicFacts, cluster_results
+from sluicegate.pipeline.kafka.topics import plan_topics
+from sluicegate.pipeline.kafka.unreachable import Cause
+from sluicegate.pipeline.settings.tree import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sluicegate.pipeline.kafka.check.result import Result
+
+NOW_MS = 1_800_000_000_000
+ALL = frozenset({"Describe", "Read", "Write", "DescribeConfigs"})
+SETTINGS = Settings()
+SUBJECTS = ["broker", "topics", "rights", "group", "clocks"]
+
+
+def topic(name: str, **changes: Any) -> TopicFacts:
+    cleanup = "compact" if name == SETTINGS.topics.control else "delete"
+    return dataclasses.replace(TopicFacts(3, (), ALL, cleanup, NOW_MS - 1000), **changes)
+
+
+def facts(changed: Mapping[str, Mapping[str, Any] | None] | None = None, **more: Any) -> ClusterFacts:
+    """A healthy cluster, with some topics changed or taken away."""
+    changed = changed or {}
+    topics = {
+        name: topic(name, **(changed.get(name) or {}))
+        for name in SETTINGS.topics.model_dump().values()
+        if changed.get(name, {}) is not None
+    }
+    healthy = ClusterFacts(
+        brokers=3, topics=topics, group_operations=frozenset({"Read", "Describe"}), asked_at_ms=NOW_MS
+    )
+    return dataclasses.replace(healthy, **more)
+
+
+def faults(found: ClusterFacts, **more: Any) -> list[Result]:
+    return [one for one in cluster_results(SETTINGS, found, **more) if one.state == "fault"]
+
+
+def test_a_healthy_cluster_has_one_good_result_for_each_part() -> None:
+    results = cluster_results(SETTINGS, facts())
+    assert [one.subject for one in results] == SUBJECTS
+    assert {one.state for one in results} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "subject", "said", "fix"),
+    [
+        (facts({"posts": None}), "topics", "posts (topics.posts) does not exist", "sluicegate topics create"),
+        (
+            facts({"verdicts.block": {"leaderless": (1, 2)}}),
+            "topics",
+            "no leader for partition 1, 2",
+            "kafka-topics.sh --bootstrap-server 127.0.0.1:9092 --describe --topic verdicts.block",
+        ),
+        (
+            facts({"sluicegate.control": {"cleanup": "delete"}}),
+            "topics",
+            "cleanup.policy delete, not compact",
+            "--entity-name sluicegate.control --add-config cleanup.policy=compact",
+        ),
+        (
+            facts({"posts": {"cleanup": "compact,delete"}}),
+            "topics",
+            "records with one key would be lost",
+            "--entity-name posts --add-config cleanup.policy=delete",
+        ),
+        (
+            facts({"posts": {"operations": ALL - {"Read"}}}),
+            "rights",
+            "lacks Read on posts (topics.posts)",
+            (
+                "kafka-acls.sh --bootstrap-server 127.0.0.1:9092 --add --allow-principal User:NAME "
+                "--operation Read --topic posts"
+            ),
+        ),
+        (
+            facts({"posts.deadletter": {"operations": ALL - {"Write"}}}),
+            "rights",
+            "lacks Write on posts.deadletter",
+            "--operation Write --topic posts.deadletter",
+        ),
+        (
+            facts(group_operations=frozenset({"Describe"})),
+            "group",
+            "lacks Read on group sluicegate",
+            "--operation Read --group sluicegate",
+        ),
+        (facts(group_fault="_TIMED_OUT"), "group", "no coordinator that answers", "kafka-consumer-groups.sh"),
+        (
+            facts({"verdicts.allow": {"newest_ms": NOW_MS + 90_000}}),
+            "clocks",
+            "verdicts.allow is stamped 90 s after",
+            "timedatectl set-ntp true",
+        ),
+    ],
+)
+def test_each_fault_is_named_with_its_command(
+    broken: ClusterFacts, subject: str, said: str, fix: str
+) -> None:
+    (found,) = faults(broken)
+    assert found.subject == subject
+    assert said in found.detail
+    assert fix in (found.fix or "")
+
+
+def test_every_topic_of_the_plan_is_looked_for_and_every_fault_is_shown() -> None:
+    planned = plan_topics(SETTINGS, partitions=1, replication=1)
+    assert [one.detail.split()[0] for one in faults(facts(dict.fromkeys(facts().topics)))] == [
+        one.name for one in planned
+    ]
+
+
+@pytest.mark.parametrize(
+    ("brokers", "command"),
+    [
+        (1, "sluicegate topics create --replication 1 --settings 'my file.yaml'"),
+        (3, "sluicegate topics create --settings 'my file.yaml'"),
+    ],
+)
+def test_the_command_for_topics_fits_the_cluster_and_repeats_the_settings(brokers: int, command: str) -> None:
+    (found,) = faults(
+        facts({"posts": None}, brokers=brokers), option=f" --settings {shlex.quote('my file.yaml')}"
+    )
+    assert found.fix == command
+
+
+def test_a_right_that_a_worker_does_not_need_is_not_missed() -> None:
+    least = {name: {"operations": frozenset({"Describe", "Write"})} for name in facts().topics}
+    least["posts"] = {"operations": frozenset({"Describe", "Read"})}
+    least["sluicegate.control"] = {"operations": ALL}
+    assert faults(facts(least)) == []
+
+
+def test_after_a_silent_broker_nothing_else_is_judged() -> None:
+    results = cluster_results(SETTINGS, ClusterFacts(fault=Cause("nobody answers", "start one")))
+    assert [(one.subject, one.state) for one in results] == [
+        ("broker", "fault"),
+        *((subject, "unknown") for subject in SUBJECTS[1:]),
+    ]
+    assert (results[0].detail, results[0].fix) == ("nobody answers", "start one")
+
+
+def test_what_could_not_be_asked_is_no_fault_and_no_promise() -> None:
+    unasked = {name: {"operations": None, "cleanup": None, "newest_ms": None} for name in facts().topics}
+    results = cluster_results(SETTINGS, facts(unasked, group_operations=None))
+    assert [one.state for one in results] == ["ok", "ok", "unknown", "ok", "unknown"]
+
+
+def test_the_embedded_broker_makes_topics_itself_and_has_no_rights() -> None:
+    results = cluster_results(SETTINGS, ClusterFacts(brokers=1, embedded=True))
+    assert [one.state for one in results] == ["ok", "ok", "unknown", "unknown", "unknown"]
+
+
+def test_clocks_as_close_as_ntp_keeps_them_are_fine() -> None:
+    assert faults(facts({"posts": {"newest_ms": NOW_MS + 500}})) == []

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import faust
+import faust.streams
+import pytest
+from faust.transport.drivers import aiokafka as driver
+
+from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.kafka.faust_app import FaustApp, _Consumer, check_faust, make_app
+from sluicegate.pipeline.kafka.faust_delivery import FaustDelivery
+from sluicegate.pipeline.kafka.progress import HandOver
+from sluicegate.pipeline.kafka.source import Source
+from sluicegate.pipeline.settings.tree import Settings
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.flow.window import Partition
+
+
+def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
+    told: list[str] = []
+    message = SimpleNamespace(
+        topic="posts",
+        partition=1,
+        offset=42,
+        key=b"k",
+        value=b"v",
+        headers=[("a", b"b")],
+        timestamp=1.5,
+        generation_id=generation,
+    )
+    event = SimpleNamespace(message=message, ack=lambda: told.append("ack"))
+    app = SimpleNamespace(
+        consumer_generation_id=3,
+        consumer=SimpleNamespace(
+            resets=Counter(), _unacked_messages=SimpleNamespace(discard=lambda _m: told.append("discard"))
+        ),
+    )
+    return FaustDelivery(app, event), app, told
+
+
+def test_a_delivery_carries_the_record() -> None:
+    delivery, _, _ = make()
+    assert (delivery.partition, delivery.offset) == (("posts", 1), 42)
+    assert (delivery.key, delivery.value, delivery.headers) == (b"k", b"v", (("a", b"b"),))
+    assert delivery.timestamp_ms == 1500
+
+
+def test_a_delivery_is_answered_once() -> None:
+    delivery, _, told = make()
+    delivery.acknowledge()
+    delivery.acknowledge()
+    delivery.release()
+    assert told == ["ack"]
+
+
+def test_releasing_takes_it_off_the_list_without_acknowledging() -> None:
+    delivery, _, told = make()
+    delivery.release()
+    delivery.acknowledge()
+    assert told == ["discard"]
+
+
+def test_a_delivery_of_an_earlier_generation_is_stale() -> None:
+    delivery, app, _ = make()
+    assert delivery.is_current
+    app.consumer_generation_id = 4
+    assert not delivery.is_current
+
+
+def test_a_delivery_is_stale_once_its_partition_is_read_anew_from_an_earlier_offset() -> None:
+    delivery, app, _ = make()
+    app.consumer.resets["posts", 2] += 1
+    assert delivery.is_current
+    app.consumer.resets["posts", 1] += 1
+    assert not delivery.is_current
+
+
+def test_a_record_that_stood_in_a_buffer_when_its_log_was_cut_is_stale_from_the_start() -> None:
+    fresh, app, _ = make()
+    app.consumer.resets["posts", 1] += 1
+    stale = FaustDelivery(app, SimpleNamespace(message=fresh._event.message))
+    assert not stale.is_current
+    read_anew = fresh._event.message
+    read_anew.cuts = 1
+    assert FaustDelivery(app, SimpleNamespace(message=read_anew)).is_current
+
+
+@pytest.mark.parametrize(("cuts", "stamp"), [({}, None), ({("posts", 1): 2}, 2), ({("posts", 0): 2}, None)])
+def test_a_record_is_stamped_with_the_cuts_of_its_partition_at_its_fetch(
+    monkeypatch: pytest.MonkeyPatch, cuts: dict[Partition, int], stamp: int | None
+) -> None:
+    monkeypatch.setattr(driver.Consumer, "_to_message", lambda *_: SimpleNamespace())
+    consumer: Any = object.__new__(_Consumer)
+    consumer.hand_over = HandOver()
+    consumer._thread = SimpleNamespace(progress=SimpleNamespace(cuts_at_fetch=cuts))
+    record = SimpleNamespace(topic="posts", partition=1, offset=41)
+    message = consumer._to_message(None, record)
+    assert (getattr(message, "cuts", None), message.number) == (stamp, 1)
+    assert consumer.hand_over.reached == {("posts", 1): 42}
+
+
+def test_start_up_asserts_what_this_module_relies_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_faust()
+    iterator: Any = faust.streams._CStreamIterator
+    monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
+    with pytest.raises(StartError, match="NO_CYTHON"):
+        check_faust()
+    monkeypatch.setattr(faust.streams, "_CStreamIterator", iterator)
+    monkeypatch.setattr(faust, "__version__", "0.16.0")
+    with pytest.raises(StartError, match=r"install faust-streaming==0\.15\.3"):
+        check_faust()
+
+
+def test_a_long_hold_takes_no_member_out_of_its_group() -> None:
+    # aiokafka leaves a group for want of fetches, which buffers that are full put off.
+    assert make_app(Settings()).conf.broker_max_poll_interval > 365 * 86_400
+
+
+@pytest.mark.parametrize("rebalancing", [False, True])
+def test_a_membership_that_died_is_seen_in_the_midst_of_a_rebalance_as_well(rebalancing: bool) -> None:
+    coordinator = SimpleNamespace(
+        _coordination_task=SimpleNamespace(done=lambda: False), _pending_exception=ValueError()
+    )
+    thread = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator))
+    app: Any = SimpleNamespace(consumer=SimpleNamespace(_thread=thread), rebalancing=rebalancing)
+    fault: Any = FaustApp.coordinator_fault
+    assert fault.fget(app) == "ValueError"
+    coordinator._pending_exception = None
+    assert fault.fget(app) is None
+
+
+def test_a_reset_that_two_fetches_met_is_counted_once() -> None:
+    counted: list[int] = []
+    missed = SimpleNamespace(labels=lambda _topic: SimpleNamespace(inc=counted.append))
+    source: Any = SimpleNamespace(
+        _resets=set(), _instruments=SimpleNamespace(metrics=SimpleNamespace(records_missed=missed))
+    )
+    for wanted in (5, 5, 20):
+        Source._position_reset(source, ("posts", 0), wanted, 29)
+    assert counted == [24, 9]
+
+
+async def test_a_commit_that_found_another_under_way_commits_what_that_one_lacked() -> None:
+    committed: list[int] = []
+    acknowledged = [1]
+    under_way = asyncio.Event()
+
+    async def force_commit(*_topics: Any, **_options: Any) -> bool:
+        reached = max(acknowledged)
+        under_way.set()
+        await asyncio.sleep(0.01)
+        committed.append(reached)
+        return True
+
+    consumer: Any = object.__new__(_Consumer)
+    consumer.app, consumer._commit_fut = SimpleNamespace(client_only=False), None
+    consumer._loop, consumer.force_commit = asyncio.get_running_loop(), force_commit
+    first = asyncio.create_task(consumer.commit())
+    await under_way.wait()
+    acknowledged.append(2)
+    assert all(await asyncio.gather(first, consumer.commit(), consumer.commit()))
+    assert committed == [1, 2, 2]
+
+
+@pytest.mark.parametrize("consumer", [None, SimpleNamespace(_coordinator=None)])
+def test_a_member_that_is_still_starting_is_not_dead(consumer: Any) -> None:
+    app: Any = SimpleNamespace(consumer=SimpleNamespace(_thread=SimpleNamespace(_consumer=consumer)))
+    assert FaustApp.coordinator_fault.fget(app) is None  # type: ignore[attr-defined]

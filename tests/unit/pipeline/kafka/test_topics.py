@@ -1,0 +1,67 @@
+"""The plan of topics: pure."""
+
+from __future__ import annotations
+
+from sluicegate.pipeline.kafka.topics import group_rights, plan_topics
+from sluicegate.pipeline.settings.tree import load_settings
+
+
+def test_every_topic_of_the_settings_is_planned_once_under_its_own_name() -> None:
+    settings = load_settings(topics={"posts": "in.posts", "control": "in.control"})
+    planned = plan_topics(settings, partitions=6, replication=3)
+    named = settings.topics.model_dump(exclude={"forward"})
+    assert {one.setting.removeprefix("topics."): one.name for one in planned} == named
+
+
+def test_an_edge_writes_the_second_topic_as_well_and_nobody_else_does() -> None:
+    edge = load_settings(worker={"role": "screen"}, screen={"path": "screens/first"})
+    *others, forward = plan_topics(edge, partitions=6, replication=3)
+    assert others == list(plan_topics(load_settings(), partitions=6, replication=3))
+    assert (forward.setting, forward.name, forward.partitions) == ("topics.forward", "posts.central", 6)
+    assert (forward.worker, forward.producer, forward.consumer) == (("Describe", "Write"), (), ())
+
+
+def test_posts_and_verdicts_have_the_partitions_asked_for_and_the_small_topics_one() -> None:
+    planned = plan_topics(load_settings(), partitions=6, replication=3)
+    assert {one.name: one.partitions for one in planned} == {
+        "posts": 6,
+        "verdicts.allow": 6,
+        "verdicts.review": 6,
+        "verdicts.block": 6,
+        "posts.deadletter": 1,
+        "sluicegate.control": 1,
+    }
+
+
+def test_only_the_control_topic_is_compacted_and_it_keeps_its_records() -> None:
+    planned = plan_topics(load_settings(), partitions=6, replication=3)
+    compacted = [one for one in planned if one.cleanup == "compact"]
+    assert [one.setting for one in compacted] == ["topics.control"]
+    assert "retention.ms" not in compacted[0].config
+    assert all(int(one.config["retention.ms"]) > 0 for one in planned if one not in compacted)
+
+
+def test_one_missing_copy_still_lets_a_producer_write_and_a_single_broker_can_have_them_all() -> None:
+    (three, *_), (one, *_) = (
+        plan_topics(load_settings(), partitions=1, replication=copies) for copies in (3, 1)
+    )
+    assert three.config["min.insync.replicas"] == "2"
+    assert one.config["min.insync.replicas"] == "1"
+
+
+def test_a_worker_reads_posts_and_writes_the_outputs_and_nobody_else_does_both() -> None:
+    planned = {one.setting: one for one in plan_topics(load_settings(), partitions=1, replication=1)}
+    posts = planned["topics.posts"]
+    assert "Read" in posts.worker
+    assert "Write" not in posts.worker
+    assert posts.producer == ("Describe", "Write")
+    assert posts.consumer == ()
+    for name in ("allow", "review", "block", "dead_letter"):
+        output = planned[f"topics.{name}"]
+        assert "Write" in output.worker
+        assert output.producer == ()
+        assert output.consumer == ("Describe", "Read")
+
+
+def test_rights_name_the_group_of_the_settings() -> None:
+    assert "guards" in group_rights(load_settings(kafka={"group": "guards"}).kafka)["worker"]

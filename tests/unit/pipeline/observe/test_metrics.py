@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.schemas import DeadLetter, Verdict
+from support.events import dead_letters, verdicts
+
+
+def test_a_producers_inventions_cannot_grow_a_label_without_bound() -> None:
+    metrics = Metrics()
+    seen = {metrics._tenant(f"tenant-{number}") for number in range(1000)}
+    assert len(seen) == 201
+    assert "other" in seen
+    assert metrics._tenant("tenant-0") == "tenant-0"
+
+
+def test_two_workers_in_one_process_do_not_share_a_registry() -> None:
+    first, second = Metrics(), Metrics()
+    first.taken.inc()
+    assert second.registry.get_sample_value("sluicegate_records_taken_total") == 0
+
+
+@settings(max_examples=20)  # a registry each
+@given(delivered=st.lists(st.tuples(verdicts | dead_letters, st.none() | st.integers(0, 2**40)), max_size=12))
+def test_what_was_delivered_together_counts_as_one_by_one(
+    delivered: list[tuple[Verdict | DeadLetter, int | None]],
+) -> None:
+    together, alone = Metrics(), Metrics()
+    together.count(delivered, now_ms=2.0**40)
+    for one in delivered:
+        alone.count([one], now_ms=2.0**40)
+    assert _samples(together) == _samples(alone)
+    judged = [event for event, _ in delivered if isinstance(event, Verdict)]
+    for metric, events in (("verdicts", len(judged)), ("dead_letters", len(delivered) - len(judged))):
+        assert sum(_samples(together).get(f"sluicegate_{metric}_total", [0])) == events
+    assert sum(_samples(together)["sluicegate_produce_to_verdict_seconds_count"]) == sum(
+        at is not None for event, at in delivered if isinstance(event, Verdict)
+    )
+
+
+def _samples(metrics: Metrics) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for family in metrics.registry.collect():
+        for sample in sorted(family.samples, key=lambda one: sorted(one.labels.items())):
+            if not sample.name.endswith("_created"):
+                found.setdefault(sample.name, []).append(sample.value)
+    return found
