@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends import Backends
     from sluicegate.pipeline.flow.breaker import Breaker
-    from sluicegate.pipeline.flow.window import Delivery
     from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Delivery
     from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)

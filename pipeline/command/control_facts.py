@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from sluicegate.pipeline.control.facts import LINE, ScreenTurn, Trip, Trips
 from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.facts import LINE, ScreenTurn, Trip, Trips
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.text import neutral
 

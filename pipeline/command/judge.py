@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sluicegate.pipeline.client.renderings import Finding, to_chinese, to_lines
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import JudgeError
-from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Post, Rejection, Verdict, decode_post, encode
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from sluicegate.pipeline.control.facts import ScreenTurn, Trip, read_fact
 from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.facts import Learner, Lockable, ScreenTurn, Trip, read_fact
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.observe.logs import frames
@@ -27,11 +27,9 @@ from sluicegate.pipeline.observe.logs import frames
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sluicegate.pipeline.flow.breaker import Breaker
     from sluicegate.pipeline.kafka.reader import TopicRecord
     from sluicegate.pipeline.observe.metrics import Metrics
     from sluicegate.pipeline.settings.tree import Settings
-    from sluicegate.pipeline.shortcuts.switch import Switch
 
 _log = structlog.get_logger(__name__)
 _librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
@@ -77,7 +75,11 @@ class ControlTopic:
     """
 
     def __init__(
-        self, settings: Settings, breaker: Breaker, metrics: Metrics, switch: Switch | None = None
+        self,
+        settings: Settings,
+        breaker: Learner[Trip],
+        metrics: Metrics,
+        switch: Lockable[ScreenTurn] | None = None,
     ) -> None:
         self._kafka = settings.kafka
         self._topic = settings.topics.control

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.text.segmenter import Parts
     from sluicegate.pipeline.flow.judgement import Arrival, Member
-    from sluicegate.pipeline.flow.window import Held
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outgoing
+    from sluicegate.pipeline.records import Held, Outgoing
     from sluicegate.pipeline.settings.tree import Settings
     from sluicegate.schemas import EngineRef, Post, Rejection, Verdict
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sluicegate.pipeline.control.facts import LAST_GENERATION, OTHERS, Place, Trip, Trips
+from sluicegate.pipeline.facts import LAST_GENERATION, OTHERS, Place, Trip, Trips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sluicegate.engines.protocol import EngineInfo, Explanation
-    from sluicegate.pipeline.flow.window import Delivery
     from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Delivery
     from sluicegate.schemas import Post, Rejection, Scores, Segments
 
 # A record's key and headers may be as large as the record: keep what tells its origin.

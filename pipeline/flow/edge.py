@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sluicegate.engines.screen.model import Screen
-    from sluicegate.pipeline.flow.window import Delivery, Held, Window
+    from sluicegate.pipeline.flow.window import Window
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outlet
+    from sluicegate.pipeline.records import Delivery, Held, Outlet
     from sluicegate.pipeline.settings.tree import Settings
     from sluicegate.pipeline.shortcuts.screening.standing import Sample
 

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.flow.answers import Answer
     from sluicegate.pipeline.flow.judgement import Asked, Outcome
     from sluicegate.pipeline.flow.routes import Desk
-    from sluicegate.pipeline.flow.window import Delivery, Window
+    from sluicegate.pipeline.flow.window import Window
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outlet
+    from sluicegate.pipeline.records import Delivery, Outlet
     from sluicegate.pipeline.settings.tree import Settings
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
     from sluicegate.engines.text.segmenter import Parts
     from sluicegate.pipeline.flow.routes import Desk
-    from sluicegate.pipeline.flow.window import Held
     from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Held
     from sluicegate.pipeline.shortcuts.screening.standing import Sample
     from sluicegate.schemas import AssessedBy, Post, Scores, Severity
 

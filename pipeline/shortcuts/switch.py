@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sluicegate.pipeline.control.facts import LAST_GENERATION, ScreenTurn, Trips
+from sluicegate.pipeline.facts import LAST_GENERATION, ScreenTurn, Trips
 from sluicegate.pipeline.shortcuts.screening.tally import Tally, exceeds
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.screen.model import Screen, ScreenAnswer
     from sluicegate.pipeline.flow.answers import Answer, Answers
-    from sluicegate.pipeline.flow.window import Delivery, Held
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Delivery, Held
     from sluicegate.pipeline.settings.screen import ScreenSettings
     from sluicegate.schemas import Post
 

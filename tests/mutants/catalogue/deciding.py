@@ -131,7 +131,7 @@ MUTANTS = (
     Mutant(
         "breaker_shared",
         "what tripped in one worker would go on in the others",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "            elif self.add(fact):",
         "            elif fact is None:",
         (f"{_BREAKER}::test_what_another_worker_tells_withholds_here_too",),
@@ -139,7 +139,7 @@ MUTANTS = (
     Mutant(
         "breaker_flood",
         "whoever may write to the control topic could fill every worker's memory",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "            if len(self) >= most:",
         "            if len(self) >= 10**9:",
         (f"{_BREAKER}::test_a_flood_of_facts_is_refused_and_local_trips_still_count",),
@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant(
         "breaker_old_trip",
         "a late trip would open again what somebody has reset",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "if newest is not None and newest.rank > trip.rank:",
         "if newest is not None and newest.generation < 0:",
         (f"{_UNIT}/test_trips.py::test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset",),
@@ -155,7 +155,7 @@ MUTANTS = (
     Mutant(
         "breaker_forged_key",
         "a fact could stand under another's key and take its place when the topic is compacted",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "    if fact.key != key:",
         '    if fact.key == b"":',
         (f"{_UNIT}/test_trips.py::test_a_fact_under_another_key_is_refused",),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluicegate.pipeline.renderings import Finding, from_chinese, from_lines
+from sluicegate.pipeline.client.renderings import Finding, from_chinese, from_lines
 from sluicegate.schemas import Action, Verdict
 from unit.pipeline.fakes import Bench
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from sluicegate.engines.screen.model import Screen
 from sluicegate.pipeline import command
+from sluicegate.pipeline.command.check_engine import screen_result
 from sluicegate.pipeline.errors import SettingsError, StartError
-from sluicegate.pipeline.flow.engine_check import screen_result
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.screen import ScreenSettings

@@ -24,8 +24,8 @@ from sluicegate.pipeline.policy.rules import BlockBreaker
 from sluicegate.pipeline.settings.screen import ScreenSettings
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.switch import Switch
-from unit.pipeline.control.test_trips import POLICY, TRIP, record
 from unit.pipeline.shortcuts.test_switch import TURN
+from unit.pipeline.test_facts import POLICY, TRIP, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

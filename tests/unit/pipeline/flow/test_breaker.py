@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.control.facts import OTHERS, Trip
+from sluicegate.pipeline.facts import OTHERS, Trip
 from sluicegate.pipeline.flow import breaker as module
 from sluicegate.pipeline.flow.breaker import SLICES, Breaker, Interval
 from sluicegate.pipeline.observe.metrics import Metrics

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from sluicegate.pipeline.control.facts import ScreenTurn
+from sluicegate.pipeline.facts import ScreenTurn
 from sluicegate.pipeline.flow.edge import MOST_HOPS, EdgeFlow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments

@@ -18,7 +18,7 @@ from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.flow.window import Partition
+    from sluicegate.pipeline.records import Partition
 
 
 def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.control.facts import ScreenTurn
 from sluicegate.pipeline.control.topic import read_changes
+from sluicegate.pipeline.facts import ScreenTurn
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.settings.screen import ScreenSettings

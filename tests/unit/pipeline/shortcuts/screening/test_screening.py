@@ -17,7 +17,7 @@ from unit.pipeline.scripted import RULES, ScriptedEngine, post
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.pipeline.control.facts import ScreenTurn
+    from sluicegate.pipeline.facts import ScreenTurn
 
 POLICY = {"name": "p", "version": "1", "rules": {"screen": {"tolerance": 0.01}}}
 TOLERATES_NONE: dict[str, Any] = {

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.control.facts import LAST_GENERATION, Trip, Trips, read_fact
 from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.dead_letters import Note
+from sluicegate.pipeline.facts import LAST_GENERATION, Trip, Trips, read_fact
 from sluicegate.pipeline.kafka.reader import TopicRecord
 
 POLICY = "sha256:" + "a" * 64

@@ -10,7 +10,7 @@ key of its own, so that a compacted topic keeps them all.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, Protocol, Self, TypeVar
 
 import orjson
 from pydantic import (
@@ -27,7 +27,7 @@ from sluicegate.pipeline.policy.document import TenantName
 from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 OTHERS = "*"
 """Stands for all tenants that a worker has no room to count one by one. No tenant is called so."""
@@ -139,6 +139,28 @@ def read_fact(key: bytes | None, value: bytes) -> Trip | ScreenTurn | None:
 
 
 T = TypeVar("T", bound=Turn)
+
+
+class Learner(Protocol[T]):
+    """What learns of facts of one kind, and announces its own."""
+
+    announce: Callable[[T], None]
+    """Told of each fact that arises here, so that other workers learn of it."""
+
+    def learn(self, facts: Iterable[T], /) -> int:
+        """Take in what others tell; how many of it there was no room for."""
+        ...
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget facts of the control topic."""
+        ...
+
+
+class Lockable(Learner[T], Protocol[T]):
+    """A learner that may not act while it does not know what others told."""
+
+    known: bool
+    """False until the control topic was read."""
 
 
 class Trips(Generic[T]):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sluicegate.engines.protocol import Explanation
 from sluicegate.engines.text.parsing import one_line, parse_explanation
-from sluicegate.pipeline.renderings import Finding, from_chinese, from_lines, to_chinese, to_lines
+from sluicegate.pipeline.client.renderings import Finding, from_chinese, from_lines, to_chinese, to_lines
 from sluicegate.schemas import CATEGORIES, Verdict
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1.0" / "verdict"

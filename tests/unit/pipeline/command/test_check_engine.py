@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.pipeline.flow.engine_check import bundle_result, engine_result, policy_result
+from sluicegate.pipeline.command.check_engine import bundle_result, engine_result, policy_result
 from sluicegate.pipeline.kafka.check.result import fault, ok
 from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings
 from support.small_bundle import write_small_bundle
