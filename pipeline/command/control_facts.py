@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.facts import LINE, ScreenTurn, Trip, Trips
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
@@ -83,20 +83,17 @@ def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) ->
     Raises:
         ClusterError: They do not take it.
     """
-    from confluent_kafka import Producer  # noqa: PLC0415 - only who writes pays for the client
-
-    topic, within_s = settings.topics.control, settings.kafka.delivery_timeout_s
+    topic = settings.topics.control
     errors: list[str] = []
 
-    def delivered(error: Any, _message: Any) -> None:
-        if error is not None:
-            errors.append(error.name())
+    def delivered(outcome: Placed | Refused) -> None:
+        if isinstance(outcome, Refused):
+            errors.append(outcome.reason)
 
-    timeout = {"acks": "all", "delivery.timeout.ms": int(within_s * 1000)}
-    producer = Producer(client_config(settings.kafka) | timeout)
+    producer = Producer(settings.kafka)
     for key, value in records:
-        producer.produce(topic, value, key, on_delivery=delivered)
-    left = producer.flush(within_s + 5)
+        producer.put(topic, value, key, report=delivered)
+    left = producer.flush()
     if left or errors:
         why = errors[0] if errors else "no answer in time"
         raise ClusterError(

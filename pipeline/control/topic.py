@@ -8,19 +8,18 @@ each worker with breakers of its own, and without its screen, until it can be ha
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import threading
 import time
 from contextlib import suppress
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.facts import Learner, Lockable, ScreenTurn, Trip, read_fact
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.observe.logs import frames
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
-_librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
 
 _READ_S = 0.2  # a trip here waits no longer to be told
 _FETCH_WAIT_MS = 500  # nearly always idle: many workers follow it, and none should cost the brokers much
@@ -87,7 +85,7 @@ class ControlTopic:
         self._switch = switch
         self._metrics = metrics
         self._outbox: queue.SimpleQueue[Trip | ScreenTurn] = queue.SimpleQueue()
-        self._producer: Any = None
+        self._producer: Producer | None = None
         self._send_again_at = 0.0
         self._stopping = threading.Event()
         self._looked = asyncio.Event()
@@ -149,7 +147,7 @@ class ControlTopic:
     def _send(self) -> None:
         """Tell what tripped here. What is not delivered is told again; twice is once, the key is the same."""
         if self._producer is not None:
-            self._producer.poll(0)
+            self._producer.poll()
         if time.monotonic() < self._send_again_at:
             return
         for _ in range(self._outbox.qsize()):  # what fails is put back, and waits
@@ -158,28 +156,19 @@ class ControlTopic:
             self._produce(self._outbox.get_nowait())
 
     def _produce(self, fact: Trip | ScreenTurn) -> None:
-        from confluent_kafka import (  # noqa: PLC0415 - only who trips pays for a producer
-            KafkaException,
-            Producer,
-        )
-
         def failed(why: str) -> None:
             _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
             self._send_again_at = time.monotonic() + _AGAIN_S
             self._outbox.put(fact)
 
-        def delivered(error: Any, _message: Any) -> None:
-            if error is not None:
-                failed(str(error.name()))
+        def reported(outcome: Placed | Refused) -> None:
+            if isinstance(outcome, Refused):
+                failed(outcome.reason)
 
-        try:
-            if self._producer is None:
-                timeout_ms = int(self._kafka.delivery_timeout_s * 1000)
-                config = {**client_config(self._kafka), "acks": "all", "delivery.timeout.ms": timeout_ms}
-                self._producer = Producer(config, logger=_librdkafka)
-            self._producer.produce(self._topic, fact.encode(), fact.key, on_delivery=delivered)
-        except (BufferError, KafkaException) as error:
-            failed(type(error).__name__)
+        if self._producer is None:  # made when first needed: most workers never tell anything
+            self._producer = Producer(self._kafka)
+        if not self._producer.send(self._topic, fact.encode(), fact.key, report=reported):
+            failed("_QUEUE_FULL")
 
     def _tell(self, what: Callable[..., None], *said: object) -> None:
         if self._loop is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import pytest
 import structlog
@@ -18,6 +18,7 @@ from sluicegate.pipeline.errors import ClusterError, StartError
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.kafka.check import cluster_probe
 from sluicegate.pipeline.kafka.check.cluster import ClusterFacts, TopicFacts
+from sluicegate.pipeline.kafka.producer import Placed, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
@@ -219,26 +220,26 @@ class ScriptedProducer:
         self.given: list[tuple[bytes, bytes]] = []
         self._reports: list[Callable[[], None]] = []
 
-    def produce(self, _topic: str, value: bytes, key: bytes, *, on_delivery: Any) -> None:
+    def send(self, topic: str, value: bytes, key: bytes, *, report: Any) -> bool:
         self.given.append((key, value))
         self.fails -= 1
-        error = type("Error", (), {"name": lambda _self: "TOPIC_AUTHORIZATION_FAILED"})()
-        failed = error if self.fails >= 0 else None
-        self._reports.append(lambda: on_delivery(failed, None))
+        outcome = Refused("TOPIC_AUTHORIZATION_FAILED") if self.fails >= 0 else Placed(topic, 0, 0)
+        self._reports.append(lambda: report(outcome))
+        return True
 
-    def poll(self, _timeout_s: float) -> None:
+    def poll(self) -> None:
         reports, self._reports = self._reports, []
         for report in reports:
             report()
 
     def flush(self, _timeout_s: float) -> None:
-        self.poll(0)
+        self.poll()
 
 
 async def test_a_trip_is_told_until_the_brokers_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     table = Table(monkeypatch, [])
     producer = ScriptedProducer()
-    table.topic._producer = producer  # the client itself is tried on Apache Kafka
+    table.topic._producer = cast("Any", producer)  # the client itself is tried on Apache Kafka
     limits = BlockBreaker(share=None, count=0)
     with structlog.testing.capture_logs() as logs:
         async with table.topic:
@@ -255,15 +256,16 @@ async def test_a_producer_that_refuses_at_once_is_asked_again_only_after_a_pause
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Refusing(ScriptedProducer):
-        def produce(self, _topic: str, value: bytes, key: bytes, *, on_delivery: Any) -> None:
-            del on_delivery
+        def send(self, topic: str, value: bytes, key: bytes, *, report: Any) -> bool:
+            del topic
             self.given.append((key, value))
-            raise KafkaException
+            report(Refused("MSG_SIZE_TOO_LARGE"))
+            return True
 
     table = Table(monkeypatch, [])
     monkeypatch.setattr(control, "_AGAIN_S", 3600.0)
     producer = Refusing()
-    table.topic._producer = producer
+    table.topic._producer = cast("Any", producer)
     limits = BlockBreaker(share=None, count=0)
     async with table.topic:
         for tenant in ("forum", "teens"):

@@ -1,123 +1,30 @@
-"""The client's way to Kafka: an outlet for posts, a tail for verdicts; the group's member is in ``member``.
+"""A tail of some topics, and what it shares with a member of a group.
 
-The modules of the client that know confluent-kafka. What they hand on is ours, and every
-fault leaves them as an error or a value of ours.
+What is handed on is ours, and every fault leaves as an error or a value of ours.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from sluicegate.pipeline.client.incoming import Incoming
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.incoming import Incoming
 from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
-from sluicegate.pipeline.observe.logs import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sluicegate.pipeline.settings.tree import KafkaSettings
 
-_log = logging.getLogger("sluicegate.client")
-
-_POLL_S = 0.1  # poll returns sooner when there is a report
 METADATA_S = 15.0
 _LOOK_S = 2.0  # for partitions while reading: readers must not wait long for a broker that is out
-_PURGED_S = 1.0  # reports of what was purged need no broker
 _MOST_RECORDS = 500  # handed on at once
 _FETCH_WAIT_MS = 100  # the mock cluster answers an empty fetch only after this long, whatever comes meanwhile
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Where the brokers put a record."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why the brokers have no record: Kafka's name of the fault."""
-
-    reason: str
-    fatal: bool
-
-
-class Outlet:
-    """An idempotent producer with acks=all, and the thread that hands on its reports."""
-
-    def __init__(self, kafka: KafkaSettings, *, queue_records: int, linger_ms: float) -> None:
-        self._producer = Producer(
-            {
-                **client_config(kafka),
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "linger.ms": linger_ms,
-                "queue.buffering.max.messages": queue_records,
-                "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
-            }
-        )
-        self._running = True
-        self._poller = threading.Thread(target=self._poll, name="sluicegate-outlet", daemon=True)
-        self._poller.start()
-
-    def offer(
-        self,
-        topic: str,
-        key: bytes,
-        value: bytes,
-        headers: Sequence[tuple[str, bytes]],
-        report: Callable[[Placed | Refused], None],
-    ) -> bool:
-        """Queue a record; False if the queue is full. ``report`` is called once, from another thread."""
-
-        def on_delivery(error: KafkaError | None, message: Any) -> None:
-            outcome = (
-                Refused(error.name(), error.fatal())
-                if error
-                else Placed(message.topic(), message.partition(), message.offset())
-            )
-            try:
-                report(outcome)
-            except Exception as fault:  # noqa: BLE001 - a caller's code may not end the thread of all reports
-                _log.error("a delivery callback failed: %s", frames(fault))
-
-        try:
-            self._producer.produce(topic, value, key, headers=list(headers), on_delivery=on_delivery)
-        except BufferError:
-            return False
-        except KafkaException as error:
-            fault = error.args[0]
-            report(Refused(fault.name(), fault.fatal() or fault.code() == KafkaError._FATAL))  # noqa: SLF001 - librdkafka's own name
-        return True
-
-    def flush(self, timeout_s: float) -> int:
-        """Wait for reports; blocking. How many records have none yet."""
-        left: int = self._producer.flush(timeout_s)
-        return left
-
-    def close(self, timeout_s: float) -> None:
-        """Flush; what is left by then is reported as refused. Blocking."""
-        if self.flush(timeout_s):
-            self._producer.purge()
-            self.flush(_PURGED_S)
-        self._running = False
-        self._poller.join()
-
-    def _poll(self) -> None:
-        while self._running:
-            self._producer.poll(_POLL_S)
 
 
 class Reader:
