@@ -5,11 +5,11 @@ from __future__ import annotations
 from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
-_ENGINE = f"{_UNIT}/test_flow_engine.py"
-_STRAIN = f"{_UNIT}/test_flow_under_strain.py"
+_ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
+_STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
 _COMPLETIONS = "tests/contract/test_completions.py"
 _OVER_HTTP = "tests/contract/test_completions_contract.py::TestStubOfVllm"
-_CIRCUIT = f"{_UNIT}/test_circuit.py"
+_CIRCUIT = f"{_UNIT}/flow/test_circuit.py"
 
 MUTANTS = (
     Mutant(
@@ -125,7 +125,7 @@ MUTANTS = (
         "            if error.refused:",
         "            if error.refused and False:",
         (
-            f"{_UNIT}/test_flow_circuit.py::test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good",
+            f"{_UNIT}/flow/test_flow_circuit.py::test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good",
         ),
     ),
     Mutant(
@@ -142,7 +142,7 @@ MUTANTS = (
         "pipeline/flow/quarantine.py",
         'return self._until.get(key, float("-inf")) > self._clock()',
         "return False",
-        (f"{_UNIT}/test_quarantine.py::test_a_killer_is_remembered_for_ten_minutes_and_no_longer",),
+        (f"{_UNIT}/flow/test_quarantine.py::test_a_killer_is_remembered_for_ten_minutes_and_no_longer",),
     ),
     Mutant(
         "circuit_open",
@@ -174,7 +174,7 @@ MUTANTS = (
         "pipeline/shortcuts/cache.py",
         "{engine.adapter or ''}",
         "",
-        (f"{_UNIT}/test_cache.py::test_the_key_is_the_prompt_the_engine_and_its_adapter",),
+        (f"{_UNIT}/shortcuts/test_cache.py::test_the_key_is_the_prompt_the_engine_and_its_adapter",),
     ),
     Mutant(
         "failed_explanation_kept",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
-_BREAKER = f"{_UNIT}/test_breaker.py"
-_FLOW = f"{_UNIT}/test_flow.py"
-_ENGINE = f"{_UNIT}/test_flow_engine.py"
-_LONG = f"{_UNIT}/test_flow_long_posts.py"
-_POLICY_FILE = f"{_UNIT}/test_policy_file.py"
+_BREAKER = f"{_UNIT}/flow/test_breaker.py"
+_FLOW = f"{_UNIT}/flow/test_flow.py"
+_ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
+_LONG = f"{_UNIT}/flow/test_flow_long_posts.py"
+_POLICY_FILE = f"{_UNIT}/policy/test_policy_file.py"
 
 MUTANTS = (
     Mutant(
@@ -26,7 +26,9 @@ MUTANTS = (
         "pipeline/policy/reading.py",
         'if layer.values.get(path) == "allow" and layer.when.tenants is None',
         'if layer.values.get(path) == "never" and layer.when.tenants is None',
-        (f"{_UNIT}/test_policy_faults.py::test_a_fault_names_file_line_place_and_what_would_be_right",),
+        (
+            f"{_UNIT}/policy/test_policy_faults.py::test_a_fault_names_file_line_place_and_what_would_be_right",
+        ),
     ),
     Mutant(
         "unread_segment",
@@ -43,7 +45,7 @@ MUTANTS = (
         "-1 if number in folded else 1",
         "1",
         (
-            f"{_UNIT}/test_folded_forms.py::test_a_folded_form_that_fails_leaves_an_original_as_severe_its_verdict",
+            f"{_UNIT}/flow/test_folded_forms.py::test_a_folded_form_that_fails_leaves_an_original_as_severe_its_verdict",
         ),
     ),
     Mutant(
@@ -52,7 +54,7 @@ MUTANTS = (
         "pipeline/flow/parts.py",
         "        if self._limits.folded_forms:\n",
         "        if not self._limits.folded_forms:\n",
-        (f"{_UNIT}/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
+        (f"{_UNIT}/flow/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
     ),
     Mutant(
         "folded_unread",
@@ -61,7 +63,7 @@ MUTANTS = (
         "if folded.differs and folded.text.strip():",
         "if not folded.differs and folded.text.strip():",
         (
-            f"{_UNIT}/test_folded_forms.py::test_a_disguised_post_is_decided_by_its_folded_form_which_the_verdict_names",
+            f"{_UNIT}/flow/test_folded_forms.py::test_a_disguised_post_is_decided_by_its_folded_form_which_the_verdict_names",
         ),
     ),
     Mutant(
@@ -102,7 +104,9 @@ MUTANTS = (
         "pipeline/policy/yaml_text.py",
         " or len(where) > _MOST_DEPTH",
         "",
-        (f"{_UNIT}/test_policy_faults.py::test_yaml_beyond_what_a_policy_needs_is_refused_with_its_line",),
+        (
+            f"{_UNIT}/policy/test_policy_faults.py::test_yaml_beyond_what_a_policy_needs_is_refused_with_its_line",
+        ),
     ),
     Mutant(
         "category_names",
@@ -110,7 +114,7 @@ MUTANTS = (
         "pipeline/policy/rules.py",
         "StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]",
         "StringConstraints(min_length=1, max_length=64)]",
-        (f"{_UNIT}/test_policy_faults.py::test_a_category_hides_and_reorders_nothing",),
+        (f"{_UNIT}/policy/test_policy_faults.py::test_a_category_hides_and_reorders_nothing",),
     ),
     Mutant(
         "breaker_trips",
@@ -126,7 +130,7 @@ MUTANTS = (
         "pipeline/flow/answers.py",
         "return verdict if opened is None else",
         "return verdict if opened is None or opened else",
-        (f"{_UNIT}/test_breaker_in_flow.py::test_further_blocks_become_review_and_say_what_they_were",),
+        (f"{_UNIT}/flow/test_breaker_in_flow.py::test_further_blocks_become_review_and_say_what_they_were",),
     ),
     Mutant(
         "breaker_shared",
@@ -150,7 +154,7 @@ MUTANTS = (
         "pipeline/control/facts.py",
         "if newest is not None and newest.rank > trip.rank:",
         "if newest is not None and newest.generation < 0:",
-        (f"{_UNIT}/test_trips.py::test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset",),
+        (f"{_UNIT}/control/test_trips.py::test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset",),
     ),
     Mutant(
         "breaker_forged_key",
@@ -158,7 +162,7 @@ MUTANTS = (
         "pipeline/control/facts.py",
         "    if fact.key != key:",
         '    if fact.key == b"":',
-        (f"{_UNIT}/test_trips.py::test_a_fact_under_another_key_is_refused",),
+        (f"{_UNIT}/control/test_trips.py::test_a_fact_under_another_key_is_refused",),
     ),
     Mutant(
         "scores_given_up",
@@ -167,7 +171,7 @@ MUTANTS = (
         "        _note_scores(judgements, {member.arrival for member, _ in over}, policy)\n",
         "        pass\n",
         (
-            f"{_UNIT}/test_patience.py::test_a_part_that_is_scored_decides_though_others_are_given_up_while_it_is_explained",
+            f"{_UNIT}/flow/test_patience.py::test_a_part_that_is_scored_decides_though_others_are_given_up_while_it_is_explained",
         ),
     ),
     Mutant(
@@ -177,7 +181,7 @@ MUTANTS = (
         "        if len(arrival.found) < parts or (parts > 1 and arrival.lacking(self._policy())):\n",
         "        if len(arrival.found) < parts:\n",
         (
-            f"{_UNIT}/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part",
+            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part",
         ),
     ),
     Mutant(
@@ -187,7 +191,7 @@ MUTANTS = (
         "        for number in arrival.lacking(self._policy()):\n",
         "        for number in set[int]():\n",
         (
-            f"{_UNIT}/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing",
+            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing",
         ),
     ),
     Mutant(
@@ -197,7 +201,7 @@ MUTANTS = (
         "            if isinstance(finding, ItemFailure):\n",
         "            if False:\n",
         (
-            f"{_UNIT}/test_policy_in_flow.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
+            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
         ),
     ),
 )
