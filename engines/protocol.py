@@ -30,8 +30,9 @@ class Scored:
     """One prompt's scores."""
 
     scores: Scores
-    label_mass: float | None = None
-    """Probability of the three labels together before normalising: near 1 in a healthy engine."""
+    label_mass: float
+    """Probability of the three labels together among all tokens, before they are normalised: near 1 in a healthy
+    engine. A label that is missing from the candidates adds nothing."""
     bounded: bool = False
     """True if a label was missing from the candidates and got their smallest probability as its bound."""
     cached_tokens: int = 0

@@ -1,7 +1,7 @@
 """The TensorRT-LLM engine: the model in this process, on its GPU.
 
 Two runtimes behind one engine (docs/adr/0011-two-runtimes.md): a compiled engine gives the logits of the label token,
-the PyTorch runtime the logarithms of the label tokens lifted over all others. Both are exact.
+the PyTorch runtime the logarithms of the 20 likeliest tokens.
 """
 
 from __future__ import annotations
@@ -89,8 +89,7 @@ class TensorRTEngine:
         self._give_up = give_up or end_process
         self._llm: Llm | None = None
         self._flight: InFlight | None = None
-        self._labels: Any = None
-        self._categories: Any = None
+        self._one_token: Any = None
         self._texts: dict[str, Any] = {}
         self._probing: asyncio.Task[Scored | ItemFailure] | None = None
         self._failed = 0
@@ -125,8 +124,7 @@ class TensorRTEngine:
         """
         try:
             self._llm = await aside(self._load)
-            self._labels = self._llm.one_of(tuple(self._model.vocabulary.first_label_ids.values()))
-            self._categories = self._llm.one_of(tuple(self._model.vocabulary.category_ids.values()))
+            self._one_token = self._llm.one_token()
             self._texts = {
                 kind: self._llm.text(
                     explanation_regex(kind, self._model.categories, reasons=self._model.vocabulary.reasons)
@@ -204,7 +202,7 @@ class TensorRTEngine:
         if too_long := self._too_long(prompt):
             return too_long
         try:
-            return await self._in_flight().ask(prompt.token_ids, self._labels, self._reader.scores)
+            return await self._in_flight().ask(prompt.token_ids, self._one_token, self._reader.scores)
         except FaultedError as fault:
             return await self._blame(fault)
 
@@ -217,7 +215,7 @@ class TensorRTEngine:
             return too_long
         forced = self._model.vocabulary.explain_ids(prompt, severity)
         try:
-            shares = await self._in_flight().ask(forced, self._categories, self._reader.categories)
+            shares = await self._in_flight().ask(forced, self._one_token, self._reader.categories)
             if isinstance(shares, ItemFailure):
                 return shares
             text = await self._in_flight().ask(forced, self._texts[prompt.kind], self._reader.text)
@@ -253,7 +251,9 @@ class TensorRTEngine:
             task.exception()  # seen, even if nobody waits any more
 
     async def _probe(self) -> Scored | ItemFailure:
-        return await self._in_flight().ask_now(self._model.probe.token_ids, self._labels, self._reader.scores)
+        return await self._in_flight().ask_now(
+            self._model.probe.token_ids, self._one_token, self._reader.scores
+        )
 
     async def _ask_health(self) -> Health:
         if self._llm is None or not self._llm.is_open():

@@ -10,10 +10,10 @@ from sluicegate.engines.backends import open_backends
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
+from sluicegate.engines.label_mass import LEAST_LABEL_MASS
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.flow.engine_choice import engine_choice
-from sluicegate.pipeline.flow.judge import LEAST_LABEL_MASS
 from sluicegate.pipeline.kafka.check.result import fault, ok, unknown
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
@@ -89,12 +89,11 @@ async def engine_result(engine: EngineSettings, bundle: Result, adapter: str | N
         scored = str(error)
     if isinstance(scored, str):
         return fault(subject, f"{engine.backend}: {scored}", _engine_fix(engine, adapter))
-    mass = scored.label_mass
-    if mass is not None and mass < LEAST_LABEL_MASS and engine.backend == "completions":
+    if scored.label_mass < LEAST_LABEL_MASS:
         return fault(
             subject,
-            f"{engine.backend}: it gave the three labels only {mass:.0%} of the probability: "
-            "the server serves another model than the bundle's",
+            f"{engine.backend}: it gave the three labels only {scored.label_mass:.0%} of the probability; "
+            "it runs a model that never learnt them, or another model than the bundle's",
             _engine_fix(engine, adapter),
         )
     return ok(subject, f"{engine.backend}: started and scored a post in {time.monotonic() - began:.1f} s")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import structlog
 
 from sluicegate.engines.errors import EngineUnavailable
+from sluicegate.engines.label_mass import believed
 from sluicegate.engines.protocol import Health, ItemFailure
 from sluicegate.pipeline.flow.circuit import Circuit, CircuitState, Outcome, told_by
 from sluicegate.pipeline.flow.judgement import computed_tokens, keep_out
@@ -33,10 +34,6 @@ _LOOK_AGAIN_S = (
     0.2  # whoever waits for the engine sees within so long that nobody waits for the answer any more
 )
 _SUSPICIOUS = 3  # the first may be chance, the second a slow restart
-LEAST_LABEL_MASS = 0.5
-"""Below, the model would rather write something else than any label, and what is left of the three says nothing:
-another model than the bundle's, or one that a text has led astray."""
-_BESIDE_THE_LABELS = ItemFailure(FailureCode.LABELS_MISSING, "the labels have too little of the probability")
 _ALONE_TRIES = 2  # one crash with nothing else in work may still be chance
 _KNOWN_KILLER = ItemFailure(FailureCode.ENGINE_CRASH, "it did so a few minutes ago")
 
@@ -106,14 +103,13 @@ class Judge:
         failed: dict[Judgement, ItemFailure] = {}
         prompt_tokens = cached_tokens = 0
         for judgement, answer in (await self._ask("score", self._score_once, judgements)).items():
-            if isinstance(answer, ItemFailure):
-                failed[judgement] = answer
-            elif answer.label_mass is not None and answer.label_mass < LEAST_LABEL_MASS:
-                failed[judgement] = _BESIDE_THE_LABELS
+            finding = believed(answer)
+            if isinstance(finding, ItemFailure):
+                failed[judgement] = finding
             else:
-                judgement.scores = answer.scores
+                judgement.scores = finding.scores
                 prompt_tokens += len(judgement.prompt.token_ids)
-                cached_tokens += answer.cached_tokens
+                cached_tokens += finding.cached_tokens
         self._metrics.prompt_tokens.inc(prompt_tokens)
         self._metrics.cached_tokens.inc(cached_tokens)
         return failed

@@ -28,6 +28,7 @@ CONTEXT_TOKENS = 2048
 SLOW_S = 5.0
 LABELS = (" Safe", " Controversial", " Unsafe")
 _LABEL_LOGIT = 8.0
+_ASTRAY_LOGIT = 30.0  # of a token that is no label: the labels are candidates and hold next to nothing
 
 
 @dataclass
@@ -36,7 +37,7 @@ class StubServer:
 
     Flavours: ``openai`` (legacy completions, candidates by text), ``vllm`` (lists of prompts,
     ``token_id:`` keys on request, at most 20 candidates, unknown model 404) and ``trtllm``
-    (refuses lists, counts ``logit_bias`` into the candidates, floors at -9999).
+    (refuses lists, floors at -9999).
     """
 
     flavour: str
@@ -155,7 +156,10 @@ class StubServer:
         explaining = body["max_tokens"] > 1
         names = [f" {name}" for name in (*CATEGORIES[:-1], "None")] if explaining else list(LABELS)
         logprobs = self._logprobs(
-            body, ids, names, hide=not explaining and self._hit("labels_missing", [text])
+            ids,
+            names,
+            hide=not explaining and self._hit("labels_missing", [text]),
+            astray=not explaining and self._hit("astray", [text]),
         )
         best = max(logprobs, key=lambda token: logprobs[token])
         shown = sorted(logprobs, key=lambda token: -logprobs[token])[: body["logprobs"]]
@@ -176,18 +180,16 @@ class StubServer:
             },
         }
 
-    def _logprobs(
-        self, body: dict[str, Any], ids: list[int], names: list[str], *, hide: bool
-    ) -> dict[int, float]:
+    @staticmethod
+    def _logprobs(ids: list[int], names: list[str], *, hide: bool, astray: bool) -> dict[int, float]:
         """Logarithms over the whole vocabulary, the same for the same prompt."""
         draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())
         logits = {token: draw.gauss(0, 1) for token in range(small_tokenizer().vocabulary_size)}
         for name in names:
             token = small_tokenizer().encode_static(name)[0]
             logits[token] = -1e5 if hide else _LABEL_LOGIT + draw.gauss(0, 2)
-        if self.flavour == "trtllm" and not hide:
-            for token_id, bias in body.get("logit_bias", {}).items():
-                logits[int(token_id)] += bias
+        if astray:
+            logits[small_tokenizer().encode_static("x")[0]] = _ASTRAY_LOGIT
         top = max(logits.values())
         total = top + math.log(sum(math.exp(value - top) for value in logits.values()))
         return {token: value - total for token, value in logits.items()}

@@ -59,7 +59,7 @@ def some_rows(target: Path) -> Path:
 
 
 def test_three_hundred_rows_become_a_bundle_that_judges(
-    tmp_path: Path, cpu_base_bundle: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cpu_base_bundle: Path, cpu_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     adapt("prepare", some_rows(tmp_path / "rows.jsonl"), "--out", "prepared", "--dev-share", "0.25")
@@ -69,7 +69,7 @@ def test_three_hundred_rows_become_a_bundle_that_judges(
     adapt("export", best, "--to", "llama_cpp", "--draft", "--out", "draft")
     judged = ("evaluate", "prepared", "--split", "dev", "--sample", "56", "--engine", "llama_cpp")
     adapt(*judged, "--bundle", "draft", "--out", "new")
-    adapt(*judged, "--bundle", cpu_base_bundle, "--out", "current")
+    adapt(*judged, "--bundle", cpu_bundle, "--out", "current")
     adapt("calibrate", "new", "--out", "calibration.json", "--minimum-rows", "20")
     assert isinstance(run("adapt", "export", best, "--to", "llama_cpp", "--out", "b").exception, ExportError)
     compared = ("gate", "--new", "new", "--current", "current")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sluicegate.engines.adapt.evaluate.asking import Asking
 from sluicegate.engines.adapt.evaluate.sampling import draw
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow, labelled
+from sluicegate.engines.label_mass import believed
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.segmenter import LengthLimits, Segmenter
 from sluicegate.schemas import FailureCode, Post, Scores
@@ -126,9 +127,12 @@ class Judging:
                 found[key] = known
 
         def keep(key: str, answer: Scored | ItemFailure) -> None:
-            found[key] = finding = self._checked(answer)
-            if isinstance(finding, Scores):
-                self._journal.keep_scores(wanted[key], finding)
+            finding = believed(answer, self._terms.least_label_mass)
+            if isinstance(finding, Scored):
+                found[key] = finding.scores
+                self._journal.keep_scores(wanted[key], finding.scores)
+            else:
+                found[key] = finding
             self._advance("scoring", len(found), len(wanted))
 
         async def ask(keys: Sequence[str]) -> list[Scored | ItemFailure]:
@@ -138,13 +142,6 @@ class Judging:
         self._advance("scoring", len(found), len(wanted))
         await self._asking.all([key for key in wanted if key not in found], ask, keep)
         return found
-
-    def _checked(self, answer: Scored | ItemFailure) -> Scores | ItemFailure:
-        if isinstance(answer, ItemFailure):
-            return answer
-        if answer.label_mass is not None and answer.label_mass < self._terms.least_label_mass:
-            return ItemFailure(FailureCode.LABELS_MISSING, "the labels have too little of the probability")
-        return answer.scores
 
     def _riskiest(
         self, row: Row, parts: Sequence[Prompt], findings: dict[str, Scores | ItemFailure]

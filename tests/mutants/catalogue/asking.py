@@ -15,10 +15,32 @@ MUTANTS = (
     Mutant(
         "label_mass",
         "a model that was led astray would be believed by the rest of its probability",
-        "pipeline/flow/judge.py",
-        "answer.label_mass < LEAST_LABEL_MASS",
-        "answer.label_mass < 0",
+        "engines/label_mass.py",
+        "answer.label_mass >= least",
+        "answer.label_mass >= 0",
         (f"{_STRAIN}::test_a_model_that_would_rather_write_something_else_than_a_label_judges_nothing",),
+    ),
+    Mutant(
+        "mass_of_all",
+        "every engine would look sure of its labels, so that a blocked post is allowed for a long tail of nothing",
+        "engines/backends/dialects/base.py",
+        "label_mass=min(1.0, sum(math.exp(min(0.0, value)) for value in found))",
+        "label_mass=1.0",
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_the_labels_mass_is_what_they_have_of_the_whole_vocabulary",
+            f"{_OVER_HTTP}::test_labels_that_hold_little_of_the_probability_are_a_failure_and_never_a_score",
+        ),
+    ),
+    Mutant(
+        "mass_after_sampling",
+        "llama.cpp would be asked for probabilities that always are of the labels alone",
+        "engines/backends/dialects/llama_cpp.py",
+        '            "n_probs": _CANDIDATES,\n            "response_fields": ["completion_probabilities", "timings"],',
+        '            "n_probs": _CANDIDATES,\n            "post_sampling_probs": True,\n'
+        '            "response_fields": ["completion_probabilities", "timings"],',
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_llama_cpp_is_asked_for_the_models_own_candidates",
+        ),
     ),
     Mutant(
         "nan_scores",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from contract.stub_server import StubServer
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.pipeline.command.check_engine import bundle_result, engine_result, policy_result
 from sluicegate.pipeline.kafka.check.result import fault, ok
@@ -95,6 +96,22 @@ async def test_an_engine_that_cannot_score_is_a_fault(
     assert found.state == "fault"
     assert said in found.detail
     assert found.fix
+
+
+@pytest.mark.parametrize("dialect", ["openai", "vllm", "trtllm"])
+async def test_a_server_whose_model_would_rather_write_something_else_is_a_fault(
+    tmp_path: Path, dialect: str
+) -> None:
+    bundle = write_small_bundle(tmp_path / "small")
+    async with StubServer(dialect) as stub:
+        url = stub.url
+        engine = completions(bundle, url=url, dialect=dialect)
+        assert (await engine_result(engine, ok("bundle", ""))).state == "ok"
+        stub.faults["astray"] = None
+        found = await engine_result(engine, ok("bundle", ""))
+    assert found.state == "fault"
+    assert "only 0% of the probability" in found.detail
+    assert f"curl -sS {url}" in (found.fix or "")
 
 
 async def test_settings_of_an_engine_that_cannot_be_opened_are_a_fault(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ async def test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it() -> 
             if self.asked == 1:
                 return found
             if self.asked == 2:
-                return [Scored(Scores(safe=0.98, controversial=0.01, unsafe=0.01)) for _ in prompts]
+                return [Scored(Scores(safe=0.98, controversial=0.01, unsafe=0.01), 1.0) for _ in prompts]
             return [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]  # the first part, once more
 
     engine = Forgetful()
