@@ -13,6 +13,8 @@ from sluicegate.pipeline.control.facts import LINE, ScreenTurn, Trip, Trips
 from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
+from sluicegate.pipeline.kafka.unreachable import ask_metadata
 from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ def write_resets(settings: Settings, known: Trips[F], resets: Sequence[F]) -> No
 def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) -> None:
     """Write to the control topic, and wait until the brokers have it.
 
+    What is taken away is taken from every partition: older versions wrote a key to one of its own,
+    and to another once the topic had grown.
+
     Raises:
         ClusterError: They do not take it.
     """
@@ -94,8 +99,10 @@ def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) ->
 
     timeout = {"acks": "all", "delivery.timeout.ms": int(within_s * 1000)}
     producer = Producer(client_config(settings.kafka) | timeout)
+    there = ask_metadata(producer, settings.kafka, within_s=within_s).topics[topic].partitions
     for key, value in records:
-        producer.produce(topic, value, key, on_delivery=delivered)
+        for partition in there if value is None else (SHARED_PARTITION,):
+            producer.produce(topic, value, key, partition, on_delivery=delivered)
     left = producer.flush(within_s + 5)
     if left or errors:
         why = errors[0] if errors else "no answer in time"

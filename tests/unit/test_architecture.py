@@ -32,6 +32,7 @@ EDGES = {
         "pipeline.kafka.topics",
         "pipeline.kafka.embedded",
         "pipeline.kafka.check.cluster_probe",
+        "pipeline.kafka.topic_shape",
         "pipeline.kafka.unreachable",
         "pipeline.command.*",
         "pipeline.trial.demo.*",
