@@ -147,6 +147,11 @@ class Learner(Protocol[T]):
     announce: Callable[[T], None]
     """Told of each fact that arises here, so that other workers learn of it."""
 
+    @property
+    def newest(self) -> list[T]:
+        """The newest fact on everything that one is known of."""
+        ...
+
     def learn(self, facts: Iterable[T], /) -> int:
         """Take in what others tell; how many of it there was no room for."""
         ...

@@ -13,6 +13,7 @@ from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.facts import LINE, ScreenTurn, Trip, Trips
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def write_resets(settings: Settings, known: Trips[F], resets: Sequence[F]) -> No
 def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) -> None:
     """Write to the control topic, and wait until the brokers have it.
 
+    What is taken away is taken from every partition: older versions wrote a key to one of its own,
+    and to another once the topic had grown.
+
     Raises:
         ClusterError: They do not take it.
     """
@@ -91,8 +95,10 @@ def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) ->
             errors.append(outcome.reason)
 
     producer = Producer(settings.kafka)
+    there = range(producer.partitions()[topic])
     for key, value in records:
-        producer.put(topic, value, key, report=delivered)
+        for partition in there if value is None else (SHARED_PARTITION,):
+            producer.put(topic, value, key, report=delivered, partition=partition)
     left = producer.flush()
     if left or errors:
         why = errors[0] if errors else "no answer in time"

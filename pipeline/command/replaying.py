@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from sluicegate.pipeline.dead_letters import Note, Original, identity, original, replayed_from
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.records import Headers
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ def noted(settings: Settings) -> dict[str, Note]:
         while True:
             for record in reader.read(_READ_S):
                 note = Note.decode(record.value)
-                if note is not None and record.key is not None:
-                    notes[record.key.decode(errors="replace")] = note
+                if note is None or record.key is None:
+                    continue
+                name = record.key.decode(errors="replace")
+                # Read last is not written last: of a topic with several partitions a key may be in two.
+                if name not in notes or note.at >= notes[name].at:
+                    notes[name] = note
             if reader.at_end:
                 return notes
 
@@ -144,7 +149,8 @@ class Replay:
             if not unsent[identity(letter)]:
                 note = Note(self._target(letter), _now()).encode()
                 key = identity(letter).encode()
-                self._produce(unnoted, letter, self._settings.topics.control, note, key)
+                control = self._settings.topics.control
+                self._produce(unnoted, letter, control, note, key, partition=SHARED_PARTITION)
         self._flush()
         for letter, _ in waiting:
             named, topic = letter.dead_letter_id, self._target(letter)

@@ -21,6 +21,7 @@ from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.facts import Learner, Lockable, ScreenTurn, Trip, read_fact
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.observe.logs import frames
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _READ_S = 0.2  # a trip here waits no longer to be told
 _FETCH_WAIT_MS = 500  # nearly always idle: many workers follow it, and none should cost the brokers much
 _FIRST_LOOK_S = 10.0  # a worker's start waits no longer for what is known of breakers
 _AGAIN_S = 5.0
-_LOOK_EVERY_S, _ANSWER_S = 10.0, 3.0
+_LOOK_EVERY_S, _ANSWER_S = 3.0, 3.0  # what was written to a partition that nobody reads is heard so late
 _LEAVE_S = 2.0
 
 Change = Trip | ScreenTurn | bytes
@@ -91,6 +92,7 @@ class ControlTopic:
         self._looked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="control-topic", daemon=True)
+        self._incarnation: str | None = None
         self.state = "not read yet"
         """``followed``, or why it is not; for people."""
 
@@ -130,19 +132,22 @@ class ControlTopic:
         with TopicReader(
             self._kafka, [self._topic], start="beginning", fetch_wait_ms=_FETCH_WAIT_MS
         ) as reader:
-            caught_up, looked_at = False, time.monotonic()
+            caught_up, look_at = False, time.monotonic()
             while not self._stopping.is_set():
                 self._send()
-                if time.monotonic() - looked_at > _LOOK_EVERY_S:
-                    reader.require_answer(within_s=_ANSWER_S)
-                    looked_at = time.monotonic()
+                if time.monotonic() >= look_at:
+                    reader.look(within_s=_ANSWER_S)
+                    look_at = time.monotonic() + _LOOK_EVERY_S
+                    if caught_up and not reader.at_end:
+                        caught_up = False
+                        self._tell(self._lost, f"topic {self._topic} has new partitions; they are being read")
                 if records := reader.read(_READ_S):
                     changes, refused = read_changes(records)
                     self._metrics.control_refused.inc(refused)
                     self._tell(self._apply, changes)
                 if not caught_up and reader.at_end:
                     caught_up = True
-                    self._tell(self._found)
+                    self._tell(self._found, reader.incarnation(self._topic))
 
     def _send(self) -> None:
         """Tell what tripped here. What is not delivered is told again; twice is once, the key is the same."""
@@ -167,7 +172,8 @@ class ControlTopic:
 
         if self._producer is None:  # made when first needed: most workers never tell anything
             self._producer = Producer(self._kafka)
-        if not self._producer.send(self._topic, fact.encode(), fact.key, report=reported):
+        value, key = fact.encode(), fact.key
+        if not self._producer.send(self._topic, value, key, report=reported, partition=SHARED_PARTITION):
             failed("_QUEUE_FULL")
 
     def _tell(self, what: Callable[..., None], *said: object) -> None:
@@ -193,13 +199,23 @@ class ControlTopic:
         if turns and self._switch is not None:
             self._metrics.control_refused.inc(self._switch.learn(turns))
 
-    def _found(self) -> None:
+    def _found(self, incarnation: str | None) -> None:
+        before, self._incarnation = self._incarnation, incarnation or self._incarnation
+        if before is not None and before != self._incarnation:
+            self._tell_again()
         self.state = "followed"
         if self._switch is not None:
             self._switch.known = True
         self._metrics.control_followed.set(1)
         _log.info("control_topic_followed", topic=self._topic)
         self._looked.set()
+
+    def _tell_again(self) -> None:
+        """Tell a topic made anew what is known: it must not die with the one before."""
+        facts: list[Trip | ScreenTurn] = [*self._breaker.newest]
+        facts += self._switch.newest if self._switch is not None else []
+        for fact in facts:
+            self._outbox.put(fact)
 
     def _lost(self, why: str) -> None:
         if self.state != why:

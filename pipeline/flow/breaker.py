@@ -112,6 +112,11 @@ class Breaker:
         self._changed({place for key in keys if (place := self._trips.remove(key)) is not None})
 
     @property
+    def newest(self) -> list[Trip]:
+        """The newest fact on every breaker that one is known of."""
+        return list(self._trips)
+
+    @property
     def open(self) -> dict[str, Trip]:
         """Tenants whose breaker is open under the policy in force."""
         return {one.tenant: one for one in self._trips if one.policy == self._policy and one.state == "open"}

@@ -71,7 +71,7 @@ class Flow:
         self.switch = self._screening.switch
         self._intake = Intake(window, settings.limits.post_bytes, instruments)
         self._dispatch = Dispatch(window, outlet, instruments)
-        self.cache = AssessmentCache(settings.cache.entries)
+        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
         self._waiting: dict[int, Judgement] = {}
@@ -146,7 +146,7 @@ class Flow:
         return answered + [answer for asked in wanted for answer in self._near.look_up(asked)]
 
     def _known(self, key: bytes) -> bool:
-        return key in self._single_flight or self.cache.get(key) is not None
+        return key in self._single_flight or key in self.cache
 
     def _look_up(self, member: Member, key: bytes, prompt: Prompt) -> list[Answer]:
         """Answer from the cache, join the judgement of the same prompt, or begin one."""

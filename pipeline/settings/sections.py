@@ -194,7 +194,10 @@ class CacheSettings(_Section):
     """The assessment cache."""
 
     entries: int = Field(
-        100_000, ge=0, description="Most assessments kept, about 1 KiB each; 0 turns it off."
+        100_000, ge=0, description="Most assessments kept, within cache.bytes; 0 turns it off."
+    )
+    bytes: int = Field(
+        128 * 2**20, ge=2**16, description="Most bytes of them in memory: about 0.4 to 1.3 KiB each."
     )
     redis_url: SecretStr | None = Field(
         None, description="Redis that all workers share findings in; without one each keeps its own."

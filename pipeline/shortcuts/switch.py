@@ -117,6 +117,11 @@ class Switch:
         for (screen,) in {place for key in keys if (place := self._turns.remove(key)) is not None}:
             self._changed(screen)
 
+    @property
+    def newest(self) -> list[ScreenTurn]:
+        """The newest fact on every screen that one is known of."""
+        return list(self._turns)
+
     def _is_thrown(self, screen: str) -> bool:
         newest = self._turns.newest((screen,))
         return newest is not None and newest.state == "open"

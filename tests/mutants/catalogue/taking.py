@@ -7,6 +7,7 @@ from mutants.mutant import Mutant
 _UNIT = "tests/unit/pipeline"
 _WINDOW = f"{_UNIT}/flow/test_window.py"
 _STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
+_CONTROL = "tests/unit/pipeline/control/test_control.py"
 
 MUTANTS = (
     Mutant(
@@ -150,5 +151,29 @@ MUTANTS = (
         "        if dropped:\n",
         "        if False:\n",
         (f"{_UNIT}/kafka/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),
+    ),
+    Mutant(
+        "deaf_to_new_partitions",
+        "resets written to a partition that the control topic gained would never be heard",
+        "pipeline/kafka/reader.py",
+        "if added := sorted(set(range(shape.partitions)) - held):",
+        "if added := sorted(set(range(shape.partitions)) - held)[:0]:",
+        (f"{_CONTROL}::test_partitions_that_were_added_are_read_from_their_beginning",),
+    ),
+    Mutant(
+        "followed_too_soon",
+        "a worker would say that it follows the control topic while it has not read all of it",
+        "pipeline/control/topic.py",
+        "if caught_up and not reader.at_end:",
+        "if caught_up and not reader.at_end and False:",
+        (f"{_CONTROL}::test_a_worker_that_reads_new_partitions_does_not_say_that_it_follows",),
+    ),
+    Mutant(
+        "cache_without_bytes",
+        "the cache would take more memory than it may",
+        "pipeline/shortcuts/cache.py",
+        "while len(self._stored) > self._entries or self.size_bytes > self._most_bytes:",
+        "while len(self._stored) > self._entries:",
+        ("tests/unit/pipeline/shortcuts/test_cache.py::test_the_cache_never_takes_more_bytes_than_it_may",),
     ),
 )

@@ -322,13 +322,13 @@ async def test_a_look_up_that_is_cancelled_ends() -> None:
 
 async def test_the_cache_at_hand_asks_only_for_what_it_lacks_and_tells_what_it_is_told() -> None:
     async with site() as here:
-        near = AssessmentCache(10)
+        near = AssessmentCache(10, 2**20)
         await near.fetch([b"a"])  # without a shared one, nothing happens
         near.put(b"own", stored())
         near.shared = here.cache
         near.put(b"told", stored())
         await until(lambda: len(here.redis.values) == 1)
-        far = AssessmentCache(10)
+        far = AssessmentCache(10, 2**20)
         far.shared = here.cache
         await far.fetch([b"own", b"told", b"told"])
         assert far.get(b"own") is None
