@@ -16,7 +16,7 @@ from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.shortcuts.screening.headers import sample_of
 from sluicegate.pipeline.shortcuts.screening.standing import Sample, is_sampled, may_answer, standing
-from sluicegate.pipeline.shortcuts.switch import Switch
+from sluicegate.pipeline.shortcuts.screening.switch import Switch
 from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Verdict, content_hash
 
 if TYPE_CHECKING:

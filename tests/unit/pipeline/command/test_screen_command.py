@@ -25,7 +25,7 @@ from sluicegate.pipeline.settings.screen import ScreenSettings
 from sluicegate.pipeline.settings.tree import Settings, TopicSettings, load_settings
 from sluicegate.pipeline.shortcuts.screening import open_screen
 from support.scripted_screen import DIGEST, load
-from unit.pipeline.shortcuts.test_switch import OTHER, TURN
+from unit.pipeline.shortcuts.screening.test_switch import OTHER, TURN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -27,8 +27,8 @@ from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
 from sluicegate.pipeline.settings.screen import ScreenSettings
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.switch import Switch
-from unit.pipeline.shortcuts.test_switch import TURN
+from sluicegate.pipeline.shortcuts.screening.switch import Switch
+from unit.pipeline.shortcuts.screening.test_switch import TURN
 from unit.pipeline.test_facts import POLICY, TRIP, record
 
 if TYPE_CHECKING:
