@@ -12,7 +12,7 @@ from sluicegate.pipeline.facts import ScreenTurn
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.settings.screen import ScreenSettings
-from sluicegate.pipeline.shortcuts import switch as module
+from sluicegate.pipeline.shortcuts.screening import switch as module
 from sluicegate.pipeline.shortcuts.screening.standing import Sample
 from sluicegate.pipeline.shortcuts.screening.switch import Switch
 from sluicegate.schemas import Action
