@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from evasion_report import Pair, Share, cost, lines, page
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.protocol import ItemFailure, Scored
+from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
 from sluicegate.engines.text.forms import fold
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.flow.decision import assess, worst
@@ -165,9 +165,8 @@ class Decider:
         if isinstance(said, ItemFailure):
             return said
         calibration = self._backend.calibration
-        return assess(
-            said if calibration is None else calibration.calibrated(said, post.kind, post.language), None
-        )
+        scores = said if calibration is None else calibration.calibrated(said, post.kind, post.language)
+        return assess(scores, Explanation(()), scores.harm)  # nothing is explained: by the general bars
 
 
 def sample(rows: Sequence[_T], limit: int | None) -> list[_T]:

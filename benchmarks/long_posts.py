@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake_profile import FakeProfile
-from sluicegate.engines.protocol import Scored
+from sluicegate.engines.protocol import Explanation, Scored
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.policy import Policy
@@ -76,7 +76,10 @@ async def judge(choice: EngineChoice, tokens: int) -> list[Row]:
                 raise SystemExit(f"{place}: {built.detail}")
             started = time.monotonic()
             answers = await backend.engine.score([part.prompt for part in built.parts], timeout_s=1800)
-            findings = [assess(one.scores, None) if isinstance(one, Scored) else one for one in answers]
+            findings = [
+                assess(one.scores, Explanation(()), one.scores.harm) if isinstance(one, Scored) else one
+                for one in answers
+            ]
             deciding = worst(post, findings, policy)
             part, found = built.parts[deciding], answers[deciding]
             if not isinstance(found, Scored):

@@ -29,7 +29,7 @@ from near_duplicates_report import Labelled, page, replay, stands_in
 from near_duplicates_rules import RULES
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import fake_prompter
-from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.protocol import Explanation, ItemFailure
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.policy import SEVERITY, Policy
@@ -167,7 +167,8 @@ class Judged:
         if isinstance(said, ItemFailure):
             return said
         calibration = self._backend.calibration
-        return assess(calibration.calibrated(said, post.kind, post.language) if calibration else said, None)
+        scores = calibration.calibrated(said, post.kind, post.language) if calibration else said
+        return assess(scores, Explanation(()), scores.harm)  # nothing is explained: by the general bars
 
 
 def compare(

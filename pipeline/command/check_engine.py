@@ -1,8 +1,9 @@
-"""Looks at what judges: bundle, engine and policy. The engine is started and asked for one token."""
+"""Looks at what judges: bundle, engine and policy. The engine is started, and asked for one token and one explanation."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.label_mass import LEAST_LABEL_MASS
-from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.flow.engine_choice import engine_choice
 from sluicegate.pipeline.kafka.check.result import fault, ok, unknown
@@ -19,13 +20,14 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
 from sluicegate.pipeline.settings.tree import variable
 from sluicegate.pipeline.shortcuts.screening import open_screen
-from sluicegate.schemas import Post
+from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
     from sluicegate.engines.protocol import Scored
+    from sluicegate.engines.text.prompting import Prompter
     from sluicegate.pipeline.kafka.check.result import Result
     from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings, ScreenSettings
 
@@ -72,7 +74,7 @@ def _pinned(subject: str, bundle: Bundle, pin: str | None, setting: str) -> Resu
 
 
 async def engine_result(engine: EngineSettings, bundle: Result, adapter: str | None = None) -> Result:
-    """Start an engine, have it score one post, stop it again.
+    """Start an engine, have it score one post and explain one prompt of full length, stop it again.
 
     Args:
         engine: Which one.
@@ -84,23 +86,44 @@ async def engine_result(engine: EngineSettings, bundle: Result, adapter: str | N
         return unknown(subject, "not started, for want of its bundle")
     began = time.monotonic()
     try:
-        scored = await _score_one(engine, adapter)
+        tried = await _try_out(engine, adapter)
     except (EngineError, PipelineError) as error:
-        scored = str(error)
-    if isinstance(scored, str):
-        return fault(subject, f"{engine.backend}: {scored}", _engine_fix(engine, adapter))
-    if scored.label_mass < LEAST_LABEL_MASS:
+        tried = str(error)
+    if isinstance(tried, str):
+        return fault(subject, f"{engine.backend}: {tried}", _engine_fix(engine, adapter))
+    mass = tried.scored.label_mass
+    if mass < LEAST_LABEL_MASS:
         return fault(
             subject,
-            f"{engine.backend}: it gave the three labels only {scored.label_mass:.0%} of the probability; "
+            f"{engine.backend}: it gave the three labels only {mass:.0%} of the probability; "
             "it runs a model that never learnt them, or another model than the bundle's",
             _engine_fix(engine, adapter),
         )
-    return ok(subject, f"{engine.backend}: started and scored a post in {time.monotonic() - began:.1f} s")
+    if tried.unexplained is not None:
+        return fault(
+            subject,
+            f"{engine.backend}: a prompt of {tried.longest_tokens} tokens, the longest there may be, got no explanation "
+            f"({tried.unexplained.code.value}): such posts get the severest bar of their policy, or the failure mode",
+            _explain_fix(engine, adapter, tried),
+        )
+    return ok(
+        subject,
+        f"{engine.backend}: started, scored a post and explained a prompt of {tried.longest_tokens} tokens "
+        f"in {time.monotonic() - began:.1f} s",
+    )
 
 
-async def _score_one(engine: EngineSettings, adapter: str | None) -> Scored | str:
-    """What a plain post scores, or why it does not."""
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What an engine made of two prompts of ours."""
+
+    scored: Scored
+    longest_tokens: int
+    unexplained: ItemFailure | None
+
+
+async def _try_out(engine: EngineSettings, adapter: str | None) -> _Tried | str:
+    """What a plain post scores and whether a long one is explained, or why nothing is scored."""
     choices = {name: engine_choice(engine, name) for name in (None, adapter)}
     backend = open_backends(choices)[adapter]
     prompt = backend.prompter.build(Post(id="check", text="Hello"))
@@ -111,7 +134,35 @@ async def _score_one(engine: EngineSettings, adapter: str | None) -> Scored | st
         if not health.ok:
             return health.detail or "it does not answer"
         (scored,) = await running.score([prompt], timeout_s=engine.score_timeout_s)
-    return f"a plain post gave {scored.code.value}" if isinstance(scored, ItemFailure) else scored
+        if isinstance(scored, ItemFailure):
+            return f"a plain post gave {scored.code.value}"
+        longest = longest_prompt(backend.prompter)
+        (explained,) = await running.explain([longest], ["unsafe"], timeout_s=engine.explain_timeout_s)
+    unexplained = explained if isinstance(explained, ItemFailure) else None
+    return _Tried(scored, len(longest.token_ids), unexplained)
+
+
+def longest_prompt(prompter: Prompter) -> Prompt:
+    """A prompt as long as one may be, to within a word: a server's context must have room for the answer behind it.
+
+    Args:
+        prompter: One that a plain post fits.
+
+    Raises:
+        ValueError: It takes not even that.
+    """
+
+    def built(words: int) -> Prompt | ItemFailure:
+        return prompter.build(Post(id="check", text="Hello " * words))
+
+    fits, too_many = 1, prompter.max_prompt_tokens + 1  # no word is less than a token
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        fits, too_many = (middle, too_many) if isinstance(built(middle), Prompt) else (fits, middle)
+    found = built(fits)
+    if isinstance(found, ItemFailure):
+        raise ValueError("a plain post makes no prompt")  # noqa: TRY004 - it is a value
+    return found
 
 
 def screen_result(screen: ScreenSettings) -> Result:
@@ -164,3 +215,12 @@ def _engine_fix(engine: EngineSettings, adapter: str | None) -> str:
     if engine.backend == "tensorrt_llm":
         return "export SLUICEGATE_ENGINE__BACKEND=completions SLUICEGATE_ENGINE__DIALECT=trtllm"
     return "unset SLUICEGATE_ENGINE__FAKE_PROFILE  # or correct that file: docs/fake-engine.md"
+
+
+def _explain_fix(engine: EngineSettings, adapter: str | None, tried: _Tried) -> str:
+    if tried.unexplained is not None and tried.unexplained.code is FailureCode.TIMED_OUT:
+        longer = f"{variable('engine', 'explain_timeout_s')}={2 * engine.explain_timeout_s:g}"
+        return f"export {longer}  # if the engine is well, and slow"
+    return (
+        f"{_engine_fix(engine, adapter)}; its context must hold {tried.longest_tokens} tokens and the answer"
+    )

@@ -151,7 +151,7 @@ class Flow:
     def _look_up(self, member: Member, key: bytes, prompt: Prompt) -> list[Answer]:
         """Answer from the cache, join the judgement of the same prompt, or begin one."""
         stored = self.cache.get(key)
-        if stored is not None and self._suffices(member, stored.assessment):
+        if stored is not None and member.suffices(self._policy(), stored.assessment):
             self._metrics.cache_hits.labels(stored.how).inc()
             found = Found(stored.assessment, AssessedBy.CACHE, reused_from=stored.verdict_id)
             return self._settle_part(member, found)
@@ -184,9 +184,6 @@ class Flow:
     def _leave_line(self, judgement: Judgement) -> Judgement:
         self._line.remove(judgement.waiting)
         return self._waiting.pop(judgement.waiting.key)
-
-    def _suffices(self, member: Member, assessment: Assessment) -> bool:
-        return assessment.explained or not member.needs_explanation(self._policy(), assessment.scores)
 
     async def _plan_all(self) -> None:
         while True:
@@ -239,7 +236,8 @@ class Flow:
         for judgement in judgements:
             del self._single_flight[judgement.key]
             if judgement.scores is not None:
-                answered += self._conclude(judgement, assess(judgement.scores, found.get(judgement)))
+                finding = assess(judgement.scores, found.get(judgement), judgement.explained_as)
+                answered += self._conclude(judgement, finding)
             elif isinstance(failure := found.get(judgement), ItemFailure):
                 answered += self._conclude(judgement, failure)
             elif judgement.live:  # abandoned, and joined again before this line
@@ -265,7 +263,7 @@ class Flow:
         for member in judgement.members:
             if member.arrival.over:
                 continue
-            if isinstance(finding, Assessment) and not self._suffices(member, finding):
+            if isinstance(finding, Assessment) and not member.suffices(self._policy(), finding):
                 unexplained.append(member)  # joined after the engine was asked
                 continue
             found = Found(finding, by, judgement.sent_at, first)

@@ -124,7 +124,7 @@ class Judge:
 
     async def _explain_once(self, items: Sequence[Judgement]) -> list[Explanation | ItemFailure]:
         prompts = [item.prompt for item in items]
-        severities = [item.severity for item in items]
+        severities = [item.explained_as for item in items if item.explained_as is not None]
         timeout_s = self._settings.explain_timeout_s
         return await self._engine.explain(prompts, severities, timeout_s=timeout_s)
 

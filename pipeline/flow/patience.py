@@ -74,7 +74,7 @@ def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy
         if judgement.scores is None:
             continue
         by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
-        missing = _failure(judgement) if judgement.needs_explanation(policy) else None
+        missing = _failure(judgement) if judgement.explain_as(policy) is not None else None
         found = Found(assess(judgement.scores, missing), by, judgement.sent_at, judgement.scored_in)
         for member in judgement.members:
             if member.arrival in given_up:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from sluicegate.pipeline.flow.circuit import CircuitState
-from sluicegate.schemas import Action, DeadLetter
+from sluicegate.schemas import Action, DeadLetter, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -72,9 +72,7 @@ class Metrics:
         self.languages = counter("verdict_languages", "Verdicts by language hint.", "language", "action")
         self.dead_letters = counter("dead_letters", "Dead letters delivered.", "code")
         self.failures = counter("failures", "Verdicts by failure mode.", "tenant", "code", "mode")
-        self.explanation_failures = counter(
-            "explanation_failures", "Verdicts without the explanation asked for.", "code"
-        )
+        self._add_explanations(counter)
         self.folded_parts = counter(
             "folded_parts",
             "Parts judged in a folded form beside the original, by who found it.",
@@ -144,6 +142,20 @@ class Metrics:
         for name in ("engine", "publish", "input"):
             self.hold.labels(name).set(0)
         self._show_circuit(CircuitState.CLOSED)
+
+    def _add_explanations(self, counter: Callable[..., Counter]) -> None:
+        self.explanation_failures = counter(
+            "explanation_failures", "Verdicts without the explanation asked for.", "code"
+        )
+        self.explanations = counter(
+            "explanations",
+            "Verdicts with an explanation, by the severity that it was made to begin with.",
+            "explained_as",
+        )
+        for severity in get_args(
+            Severity
+        ):  # from 0: where every explanation fails there are none to compare with
+            self.explanations.labels(severity)
 
     def _add_screens_and_stamps(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         self.screen_samples = counter(
@@ -237,3 +249,5 @@ class Metrics:
             yield self.blocks_withheld, (tenant,)
         if verdict.explanation_failure is not None:
             yield self.explanation_failures, (str(verdict.explanation_failure),)
+        if verdict.explained_as is not None:
+            yield self.explanations, (verdict.explained_as,)

@@ -136,9 +136,7 @@ class NearDuplicates:
         assessment = known.assessment
         if assessment is None or arrival.parts is None or not self._is_of_policy(arrival.near):
             return []
-        if not assessment.explained and Member(arrival, 0).needs_explanation(
-            self._policy(), assessment.scores
-        ):
+        if not Member(arrival, 0).suffices(self._policy(), assessment):
             return []
         self._hits.labels("near").inc()
         found = Found(assessment, AssessedBy.NEAR_DUPLICATE, reused_from=known.verdict_id)

@@ -10,14 +10,15 @@ _FLOW = f"{_UNIT}/flow/test_flow.py"
 _ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
 _LONG = f"{_UNIT}/flow/test_flow_long_posts.py"
 _POLICY_FILE = f"{_UNIT}/policy/test_policy_file.py"
+_SAFE = f"{_UNIT}/flow/test_categories_of_safe_texts.py"
 
 MUTANTS = (
     Mutant(
         "failure_allows",
         "a post that nobody scored would be called safe",
         "pipeline/policy/policy.py",
-        'return Decision(rules.failure_mode, disposition.name, "failure_mode", disposition.parameters)',
-        'return Decision(Action.ALLOW, disposition.name, "failure_mode", disposition.parameters)',
+        "return Decision(rules.failure_mode, disposition.name, FAILURE_MODE, disposition.parameters)",
+        "return Decision(Action.ALLOW, disposition.name, FAILURE_MODE, disposition.parameters)",
         (f"{_ENGINE}::test_an_engine_that_fails_on_posts_gives_their_failure_mode",),
     ),
     Mutant(
@@ -203,5 +204,61 @@ MUTANTS = (
         (
             f"{_UNIT}/flow/test_policy_in_flow.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
         ),
+    ),
+    Mutant(
+        "explained_as_safe",
+        "low bars of categories would be dead: a guard that was made to say safe names no category",
+        "pipeline/policy/rules.py",
+        'return scores.harm if likeliest == "safe" and self.hangs_on_a_category(scores) else likeliest',
+        "return likeliest",
+        (f"{_SAFE}::test_a_bar_of_a_category_holds_where_safe_is_the_likeliest_severity",),
+    ),
+    Mutant(
+        "safe_serves_all",
+        "another tenant's explanation, which says nothing of categories, would stand for one that does",
+        "pipeline/policy/rules.py",
+        'return wanted == "safe" or found.explained_as != "safe"',
+        "return True",
+        (f"{_SAFE}::test_a_cached_explanation_serves_whom_it_tells_what_they_ask_for",),
+    ),
+    Mutant(
+        "joined_safe",
+        "posts that wait together would be explained for whoever asks least",
+        "pipeline/flow/judgement.py",
+        'if wanted is not None and wanted != "safe":',
+        "if wanted is not None:",
+        (f"{_SAFE}::test_posts_that_wait_for_one_judgement_are_explained_once_for_whoever_asks_most",),
+    ),
+    Mutant(
+        "policy_turned_safe",
+        "a policy that changes within a post would decide a part by an explanation that began with safe",
+        "pipeline/flow/judgement.py",
+        "not Member(self, number).suffices(policy, one.finding)",
+        "one.finding.explained_as is None",
+        (f"{_SAFE}::test_a_policy_that_changes_within_a_post_asks_again_what_began_with_safe",),
+    ),
+    Mutant(
+        "failed_explanation_allows",
+        "a failed explanation would be an allow that no tenant chose",
+        "pipeline/policy/policy.py",
+        "unexplained = wanted is not None and found is not None and not explains(found, wanted)",
+        "unexplained = False",
+        (f"{_SAFE}::test_a_failed_explanation_is_no_allow_that_nobody_chose",),
+    ),
+    Mutant(
+        "failed_explanation_general",
+        "a failed explanation would pass by the bars of every category",
+        "pipeline/policy/rules.py",
+        "return [(None, self), *self.categories.items()]",
+        "return [(None, self)]",
+        (f"{_SAFE}::test_a_failed_explanation_is_no_allow_that_nobody_chose",),
+    ),
+    Mutant(
+        "failure_mode_withheld",
+        "a tenant's own wish to block would count as a rule gone wrong, and open its breaker",
+        "pipeline/flow/answers.py",
+        "if verdict.policy.rule == FAILURE_MODE:",
+        "if verdict.failure is not None:",
+        (f"{_SAFE}::test_a_block_by_failure_mode_is_neither_counted_nor_withheld_though_there_are_scores",),
     ),
 )

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contract.stub_server import StubServer
+from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.command.check_engine import bundle_result, engine_result, policy_result
 from sluicegate.pipeline.kafka.check.result import fault, ok
 from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings
+from sluicegate.schemas import FailureCode
 from support.small_bundle import write_small_bundle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from sluicegate.engines.protocol import Prompt
 
 NO_SERVER = "http://127.0.0.1:9"  # the discard port: nobody listens there
 
@@ -61,6 +67,34 @@ def test_a_missing_cpu_model_says_the_command(tmp_path: Path, monkeypatch: pytes
 async def test_an_engine_that_scores_is_sound() -> None:
     found = await engine_result(EngineSettings(backend="fake"), ok("bundle", ""))
     assert found.state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [(FailureCode.TOO_LONG, "its context must hold"), (FailureCode.TIMED_OUT, "EXPLAIN_TIMEOUT_S=14")],
+)
+async def test_an_engine_explains_one_prompt_of_full_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: FailureCode, fix: str
+) -> None:
+    asked: list[int] = []
+
+    async def explain(
+        _: FakeEngine, prompts: Sequence[Prompt], severities: Sequence[str], *, timeout_s: float
+    ) -> list[ItemFailure]:
+        asked.extend(len(prompt.token_ids) for prompt in prompts)
+        assert (severities, timeout_s) == (["unsafe"], 7.0)
+        return [ItemFailure(code)]
+
+    monkeypatch.setattr(FakeEngine, "explain", explain)
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"max_prompt_tokens": 700}))
+    engine = EngineSettings(backend="fake", fake_profile=profile, explain_timeout_s=7)
+    found = await engine_result(engine, ok("bundle", ""))
+    assert found.state == "fault"
+    assert f"got no explanation ({code.value})" in found.detail
+    assert fix in (found.fix or "")
+    (tokens,) = asked
+    assert 690 <= tokens <= 700  # a word of the fake engine is some tokens
 
 
 async def test_an_engine_is_not_started_on_a_broken_bundle(tmp_path: Path) -> None:

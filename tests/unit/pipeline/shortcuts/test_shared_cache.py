@@ -151,6 +151,15 @@ def changed(**changes: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def test_a_value_says_what_its_explanation_began_with() -> None:
+    safe = assess(Scores(safe=0.75, controversial=0, unsafe=0.25), Explanation(("PII",)), "unsafe")
+    back = unpacked(packed(Stored(safe, ID)))
+    assert back is not None
+    assert back.assessment.explained_as == "unsafe"
+    # Another version's value, which does not say so, is no value here.
+    assert unpacked(changed(explained_as=None)) is None
+
+
 def test_the_unchanged_value_is_one() -> None:
     assert unpacked(changed()) is not None
 
