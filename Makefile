@@ -87,8 +87,8 @@ scaling: install ## simulate scaling on load with flash crowds, with what the ch
 fuzz: install ## hostile input for everything that reads what others wrote: ten minutes, or FUZZ_SECONDS=60
 	PYTHONPATH=tests $(BIN)/python -m fuzz.run
 
-mutants: install ## remove one handling of failure after the other, and see the tests notice (about ten minutes)
-	PYTHONPATH=tests $(BIN)/python -m mutants.run
+mutants: install ## remove one handling of failure after the other, then change the main path in 200 small ways, and see the tests notice
+	PYTHONPATH=tests $(BIN)/python -m mutants.run --jobs 2
 
 conformance: install ## every call to TensorRT-LLM against its documentation, over a stand-in (seconds)
 	PYTHONPATH=tests $(BIN)/python -m conformance.run

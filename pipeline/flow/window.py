@@ -102,9 +102,8 @@ class Window:
         self._changed.set()
 
     def reopen(self) -> None:
-        """Take again, after a rebalance."""
+        """Take again, after a rebalance. Nobody waits for it: a take that waited has given up."""
         self._open = True
-        self._changed.set()
 
     async def drained(self) -> None:
         """Return once nothing is held. May be cancelled."""
