@@ -17,6 +17,7 @@ from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.engine_choice import engine_choices
 from sluicegate.pipeline.flow.flow import Flow
+from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.check.cluster_probe import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
@@ -27,7 +28,6 @@ from sluicegate.pipeline.observe.server import OpsServer, Report
 from sluicegate.pipeline.observe.tracing import open_tracing
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
-from sluicegate.pipeline.shortcuts.screening import open_screen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,11 +15,11 @@ from sluicegate.engines.label_mass import LEAST_LABEL_MASS
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.flow.engine_choice import engine_choice
+from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.kafka.check.result import fault, ok, unknown
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
 from sluicegate.pipeline.settings.tree import variable
-from sluicegate.pipeline.shortcuts.screening import open_screen
 from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.flow.dispatch import Dispatch
 from sluicegate.pipeline.flow.intake import Intake
+from sluicegate.pipeline.flow.screening import Screening, screen_stamp
 from sluicegate.pipeline.records import Forwarded, Record, dead_letter_record
 from sluicegate.pipeline.shortcuts.screening.headers import hops_of, with_ours, without_ours
-from sluicegate.pipeline.shortcuts.screening.screening import Screening, screen_stamp
 from sluicegate.schemas import FailureCode, Post, ReasonCode, Rejection
 
 if TYPE_CHECKING:

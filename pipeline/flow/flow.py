@@ -20,12 +20,12 @@ from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.dispatch import Dispatch
 from sluicegate.pipeline.flow.intake import Intake
 from sluicegate.pipeline.flow.judgement import Arrival, Found, Judgement, Member, parted
+from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
 from sluicegate.pipeline.flow.routes import Desks
+from sluicegate.pipeline.flow.screening import Screening
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored
-from sluicegate.pipeline.shortcuts.near_duplicates import NearDuplicates
-from sluicegate.pipeline.shortcuts.screening import Screening
 from sluicegate.schemas import AssessedBy, Assessment, Rejection
 
 if TYPE_CHECKING:

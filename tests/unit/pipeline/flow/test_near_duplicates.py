@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
+from sluicegate.pipeline.flow import near_duplicates as reuse
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.shortcuts.near_duplicates import reuse
 from sluicegate.schemas import Action, AssessedBy, FailureCode, Post
 from unit.pipeline.scripted import ScriptedEngine
 from unit.pipeline.shortcuts.near_duplicates.turns import ON, Turns, bench, in_turn
