@@ -23,15 +23,12 @@ from typing import TYPE_CHECKING, Any
 import baselines
 from shipped_adapter.reasons import sentence
 from shipped_adapter.rows import OWN
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
-from sluicegate.engines.adapt.evaluate.intervals import Estimate, estimates
+from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.judging import Terms
-from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, read_labelled, rows_digest
-from sluicegate.engines.adapt.evaluate.measures import MEASURES
-from sluicegate.engines.adapt.evaluate.plots import PLOTS
-from sluicegate.engines.adapt.evaluate.report import shown
+from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, draw, read_labelled, rows_digest
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, Estimate, estimates
+from sluicegate.engines.adapt.evaluate.report import PLOTS, shown
 from sluicegate.engines.adapt.evaluate.run import Wanted, evaluate
-from sluicegate.engines.adapt.evaluate.sampling import draw
 from sluicegate.engines.adapt.evaluate.scored import read_scores, write_scores
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path

@@ -33,7 +33,7 @@ from support.qwen_vocabulary import CONTROL, VocabularyMissingError, published_q
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.engines.bundle.tokenizer import BundleTokenizer
     from sluicegate.engines.layouts import Layout
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from layouts_engine import Asked
     from layouts_report import Pass, Request
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.engines.layouts import Layout
 
 SHIPPED_ROWS = 2_384 + 6_500 + 8_000

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluate.sampling import draw
-from sluicegate.engines.adapt.rows import Row
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.layouts.vendor import Frame, VendorLayout, split_template
 from sluicegate.schemas import Post
 

@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shipped_adapter.rows import OWN
-from sluicegate.engines.adapt.evaluate.intervals import draws
-from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluate.sampling import draw
+from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
+from sluicegate.engines.adapt.evaluate.measures import draws
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
@@ -38,7 +37,7 @@ from sluicegate.schemas import Post
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.engines.backends import Backend
     from sluicegate.schemas import Scores
 

@@ -23,16 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluate.markup import plain, table
-from sluicegate.engines.adapt.evaluate.sampling import draw
+from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.adapt.gate.report import sentence
+from sluicegate.engines.adapt.report.markdown import plain, table
 from sluicegate.engines.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.schemas import Severity
 
 HERE = Path(__file__).resolve().parent

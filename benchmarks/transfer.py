@@ -26,9 +26,8 @@ import orjson
 from transfer_report import ADAPTER, ALL_ROWS, SAID, SAME_ROWS, SHOWN, distance, page
 
 from baselines import Baseline
-from sluicegate.engines.adapt.evaluate.intervals import estimates
-from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluate.sampling import draw
+from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
+from sluicegate.engines.adapt.evaluate.measures import estimates
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow, labelled, read_scores, write_scores
 from sluicegate.engines.adapt.train.plan import make_plan
 from sluicegate.engines.adapt.train.recipe import Recipe
@@ -37,7 +36,7 @@ from sluicegate.engines.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
 
 HERE = Path(__file__).resolve().parent
 FOLDS = ("davidson+germeval2018+constraint_covid", "swsr+offendes+convabuse")

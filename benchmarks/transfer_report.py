@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluate.intervals import clusters, draws
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged, clusters, draws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from sluicegate.engines.backends.completions import ServedModel
+from sluicegate.engines.backends.fake_profile import FakeProfile
+from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.bundle.calibration import Calibration
 from sluicegate.engines.errors import EngineError, EngineSetupError
+from sluicegate.engines.protocol import Engine
+from sluicegate.engines.text.prompting import Prompter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.backends.completions import ServedModel
-    from sluicegate.engines.backends.fake_profile import FakeProfile
-    from sluicegate.engines.bundle.bundle import Bundle
-    from sluicegate.engines.bundle.calibration import Calibration
-    from sluicegate.engines.protocol import Engine
-    from sluicegate.engines.text.prompting import Prompter
 
 BackendName = Literal["fake", "completions", "llama_cpp", "tensorrt_llm"]
 

@@ -9,21 +9,19 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
+from sluicegate.engines.adapt.export.base_parts import BaseParts
 from sluicegate.engines.adapt.train.base import checkpoint_tokenizer
+from sluicegate.engines.backends.gpu import Gpu
 from sluicegate.engines.backends.trtllm.serving import VERSION, Serving
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.gpu_kinds import GPUS
+from sluicegate.engines.build.gpus import GPUS
+from sluicegate.engines.build.plan import Plan
 from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
 from sluicegate.engines.bundle.manifest import Build, Limits, Manifest
-
-if TYPE_CHECKING:
-    from sluicegate.engines.adapt.export.base_parts import BaseParts
-    from sluicegate.engines.backends.gpu import Gpu
-    from sluicegate.engines.build.plan import Plan
+from sluicegate.engines.errors import BuildError
 
 _CONFIG_BYTES = 4 << 20
 _TOKENIZER_BYTES = 64 << 20

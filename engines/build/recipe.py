@@ -22,8 +22,8 @@ from pydantic import (
 )
 
 from sluicegate.engines.backends.trtllm.serving import EXPLANATION_TOKENS, VERSION, LoraLimits
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.gpu_kinds import GPUS, GpuName
+from sluicegate.engines.build.gpus import GPUS, GpuName
+from sluicegate.engines.errors import BuildError
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _RECIPE_BYTES = 1 << 20

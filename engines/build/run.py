@@ -13,29 +13,23 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.engines.backends.gpu import first_visible, probe_gpus, wished_device
+from sluicegate.engines.backends.gpu import Gpu, first_visible, probe_gpus, wished_device
 from sluicegate.engines.backends.trtllm.serving import VERSION
-from sluicegate.engines.build.base_check import check_base
-from sluicegate.engines.build.calibration_texts import FILE, write_texts
-from sluicegate.engines.build.command_runner import known_fault, run_command
-from sluicegate.engines.build.commands import Host
-from sluicegate.engines.build.errors import BuildError
+from sluicegate.engines.build.commands import Host, Runner, known_fault, run_command
 from sluicegate.engines.build.gather import Made, gather
-from sluicegate.engines.build.gpu_kinds import GPUS
-from sluicegate.engines.build.plan import Paths, lay_out
+from sluicegate.engines.build.gpus import GPUS
+from sluicegate.engines.build.inputs import FILE, Checked, check_base, write_texts
+from sluicegate.engines.build.plan import Paths, Plan, Stage, lay_out
+from sluicegate.engines.build.recipe import Recipe
 from sluicegate.engines.build.shape import QWEN3GUARD_8B, Shape
 from sluicegate.engines.build.state import State, alone, digest_of
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
+from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.backends.gpu import Gpu
-    from sluicegate.engines.build.base_check import Checked
-    from sluicegate.engines.build.command_runner import Runner
-    from sluicegate.engines.build.plan import Plan, Stage
-    from sluicegate.engines.build.recipe import Recipe
 
 _VERSIONS_BYTES = 4096
 _MARGIN = 1.1  # of the disk: estimates are no more than that

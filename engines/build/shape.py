@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.engines.build.errors import BuildError
+from sluicegate.engines.build.recipe import Quantisation
+from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.build.recipe import Quantisation
 
 _CONFIG_BYTES = 1 << 20
 _AWQ_BLOCK = 128

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.build.errors import BuildError
+from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """Prompt layouts: which text of ours stands around a post."""
 
-from sluicegate.engines.layouts.base import Content, Hint, Layout, Piece, Static
-from sluicegate.engines.layouts.compact import CompactLayout
+from sluicegate.engines.layouts.layout import CompactLayout, Content, Hint, Layout, Piece, Static
 from sluicegate.engines.layouts.vendor import VendorLayout
 
 __all__ = ["CompactLayout", "Content", "Hint", "Layout", "Piece", "Static", "VendorLayout"]

@@ -218,7 +218,7 @@ def test_a_build_that_an_earlier_job_finished_only_says_its_digest(tmp_path: Pat
 
     def ran() -> str:
         path = f"{tmp_path}:{os.environ['PATH']}"
-        done = subprocess.run(
+        done = subprocess.run(  # fixed arguments, no shell
             [*script, place], env={"PATH": path}, capture_output=True, text=True, check=True
         )
         return done.stdout

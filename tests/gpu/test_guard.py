@@ -18,7 +18,7 @@ from sluicegate.engines.layouts.vendor import split_template
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
-    from sluicegate.engines.build.gpu_kinds import GpuKind
+    from sluicegate.engines.build.gpus import GpuKind
 
 pytestmark = [
     pytest.mark.gpu,

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from sluicegate.engines.adapt.export import export as door
 from sluicegate.engines.adapt.export.weights import Written
 from sluicegate.engines.backends.gpu import Gpu
-from sluicegate.engines.build.command_runner import run_command
+from sluicegate.engines.build.commands import run_command
 from sluicegate.engines.build.recipe import Recipe
 from sluicegate.pipeline.command import app
 from support.tiny_checkpoint import HIDDEN, write_tiny_checkpoint

@@ -10,8 +10,7 @@ from safetensors.numpy import save
 
 from sluicegate.engines.bundle.calibration import Calibration, Temperature
 from sluicegate.engines.screen.features import hashed, plain, probe
-from sluicegate.engines.screen.manifest import MANIFEST, WEIGHTS, Manifest, Source, Weights
-from sluicegate.engines.screen.table import Group
+from sluicegate.engines.screen.manifest import MANIFEST, WEIGHTS, Group, Manifest, Source, Weights
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from sluicegate.engines.adapt.train.recipe import ALL_LINEAR, Recipe
-from sluicegate.engines.build.gpu_rates import RATES
+from sluicegate.engines.build.gpus import RATES
 from sluicegate.engines.build.shape import QWEN3GUARD_8B as MODEL
 from sluicegate.engines.build.sizing import Demand
 from sluicegate.pipeline.command import app

@@ -10,12 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from sluicegate.engines.adapt.calibrate.calibrate import _LEAST_ROWS
-from sluicegate.engines.adapt.calibrate.choosing import FOLDS
-from sluicegate.engines.adapt.calibrate.fitting import FITS
+from sluicegate.engines.adapt.calibrate.fitting import FITS, FOLDS
 from sluicegate.engines.adapt.calibrate.grouping import MINIMUM_ROWS
 from sluicegate.engines.adapt.calibrate.thresholds import Aims
+from sluicegate.engines.adapt.gate.checks import Limits, built_in_text
 from sluicegate.engines.adapt.gate.differences import RESAMPLES
-from sluicegate.engines.adapt.gate.limits import Limits, built_in_text
 from sluicegate.engines.adapt.gate.report import SAID
 from sluicegate.pipeline.command import app
 

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
-from sluicegate.engines.build.gpu_kinds import GPUS
+from sluicegate.engines.build.gpus import GPUS
 from sluicegate.engines.build.plan import StageName
 from sluicegate.engines.build.recipe import CalibrationData, Limits, Recipe
 from sluicegate.pipeline.command import app

@@ -10,28 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from sluicegate.engines.adapt.calibrate.choosing import (
+from sluicegate.engines.adapt.calibrate.fitting import (
     FOLDS,
     INHERITED,
     Choice,
+    calibrated,
     choose,
     fold_numbers,
     part,
     raw_losses,
+    rejudged,
 )
-from sluicegate.engines.adapt.calibrate.fitting import calibrated, rejudged
-from sluicegate.engines.adapt.calibrate.thresholds import thresholds_of
-from sluicegate.engines.adapt.evaluate.intervals import clusters
-from sluicegate.engines.adapt.evaluate.measures import Judged
+from sluicegate.engines.adapt.calibrate.thresholds import Aims, thresholds_of
+from sluicegate.engines.adapt.evaluate.measures import Array, Judged, clusters
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 from sluicegate.engines.bundle.calibration import Calibration, Group, Temperature
+from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.calibrate.thresholds import Aims
-    from sluicegate.engines.adapt.evaluate.measures import Array
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.schemas import Kind
 
 MINIMUM_ROWS = 200
 _LEAST_OF_A_SIDE = 0.1  # of the minimum: so many rows labelled safe, and so many not

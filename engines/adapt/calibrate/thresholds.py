@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sluicegate.engines.bundle.calibration import Threshold
+from sluicegate.engines.adapt.evaluate.measures import Array, Judged
+from sluicegate.engines.bundle.calibration import Threshold, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.engines.adapt.evaluate.measures import Array, Judged
-    from sluicegate.engines.bundle.calibration import Thresholds
 
 _STEP = 1e6  # thresholds have six digits: people write them into policies
 _ROUNDING = 1e-9  # a share of exactly one in a hundred must not fail by a last bit

@@ -11,24 +11,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sluicegate.engines.adapt.evaluate import plots
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.errors import EvaluationError
+from sluicegate.engines.adapt.evaluate import report
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation
-from sluicegate.engines.adapt.evaluate.intervals import MOST_RESAMPLES
 from sluicegate.engines.adapt.evaluate.journal import JOURNAL, Journal
 from sluicegate.engines.adapt.evaluate.judging import Judging, Terms
-from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, rows_digest
+from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, draw, rows_digest
+from sluicegate.engines.adapt.evaluate.measures import MOST_RESAMPLES
 from sluicegate.engines.adapt.evaluate.report import page
-from sluicegate.engines.adapt.evaluate.sampling import draw
 from sluicegate.engines.adapt.evaluate.scored import write_scores
+from sluicegate.engines.backends import Backend
+from sluicegate.engines.protocol import EngineInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
-    from sluicegate.engines.backends import Backend
-    from sluicegate.engines.protocol import EngineInfo
 
 EVALUATION: Final = "evaluation.json"
 REPORT: Final = "report.md"
@@ -87,7 +86,7 @@ def evaluate(
         advance("measuring", 1, 1)
         texts = {row.id: row.text for row in rows} if wanted.show_text else None
         try:
-            plots.draw(document, out)
+            report.draw(document, out)
             _replace(out / REPORT, page(document, title=wanted.title, texts=texts).encode())
             # The last one: where it stands, all the others do.
             _replace(out / EVALUATION, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")

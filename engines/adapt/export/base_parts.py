@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.adapt.train import recipe
 from sluicegate.engines.adapt.train.base import open_base, without_control_tokens
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
 from sluicegate.engines.bundle.manifest import Base, LayoutRef, Licence, Limits, Manifest, TokenizerRef
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path, original_beside
+from sluicegate.engines.errors import ExportError
+from sluicegate.engines.layouts import Layout
 from sluicegate.engines.layouts.vendor import VendorLayout
 from sluicegate.schemas import CATEGORIES
-
-if TYPE_CHECKING:
-    from sluicegate.engines.layouts import Layout
 
 PLAN: Final = "plan.json"
 _PLAN_BYTES = 4 << 20

@@ -15,21 +15,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import ValidationError
 
-from sluicegate.engines.adapt.export.base_parts import UNKNOWN, open_parts, read_plan
-from sluicegate.engines.adapt.export.errors import ExportError
-from sluicegate.engines.adapt.export.gate_file import GATE, Judged, decide, is_of, read_limited
-from sluicegate.engines.adapt.export.weights import write_weights
+from sluicegate.engines.adapt.export.base_parts import UNKNOWN, BaseParts, open_parts, read_plan
+from sluicegate.engines.adapt.export.gate_file import GATE, Decision, Judged, decide, is_of, read_limited
+from sluicegate.engines.adapt.export.weights import Form, write_weights
 from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
 from sluicegate.engines.bundle.calibration import CALIBRATION, CALIBRATION_BYTES, Calibration
 from sluicegate.engines.bundle.manifest import DRAFT, Adapter, Manifest
 from sluicegate.engines.cpu_model.peft_adapter import read_adapter
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.engines.adapt.export.base_parts import BaseParts
-    from sluicegate.engines.adapt.export.gate_file import Decision
-    from sluicegate.engines.adapt.export.weights import Form
 
 EVALUATION = "evaluation.json"
 

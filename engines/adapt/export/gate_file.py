@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Collection

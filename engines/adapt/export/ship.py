@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING
 import orjson
 
 from sluicegate.engines.adapt.export.base_parts import read_plan
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.adapt.export.export import Wanted, export
-from sluicegate.engines.adapt.export.shipped_adapter import Facts, read_shipped
 from sluicegate.engines.bundle.bundle import MANIFEST
 from sluicegate.engines.bundle.manifest import Manifest
 from sluicegate.engines.cpu_model import shipped
 from sluicegate.engines.cpu_model.peft_adapter import WEIGHTS, read_adapter
-from sluicegate.engines.cpu_model.shipped import ADAPTER_FACTS, ADAPTER_WEIGHTS
-from sluicegate.engines.errors import EngineError
+from sluicegate.engines.cpu_model.shipped import ADAPTER_FACTS, ADAPTER_WEIGHTS, Facts, read_shipped
+from sluicegate.engines.errors import EngineError, ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

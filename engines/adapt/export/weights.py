@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.adapt.export.base_parts import BaseParts
 from sluicegate.engines.cpu_model.gguf_merge import merge
 from sluicegate.engines.cpu_model.gguf_model import GgufModel
-from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS
+from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS, PeftAdapter
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.export.base_parts import BaseParts
-    from sluicegate.engines.cpu_model.peft_adapter import PeftAdapter
 
 Form = Literal["llama_cpp", "hf-adapter", "hf-merged"]
 

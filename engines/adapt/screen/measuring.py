@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sluicegate.engines.adapt.screen.bounds import upper_bound
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.screen.grouping import upper_bound
+from sluicegate.engines.adapt.screen.making import Made, Terms
+from sluicegate.engines.screen.manifest import spoken
 from sluicegate.engines.screen.model import Screen, ScreenAnswer, answer_within
-from sluicegate.engines.screen.table import spoken
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.adapt.rows import Row
-    from sluicegate.engines.adapt.screen.making import Made, Terms
 
 TOLERANCES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
 SIDES: Final = ("safe", "unsafe")

@@ -10,40 +10,28 @@ from __future__ import annotations
 import resource
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from peft.helpers import disable_input_dtype_casting
 
-from sluicegate.engines.adapt.train import dev, model
-from sluicegate.engines.adapt.train.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
-from sluicegate.engines.adapt.train.curves import CURVES, draw
-from sluicegate.engines.adapt.train.log import LOG, Log, read_log
+from sluicegate.engines.adapt.train import loss, model
+from sluicegate.engines.adapt.train.log import CURVES, LOG, Log, draw, read_log
 from sluicegate.engines.adapt.train.loss import collate, loss_sum, weight_of
 from sluicegate.engines.adapt.train.measures import by_language, summary
-from sluicegate.engines.adapt.train.schedule import Progress, learning_rate
+from sluicegate.engines.adapt.train.model import CHECKPOINT, read_checkpoint, write_checkpoint
+from sluicegate.engines.adapt.train.plan import Estimate, Outcome, Plan
+from sluicegate.engines.adapt.train.recipe import Progress, Stop, learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.train.plan import Plan
-    from sluicegate.engines.adapt.train.stopping import Stop
 
 ADAPTER, BEST = "adapter", "best"
 _REPORT_EVERY_S = 30.0
 _RATE_STEPS = 20  # the speed shown is that of so many newest steps
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a sitting ended."""
-
-    reason: str
-    progress: Progress
-    finished: bool
-    """True if nothing is left to train: the plan is done, or the training stopped early."""
 
 
 class Training:
@@ -101,7 +89,7 @@ class Training:
     def measure(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Measures on the dev sample, over all and by language."""
         with self._autocast():
-            judged = dev.judge(
+            judged = loss.judge(
                 self.model,
                 self.plan.dev,
                 self.plan.base.labels.first_ids(),
@@ -268,3 +256,39 @@ def _write(training: Training, out: Path) -> None:
 def _draw(entries: Sequence[dict[str, Any]], out: Path, planned_rows: int) -> None:
     if entries:
         draw(entries, out / CURVES, planned_rows=planned_rows)
+
+
+_STEPS = 3
+
+
+def measure(training: Training) -> Estimate:
+    """Train a few steps, the one with the most tokens at once among them, and count. The training is spent."""
+    plan = training.plan
+    longest = max(
+        range(len(plan.steps)), key=lambda step: max(_tokens(training, part) for part in plan.steps[step])
+    )
+    tokens, seconds = 0, 0.0
+    for turn, index in enumerate((0, *range(min(_STEPS, len(plan.steps))), longest)):
+        training.progress = Progress(step=index)
+        training.step()
+        if turn:  # the first one warms up
+            tokens += sum(_tokens(training, part) for part in plan.steps[index])
+            seconds += training.progress.seconds
+    began = time.monotonic()
+    dev_hours = 0.0
+    if plan.dev:
+        training.measure()
+        times = plan.recipe.data.planned_rows // plan.recipe.dev.every_rows + 1
+        dev_hours = (time.monotonic() - began) * times / 3600
+    on_gpu = torch.device(training.device).type == "cuda"
+    peak = torch.cuda.max_memory_allocated() // 2**20 if on_gpu else 0
+    return Estimate(
+        peak_mib=peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        tokens_per_s=tokens / seconds,
+        train_hours=plan.padded_tokens / (tokens / seconds) / 3600,
+        dev_hours=dev_hours,
+    )
+
+
+def _tokens(training: Training, part: list[int]) -> int:
+    return len(part) * max(training.plan.train[index].tokens for index in part)

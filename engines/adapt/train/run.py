@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.adapt.train.errors import TrainingError
-from sluicegate.engines.adapt.train.plan import make_plan
-from sluicegate.engines.adapt.train.stopping import Stop
+from sluicegate.engines.adapt.errors import TrainingError
+from sluicegate.engines.adapt.train.plan import Estimate, Outcome, Plan, make_plan
+from sluicegate.engines.adapt.train.recipe import Recipe, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sluicegate.engines.adapt.train.estimate import Estimate
-    from sluicegate.engines.adapt.train.loop import Outcome
-    from sluicegate.engines.adapt.train.plan import Plan
-    from sluicegate.engines.adapt.train.recipe import Recipe
 
 PLAN = "plan.json"
 LIBRARIES = ("torch", "transformers", "peft", "safetensors", "matplotlib")
@@ -87,8 +83,7 @@ def estimate(recipe: Recipe, data: Path, *, threads: int | None, report: Callabl
     require_libraries()
     plan = make_plan(recipe, data)
     report(_told(plan))
-    from sluicegate.engines.adapt.train.estimate import measure  # noqa: PLC0415 - loads torch
-    from sluicegate.engines.adapt.train.loop import Training  # noqa: PLC0415 - loads torch
+    from sluicegate.engines.adapt.train.loop import Training, measure  # noqa: PLC0415 - loads torch
 
     return measure(Training(plan, device=_device(threads)))
 

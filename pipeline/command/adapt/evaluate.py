@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json

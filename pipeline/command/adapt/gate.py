@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.engines.adapt.gate.errors import GateError
+from sluicegate.engines.adapt.errors import GateError
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.gate.limits import Limits
+    from sluicegate.engines.adapt.gate.checks import Limits
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.policy.yaml_text import Written
 
@@ -60,7 +60,7 @@ def gate(  # noqa: PLR0917 - options are parameters
     if out is not None and out.suffix == ".md":
         raise typer.BadParameter("--out is the report in JSON, such as gate.json; its page goes beside it")
     _require_library()
-    from sluicegate.engines.adapt.evaluated import read_evaluated  # noqa: PLC0415 - an extra
+    from sluicegate.engines.adapt.evaluate.scored import read_evaluated  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.gate import gate as gating  # noqa: PLC0415 - the same
     from sluicegate.engines.adapt.gate import report  # noqa: PLC0415 - the same
     from sluicegate.pipeline.policy import Policy  # noqa: PLC0415 - help needs none of it
@@ -78,7 +78,7 @@ def gate(  # noqa: PLR0917 - options are parameters
         advance=Pace(sys.stderr).advance,
     )
     if flips is not None:
-        from sluicegate.engines.adapt.gate.flips import flips as flipped  # noqa: PLC0415 - an extra
+        from sluicegate.engines.adapt.gate.gate import flips as flipped  # noqa: PLC0415 - an extra
 
         found = flipped(after.rows, before.rows, act)
         _write(flips, (orjson.dumps(one.document()) + b"\n" for one in found))
@@ -102,7 +102,7 @@ def read_limits(path: Path | None) -> Limits:
     """
     from pydantic import ValidationError  # noqa: PLC0415 - at run time here alone
 
-    from sluicegate.engines.adapt.gate.limits import Limits  # noqa: PLC0415 - help needs none of it
+    from sluicegate.engines.adapt.gate.checks import Limits  # noqa: PLC0415 - help needs none of it
     from sluicegate.pipeline.policy.yaml_text import YamlFaultError, read_yaml  # noqa: PLC0415 - the same
 
     if path is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.engines.screen.errors import ScreenError
+from sluicegate.engines.errors import ScreenError
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -116,12 +116,12 @@ def _require_libraries() -> None:
 
 
 def _write(found: Mapping[str, Any], path: Path) -> None:
-    from sluicegate.engines.adapt.screen import plot, report  # noqa: PLC0415 - an extra
+    from sluicegate.engines.adapt.screen import report  # noqa: PLC0415 - an extra
 
     picture = path.with_suffix(".png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        plot.draw(found, picture)
+        report.draw(found, picture)
         path.with_suffix(".md").write_text(report.page(found, picture.name), encoding="utf-8")
         path.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:

@@ -120,7 +120,7 @@ class Screening:
             answers = await asyncio.to_thread(screen.answers, posts)
             if len(answers) != len(posts):
                 raise ValueError("not one answer for each post")  # noqa: TRY301 - a fault like any other
-        except Exception as error:  # noqa: BLE001 - a fault of the screen costs no post its judgement
+        except Exception as error:  # noqa: BLE001 - as above
             self._failed(error, len(posts))
             return [None] * len(posts)
         return answers

@@ -26,7 +26,7 @@ from support.chat_template import TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.schemas import Severity
 
 REPORTS = Path(__file__).resolve().parents[3] / "benchmarks" / "reports"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.fates import Choices, Fate, Fates, Settling, decide
+from sluicegate.engines.adapt.data.decisions import Choices, RowDecision, RowDecisions, Settling, decide
 from support.labelled import every, facts_of, rows_of, sentence
 
 if TYPE_CHECKING:
@@ -32,21 +32,21 @@ def correction(text: str = LONG, severity: str = "unsafe", **fields: Any) -> dic
     return labelled(text, severity, **{**at, **fields})
 
 
-def decided(*documents: dict[str, Any], **choices: Any) -> Fates:
+def decided(*documents: dict[str, Any], **choices: Any) -> RowDecisions:
     facts, pairs = facts_of(rows_of(documents))
     return decide(facts, pairs, Choices(**{"dev_share": 0.0, **choices}))
 
 
-def fates(*documents: dict[str, Any], **choices: Any) -> list[str]:
-    return [fate.value for fate in decided(*documents, **choices).of]
+def decisions(*documents: dict[str, Any], **choices: Any) -> list[str]:
+    return [decision.value for decision in decided(*documents, **choices).of]
 
 
 def test_no_rows_have_no_fates() -> None:
-    assert fates() == []
+    assert decisions() == []
 
 
 def test_of_equal_rows_one_is_kept() -> None:
-    found = fates(labelled(), labelled(LONG.upper()), labelled(f"  {LONG}"), labelled(OTHER))
+    found = decisions(labelled(), labelled(LONG.upper()), labelled(f"  {LONG}"), labelled(OTHER))
     assert Counter(found) == {"train": 2, "duplicate": 2}
     assert found[3] == "train"
 
@@ -58,7 +58,7 @@ def test_of_equal_rows_one_is_kept() -> None:
 )
 def test_one_text_in_two_settings_is_two_rows_which_may_differ(fields: dict[str, str]) -> None:
     found = decided(labelled(), labelled(severity="unsafe", **fields))
-    assert found.of == [Fate.TRAIN, Fate.TRAIN]
+    assert found.of == [RowDecision.TRAIN, RowDecision.TRAIN]
     assert (found.conflicts, found.near_conflicts) == ([], [])
 
 
@@ -78,7 +78,7 @@ def test_one_text_with_several_severities_is_settled_as_chosen(settling: str, ex
         labelled(OTHER),
     ]
     found = decided(*documents, conflicts=Settling(settling))
-    assert [fate.value for fate in found.of] == expected
+    assert [decision.value for decision in found.of] == expected
     assert found.conflicts == [(0, 1, 2)]
 
 
@@ -96,7 +96,7 @@ def test_near_duplicates_with_several_severities_are_listed_and_settled(
     found = decided(
         labelled(), labelled(NEAR, "unsafe"), labelled(OTHER, "unsafe"), near_conflicts=Settling(settling)
     )
-    assert [fate.value for fate in found.of] == expected
+    assert [decision.value for decision in found.of] == expected
     assert found.near_conflicts == [(0, 1)]
     assert (found.near_clusters, found.near_rows) == (1, 2)
 
@@ -110,7 +110,12 @@ def test_rows_that_disagree_over_others_are_listed_once_and_each_is_judged_by_it
     ]
     found = decided(*documents, labelled(chain[2] + "!"), near_conflicts=Settling.KEEP_MOST_SEVERE)
     assert found.near_conflicts == [(0, 1, 2, 3)]
-    assert [fate.value for fate in found.of] == ["train", "near_conflict", "near_conflict", "near_conflict"]
+    assert [decision.value for decision in found.of] == [
+        "train",
+        "near_conflict",
+        "near_conflict",
+        "near_conflict",
+    ]
     assert (found.near_clusters, found.near_rows) == (1, 4)
 
 
@@ -133,34 +138,40 @@ def test_texts_that_differ_in_punctuation_alone_are_near() -> None:
     found = decided(
         labelled("Stop it now"), labelled("Stop! It, now!", "unsafe"), near_conflicts=Settling.DROP
     )
-    assert found.of == [Fate.NEAR_CONFLICT, Fate.NEAR_CONFLICT]
+    assert found.of == [RowDecision.NEAR_CONFLICT, RowDecision.NEAR_CONFLICT]
     assert (found.near_rows, found.conflicts) == (2, [])
 
 
 def test_a_correction_stands_in_the_place_of_what_it_corrects() -> None:
-    assert fates(labelled(), labelled(LONG.upper()), correction()) == ["superseded", "superseded", "train"]
-    assert fates(labelled(tenant="bank"), correction()) == ["train", "train"]
-    assert fates(labelled(), correction(tenant="default")) == ["superseded", "train"]
+    assert decisions(labelled(), labelled(LONG.upper()), correction()) == [
+        "superseded",
+        "superseded",
+        "train",
+    ]
+    assert decisions(labelled(tenant="bank"), correction()) == ["train", "train"]
+    assert decisions(labelled(), correction(tenant="default")) == ["superseded", "train"]
 
 
 def test_a_correction_of_a_dev_row_stays_in_dev() -> None:
-    assert fates(labelled(split="dev"), labelled(split="train"), correction()) == ["superseded"] * 2 + ["dev"]
-    assert fates(labelled(split="train"), correction(), dev_share=0.5) == ["superseded", "train"]
+    assert decisions(labelled(split="dev"), labelled(split="train"), correction()) == ["superseded"] * 2 + [
+        "dev"
+    ]
+    assert decisions(labelled(split="train"), correction(), dev_share=0.5) == ["superseded", "train"]
 
 
 def test_the_newest_correction_of_a_verdict_counts() -> None:
     older = correction(severity="safe", reviewed_at="2026-03-02T10:00:00+02:00")
     newer = correction(severity="unsafe", reviewed_at="2026-03-02T08:30:00Z")
-    assert fates(older, newer) == ["superseded", "train"]
-    assert fates(newer, older) == ["train", "superseded"]
+    assert decisions(older, newer) == ["superseded", "train"]
+    assert decisions(newer, older) == ["train", "superseded"]
 
 
 def test_reviewers_who_disagree_about_one_text_are_a_conflict() -> None:
-    assert fates(correction(severity="safe"), correction(verdict_id="w")) == ["conflict", "conflict"]
+    assert decisions(correction(severity="safe"), correction(verdict_id="w")) == ["conflict", "conflict"]
 
 
 def test_given_splits_stand_and_dev_wins() -> None:
-    found = fates(
+    found = decisions(
         labelled(split="train"),
         labelled(LONG.upper(), split="dev"),
         labelled(NEAR, split="train"),
@@ -171,13 +182,13 @@ def test_given_splits_stand_and_dev_wins() -> None:
 
 
 def test_a_row_without_a_split_goes_where_its_company_is() -> None:
-    assert fates(labelled(split="dev"), labelled(NEAR)) == ["dev", "dev"]
-    assert fates(labelled(split="train"), labelled(NEAR), dev_share=0.5) == ["train", "train"]
-    assert fates(labelled(split="dev"), labelled(NEAR), labelled(NEARER, split="train"))[2] == "near_leak"
+    assert decisions(labelled(split="dev"), labelled(NEAR)) == ["dev", "dev"]
+    assert decisions(labelled(split="train"), labelled(NEAR), dev_share=0.5) == ["train", "train"]
+    assert decisions(labelled(split="dev"), labelled(NEAR), labelled(NEARER, split="train"))[2] == "near_leak"
 
 
 def test_a_group_stays_together() -> None:
-    assert fates(
+    assert decisions(
         labelled(group="g", split="dev"),
         labelled(OTHER, group="g", split="train"),
         labelled(sentence(3), group="g"),
@@ -185,7 +196,7 @@ def test_a_group_stays_together() -> None:
 
 
 def test_groups_that_share_a_text_are_one_even_over_a_row_that_is_dropped() -> None:
-    found = fates(
+    found = decisions(
         labelled(sentence(1), group="a", split="dev"),
         labelled(OTHER, group="a", split="dev"),
         labelled(OTHER.upper(), group="b", split="train"),
@@ -196,7 +207,7 @@ def test_groups_that_share_a_text_are_one_even_over_a_row_that_is_dropped() -> N
 
 def test_splits_that_rows_name_can_be_forgotten() -> None:
     documents = [labelled(split="dev"), labelled(NEAR, split="train"), labelled(OTHER, split="dev")]
-    assert fates(*documents, resplit=True) == ["train"] * 3
+    assert decisions(*documents, resplit=True) == ["train"] * 3
 
 
 def test_each_language_and_severity_gives_its_share_to_dev() -> None:
@@ -206,18 +217,18 @@ def test_each_language_and_severity_gives_its_share_to_dev() -> None:
             [("en", "safe")] * 200 + [("en", "unsafe")] * 60 + [("de", "safe")] * 40 + [("de", "unsafe")] * 4
         )
     ]
-    found = fates(*documents, dev_share=0.1)
+    found = decisions(*documents, dev_share=0.1)
     dev = Counter(
         (document["language"], document["severity"])
-        for document, fate in zip(documents, found, strict=True)
-        if fate == "dev"
+        for document, decision in zip(documents, found, strict=True)
+        if decision == "dev"
     )
     assert dev == {("en", "safe"): 20, ("en", "unsafe"): 6, ("de", "safe"): 4}
 
 
 def test_another_seed_is_another_dev() -> None:
     documents = [labelled(f"{sentence(number)} {sentence(number + 700)}") for number in range(100)]
-    drawn = {tuple(fates(*documents, dev_share=0.2, seed=seed)) for seed in range(5)}
+    drawn = {tuple(decisions(*documents, dev_share=0.2, seed=seed)) for seed in range(5)}
     assert len(drawn) == 5
     assert {found.count("dev") for found in drawn} == {20}
 
@@ -255,10 +266,12 @@ choices = st.builds(
 def test_the_order_of_the_rows_decides_nothing(
     documents: list[dict[str, Any]], chosen: Choices, data: st.DataObject
 ) -> None:
-    def told(order: list[dict[str, Any]]) -> Counter[tuple[str, Fate]]:
+    def told(order: list[dict[str, Any]]) -> Counter[tuple[str, RowDecision]]:
         facts, pairs = facts_of(rows_of(order))
         found = decide(facts, pairs, chosen)
-        return Counter((repr(sorted(one.items())), fate) for one, fate in zip(order, found.of, strict=True))
+        return Counter(
+            (repr(sorted(one.items())), decision) for one, decision in zip(order, found.of, strict=True)
+        )
 
     assert told(documents) == told(data.draw(st.permutations(documents)))
 
@@ -273,7 +286,7 @@ def test_no_cluster_and_no_group_straddles_and_every_row_has_one_fate(
     found = decide(facts, pairs, chosen)
     assert found.counts().total() == len(rows) == len(found.of)
     near = set(facts_of(rows)[1](every))
-    kept = [at for at, fate in enumerate(found.of) if fate.is_kept]
+    kept = [at for at, decision in enumerate(found.of) if decision.is_kept]
     for one in kept:
         for other in kept:
             numbers = (facts[one].number, facts[other].number)
@@ -290,12 +303,12 @@ def test_what_is_kept_holds_no_case_twice_and_no_split_that_was_not_given(
 ) -> None:
     facts, pairs = facts_of(rows_of(documents))
     found = decide(facts, pairs, chosen)
-    kept = [one for one, fate in zip(facts, found.of, strict=True) if fate.is_kept]
+    kept = [one for one, decision in zip(facts, found.of, strict=True) if decision.is_kept]
     cases = Counter((one.case, one.severity) for one in kept)
     assert set(cases.values()) <= {1}
     if chosen.conflicts is not Settling.KEEP:
         assert len({one.case for one in kept}) == len(kept)
     if not chosen.resplit:
-        for one, fate in zip(facts, found.of, strict=True):
-            assert not (one.verdict_id is None and one.split == "dev" and fate is Fate.TRAIN)
-            assert not (one.verdict_id is None and one.split == "train" and fate is Fate.DEV)
+        for one, decision in zip(facts, found.of, strict=True):
+            assert not (one.verdict_id is None and one.split == "dev" and decision is RowDecision.TRAIN)
+            assert not (one.verdict_id is None and one.split == "train" and decision is RowDecision.DEV)

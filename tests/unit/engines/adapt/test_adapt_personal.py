@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.personal import find, masked
+from sluicegate.engines.adapt.data.personal import find, masked
 
 # Published test values: none belongs to anybody.
 FOUND = [

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt import card
+from sluicegate.engines.adapt.data.decisions import Choices, RowDecision
+from sluicegate.engines.adapt.data.prepare import Lengths, Preparation, Request
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.engines.adapt.fates import Choices, Fate
-from sluicegate.engines.adapt.lengths import Lengths
-from sluicegate.engines.adapt.prepare import Preparation, Request
+from sluicegate.engines.adapt.report import card
 from support.labelled import read_lines, row, sentence, write_lines
 from support.small_bundle import write_small_bundle
 
@@ -281,8 +280,8 @@ def test_the_page_says_what_the_document_says_and_no_name_leaves_its_cell(tmp_pa
     assert "| a \\| b &lt;i> 'c' | 4 | 4 | 0 | 4 | 0 | 0 |" in page
     assert "| bank | 4 |" in page
     assert "| region |" not in page
-    for fate in Fate:
-        assert f"| {fate.value} | {found['fates'][fate.value]:,} |" in page
+    for decision in RowDecision:
+        assert f"| {decision.value} | {found['fates'][decision.value]:,} |" in page
     for one in (*found["inputs"], *found["outputs"]):
         assert one["sha256"] in page
     for warning in found["warnings"]:

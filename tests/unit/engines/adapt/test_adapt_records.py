@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluicegate.engines.adapt.data.records import LINE_BYTES, RecordFile
 from sluicegate.engines.adapt.errors import Fault, PrepareError
-from sluicegate.engines.adapt.records import LINE_BYTES, RecordFile
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.chinese import CATEGORIES as IN_CHINESE
+from sluicegate.engines.adapt.data.row_reader import CHINESE_CATEGORIES as IN_CHINESE
+from sluicegate.engines.adapt.data.row_reader import RowReader
+from sluicegate.engines.adapt.data.rows import RIGHT, Row
 from sluicegate.engines.adapt.errors import Fault, FaultyRow, PrepareError
-from sluicegate.engines.adapt.row_reader import RowReader
-from sluicegate.engines.adapt.rows import RIGHT, Row
 from sluicegate.pipeline.renderings import Finding, to_chinese
 from sluicegate.schemas import CATEGORIES
 from support.labelled import row

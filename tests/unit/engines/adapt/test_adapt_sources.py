@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sluicegate.engines.adapt.data.sources import SourceBook, input_files, is_licensed
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.engines.adapt.sources import SourceBook, input_files, is_licensed
 from support.labelled import rows_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
 
 
 def one_row(**fields: str) -> Row:

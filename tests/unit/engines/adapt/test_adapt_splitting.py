@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.facts import Facts
-from sluicegate.engines.adapt.splitting import assign
+from sluicegate.engines.adapt.data.decisions import assign
+from sluicegate.engines.adapt.data.row_facts import RowFacts
 
 
-def facts(number: int, severity: str = "safe", language: str | None = "en") -> Facts:
-    return Facts(
+def facts(number: int, severity: str = "safe", language: str | None = "en") -> RowFacts:
+    return RowFacts(
         rank=bytes([number]),
         form=bytes([number]),
         setting=b"",
@@ -50,9 +50,9 @@ clusters_of = st.lists(st.lists(st.integers(0, 255), min_size=1, max_size=4), ma
 
 @given(clusters=clusters_of, share=st.floats(0, 0.5), seed=st.integers(), data=st.data())
 def test_neither_the_order_of_clusters_nor_of_their_rows_plays_a_part(
-    clusters: list[list[Facts]], share: float, seed: int, data: st.DataObject
+    clusters: list[list[RowFacts]], share: float, seed: int, data: st.DataObject
 ) -> None:
-    distinct: list[list[Facts]] = []
+    distinct: list[list[RowFacts]] = []
     for rows in clusters:
         if not {one.form for one in rows} & {one.form for other in distinct for one in other}:
             distinct.append(rows)

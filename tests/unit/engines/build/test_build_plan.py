@@ -12,12 +12,11 @@ from typer.testing import CliRunner
 
 from conformance.sheet import load_sheet
 from sluicegate.engines.build.commands import IMAGE, QUANTIZE, Host
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.plan import Paths, Plan, lay_out
-from sluicegate.engines.build.plan_text import text_of
+from sluicegate.engines.build.plan import Paths, Plan, lay_out, text_of
 from sluicegate.engines.build.recipe import Recipe
 from sluicegate.engines.build.run import plan_build
 from sluicegate.engines.build.shape import QWEN3GUARD_8B, Shape
+from sluicegate.engines.errors import BuildError
 from sluicegate.pipeline.command import app
 from support.small_build import write_parts, write_recipe
 from support.tiny_checkpoint import qwen3_config, write_tiny_checkpoint

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sluicegate.engines.backends.trtllm import serving
-from sluicegate.engines.build.errors import BuildError
 from sluicegate.engines.build.recipe import FORCED_TOKENS, Recipe
+from sluicegate.engines.errors import BuildError
 from support.small_build import write_recipe
 
 EXAMPLES = Path(__file__).parents[4] / "examples" / "engine"

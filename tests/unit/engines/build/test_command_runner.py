@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.engines.build import command_runner
-from sluicegate.engines.build.command_runner import known_fault, run_command
-from sluicegate.engines.build.errors import BuildError
+from sluicegate.engines.build import commands
+from sluicegate.engines.build.commands import known_fault, run_command
+from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_it_says_each_minute_that_it_is_at_work_and_ends_when_we_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_runner, "_MINUTE_S", 0.01)
+    monkeypatch.setattr(commands, "_MINUTE_S", 0.01)
     started: list[subprocess.Popen[bytes]] = []
 
     class Seen(subprocess.Popen[bytes]):
@@ -68,8 +68,8 @@ def test_it_says_each_minute_that_it_is_at_work_and_ends_when_we_do(
 
 def test_only_the_end_of_the_output_is_looked_at(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_bytes(b"CUDA out of memory" + b"x" * (command_runner._TAIL_BYTES + 1))
+    log.write_bytes(b"CUDA out of memory" + b"x" * (commands._TAIL_BYTES + 1))
     assert known_fault(log) is None
-    log.write_bytes(b"x" * command_runner._TAIL_BYTES + b"CUDA out of memory")
+    log.write_bytes(b"x" * commands._TAIL_BYTES + b"CUDA out of memory")
     assert "memory was full" in (known_fault(log) or "")
     assert known_fault(tmp_path / "none") is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.engines.backends.gpu import Gpu, first_visible, probe_gpus
-from sluicegate.engines.build.gpu_kinds import GPUS
+from sluicegate.engines.build.gpus import GPUS
 from sluicegate.engines.errors import EngineSetupError
 from support.build_stubs import A100 as A100_LINE
 from support.build_stubs import H100 as H100_LINE

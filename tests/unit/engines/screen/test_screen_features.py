@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.engines.screen.features import BITS, hashed, plain, probe
-from sluicegate.engines.screen.scripts import is_written_in, scripts
+from sluicegate.engines.screen.model import is_written_in, scripts
 
 TEXTS = st.lists(st.text(max_size=40), min_size=1, max_size=6)
 HOSTILE = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sluicegate.engines.screen.table import Group, error_of, spoken
+from sluicegate.engines.screen.manifest import Group, error_of, spoken
 from support.small_screen import GROUP
 
 SHARES = st.floats(0, 1)

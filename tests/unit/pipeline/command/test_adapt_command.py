@@ -10,8 +10,8 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from sluicegate.engines.adapt.data.decisions import Settling
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.engines.adapt.fates import Settling
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.command.adapt import prepare as adapt
 from support.labelled import read_lines, row, sentence, write_lines

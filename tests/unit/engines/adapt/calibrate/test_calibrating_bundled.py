@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from sluicegate.engines.adapt.calibrate.bundled import with_calibration
-from sluicegate.engines.adapt.calibrate.errors import CalibrationError
-from sluicegate.engines.adapt.evaluated import Engine
+from sluicegate.engines.adapt.calibrate.calibrate import with_calibration
+from sluicegate.engines.adapt.errors import CalibrationError
+from sluicegate.engines.adapt.evaluate.scored import Engine
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
 from sluicegate.engines.bundle.calibration import Calibration, Temperature
 from support.small_bundle import small_manifest, write_small_bundle

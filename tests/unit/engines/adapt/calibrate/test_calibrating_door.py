@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sluicegate.engines.adapt.calibrate.calibrate import calibrate
-from sluicegate.engines.adapt.calibrate.errors import CalibrationError
 from sluicegate.engines.adapt.calibrate.grouping import Terms
 from sluicegate.engines.adapt.calibrate.report import page
 from sluicegate.engines.adapt.calibrate.thresholds import Aims
-from sluicegate.engines.adapt.evaluated import Evaluated, read_evaluated
+from sluicegate.engines.adapt.errors import CalibrationError
+from sluicegate.engines.adapt.evaluate.scored import Evaluated, read_evaluated
 from support.scored_rows import labelled_rows, scored, write_evaluation
 
 if TYPE_CHECKING:

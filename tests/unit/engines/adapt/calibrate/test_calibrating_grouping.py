@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sluicegate.engines.adapt.calibrate.choosing import INHERITED, fold_numbers
+from sluicegate.engines.adapt.calibrate.fitting import INHERITED, fold_numbers
 from sluicegate.engines.adapt.calibrate.grouping import RAW, Terms, applied, data_digest, fit
 from sluicegate.engines.adapt.calibrate.thresholds import Aims
 from sluicegate.engines.bundle.calibration import Temperature

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.evaluate.intervals import (
+from sluicegate.engines.adapt.evaluate.measures import (
+    MEASURES,
     MOST_RESAMPLES,
     Estimate,
     clusters,
@@ -15,7 +16,6 @@ from sluicegate.engines.adapt.evaluate.intervals import (
     estimates,
     resamples,
 )
-from sluicegate.engines.adapt.evaluate.measures import MEASURES
 from support.scored import drawn, scored, sure
 
 ACCURACY = {"accuracy": MEASURES["accuracy"]}

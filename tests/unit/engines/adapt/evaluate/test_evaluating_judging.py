@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.engines.adapt.evaluate import asking
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.errors import EvaluationError
+from sluicegate.engines.adapt.evaluate import judging
 from sluicegate.engines.adapt.evaluate.journal import JOURNAL, Journal
 from sluicegate.engines.adapt.evaluate.judging import Judging, Terms
 from sluicegate.engines.backends import Backend
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.rows import Row
 
 POISON = "marzipan"
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(judging, "_PAUSE_S", 0.0)
 
 
 class Killed(Exception):  # noqa: N818 - stands for a signal
@@ -182,7 +182,7 @@ async def test_a_row_that_ends_the_engine_is_found_and_its_neighbours_are_judged
 async def test_an_engine_that_stays_away_ends_it_with_a_sentence_and_what_was_judged_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(judging, "_PATIENCE_S", 0.0)
     _, backend = engine_of(Faults(die=Fault()))
     with pytest.raises(EvaluationError, match="run the same command again"):
         await judged(tmp_path, backend, labelled_rows(4))

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.evaluate import plots
+from sluicegate.engines.adapt.evaluate import report
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation, roc
-from sluicegate.engines.adapt.evaluate.markup import plain, table
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
 from sluicegate.engines.adapt.evaluate.report import SAID, page, shown
+from sluicegate.engines.adapt.report.markdown import plain, table
 from support.scored import drawn, scored, sure, weights_of
 
 if TYPE_CHECKING:
@@ -241,8 +241,8 @@ def test_failures_are_told_first() -> None:
 def test_an_evaluation_of_failures_alone_has_a_page_and_plots(tmp_path: Path) -> None:
     document = told([scored("a", "safe", None)])
     assert "1 failed" in page(document, title="t")
-    plots.draw(document, tmp_path)
-    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(plots.PLOTS)
+    report.draw(document, tmp_path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(report.PLOTS)
 
 
 def test_plots_are_small_and_equal_for_equal_evaluations(tmp_path: Path) -> None:
@@ -250,9 +250,9 @@ def test_plots_are_small_and_equal_for_equal_evaluations(tmp_path: Path) -> None
         [*drawn(60, seed=1), *(scored(f"d{at}", "safe", sure("safe"), language="de") for at in range(3))]
     )
     (tmp_path / "again").mkdir()
-    plots.draw(document, tmp_path)
-    plots.draw(document, tmp_path / "again")
-    for name in plots.PLOTS:
+    report.draw(document, tmp_path)
+    report.draw(document, tmp_path / "again")
+    for name in report.PLOTS:
         content = (tmp_path / name).read_bytes()
         assert content == (tmp_path / "again" / name).read_bytes()
         assert content.startswith(b"\x89PNG")

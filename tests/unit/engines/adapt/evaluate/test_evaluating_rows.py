@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate import labelled_rows
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
-from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled, rows_digest
-from sluicegate.engines.adapt.evaluate.sampling import draw, stratum
+from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled, rows_digest, stratum
 from support.labelled import row, rows_of, sentence, write_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
 
 UNSEEN = "an unforgettable marzipan lighthouse"
 

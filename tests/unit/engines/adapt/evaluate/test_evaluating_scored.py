@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.scored import (
     SCORES,
     SEVERITIES,
@@ -20,7 +21,6 @@ from sluicegate.engines.adapt.evaluate.scored import (
     read_scores,
     write_scores,
 )
-from sluicegate.engines.adapt.rows import Row
 from sluicegate.schemas import CATEGORIES
 from support.scored import scored, sure
 

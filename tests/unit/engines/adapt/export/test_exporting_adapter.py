@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS, read_adapter
+from sluicegate.engines.errors import ExportError
 from support.small_gguf import LAYERS, SHAPES, adapter_arrays, peft_config, write_peft
 
 if TYPE_CHECKING:

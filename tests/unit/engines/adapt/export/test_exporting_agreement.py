@@ -1,5 +1,4 @@
 """An exported GGUF says what base and adapter say in torch; bounds are on differences, not on an order."""
-# ruff: noqa: PLC0415 - torch is only there where the marker lets a test run
 
 from __future__ import annotations
 
@@ -22,13 +21,13 @@ pytestmark = [
 
 
 def loaded(folder: Path, name: str) -> Any:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
     return AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, local_files_only=True).eval()
 
 
 def probabilities(model: Any) -> Any:
-    import torch
+    import torch  # noqa: PLC0415 - gigabytes
 
     torch.manual_seed(2)
     ids = torch.randint(0, model.config.vocab_size, (8, 24))
@@ -39,7 +38,7 @@ def probabilities(model: Any) -> Any:
 def test_the_merged_model_agrees_with_base_and_adapter_and_without_the_row_order_it_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peft import PeftModel
+    from peft import PeftModel  # noqa: PLC0415 - the same
 
     write_small_gguf(tmp_path / "base.gguf")
     # Attention alone, so that nothing hides its rows.

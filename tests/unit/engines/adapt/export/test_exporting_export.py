@@ -9,10 +9,10 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.adapt.export.export import Wanted, export
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
 from sluicegate.engines.cpu_model.peft_adapter import WEIGHTS, read_adapter
+from sluicegate.engines.errors import ExportError
 from sluicegate.pipeline.command import app
 from support.small_gguf import published_of, write_base, write_peft
 from support.tiny_checkpoint import write_tiny_checkpoint

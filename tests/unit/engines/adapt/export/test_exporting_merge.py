@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.cpu_model.gguf_merge import interleaved, merge
 from sluicegate.engines.cpu_model.gguf_model import GgufModel
 from sluicegate.engines.cpu_model.peft_adapter import read_adapter
+from sluicegate.engines.errors import ExportError
 from support.small_gguf import HEADS, HIDDEN, adapter_arrays, write_base, write_peft, write_small_gguf
 
 if TYPE_CHECKING:

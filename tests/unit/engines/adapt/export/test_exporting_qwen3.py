@@ -2,7 +2,6 @@
 
 What serving computes from logits is held against plain generation by transformers.
 """
-# ruff: noqa: PLC0415 - torch is only there where the marker lets a test run
 
 from __future__ import annotations
 
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import pytest
 
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.adapt.export.export import Wanted, export
 from sluicegate.engines.adapt.train.base import open_base
 from sluicegate.engines.adapt.train.recipe import Recipe
@@ -23,6 +21,7 @@ from sluicegate.engines.backends.trtllm.border import Asked
 from sluicegate.engines.backends.trtllm.reader import Reader
 from sluicegate.engines.backends.trtllm.serving import Serving
 from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.errors import ExportError
 from sluicegate.engines.protocol import Prompt, Scored
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, Post
@@ -59,8 +58,8 @@ class Merged(NamedTuple):
 
 
 def write_checkpoint(folder: Path, ranks: bytes) -> Path:
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    import torch  # noqa: PLC0415 - gigabytes
+    from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415
 
     names = [f" {name}" for name in (*CATEGORIES, NO_CATEGORY)]
     texts = [TEMPLATE, " Safe Controversial Unsafe", "Safety:\nCategories:", *names, *CONTROL, *TEXTS]
@@ -87,9 +86,9 @@ def write_checkpoint(folder: Path, ranks: bytes) -> Path:
 
 def write_training(folder: Path, recipe: Recipe) -> Path:
     """An adapter of chance in the form a training writes, its plan beside it."""
-    import torch
+    import torch  # noqa: PLC0415 - gigabytes
 
-    from sluicegate.engines.adapt.train.model import add_adapter, load_base, trainable, write_adapter
+    from sluicegate.engines.adapt.train.model import add_adapter, load_base, trainable, write_adapter  # noqa: PLC0415 - the same
 
     base = open_base(recipe.base)
     model = add_adapter(load_base(base, recipe, "cpu"), recipe.lora, seed=1)
@@ -110,8 +109,8 @@ def write_training(folder: Path, recipe: Recipe) -> Path:
 
 @pytest.fixture(scope="module")
 def merged(qwen_ranks: bytes, tmp_path_factory: pytest.TempPathFactory) -> Merged:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import torch  # noqa: PLC0415 - gigabytes
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("qwen3")
@@ -155,7 +154,7 @@ def prompts_of(bundle: Bundle) -> list[Prompt]:
 
 def generated(model: Any, ids: Sequence[int], *, forced: Sequence[Sequence[int]]) -> tuple[list[int], Any]:
     """Plain greedy generation, each step held to some tokens: the tokens, and the raw logits of each step."""
-    import torch
+    import torch  # noqa: PLC0415 - gigabytes
 
     start = torch.tensor([list(ids)])
 
@@ -213,9 +212,9 @@ def test_scores_are_those_of_plain_generation_over_the_label_tokens(merged: Merg
 
 
 def test_merged_weights_score_as_base_and_adapter_do_and_not_as_the_base(merged: Merged) -> None:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
-    from sluicegate.engines.adapt.evaluate.checkpoint import open_checkpoint
+    from sluicegate.engines.adapt.evaluate.checkpoint import open_checkpoint  # noqa: PLC0415 - loads torch
 
     backend = open_checkpoint(merged.recipe, merged.adapter, threads=1)
     prompts = prompts_of(merged.bundle)
@@ -255,7 +254,7 @@ def test_the_categories_first_pieces_are_those_of_plain_generation_after_the_for
 
 
 def test_another_base_cannot_take_the_adapter(merged: Merged, tmp_path: Path, qwen_ranks: bytes) -> None:
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: PLC0415
 
     other = write_checkpoint(tmp_path / "other", qwen_ranks)
     wider = Qwen3Config(

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.engines.adapt.export import base_parts, ship
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.adapt.export.export import Wanted
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model import shipped
 from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model
-from sluicegate.engines.errors import EngineSetupError
+from sluicegate.engines.errors import EngineSetupError, ExportError
 from support.small_gguf import adapter_arrays, write_base, write_peft
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import pytest
 from sluicegate.engines.adapt.evaluate.measures import MEASURES as EVALUATED
 from sluicegate.engines.adapt.evaluate.measures import Judged
 from sluicegate.engines.adapt.gate.checks import sides_of
-from sluicegate.engines.adapt.gate.counts import MEASURES
-from sluicegate.engines.adapt.gate.differences import Group, differences
+from sluicegate.engines.adapt.gate.differences import MEASURES, Group, differences
 from support.scored import weights_of
 from support.scored_rows import labelled_rows, scored
 

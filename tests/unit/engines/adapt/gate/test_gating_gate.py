@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from sluicegate.engines.adapt.evaluated import read_evaluated
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.adapt.errors import GateError
+from sluicegate.engines.adapt.evaluate.scored import read_evaluated
 from sluicegate.engines.adapt.export.gate_file import decide
-from sluicegate.engines.adapt.gate.errors import GateError
+from sluicegate.engines.adapt.gate.checks import Limits
 from sluicegate.engines.adapt.gate.gate import gate
-from sluicegate.engines.adapt.gate.limits import Limits
 from sluicegate.engines.adapt.gate.report import page, sentence
+from sluicegate.engines.errors import ExportError
 from support.scored_rows import labelled_rows, scored, spoiled, write_evaluation
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sluicegate.engines.adapt.rows import Row
+from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.screen.making import Made, Terms, claim, make, write
 from sluicegate.engines.adapt.screen.measuring import curves, measured, unseen
 from sluicegate.engines.screen.model import Screen, ScreenError

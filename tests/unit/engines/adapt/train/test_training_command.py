@@ -6,8 +6,8 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train import run
-from sluicegate.engines.adapt.train.errors import TrainingError
 from sluicegate.engines.adapt.train.plan import make_plan
 from sluicegate.engines.adapt.train.recipe import Recipe
 from sluicegate.pipeline.command import app
@@ -16,7 +16,7 @@ from support.training import labelled_rows, small_base, training_row, write_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
 
 TEXT = "base: {bundle: cpu}\nlora: {preset: strong}\ndata: {planned_rows: 33}\ndev: {rows: 9}\n"
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train.base import END, OpenedBase, checkpoint_tokenizer, open_base
-from sluicegate.engines.adapt.train.errors import TrainingError
 from sluicegate.engines.adapt.train.examples import ExampleMaker
 from sluicegate.engines.adapt.train.recipe import Base
 from sluicegate.engines.bundle.bundle import Bundle
@@ -21,7 +21,7 @@ from support.training import small_base, training_row
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
 
 ROW = training_row("1", "some text", severity="unsafe", categories=("Violent", "PII"))
 RESPONSE: dict[str, Any] = {"kind": "response", "context": "How?", "severity": "safe"}

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.engines.adapt.train.log import LOG, Log, read_log
 from sluicegate.engines.adapt.train.measures import Judged, auroc, by_language, macro_f1, summary
-from sluicegate.engines.adapt.train.recipe import Optimiser
-from sluicegate.engines.adapt.train.schedule import Progress, learning_rate
-from sluicegate.engines.adapt.train.stopping import Stop
+from sluicegate.engines.adapt.train.recipe import Optimiser, Progress, Stop, learning_rate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.train.errors import TrainingError
-from sluicegate.engines.adapt.train.examples import Example
-from sluicegate.engines.adapt.train.order import (
+from sluicegate.engines.adapt.errors import TrainingError
+from sluicegate.engines.adapt.train.examples import (
+    Example,
     one_sided_languages,
     order_digest,
     plan,
@@ -18,7 +18,7 @@ from sluicegate.engines.adapt.train.order import (
     steps,
     stratified,
 )
-from sluicegate.engines.adapt.train.rows_file import read_rows
+from sluicegate.engines.adapt.train.plan import read_rows
 from support.training import labelled_rows, training_row, write_rows
 
 if TYPE_CHECKING:

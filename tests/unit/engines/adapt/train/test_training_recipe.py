@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluicegate.engines.adapt.train.errors import TrainingError
+from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train.recipe import ALL_LINEAR, Recipe
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
-from sluicegate.engines.adapt.sources import licence_name
+from sluicegate.engines.adapt.data.rows import Row, Split
+from sluicegate.engines.adapt.data.sources import licence_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sluicegate.engines.adapt.rows import Row, Split
 
 SEVERITIES: Final = ("safe", "controversial", "unsafe")
 DIMENSIONS: Final = ("language", "category", "kind", "source", "licence", "label_basis", "tenant", "region")
@@ -24,7 +24,7 @@ _FEW_TO_JUDGE = 20  # rows before one-sidedness means anything
 _LISTED = 12  # names in one warning
 
 
-class Census:
+class Distribution:
     """Counts rows by split, severity and the dimensions."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Fates: what becomes of each row, from facts alone. The order of the rows decides nothing. Pure.
+"""Decisions: what becomes of each row, from facts alone. The order of the rows decides nothing. Pure.
 
 Each step takes from what the one before left: corrections replace what they correct, conflicts are
 settled, one of several equal rows stays, what leaks into dev leaves train, the rest is split.
@@ -6,24 +6,54 @@ settled, one of several equal rows stays, what leaks into dev leaves train, the 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
-from sluicegate.engines.adapt.clusters import Clusters
-from sluicegate.engines.adapt.disputes import SEVERITY_RANKS, Disputes
-from sluicegate.engines.adapt.splitting import assign
+from sluicegate.engines.adapt.data.label_conflicts import SEVERITY_RANKS, Clusters, LabelConflicts
+from sluicegate.engines.adapt.data.row_facts import RowFacts
+from sluicegate.engines.adapt.data.rows import Split
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sluicegate.engines.adapt.facts import Facts
-    from sluicegate.engines.adapt.near_duplicates import NearPairs
-    from sluicegate.engines.adapt.rows import Split
+NearPairs: TypeAlias = Callable[[Callable[[int, int], bool]], Iterator[tuple[int, int]]]
+"""Pairs of near duplicates, of those candidates for which the question that is passed says that they matter."""
 
 
-class Fate(StrEnum):
+def assign(clusters: Sequence[Sequence[RowFacts]], *, share: float, seed: int) -> list[bool]:
+    """Say of each cluster whether it goes to dev. Neither order nor company of the input plays a part.
+
+    Clusters are grouped by the language and severity that most of their rows have. Each such group gives
+    rows to dev up to ``share`` of its rows, rounded; a cluster that would exceed it stays in train.
+
+    Args:
+        clusters: Rows that stay together; none is empty.
+        share: Of the rows, from 0 to 1.
+        seed: Another seed, another choice.
+    """
+    strata: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for at, rows in enumerate(clusters):
+        counts = Counter((row.language or "", row.severity) for row in rows)
+        strata[min(counts, key=lambda stratum: (-counts[stratum], stratum))].append(at)
+    to_dev = [False] * len(clusters)
+    for members in strata.values():
+        room = int(share * sum(len(clusters[at]) for at in members) + 0.5)
+        for at in sorted(members, key=lambda at: _lot(clusters[at], seed)):
+            if len(clusters[at]) <= room:
+                to_dev[at] = True
+                room -= len(clusters[at])
+    return to_dev
+
+
+def _lot(rows: Sequence[RowFacts], seed: int) -> bytes:
+    """Where a cluster stands in the drawing: its own texts and the seed alone say so."""
+    return hashlib.blake2b(
+        min(row.form for row in rows), key=f"{seed}".encode()[:64], digest_size=16
+    ).digest()
+
+
+class RowDecision(StrEnum):
     """What becomes of a row."""
 
     TRAIN = "train"
@@ -46,7 +76,7 @@ class Fate(StrEnum):
     @property
     def is_kept(self) -> bool:
         """True for what is written."""
-        return self in (Fate.TRAIN, Fate.DEV)
+        return self in (RowDecision.TRAIN, RowDecision.DEV)
 
 
 class Settling(StrEnum):
@@ -71,10 +101,10 @@ class Choices:
 
 
 @dataclass(slots=True)
-class Fates:
+class RowDecisions:
     """The decisions, and what they rest on."""
 
-    of: list[Fate]
+    of: list[RowDecision]
     """By row, in the order given."""
     conflicts: list[tuple[int, ...]] = field(default_factory=list)
     """Rows of one case with several severities, as they stood before they were settled."""
@@ -87,46 +117,46 @@ class Fates:
     largest_cluster: int = 0
     """Rows of the largest set that stays together."""
 
-    def counts(self) -> Counter[Fate]:
-        """How many rows there are of each fate."""
+    def counts(self) -> Counter[RowDecision]:
+        """How many rows there are of each decision."""
         return Counter(self.of)
 
 
-def decide(facts: Sequence[Facts], near_pairs: NearPairs, choices: Choices) -> Fates:
+def decide(facts: Sequence[RowFacts], near_pairs: NearPairs, choices: Choices) -> RowDecisions:
     """Decide about every row.
 
     Args:
         facts: By row.
-        near_pairs: :meth:`~sluicegate.engines.adapt.near_duplicates.NearDuplicates.pairs` of ``Facts.number``.
+        near_pairs: :meth:`~sluicegate.engines.adapt.data.near_duplicates.NearDuplicates.pairs` of ``RowFacts.number``.
         choices: How to decide.
     """
     return _Deciding(facts, choices).decide(near_pairs)
 
 
 class _Deciding:
-    def __init__(self, facts: Sequence[Facts], choices: Choices) -> None:
+    def __init__(self, facts: Sequence[RowFacts], choices: Choices) -> None:
         self._facts = [replace(one, split=None) for one in facts] if choices.resplit else list(facts)
         self._choices = choices
-        self._fates: list[Fate | None] = [None] * len(facts)
+        self._decisions: list[RowDecision | None] = [None] * len(facts)
         numbers = max((one.number for one in facts), default=-1) + 1
         self._near = Clusters(numbers)  # of texts
         self._together = Clusters(numbers)  # of texts: near, or of one group
-        self._result = Fates([])
+        self._result = RowDecisions([])
 
-    def decide(self, near_pairs: NearPairs) -> Fates:
+    def decide(self, near_pairs: NearPairs) -> RowDecisions:
         self._supersede()
         self._settle_conflicts()
         self._drop_duplicates()
         self._link(near_pairs)
         self._keep_dev_apart()
         self._split()
-        self._result.of = [fate or Fate.TRAIN for fate in self._fates]
+        self._result.of = [decision or RowDecision.TRAIN for decision in self._decisions]
         return self._result
 
     def _open(self) -> list[int]:
-        return [row for row, fate in enumerate(self._fates) if fate is None]
+        return [row for row, decision in enumerate(self._decisions) if decision is None]
 
-    def _by(self, key: Callable[[Facts], object]) -> list[list[int]]:
+    def _by(self, key: Callable[[RowFacts], object]) -> list[list[int]]:
         sets: dict[object, list[int]] = defaultdict(list)
         for row in self._open():
             sets[key(self._facts[row])].append(row)
@@ -139,7 +169,7 @@ class _Deciding:
                 newest = max(rows, key=self._newness)
                 for row in rows:
                     if row != newest:
-                        self._fates[row] = Fate.SUPERSEDED
+                        self._decisions[row] = RowDecision.SUPERSEDED
         for rows in self._by(lambda one: one.case):
             corrected = [row for row in rows if self._facts[row].verdict_id is not None]
             others = [row for row in rows if self._facts[row].verdict_id is None]
@@ -149,7 +179,7 @@ class _Deciding:
                 for row in corrected:
                     self._facts[row] = replace(self._facts[row], split=inherited)
                 for row in others:
-                    self._fates[row] = Fate.SUPERSEDED
+                    self._decisions[row] = RowDecision.SUPERSEDED
 
     def _newness(self, row: int) -> tuple[float, bytes]:
         moment = self._facts[row].reviewed_at
@@ -162,7 +192,7 @@ class _Deciding:
                 self._result.conflicts.append(tuple(rows))
                 for row in rows:
                     if self._loses(row, max(severities), self._choices.conflicts):
-                        self._fates[row] = Fate.CONFLICT
+                        self._decisions[row] = RowDecision.CONFLICT
 
     def _severity(self, row: int) -> int:
         return SEVERITY_RANKS[self._facts[row].severity]
@@ -177,7 +207,7 @@ class _Deciding:
             for row in rows:
                 if row != kept:
                     leaks = self._facts[kept].split == "dev" and self._facts[row].split == "train"
-                    self._fates[row] = Fate.EXACT_LEAK if leaks else Fate.DUPLICATE
+                    self._decisions[row] = RowDecision.EXACT_LEAK if leaks else RowDecision.DUPLICATE
 
     def _precedence(self, row: int) -> tuple[int, int, bytes]:
         facts = self._facts[row]
@@ -199,7 +229,7 @@ class _Deciding:
         by_number: dict[int, list[int]] = defaultdict(list)
         for row in self._open():
             by_number[self._facts[row].number].append(row)
-        disputes = Disputes(self._facts, by_number)
+        disputes = LabelConflicts(self._facts, by_number)
         for rows in by_number.values():
             disputes.take(rows, rows)
         for one, other in near_pairs(
@@ -217,7 +247,7 @@ class _Deciding:
         self._result.near_conflicts = disputes.sets()
         for row, worst in disputes.worst.items():
             if self._loses(row, worst, self._choices.near_conflicts):
-                self._fates[row] = Fate.NEAR_CONFLICT
+                self._decisions[row] = RowDecision.NEAR_CONFLICT
 
     def _keep_dev_apart(self) -> None:
         """Train rows leave where dev is; rows without a split go where their company is."""
@@ -233,12 +263,12 @@ class _Deciding:
             facts = self._facts[row]
             cluster = self._together.of(facts.number)
             if facts.split == "dev" or (facts.split is None and cluster in by_dev):
-                self._fates[row] = Fate.DEV
+                self._decisions[row] = RowDecision.DEV
             elif cluster in by_dev:
                 is_near = self._near.of(facts.number) in near_dev
-                self._fates[row] = Fate.NEAR_LEAK if is_near else Fate.GROUP_LEAK
+                self._decisions[row] = RowDecision.NEAR_LEAK if is_near else RowDecision.GROUP_LEAK
             elif facts.split == "train" or cluster in by_train:
-                self._fates[row] = Fate.TRAIN
+                self._decisions[row] = RowDecision.TRAIN
 
     def _split(self) -> None:
         clusters: dict[int, list[int]] = defaultdict(list)
@@ -248,10 +278,10 @@ class _Deciding:
         to_dev = assign(members, share=self._choices.dev_share, seed=self._choices.seed)
         for rows, is_dev in zip(clusters.values(), to_dev, strict=True):
             for row in rows:
-                self._fates[row] = Fate.DEV if is_dev else Fate.TRAIN
+                self._decisions[row] = RowDecision.DEV if is_dev else RowDecision.TRAIN
         sizes = Counter(
             self._together.of(facts.number)
-            for facts, fate in zip(self._facts, self._fates, strict=True)
-            if fate is not None and fate.is_kept
+            for facts, decision in zip(self._facts, self._decisions, strict=True)
+            if decision is not None and decision.is_kept
         )
         self._result.largest_cluster = max(sizes.values(), default=0)

@@ -1,6 +1,6 @@
 """Prepare: labelled files to train and dev, in two passes, with no text kept between them.
 
-The first pass reads, checks and notes facts of every row; fates are decided from the facts; the second
+The first pass reads, checks and notes facts of every row; decisions are decided from the facts; the second
 pass reads again and writes what is kept.
 """
 
@@ -10,25 +10,55 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from sluicegate.engines.adapt.census import Census
-from sluicegate.engines.adapt.errors import FaultyRow, PrepareError
-from sluicegate.engines.adapt.facts import Facts
-from sluicegate.engines.adapt.fates import Choices, Fate, Fates, decide
-from sluicegate.engines.adapt.near_duplicates import DEFAULT_SIMILARITY, NearDuplicates
-from sluicegate.engines.adapt.output import CONFLICTS, Written, replaced_together
-from sluicegate.engines.adapt.personal import find, masked
-from sluicegate.engines.adapt.records import RecordFile
-from sluicegate.engines.adapt.row_reader import RowReader
-from sluicegate.engines.adapt.sources import Source, SourceBook, is_licensed, licence_name
+from sluicegate.engines.adapt.data.decisions import Choices, RowDecision, RowDecisions, decide
+from sluicegate.engines.adapt.data.distribution import Distribution
+from sluicegate.engines.adapt.data.near_duplicates import DEFAULT_SIMILARITY, NearDuplicates
+from sluicegate.engines.adapt.data.output import CONFLICTS, Written, replaced_together
+from sluicegate.engines.adapt.data.personal import Span, find, masked
+from sluicegate.engines.adapt.data.records import RecordFile
+from sluicegate.engines.adapt.data.row_facts import RowFacts
+from sluicegate.engines.adapt.data.row_reader import RowReader
+from sluicegate.engines.adapt.data.rows import Row, Split
+from sluicegate.engines.adapt.data.sources import Source, SourceBook, is_licensed, licence_name
+from sluicegate.engines.adapt.errors import Fault, FaultyRow, PrepareError
+from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.prompting import Prompter
+from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from sluicegate.engines.adapt.errors import Fault
-    from sluicegate.engines.adapt.lengths import Lengths
-    from sluicegate.engines.adapt.personal import Span
-    from sluicegate.engines.adapt.rows import Row, Split
+
+class Lengths:
+    """Compares rows with what the engine of a bundle takes.
+
+    Args:
+        bundle: Folder of the bundle; its weights are not read.
+
+    Raises:
+        BundleError: The bundle cannot be opened.
+    """
+
+    def __init__(self, bundle: Path) -> None:
+        opened = Bundle.open(bundle, verify=False)
+        self.digest = opened.digest
+        self.max_prompt_tokens = opened.manifest.limits.max_prompt_tokens
+        self._prompter = Prompter(opened.tokenizer, opened.layout, max_prompt_tokens=self.max_prompt_tokens)
+
+    def is_too_long(self, row: Row) -> bool:
+        """True if the row's prompt has more tokens than the engine takes at once."""
+        post = Post(
+            id="row",
+            text=row.text,
+            kind=row.kind,
+            context=row.context,
+            language=row.language,
+            region=row.region,
+        )
+        return isinstance(self._prompter.build(post), ItemFailure)
+
 
 _MOST_FAULTS = 1_000  # kept; the rest is counted
 _EVERY_ROWS = 500  # between two reports of progress
@@ -105,9 +135,9 @@ class Preparation:
         """Places found in the rows accepted, by kind."""
         self.rows_with_pii = 0
         self.sources: dict[str, Source] = {}
-        self.census = Census()
-        self.fates = Fates([])
-        self._facts: list[Facts] = []
+        self.distribution = Distribution()
+        self.decisions = RowDecisions([])
+        self._facts: list[RowFacts] = []
         self._near = NearDuplicates(request.similarity)
         self._advance = advance
         self._total_bytes = sum(path.stat().st_size for path in request.files)
@@ -144,8 +174,8 @@ class Preparation:
             raise PrepareError(f"no row is left of {len(self.inputs)} files, nothing was written: {why}")
 
     def decide(self) -> None:
-        """Decide what becomes of every row; the result is in ``fates``."""
-        self.fates = decide(self._facts, self._near.pairs, self.request.choices)
+        """Decide what becomes of every row; the result is in ``decisions``."""
+        self.decisions = decide(self._facts, self._near.pairs, self.request.choices)
 
     def write(
         self, folder: Path, *, lengths: Lengths | None = None, overwrite: bool = False
@@ -169,12 +199,12 @@ class Preparation:
             raise PrepareError(f"{folder} is read from; give --out a folder of its own")
         before = [file.sha256 for file in self.inputs]
         with replaced_together(folder, ("train.jsonl", "dev.jsonl", CONFLICTS), overwrite=overwrite) as out:
-            for row, fate in zip(self._accepted(), self.fates.of, strict=True):
-                if fate.is_kept:
-                    split: Split = "train" if fate is Fate.TRAIN else "dev"
+            for row, decision in zip(self._accepted(), self.decisions.of, strict=True):
+                if decision.is_kept:
+                    split: Split = "train" if decision is RowDecision.TRAIN else "dev"
                     row_out = row.model_copy(update={"split": split})
-                    self.census.add(row_out, split)
-                    self.census.too_long += lengths is not None and lengths.is_too_long(row_out)
+                    self.distribution.add(row_out, split)
+                    self.distribution.too_long += lengths is not None and lengths.is_too_long(row_out)
                     out[f"{split}.jsonl"].line(row_out.document())
             if before != [file.sha256 for file in self.inputs]:
                 raise PrepareError("an input file changed while it was read; run it again")
@@ -240,7 +270,7 @@ class Preparation:
                 row = _masked(row)
         file.rows += 1
         self.places.append(place)
-        self._facts.append(Facts.of(row, self._near.add(row.text)))
+        self._facts.append(RowFacts.of(row, self._near.add(row.text)))
 
     def _note_faults(self, file: InputFile, line: int, faults: list[Fault]) -> None:
         file.faulty_rows += 1
@@ -250,8 +280,8 @@ class Preparation:
 
     def _conflicts(self) -> Iterator[dict[str, object]]:
         for kind, sets in (
-            ("same text", self.fates.conflicts),
-            ("near duplicates", self.fates.near_conflicts),
+            ("same text", self.decisions.conflicts),
+            ("near duplicates", self.decisions.near_conflicts),
         ):
             for rows in sets:
                 yield {"conflict": kind, "rows": [self._told(row) for row in rows]}
@@ -263,7 +293,7 @@ class Preparation:
             "line": place.line,
             "id": place.id,
             "severity": self._facts[row].severity,
-            "fate": self.fates.of[row].value,
+            "fate": self.decisions.of[row].value,
         }
 
 

@@ -6,31 +6,30 @@ import platform
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.engines.adapt.census import DIMENSIONS, NOT_GIVEN, SEVERITIES
-from sluicegate.engines.adapt.fates import Fate
+from sluicegate.engines.adapt.data.decisions import RowDecision
+from sluicegate.engines.adapt.data.distribution import DIMENSIONS, NOT_GIVEN, SEVERITIES
+from sluicegate.engines.adapt.data.output import Written
+from sluicegate.engines.adapt.data.prepare import Lengths, Preparation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sluicegate.engines.adapt.lengths import Lengths
-    from sluicegate.engines.adapt.output import Written
-    from sluicegate.engines.adapt.prepare import Preparation
 
 _LIBRARIES = ("sluicegate", "orjson", "phonenumbers", "pydantic", "rensa")
 _SHOWN_FAULTS = 20
 _SHOWN_FIELDS = 20
 _MANY_FAULTY = 0.1
 _BIG_CLUSTER = 0.05
-_FATES = {
-    Fate.TRAIN: "written to train.jsonl",
-    Fate.DEV: "written to dev.jsonl",
-    Fate.SUPERSEDED: "left out: a reviewer's correction stands in its place",
-    Fate.CONFLICT: "left out: the same text has another severity",
-    Fate.NEAR_CONFLICT: "left out: nearly the same text has another severity",
-    Fate.DUPLICATE: "left out: an equal row is kept",
-    Fate.EXACT_LEAK: "left out of train: the text is in dev",
-    Fate.NEAR_LEAK: "left out of train: nearly the same text is in dev",
-    Fate.GROUP_LEAK: "left out of train: its group is in dev",
+_MEANINGS = {
+    RowDecision.TRAIN: "written to train.jsonl",
+    RowDecision.DEV: "written to dev.jsonl",
+    RowDecision.SUPERSEDED: "left out: a reviewer's correction stands in its place",
+    RowDecision.CONFLICT: "left out: the same text has another severity",
+    RowDecision.NEAR_CONFLICT: "left out: nearly the same text has another severity",
+    RowDecision.DUPLICATE: "left out: an equal row is kept",
+    RowDecision.EXACT_LEAK: "left out of train: the text is in dev",
+    RowDecision.NEAR_LEAK: "left out of train: nearly the same text is in dev",
+    RowDecision.GROUP_LEAK: "left out of train: its group is in dev",
 }
 
 
@@ -48,8 +47,8 @@ def document(
         command: What was typed.
         lengths: What rows were compared with, if they were.
     """
-    fates, census = preparation.fates, preparation.census
-    counts = fates.counts()
+    decisions, distribution = preparation.decisions, preparation.distribution
+    counts = decisions.counts()
     return {
         "card": "sluicegate-data-card/1",
         "command": list(command),
@@ -69,18 +68,18 @@ def document(
             {"file": name, "sha256": out.sha256, "bytes": out.bytes, "rows": out.rows}
             for name, out in written.items()
         ],
-        "fates": {fate.value: counts[fate] for fate in Fate},
-        "severities": census.severities(),
+        "fates": {decision.value: counts[decision] for decision in RowDecision},
+        "severities": distribution.severities(),
         "near_duplicates": {
             "similarity": preparation.request.similarity,
-            "clusters": fates.near_clusters,
-            "rows": fates.near_rows,
-            "rows_of_the_largest_cluster": fates.largest_cluster,
+            "clusters": decisions.near_clusters,
+            "rows": decisions.near_rows,
+            "rows_of_the_largest_cluster": decisions.largest_cluster,
         },
         "conflicts": {
-            "same_text": len(fates.conflicts),
+            "same_text": len(decisions.conflicts),
             "same_text_settled_by": preparation.request.choices.conflicts.value,
-            "near_duplicates": len(fates.near_conflicts),
+            "near_duplicates": len(decisions.near_conflicts),
             "near_duplicates_settled_by": preparation.request.choices.near_conflicts.value,
         },
         "splits": {
@@ -94,11 +93,11 @@ def document(
             "places": dict(sorted(preparation.personal_data.items())),
         },
         "rows_left_out_by_licence": dict(sorted(preparation.other_licences.items())),
-        "longest_text_characters": census.longest,
+        "longest_text_characters": distribution.longest,
         "compared_with_engine": lengths
         and {"bundle": lengths.digest, "max_prompt_tokens": lengths.max_prompt_tokens},
-        "rows_with_reason": census.with_reason,
-        "balance": {dimension: census.table(dimension) for dimension in DIMENSIONS},
+        "rows_with_reason": distribution.with_reason,
+        "balance": {dimension: distribution.table(dimension) for dimension in DIMENSIONS},
         "sources": [
             {"source": name, "licence": source.licence, **source.told}
             for name, source in sorted(preparation.sources.items())
@@ -107,12 +106,12 @@ def document(
             "count": preparation.fault_count,
             "first": [one.sentence for one in preparation.faults[:_SHOWN_FAULTS]],
         },
-        "warnings": [*_warnings(preparation), *census.warnings()],
+        "warnings": [*_warnings(preparation), *distribution.warnings()],
     }
 
 
 def _warnings(preparation: Preparation) -> list[str]:
-    kept = preparation.census.by_split.total()
+    kept = preparation.distribution.by_split.total()
     faulty = sum(file.faulty_rows for file in preparation.inputs)
     found = []
     if faulty:
@@ -138,7 +137,7 @@ def _warnings(preparation: Preparation) -> list[str]:
         found.append(
             f"{preparation.rows_with_pii:,} rows hold what looks like personal data: --mask-pii masks it"
         )
-    largest = preparation.fates.largest_cluster
+    largest = preparation.decisions.largest_cluster
     if largest > max(10, _BIG_CLUSTER * kept):
         found.append(
             f"{largest:,} rows stay together as one cluster of near duplicates or groups: splits may be uneven"
@@ -159,7 +158,8 @@ def page(card: Mapping[str, Any]) -> str:
         "\n".join(f"- {_cell(one)}" for one in card["warnings"]) or "None.",
         "## What became of the rows",
         _table(
-            ("fate", "rows", "meaning"), ((fate, card["fates"][fate], said) for fate, said in _FATES.items())
+            ("fate", "rows", "meaning"),
+            ((decision, card["fates"][decision], said) for decision, said in _MEANINGS.items()),
         ),
         "## Balance",
         _balance("split", severities, ("rows", *SEVERITIES)),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
 from rensa import RMinHash, RMinHashLSH
 
-from sluicegate.engines.adapt.forms import bare_form, digest, shingles
+from sluicegate.engines.adapt.data.row_facts import bare_form, digest, shingles
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Matters = Callable[[int, int], bool]
-    NearPairs = Callable[[Matters], Iterator[tuple[int, int]]]
+Matters: TypeAlias = Callable[[int, int], bool]
 
 DEFAULT_SIMILARITY: Final = 0.7
 """Share of common runs from which two texts count as nearly the same."""

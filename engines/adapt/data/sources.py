@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sluicegate.engines.adapt.data.output import CONFLICTS
+from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.engines.adapt.output import CONFLICTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
 
 MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 16 << 20

@@ -1,21 +1,41 @@
-"""Disputes: near duplicates of one setting that have several severities. Pure."""
+"""Label conflicts: near duplicates of one setting that have several severities. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from sluicegate.engines.adapt.clusters import Clusters
+from sluicegate.engines.adapt.data.row_facts import RowFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluicegate.engines.adapt.facts import Facts
+
+class Clusters:
+    """Union-find over the numbers 0 to ``size`` - 1. The order of the links does not matter."""
+
+    def __init__(self, size: int) -> None:
+        self._parents = list(range(size))
+
+    def link(self, one: int, other: int) -> None:
+        """Put both into one cluster."""
+        first, second = sorted((self.of(one), self.of(other)))
+        self._parents[second] = first
+
+    def of(self, one: int) -> int:
+        """The lowest number of the cluster that this one is in."""
+        root = one
+        while self._parents[root] != root:
+            root = self._parents[root]
+        while self._parents[one] != root:
+            self._parents[one], one = root, self._parents[one]
+        return root
+
 
 SEVERITY_RANKS: Final = {"safe": 0, "controversial": 1, "unsafe": 2}
 
 
-class Disputes:
+class LabelConflicts:
     """Gathers rows that disagree with a near duplicate.
 
     Kept by row and not by pair: a campaign of a thousand variants has half a million pairs.
@@ -25,7 +45,7 @@ class Disputes:
         by_number: Rows by the number of their bare form.
     """
 
-    def __init__(self, facts: Sequence[Facts], by_number: Mapping[int, Sequence[int]]) -> None:
+    def __init__(self, facts: Sequence[RowFacts], by_number: Mapping[int, Sequence[int]]) -> None:
         self.worst: dict[int, int] = {}
         """By row in dispute: rank of the most severe label that it or a row it disagrees with has."""
         self._facts = facts
