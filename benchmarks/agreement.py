@@ -118,11 +118,11 @@ async def score(backend: Backend, posts: Sequence[Post]) -> list[Scores | None]:
 def compare(adapter: Path, bundle: Path, posts: Sequence[Post], *, threads: int | None = None) -> Agreement:
     """Score the texts with both, and compare."""
     from sluicegate.engines.adapt.evaluate.checkpoint import open_checkpoint  # noqa: PLC0415 - loads torch
-    from sluicegate.engines.adapt.train.recipe import Recipe  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.train.recipe import TrainingRecipe  # noqa: PLC0415 - the same
     from sluicegate.engines.backends import EngineChoice, open_backend  # noqa: PLC0415 - the same
 
     plan = json.loads((adapter.absolute().parent / "plan.json").read_bytes())
-    recipe = Recipe.model_validate({**plan["recipe"], "precision": "float32"})
+    recipe = TrainingRecipe.model_validate({**plan["recipe"], "precision": "float32"})
     original = asyncio.run(score(open_checkpoint(recipe, adapter, threads=threads), posts))
     exported = asyncio.run(score(open_backend(EngineChoice("llama_cpp", bundle=bundle)), posts))
     pairs = [(one, other) for one, other in zip(original, exported, strict=True) if one and other]

@@ -24,11 +24,11 @@ import baselines
 from shipped_adapter.reasons import sentence
 from shipped_adapter.rows import OWN
 from sluicegate.engines.adapt.errors import EvaluationError
-from sluicegate.engines.adapt.evaluate.judging import Terms
+from sluicegate.engines.adapt.evaluate.judging import JudgingTerms
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, draw, read_labelled, rows_digest
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, Estimate, estimates
 from sluicegate.engines.adapt.evaluate.report import PLOTS, shown
-from sluicegate.engines.adapt.evaluate.run import Wanted, evaluate
+from sluicegate.engines.adapt.evaluate.run import WantedEvaluation, evaluate
 from sluicegate.engines.adapt.evaluate.scored import read_scores, write_scores
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
@@ -123,9 +123,9 @@ def judged(name: str, rows_read: Labelled, out: Path, seed: int, explain_rows: i
     """What the CPU engine finds, written to a folder: with the shipped adapter, or the base alone."""
     print(f"{name}:", file=sys.stderr)
     explain = "harmful" if name == "adapter" else "none"
-    terms = Terms(_TIMEOUT_S, _TIMEOUT_S, explain=explain, explain_rows=explain_rows, seed=seed)
+    terms = JudgingTerms(_TIMEOUT_S, _TIMEOUT_S, explain=explain, explain_rows=explain_rows, seed=seed)
     choice = EngineChoice(backend="llama_cpp", bundle=cpu_bundle_path(base=name == "base"))
-    wanted = Wanted(seed=seed, split="dev", title=f"CPU model, {name}")
+    wanted = WantedEvaluation(seed=seed, split="dev", title=f"CPU model, {name}")
     return evaluate(rows_read, open_backend(choice), out, terms, wanted, Pace(sys.stderr).advance)
 
 

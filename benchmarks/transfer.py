@@ -30,7 +30,7 @@ from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.adapt.evaluate.measures import estimates
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow, labelled, read_scores, write_scores
 from sluicegate.engines.adapt.train.plan import make_plan
-from sluicegate.engines.adapt.train.recipe import Recipe
+from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.errors import EngineError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Fold:
         held_out = self._held_out()
         rows = read_labelled([self.prepared / "train.jsonl"]).rows
         self._baseline(ALL_ROWS, self.folder / f"{ALL_ROWS}-{len(held_out)}", rows, held_out)
-        recipe = Recipe.model_validate(self._wanted.recipe())
+        recipe = TrainingRecipe.model_validate(self._wanted.recipe())
         planned = make_plan(recipe, self.prepared)
         ids = {planned.train[index].row_id for one in planned.steps for part in one for index in part}
         same = [row for row in rows if row.id in ids]

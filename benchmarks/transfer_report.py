@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged, clusters, draws
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows, clusters, draws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def distance(
     pairs = [(row, by_id[row.id]) for row in ours if row.id in judged]
     if not pairs:
         return None
-    mine, theirs = (Judged.of(list(rows)) for rows in zip(*pairs, strict=True))
+    mine, theirs = (MeasuredRows.of(list(rows)) for rows in zip(*pairs, strict=True))
     count, take = len(pairs), SHOWN[measure]
 
     def apart(weights: Any) -> Any:

@@ -12,7 +12,7 @@ class PrepareError(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RowFault:
     """What is wrong with one row, and what would be right. Only ``value`` holds something of the row."""
 
     field: str
@@ -28,7 +28,7 @@ class FaultyRow:
 
     file: str
     line: int
-    fault: Fault
+    fault: RowFault
 
     @property
     def sentence(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sluicegate.engines.backends.trtllm.serving import VERSION
-from sluicegate.engines.build.recipe import Quantisation, Recipe
+from sluicegate.engines.build.recipe import BuildRecipe, Quantisation
 from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Host:
 
 
 def contained(
-    recipe: Recipe, command: Sequence[str], *, folders: Sequence[Path], host: Host
+    recipe: BuildRecipe, command: Sequence[str], *, folders: Sequence[Path], host: Host
 ) -> tuple[str, ...]:
     """A command in NVIDIA's container: one GPU, no network, and the caller's rights on the folders.
 
@@ -75,7 +75,7 @@ def inspect(target: Path) -> tuple[str, ...]:
     return ("python3", "-c", _VERSIONS, str(target))
 
 
-def merge(recipe: Recipe, target: Path) -> tuple[str, ...]:
+def merge(recipe: BuildRecipe, target: Path) -> tuple[str, ...]:
     """Merge the adapter into the base: an export that a worker could serve as it is."""
     adapter = recipe.adapter
     if adapter is None:
@@ -104,7 +104,7 @@ def merge(recipe: Recipe, target: Path) -> tuple[str, ...]:
     )
 
 
-def quantise(recipe: Recipe, checkpoint: Path, prompts: Path, target: Path) -> tuple[str, ...]:
+def quantise(recipe: BuildRecipe, checkpoint: Path, prompts: Path, target: Path) -> tuple[str, ...]:
     """Quantise a checkpoint, or only convert it where BF16 is compiled."""
     data = recipe.calibration_data
     calibration: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ def quantise(recipe: Recipe, checkpoint: Path, prompts: Path, target: Path) -> t
     )
 
 
-def compile_engine(recipe: Recipe, checkpoint: Path, target: Path) -> tuple[str, ...]:
+def compile_engine(recipe: BuildRecipe, checkpoint: Path, target: Path) -> tuple[str, ...]:
     """Compile a converted checkpoint. What has no flag here keeps its documented default."""
     limits = recipe.limits
     lora: tuple[str, ...] = ()

@@ -10,8 +10,8 @@ import orjson
 from sluicegate.engines.adapt.export.base_parts import BaseParts, Trained, open_parts, read_plan
 from sluicegate.engines.adapt.export.export import EVALUATION
 from sluicegate.engines.adapt.train.base import OpenedBase, open_base
-from sluicegate.engines.adapt.train.recipe import Base as TrainedBase
-from sluicegate.engines.build.recipe import CalibrationData, Recipe
+from sluicegate.engines.adapt.train.recipe import TrainingBase as TrainedBase
+from sluicegate.engines.build.recipe import BuildRecipe, CalibrationData
 from sluicegate.engines.build.state import digest_of
 from sluicegate.engines.bundle.bundle import check_distinct, file_digest
 from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS
@@ -39,7 +39,7 @@ class Checked:
     """Digest of base and adapter. Of large files it holds size and time, since hashing takes minutes."""
 
 
-def check_base(recipe: Recipe) -> Checked:
+def check_base(recipe: BuildRecipe) -> Checked:
     """Open the base, its weights unread, and see that a build of it can be served.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from sluicegate.engines.build import commands
 from sluicegate.engines.build.commands import IMAGE
 from sluicegate.engines.build.gpus import GPUS
-from sluicegate.engines.build.recipe import Recipe
-from sluicegate.engines.build.shape import Shape
+from sluicegate.engines.build.recipe import BuildRecipe
+from sluicegate.engines.build.shape import ModelShape
 from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def starting() -> float:
     return ASSUMED["start_s"] / 60
 
 
-def calibrating(recipe: Recipe) -> float:
+def calibrating(recipe: BuildRecipe) -> float:
     """Minutes of calibration."""
     if recipe.calibration_data is None:
         return 0.0
@@ -120,11 +120,11 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BuildPlan:
     """A build, laid out."""
 
-    recipe: Recipe
-    shape: Shape
+    recipe: BuildRecipe
+    shape: ModelShape
     shape_from: str
     paths: Paths
     stages: tuple[Stage, ...]
@@ -182,14 +182,14 @@ class Plan:
 
 
 def lay_out(  # each is a fact of its own
-    recipe: Recipe,
-    shape: Shape,
+    recipe: BuildRecipe,
+    shape: ModelShape,
     shape_from: str,
     paths: Paths,
     *,
     host: commands.Host,
     missing: tuple[str, ...] = (),
-) -> Plan:
+) -> BuildPlan:
     """Lay out a build.
 
     Args:
@@ -205,7 +205,7 @@ def lay_out(  # each is a fact of its own
     """
     _check_fit(recipe, shape)
     _check_paths(recipe, paths)
-    plan = Plan(recipe, shape, shape_from, paths, (), missing)
+    plan = BuildPlan(recipe, shape, shape_from, paths, (), missing)
     stages = [_inspect(plan, host)]
     if recipe.adapter:
         stages.append(_merge(plan))
@@ -216,10 +216,10 @@ def lay_out(  # each is a fact of its own
     if recipe.route == "engine":
         stages.append(_compile(plan, host))
     stages.append(_bundle(plan))
-    return Plan(recipe, shape, shape_from, paths, tuple(stages), missing)
+    return BuildPlan(recipe, shape, shape_from, paths, tuple(stages), missing)
 
 
-def _inspect(plan: Plan, host: commands.Host) -> Stage:
+def _inspect(plan: BuildPlan, host: commands.Host) -> Stage:
     paths = plan.paths
     command = commands.contained(
         plan.recipe, commands.inspect(paths.versions), folders=[paths.work], host=host
@@ -227,7 +227,7 @@ def _inspect(plan: Plan, host: commands.Host) -> Stage:
     return Stage("inspect", "versions of the libraries", command, paths.versions, starting(), 1 << 10)
 
 
-def _merge(plan: Plan) -> Stage:
+def _merge(plan: BuildPlan) -> Stage:
     size = plan.shape.weight_bytes("bf16")
     return Stage(
         "merge",
@@ -239,13 +239,13 @@ def _merge(plan: Plan) -> Stage:
     )
 
 
-def _prompts(plan: Plan) -> Stage:
+def _prompts(plan: BuildPlan) -> Stage:
     recipe, data = plan.recipe, plan.recipe.calibration_data
     size = 0 if data is None else recipe.calibration_count * data.max_tokens * 5
     return Stage("prompts", "prompts of your own posts, to calibrate on", (), plan.paths.prompts, 0.1, size)
 
 
-def _quantise(plan: Plan, host: commands.Host) -> Stage:
+def _quantise(plan: BuildPlan, host: commands.Host) -> Stage:
     recipe, paths, shape = plan.recipe, plan.paths, plan.shape
     command = commands.quantise(recipe, plan.checkpoint, paths.prompts, paths.quantised)
     # Merged, the checkpoint lies in the work folder.
@@ -263,7 +263,7 @@ def _quantise(plan: Plan, host: commands.Host) -> Stage:
     )
 
 
-def _compile(plan: Plan, host: commands.Host) -> Stage:
+def _compile(plan: BuildPlan, host: commands.Host) -> Stage:
     paths = plan.paths
     command = commands.compile_engine(plan.recipe, paths.quantised, paths.engine)
     size = plan.shape.weight_bytes(plan.recipe.quantisation)
@@ -277,7 +277,7 @@ def _compile(plan: Plan, host: commands.Host) -> Stage:
     )
 
 
-def _bundle(plan: Plan) -> Stage:
+def _bundle(plan: BuildPlan) -> Stage:
     size = plan.shape.weight_bytes(plan.recipe.quantisation)
     # Copied, then read twice: to be hashed, and to be opened as a worker opens it.
     return Stage(
@@ -290,7 +290,7 @@ def _bundle(plan: Plan) -> Stage:
     )
 
 
-def _check_fit(recipe: Recipe, shape: Shape) -> None:
+def _check_fit(recipe: BuildRecipe, shape: ModelShape) -> None:
     kind = GPUS[recipe.gpu]
     largest = shape.weight_bytes(recipe.quantisation)
     if recipe.quantisation != "bf16":
@@ -306,7 +306,7 @@ def _check_fit(recipe: Recipe, shape: Shape) -> None:
         )
 
 
-def _check_paths(recipe: Recipe, paths: Paths) -> None:
+def _check_paths(recipe: BuildRecipe, paths: Paths) -> None:
     for path in (recipe.base.checkpoint, paths.work):
         # A comma would end a mount's path.
         for word in (",", *_MISLEADING):
@@ -316,12 +316,12 @@ def _check_paths(recipe: Recipe, paths: Paths) -> None:
                 )
 
 
-def text_of(plan: Plan) -> str:
+def text_of(plan: BuildPlan) -> str:
     """The plan's page."""
     return "\n".join(_lines(plan)) + "\n"
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: BuildPlan) -> Iterator[str]:
     recipe, kind = plan.recipe, GPUS[plan.recipe.gpu]
     yield (
         f"{recipe.name}: route {recipe.route}, {recipe.quantisation}, {kind.name} "

@@ -37,7 +37,7 @@ class _Config(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """Numbers of a model."""
 
     layers: int
@@ -113,5 +113,5 @@ class Shape:
 
 ARCHITECTURE: Final = "Qwen3ForCausalLM"
 
-QWEN3GUARD_8B: Final = Shape(36, 4096, 12_288, 32, 8, 128, 151_936, tied=False, positions=32_768)
+QWEN3GUARD_8B: Final = ModelShape(36, 4096, 12_288, 32, 8, 128, 151_936, tied=False, positions=32_768)
 """Qwen3Guard-Gen-8B as published; its vendor serves it with 32,768 positions."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sluicegate.engines.build.gpus import GPUS, RATES, GpuName
-from sluicegate.engines.build.recipe import Limits, Quantisation
+from sluicegate.engines.build.recipe import BuildLimits, Quantisation
 from sluicegate.engines.build.shape import QWEN3GUARD_8B
 from sluicegate.engines.errors import BuildError
 
@@ -21,7 +21,7 @@ ANCHOR_GPU: Final = "H100"
 ANCHOR_PROMPT_TOKENS_S: Final = 3450 * 2048 / 128
 ANCHOR_OUTPUT_TOKENS_S: Final = 28_312.0
 
-LIMITS: Final = Limits()
+LIMITS: Final = BuildLimits()
 BLOCK_TOKENS: Final = 32
 """The prefix cache finds whole blocks alone."""
 RESERVE_GIB: Final = 4.0

@@ -41,7 +41,7 @@ def manifest(*, base: bool = False) -> bytes:
     return path.read_bytes() if not base and path.is_file() else base_manifest()
 
 
-class Facts(BaseModel):
+class AdapterFacts(BaseModel):
     """Content of ``adapter.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -68,7 +68,7 @@ def read_shipped(folder: Path) -> PeftAdapter:
     """
     again = "install the package again"
     try:
-        facts = Facts.model_validate_json((folder / ADAPTER_FACTS).read_bytes())
+        facts = AdapterFacts.model_validate_json((folder / ADAPTER_FACTS).read_bytes())
         raw = (folder / ADAPTER_WEIGHTS).read_bytes()
     except (OSError, ValidationError) as error:
         raise ExportError(f"{folder / ADAPTER_FACTS} is damaged ({type(error).__name__}); {again}") from error

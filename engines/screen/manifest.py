@@ -25,7 +25,7 @@ Script = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,32}$")]
 """First word of a letter's name in Unicode, such as ``LATIN``."""
 
 
-class Group(BaseModel):
+class ScreenGroup(BaseModel):
     """One kind in one language: what a text has to be like, and how sure its scores are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -85,7 +85,7 @@ class Weights(BaseModel):
     bytes: int = Field(ge=1, le=WEIGHTS_BYTES)
 
 
-class Source(BaseModel):
+class ScreenSource(BaseModel):
     """Where some of the training rows are from."""
 
     model_config = _PART
@@ -94,7 +94,7 @@ class Source(BaseModel):
     rows: int = Field(ge=1)
 
 
-class Manifest(BaseModel):
+class ScreenManifest(BaseModel):
     """Content of ``manifest.json``."""
 
     model_config = _PART
@@ -107,10 +107,10 @@ class Manifest(BaseModel):
     data: Sha256
     """Of the training rows with their labels."""
     rows: int = Field(ge=1)
-    sources: Annotated[dict[Text, Source], Field(max_length=1024)]
+    sources: Annotated[dict[Text, ScreenSource], Field(max_length=1024)]
     calibration: Calibration
     """From raw scores to probabilities."""
-    groups: Annotated[tuple[Group, ...], Field(max_length=1024)]
+    groups: Annotated[tuple[ScreenGroup, ...], Field(max_length=1024)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from sluicegate.engines.errors import ScreenError
-from sluicegate.engines.screen.manifest import MOST_CHARACTERS, Group, Manifest, error_of, spoken
+from sluicegate.engines.screen.manifest import MOST_CHARACTERS, ScreenGroup, ScreenManifest, error_of, spoken
 from sluicegate.engines.text.forms.invisible import hides_something
 from sluicegate.schemas import Post, Scores, Severity
 
@@ -54,7 +54,7 @@ class JudgedTexts(Protocol):
         ...
 
 
-class Weights(Protocol):
+class TextWeights(Protocol):
     """What a screen asks of its weights. They need numpy, and this module does not load it."""
 
     def judged(self, texts: Sequence[str]) -> JudgedTexts:
@@ -65,7 +65,7 @@ class Weights(Protocol):
 class Screen:
     """A loaded screen; see :meth:`load`. It keeps nothing of a post, and threads may share it."""
 
-    def __init__(self, manifest: Manifest, weights: Weights) -> None:
+    def __init__(self, manifest: ScreenManifest, weights: TextWeights) -> None:
         self.manifest = manifest
         self.digest = manifest.digest
         """``sha256:…`` of the folder's contents."""
@@ -103,7 +103,7 @@ class Screen:
                     found[at] = self._answer(group, three)
         return found
 
-    def _asked(self, posts: Sequence[Post]) -> Iterator[tuple[int, Group, str]]:
+    def _asked(self, posts: Sequence[Post]) -> Iterator[tuple[int, ScreenGroup, str]]:
         """Number, group and plain text of every post that the screen can know something of."""
         from sluicegate.engines.screen.features import plain  # noqa: PLC0415 - an extra
 
@@ -119,7 +119,7 @@ class Screen:
             if is_written_in(text, group.scripts):
                 yield at, group, text
 
-    def _answer(self, group: Group, three: Sequence[float]) -> ScreenAnswer | None:
+    def _answer(self, group: ScreenGroup, three: Sequence[float]) -> ScreenAnswer | None:
         safe, controversial, unsafe = three
         severity: Severity = "safe" if safe >= unsafe else "unsafe"
         error = error_of(group.safe, safe) if severity == "safe" else error_of(group.unsafe, unsafe)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sluicegate.engines.errors import ScreenError
 from sluicegate.engines.screen.features import BITS, Array, hashed, probe
-from sluicegate.engines.screen.manifest import AGAIN, MANIFEST, MANIFEST_BYTES, WEIGHTS, Manifest
+from sluicegate.engines.screen.manifest import AGAIN, MANIFEST, MANIFEST_BYTES, WEIGHTS, ScreenManifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _FAR = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedByScreen:
     """What weights find in texts."""
 
     probabilities: Array
@@ -63,7 +63,7 @@ class Linear:
         self._weights = np.concatenate([np.zeros((1, 3), np.float32), weights.astype(np.float32)])
         self._intercepts = intercepts
 
-    def judged(self, texts: Sequence[str]) -> Judged:
+    def judged(self, texts: Sequence[str]) -> JudgedByScreen:
         """What it finds in texts in their plain form, at least one; each has a feature at least."""
         found = hashed(texts)
         rows, starts = self._row[found.ids], found.starts[:-1]
@@ -72,10 +72,10 @@ class Linear:
         logits = sums / np.sqrt(np.maximum(known, 1))[:, None] + self._intercepts
         # One severity against the others, three times; clipped, so that three refusals can still be compared.
         odds = 1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR).astype(np.float64)))
-        return Judged(odds / odds.sum(axis=1, keepdims=True), known / np.diff(found.starts))
+        return JudgedByScreen(odds / odds.sum(axis=1, keepdims=True), known / np.diff(found.starts))
 
 
-def read_folder(folder: Path) -> tuple[Manifest, Linear]:
+def read_folder(folder: Path) -> tuple[ScreenManifest, Linear]:
     """The manifest and the weights of a folder.
 
     Raises:
@@ -85,7 +85,7 @@ def read_folder(folder: Path) -> tuple[Manifest, Linear]:
     from safetensors import SafetensorError  # noqa: PLC0415 - an extra
     from safetensors.numpy import load  # noqa: PLC0415 - the same
 
-    manifest = Manifest.parse(_read(folder / MANIFEST, MANIFEST_BYTES), str(folder / MANIFEST))
+    manifest = ScreenManifest.parse(_read(folder / MANIFEST, MANIFEST_BYTES), str(folder / MANIFEST))
     if manifest.features != probe():
         raise ScreenError(
             f"{folder / MANIFEST}: made by a version that reads texts in another way; {AGAIN}, or use that version"

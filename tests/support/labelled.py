@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.engines.adapt.data.near_duplicates import NearDuplicates
+from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
 from sluicegate.engines.adapt.data.row_facts import RowFacts
 from sluicegate.engines.adapt.data.rows import Row
 
@@ -49,7 +49,7 @@ def rows_of(documents: Iterable[dict[str, Any]]) -> list[Row]:
 
 def facts_of(rows: Sequence[Row], similarity: float = 0.7) -> tuple[list[RowFacts], NearPairs]:
     """What deciding needs of these rows: facts, and near duplicates by their numbers."""
-    near = NearDuplicates(similarity)
+    near = NearDuplicateIndex(similarity)
     return [RowFacts.of(one, near.add(one.text)) for one in rows], near.pairs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.data.decisions import Choices, RowDecision, Settling
+from sluicegate.engines.adapt.data.decisions import Choices, ConflictSettling, RowDecision
 from sluicegate.engines.adapt.data.distribution import _FEW_OF_A_CATEGORY, FEW_ROWS
 from sluicegate.engines.adapt.data.near_duplicates import _HASHES, DEFAULT_SIMILARITY
 from sluicegate.engines.adapt.data.rows import MADE_IN_FILE
@@ -85,7 +85,7 @@ def test_the_page_says_the_defaults_and_the_limits_of_the_code() -> None:
     assert f"estimate from {_HASHES} hashes" in PAGE
     assert f"`--dev-share` of {Choices().dev_share}" in PAGE
     assert f"`--conflicts {Choices().conflicts}` (the default)" in PAGE
-    assert Choices().near_conflicts is Settling.KEEP
+    assert Choices().near_conflicts is ConflictSettling.KEEP
     assert f"fewer than {FEW_ROWS:,} rows, and categories with fewer than {_FEW_OF_A_CATEGORY};" in PAGE
 
 

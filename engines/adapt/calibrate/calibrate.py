@@ -14,12 +14,12 @@ import numpy as np
 import orjson
 
 from sluicegate.engines.adapt.calibrate.fitting import fold_numbers
-from sluicegate.engines.adapt.calibrate.grouping import Fitted, Terms, applied, fit, members
+from sluicegate.engines.adapt.calibrate.grouping import Fitted, GroupingTerms, applied, fit, members
 from sluicegate.engines.adapt.calibrate.thresholds import sides
 from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.adapt.evaluate.evaluation import reliability
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged, estimates
-from sluicegate.engines.adapt.evaluate.scored import Engine, Evaluated, ScoredRow
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows, estimates
+from sluicegate.engines.adapt.evaluate.scored import Evaluated, JudgedEngine, ScoredRow
 from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
 from sluicegate.engines.bundle.calibration import CALIBRATION, Calibration, Group, Thresholds
 
@@ -37,7 +37,7 @@ _LEAST_OF_A_SIDE = 10
 
 
 def calibrate(
-    evaluated: Evaluated, terms: Terms, advance: Callable[[str, int, int], None] = lambda *_: None
+    evaluated: Evaluated, terms: GroupingTerms, advance: Callable[[str, int, int], None] = lambda *_: None
 ) -> tuple[Calibration, dict[str, Any]]:
     """Fit a calibration, and measure what one that is fitted without a row's fold does to that row.
 
@@ -104,7 +104,7 @@ def _usable(evaluated: Evaluated) -> list[ScoredRow]:
 
 def _report(
     evaluated: Evaluated,
-    terms: Terms,
+    terms: GroupingTerms,
     fitted: Fitted,
     rows: Sequence[ScoredRow],
     after: Sequence[ScoredRow],
@@ -135,7 +135,7 @@ def _report(
 
 
 def _group(
-    terms: Terms,
+    terms: GroupingTerms,
     group: Group,
     method: str,
     rows: Sequence[ScoredRow],
@@ -167,20 +167,20 @@ def _mapping(mapping: Any) -> dict[str, Any]:
     return {"knots": {"risk": len(mapping.risk), "unsafe": len(mapping.unsafe)}}
 
 
-def _measures(rows: Sequence[ScoredRow], terms: Terms) -> dict[str, Any]:
+def _measures(rows: Sequence[ScoredRow], terms: GroupingTerms) -> dict[str, Any]:
     found = estimates(rows, seed=terms.seed, measures={name: MEASURES[name] for name in SHOWN})
     return {name: one.document() for name, one in found.items()}
 
 
 def _values(rows: Sequence[ScoredRow]) -> dict[str, float]:
     """Of a group: values alone, for its intervals would say that it is small."""
-    judged, whole = Judged.of(rows), np.ones((1, len(rows)))
+    judged, whole = MeasuredRows.of(rows), np.ones((1, len(rows)))
     values = {name: float(MEASURES[name](judged, whole)[0]) for name in SHOWN}
     return {name: round(value, 5) for name, value in values.items() if not np.isnan(value)}
 
 
 def _thresholds(
-    terms: Terms, chosen: Thresholds, after: Sequence[ScoredRow], held: Sequence[Thresholds]
+    terms: GroupingTerms, chosen: Thresholds, after: Sequence[ScoredRow], held: Sequence[Thresholds]
 ) -> dict[str, Any]:
     """Every threshold that is wanted; None for one that the rows cannot tell."""
     found: dict[str, Any] = {}
@@ -202,7 +202,7 @@ def _held_out(
     values = [one[name].value for one in held if name in one]
     if len(values) < len(after):
         return None
-    scores, positive = sides(Judged.of(after), measure)
+    scores, positive = sides(MeasuredRows.of(after), measure)
     if positive.all() or not positive.any():
         return None
     reached = scores >= np.array(values)
@@ -216,7 +216,7 @@ def _rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def with_calibration(source: Path, target: Path, content: bytes, engine: Engine) -> Bundle:
+def with_calibration(source: Path, target: Path, content: bytes, engine: JudgedEngine) -> Bundle:
     """Write a bundle again, with this calibration in place of what it had.
 
     Files are linked where the file system can, so that gigabytes of weights are not copied.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluate.measures import Array, Judged, likeliest, log_loss
+from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows, likeliest, log_loss
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 from sluicegate.engines.bundle.calibration import Isotonic, Knot, Mapping, Temperature
 from sluicegate.schemas import Scores
@@ -28,7 +28,7 @@ _BINS = 100  # of equal mass: more would follow single rows
 _END = 0.1  # of the way from the outermost knots to certainty: enough to keep the order there
 
 
-def fit_temperature(judged: Judged) -> Temperature:
+def fit_temperature(judged: MeasuredRows) -> Temperature:
     """The temperature of the least log loss: one number, which a few dozen rows can tell."""
     whole = np.ones((1, len(judged.labels)))
     odds = judged.probabilities / judged.probabilities.max(axis=1, keepdims=True)
@@ -36,7 +36,7 @@ def fit_temperature(judged: Judged) -> Temperature:
     def loss(logarithm: float) -> float:
         weights = odds ** math.exp(-logarithm)
         cooled = weights / weights.sum(axis=1, keepdims=True)
-        return float(log_loss(Judged(judged.labels, cooled, judged.found), whole)[0])
+        return float(log_loss(MeasuredRows(judged.labels, cooled, judged.found), whole)[0])
 
     # In 1/temperature the loss is convex, so there is one valley.
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
@@ -49,7 +49,7 @@ def fit_temperature(judged: Judged) -> Temperature:
     return Temperature(temperature=min(max(math.exp((low + high) / 2), _LOWEST), _HIGHEST))
 
 
-def fit_isotonic(judged: Judged) -> Isotonic:
+def fit_isotonic(judged: MeasuredRows) -> Isotonic:
     """The two lines of the least squared error: P(not safe), and P(unsafe) among what is not safe."""
     risk = np.minimum(judged.risk, 1.0)
     harmful = judged.labels > 0
@@ -59,7 +59,7 @@ def fit_isotonic(judged: Judged) -> Isotonic:
     )
 
 
-FITS: Final[dict[str, Callable[[Judged], Mapping]]] = {
+FITS: Final[dict[str, Callable[[MeasuredRows], Mapping]]] = {
     "temperature": fit_temperature,
     "isotonic": fit_isotonic,
 }
@@ -75,9 +75,9 @@ def calibrated(mapping: Mapping, probabilities: Array) -> Array:
     return np.array([(one.safe, one.controversial, one.unsafe) for one in found]).reshape(-1, 3)
 
 
-def rejudged(judged: Judged, probabilities: Array) -> Judged:
+def rejudged(judged: MeasuredRows, probabilities: Array) -> MeasuredRows:
     """The rows with other probabilities."""
-    return Judged(judged.labels, probabilities, likeliest(probabilities))
+    return MeasuredRows(judged.labels, probabilities, likeliest(probabilities))
 
 
 def _line(raw: Array, hits: Array) -> tuple[Knot, ...]:
@@ -144,13 +144,13 @@ def fold_numbers(rows: Sequence[ScoredRow], *, seed: int, folds: int = FOLDS) ->
     return np.array([_hashed(f"{seed}:{row.group or row.id}") % folds for row in rows], dtype=int)
 
 
-def raw_losses(judged: Judged) -> Array:
+def raw_losses(judged: MeasuredRows) -> Array:
     """``[rows]``: log loss of each row as it is."""
     at = judged.probabilities[np.arange(len(judged.labels)), judged.labels]
     return -np.log(np.maximum(at, _LEAST_PROBABILITY))
 
 
-def choose(judged: Judged, folds: Array, cluster: Array, at: Array, above: Choice) -> Choice:
+def choose(judged: MeasuredRows, folds: Array, cluster: Array, at: Array, above: Choice) -> Choice:
     """The stiffest method that a more pliant one does not surely beat.
 
     A method takes over if its held-out log loss is lower by more than one standard error of the difference.
@@ -174,12 +174,12 @@ def choose(judged: Judged, folds: Array, cluster: Array, at: Array, above: Choic
     return best if best is not above else Choice(INHERITED, above.mapping, above.rows, above.losses)
 
 
-def part(judged: Judged, at: Array) -> Judged:
+def part(judged: MeasuredRows, at: Array) -> MeasuredRows:
     """Some of the rows."""
-    return Judged(judged.labels[at], judged.probabilities[at], judged.found[at])
+    return MeasuredRows(judged.labels[at], judged.probabilities[at], judged.found[at])
 
 
-def _losses(judged: Judged, at: Array, mapping: Mapping) -> Array:
+def _losses(judged: MeasuredRows, at: Array, mapping: Mapping) -> Array:
     some = part(judged, at)
     return raw_losses(rejudged(some, calibrated(mapping, some.probabilities)))
 

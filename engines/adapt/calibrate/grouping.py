@@ -22,7 +22,7 @@ from sluicegate.engines.adapt.calibrate.fitting import (
     rejudged,
 )
 from sluicegate.engines.adapt.calibrate.thresholds import Aims, thresholds_of
-from sluicegate.engines.adapt.evaluate.measures import Array, Judged, clusters
+from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows, clusters
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 from sluicegate.engines.bundle.calibration import Calibration, Group, Temperature
 from sluicegate.schemas import Kind
@@ -39,7 +39,7 @@ RAW = "raw"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class GroupingTerms:
     """How rows are grouped and what is wanted of them."""
 
     aims: Aims
@@ -62,14 +62,14 @@ class Fitted:
     fallback_method: str
 
 
-def fit(rows: Sequence[ScoredRow], terms: Terms) -> Fitted:
+def fit(rows: Sequence[ScoredRow], terms: GroupingTerms) -> Fitted:
     """Calibrate: all rows, then each kind, then each language group of a kind, each against what is above it.
 
     Args:
         rows: With probabilities, every one.
         terms: How.
     """
-    judged = Judged.of(rows)
+    judged = MeasuredRows.of(rows)
     folds, cluster = fold_numbers(rows, seed=terms.seed, folds=terms.folds), clusters(rows)
     everything = np.arange(len(rows))
     raw = Choice(RAW, Temperature(temperature=1.0), len(rows), raw_losses(judged))
@@ -164,7 +164,7 @@ def _is_enough(labels: Array, minimum_rows: int) -> bool:
 
 
 def _with_thresholds(
-    calibration: Calibration, rows: Sequence[ScoredRow], judged: Judged, aims: Aims
+    calibration: Calibration, rows: Sequence[ScoredRow], judged: MeasuredRows, aims: Aims
 ) -> Calibration:
     """Thresholds on what a worker will see, whichever mappings it comes from."""
     served = rejudged(judged, applied(calibration, rows))

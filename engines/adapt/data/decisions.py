@@ -79,7 +79,7 @@ class RowDecision(StrEnum):
         return self in (RowDecision.TRAIN, RowDecision.DEV)
 
 
-class Settling(StrEnum):
+class ConflictSettling(StrEnum):
     """What to do about one text with several severities."""
 
     DROP = "drop"
@@ -91,8 +91,8 @@ class Settling(StrEnum):
 class Choices:
     """How to decide."""
 
-    conflicts: Settling = Settling.DROP
-    near_conflicts: Settling = Settling.KEEP
+    conflicts: ConflictSettling = ConflictSettling.DROP
+    near_conflicts: ConflictSettling = ConflictSettling.KEEP
     """Kept by default: a pair that differs in one word and in its label teaches more than either row."""
     dev_share: float = 0.1
     seed: int = 0
@@ -127,7 +127,7 @@ def decide(facts: Sequence[RowFacts], near_pairs: NearPairs, choices: Choices) -
 
     Args:
         facts: By row.
-        near_pairs: :meth:`~sluicegate.engines.adapt.data.near_duplicates.NearDuplicates.pairs` of ``RowFacts.number``.
+        near_pairs: :meth:`~sluicegate.engines.adapt.data.near_duplicates.NearDuplicateIndex.pairs` of ``RowFacts.number``.
         choices: How to decide.
     """
     return _Deciding(facts, choices).decide(near_pairs)
@@ -197,9 +197,9 @@ class _Deciding:
     def _severity(self, row: int) -> int:
         return SEVERITY_RANKS[self._facts[row].severity]
 
-    def _loses(self, row: int, most_severe: int, settling: Settling) -> bool:
+    def _loses(self, row: int, most_severe: int, settling: ConflictSettling) -> bool:
         milder = self._severity(row) < most_severe
-        return settling is Settling.DROP or (settling is Settling.KEEP_MOST_SEVERE and milder)
+        return settling is ConflictSettling.DROP or (settling is ConflictSettling.KEEP_MOST_SEVERE and milder)
 
     def _drop_duplicates(self) -> None:
         for rows in self._by(lambda one: (one.case, one.severity)):

@@ -19,7 +19,7 @@ _BANDS = 32  # of four hashes: a pair at 0.7 meets in at least one of them with 
 _SEED = 1
 
 
-class NearDuplicates:
+class NearDuplicateIndex:
     """Finds, for each text added, the earlier ones that are nearly the same.
 
     Texts are not kept: half a kibibyte of hashes stands for each.

@@ -22,7 +22,7 @@ _ALWAYS = ("train.jsonl", "dev.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFile:
     """One file that was written."""
 
     rows: int
@@ -41,9 +41,9 @@ class LinesFile:
         self._bytes = 0
 
     @property
-    def written(self) -> Written:
+    def written(self) -> WrittenFile:
         """What was written so far."""
-        return Written(self._rows, self._bytes, self._hash.hexdigest())
+        return WrittenFile(self._rows, self._bytes, self._hash.hexdigest())
 
     @property
     def is_kept(self) -> bool:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from sluicegate.engines.adapt.data.decisions import Choices, RowDecision, RowDecisions, decide
 from sluicegate.engines.adapt.data.distribution import Distribution
-from sluicegate.engines.adapt.data.near_duplicates import DEFAULT_SIMILARITY, NearDuplicates
-from sluicegate.engines.adapt.data.output import CONFLICTS, Written, replaced_together
+from sluicegate.engines.adapt.data.near_duplicates import DEFAULT_SIMILARITY, NearDuplicateIndex
+from sluicegate.engines.adapt.data.output import CONFLICTS, WrittenFile, replaced_together
 from sluicegate.engines.adapt.data.personal import Span, find, masked
 from sluicegate.engines.adapt.data.records import RecordFile
 from sluicegate.engines.adapt.data.row_facts import RowFacts
 from sluicegate.engines.adapt.data.row_reader import RowReader
 from sluicegate.engines.adapt.data.rows import Row, Split
-from sluicegate.engines.adapt.data.sources import Source, SourceBook, is_licensed, licence_name
-from sluicegate.engines.adapt.errors import Fault, FaultyRow, PrepareError
+from sluicegate.engines.adapt.data.sources import DataSource, SourceBook, is_licensed, licence_name
+from sluicegate.engines.adapt.errors import FaultyRow, PrepareError, RowFault
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.prompting import Prompter
@@ -103,7 +103,7 @@ class InputFile:
 
 
 @dataclass(slots=True)
-class Place:
+class RowPlace:
     """Where an accepted row stands; ``has_pii`` says whether masking has to look at it again."""
 
     file: int
@@ -126,7 +126,7 @@ class Preparation:
     def __init__(self, request: Request, advance: Advance = lambda *_: None) -> None:
         self.request = request
         self.inputs = [InputFile(path) for path in request.files]
-        self.places: list[Place] = []
+        self.places: list[RowPlace] = []
         self.faults: list[FaultyRow] = []
         """The first thousand."""
         self.fault_count = 0
@@ -134,11 +134,11 @@ class Preparation:
         self.personal_data: Counter[str] = Counter()
         """Places found in the rows accepted, by kind."""
         self.rows_with_pii = 0
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, DataSource] = {}
         self.distribution = Distribution()
         self.decisions = RowDecisions([])
         self._facts: list[RowFacts] = []
-        self._near = NearDuplicates(request.similarity)
+        self._near = NearDuplicateIndex(request.similarity)
         self._advance = advance
         self._total_bytes = sum(path.stat().st_size for path in request.files)
         self._book = SourceBook()
@@ -165,7 +165,7 @@ class Preparation:
                     "none named" if found.licence is None else licence_name(found.licence)
                 ] += 1
             else:
-                self._note(found, Place(number, line, found.id, has_pii=False))
+                self._note(found, RowPlace(number, line, found.id, has_pii=False))
         for file in self.inputs:
             promised = self._book.sha256(file.path)
             file.is_as_promised = promised in (None, file.sha256)
@@ -179,7 +179,7 @@ class Preparation:
 
     def write(
         self, folder: Path, *, lengths: Lengths | None = None, overwrite: bool = False
-    ) -> dict[str, Written]:
+    ) -> dict[str, WrittenFile]:
         """Write ``train.jsonl`` and ``dev.jsonl``, and ``conflicts.jsonl`` where there are any.
 
         All of them appear once all are written.
@@ -221,7 +221,7 @@ class Preparation:
             category_map=request.category_map,
         )
 
-    def _rows(self, reader: RowReader, stage: str) -> Iterator[tuple[int, int, Row | list[Fault]]]:
+    def _rows(self, reader: RowReader, stage: str) -> Iterator[tuple[int, int, Row | list[RowFault]]]:
         """Every record of every file as a row or its faults, with its file's number and its line."""
         done_bytes = 0
         for number, file in enumerate(self.inputs):
@@ -257,7 +257,7 @@ class Preparation:
         if place is not None:
             raise PrepareError("an input file changed while it was read; run it again")
 
-    def _note(self, row: Row, place: Place) -> None:
+    def _note(self, row: Row, place: RowPlace) -> None:
         file = self.inputs[place.file]
         if row.source not in self.sources:
             self.sources[row.source] = self._book.source(file.path, row.source)
@@ -272,7 +272,7 @@ class Preparation:
         self.places.append(place)
         self._facts.append(RowFacts.of(row, self._near.add(row.text)))
 
-    def _note_faults(self, file: InputFile, line: int, faults: list[Fault]) -> None:
+    def _note_faults(self, file: InputFile, line: int, faults: list[RowFault]) -> None:
         file.faulty_rows += 1
         self.fault_count += len(faults)
         room = _MOST_FAULTS - len(self.faults)

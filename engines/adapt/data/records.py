@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.adapt.errors import Fault, PrepareError
+from sluicegate.engines.adapt.errors import PrepareError, RowFault
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ LINE_BYTES = 1_000_000
 """Longest line: Kafka's own default for a record, so that no post is longer."""
 
 _CSV_NAMES = (".csv", ".tsv")
-_JSON_FAULT = Fault("", "no JSON object", "write one JSON object a line")
-_LONG_FAULT = Fault("", "longer than 1,000,000 bytes", "cut the text, or break the line")
-_UTF8_FAULT = Fault("", "not UTF-8", "save the file as UTF-8")
+_JSON_FAULT = RowFault("", "no JSON object", "write one JSON object a line")
+_LONG_FAULT = RowFault("", "longer than 1,000,000 bytes", "cut the text, or break the line")
+_UTF8_FAULT = RowFault("", "not UTF-8", "save the file as UTF-8")
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class InputRecord:
     """A document and the line it begins on, from 1; or why there is none."""
 
     line: int
-    content: dict[str, Any] | Fault
+    content: dict[str, Any] | RowFault
 
 
 class RecordFile:
@@ -51,7 +51,7 @@ class RecordFile:
         """Digest of what was read, hexadecimal."""
         return self._hash.hexdigest()
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[InputRecord]:
         """Every record, in the order of the file; blank lines are passed over.
 
         Raises:
@@ -81,18 +81,18 @@ class RecordFile:
         self.bytes_read += len(data)
         self._hash.update(data)
 
-    def _json_lines(self, stream: IO[bytes]) -> Iterator[Record]:
+    def _json_lines(self, stream: IO[bytes]) -> Iterator[InputRecord]:
         for number, line in self._lines(stream):
             if line is None:
-                yield Record(number, _LONG_FAULT)
+                yield InputRecord(number, _LONG_FAULT)
             elif stripped := line.strip():
                 if number == 1 and stripped.startswith(b"["):
                     raise PrepareError(
                         f"{self.path} is one JSON array; make it lines: jq -c '.[]' FILE.json > FILE.jsonl"
                     )
-                yield Record(number, _object(stripped))
+                yield InputRecord(number, _object(stripped))
 
-    def _csv(self, stream: IO[bytes]) -> Iterator[Record]:
+    def _csv(self, stream: IO[bytes]) -> Iterator[InputRecord]:
         csv.field_size_limit(LINE_BYTES)
         # What is not UTF-8 becomes surrogates, which no valid text has: found cell by cell below.
         lines = (
@@ -112,15 +112,15 @@ class RecordFile:
             try:
                 cells = next(rows, None)
             except csv.Error:
-                yield Record(line, Fault("", "no row of CSV", "close every quote that was opened"))
+                yield InputRecord(line, RowFault("", "no row of CSV", "close every quote that was opened"))
                 continue
             if cells is None:
                 return
             if cells:
-                yield Record(line, _document(header, cells))
+                yield InputRecord(line, _document(header, cells))
 
 
-def _object(line: bytes) -> dict[str, Any] | Fault:
+def _object(line: bytes) -> dict[str, Any] | RowFault:
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -136,9 +136,9 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _document(header: list[str], cells: list[str]) -> dict[str, Any] | Fault:
+def _document(header: list[str], cells: list[str]) -> dict[str, Any] | RowFault:
     if len(cells) > len(header):
-        return Fault("", "more cells than the header has columns", "quote texts that hold the separator")
+        return RowFault("", "more cells than the header has columns", "quote texts that hold the separator")
     document: dict[str, Any] = {}
     for name, cell in zip(header, cells, strict=False):
         if any("\udc80" <= one <= "\udcff" for one in cell):

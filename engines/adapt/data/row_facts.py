@@ -72,7 +72,7 @@ class RowFacts:
     setting: bytes
     """Stands for kind, context, tenant and region: what may rightly give one text two labels."""
     number: int
-    """Of the bare form, from :class:`~sluicegate.engines.adapt.data.near_duplicates.NearDuplicates`."""
+    """Of the bare form, from :class:`~sluicegate.engines.adapt.data.near_duplicates.NearDuplicateIndex`."""
     severity: Severity
     language: str | None = None
     split: Split | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from sluicegate.engines.adapt.data.rows import MADE_IN_FILE, RIGHT, Row
-from sluicegate.engines.adapt.errors import Fault, PrepareError
+from sluicegate.engines.adapt.errors import PrepareError, RowFault
 from sluicegate.engines.text.parsing import PROMPT_ONLY
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, Feedback, Post
 
@@ -44,7 +44,7 @@ def is_chinese_form(document: dict[str, Any]) -> bool:
     return "output" in document and "severity" not in document
 
 
-def from_chinese(document: dict[str, Any]) -> dict[str, Any] | Fault:
+def from_chinese(document: dict[str, Any]) -> dict[str, Any] | RowFault:
     """The record with ``text``, ``severity``, ``categories``, ``reason`` and ``refusal`` in place of its output.
 
     Its other fields stay, and a language it does not name is ``zh``. Names of categories that are
@@ -52,15 +52,15 @@ def from_chinese(document: dict[str, Any]) -> dict[str, Any] | Fault:
     """
     output, text = document.get("output"), document.get("input")
     if not isinstance(output, str):
-        return Fault("output", "no text", _SHAPE)
+        return RowFault("output", "no text", _SHAPE)
     if not isinstance(text, str) or not text.strip():
-        return Fault("input", "no text", "write the text to judge in input, the task in instruction")
+        return RowFault("input", "no text", "write the text to judge in input, the task in instruction")
     said = _parts(output)
     if said is None:
-        return Fault("output", "not in the Chinese form, or a part stands twice", _SHAPE, output)
+        return RowFault("output", "not in the Chinese form, or a part stands twice", _SHAPE, output)
     severity = CHINESE_SEVERITIES.get(said["风险等级"])
     if severity is None:
-        return Fault("output", "风险等级 is none of the three", _SHAPE, said["风险等级"])
+        return RowFault("output", "风险等级 is none of the three", _SHAPE, said["风险等级"])
     rest = {name: value for name, value in document.items() if name not in {"input", "instruction", "output"}}
     row: dict[str, Any] = {
         "language": "zh",
@@ -140,7 +140,7 @@ class RowReader:
                     "or declare it with --extra-category; no commas"
                 )
 
-    def read(self, document: dict[str, Any], *, name: str, line: int) -> Row | list[Fault]:
+    def read(self, document: dict[str, Any], *, name: str, line: int) -> Row | list[RowFault]:
         """The row that a document says, or everything that is wrong with it.
 
         Args:
@@ -148,12 +148,12 @@ class RowReader:
             name: Name of the file without its ending: the source of rows that name none.
             line: Line of the file, for the id of rows that have none.
         """
-        fields: dict[str, Any] | list[Fault]
+        fields: dict[str, Any] | list[RowFault]
         if "post" in document and "verdict_id" in document:
             fields = _correction(document)
         else:
             plain = from_chinese(document) if is_chinese_form(document) else document
-            fields = [plain] if isinstance(plain, Fault) else self._own_fields(plain)
+            fields = [plain] if isinstance(plain, RowFault) else self._own_fields(plain)
         if isinstance(fields, list):
             return fields
         fields.setdefault("id", f"{name}:{line}")
@@ -177,19 +177,19 @@ class RowReader:
                 self.unused_fields[name] += 1
         return {name: value for name, value in document.items() if name in MADE_IN_FILE and value is not None}
 
-    def _settle_categories(self, fields: dict[str, Any]) -> list[Fault]:
+    def _settle_categories(self, fields: dict[str, Any]) -> list[RowFault]:
         """Map the names in place; those that remain unknown are faults."""
         given = fields.get("categories")
         if given is None:
             if str(fields.get("severity", "")).strip().casefold() in ("", "safe"):
                 return []
-            return [Fault("categories", "missing", RIGHT["categories"])]
+            return [RowFault("categories", "missing", RIGHT["categories"])]
         if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
             return []  # the row's own type says it better
         names = list(dict.fromkeys(self._map.get(one, one) for one in given))
         fields["categories"] = [one for one in names if one != NO_CATEGORY]
         return [
-            Fault("categories", "a name that is not known", self._fix(one), one)
+            RowFault("categories", "a name that is not known", self._fix(one), one)
             for one in fields["categories"]
             if one not in self.categories
         ]
@@ -201,7 +201,7 @@ class RowReader:
         return "map it (--map-category NAME=KNOWN) or declare it (--extra-category NAME)"
 
 
-def _correction(document: dict[str, Any]) -> dict[str, Any] | list[Fault]:
+def _correction(document: dict[str, Any]) -> dict[str, Any] | list[RowFault]:
     try:
         feedback = Feedback.model_validate(document)
     except ValidationError as error:
@@ -230,16 +230,20 @@ def _correction(document: dict[str, Any]) -> dict[str, Any] | list[Fault]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _contradictions(row: Row) -> list[Fault]:
+def _contradictions(row: Row) -> list[RowFault]:
     found = []
     if not row.text.strip():
-        found.append(Fault("text", "blank", RIGHT["text"]))
+        found.append(RowFault("text", "blank", RIGHT["text"]))
     if row.severity == "safe" and row.categories:
-        found.append(Fault("categories", "not empty, but the row is safe", "write [], or another severity"))
+        found.append(
+            RowFault("categories", "not empty, but the row is safe", "write [], or another severity")
+        )
     if row.refusal is not None and row.kind != "response":
-        found.append(Fault("refusal", "set, but the row is no response", "leave it out, or correct the kind"))
+        found.append(
+            RowFault("refusal", "set, but the row is no response", "leave it out, or correct the kind")
+        )
     if row.kind == "response" and PROMPT_ONLY in row.categories:
-        found.append(Fault("categories", f"{PROMPT_ONLY} on a response", "it is for what goes to a model"))
+        found.append(RowFault("categories", f"{PROMPT_ONLY} on a response", "it is for what goes to a model"))
     return found
 
 
@@ -252,9 +256,9 @@ def _settle_scalars(fields: dict[str, Any]) -> None:
         fields["reason"] = " ".join(fields["reason"].split()) or None
 
 
-def _faults(error: ValidationError, document: dict[str, Any], right: str = "") -> list[Fault]:
+def _faults(error: ValidationError, document: dict[str, Any], right: str = "") -> list[RowFault]:
     """One fault a field; pydantic's own messages may quote the row, so none of them is used."""
-    by_field: dict[str, Fault] = {}
+    by_field: dict[str, RowFault] = {}
     for one in error.errors(include_url=False, include_context=False):
         path = [str(part) for part in one["loc"]]
         field = path[0] if path else "severity, categories and refusal"
@@ -262,7 +266,7 @@ def _faults(error: ValidationError, document: dict[str, Any], right: str = "") -
             field = f"post.{path[1]}"
         if field not in by_field:
             value = document.get(field)
-            by_field[field] = Fault(
+            by_field[field] = RowFault(
                 field,
                 _WRONG.get(one["type"], "not as it should be") if path else "do not fit together",
                 right or RIGHT[field],

@@ -24,7 +24,7 @@ _TOLD = ("title", "repo", "url", "commit", "licence_note", "cite")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """What a manifest says of one source."""
 
     licence: str | None = None
@@ -66,7 +66,7 @@ class SourceBook:
     def __init__(self) -> None:
         self._read = cache(_manifest)
 
-    def source(self, path: Path, name: str) -> Source:
+    def source(self, path: Path, name: str) -> DataSource:
         """What is known of a source of this file.
 
         Raises:
@@ -74,10 +74,10 @@ class SourceBook:
         """
         entry = self._read(path.parent / MANIFEST).get("sources", {}).get(name)
         if not isinstance(entry, dict):
-            return Source()
+            return DataSource()
         licence = entry.get("licence", entry.get("license"))
         told = {name: entry[name] for name in _TOLD if isinstance(entry.get(name), str)}
-        return Source(licence if isinstance(licence, str) and licence else None, told)
+        return DataSource(licence if isinstance(licence, str) and licence else None, told)
 
     def sha256(self, path: Path) -> str | None:
         """The digest that the manifest promises for a file, if it does."""

@@ -11,7 +11,7 @@ import torch
 from sluicegate.engines.adapt.train.base import OpenedBase, open_base
 from sluicegate.engines.adapt.train.loss import logits_at
 from sluicegate.engines.adapt.train.model import ADAPTER, add_adapter, load_base
-from sluicegate.engines.adapt.train.recipe import Recipe
+from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD
 from sluicegate.engines.bundle.bundle import file_digest
@@ -32,7 +32,7 @@ _PROMPTS = 32  # of one call: sorted by length, they are computed in few batches
 _PAD = 0  # masked out; any id will do
 
 
-def open_checkpoint(recipe: Recipe, adapter: Path, *, threads: int | None = None) -> Backend:
+def open_checkpoint(recipe: TrainingRecipe, adapter: Path, *, threads: int | None = None) -> Backend:
     """The adapter of a training on its base, as a backend. Reads the weights.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Estimate, Judged, bins, estimates
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, Estimate, MeasuredRows, bins, estimates
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow
 from sluicegate.schemas import CATEGORIES
 
@@ -170,7 +170,7 @@ def over_blocking(rows: Sequence[ScoredRow], seed: int) -> dict[str, Any]:
 
 def reliability(rows: Sequence[ScoredRow]) -> list[dict[str, float]]:
     """The bins of the calibration error, from the least confident: rows, mean confidence and share found right."""
-    judged = Judged.of(rows)
+    judged = MeasuredRows.of(rows)
     if not len(judged.labels):
         return []
     whole = np.ones((1, len(judged.labels)))
@@ -189,7 +189,7 @@ def roc(rows: Sequence[ScoredRow], against: str) -> list[tuple[float, float]]:
         rows: Failed ones are passed over.
         against: ``safe``: not safe against safe. ``unsafe``: unsafe against all others.
     """
-    judged = Judged.of(rows)
+    judged = MeasuredRows.of(rows)
     positive = judged.labels > 0 if against == "safe" else judged.labels == 2
     scores = judged.risk if against == "safe" else judged.probabilities[:, 2]
     if positive.all() or not positive.any():

@@ -122,7 +122,7 @@ _MALFORMED = (FailureCode.UNPARSABLE, FailureCode.EMPTY_COMPLETION)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class JudgingTerms:
     """How rows are judged: what a worker's settings say, and what is asked for."""
 
     score_timeout_s: float = 60.0
@@ -158,7 +158,7 @@ class Judging:
         self,
         backend: Backend,
         journal: Journal,
-        terms: Terms,
+        terms: JudgingTerms,
         advance: Callable[[str, int, int], None] = lambda *_: None,
     ) -> None:
         self._engine = backend.engine

@@ -11,7 +11,7 @@ from sluicegate.engines.adapt.data.records import RecordFile
 from sluicegate.engines.adapt.data.row_reader import RowReader
 from sluicegate.engines.adapt.data.rows import Row, Split
 from sluicegate.engines.adapt.data.sources import SourceBook, input_files
-from sluicegate.engines.adapt.errors import EvaluationError, Fault, FaultyRow
+from sluicegate.engines.adapt.errors import EvaluationError, FaultyRow, RowFault
 from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def read_labelled(
             content = record.content
             row = (
                 [content]
-                if isinstance(content, Fault)
+                if isinstance(content, RowFault)
                 else reader.read(content, name=path.stem, line=record.line)
             )
             if isinstance(row, list):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -21,6 +20,7 @@ from pydantic import (
 
 from sluicegate.engines.adapt.data.rows import Name, Row
 from sluicegate.engines.adapt.errors import EvaluationError
+from sluicegate.engines.files import replacing
 from sluicegate.schemas import Kind, Scores, Severity
 from sluicegate.schemas._fields import Code, Identifier, LanguageTag, Probability, RegionCode
 from sluicegate.schemas.assessment import Categories, Reason
@@ -127,15 +127,12 @@ def write_scores(folder: Path, rows: Iterable[ScoredRow]) -> Path:
     Raises:
         EvaluationError: The folder cannot be written to.
     """
-    path, partial = folder / SCORES, folder / f"{SCORES}.partial"
+    path = folder / SCORES
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
+        with replacing(path, durable=True) as stream:
             for row in rows:
                 stream.write(orjson.dumps(row.document()) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
     except OSError as error:
         raise EvaluationError(
             f"{folder} cannot be written to ({error.strerror}); give another folder"
@@ -204,7 +201,7 @@ _READ = ConfigDict(frozen=True, extra="ignore")
 Text = Annotated[str, StringConstraints(max_length=512)]
 
 
-class Engine(BaseModel):
+class JudgedEngine(BaseModel):
     """Who judged."""
 
     model_config = _READ
@@ -231,7 +228,7 @@ class Judged(BaseModel):
 
     model_config = _READ
 
-    engine: Engine
+    engine: JudgedEngine
     split: Text | None = None
     training_rows: int = 0
     """Of the split that trains."""

@@ -31,7 +31,7 @@ UNKNOWN: Final = "see the checkpoint"
 class Trained:
     """What ``plan.json`` beside an adapter tells of its training; None where there is none."""
 
-    base: recipe.Base | None = None
+    base: recipe.TrainingBase | None = None
     layout_digest: str | None = None
     tokenizer_digest: str | None = None
     digest: str | None = None
@@ -69,7 +69,7 @@ def read_plan(adapter: Path) -> Trained:
         with path.open("rb") as stream:
             document: dict[str, Any] = orjson.loads(stream.read(_PLAN_BYTES))
         return Trained(
-            recipe.Base.model_validate(document["recipe"]["base"]),
+            recipe.TrainingBase.model_validate(document["recipe"]["base"]),
             str(document["layout_digest"]),
             str(document["tokenizer_digest"]),
             str(document["digest"]),
@@ -112,7 +112,7 @@ def open_parts(trained: Trained, *, base: str | None, layout: str | None) -> Bas
     return parts
 
 
-def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.Base:
+def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.TrainingBase:
     own = trained.base
     if base is None:
         if own is None:
@@ -121,11 +121,11 @@ def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.Ba
     if base == "cpu" or (Path(base) / "manifest.json").is_file():
         if layout is not None:
             raise ExportError("--layout is for a checkpoint; a bundle has its own")
-        return recipe.Base(bundle=base)
+        return recipe.TrainingBase(bundle=base)
     chosen = layout or (own.layout if own else None)
     if chosen not in ("compact", "vendor"):
         raise ExportError("--layout: say which one the adapter was trained with, compact or vendor")
-    return recipe.Base(checkpoint=base, layout="vendor" if chosen == "vendor" else "compact")
+    return recipe.TrainingBase(checkpoint=base, layout="vendor" if chosen == "vendor" else "compact")
 
 
 def _of_bundle(name: str) -> BaseParts:
@@ -167,7 +167,7 @@ def _published(folder: Path, weights: Path, manifest: Manifest) -> Path:
     return original
 
 
-def _of_checkpoint(wanted: recipe.Base) -> BaseParts:
+def _of_checkpoint(wanted: recipe.TrainingBase) -> BaseParts:
     opened = open_base(wanted)
     with (opened.folder / "tokenizer.json").open("rb") as stream:
         raw, control = without_control_tokens(stream.read(_TOKENIZER_BYTES))

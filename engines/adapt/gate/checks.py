@@ -19,8 +19,8 @@ from sluicegate.engines.adapt.gate.differences import (
     ACTIONS,
     MEASURES,
     NOT_SCORED,
+    ComparedGroup,
     Difference,
-    Group,
     Measure,
     Sides,
     differences,
@@ -37,7 +37,7 @@ Rows = Annotated[int, Field(ge=1, le=10_000_000, strict=True)]
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Part(BaseModel):
+class GatePart(BaseModel):
     """Limits for all rows, or for each group of one kind. None judges nothing."""
 
     model_config = _STRICT
@@ -65,16 +65,16 @@ class Always(BaseModel):
     explained_rows_least: Rows
 
 
-class Limits(BaseModel):
+class GateLimits(BaseModel):
     """Content of a file of limits, over the built-in one."""
 
     model_config = _STRICT
 
-    overall: Part
-    language: Part
-    category: Part
-    kind: Part
-    source: Part
+    overall: GatePart
+    language: GatePart
+    category: GatePart
+    kind: GatePart
+    source: GatePart
     always: Always
 
     @classmethod
@@ -124,7 +124,7 @@ Outcome = Literal["passed", "regression", "not_limited", "few_rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class GateCheck:
     """One comparison, and what came of it."""
 
     what: str
@@ -174,11 +174,11 @@ def sides_of(
 def compared(
     rows: Sequence[ScoredRow],
     sides: Sides,
-    limits: Limits,
+    limits: GateLimits,
     *,
     seed: int,
     advance: Callable[[int, int], None] = lambda *_: None,
-) -> tuple[list[Check], dict[str, int]]:
+) -> tuple[list[GateCheck], dict[str, int]]:
     """The checks on all rows and on each group.
 
     Args:
@@ -191,13 +191,13 @@ def compared(
     Returns:
         The checks, and how many groups of each kind were too many to be looked at: the smallest ones.
     """
-    everything = Group(ALL, ALL, np.arange(len(sides.labels)))
+    everything = ComparedGroup(ALL, ALL, np.arange(len(sides.labels)))
     overall = [(everything, measure) for measure in MEASURES]
-    wanted: list[tuple[Group, Measure]] = []
-    small: list[Check] = []
+    wanted: list[tuple[ComparedGroup, Measure]] = []
+    small: list[GateCheck] = []
     left_out: Counter[str] = Counter()
     for by in GROUPS:
-        part: Part = getattr(limits, by)
+        part: GatePart = getattr(limits, by)
         measures = [measure for measure in MEASURES if getattr(part, measure.limit) is not None]
         for at, group in enumerate(_groups(rows, by)):
             if at >= _MOST_GROUPS or not measures:
@@ -224,8 +224,8 @@ def compared(
 
 
 def always(
-    new: Sequence[ScoredRow], current: Sequence[ScoredRow], checks: Sequence[Check], limits: Limits
-) -> Iterator[Check]:
+    new: Sequence[ScoredRow], current: Sequence[ScoredRow], checks: Sequence[GateCheck], limits: GateLimits
+) -> Iterator[GateCheck]:
     """The checks of the new model alone.
 
     Args:
@@ -259,7 +259,7 @@ def always(
     if bounds.well_formed_least is not None:
         seen = [row.well_formed for row in new if row.well_formed is not None]
         enough = len(seen) >= bounds.explained_rows_least
-        yield Check(
+        yield GateCheck(
             what="explained_rows_least",
             outcome="passed" if enough else "regression",
             limit=bounds.explained_rows_least,
@@ -271,7 +271,7 @@ def always(
             yield _bounded("well_formed_least", share, bounds.well_formed_least, None, len(seen))
 
 
-def _judged(one: Difference, part: Part) -> Check:
+def _judged(one: Difference, part: GatePart) -> GateCheck:
     limit: float | None = getattr(part, one.measure.limit)
     outcome: Outcome = "passed"
     too_few = limit is not None and one.rows < part.minimum_rows
@@ -280,7 +280,7 @@ def _judged(one: Difference, part: Part) -> Check:
     elif too_few or (one.loss > limit + _ROUNDING and one.is_certain):
         # On all rows alone there may be too few: groups were chosen by their size.
         outcome = "regression"
-    return Check(
+    return GateCheck(
         what=one.measure.name,
         outcome=outcome,
         limit=limit,
@@ -294,8 +294,10 @@ def _judged(one: Difference, part: Part) -> Check:
     )
 
 
-def _few_rows(group: Group, measure: Measure, part: Part, rows: int, *, outcome: Outcome) -> Check:
-    return Check(
+def _few_rows(
+    group: ComparedGroup, measure: Measure, part: GatePart, rows: int, *, outcome: Outcome
+) -> GateCheck:
+    return GateCheck(
         what=measure.name,
         outcome=outcome,
         limit=getattr(part, measure.limit),
@@ -306,9 +308,9 @@ def _few_rows(group: Group, measure: Measure, part: Part, rows: int, *, outcome:
     )
 
 
-def _bounded(what: str, value: float | None, least: float | None, most: float | None, rows: int) -> Check:
+def _bounded(what: str, value: float | None, least: float | None, most: float | None, rows: int) -> GateCheck:
     kept = value is not None and (least is None or value >= least) and (most is None or value <= most)
-    return Check(
+    return GateCheck(
         what=what,
         outcome="passed" if kept else "regression",
         limit=most if least is None else least,
@@ -317,14 +319,14 @@ def _bounded(what: str, value: float | None, least: float | None, most: float | 
     )
 
 
-def _groups(rows: Sequence[ScoredRow], by: str) -> list[Group]:
+def _groups(rows: Sequence[ScoredRow], by: str) -> list[ComparedGroup]:
     """Largest first."""
     members: dict[str, list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
         for name in dict.fromkeys(GROUPINGS[by](row)):
             members[name].append(at)
     ordered = sorted(members.items(), key=lambda one: (-len(one[1]), one[0]))
-    return [Group(by, name, np.array(numbers)) for name, numbers in ordered]
+    return [ComparedGroup(by, name, np.array(numbers)) for name, numbers in ordered]
 
 
 def _found(row: ScoredRow) -> int:

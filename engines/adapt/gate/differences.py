@@ -55,7 +55,7 @@ class Measure:
     said: str
     """For people."""
     limit: str
-    """Field of :class:`~sluicegate.engines.adapt.gate.checks.Part`."""
+    """Field of :class:`~sluicegate.engines.adapt.gate.checks.GatePart`."""
     worse: int
     """-1 if a lower value is worse, 1 if a higher one is, 0 if any change is."""
     rests_on: Callable[[Sides], Array]
@@ -158,7 +158,7 @@ _LEAST_DEFINED = 0.5  # of the draws; below, an interval would speak of lucky on
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ComparedGroup:
     """Rows that are looked at by themselves."""
 
     by: str
@@ -171,7 +171,7 @@ class Group:
 class Difference:
     """One measure on one group of rows; new minus current."""
 
-    group: Group
+    group: ComparedGroup
     measure: Measure
     rows: int
     """So many rows it rests on."""
@@ -196,14 +196,14 @@ class Difference:
         return self.low is None or self.high is None or not self.low <= 0 <= self.high
 
 
-def rests_on(sides: Sides, group: Group, measure: Measure) -> int:
+def rests_on(sides: Sides, group: ComparedGroup, measure: Measure) -> int:
     """How many rows a measure rests on."""
     return int(measure.rests_on(sides)[group.members].sum())
 
 
 def differences(
     sides: Sides,
-    wanted: Sequence[tuple[Group, Measure]],
+    wanted: Sequence[tuple[ComparedGroup, Measure]],
     *,
     seed: int,
     resamples: int = RESAMPLES,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sluicegate.engines.adapt.errors import GateError
 from sluicegate.engines.adapt.evaluate.evaluation import FAILED
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, Evaluated, ScoredRow
-from sluicegate.engines.adapt.gate.checks import Limits, always, compared, sides_of
+from sluicegate.engines.adapt.gate.checks import GateLimits, always, compared, sides_of
 from sluicegate.engines.adapt.gate.differences import RESAMPLES
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ SCHEMA: Final = "1.0"
 def gate(
     new: Evaluated,
     current: Evaluated,
-    limits: Limits,
+    limits: GateLimits,
     act: Callable[[ScoredRow], str],
     *,
     policy: Mapping[str, str],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.adapt.data.decisions import RowDecision
 from sluicegate.engines.adapt.data.distribution import DIMENSIONS, NOT_GIVEN, SEVERITIES
-from sluicegate.engines.adapt.data.output import Written
+from sluicegate.engines.adapt.data.output import WrittenFile
 from sluicegate.engines.adapt.data.prepare import Lengths, Preparation
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _MEANINGS = {
 
 def document(
     preparation: Preparation,
-    written: Mapping[str, Written],
+    written: Mapping[str, WrittenFile],
     command: Sequence[str],
     lengths: Lengths | None = None,
 ) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.engines.files import replacing
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -35,8 +37,6 @@ def draw_picture(
 
     figure = Figure(figsize=inches, layout="constrained", dpi=dpi)
     drawn(figure.subplots(rows, 1, sharex=True))
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as stream:
+    with replacing(path) as stream:
         # Without the library's version in it.
         FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    partial.replace(path)

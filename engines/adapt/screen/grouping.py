@@ -11,7 +11,7 @@ from scipy.special import betaincinv
 
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.screen.features import Array
-from sluicegate.engines.screen.manifest import MOST_CHARACTERS, Group, Steps, spoken
+from sluicegate.engines.screen.manifest import MOST_CHARACTERS, ScreenGroup, Steps, spoken
 from sluicegate.engines.screen.model import is_written_in, scripts
 from sluicegate.engines.text.forms.invisible import hides_something
 from sluicegate.schemas import Kind
@@ -93,7 +93,7 @@ class Grouped:
 
     key: Key
     rows: int
-    group: Group | None
+    group: ScreenGroup | None
     one_sided: tuple[str, ...]
     """Sources left out, because their style would give the label away."""
     why_not: str = ""
@@ -140,7 +140,7 @@ def one_sided_sources(rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def _group(key: Key, rows: Sequence[HeldOut]) -> Group | None:
+def _group(key: Key, rows: Sequence[HeldOut]) -> ScreenGroup | None:
     """The bars that texts have to pass, and the steps of the rows that pass them."""
     longest = min(int(np.quantile([len(one.row.text) for one in rows], _LONGEST)), MOST_CHARACTERS)
     least_known = float(np.floor(np.quantile([one.known for one in rows], _LEAST_KNOWN) * 1000) / 1000)
@@ -167,7 +167,7 @@ def _group(key: Key, rows: Sequence[HeldOut]) -> Group | None:
         sides[severity] = steps(probabilities[surer, at], wrong[surer]) if enough else ()
     if not (sides["safe"] or sides["unsafe"]):
         return None
-    return Group(
+    return ScreenGroup(
         kind=key[0],
         language=key[1],
         rows=len(passing),

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix, diags
 from sklearn.linear_model import SGDClassifier
 
 from sluicegate.engines.adapt.calibrate.fitting import FOLDS, fold_numbers
-from sluicegate.engines.adapt.calibrate.grouping import Terms as CalibrationTerms
+from sluicegate.engines.adapt.calibrate.grouping import GroupingTerms as CalibrationTerms
 from sluicegate.engines.adapt.calibrate.grouping import fit
 from sluicegate.engines.adapt.calibrate.thresholds import Aims
 from sluicegate.engines.adapt.data.rows import Row
@@ -21,7 +21,14 @@ from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow, labe
 from sluicegate.engines.adapt.screen.grouping import MINIMUM_ROWS, Grouped, HeldOut, grouped
 from sluicegate.engines.errors import ScreenError
 from sluicegate.engines.screen.features import BITS, Array, hashed, plain, probe
-from sluicegate.engines.screen.manifest import MANIFEST, WEIGHTS, Manifest, Source, Weights, spoken
+from sluicegate.engines.screen.manifest import (
+    MANIFEST,
+    WEIGHTS,
+    ScreenManifest,
+    ScreenSource,
+    Weights,
+    spoken,
+)
 from sluicegate.engines.screen.weights import Linear
 
 if TYPE_CHECKING:
@@ -105,7 +112,7 @@ _LEAST_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ScreenTerms:
     """How a screen is made."""
 
     name: str
@@ -116,10 +123,10 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MadeScreen:
     """A screen, not yet written, and how it came about."""
 
-    manifest: Manifest
+    manifest: ScreenManifest
     weights: bytes
     groups: tuple[Grouped, ...]
     rows: tuple[Row, ...]
@@ -129,7 +136,7 @@ class Made:
     counts: Any
     """Features of the rows."""
 
-    def linear_without(self, at: Any, terms: Terms) -> Linear | None:
+    def linear_without(self, at: Any, terms: ScreenTerms) -> Linear | None:
         """Weights that learnt nothing of some rows, a mask; None if too little is left."""
         kept = [row.severity for row, gone in zip(self.rows, at.tolist(), strict=True) if not gone]
         if {*kept} != {*SEVERITIES}:
@@ -137,7 +144,7 @@ class Made:
         return Linear(Learnt.of(self.counts[~at], kept, most_features=terms.features).arrays())
 
 
-def make(rows: Sequence[Row], terms: Terms, advance: Callable[[str, int, int], None]) -> Made:
+def make(rows: Sequence[Row], terms: ScreenTerms, advance: Callable[[str, int, int], None]) -> MadeScreen:
     """Learn from rows, and measure on each fold of them what a model finds that learnt from the others.
 
     Args:
@@ -169,7 +176,7 @@ def make(rows: Sequence[Row], terms: Terms, advance: Callable[[str, int, int], N
     groups = grouped(held_out, minimum_rows=terms.minimum_rows)
     raw = _saved(Learnt.of(counts, severities, most_features=terms.features).arrays())
     advance("learning", terms.folds + 1, terms.folds + 1)
-    manifest = Manifest(
+    manifest = ScreenManifest(
         name=terms.name,
         features=probe(),
         weights=Weights(sha256=f"sha256:{hashlib.sha256(raw).hexdigest()}", bytes=len(raw)),
@@ -179,7 +186,7 @@ def make(rows: Sequence[Row], terms: Terms, advance: Callable[[str, int, int], N
         calibration=calibration,
         groups=tuple(one.group for one in groups if one.group is not None),
     )
-    return Made(manifest, raw, tuple(groups), tuple(kept), left_out, counts)
+    return MadeScreen(manifest, raw, tuple(groups), tuple(kept), left_out, counts)
 
 
 def claim(folder: Path, *, overwrite: bool) -> None:
@@ -197,7 +204,7 @@ def claim(folder: Path, *, overwrite: bool) -> None:
         raise ScreenError(f"{folder} is not empty; give another --out, or --overwrite for a screen")
 
 
-def write(made: Made, folder: Path) -> None:
+def write(made: MadeScreen, folder: Path) -> None:
     """Write a folder that was claimed, the manifest last: without it there is no screen.
 
     Raises:
@@ -233,7 +240,7 @@ def _held_out(
     rows: Sequence[Row],
     plains: Sequence[str],
     counts: Any,
-    terms: Terms,
+    terms: ScreenTerms,
     advance: Callable[[str, int, int], None],
 ) -> list[HeldOut]:
     """Every row as a model of the other folds finds it; rows of one group are in one fold."""
@@ -265,7 +272,7 @@ def _saved(arrays: dict[str, Any]) -> bytes:
     return bytes(save(arrays))
 
 
-def _sources(rows: Sequence[Row]) -> dict[str, Source]:
+def _sources(rows: Sequence[Row]) -> dict[str, ScreenSource]:
     counts = Counter(row.source for row in rows)
     licences = {row.source: row.licence for row in rows}
-    return {name: Source(licence=licences[name], rows=counts[name]) for name in sorted(counts)}
+    return {name: ScreenSource(licence=licences[name], rows=counts[name]) for name in sorted(counts)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.screen.grouping import upper_bound
-from sluicegate.engines.adapt.screen.making import Made, Terms
+from sluicegate.engines.adapt.screen.making import MadeScreen, ScreenTerms
 from sluicegate.engines.screen.manifest import spoken
 from sluicegate.engines.screen.model import Screen, ScreenAnswer, answer_within
 from sluicegate.schemas import Post
@@ -53,7 +53,9 @@ def measured(screen: Screen, rows: Sequence[Row], advance: Callable[[str, int, i
     }
 
 
-def unseen(made: Made, terms: Terms, advance: Callable[[str, int, int], None]) -> list[dict[str, Any]]:
+def unseen(
+    made: MadeScreen, terms: ScreenTerms, advance: Callable[[str, int, int], None]
+) -> list[dict[str, Any]]:
     """What the tables are worth on a source that taught nothing, each source in turn.
 
     The weights are learnt again without the source; bars and steps stay those of the screen. Sources whose rows

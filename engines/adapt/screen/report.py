@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sluicegate.engines.adapt.report.markdown import plain, table
 from sluicegate.engines.adapt.report.picture import draw_picture
-from sluicegate.engines.adapt.screen.making import Made, Terms
+from sluicegate.engines.adapt.screen.making import MadeScreen, ScreenTerms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -57,8 +57,8 @@ _NONE = "–"
 
 
 def document(
-    made: Made,
-    terms: Terms,
+    made: MadeScreen,
+    terms: ScreenTerms,
     dev: Mapping[str, Any],
     unseen: Sequence[Mapping[str, Any]],
     command: Sequence[str],

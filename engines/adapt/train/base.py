@@ -34,7 +34,7 @@ class OpenedBase:
     end_id: int
 
 
-def open_base(wanted: recipe.Base) -> OpenedBase:
+def open_base(wanted: recipe.TrainingBase) -> OpenedBase:
     """Open the base that a recipe names; the weights are not read.
 
     Raises:

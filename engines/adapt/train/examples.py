@@ -28,7 +28,7 @@ LABEL = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TrainingExample:
     """One row as token ids. The completion begins with the label."""
 
     row_id: str
@@ -62,13 +62,13 @@ class ExampleMaker:
         self._prompter = Prompter(base.tokenizer, base.layout, max_prompt_tokens=max_tokens)
         self._hinted_share = hinted_share
 
-    def make(self, row: Row) -> Example | None:
+    def make(self, row: Row) -> TrainingExample | None:
         """The example of a row; None if its context alone leaves no room for the text."""
         post = self.post(row)
         prompt, kept = self._fit(post)
         if prompt is None:
             return None
-        return Example(
+        return TrainingExample(
             row_id=row.id,
             source=row.source,
             language=row.language or "und",
@@ -79,7 +79,7 @@ class ExampleMaker:
             reason=row.reason is not None and (row.severity == "safe" or bool(row.categories)),
         )
 
-    def make_all(self, rows: Iterable[Row]) -> tuple[list[Example], int]:
+    def make_all(self, rows: Iterable[Row]) -> tuple[list[TrainingExample], int]:
         """Examples in the order of the rows, and how many rows had no room."""
         made = [self.make(row) for row in rows]
         fitting = [example for example in made if example is not None]
@@ -166,7 +166,7 @@ def shares(sizes: dict[str, int], total: int, balance: float) -> dict[str, int]:
     return given
 
 
-def plan(examples: Sequence[Example], *, rows: int, balance: float, seed: int) -> list[int]:
+def plan(examples: Sequence[TrainingExample], *, rows: int, balance: float, seed: int) -> list[int]:
     """Indices into ``examples``: ``rows`` of them, every stretch mixed like the whole.
 
     Each source, and within it each language and severity, is spread evenly over the order. A source with
@@ -209,7 +209,7 @@ def steps(
     ]
 
 
-def stratified(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+def stratified(examples: Sequence[TrainingExample], count: int, seed: int) -> list[TrainingExample]:
     """A sample in which every language and severity has its share of the whole."""
     strata: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
@@ -218,12 +218,12 @@ def stratified(examples: Sequence[Example], count: int, seed: int) -> list[Examp
     return [examples[index] for index in sorted(chosen)]
 
 
-def mixture(examples: Iterable[Example]) -> dict[str, int]:
+def mixture(examples: Iterable[TrainingExample]) -> dict[str, int]:
     """Examples by language, most first."""
     return dict(Counter(example.language for example in examples).most_common())
 
 
-def order_digest(examples: Sequence[Example], order: Sequence[int]) -> str:
+def order_digest(examples: Sequence[TrainingExample], order: Sequence[int]) -> str:
     """``sha256:…`` over the token ids of the planned examples, in order: data, tokenizer and layout in one."""
     hashed = hashlib.sha256()
     for index in order:

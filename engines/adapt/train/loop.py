@@ -21,8 +21,8 @@ from sluicegate.engines.adapt.train.log import CURVES, LOG, Log, draw, read_log
 from sluicegate.engines.adapt.train.loss import collate, loss_sum, weight_of
 from sluicegate.engines.adapt.train.measures import by_language, summary
 from sluicegate.engines.adapt.train.model import CHECKPOINT, read_checkpoint, write_checkpoint
-from sluicegate.engines.adapt.train.plan import Estimate, Outcome, Plan
-from sluicegate.engines.adapt.train.recipe import Progress, Stop, learning_rate
+from sluicegate.engines.adapt.train.plan import TrainingEstimate, TrainingOutcome, TrainingPlan
+from sluicegate.engines.adapt.train.recipe import Stop, TrainingProgress, learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ class Training:
         loaded: The base's weights, in place of reading them; changed.
     """
 
-    def __init__(self, plan: Plan, *, device: str, loaded: Any = None) -> None:
+    def __init__(self, plan: TrainingPlan, *, device: str, loaded: Any = None) -> None:
         recipe = plan.recipe
         base = model.load_base(plan.base, recipe, device) if loaded is None else loaded
         self.plan = plan
@@ -54,7 +54,7 @@ class Training:
         self._optimiser = torch.optim.AdamW(
             self._parameters, lr=recipe.optimiser.learning_rate, weight_decay=recipe.optimiser.weight_decay
         )
-        self.progress = Progress()
+        self.progress = TrainingProgress()
 
     def step(self) -> float:
         """Train on the next step's rows.
@@ -135,7 +135,7 @@ class Training:
 
 def sit(
     training: Training, out: Path, *, stop: Stop, checkpoint_minutes: float, report: Callable[[str], None]
-) -> Outcome:
+) -> TrainingOutcome:
     """One sitting: from the last checkpoint in ``out`` to the end of the plan, or of the sitting.
 
     Args:
@@ -158,11 +158,11 @@ def sit(
     written = said = time.monotonic()
     while True:
         if training.progress.step >= len(plan.steps):
-            outcome = Outcome("the plan is done", training.progress, finished=True)
+            outcome = TrainingOutcome("the plan is done", training.progress, finished=True)
         elif plan.recipe.dev.patience and training.progress.strikes >= plan.recipe.dev.patience:
-            outcome = Outcome("dev got no better", training.progress, finished=True)
+            outcome = TrainingOutcome("dev got no better", training.progress, finished=True)
         elif stop.reason:
-            outcome = Outcome(stop.reason, training.progress, finished=False)
+            outcome = TrainingOutcome(stop.reason, training.progress, finished=False)
         else:
             loss = training.step()
             speed.add(training.progress)
@@ -186,7 +186,7 @@ class _Speed:
     def __init__(self) -> None:
         self._newest: list[tuple[int, float]] = []
 
-    def add(self, progress: Progress) -> None:
+    def add(self, progress: TrainingProgress) -> None:
         self._newest = [*self._newest[-_RATE_STEPS:], (progress.rows, progress.seconds)]
 
     @property
@@ -261,7 +261,7 @@ def _draw(entries: Sequence[dict[str, Any]], out: Path, planned_rows: int) -> No
 _STEPS = 3
 
 
-def measure(training: Training) -> Estimate:
+def measure(training: Training) -> TrainingEstimate:
     """Train a few steps, the one with the most tokens at once among them, and count. The training is spent."""
     plan = training.plan
     longest = max(
@@ -269,7 +269,7 @@ def measure(training: Training) -> Estimate:
     )
     tokens, seconds = 0, 0.0
     for turn, index in enumerate((0, *range(min(_STEPS, len(plan.steps))), longest)):
-        training.progress = Progress(step=index)
+        training.progress = TrainingProgress(step=index)
         training.step()
         if turn:  # the first one warms up
             tokens += sum(_tokens(training, part) for part in plan.steps[index])
@@ -282,7 +282,7 @@ def measure(training: Training) -> Estimate:
         dev_hours = (time.monotonic() - began) * times / 3600
     on_gpu = torch.device(training.device).type == "cuda"
     peak = torch.cuda.max_memory_allocated() // 2**20 if on_gpu else 0
-    return Estimate(
+    return TrainingEstimate(
         peak_mib=peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         tokens_per_s=tokens / seconds,
         train_hours=plan.padded_tokens / (tokens / seconds) / 3600,

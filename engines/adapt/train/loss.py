@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from sluicegate.engines.adapt.train.examples import Example, steps
-from sluicegate.engines.adapt.train.measures import SEVERITIES, Judged
+from sluicegate.engines.adapt.train.examples import TrainingExample, steps
+from sluicegate.engines.adapt.train.measures import SEVERITIES, DevJudged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Batch:
     """Weight of each place, ``[learnt]``."""
 
 
-def collate(examples: Sequence[Example], *, label_weight: float, device: str) -> Batch:
+def collate(examples: Sequence[TrainingExample], *, label_weight: float, device: str) -> Batch:
     """Examples as one batch."""
     width = max(example.tokens for example in examples)
     ids = torch.full((len(examples), width), _PAD)
@@ -59,7 +59,7 @@ def collate(examples: Sequence[Example], *, label_weight: float, device: str) ->
     )
 
 
-def weight_of(examples: Sequence[Example], label_weight: float) -> float:
+def weight_of(examples: Sequence[TrainingExample], label_weight: float) -> float:
     """Sum of the weights of these examples' places."""
     return sum(label_weight + len(example.completion_ids) - 1 for example in examples)
 
@@ -81,8 +81,13 @@ def loss_sum(model: Any, batch: Batch) -> Any:
 
 
 def judge(
-    model: Any, examples: Sequence[Example], first_ids: dict[Any, int], *, micro_tokens: int, device: str
-) -> list[Judged]:
+    model: Any,
+    examples: Sequence[TrainingExample],
+    first_ids: dict[Any, int],
+    *,
+    micro_tokens: int,
+    device: str,
+) -> list[DevJudged]:
     """Probabilities of the three labels, as serving takes them: softmax over their first tokens.
 
     Neither random generators nor gradients are touched.
@@ -90,7 +95,7 @@ def judge(
     ids = [first_ids[severity] for severity in SEVERITIES]
     was_training = model.training
     model.eval()
-    judged: list[Judged] = []
+    judged: list[DevJudged] = []
     order = sorted(range(len(examples)), key=lambda index: examples[index].tokens)
     lengths = [example.tokens for example in examples]
     with torch.no_grad():
@@ -102,7 +107,7 @@ def judge(
                 rows = torch.arange(len(chosen), device=device)
                 found = logits_at(model, at.ids, at.mask, (rows, last))[:, ids].softmax(dim=-1)
                 judged += [
-                    Judged(example.language, example.severity, (row[0], row[1], row[2]))
+                    DevJudged(example.language, example.severity, (row[0], row[1], row[2]))
                     for example, row in zip(chosen, found.tolist(), strict=True)
                 ]
     model.train(was_training)

@@ -15,7 +15,7 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DevJudged:
     """One labelled row and the probabilities a model gave it."""
 
     language: str
@@ -29,12 +29,12 @@ class Judged:
         return SEVERITIES[self.probabilities.index(max(self.probabilities))]
 
 
-def accuracy(judged: Sequence[Judged]) -> float:
+def accuracy(judged: Sequence[DevJudged]) -> float:
     """Share of rows whose most probable severity is the label's."""
     return sum(one.found == one.severity for one in judged) / len(judged)
 
 
-def macro_f1(judged: Sequence[Judged]) -> float:
+def macro_f1(judged: Sequence[DevJudged]) -> float:
     """Mean F1 of the severities that occur among the labels."""
     scores = []
     for severity in SEVERITIES:
@@ -62,7 +62,7 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
     return (rank_sum - smallest) / (len(positive) * len(negative))
 
 
-def safe_vs_rest(judged: Sequence[Judged]) -> float | None:
+def safe_vs_rest(judged: Sequence[DevJudged]) -> float | None:
     """AUROC of the probability of not being safe."""
     return auroc(
         [1 - one.probabilities[0] for one in judged if one.severity != "safe"],
@@ -70,7 +70,7 @@ def safe_vs_rest(judged: Sequence[Judged]) -> float | None:
     )
 
 
-def unsafe_vs_rest(judged: Sequence[Judged]) -> float | None:
+def unsafe_vs_rest(judged: Sequence[DevJudged]) -> float | None:
     """AUROC of the probability of being unsafe."""
     return auroc(
         [one.probabilities[2] for one in judged if one.severity == "unsafe"],
@@ -78,7 +78,7 @@ def unsafe_vs_rest(judged: Sequence[Judged]) -> float | None:
     )
 
 
-def summary(judged: Sequence[Judged]) -> dict[str, float]:
+def summary(judged: Sequence[DevJudged]) -> dict[str, float]:
     """All measures by name, rounded; those that cannot be had are absent."""
     found = {
         "rows": float(len(judged)),
@@ -90,9 +90,9 @@ def summary(judged: Sequence[Judged]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items() if value is not None}
 
 
-def by_language(judged: Sequence[Judged]) -> dict[str, dict[str, float]]:
+def by_language(judged: Sequence[DevJudged]) -> dict[str, dict[str, float]]:
     """The summary of each language."""
-    groups: dict[str, list[Judged]] = defaultdict(list)
+    groups: dict[str, list[DevJudged]] = defaultdict(list)
     for one in judged:
         groups[one.language].append(one)
     return {language: summary(group) for language, group in sorted(groups.items())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from transformers.utils import logging
 
 from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train.base import OpenedBase
-from sluicegate.engines.adapt.train.recipe import Lora, Progress, Recipe
+from sluicegate.engines.adapt.train.recipe import LoraRecipe, TrainingProgress, TrainingRecipe
+from sluicegate.engines.files import replacing
 
 ADAPTER = "adapter_model.safetensors"
 """Name that peft, vLLM and TensorRT-LLM look for."""
 
 
-def load_base(base: OpenedBase, recipe: Recipe, device: str) -> Any:
+def load_base(base: OpenedBase, recipe: TrainingRecipe, device: str) -> Any:
     """Read the base's weights from disk; nothing is fetched from anywhere.
 
     A GGUF is dequantised, its rows of Q and K brought back into the order that transformers expects.
@@ -53,7 +53,7 @@ def load_base(base: OpenedBase, recipe: Recipe, device: str) -> Any:
     return model.to(device)
 
 
-def add_adapter(model: Any, lora: Lora, *, seed: int, start_from: str | None = None) -> PeftModel:
+def add_adapter(model: Any, lora: LoraRecipe, *, seed: int, start_from: str | None = None) -> PeftModel:
     """The model with a LoRA adapter in float32 on it: fresh from the seed, or begun from another's weights.
 
     Raises:
@@ -134,7 +134,9 @@ def _read_adapter(folder: Path) -> dict[str, Any]:
 CHECKPOINT = "checkpoint.pt"
 
 
-def write_checkpoint(path: Path, *, plan: str, model: Any, optimiser: Any, progress: Progress) -> None:
+def write_checkpoint(
+    path: Path, *, plan: str, model: Any, optimiser: Any, progress: TrainingProgress
+) -> None:
     """Write the adapter in float32, the optimiser, the random generators and the progress.
 
     Atomic: a process that dies meanwhile leaves the checkpoint before this one.
@@ -154,15 +156,11 @@ def write_checkpoint(path: Path, *, plan: str, model: Any, optimiser: Any, progr
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as stream:
+    with replacing(path, durable=True) as stream:
         torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
 
 
-def read_checkpoint(path: Path, *, plan: str, model: Any, optimiser: Any) -> Progress:
+def read_checkpoint(path: Path, *, plan: str, model: Any, optimiser: Any) -> TrainingProgress:
     """Put a checkpoint's state into model, optimiser and random generators.
 
     Raises:
@@ -186,4 +184,4 @@ def read_checkpoint(path: Path, *, plan: str, model: Any, optimiser: Any) -> Pro
     torch.set_rng_state(state["random"])
     if state["random_cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["random_cuda"])
-    return Progress(**state["progress"])
+    return TrainingProgress(**state["progress"])

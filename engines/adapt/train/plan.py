@@ -12,8 +12,8 @@ from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train.base import OpenedBase, open_base
 from sluicegate.engines.adapt.train.examples import (
-    Example,
     ExampleMaker,
+    TrainingExample,
     mixture,
     one_sided_languages,
     order_digest,
@@ -21,7 +21,7 @@ from sluicegate.engines.adapt.train.examples import (
     steps,
     stratified,
 )
-from sluicegate.engines.adapt.train.recipe import Progress, Recipe
+from sluicegate.engines.adapt.train.recipe import TrainingProgress, TrainingRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,13 +66,13 @@ def _row(path: Path, number: int, line: bytes, split: str) -> Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """Examples, their order, and what they are measured against."""
 
-    recipe: Recipe
+    recipe: TrainingRecipe
     base: OpenedBase
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
+    train: tuple[TrainingExample, ...]
+    dev: tuple[TrainingExample, ...]
     steps: tuple[list[list[int]], ...]
     """By step: micro-batches of indices into ``train``."""
     digest: str
@@ -107,7 +107,7 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe, data: Path, *, base: OpenedBase | None = None) -> Plan:
+def make_plan(recipe: TrainingRecipe, data: Path, *, base: OpenedBase | None = None) -> TrainingPlan:
     """Read base and rows, make the examples and decide their order.
 
     Args:
@@ -131,7 +131,7 @@ def make_plan(recipe: Recipe, data: Path, *, base: OpenedBase | None = None) -> 
         raise TrainingError(f"{data}: dev.jsonl has no rows to measure on; add some, or set dev.rows to 0")
     order = plan(train, rows=recipe.data.planned_rows, balance=recipe.data.balance, seed=recipe.seed)
     told = [recipe.digest, base.name, order_digest(train, order)]
-    return Plan(
+    return TrainingPlan(
         recipe=recipe,
         base=base,
         train=tuple(train),
@@ -157,7 +157,7 @@ def _others(rows: Sequence[Row], languages: set[str]) -> list[Row]:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class TrainingEstimate:
     """What a training takes on this machine as busy as it is now."""
 
     peak_mib: int
@@ -169,10 +169,10 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainingOutcome:
     """How a sitting ended."""
 
     reason: str
-    progress: Progress
+    progress: TrainingProgress
     finished: bool
     """True if nothing is left to train: the plan is done, or the training stopped early."""

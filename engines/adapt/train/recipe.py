@@ -45,7 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Base(BaseModel):
+class TrainingBase(BaseModel):
     """What is adapted: an engine bundle with a GGUF model, or a checkpoint folder in the Hugging Face form."""
 
     model_config = _STRICT
@@ -67,7 +67,7 @@ class Base(BaseModel):
         return self
 
 
-class Lora(BaseModel):
+class LoraRecipe(BaseModel):
     """Size and place of the adapter."""
 
     model_config = _STRICT
@@ -138,13 +138,13 @@ class Dev(BaseModel):
     )
 
 
-class Recipe(BaseModel):
+class TrainingRecipe(BaseModel):
     """Everything that decides what a training gives. Equal recipes on equal data give equal adapters."""
 
     model_config = _STRICT
 
-    base: Base
-    lora: Lora
+    base: TrainingBase
+    lora: LoraRecipe
     data: Data
     optimiser: Optimiser = Optimiser()
     dev: Dev = Dev()
@@ -213,7 +213,7 @@ def learning_rate(step: int, total: int, optimiser: Optimiser) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """How far a training is. Part of every checkpoint."""
 
     step: int = 0
@@ -227,7 +227,7 @@ class Progress:
     strikes: int = 0
     """Measurements since the best one."""
 
-    def measured(self, macro_f1: float) -> Progress:
+    def measured(self, macro_f1: float) -> TrainingProgress:
         """The progress after a measurement."""
         if self.best is None or macro_f1 > self.best:
             return replace(self, best=macro_f1, best_rows=self.rows, strikes=0)

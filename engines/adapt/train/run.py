@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.engines.adapt.errors import TrainingError
-from sluicegate.engines.adapt.train.plan import Estimate, Outcome, Plan, make_plan
-from sluicegate.engines.adapt.train.recipe import Recipe, Stop
+from sluicegate.engines.adapt.train.plan import TrainingEstimate, TrainingOutcome, TrainingPlan, make_plan
+from sluicegate.engines.adapt.train.recipe import Stop, TrainingRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def require_libraries() -> None:
 
 
 def train(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     data: Path,
     out: Path,
     *,
@@ -47,7 +47,7 @@ def train(
     checkpoint_minutes: float,
     threads: int | None,
     report: Callable[[str], None],
-) -> Outcome:
+) -> TrainingOutcome:
     """Train, or go on with what ``out`` holds. Blocking; SIGTERM and Ctrl-C write a checkpoint and end it.
 
     Args:
@@ -74,7 +74,9 @@ def train(
         return sit(training, out, stop=stop, checkpoint_minutes=checkpoint_minutes, report=report)
 
 
-def estimate(recipe: Recipe, data: Path, *, threads: int | None, report: Callable[[str], None]) -> Estimate:
+def estimate(
+    recipe: TrainingRecipe, data: Path, *, threads: int | None, report: Callable[[str], None]
+) -> TrainingEstimate:
     """Memory and time of a training, measured on a few of its steps. Nothing is written.
 
     Raises:
@@ -96,7 +98,7 @@ def _device(threads: int | None) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _told(plan: Plan) -> str:
+def _told(plan: TrainingPlan) -> str:
     facts = plan.facts()
     languages = ", ".join(f"{language} {count:,}" for language, count in facts["languages"].items())
     return (
@@ -121,7 +123,7 @@ def _only_one(out: Path) -> Iterator[None]:
         yield
 
 
-def _claim(out: Path, plan: Plan) -> None:
+def _claim(out: Path, plan: TrainingPlan) -> None:
     """Write the plan beside the result, or make sure that it is the one there."""
     path = out / PLAN
     document: dict[str, Any] = {**plan.facts(), "recipe": plan.recipe.model_dump(mode="json")}

@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import CalibrationError
+from sluicegate.engines.files import replace_file
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -96,7 +97,7 @@ def calibrate(  # noqa: PLR0917 - options are parameters
         raise typer.BadParameter(f"--target-fpr and --cost: at most {_MOST_AIMS} together")
     evaluated = read_evaluated(evaluation)
     _make_folder(out)
-    terms = grouping.Terms(aims, minimum_rows=minimum_rows, language_groups=languages, seed=seed)
+    terms = grouping.GroupingTerms(aims, minimum_rows=minimum_rows, language_groups=languages, seed=seed)
     calibration, document = fitted(evaluated, terms, Pace(sys.stderr).advance)
     content = _write(calibration, document, out)
     if bundle is not None and bundle_out is not None:
@@ -142,12 +143,11 @@ def _write(calibration: Calibration, document: Mapping[str, Any], out: Path) -> 
 
     content = calibration.content()
     Calibration.parse(content, str(out))
-    picture, partial = out.with_suffix(".png"), out.with_name(f"{out.name}.partial")
+    picture = out.with_suffix(".png")
     try:
         report.draw(document, picture)
         out.with_suffix(".md").write_text(report.page(document, picture.name), encoding="utf-8")
-        partial.write_bytes(content)
-        partial.replace(out)
+        replace_file(out, content)
     except OSError as error:
         raise CalibrationError(f"{out} cannot be written ({error.strerror}); give another --out") from error
     return content

@@ -145,8 +145,8 @@ def prepare(  # noqa: PLR0917 - options are parameters
     request = prepare.Request(
         files=tuple(sources.input_files(inputs)),
         choices=decisions.Choices(
-            conflicts=decisions.Settling(conflicts.value),
-            near_conflicts=decisions.Settling(near_conflicts.value),
+            conflicts=decisions.ConflictSettling(conflicts.value),
+            near_conflicts=decisions.ConflictSettling(near_conflicts.value),
             dev_share=dev_share,
             seed=seed,
             resplit=resplit,

@@ -89,7 +89,7 @@ def screen(  # noqa: PLR0917 - options are parameters
         raise ScreenError(
             f"{train} has rows of {dev}: a screen is measured on others; run `sluicegate adapt prepare`"
         )
-    terms = making.Terms(called, features=features, minimum_rows=minimum_rows, folds=folds, seed=seed)
+    terms = making.ScreenTerms(called, features=features, minimum_rows=minimum_rows, folds=folds, seed=seed)
     making.claim(out, overwrite=overwrite)
     advance = Pace(sys.stderr).advance
     made = making.make(rows, terms, advance)

@@ -81,6 +81,6 @@ MUTANTS = (
         "engines/backends/__init__.py",
         "if same_bundle and one.lora_path == its.lora_path:",
         "if True:",
-        ("tests/unit/engines/backends/test_backends.py::test_two_adapters_of_one_number_are_refused",),
+        ("tests/unit/engines/backends/test_open.py::test_two_adapters_of_one_number_are_refused",),
     ),
 )

@@ -14,7 +14,7 @@ import pytest
 
 from baselines import SEVERITIES, Baseline
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, read_labelled
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows
 from sluicegate.engines.backends import EngineChoice, open_backend
 from support.labelled import row, rows_of, sentence, write_lines
 from support.scored import drawn, scored, sure, weights_of
@@ -49,7 +49,7 @@ def test_each_line_holds_the_measures_of_its_rows_and_the_last_those_of_all() ->
     assert [(line.name, line.rows) for line in lines] == [("en", 60), ("de", 30), ("all", 90)]
     for line, members in zip(lines, (rows[:60], german, rows), strict=True):
         for name in ("macro_f1", "auroc_safe"):
-            expected = float(MEASURES[name](Judged.of(members), weights_of(members))[0])
+            expected = float(MEASURES[name](MeasuredRows.of(members), weights_of(members))[0])
             assert line.measures["base"][name].value == pytest.approx(expected)
 
 
