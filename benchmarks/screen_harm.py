@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sluicegate.engines.screen.model import ScreenAnswer
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ROOT / "engines" / "screens" / "permissive"
+SHIPPED = ROOT / "engines" / "assets" / "screens" / "permissive"
 _SEVERITIES = ("safe", "controversial", "unsafe")
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from support.workers import WorkerProcess
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ROOT / "engines" / "screens" / "permissive"
+SHIPPED = ROOT / "engines" / "assets" / "screens" / "permissive"
 ORDER = (ALONE, SCREENED, TIERS)
 _WAIT_S = 300.0
 

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sluicegate.engines.bundle.manifest import MANIFEST, Manifest
+from sluicegate.engines.bundle import MANIFEST, Manifest
 from sluicegate.engines.errors import BundleError, EngineSetupError
 
 if TYPE_CHECKING:

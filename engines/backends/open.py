@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
 from sluicegate.engines.backends.dialects import Lora, Vocabulary, make_dialect
 from sluicegate.engines.backends.fake_profile import FakeProfile
-from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.bundle.calibration import Calibration
+from sluicegate.engines.bundle import Bundle, Calibration
 from sluicegate.engines.errors import EngineError, EngineSetupError
 from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure
 from sluicegate.engines.text.prompting import Prompter
@@ -207,7 +206,7 @@ def _base_address(url: str | None) -> str:
 def _llama_cpp(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.llama_cpp import LlamaCppEngine  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.llama_server import ServerOptions  # noqa: PLC0415 - lazy
-    from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path  # noqa: PLC0415 - lazy
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - lazy
 
     path = choice.bundle or cpu_bundle_path()
     if choice.bundle is None and not path.exists():

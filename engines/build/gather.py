@@ -19,8 +19,7 @@ from sluicegate.engines.backends.gpu import Gpu
 from sluicegate.engines.backends.trtllm.serving import VERSION, Serving
 from sluicegate.engines.build.gpus import GPUS
 from sluicegate.engines.build.plan import BuildPlan
-from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
-from sluicegate.engines.bundle.manifest import Build, Limits, Manifest
+from sluicegate.engines.bundle import MANIFEST, Build, Bundle, BundleFile, Limits, Manifest, file_digest
 from sluicegate.engines.errors import BuildError
 
 _CONFIG_BYTES = 4 << 20

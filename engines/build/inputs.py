@@ -13,10 +13,10 @@ from sluicegate.engines.adapt.train.base import OpenedBase, open_base
 from sluicegate.engines.adapt.train.recipe import TrainingBase as TrainedBase
 from sluicegate.engines.build.recipe import BuildRecipe, CalibrationData
 from sluicegate.engines.build.state import digest_of
-from sluicegate.engines.bundle.bundle import check_distinct, file_digest
-from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS
+from sluicegate.engines.bundle import check_distinct, file_digest
+from sluicegate.engines.cpu_model import CONFIG, WEIGHTS
 from sluicegate.engines.errors import BuildError
-from sluicegate.engines.layouts.layout import Static
+from sluicegate.engines.layouts import Static
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import NO_CATEGORY, Post, decode_post

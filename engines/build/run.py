@@ -23,7 +23,7 @@ from sluicegate.engines.build.plan import BuildPlan, Paths, Stage, lay_out
 from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.engines.build.shape import QWEN3GUARD_8B, ModelShape
 from sluicegate.engines.build.state import State, alone, digest_of
-from sluicegate.engines.bundle.bundle import Bundle, file_digest
+from sluicegate.engines.bundle import Bundle, file_digest
 from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, file_digest
-from sluicegate.engines.bundle.manifest import Manifest
+from sluicegate.engines.bundle import MANIFEST, Bundle, Manifest, file_digest
 from sluicegate.engines.cpu_model import shipped
 from sluicegate.engines.cpu_model.gguf_model import GgufModel, libraries
 from sluicegate.engines.errors import BundleError, EngineSetupError

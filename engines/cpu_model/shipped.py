@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.engines.bundle.manifest import MANIFEST
+from sluicegate.engines.bundle import MANIFEST
 from sluicegate.engines.cpu_model.peft_adapter import PeftAdapter, parse_adapter
 from sluicegate.engines.errors import ExportError
 

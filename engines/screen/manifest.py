@@ -10,8 +10,7 @@ from typing import Annotated, Final, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sluicegate.engines.bundle.calibration import Calibration, Language, Share
-from sluicegate.engines.bundle.manifest import Sha256, Text
+from sluicegate.engines.bundle import Calibration, Language, Sha256, Share, Text
 from sluicegate.engines.errors import ScreenError
 from sluicegate.schemas import Kind
 

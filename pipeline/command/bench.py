@@ -192,7 +192,7 @@ def _lines(path: Path | None) -> Iterator[bytes]:
 
 
 def _require_model() -> None:
-    from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
 
     if not cpu_bundle_path().exists():
         raise BenchError(

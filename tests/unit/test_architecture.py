@@ -281,3 +281,101 @@ def test_an_arrow_is_an_arrow(module: str) -> None:
 def test_an_import_for_types_is_found() -> None:
     source = "if TYPE_CHECKING:\n    from pathlib import Path\n    from sluicegate.schemas import Post\n"
     assert imports_for_types(source) == {"sluicegate.schemas", "sluicegate.schemas.Post"}
+
+
+FACES = ("backends", "build", "bundle", "cpu_model", "layouts", "screen", "adapt")
+"""Rooms of the engines that other rooms import from their ``__init__``. ``text`` has none: its modules are loaded
+one by one, since the command's help needs ``parsing`` and nothing else of it."""
+
+BESIDE_A_FACE = {
+    # They load numpy.
+    "engines.screen.features": ["engines.adapt.screen.*"],
+    "engines.screen.weights": ["engines.adapt.screen.*"],
+    # Building begins with what training and export left: two offline rooms.
+    "engines.adapt.export.*": ["engines.build.*"],
+    "engines.adapt.train.*": ["engines.build.*"],
+    # A trial draws a picture; no other offline module is needed for it.
+    "engines.adapt.report.picture": ["pipeline.trial.bench.plots"],
+    # Errors alone: a command that catches them loads nothing else.
+    "engines.adapt.errors": ["pipeline.command.adapt.*"],
+    # What one backend says of itself, for those who build for it or judge beside it.
+    "engines.backends.gpu": ["engines.build.*"],
+    "engines.backends.trtllm.serving": ["engines.build.*"],
+    "engines.backends.dialects": ["engines.adapt.evaluate.checkpoint"],
+    "engines.backends.fake_profile": ["pipeline.flow.engine_choice"],
+    # Merging a model is no part of running one, and writing what is shipped none of reading it.
+    "engines.cpu_model.shipped": ["engines.adapt.export.ship"],
+    "engines.cpu_model.gguf_merge": ["engines.adapt.export.weights"],
+    # Still to be drawn through the face.
+    "engines.bundle.*": ["engines.backends.*", "engines.text.*"],
+    "engines.layouts.*": ["engines.backends.*", "engines.text.*"],
+}
+"""Modules that others import at their top although a face stands before them, and who does."""
+
+
+def imports_past_a_face(module: str, source: str) -> set[str]:
+    """Modules inside a room of the engines that a module of another room imports when it is loaded."""
+    top = [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
+    found = set()
+    for node in top:
+        parts = (node.module or "").split(".")[1:]
+        names = [".".join(parts), *(".".join([*parts, name.name]) for name in node.names)]
+        for name in filter(MODULES.__contains__, names):
+            room = name.split(".")[1:2]
+            inside = name.count(".") > 1 and f"{module}.".startswith(f"engines.{room[0]}.")
+            if name.startswith("engines.") and name.count(".") > 1 and room[0] in FACES and not inside:
+                found.add(name)
+    return {
+        name
+        for name in found
+        if not any(
+            fnmatchcase(name, known) and any(fnmatchcase(module, one) for one in who)
+            for known, who in BESIDE_A_FACE.items()
+        )
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_other_rooms_import_from_an_engine_room_s_face(module: str) -> None:
+    assert imports_past_a_face(module, MODULES[module].read_text(encoding="utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from sluicegate.engines.bundle import Bundle", set()),
+        ("from sluicegate.engines.bundle.manifest import Manifest", {"engines.bundle.manifest"}),
+        ("from sluicegate.engines.bundle import manifest", {"engines.bundle.manifest"}),
+        ("def f():\n    from sluicegate.engines.bundle.manifest import Manifest", set()),
+    ],
+)
+def test_an_import_past_a_face_is_found(source: str, found: set[str]) -> None:
+    assert imports_past_a_face("pipeline.flow.flow", source) == found
+
+
+THEMES = {
+    "adapt/export/test_agreement",
+    "adapt/export/test_qwen3",
+    "adapt/train/test_training_page",
+    "backends/test_trtllm_closing",
+    "backends/test_trtllm_doc",
+    "backends/test_trtllm_serve",
+    "backends/test_trtllm_serving",
+    "backends/test_trtllm_tensors",
+    "build/test_worker_start",
+    "bundle/test_qwen_bundle",
+    "screen/test_shipped_screen",
+    "text/test_injection",
+}
+"""Tests of the engines that are of a promise or a page, not of one module."""
+
+
+def test_the_engines_tests_mirror_its_modules() -> None:
+    folder = Path(__file__).parent / "engines"
+    strange = set()
+    for path in folder.rglob("test_*.py"):
+        place = path.relative_to(folder)
+        module = ROOT / "engines" / place.with_name(place.name.removeprefix("test_"))
+        if not module.is_file() and not module.with_suffix("").is_dir() and "forms" not in place.parts:
+            strange.add(place.with_suffix("").as_posix())
+    assert strange == THEMES

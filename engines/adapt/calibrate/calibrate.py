@@ -20,8 +20,16 @@ from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.adapt.evaluate.evaluation import reliability
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows, estimates
 from sluicegate.engines.adapt.evaluate.scored import Evaluated, JudgedEngine, ScoredRow
-from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
-from sluicegate.engines.bundle.calibration import CALIBRATION, Calibration, Group, Thresholds
+from sluicegate.engines.bundle import (
+    CALIBRATION,
+    MANIFEST,
+    Bundle,
+    BundleFile,
+    Calibration,
+    Group,
+    Thresholds,
+    file_digest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ import numpy as np
 
 from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows, likeliest, log_loss
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-from sluicegate.engines.bundle.calibration import Isotonic, Knot, Mapping, Temperature
+from sluicegate.engines.bundle import Isotonic, Knot, Mapping, Temperature
 from sluicegate.schemas import Scores
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from sluicegate.engines.adapt.calibrate.fitting import (
 from sluicegate.engines.adapt.calibrate.thresholds import Aims, thresholds_of
 from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows, clusters
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-from sluicegate.engines.bundle.calibration import Calibration, Group, Temperature
+from sluicegate.engines.bundle import Calibration, Group, Temperature
 from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows
-from sluicegate.engines.bundle.calibration import Threshold, Thresholds
+from sluicegate.engines.bundle import Threshold, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from sluicegate.engines.adapt.data.row_reader import RowReader
 from sluicegate.engines.adapt.data.rows import Row, Split
 from sluicegate.engines.adapt.data.sources import DataSource, SourceBook, is_licensed, licence_name
 from sluicegate.engines.adapt.errors import FaultyRow, PrepareError, RowFault
-from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import Post

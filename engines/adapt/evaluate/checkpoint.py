@@ -14,7 +14,7 @@ from sluicegate.engines.adapt.train.model import ADAPTER, add_adapter, load_base
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD
-from sluicegate.engines.bundle.bundle import file_digest
+from sluicegate.engines.bundle import file_digest
 from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.engines.text.prompting import Prompter

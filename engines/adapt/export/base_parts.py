@@ -10,12 +10,19 @@ import orjson
 
 from sluicegate.engines.adapt.train import recipe
 from sluicegate.engines.adapt.train.base import open_base, without_control_tokens
-from sluicegate.engines.bundle.bundle import Bundle, file_digest
-from sluicegate.engines.bundle.manifest import Base, LayoutRef, Licence, Limits, Manifest, TokenizerRef
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path, original_beside
+from sluicegate.engines.bundle import (
+    Base,
+    Bundle,
+    LayoutRef,
+    Licence,
+    Limits,
+    Manifest,
+    TokenizerRef,
+    file_digest,
+)
+from sluicegate.engines.cpu_model import cpu_bundle_path, original_beside
 from sluicegate.engines.errors import ExportError
-from sluicegate.engines.layouts import Layout
-from sluicegate.engines.layouts.vendor import VendorLayout
+from sluicegate.engines.layouts import Layout, VendorLayout
 from sluicegate.schemas import CATEGORIES
 
 PLAN: Final = "plan.json"

@@ -25,10 +25,19 @@ from sluicegate.engines.adapt.export.gate_file import (
     read_limited,
 )
 from sluicegate.engines.adapt.export.weights import Form, write_weights
-from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
-from sluicegate.engines.bundle.calibration import CALIBRATION, CALIBRATION_BYTES, Calibration
-from sluicegate.engines.bundle.manifest import DRAFT, Adapter, Manifest
-from sluicegate.engines.cpu_model.peft_adapter import read_adapter
+from sluicegate.engines.bundle import (
+    CALIBRATION,
+    CALIBRATION_BYTES,
+    DRAFT,
+    MANIFEST,
+    Adapter,
+    Bundle,
+    BundleFile,
+    Calibration,
+    Manifest,
+    file_digest,
+)
+from sluicegate.engines.cpu_model import read_adapter
 from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:

@@ -20,11 +20,16 @@ import orjson
 
 from sluicegate.engines.adapt.export.base_parts import read_plan
 from sluicegate.engines.adapt.export.export import WantedExport, export
-from sluicegate.engines.bundle.bundle import MANIFEST
-from sluicegate.engines.bundle.manifest import Manifest
-from sluicegate.engines.cpu_model import shipped
-from sluicegate.engines.cpu_model.peft_adapter import WEIGHTS, read_adapter
-from sluicegate.engines.cpu_model.shipped import ADAPTER_FACTS, ADAPTER_WEIGHTS, AdapterFacts, read_shipped
+from sluicegate.engines.bundle import MANIFEST, Manifest
+from sluicegate.engines.cpu_model import (
+    ADAPTER_FACTS,
+    ADAPTER_WEIGHTS,
+    WEIGHTS,
+    AdapterFacts,
+    read_adapter,
+    read_shipped,
+    shipped,
+)
 from sluicegate.engines.errors import EngineError, ExportError
 
 if TYPE_CHECKING:

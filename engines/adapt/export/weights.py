@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import orjson
 
 from sluicegate.engines.adapt.export.base_parts import BaseParts
+from sluicegate.engines.cpu_model import CONFIG, WEIGHTS, GgufModel, PeftAdapter
 from sluicegate.engines.cpu_model.gguf_merge import merge
-from sluicegate.engines.cpu_model.gguf_model import GgufModel
-from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS, PeftAdapter
 from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:

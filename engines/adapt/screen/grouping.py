@@ -10,9 +10,8 @@ import numpy as np
 from scipy.special import betaincinv
 
 from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.screen import MOST_CHARACTERS, ScreenGroup, Steps, is_written_in, scripts, spoken
 from sluicegate.engines.screen.features import Array
-from sluicegate.engines.screen.manifest import MOST_CHARACTERS, ScreenGroup, Steps, spoken
-from sluicegate.engines.screen.model import is_written_in, scripts
 from sluicegate.engines.text.forms.invisible import hides_something
 from sluicegate.schemas import Kind
 

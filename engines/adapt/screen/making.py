@@ -20,8 +20,7 @@ from sluicegate.engines.adapt.evaluate.labelled_rows import rows_digest
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow, labelled
 from sluicegate.engines.adapt.screen.grouping import MINIMUM_ROWS, Grouped, HeldOut, grouped
 from sluicegate.engines.errors import ScreenError
-from sluicegate.engines.screen.features import BITS, Array, hashed, plain, probe
-from sluicegate.engines.screen.manifest import (
+from sluicegate.engines.screen import (
     MANIFEST,
     WEIGHTS,
     ScreenManifest,
@@ -29,6 +28,7 @@ from sluicegate.engines.screen.manifest import (
     Weights,
     spoken,
 )
+from sluicegate.engines.screen.features import BITS, Array, hashed, plain, probe
 from sluicegate.engines.screen.weights import Linear
 
 if TYPE_CHECKING:

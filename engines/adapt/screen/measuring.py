@@ -10,8 +10,7 @@ import numpy as np
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.screen.grouping import upper_bound
 from sluicegate.engines.adapt.screen.making import MadeScreen, ScreenTerms
-from sluicegate.engines.screen.manifest import spoken
-from sluicegate.engines.screen.model import Screen, ScreenAnswer, answer_within
+from sluicegate.engines.screen import Screen, ScreenAnswer, answer_within, spoken
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:

@@ -10,12 +10,9 @@ import orjson
 
 from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train import recipe
-from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.bundle.manifest import Label, LabelMap
-from sluicegate.engines.bundle.tokenizer import BundleTokenizer, TextTokenizer
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
-from sluicegate.engines.layouts import CompactLayout, Layout
-from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.bundle import Bundle, BundleTokenizer, Label, LabelMap, TextTokenizer
+from sluicegate.engines.cpu_model import cpu_bundle_path
+from sluicegate.engines.layouts import CompactLayout, Layout, split_template
 
 END = "<|im_end|>"
 _FILE_BYTES = 64 << 20  # several times the largest tokenizer.json in use

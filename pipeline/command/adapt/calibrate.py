@@ -19,7 +19,7 @@ from sluicegate.pipeline.text import neutral, neutral_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sluicegate.engines.bundle.calibration import Calibration
+    from sluicegate.engines.bundle import Calibration
 
 _LIBRARIES = ("numpy", "matplotlib")
 _TARGET = 0.01
@@ -139,7 +139,7 @@ def _make_folder(out: Path) -> None:
 def _write(calibration: Calibration, document: Mapping[str, Any], out: Path) -> bytes:
     """Write calibration, report and picture; what was written is read again first, as a worker reads it."""
     from sluicegate.engines.adapt.calibrate import report  # noqa: PLC0415 - an extra
-    from sluicegate.engines.bundle.calibration import Calibration  # noqa: PLC0415 - help needs none of it
+    from sluicegate.engines.bundle import Calibration  # noqa: PLC0415 - help needs none of it
 
     content = calibration.content()
     Calibration.parse(content, str(out))

@@ -81,7 +81,7 @@ def screen(  # noqa: PLR0917 - options are parameters
     from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.screen import making, measuring  # noqa: PLC0415 - the same
     from sluicegate.engines.adapt.screen.report import document  # noqa: PLC0415 - the same
-    from sluicegate.engines.screen.model import Screen  # noqa: PLC0415 - the same
+    from sluicegate.engines.screen import Screen  # noqa: PLC0415 - the same
 
     rows, dev_rows = read_labelled([train]).rows, read_labelled([dev]).rows
     shared = {row.id for row in rows} & {row.id for row in dev_rows}

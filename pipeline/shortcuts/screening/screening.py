@@ -22,7 +22,7 @@ from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Verdict, conte
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.screen.model import Screen, ScreenAnswer
+    from sluicegate.engines.screen import Screen, ScreenAnswer
     from sluicegate.pipeline.flow.answers import Answer, Answers
     from sluicegate.pipeline.flow.window import Delivery, Held
     from sluicegate.pipeline.observe.instruments import Instruments
@@ -163,7 +163,7 @@ def open_screen(settings: ScreenSettings) -> Screen | None:
     """
     if settings.path is None:
         return None
-    from sluicegate.engines.screen.model import Screen  # noqa: PLC0415 - only who has a screen pays for it
+    from sluicegate.engines.screen import Screen  # noqa: PLC0415 - only who has a screen pays for it
 
     screen = Screen.load(settings.path)
     if settings.digest is not None and settings.digest != screen.digest:

@@ -19,7 +19,8 @@ from support.training import labelled_rows, small_base, write_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.train.loop import Outcome, Training
+    from sluicegate.engines.adapt.train.loop import Training
+    from sluicegate.engines.adapt.train.plan import TrainingOutcome
     from sluicegate.engines.layouts import Layout
 
 pytestmark = [pytest.mark.adapt, pytest.mark.filterwarnings("default::FutureWarning")]
@@ -73,7 +74,7 @@ def training(plan: TrainingPlan, kind: str = "llama") -> Training:
 
 def sit(
     plan: TrainingPlan, out: Path, stop: Stop | None = None, kind: str = "llama"
-) -> tuple[Training, Outcome]:
+) -> tuple[Training, TrainingOutcome]:
     from sluicegate.engines.adapt.train.loop import sit as sit_down  # noqa: PLC0415 - loads torch
 
     out.mkdir(exist_ok=True)
