@@ -10,6 +10,7 @@ from sluicegate.engines.adapt.data.decisions import RowDecision
 from sluicegate.engines.adapt.data.distribution import DIMENSIONS, NOT_GIVEN, SEVERITIES
 from sluicegate.engines.adapt.data.output import WrittenFile
 from sluicegate.engines.adapt.data.prepare import Lengths, Preparation
+from sluicegate.engines.adapt.report.markdown import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -221,8 +222,7 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
         bool(rows) and all(isinstance(x, str) and x.replace(",", "").isdigit() for x in column)
         for column in zip(*rows, strict=True)
     ]
-    rule = ["---:" if is_number else "---" for is_number in numbers] or ["---"] * len(head)
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
+    return ruled(head, rows, numbers or [False] * len(head))
 
 
 def _cell(value: object) -> str:

@@ -23,9 +23,20 @@ def plain(value: object) -> str:
     return _ACTING.sub(r"\\\1", named)
 
 
+def ruled(head: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+    """A table of cells that are Markdown already.
+
+    Args:
+        head: One heading a column.
+        lines: Cells by line.
+        right: For each column, True to set it to the right.
+    """
+    rule = ["---:" if one else "---" for one in right]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+
+
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """A table; every cell is plain. A column that begins with a number is set to the right."""
-    rows = [[plain(cell) for cell in line] for line in (head, *lines)]
-    first = rows[1] if len(rows) > 1 else head
-    rows.insert(1, ["---:" if str(cell)[:1].isdigit() else "---" for cell in first])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    names, *rows = [[plain(cell) for cell in line] for line in (head, *lines)]
+    first = rows[0] if rows else head
+    return ruled(names, rows, [str(cell)[:1].isdigit() for cell in first])

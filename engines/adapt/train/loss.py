@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
 from sluicegate.engines.adapt.train.examples import TrainingExample, steps
-from sluicegate.engines.adapt.train.measures import SEVERITIES, DevJudged
+from sluicegate.engines.adapt.train.measures import DevJudged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import math
 import os
 import signal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sluicegate.engines.adapt.train.log import LOG, Log, read_log
-from sluicegate.engines.adapt.train.measures import DevJudged, auroc, by_language, macro_f1, summary
+from sluicegate.engines.adapt.train.measures import DevJudged, by_language, summary
 from sluicegate.engines.adapt.train.recipe import Optimiser, Stop, TrainingProgress, learning_rate
 
 if TYPE_CHECKING:
@@ -24,28 +21,14 @@ JUDGED = [
     DevJudged("zh", "controversial", (0.2, 0.5, 0.3)),
 ]
 
-few = st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.9]), min_size=1, max_size=12)
-
-
-@given(few, few)
-def test_auroc_is_the_share_of_pairs_in_the_right_order(positive: list[float], negative: list[float]) -> None:
-    pairs = [(p > n) + (p == n) / 2 for p in positive for n in negative]
-    found = auroc(positive, negative)
-    assert found is not None
-    assert math.isclose(found, sum(pairs) / len(pairs), abs_tol=1e-12)
-
-
-def test_auroc_needs_both_sides() -> None:
-    assert auroc([0.1], []) is None
-
 
 def test_macro_f1_is_the_mean_of_the_severities_f1() -> None:
     # safe: 1 of 2 found, none wrongly, 2/3; controversial: 1 of 1 found, one wrongly, 2/3; unsafe: 1.
-    assert math.isclose(macro_f1(JUDGED), (2 / 3 + 2 / 3 + 1) / 3)
+    assert summary(JUDGED)["macro_f1"] == round((2 / 3 + 2 / 3 + 1) / 3, 4)
 
 
 def test_a_severity_without_rows_is_no_part_of_the_mean() -> None:
-    assert math.isclose(macro_f1(JUDGED[:1]), 1)
+    assert summary(JUDGED[:1])["macro_f1"] == 1
 
 
 def test_the_summary_is_made_for_all_and_for_each_language() -> None:
