@@ -98,13 +98,13 @@ def test_three_hundred_rows_become_a_bundle_that_judges(
 
 def _agrees(adapter: Path, bundle: Path) -> None:
     """The bundle says what base and adapter say in torch."""
-    from agreement import compare, rows  # noqa: PLC0415 - of the stand-in
+    from agreement.study import compare, rows  # noqa: PLC0415 - of the stand-in
 
     posts = rows([Path("prepared/dev.jsonl")], 16)
     found = compare(adapter, bundle, posts)
     assert found.texts == len(posts)
     # Six steps leave the three labels close together, where llama.cpp's 8-bit arithmetic moves scores most: 0.08 at most
-    # and 0.04 on average were seen. A trained adapter is held to less by benchmarks/agreement.py.
+    # and 0.04 on average were seen. A trained adapter is held to less by benchmarks/agreement.
     assert found.unsafe_max < 0.2
     assert found.unsafe_mean < 0.1
 

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("spoiled_gate", ROOT / "benchmarks" / "spoiled_gate.py")
+    spec = importlib.util.spec_from_file_location(
+        "spoiled_gate", ROOT / "benchmarks" / "studies" / "spoiled_gate" / "study.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

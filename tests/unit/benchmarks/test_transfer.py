@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import transfer
-import transfer_report
 
 from baselines import Baseline
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows
 from sluicegate.engines.adapt.evaluate.scored import write_scores
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
+from studies.transfer import report as transfer_report
+from studies.transfer import study as transfer
 from support.labelled import row, sentence, write_lines
 from support.scored import drawn, scored, sure, weights_of
 

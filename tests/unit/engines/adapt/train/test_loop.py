@@ -182,8 +182,8 @@ def test_measuring_gives_the_label_probabilities_that_serving_takes_and_changes_
 ) -> None:
     import torch  # noqa: PLC0415 - gigabytes
 
-    from sluicegate.engines.adapt.train.loss import judge  # noqa: PLC0415 - loads the tokenizer
     from sluicegate.engines.adapt.evaluate.scored import SEVERITIES  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.train.loss import judge  # noqa: PLC0415 - loads the tokenizer
 
     plan = planned(tmp_path)
     learner = training(plan)
