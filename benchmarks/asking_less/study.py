@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from h100_table.report import gain, pair, told
 from layouts.report import ALWAYS, IDLE, ON_DEMAND, OURS, SCORE, VENDOR, Pass, hit_share, of, ratio
+from sluicegate.engines.adapt.report.markdown import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +68,7 @@ def table(
     ]
     return "\n".join(
         [
-            "| lever | against | leaves |",
-            "| --- | --- | --- |",
-            *(f"| {' | '.join(row)} |" for row in rows),
+            ruled(("lever", "against", "leaves"), rows, [False] * 3),
             *(["", _BUSY] if layouts["load"][0] >= IDLE else []),
         ]
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.shares import Share
+from sluicegate.engines.adapt.report.markdown import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,8 +144,8 @@ def _machine(report: dict[str, Any]) -> str:
 
 
 def _table(passes: Sequence[Pass]) -> list[str]:
-    head = "| layout | way | requests | computed | cached | hit share | generated | engine seconds |"
-    rows = [head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    head = ("layout", "way", "requests", "computed", "cached", "hit share", "generated", "engine seconds")
+    rows = []
     for layout in (OURS, VENDOR):
         for way in WAYS:
             found = of(passes, layout, way)
@@ -152,11 +153,10 @@ def _table(passes: Sequence[Pass]) -> list[str]:
             def cell(what: str, digits: int, found: Sequence[Pass] = found) -> str:
                 return spread([getattr(one, what) for one in found], digits)
 
-            rows.append(
-                f"| {layout} | {way} | {cell('requests', 2)} | {cell('computed', 1)} | {cell('cached', 1)} | "
-                f"{100 * hit_share(found):.1f} % | {cell('generated', 1)} | {cell('seconds', 3)} |"
-            )
-    return [*rows, "", "All figures are of one post."]
+            measured = [cell("requests", 2), cell("computed", 1), cell("cached", 1)]
+            measured += [f"{100 * hit_share(found):.1f} %", cell("generated", 1), cell("seconds", 3)]
+            rows.append([layout, way, *measured])
+    return [ruled(head, rows, [False] * 2 + [True] * 6), "", "All figures are of one post."]
 
 
 def _layouts(report: dict[str, Any]) -> list[str]:

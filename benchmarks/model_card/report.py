@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from sluicegate.engines.adapt.report.markdown import ruled
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -204,8 +206,7 @@ def _agrees(found: dict[str, Any]) -> bool:
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return ruled(head, lines, [False] * len(head))
 
 
 def _value(value: float | None) -> str:

@@ -379,3 +379,14 @@ def test_the_engines_tests_mirror_its_modules() -> None:
         if not module.is_file() and not module.with_suffix("").is_dir() and "forms" not in place.parts:
             strange.add(place.with_suffix("").as_posix())
     assert strange == THEMES
+
+
+def test_no_two_classes_of_the_engines_and_the_schemas_have_one_name() -> None:
+    names = [
+        node.name
+        for module, path in MODULES.items()
+        if module.startswith(("engines", "schemas"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

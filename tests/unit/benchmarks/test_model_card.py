@@ -187,7 +187,7 @@ def test_a_report_of_another_form_is_one_sentence(tmp_path: Path) -> None:
     ):
         model_card.page({**reports(), "evasion": {"copies": 1, "without": [], "with": []}})
     (tmp_path / "agreement.json").write_text("{")
-    with pytest.raises(SystemExit, match=r"is not JSON; make it again with benchmarks/agreement\.py"):
+    with pytest.raises(SystemExit, match=r"is not JSON; make it again with benchmarks/agreement"):
         model_card.read(tmp_path)
 
 
