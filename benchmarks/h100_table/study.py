@@ -96,7 +96,7 @@ def read(folder: Path, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SystemExit(
-            f"{path}: cannot be read ({type(error).__name__}); make it with benchmarks/{name.replace('-', '_')}.py"
+            f"{path}: cannot be read ({type(error).__name__}); make it with benchmarks/{name.replace('-', '_')}"
         ) from error
     return found
 

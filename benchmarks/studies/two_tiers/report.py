@@ -1,4 +1,4 @@
-"""What came out of a run of `two_tiers.py`, what the engine did for it, and what a screen saved. Pure."""
+"""What came out of a run of this study, what the engine did for it, and what a screen saved. Pure."""
 
 from __future__ import annotations
 
