@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft.helpers import disable_input_dtype_casting
 
-from sluicegate.engines.adapt.train import loss, model
+from sluicegate.engines.adapt.train import model
 from sluicegate.engines.adapt.train.log import CURVES, LOG, Log, draw, read_log
-from sluicegate.engines.adapt.train.loss import collate, loss_sum, weight_of
+from sluicegate.engines.adapt.train.loss import collate, judge, loss_sum, weight_of
 from sluicegate.engines.adapt.train.measures import by_language, summary
 from sluicegate.engines.adapt.train.model import CHECKPOINT, read_checkpoint, write_checkpoint
 from sluicegate.engines.adapt.train.plan import TrainingEstimate, TrainingOutcome, TrainingPlan
@@ -89,7 +89,7 @@ class Training:
     def measure(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Measures on the dev sample, over all and by language."""
         with self._autocast():
-            judged = loss.judge(
+            judged = judge(
                 self.model,
                 self.plan.dev,
                 self.plan.base.labels.first_ids(),
