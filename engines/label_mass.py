@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.protocol import ItemFailure, Scored
 from sluicegate.schemas import FailureCode
-
-if TYPE_CHECKING:
-    from sluicegate.engines.protocol import Scored
 
 LEAST_LABEL_MASS = 0.5
 """Below, the model would rather write something else than any label, and what is left of the three says nothing:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
+from sluicegate.schemas import FailureCode, Kind, Scores, Severity
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-
-    from sluicegate.schemas import FailureCode, Kind, Scores, Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sluicegate.engines.backends.fake_faults import Fault, Faults, FaultsFile, S
 from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.layouts.compact import CompactLayout
+from sluicegate.engines.layouts.layout import CompactLayout
 from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.parsing import PROMPT_ONLY, parse_explanation
 from sluicegate.engines.text.prompting import Prompter

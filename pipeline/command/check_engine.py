@@ -8,8 +8,8 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from sluicegate.engines.backends import open_backends
-from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
+from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.label_mass import LEAST_LABEL_MASS
 from sluicegate.engines.protocol import ItemFailure, Prompt

@@ -28,7 +28,7 @@ from sluicegate.schemas import FailureCode, Post, ReasonCode, Rejection
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sluicegate.engines.screen.model import Screen
+    from sluicegate.engines.screen import Screen
     from sluicegate.pipeline.flow.window import Window
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends import Backends
     from sluicegate.engines.protocol import Prompt
-    from sluicegate.engines.screen.model import Screen
+    from sluicegate.engines.screen import Screen
     from sluicegate.pipeline.flow.answers import Answer
     from sluicegate.pipeline.flow.judgement import Asked, Outcome
     from sluicegate.pipeline.flow.routes import Desk

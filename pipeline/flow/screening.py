@@ -22,7 +22,7 @@ from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Verdict, conte
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.screen.model import Screen, ScreenAnswer
+    from sluicegate.engines.screen import Screen, ScreenAnswer
     from sluicegate.pipeline.flow.answers import Answer, Answers
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
@@ -120,7 +120,7 @@ class Screening:
             answers = await asyncio.to_thread(screen.answers, posts)
             if len(answers) != len(posts):
                 raise ValueError("not one answer for each post")  # noqa: TRY301 - a fault like any other
-        except Exception as error:  # noqa: BLE001 - a fault of the screen costs no post its judgement
+        except Exception as error:  # noqa: BLE001 - as above
             self._failed(error, len(posts))
             return [None] * len(posts)
         return answers
@@ -163,7 +163,7 @@ def open_screen(settings: ScreenSettings) -> Screen | None:
     """
     if settings.path is None:
         return None
-    from sluicegate.engines.screen.model import Screen  # noqa: PLC0415 - only who has a screen pays for it
+    from sluicegate.engines.screen import Screen  # noqa: PLC0415 - only who has a screen pays for it
 
     screen = Screen.load(settings.path)
     if settings.digest is not None and settings.digest != screen.digest:

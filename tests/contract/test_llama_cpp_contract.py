@@ -268,7 +268,7 @@ class TestCompletionsOverRealLlamaCpp(RealModel):
 
 _PARENT = """
 import asyncio, sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - a dataclass field that readers may introspect
 from sluicegate.engines.backends import EngineChoice, open_backend
 async def main():
     choice = EngineChoice("llama_cpp", bundle=Path(sys.argv[1]), slots=1, max_prompt_tokens=256)

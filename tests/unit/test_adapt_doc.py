@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.census import _FEW_OF_A_CATEGORY, FEW_ROWS
-from sluicegate.engines.adapt.fates import Choices, Fate, Settling
-from sluicegate.engines.adapt.near_duplicates import _HASHES, DEFAULT_SIMILARITY
-from sluicegate.engines.adapt.rows import MADE_IN_FILE
+from sluicegate.engines.adapt.data.decisions import Choices, ConflictSettling, RowDecision
+from sluicegate.engines.adapt.data.distribution import _FEW_OF_A_CATEGORY, FEW_ROWS
+from sluicegate.engines.adapt.data.near_duplicates import _HASHES, DEFAULT_SIMILARITY
+from sluicegate.engines.adapt.data.rows import MADE_IN_FILE
 from sluicegate.pipeline.command import app
 from support.labelled import read_lines
 
@@ -77,7 +77,7 @@ def test_the_other_forms_of_the_page_are_in_order(
 
 def test_the_tables_have_every_field_and_every_fate_and_nothing_else() -> None:
     assert sorted(first_column("Write rows")) == sorted(MADE_IN_FILE)
-    assert first_column("What is left out") == [fate.value for fate in Fate]
+    assert first_column("What is left out") == [decision.value for decision in RowDecision]
 
 
 def test_the_page_says_the_defaults_and_the_limits_of_the_code() -> None:
@@ -85,7 +85,7 @@ def test_the_page_says_the_defaults_and_the_limits_of_the_code() -> None:
     assert f"estimate from {_HASHES} hashes" in PAGE
     assert f"`--dev-share` of {Choices().dev_share}" in PAGE
     assert f"`--conflicts {Choices().conflicts}` (the default)" in PAGE
-    assert Choices().near_conflicts is Settling.KEEP
+    assert Choices().near_conflicts is ConflictSettling.KEEP
     assert f"fewer than {FEW_ROWS:,} rows, and categories with fewer than {_FEW_OF_A_CATEGORY};" in PAGE
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from sluicegate.engines.adapt.evaluate.intervals import MOST_RESAMPLES
 from sluicegate.engines.adapt.evaluate.journal import JOURNAL
-from sluicegate.engines.adapt.evaluate.measures import BINS, MEASURES
-from sluicegate.engines.adapt.evaluate.plots import PLOTS
+from sluicegate.engines.adapt.evaluate.measures import BINS, MEASURES, MOST_RESAMPLES
+from sluicegate.engines.adapt.evaluate.report import PLOTS
 from sluicegate.engines.adapt.evaluate.run import EVALUATION, REPORT
 from sluicegate.engines.adapt.evaluate.scored import SCORES
 from sluicegate.pipeline.command import app

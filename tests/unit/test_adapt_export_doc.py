@@ -40,11 +40,11 @@ def test_the_page_names_every_target_and_what_ships() -> None:
     for name in (shipped.ADAPTER_WEIGHTS, shipped.ADAPTER_FACTS, MANIFEST, CALIBRATION):
         assert f"`{name}`" in PAGE
     folder = shipped.adapter_folder()
-    assert f"`engines/{folder.parent.name}/{folder.name}/`" in PAGE
+    assert f"`engines/assets/{folder.parent.name}/{folder.name}/`" in PAGE
     assert f"at most {ship.MOST_BYTES // 1_000_000} MB" in PAGE
 
 
 def test_scripts_that_the_page_runs_are_there() -> None:
     assert any(command[:3] == ["python", "-m", ship.__name__] for command in COMMANDS)
     (script,) = (one[1] for one in COMMANDS if one[0] == "python" and one[1] != "-m")
-    assert (ROOT / script).is_file()
+    assert (ROOT / script).exists()

@@ -10,12 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 from sluicegate.engines.adapt.calibrate.calibrate import _LEAST_ROWS
-from sluicegate.engines.adapt.calibrate.choosing import FOLDS
-from sluicegate.engines.adapt.calibrate.fitting import FITS
+from sluicegate.engines.adapt.calibrate.fitting import FITS, FOLDS
 from sluicegate.engines.adapt.calibrate.grouping import MINIMUM_ROWS
 from sluicegate.engines.adapt.calibrate.thresholds import Aims
+from sluicegate.engines.adapt.gate.checks import GateLimits, built_in_text
 from sluicegate.engines.adapt.gate.differences import RESAMPLES
-from sluicegate.engines.adapt.gate.limits import Limits, built_in_text
 from sluicegate.engines.adapt.gate.report import SAID
 from sluicegate.pipeline.command import app
 
@@ -26,7 +25,7 @@ GATE, CALIBRATE = ((DOCS / f"adapt-{name}.md").read_text(encoding="utf-8") for n
 def test_the_limits_of_the_page_are_the_built_in_ones_and_the_example_is_one() -> None:
     example, built_in = re.findall(r"```yaml\n(.*?)```", GATE, re.DOTALL)
     assert built_in == built_in_text()
-    mine = Limits.over_built_in(yaml.safe_load(example))
+    mine = GateLimits.over_built_in(yaml.safe_load(example))
     assert mine.language.macro_f1_drop == 0.03
     assert mine.always.benign_false_positives_most == 0.1
 

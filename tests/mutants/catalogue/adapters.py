@@ -78,9 +78,9 @@ MUTANTS = (
     Mutant(
         "one_number_one_adapter",
         "a server would answer with one adapter for another that has the same number",
-        "engines/backends/__init__.py",
+        "engines/backends/open.py",
         "if same_bundle and one.lora_path == its.lora_path:",
         "if True:",
-        ("tests/unit/engines/backends/test_backends.py::test_two_adapters_of_one_number_are_refused",),
+        ("tests/unit/engines/backends/test_open.py::test_two_adapters_of_one_number_are_refused",),
     ),
 )

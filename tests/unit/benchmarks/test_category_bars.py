@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from category_bars import LOW, Explained, in_reach, page, policies, tally
 
-from sluicegate.engines.adapt.rows import Row
+from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.protocol import Explanation, ItemFailure
 from sluicegate.schemas import FailureCode, Scores
+from studies.category_bars.study import LOW, Explained, in_reach, page, policies, tally
 
 ROOT = Path(__file__).parents[3]
 REPORTS = ROOT / "benchmarks" / "reports"
