@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from sluicegate.pipeline.control.facts import ScreenTurn, Trip, read_fact
+from sluicegate.pipeline.control.facts import Death, Fact, Lease, Poison, ScreenTurn, Trip, read_fact
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.reader import TopicReader
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sluicegate.pipeline.flow.breaker import Breaker
+    from sluicegate.pipeline.flow.servers import Servers
     from sluicegate.pipeline.kafka.reader import TopicRecord
     from sluicegate.pipeline.observe.metrics import Metrics
     from sluicegate.pipeline.settings.tree import Settings
@@ -43,7 +44,7 @@ _AGAIN_S = 5.0
 _LOOK_EVERY_S, _ANSWER_S = 10.0, 3.0
 _LEAVE_S = 2.0
 
-Change = Trip | ScreenTurn | bytes
+Change = Fact | bytes
 """A fact, or the key of one that is to be forgotten."""
 
 
@@ -74,17 +75,24 @@ class ControlTopic:
         breaker: Learns and announces; called in the event loop only.
         metrics: Show whether the topic is followed.
         switch: The same, for screens.
+        servers: The same, for engines' servers; None where nothing is judged.
     """
 
     def __init__(
-        self, settings: Settings, breaker: Breaker, metrics: Metrics, switch: Switch | None = None
+        self,
+        settings: Settings,
+        breaker: Breaker,
+        metrics: Metrics,
+        switch: Switch | None = None,
+        servers: Servers | None = None,
     ) -> None:
         self._kafka = settings.kafka
         self._topic = settings.topics.control
         self._breaker = breaker
         self._switch = switch
+        self._servers = servers
         self._metrics = metrics
-        self._outbox: queue.SimpleQueue[Trip | ScreenTurn] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._producer: Any = None
         self._send_again_at = 0.0
         self._stopping = threading.Event()
@@ -101,6 +109,8 @@ class ControlTopic:
         if self._switch is not None:
             self._switch.announce = self._outbox.put
             self._switch.known = False
+        if self._servers is not None:
+            self._servers.announce_to(self._outbox.put)
         self._thread.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_S):
@@ -155,7 +165,7 @@ class ControlTopic:
                 break
             self._produce(self._outbox.get_nowait())
 
-    def _produce(self, fact: Trip | ScreenTurn) -> None:
+    def _produce(self, fact: Fact) -> None:
         from confluent_kafka import (  # noqa: PLC0415 - only who trips pays for a producer
             KafkaException,
             Producer,
@@ -195,17 +205,21 @@ class ControlTopic:
             if self._switch is not None:
                 self._switch.forget(keys)
 
-    def _learn(self, facts: Sequence[Trip | ScreenTurn]) -> None:
+    def _learn(self, facts: Sequence[Fact]) -> None:
         if trips := [fact for fact in facts if isinstance(fact, Trip)]:
             self._metrics.control_refused.inc(self._breaker.learn(trips))
         turns = [fact for fact in facts if isinstance(fact, ScreenTurn)]
         if turns and self._switch is not None:
             self._metrics.control_refused.inc(self._switch.learn(turns))
+        if self._servers is not None:
+            self._servers.learn([fact for fact in facts if isinstance(fact, Poison | Death | Lease)])
 
     def _found(self) -> None:
         self.state = "followed"
         if self._switch is not None:
             self._switch.known = True
+        if self._servers is not None:
+            self._servers.follow(followed=True)
         self._metrics.control_followed.set(1)
         _log.info("control_topic_followed", topic=self._topic)
         self._looked.set()
@@ -216,5 +230,7 @@ class ControlTopic:
         self.state = why
         if self._switch is not None:
             self._switch.known = False  # who throws it meanwhile is not heard
+        if self._servers is not None:
+            self._servers.follow(followed=False)
         self._metrics.control_followed.set(0)
         self._looked.set()
