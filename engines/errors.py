@@ -15,7 +15,8 @@ class EngineUnavailable(EngineError):  # noqa: N818 - a state that is waited out
 
     Args:
         message: Why, for people.
-        refused: True if it is there, and takes no call just now: that says nothing of what was sent.
+        refused: True if it took nothing: nobody listens, or it is there and takes no call just now. That says
+            nothing of the prompts.
     """
 
     retriable = True

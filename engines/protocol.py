@@ -83,6 +83,18 @@ class Health:
     """True if nothing came in time, not even a refusal: a process that hangs looks like this."""
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One life of the engine: which process answers, and who may have prompts in it."""
+
+    process: str
+    """Names the process; after a death another name is told. Two lives never have the same name."""
+    exclusive: bool
+    """True if only this worker's prompts can be in its work."""
+    idle: bool = False
+    """For a process that others may share: nothing of anybody was in its work when it was asked."""
+
+
 class Engine(Protocol):
     """Turns prompts into scores and explanations.
 
@@ -126,6 +138,13 @@ class Engine(Protocol):
 
     async def health(self) -> Health:
         """Ask the engine for one token. Never raises; answers within five seconds."""
+        ...
+
+    async def generation(self) -> Generation | None:
+        """Say which process answers now; None where nobody can tell. Never raises; answers within five seconds.
+
+        A prompt is blamed for the end of a process only where this names another one afterwards.
+        """
         ...
 
     async def __aenter__(self) -> Self: ...

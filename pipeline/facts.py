@@ -1,4 +1,4 @@
-"""Trips: what workers and people tell one another of breakers and switches, and what follows from all of it. Pure.
+"""Trips: what workers and people tell one another of breakers, switches and servers, and what follows of it. Pure.
 
 A breaker of a tenant and a policy opens and is reset in turns. Each turn has a number, its
 generation: a reset begins the next one, and a trip belongs to the one that it happened in. So what
@@ -36,6 +36,11 @@ _MOST_BYTES = 4096
 LAST_GENERATION = 2**31
 """In which a breaker may open, and be reset once more. People reset breakers: a greater number is nobody's."""
 LINE = 200
+DEATH_PROMPTS = 40
+"""So many names fit into a record."""
+DEATH_PLACES = 256
+POISON_PLACES = 1024
+"""As many as a worker remembers."""
 
 
 def _inert(text: str) -> str:
@@ -114,10 +119,67 @@ class ScreenTurn(Turn):
         return (self.screen,)
 
 
-_KINDS: dict[str, type[Trip | ScreenTurn]] = {"block-breaker": Trip, "screen": ScreenTurn}
+class Poison(Turn):
+    """One fact: a prompt ended an engine, or seems to. It holds for ten minutes."""
+
+    kind: Literal["poison"] = "poison"
+    prompt: Digest = Field(
+        description="Hash of the call and of the prompt's key in the cache; never its text."
+    )
+
+    certain: bool = Field(
+        True, description="False if nobody can tell: the prompt waits, and is not condemned."
+    )
+
+    @property
+    def place(self) -> Place:
+        """One of a few places, so that a compacted topic does not keep every prompt for ever."""
+        return (str(int(self.prompt[-4:], 16) % POISON_PLACES),)
 
 
-def read_fact(key: bytes | None, value: bytes) -> Trip | ScreenTurn | None:
+class Death(Turn):
+    """One fact: an engine ended with these prompts in its work, be they guilty or not."""
+
+    kind: Literal["engine-death"] = "engine-death"
+    death: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] = Field(description="Its name.")
+    part: Annotated[int, Field(ge=0, le=LAST_GENERATION)] = 0
+    prompts: Annotated[tuple[Digest, ...], Field(strict=False, max_length=DEATH_PROMPTS)]
+
+    @property
+    def place(self) -> Place:
+        """One of a few places, as for :class:`Poison`."""
+        return (str((int(self.death, 16) + self.part) % DEATH_PLACES),)
+
+
+class Lease(Turn):
+    """One fact: a worker asks a shared server about its suspects, and the others wait; or it is done."""
+
+    kind: Literal["engine-lease"] = "engine-lease"
+    server: Digest = Field(description="Hash of the server's address.")
+    holder: Line = Field(description="The worker's process.")
+
+    @property
+    def place(self) -> Place:
+        """Which server."""
+        return (self.server,)
+
+    @property
+    def key(self) -> bytes:
+        """One for all facts on a server: only the newest counts, and all workers read them in one order."""
+        return f"{self.kind} {self.server}".encode()
+
+
+Fact = Trip | ScreenTurn | Poison | Death | Lease
+_KINDS: dict[str, type[Fact]] = {
+    "block-breaker": Trip,
+    "screen": ScreenTurn,
+    "poison": Poison,
+    "engine-death": Death,
+    "engine-lease": Lease,
+}
+
+
+def read_fact(key: bytes | None, value: bytes) -> Fact | None:
     """Read a record of the control topic; None for a record of another kind.
 
     Raises:
@@ -166,6 +228,22 @@ class Lockable(Learner[T], Protocol[T]):
 
     known: bool
     """False until the control topic was read."""
+
+
+class ServerFacts(Protocol):
+    """What learns of deaths, poison prompts and leases of engines' servers, and announces its own."""
+
+    def announce_to(self, announce: Callable[[Fact], None]) -> None:
+        """Tell facts that arise here, from now on and before, to others."""
+        ...
+
+    def learn(self, facts: Iterable[Poison | Death | Lease]) -> None:
+        """Take in what others tell."""
+        ...
+
+    def follow(self, *, followed: bool) -> None:
+        """Note whether what others tell is heard."""
+        ...
 
 
 class Trips(Generic[T]):

@@ -123,7 +123,7 @@ class Worker:
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
             self._control = await stack.enter_async_context(
-                ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch)
+                ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch, flow.servers)
             )
             self._instruments.metrics.describe(engines, self._policies.current)
             await stack.enter_async_context(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -77,6 +76,8 @@ class Backend:
     """What its requests name on that server; the server takes engines with the same name for one."""
     tokenizer_digest: str | None = None
     """Of its bundle; None for the fake engine, whose tokens are bytes."""
+    in_process: bool = False
+    """True if a crash of the engine ends the worker."""
 
 
 Backends = Mapping[str | None, Backend]
@@ -165,7 +166,8 @@ def _fake(choice: EngineChoice) -> Backend:
     profile = choice.fake or FakeProfile()
     if choice.max_prompt_tokens:
         profile = replace(profile, max_prompt_tokens=choice.max_prompt_tokens)
-    return Backend(FakeEngine(profile, adapter=choice.adapter), fake_prompter(profile), CATEGORIES)
+    engine = FakeEngine(profile, adapter=choice.adapter)
+    return Backend(engine, fake_prompter(profile), CATEGORIES, in_process=True)
 
 
 def _completions(choice: EngineChoice) -> Backend:
@@ -205,7 +207,7 @@ def _base_address(url: str | None) -> str:
 
 def _llama_cpp(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.llama_cpp import LlamaCppEngine  # noqa: PLC0415 - lazy
-    from sluicegate.engines.backends.llama_server import ServerOptions  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.llama_server import ServerOptions, usable_cores  # noqa: PLC0415 - lazy
     from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - lazy
 
     path = choice.bundle or cpu_bundle_path()
@@ -217,7 +219,7 @@ def _llama_cpp(choice: EngineChoice) -> Backend:
         model=str(bundle.file("model")),
         slots=choice.slots,
         slot_tokens=model.info.max_prompt_tokens + _COMPLETION_TOKENS,
-        threads=choice.threads or _cores(),
+        threads=choice.threads or usable_cores(),
     )
     engine = LlamaCppEngine(model, options)
     return Backend(
@@ -227,7 +229,7 @@ def _llama_cpp(choice: EngineChoice) -> Backend:
 
 def _tensorrt_llm(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.gpu import check_gpu  # noqa: PLC0415 - lazy
-    from sluicegate.engines.backends.tensorrt_llm import make_engine  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.trtllm.making import make_engine  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.trtllm.serving import Serving  # noqa: PLC0415 - lazy
 
     if choice.bundle is None:
@@ -240,7 +242,12 @@ def _tensorrt_llm(choice: EngineChoice) -> Backend:
     prompter, model = _served(choice, bundle, saturating_prompts=serving.max_batch_size)
     engine = make_engine(model, serving, bundle, prompter)
     return Backend(
-        engine, prompter, model.categories, bundle.calibration, tokenizer_digest=bundle.tokenizer.digest
+        engine,
+        prompter,
+        model.categories,
+        bundle.calibration,
+        tokenizer_digest=bundle.tokenizer.digest,
+        in_process=True,
     )
 
 
@@ -278,10 +285,3 @@ def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) ->
         bundle.tokenizer, bundle.labels, bundle.category_tokens, reasons=manifest.reasons
     )
     return prompter, ServedModel(info, vocabulary, manifest.categories, probe)
-
-
-def _cores() -> int:
-    """Cores that this process may use, which in a container can be fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

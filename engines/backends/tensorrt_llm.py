@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -21,9 +22,9 @@ from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
 from sluicegate.engines.backends.trtllm.library import load_library
 from sluicegate.engines.backends.trtllm.reader import Reader
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import Explanation, Generation, Health, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.parsing import parse_explanation
-from sluicegate.schemas import FailureCode, Kind, Post
+from sluicegate.schemas import FailureCode, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends.completions import ServedModel
     from sluicegate.engines.backends.trtllm.serving import Serving
-    from sluicegate.engines.bundle.bundle import Bundle
     from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.engines.text.prompting import Prompter
     from sluicegate.schemas import Severity
 
 _log = logging.getLogger(__name__)
@@ -45,7 +44,6 @@ _CLOSE_S = 30.0
 _FAILED_ANSWERS = 5
 """So many questions for its health in a row failed, with nothing of ours in work."""
 _TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
-_END = "<|im_end|>"
 _KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
 
 T = TypeVar("T")
@@ -115,6 +113,10 @@ class TensorRTEngine:
             _log.critical("the TensorRT-LLM engine stays away (%s); this process ends", health.detail)
             self._give_up()
         return health
+
+    async def generation(self) -> Generation | None:
+        """This process, which has one engine in its life, and nobody else's prompts."""
+        return Generation(f"process {os.getpid()}", exclusive=True)
 
     async def __aenter__(self) -> Self:
         """Load the model, minutes for a large one, and fill the prefix cache.
@@ -280,21 +282,3 @@ class TensorRTEngine:
         if length <= limit:
             return None
         return ItemFailure(FailureCode.TOO_LONG, f"{length} prompt tokens; the limit is {limit}")
-
-
-def make_engine(model: ServedModel, serving: Serving, bundle: Bundle, prompter: Prompter) -> TensorRTEngine:
-    """The engine of a bundle, not started yet.
-
-    Raises:
-        EngineSetupError: The bundle does not say which token ends an answer.
-    """
-    end_id = bundle.manifest.tokenizer.control_tokens.get(_END)
-    if end_id is None:
-        raise EngineSetupError(
-            f"manifest.json: tokenizer.control_tokens has no {_END}, which ends an answer; make the bundle again"
-        )
-    built = (prompter.build(Post(id="warm", text="Hello", kind=kind)) for kind in _KINDS)
-    warm = {
-        prompt.token_ids[: prompt.shared_tokens]: prompt for prompt in built if isinstance(prompt, Prompt)
-    }
-    return TensorRTEngine(model, serving, bundle.path, bundle.tokenizer, warm=[*warm.values()], end_id=end_id)

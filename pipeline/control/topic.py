@@ -18,7 +18,18 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from sluicegate.pipeline.errors import PipelineError
-from sluicegate.pipeline.facts import Learner, Lockable, ScreenTurn, Trip, read_fact
+from sluicegate.pipeline.facts import (
+    Death,
+    Fact,
+    Learner,
+    Lease,
+    Lockable,
+    Poison,
+    ScreenTurn,
+    ServerFacts,
+    Trip,
+    read_fact,
+)
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
@@ -40,7 +51,7 @@ _AGAIN_S = 5.0
 _LOOK_EVERY_S, _ANSWER_S = 3.0, 3.0  # what was written to a partition that nobody reads is heard so late
 _LEAVE_S = 2.0
 
-Change = Trip | ScreenTurn | bytes
+Change = Fact | bytes
 """A fact, or the key of one that is to be forgotten."""
 
 
@@ -71,6 +82,7 @@ class ControlTopic:
         breaker: Learns and announces; called in the event loop only.
         metrics: Show whether the topic is followed.
         switch: The same, for screens.
+        servers: The same, for engines' servers; None where nothing is judged.
     """
 
     def __init__(
@@ -79,13 +91,15 @@ class ControlTopic:
         breaker: Learner[Trip],
         metrics: Metrics,
         switch: Lockable[ScreenTurn] | None = None,
+        servers: ServerFacts | None = None,
     ) -> None:
         self._kafka = settings.kafka
         self._topic = settings.topics.control
         self._breaker = breaker
         self._switch = switch
+        self._servers = servers
         self._metrics = metrics
-        self._outbox: queue.SimpleQueue[Trip | ScreenTurn] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._producer: Producer | None = None
         self._send_again_at = 0.0
         self._stopping = threading.Event()
@@ -103,6 +117,8 @@ class ControlTopic:
         if self._switch is not None:
             self._switch.announce = self._outbox.put
             self._switch.known = False
+        if self._servers is not None:
+            self._servers.announce_to(self._outbox.put)
         self._thread.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_S):
@@ -160,7 +176,7 @@ class ControlTopic:
                 break
             self._produce(self._outbox.get_nowait())
 
-    def _produce(self, fact: Trip | ScreenTurn) -> None:
+    def _produce(self, fact: Fact) -> None:
         def failed(why: str) -> None:
             _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
             self._send_again_at = time.monotonic() + _AGAIN_S
@@ -192,12 +208,14 @@ class ControlTopic:
             if self._switch is not None:
                 self._switch.forget(keys)
 
-    def _learn(self, facts: Sequence[Trip | ScreenTurn]) -> None:
+    def _learn(self, facts: Sequence[Fact]) -> None:
         if trips := [fact for fact in facts if isinstance(fact, Trip)]:
             self._metrics.control_refused.inc(self._breaker.learn(trips))
         turns = [fact for fact in facts if isinstance(fact, ScreenTurn)]
         if turns and self._switch is not None:
             self._metrics.control_refused.inc(self._switch.learn(turns))
+        if self._servers is not None:
+            self._servers.learn([fact for fact in facts if isinstance(fact, Poison | Death | Lease)])
 
     def _found(self, incarnation: str | None) -> None:
         before, self._incarnation = self._incarnation, incarnation or self._incarnation
@@ -206,6 +224,8 @@ class ControlTopic:
         self.state = "followed"
         if self._switch is not None:
             self._switch.known = True
+        if self._servers is not None:
+            self._servers.follow(followed=True)
         self._metrics.control_followed.set(1)
         _log.info("control_topic_followed", topic=self._topic)
         self._looked.set()
@@ -223,5 +243,7 @@ class ControlTopic:
         self.state = why
         if self._switch is not None:
             self._switch.known = False  # who throws it meanwhile is not heard
+        if self._servers is not None:
+            self._servers.follow(followed=False)
         self._metrics.control_followed.set(0)
         self._looked.set()

@@ -78,6 +78,7 @@ class EdgeFlow:
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
+        self.servers = None
         self._intake = Intake(window, settings.limits.post_bytes, instruments)
         self._dispatch = Dispatch(window, outlet, instruments)
         self._decoded: asyncio.Queue[_Taken] = asyncio.Queue()  # bounded by the window

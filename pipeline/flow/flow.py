@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.protocol import ItemFailure
-from sluicegate.pipeline.flow.answers import Answers
+from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.pipeline.flow.answers import Answer, Answers
 from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.dispatch import Dispatch
@@ -23,7 +23,7 @@ from sluicegate.pipeline.flow.judgement import Arrival, Found, Judgement, Member
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
-from sluicegate.pipeline.flow.routes import Desks
+from sluicegate.pipeline.flow.routes import Desk, Desks
 from sluicegate.pipeline.flow.screening import Screening
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored
 from sluicegate.schemas import AssessedBy, Assessment, Rejection
@@ -32,11 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from sluicegate.engines.backends import Backends
-    from sluicegate.engines.protocol import Prompt
     from sluicegate.engines.screen import Screen
-    from sluicegate.pipeline.flow.answers import Answer
     from sluicegate.pipeline.flow.judgement import Asked, Outcome
-    from sluicegate.pipeline.flow.routes import Desk
     from sluicegate.pipeline.flow.window import Window
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
@@ -60,6 +57,7 @@ class Flow:
         self._settings = settings
         self._wake = asyncio.Event()
         self._desks = Desks(backends, settings, policy, instruments, turned=self._wake.set)
+        self.servers = self._desks.servers
         self._policy = policy
         self._window = window
         self._clock = instruments.clock
@@ -206,10 +204,8 @@ class Flow:
             await self._clock.wait(self._wake, until=min(ask_again_at, default=None))
 
     def _send(self, micro_batch: list[Judgement]) -> None:
-        desk, now = micro_batch[0].desk, self._clock.monotonic()
-        for judgement in micro_batch:
-            judgement.sent_at = now
-        tokens = desk.begin(micro_batch)
+        desk = micro_batch[0].desk
+        tokens = desk.begin(micro_batch, now=self._clock.monotonic())
         self._metrics.micro_batch_posts.observe(len(micro_batch))
         self._metrics.micro_batch_tokens.observe(tokens)
         self._wake.set()  # another adapter's may go, too
@@ -240,9 +236,16 @@ class Flow:
                 answered += self._conclude(judgement, finding)
             elif isinstance(failure := found.get(judgement), ItemFailure):
                 answered += self._conclude(judgement, failure)
-            elif judgement.live:  # abandoned, and joined again before this line
-                self._begin(judgement.key, judgement.prompt, judgement.members, None)
+            elif judgement.live:  # set aside; or abandoned, and joined again before this line
+                self._single_flight[judgement.key] = judgement
+                self._spawn(self._begin_again(judgement))
         return answered
+
+    async def _begin_again(self, judgement: Judgement) -> None:
+        await judgement.desk.judge.wait_aside(judgement)
+        del self._single_flight[judgement.key]
+        if judgement.live:
+            self._begin(judgement.key, judgement.prompt, judgement.members, None)
 
     async def _watch_patience(self) -> None:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""

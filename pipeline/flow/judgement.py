@@ -143,8 +143,6 @@ class Judgement:
     """The verdict that first carried those scores; None while that one waits for its other parts."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
-    kept_out: bool = False
-    """True while it was sent and waits, for the end of a search that wants no company in the engine."""
 
     @classmethod
     def begun(cls, number: int, key: bytes, prompt: Prompt, members: list[Member], *, since: float) -> Self:
@@ -199,9 +197,3 @@ def computed_tokens(judgements: Sequence[Judgement], answers: Sequence[object]) 
         for one, answer in zip(judgements, answers, strict=True)
         if isinstance(answer, Scored)
     )
-
-
-def keep_out(judgements: Sequence[Judgement], *, kept_out: bool) -> None:
-    """Note of each whether it waits for the end of a search."""
-    for one in judgements:
-        one.kept_out = kept_out

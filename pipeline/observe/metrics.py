@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from sluicegate.pipeline.flow.circuit import CircuitState
+from sluicegate.pipeline.flow.adapter_state import Standing
 from sluicegate.schemas import Action, DeadLetter, Severity
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Metrics:
         self._add_screens_and_stamps(counter, gauge)
         for name in ("engine", "publish", "input"):
             self.hold.labels(name).set(0)
-        self._show_circuit(CircuitState.CLOSED)
+        self._show_circuit(Standing.UP)
 
     def _add_explanations(self, counter: Callable[..., Counter]) -> None:
         self.explanation_failures = counter(
@@ -185,16 +185,16 @@ class Metrics:
                 self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
             else:
                 self.adapters.labels(name, engine.digest).set(1)
-                self._show_circuit(CircuitState.CLOSED, name)
+                self._show_circuit(Standing.UP, name)
         self._stamp(policy)
 
-    def circuit_is(self, state: CircuitState, adapter: str | None = None) -> None:
+    def circuit_is(self, state: Standing, adapter: str | None = None) -> None:
         """Show that the circuit breaker of the engine, or of an adapter's, took a state."""
         self.circuit_changes.labels(state.value).inc()
         self._show_circuit(state, adapter)
 
-    def _show_circuit(self, state: CircuitState, adapter: str | None = None) -> None:
-        for one in CircuitState:
+    def _show_circuit(self, state: Standing, adapter: str | None = None) -> None:
+        for one in Standing:
             shown = self.circuit if adapter is None else self.adapter_circuit
             shown.labels(*([adapter] if adapter is not None else []), one.value).set(int(one is state))
 

@@ -45,6 +45,7 @@ REASONS: dict[str, str] = {
     "engine.score_timeout_s": "Generous for a CPU, too: only an engine that is stuck should meet it.",
     "engine.explain_timeout_s": "Twice that of the scores: an explanation is many tokens, one after the other.",
     "engine.circuit_mute_calls": "Chance and a few hard posts do not reach it, and so many micro-batches, with those in flight beside them, lose their judgement to an engine that hangs.",
+    "engine.in_work_folder": "The chart's temporary folder is an emptyDir, which outlives a container. Workers may share a folder.",
     "engine.circuit_pause_s": "A small model's server is back within a second; a large one is asked every five.",
     "engine.fake_profile": "Without one the fake engine takes no time, which is what tests want.",
     "engine.adapters.NAME.bundle": _NONE_TO_GUESS,

@@ -115,6 +115,10 @@ class EngineSettings(_Section):
     circuit_pause_s: float = Field(
         0.2, gt=0, le=60, description="Then its health is asked after this pause, which doubles up to 5 s."
     )
+    in_work_folder: Path | None = Field(
+        None,
+        description="tensorrt_llm: where a worker notes what is in work, to be read after a crash. It must outlive a restart. Default: a folder in the system's temporary folder.",
+    )
     fake_profile: Path | None = Field(
         None, description="fake: JSON file with the latency model and fault switches."
     )

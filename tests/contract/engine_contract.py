@@ -245,6 +245,12 @@ class EngineContract:
     async def test_a_working_engine_is_healthy(self, rig: Rig) -> None:
         assert (await rig.engine.health()).ok
 
+    async def test_its_generation_is_the_same_while_it_lives(self, rig: Rig) -> None:
+        before = await rig.engine.generation()
+        scored(await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S))
+        after = await rig.engine.generation()
+        assert (before and before.process) == (after and after.process)
+
     async def test_an_engine_that_does_not_answer_is_unhealthy(self, rig: Rig) -> None:
         async with rig.switches["hang"](), asyncio.timeout(PROMPT_END_S):
             health = await rig.engine.health()

@@ -117,7 +117,7 @@ class TestLlamaCpp(RealModel):
     async def test_a_killed_server_is_replaced(self, rig: Rig) -> None:
         engine = rig.engine
         assert isinstance(engine, LlamaCppEngine)
-        before = engine.server_pid
+        before, life = engine.server_pid, await engine.generation()
         assert before
         call = asyncio.create_task(engine.score(some_prompts(rig) * 20, timeout_s=TIMEOUT_S))
         await asyncio.sleep(0.2)
@@ -125,6 +125,9 @@ class TestLlamaCpp(RealModel):
         with pytest.raises(EngineUnavailable):
             await call
         await _until(lambda: engine.server_pid not in (None, before))
+        assert life is not None
+        assert life.exclusive
+        assert await engine.generation() != life
         await assert_works(rig)
         assert not _is_alive(before)
 

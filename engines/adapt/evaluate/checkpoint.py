@@ -15,7 +15,15 @@ from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD
 from sluicegate.engines.bundle import file_digest
-from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import (
+    EngineInfo,
+    Explanation,
+    Generation,
+    Health,
+    ItemFailure,
+    Prompt,
+    Scored,
+)
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import CATEGORIES, FailureCode, Scores, Severity
@@ -121,6 +129,10 @@ class CheckpointEngine:
     async def health(self) -> Health:
         """Well: it is in this process."""
         return Health(ok=True)
+
+    async def generation(self) -> Generation | None:
+        """This process; see :class:`~sluicegate.engines.protocol.Engine`."""
+        return Generation("in process", exclusive=True)
 
     async def __aenter__(self) -> Self:
         return self

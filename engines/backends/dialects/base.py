@@ -133,6 +133,14 @@ class Dialect(Protocol):
         """Prompts that one request may carry with profit; 1 where lists do not pay."""
         ...
 
+    @property
+    def gauges(self) -> tuple[str, ...]:
+        """Names in ``/metrics`` of the requests in the server's work; empty where it does not tell when it started.
+
+        A server that has them must tell ``process_start_time_seconds`` beside them.
+        """
+        ...
+
     def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
         """Body that asks for one token after each prompt, ``list[prompts][tokens]``."""
         ...

@@ -41,6 +41,7 @@ class LlamaCppDialect:
 
     name: ClassVar[str] = "llama_cpp"
     path: ClassVar[str] = "/completion"
+    gauges: ClassVar[tuple[str, ...]] = ()
     list_prompts: ClassVar[int] = 1
 
     def __init__(self, vocabulary: Vocabulary) -> None:

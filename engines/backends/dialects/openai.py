@@ -33,6 +33,7 @@ class OpenAIDialect:
 
     name: ClassVar[str] = "openai"
     path: ClassVar[str] = "/v1/completions"
+    gauges: ClassVar[tuple[str, ...]] = ()
     list_prompts: ClassVar[int] = 1
     candidates: ClassVar[int] = 20
     """vLLM's default limit; the other servers take more."""
@@ -120,6 +121,7 @@ class VllmDialect(OpenAIDialect):
     """vLLM: names candidates by id where asked to, and batches a list of prompts by itself."""
 
     name: ClassVar[str] = "vllm"
+    gauges: ClassVar[tuple[str, ...]] = ("vllm:num_requests_running", "vllm:num_requests_waiting")
     list_prompts: ClassVar[int] = 32
     """One round of HTTP and scheduling for so many prompts; few enough that none waits long for all."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ import pytest
 from conformance.brain import BLOCK, Brain
 from conformance.stand_in import StandIn
 from sluicegate.engines.backends import EngineChoice, open_backend, tensorrt_llm
-from sluicegate.engines.backends.trtllm import library
+from sluicegate.engines.backends.trtllm import library, making
 from sluicegate.engines.backends.trtllm.aside import aside
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import Explanation, Generation, ItemFailure, Prompt, Scored
 from sluicegate.schemas import FailureCode, Post
 from support.small_bundle import small_manifest, small_tokenizer
 from support.trtllm_bundle import PADDED, write_trtllm_bundle
@@ -376,9 +377,15 @@ async def test_a_shutdown_that_hangs_or_fails_is_left_behind(
 async def test_a_bundle_without_an_end_token_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorrt_llm, "_END", "<|stop|>")
+    monkeypatch.setattr(making, "_END", "<|stop|>")
     with pytest.raises(EngineSetupError, match=r"control_tokens has no <\|stop\|>"):
         open_backend(EngineChoice("tensorrt_llm", bundle=write_trtllm_bundle(tmp_path, "engine")))
+
+
+async def test_its_generation_is_this_process_which_nobody_shares(tmp_path: Path) -> None:
+    backend = open_backend(EngineChoice("tensorrt_llm", bundle=write_trtllm_bundle(tmp_path, "engine")))
+    assert backend.in_process
+    assert await backend.engine.generation() == Generation(f"process {os.getpid()}", exclusive=True)
 
 
 async def test_blocking_work_is_done_aside_and_its_fault_is_raised_here() -> None:

@@ -12,11 +12,15 @@ import pytest
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
+from sluicegate.engines.backends import Backend
+from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.control import topic as control
 from sluicegate.pipeline.control.topic import ControlTopic
 from sluicegate.pipeline.errors import ClusterError, StartError
+from sluicegate.pipeline.facts import Poison
 from sluicegate.pipeline.flow.breaker import Breaker
+from sluicegate.pipeline.flow.servers import Servers, prompt_name
 from sluicegate.pipeline.kafka.check import cluster_probe
 from sluicegate.pipeline.kafka.check.cluster import ClusterFacts, TopicFacts
 from sluicegate.pipeline.kafka.producer import Placed, Refused
@@ -28,6 +32,7 @@ from sluicegate.pipeline.policy.rules import BlockBreaker
 from sluicegate.pipeline.settings.screen import ScreenSettings
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.screening.switch import Switch
+from sluicegate.schemas import CATEGORIES
 from unit.pipeline.shortcuts.screening.test_switch import TURN
 from unit.pipeline.test_facts import POLICY, TRIP, record
 
@@ -102,7 +107,10 @@ class Table:
         self.breaker = Breaker(Clock(), self.metrics)
         self.breaker.use(POLICY)
         self.switch = Switch(ScreenSettings(), Clock(), self.metrics, TURN.screen)
-        self.topic = ControlTopic(Settings(), self.breaker, self.metrics, self.switch)
+        self.servers = Servers(Clock())
+        backend = Backend(FakeEngine(), fake_prompter(), CATEGORIES, server="http://one")
+        self.server = self.servers.of(backend)
+        self.topic = ControlTopic(Settings(), self.breaker, self.metrics, self.switch, self.servers)
 
     def metric(self, name: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"sluicegate_{name}")
@@ -133,6 +141,29 @@ async def test_a_topic_that_cannot_be_had_is_told_once_and_asked_for_again(
             await until(lambda: table.topic.state == "followed")
     said = [one["why"] for one in logs if one["event"] == "control_topic_not_followed"]
     assert said == [away, "another reason"]
+
+
+async def test_poison_that_another_worker_found_is_known_before_the_first_post(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, other = prompt_name("score", b"a key"), prompt_name("score", b"another")
+    poison = Poison(
+        state="open", generation=0, at=Clock().utc(), by="a worker", why="it ended the engine", prompt=name
+    )
+    aside = poison.model_copy(update={"prompt": other, "certain": False})
+    table = Table(monkeypatch, [[record(one.key, one.encode()) for one in (poison, aside)]])
+    async with table.topic:
+        await until(lambda: table.server.state.prompts.is_poison(name))
+        assert table.server.state.prompts.is_aside(other)
+        assert not table.server.state.prompts.is_poison(other)
+        assert table.server.state.lease.lending
+
+
+async def test_workers_that_cannot_hear_one_another_agree_on_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [ClusterError("away")])
+    monkeypatch.setattr(control, "_AGAIN_S", 3600.0)
+    async with table.topic:
+        assert not table.server.state.lease.lending
 
 
 async def test_no_screen_answers_before_anybody_knows_whether_it_was_switched_off(
