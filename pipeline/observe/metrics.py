@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from sluicegate.pipeline.flow.adapter_state import Standing
 from sluicegate.schemas import Action, DeadLetter, Severity
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 _LABEL_VALUES = 200  # a producer's invention must not grow the label set without bound
 _OTHER = "other"
+CIRCUIT = ("closed", "open", "half_open")
+"""States of an engine as `sluicegate_engine_circuit` shows them: up, away, on trial."""
 
 _Series: TypeAlias = "tuple[Counter, tuple[str, ...]]"
 """A metric, and the values of its labels."""
@@ -141,7 +142,7 @@ class Metrics:
         self._add_screens_and_stamps(counter, gauge)
         for name in ("engine", "publish", "input"):
             self.hold.labels(name).set(0)
-        self._show_circuit(Standing.UP)
+        self._show_circuit(CIRCUIT[0])
 
     def _add_explanations(self, counter: Callable[..., Counter]) -> None:
         self.explanation_failures = counter(
@@ -185,18 +186,18 @@ class Metrics:
                 self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
             else:
                 self.adapters.labels(name, engine.digest).set(1)
-                self._show_circuit(Standing.UP, name)
+                self._show_circuit(CIRCUIT[0], name)
         self._stamp(policy)
 
-    def circuit_is(self, state: Standing, adapter: str | None = None) -> None:
+    def circuit_is(self, state: str, adapter: str | None = None) -> None:
         """Show that the circuit breaker of the engine, or of an adapter's, took a state."""
-        self.circuit_changes.labels(state.value).inc()
+        self.circuit_changes.labels(state).inc()
         self._show_circuit(state, adapter)
 
-    def _show_circuit(self, state: Standing, adapter: str | None = None) -> None:
-        for one in Standing:
+    def _show_circuit(self, state: str, adapter: str | None = None) -> None:
+        for one in CIRCUIT:
             shown = self.circuit if adapter is None else self.adapter_circuit
-            shown.labels(*([adapter] if adapter is not None else []), one.value).set(int(one is state))
+            shown.labels(*([adapter] if adapter is not None else []), one).set(int(one == state))
 
     def policy_changed(self, policy: Policy) -> None:
         """Count a changed policy file that was taken up."""

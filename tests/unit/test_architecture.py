@@ -377,3 +377,69 @@ def test_no_two_classes_of_the_engines_and_the_schemas_have_one_name() -> None:
         if isinstance(node, ast.ClassDef)
     ]
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
+TOWER: tuple[frozenset[str], ...] = tuple(
+    frozenset(floor.split())
+    for floor in (
+        "errors text clock",
+        "policy",
+        "settings",
+        "records dead_letters facts",
+        "observe",
+        "kafka",
+        "control",
+        "shortcuts",
+        "flow",
+        "worker",
+        "client trial",
+        "command",
+    )
+)
+"""Rooms of `pipeline`, from the lowest to the highest: none imports one above it, for types neither."""
+PORTS = {"shortcuts": {"kafka", "control"}, "flow": {"kafka", "control"}}
+"""Rooms that get these as ports, though they stand below."""
+ROOT_MODULES = 8
+
+
+def floor_of(room: str) -> int:
+    """How high a room of `pipeline` stands.
+
+    Raises:
+        StopIteration: It has no place in the tower.
+    """
+    return next(number for number, floor in enumerate(TOWER) if room in floor)
+
+
+def arrows_up(module: str, imported: set[str]) -> list[str]:
+    """What a module of `pipeline` imports from above, or past its ports."""
+    room, wrong = module.split(".")[1], []
+    for name in sorted(imported):
+        parts = name.split(".")
+        if parts[:2] != ["sluicegate", "pipeline"] or len(parts) < 3 or parts[2] == room:
+            continue
+        if floor_of(parts[2]) > floor_of(room) or parts[2] in PORTS.get(room, set()):
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("pipeline.")])
+def test_no_arrow_in_the_tower_runs_up(module: str) -> None:
+    assert arrows_up(module, IMPORTS[module]) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("pipeline.kafka.source", "from sluicegate.pipeline.flow import window", True),
+        ("pipeline.flow.flow", "from sluicegate.pipeline.kafka import publisher", True),
+        ("pipeline.flow.flow", "from sluicegate.pipeline.shortcuts import cache", False),
+        ("pipeline.policy.rules", "from sluicegate.pipeline.errors import PolicyError", False),
+    ],
+)
+def test_an_arrow_that_runs_up_is_found(module: str, source: str, wrong: bool) -> None:
+    assert bool(arrows_up(module, imports(source, module))) is wrong
+
+
+def test_few_modules_stand_at_the_root_of_the_pipeline() -> None:
+    assert len(list((ROOT / "pipeline").glob("*.py"))) <= ROOT_MODULES
