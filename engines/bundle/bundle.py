@@ -15,6 +15,7 @@ from sluicegate.engines.bundle.manifest import MANIFEST, BundleFile, Label, Labe
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer
 from sluicegate.engines.errors import BundleError
 from sluicegate.engines.layouts import CompactLayout, VendorLayout
+from sluicegate.engines.screen.errors import ScreenError
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.bundle.tokenizer import TextTokenizer
     from sluicegate.engines.layouts import Layout
+    from sluicegate.engines.text.segmenter import PassageFinder
 
 __all__ = ["MANIFEST", "Bundle", "BundleFile", "Label", "LabelMap", "Manifest", "file_digest"]
 
@@ -89,6 +91,25 @@ class Bundle:
             BundleError: The bundle has no such file.
         """
         return self.path / _entry(self.manifest, role).path
+
+    def passages(self) -> PassageFinder | None:
+        """What finds the passages that its model has to be shown apart; None where the manifest asks for none.
+
+        Raises:
+            BundleError: It asks, and a library is missing or what the package brings is damaged.
+        """
+        if not self.manifest.passages:
+            return None
+        try:
+            from sluicegate.engines.text.passages import Passages  # noqa: PLC0415 - an extra
+
+            return Passages.shipped()
+        except ImportError as error:
+            raise BundleError(
+                f"{MANIFEST}: passages: {error.name} is missing; pip install 'sluicegate[screen]'"
+            ) from error
+        except ScreenError as error:
+            raise BundleError(f"{MANIFEST}: passages: {error}; install Sluicegate again") from error
 
 
 def _entry(manifest: Manifest, role: str) -> BundleFile:
