@@ -17,7 +17,7 @@ WAITING = tests/integration tests/faults tests/rendered
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate bench bench-quick asking-less scaling fmt schemas clean
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=f
 	$(BIN)/sluicegate engine fetch-cpu
 	$(BIN)/sluicegate engine fetch-cpu --base
 	$(BIN)/python benchmarks/evaluate $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
+
+injection: install ## attacks on the guard, and 300 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
+	$(BIN)/sluicegate engine fetch-cpu
+	PYTHONPATH=benchmarks:tests $(BIN)/python -m dilution $(if $(DATA),--data '$(DATA)' --out benchmarks/reports)
 
 bench: install ## this pipeline beside three others on Apache Kafka: DATA=posts.jsonl or the samples, REPORT=folder (half an hour, goes on when stopped)
 	$(BIN)/sluicegate engine fetch-cpu

@@ -6,11 +6,12 @@ import asyncio
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
-from sluicegate.engines.errors import EngineUnavailable
+from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,3 +167,18 @@ def _json(body: bytes) -> object:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def base_address(url: str | None) -> str:
+    """The address of a server, as the settings give it.
+
+    Raises:
+        EngineSetupError: There is none, or it is no http address.
+    """
+    try:
+        parts = urlsplit(url or "")
+        if url and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:  # a port that is no number
+        pass
+    raise EngineSetupError("engine.url is missing or no http address; an example is http://127.0.0.1:8000")

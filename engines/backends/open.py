@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
 from sluicegate.engines.backends.dialects import Lora, Vocabulary, make_dialect
 from sluicegate.engines.backends.fake_profile import FakeProfile
+from sluicegate.engines.backends.http_client import base_address
 from sluicegate.engines.bundle import Bundle, Calibration
 from sluicegate.engines.errors import EngineError, EngineSetupError
-from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure
+from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure, PassageFinder
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import CATEGORIES, Post
 
@@ -76,6 +76,8 @@ class Backend:
     """What its requests name on that server; the server takes engines with the same name for one."""
     tokenizer_digest: str | None = None
     """Of its bundle; None for the fake engine, whose tokens are bytes."""
+    passages: PassageFinder | None = None
+    """Finds what of a long text its model has to be shown apart; None where the bundle asks for none."""
     in_process: bool = False
     """True if a crash of the engine ends the worker."""
 
@@ -174,7 +176,7 @@ def _completions(choice: EngineChoice) -> Backend:
 
     if choice.bundle is None:
         raise EngineSetupError("engine.bundle is missing: the folder of the bundle that the server serves")
-    url = _base_address(choice.url)
+    url = base_address(choice.url)
     bundle = _open_bundle(choice, choice.bundle)
     prompter, model = _served(choice, bundle, saturating_prompts=choice.concurrency)
     lora = Lora.of(choice.adapter or "adapter", choice.lora_path, bundle.digest) if choice.lora_path else None
@@ -184,25 +186,11 @@ def _completions(choice: EngineChoice) -> Backend:
         lambda: url, dialect, model, concurrency=choice.concurrency, api_key=choice.api_key
     )
     named = f"model {served_name}" if choice.dialect == "vllm" else ""
-    return Backend(
-        engine,
-        prompter,
-        model.categories,
-        bundle.calibration,
+    return replace(
+        _of_bundle(engine, prompter, bundle),
         server=url.rstrip("/"),
         asked_as=f"adapter {lora.number}" if lora else named,
-        tokenizer_digest=bundle.tokenizer.digest,
     )
-
-
-def _base_address(url: str | None) -> str:
-    try:
-        parts = urlsplit(url or "")
-        if url and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return url
-    except ValueError:  # a port that is no number
-        pass
-    raise EngineSetupError("engine.url is missing or no http address; an example is http://127.0.0.1:8000")
 
 
 def _llama_cpp(choice: EngineChoice) -> Backend:
@@ -222,9 +210,7 @@ def _llama_cpp(choice: EngineChoice) -> Backend:
         threads=choice.threads or usable_cores(),
     )
     engine = LlamaCppEngine(model, options)
-    return Backend(
-        engine, prompter, model.categories, bundle.calibration, tokenizer_digest=bundle.tokenizer.digest
-    )
+    return _of_bundle(engine, prompter, bundle)
 
 
 def _tensorrt_llm(choice: EngineChoice) -> Backend:
@@ -241,14 +227,7 @@ def _tensorrt_llm(choice: EngineChoice) -> Backend:
     check_gpu(bundle.manifest)
     prompter, model = _served(choice, bundle, saturating_prompts=serving.max_batch_size)
     engine = make_engine(model, serving, bundle, prompter)
-    return Backend(
-        engine,
-        prompter,
-        model.categories,
-        bundle.calibration,
-        tokenizer_digest=bundle.tokenizer.digest,
-        in_process=True,
-    )
+    return replace(_of_bundle(engine, prompter, bundle), in_process=True)
 
 
 def _open_bundle(choice: EngineChoice, path: Path) -> Bundle:
@@ -262,6 +241,17 @@ def _open_bundle(choice: EngineChoice, path: Path) -> Bundle:
             f"engine.max_prompt_tokens is {choice.max_prompt_tokens}; the bundle allows {limit}"
         )
     return bundle
+
+
+def _of_bundle(engine: Engine, prompter: Prompter, bundle: Bundle) -> Backend:
+    return Backend(
+        engine,
+        prompter,
+        bundle.manifest.categories,
+        bundle.calibration,
+        tokenizer_digest=bundle.tokenizer.digest,
+        passages=bundle.passages(),
+    )
 
 
 def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) -> tuple[Prompter, ServedModel]:

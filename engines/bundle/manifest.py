@@ -17,7 +17,7 @@ MANIFEST: Final = "manifest.json"
 DRAFT: Final = "-draft"
 """Ends the name of a bundle that is there to be evaluated."""
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-_CAME_LATER: Final = ("build", "reasons")
+_CAME_LATER: Final = ("build", "reasons", "passages")
 _STRICT_DATACLASS = ConfigDict(strict=True, extra="forbid")
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -170,6 +170,10 @@ class Manifest(BaseModel):
     reasons: bool = Field(
         default=False,
         description="True if it learnt to give a reason: then every explanation has to end in one.",
+    )
+    passages: bool = Field(
+        default=False,
+        description="True if it overlooks one sentence among many: then a long text's riskiest passage is judged apart, too.",
     )
 
     @field_validator("categories")

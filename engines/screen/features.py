@@ -62,6 +62,35 @@ def hashed(texts: Sequence[str]) -> Hashed:
     return Hashed((found & np.uint64((1 << BITS) - 1)).astype(np.uint32), starts)
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All runs of one kind and length in a text, in order: where each begins and ends, and its feature."""
+
+    firsts: Array
+    """Index of a run's first character."""
+    ends: Array
+    """One past its last."""
+    ids: Array
+
+
+def located(text: str) -> list[Family]:
+    """The features of one text that is in its plain form, each where it stands, and as often as it stands there."""
+    characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    words = [(word.start(), word.end()) for word in _WORD.finditer(text)]
+    hashes = [crc32(text[first:end].encode("utf-8", "surrogatepass")) for first, end in words]
+    places = np.array(words, dtype=np.int64).reshape(-1, 2)
+    one = np.arange(len(characters), dtype=np.int64)
+    families = []
+    for symbols, firsts, ends, lengths in (
+        (characters, one, one + 1, _CHARACTERS),
+        (np.array(hashes, dtype=np.uint64), places[:, 0], places[:, 1], _WORDS),
+    ):
+        for length, keys in zip(lengths, _runs(symbols, [len(symbols)], lengths), strict=True):
+            count = len(keys)
+            families.append(Family(firsts[:count], ends[length - 1 :], keys.astype(np.uint32)))
+    return families
+
+
 def probe() -> str:
     """``sha256:…`` of the features of a fixed text: another version's features are seen by it."""
     return f"sha256:{hashlib.sha256(hashed([plain(_PROBE)]).ids.astype('<u4').tobytes()).hexdigest()}"

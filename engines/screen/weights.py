@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluicegate.engines.errors import ScreenError
-from sluicegate.engines.screen.features import BITS, Array, hashed, probe
+from sluicegate.engines.screen.features import BITS, Array, hashed, located, probe
 from sluicegate.engines.screen.manifest import AGAIN, MANIFEST, MANIFEST_BYTES, WEIGHTS, ScreenManifest
 
 if TYPE_CHECKING:
@@ -69,10 +69,36 @@ class Linear:
         rows, starts = self._row[found.ids], found.starts[:-1]
         known = np.add.reduceat((rows > 0).astype(np.float32), starts)
         sums = np.add.reduceat(self._weights[rows], starts, axis=0)
+        return JudgedByScreen(self._probabilities(sums, known), known / np.diff(found.starts))
+
+    def judged_within(self, text: str, firsts: Array, ends: Array) -> Array:
+        """What it finds in ranges of one text in its plain form, by running sums: a text of any length is read once.
+
+        Args:
+            text: In its plain form.
+            firsts: ``[ranges]``: index of the first character of each.
+            ends: ``[ranges]``: one past the last.
+
+        Returns:
+            ``[ranges, 3]``, as :attr:`JudgedByScreen.probabilities`. A run that a range holds twice counts twice here.
+        """
+        sums, known = np.zeros((len(firsts), 3)), np.zeros(len(firsts))
+        for family in located(text):
+            rows = self._row[family.ids]
+            low = np.searchsorted(family.firsts, firsts)
+            high = np.maximum(low, np.searchsorted(family.ends, ends, side="right"))
+            running = np.zeros((len(rows) + 1, 3))
+            np.cumsum(self._weights[rows], axis=0, out=running[1:], dtype=np.float64)
+            counted = np.concatenate(([0], np.cumsum(rows > 0)))
+            sums += running[high] - running[low]
+            known += counted[high] - counted[low]
+        return self._probabilities(sums, known)
+
+    def _probabilities(self, sums: Array, known: Array) -> Array:
         logits = sums / np.sqrt(np.maximum(known, 1))[:, None] + self._intercepts
         # One severity against the others, three times; clipped, so that three refusals can still be compared.
         odds = 1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR).astype(np.float64)))
-        return JudgedByScreen(odds / odds.sum(axis=1, keepdims=True), known / np.diff(found.starts))
+        return odds / odds.sum(axis=1, keepdims=True)
 
 
 def read_folder(folder: Path) -> tuple[ScreenManifest, Linear]:

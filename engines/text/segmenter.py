@@ -1,6 +1,7 @@
 """Long posts: judged in overlapping segments that end at sentences, so that no part goes unread.
 
-The same for a post's folded form (``engines.forms``), which is judged beside the original.
+The same for a post's folded form (``engines.text.forms``), which is judged beside the original. For a model that
+overlooks one sentence among many, the riskiest passage of each is judged apart, too (``engines.text.passages``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.engines.protocol import ItemFailure, PassageFinder, Prompt
 from sluicegate.engines.text.forms import fold
 from sluicegate.schemas import FailureCode, Post, Turn
 
@@ -66,11 +67,15 @@ class Segmenter:
     Args:
         prompter: Builds one prompt.
         folds: Also build the prompts of a post's folded form, where it differs in substance.
+        passages: Finds what is judged apart; None for a model that does not need it.
     """
 
-    def __init__(self, prompter: Prompter, *, folds: bool = False) -> None:
+    def __init__(
+        self, prompter: Prompter, *, folds: bool = False, passages: PassageFinder | None = None
+    ) -> None:
         self._prompter = prompter
         self._folds = folds
+        self._passages = passages
 
     def build_many(self, posts: Sequence[Post], limits: Sequence[LengthLimits]) -> list[Parts | ItemFailure]:
         """Prompts of many posts: ``n`` in, ``n`` out, in order.
@@ -107,10 +112,31 @@ class Segmenter:
 
     def _build_many(self, posts: Sequence[Post], limits: Sequence[LengthLimits]) -> list[Parts | ItemFailure]:
         built = self._prompter.build_many(posts)
-        return [
+        found = [
             self._whole(post, prompt, limit) if isinstance(prompt, Prompt) else self._cut(post, limit)
             for post, prompt, limit in zip(posts, built, limits, strict=True)
         ]
+        return found if self._passages is None else self._with_passages(posts, found, self._passages)
+
+    def _with_passages(
+        self, posts: Sequence[Post], found: list[Parts | ItemFailure], passages: PassageFinder
+    ) -> list[Parts | ItemFailure]:
+        """Add the passage of each post that has parts. It counts towards no limit: the whole text is read without it."""
+        wanted = [
+            (number, span)
+            for number, parts in enumerate(found)
+            if isinstance(parts, Parts) and (span := passages.riskiest(posts[number].text)) is not None
+        ]
+        built = self._prompter.build_many(
+            [_part_of(posts[number], posts[number].turns, *span) for number, span in wanted]
+        )
+        for (number, span), beside_all in zip(wanted, built, strict=True):
+            parts, prompt = found[number], beside_all
+            if isinstance(prompt, ItemFailure):  # its context was cut for the text, too
+                prompt = self._prompter.build(_part_of(posts[number], (), *span))
+            if isinstance(parts, Parts) and isinstance(prompt, Prompt):
+                found[number] = replace(parts, parts=(*parts.parts, Part(prompt, *span)))
+        return found
 
     def _whole(self, post: Post, prompt: Prompt, limit: LengthLimits) -> Parts | ItemFailure:
         first, last = prompt.content

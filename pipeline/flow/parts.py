@@ -18,7 +18,7 @@ from sluicegate.schemas import FailureCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.text.prompting import Prompter
+    from sluicegate.engines.backends import Backend
     from sluicegate.engines.text.segmenter import Parts
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.settings.tree import LimitSettings
@@ -33,9 +33,9 @@ _CHINESE = "电视"
 class PartBuilder:
     """Cuts posts into parts that the engine takes, each with its prompt."""
 
-    def __init__(self, prompter: Prompter, limits: LimitSettings, policy: Callable[[], Policy]) -> None:
-        self._segmenter = Segmenter(prompter, folds=limits.folded_forms)
-        self._unfolded = Segmenter(prompter)
+    def __init__(self, backend: Backend, limits: LimitSettings, policy: Callable[[], Policy]) -> None:
+        self._segmenter = Segmenter(backend.prompter, folds=limits.folded_forms, passages=backend.passages)
+        self._plain = Segmenter(backend.prompter)
         self._limits = limits
         self._policy = policy
         # Two threads: one chunk is tokenised while the next is handed over.
@@ -57,14 +57,13 @@ class PartBuilder:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
             _log.error("prompt_fault", posts=len(posts), where=frames(error))
             if len(posts) == 1:
-                return [self._build_unfolded(posts[0], error)]
+                return [self._build_plain(posts[0], error)]
             return [self._build([post])[0] for post in posts]
 
-    def _build_unfolded(self, post: Post, fault: Exception) -> Parts | ItemFailure:
-        """A fault in folding must not cost a post its judgement."""
-        if self._limits.folded_forms:
-            with suppress(Exception):
-                return self._unfolded.build_many([post], [self._length_limits(post)])[0]
+    def _build_plain(self, post: Post, fault: Exception) -> Parts | ItemFailure:
+        """A fault in what is judged beyond the text must not cost a post its judgement."""
+        with suppress(Exception):
+            return self._plain.build_many([post], [self._length_limits(post)])[0]
         return ItemFailure(FailureCode.INTERNAL, type(fault).__name__)
 
     def _length_limits(self, post: Post) -> LengthLimits:

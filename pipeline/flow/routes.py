@@ -137,9 +137,7 @@ class Desks:
                 turned=self._engine_turned,
                 depth=self.depth,
             )
-            self._desks[name] = Desk(
-                name, backend, judge, PartBuilder(backend.prompter, settings.limits, policy)
-            )
+            self._desks[name] = Desk(name, backend, judge, PartBuilder(backend, settings.limits, policy))
 
     def __iter__(self) -> Iterator[Desk]:
         return iter(self._desks.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ async def test_a_blocked_post_with_a_long_tail_of_nothing_is_for_people_and_not_
 ) -> None:
     engine = {"backend": "llama_cpp", "bundle": str(cpu_bundle), "slots": 1, "score_timeout_s": WITHIN_S}
     settings = load_settings(engine=engine)
-    backend = open_backend(engine_choice(settings.engine, None))
+    # The passage that is judged apart would be blocked: here the whole text alone is what has to be distrusted.
+    backend = replace(open_backend(engine_choice(settings.engine, None)), passages=None)
     instruments = Instruments.for_engine(1)
     policy, outlet = Policy.load(None), MemoryOutlet()
     window = Window(posts=100, size_bytes=2**20, clock=instruments.clock.monotonic)
@@ -70,3 +72,24 @@ async def test_a_blocked_post_with_a_long_tail_of_nothing_is_for_people_and_not_
     assert diluted.failure is not None
     assert diluted.failure.code is FailureCode.LABELS_MISSING
     assert diluted.action is Action.REVIEW
+
+
+async def test_the_passage_of_a_diluted_post_is_blocked_as_the_post_alone_is(cpu_bundle: Path) -> None:
+    engine = {"backend": "llama_cpp", "bundle": str(cpu_bundle), "slots": 1, "score_timeout_s": WITHIN_S}
+    settings = load_settings(engine=engine)
+    backend = open_backend(engine_choice(settings.engine, None))
+    instruments = Instruments.for_engine(1)
+    policy, outlet = Policy.load(None), MemoryOutlet()
+    window = Window(posts=100, size_bytes=2**20, clock=instruments.clock.monotonic)
+    flow = Flow(settings, {None: backend}, lambda: policy, window, outlet, instruments)
+    text = DILUTION + blocked_text() + DILUTION
+
+    async def source() -> AsyncIterator[MemoryDelivery]:
+        yield MemoryDelivery(0, json.dumps({"id": "diluted", "text": text}).encode())
+
+    async with asyncio.timeout(2 * WITHIN_S), backend.engine:
+        await flow.run(source())
+    verdict = outlet.verdict("diluted")
+    assert verdict.action is Action.BLOCK
+    assert verdict.failure is None
+    assert text[verdict.segments.start : verdict.segments.end] == blocked_text().strip()

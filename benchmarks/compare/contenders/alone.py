@@ -41,7 +41,10 @@ class Asked:
 
 def asked_of(judge: Judge, values: Sequence[bytes]) -> tuple[list[Asked], dict[int, int]]:
     """Every prompt once, in the order of the stream, and how many prompts each post waits for."""
-    limits, segmenter = LimitSettings(), Segmenter(judge.backend.prompter, folds=True)
+    limits, segmenter = (
+        LimitSettings(),
+        Segmenter(judge.backend.prompter, folds=True, passages=judge.backend.passages),
+    )
     length = LengthLimits(limits.post_tokens, limits.segments)
     posts = [judge.decode(value) for value in values]
     prompts: dict[bytes, tuple[Prompt, Post]] = {}

@@ -115,7 +115,9 @@ class Floor:
         self._judge = Judge(task, backend)
         self._info = backend.engine.info
         self._prompter: Prompter = backend.prompter
-        self._segmenter = Segmenter(backend.prompter, folds=True) if folds else None
+        self._segmenter = (
+            Segmenter(backend.prompter, folds=True, passages=backend.passages) if folds else None
+        )
         limits = LimitSettings()
         self._limits = LengthLimits(limits.post_tokens, limits.segments)
         from sluicegate.pipeline.flow.decision import engine_reference  # noqa: PLC0415 - beside what uses it

@@ -53,8 +53,8 @@ MUTANTS = (
         "folded_fault",
         "a fault in folding would cost the post its judgement",
         "pipeline/flow/parts.py",
-        "        if self._limits.folded_forms:\n",
-        "        if not self._limits.folded_forms:\n",
+        "                return [self._build_plain(posts[0], error)]\n",
+        "                return [ItemFailure(FailureCode.INTERNAL)]\n",
         (f"{_UNIT}/flow/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
     ),
     Mutant(
@@ -260,5 +260,55 @@ MUTANTS = (
         "if verdict.policy.rule == FAILURE_MODE:",
         "if verdict.failure is not None:",
         (f"{_SAFE}::test_a_block_by_failure_mode_is_neither_counted_nor_withheld_though_there_are_scores",),
+    ),
+    Mutant(
+        "passage",
+        "a harmful sentence among harmless ones would go unread where the model overlooks it",
+        "engines/text/segmenter.py",
+        "                found[number] = replace(parts, parts=(*parts.parts, Part(prompt, *span)))\n",
+        "                pass\n",
+        (
+            "tests/unit/pipeline/flow/test_flow_long_posts.py::test_what_a_model_overlooks_in_a_long_text_is_judged_apart_and_told",
+        ),
+    ),
+    Mutant(
+        "passage_of_a_flood",
+        "a word hundreds of times would hide a sentence that looks harmless to the screen",
+        "engines/text/passages.py",
+        "suspect = flooded or risk",
+        "suspect = risk",
+        (
+            "tests/unit/engines/text/test_passages.py::test_of_a_flood_the_rest_is_read_however_harmless_it_looks",
+        ),
+    ),
+    Mutant(
+        "passage_fault",
+        "a fault in looking for passages would cost a post its judgement",
+        "pipeline/flow/parts.py",
+        "                return [self._build_plain(posts[0], error)]\n",
+        "                return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)]\n",
+        (
+            "tests/unit/pipeline/flow/test_flow_long_posts.py::test_a_fault_in_finding_passages_costs_no_post_its_judgement",
+        ),
+    ),
+    Mutant(
+        "passage_beside_a_cut_context",
+        "a post with a long context would be judged without its passage",
+        "engines/text/segmenter.py",
+        "                prompt = self._prompter.build(_part_of(posts[number], (), *span))\n",
+        "                continue\n",
+        (
+            "tests/unit/engines/text/test_segmenter.py::test_a_passage_is_read_beside_its_context_as_far_as_that_fits",
+        ),
+    ),
+    Mutant(
+        "passages_of_the_bundle",
+        "the shipped model would be asked without the passages that it needs",
+        "engines/backends/open.py",
+        "        passages=bundle.passages(),\n",
+        "",
+        (
+            "tests/unit/engines/backends/test_open.py::test_a_bundle_that_asks_for_passages_gets_what_finds_them",
+        ),
     ),
 )

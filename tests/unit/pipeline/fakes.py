@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends import Backends
     from sluicegate.engines.bundle.calibration import Calibration
-    from sluicegate.engines.protocol import Engine
+    from sluicegate.engines.protocol import Engine, PassageFinder
     from sluicegate.engines.screen.model import Screen
     from sluicegate.pipeline.records import Outgoing
 
@@ -90,11 +90,14 @@ class Bench:
         adapters: Mapping[str, Backend] | None = None,
         calibration: Calibration | None = None,
         screen: Screen | None = None,
+        passages: PassageFinder | None = None,
     ) -> None:
         profile = profile or FakeProfile()
         self.settings = Settings(**(tree or {}))
         self.engine = engine or FakeEngine(profile)
-        self.backend = Backend(self.engine, fake_prompter(profile), CATEGORIES, calibration)
+        self.backend = Backend(
+            self.engine, fake_prompter(profile), CATEGORIES, calibration, passages=passages
+        )
         self.backends: Backends = dict([(None, self.backend), *(adapters or {}).items()])
         self.instruments = Instruments.for_engine(self.engine.info.saturating_prompts)
         self.policy = Policy.parse(policy) if policy else Policy.load(None)

@@ -153,3 +153,9 @@ def test_a_draft_is_evaluated_and_not_served(tmp_path: Path) -> None:
         open_backends({None: draft})
     with pytest.raises(EngineSetupError, match=r"^engine\.adapters\.bank: guard-draft is a draft"):
         open_backends({None: base, "bank": draft})
+
+
+def test_a_bundle_that_asks_for_passages_gets_what_finds_them(tmp_path: Path) -> None:
+    asks = write_small_bundle(tmp_path / "asks", {**small_manifest(), "passages": True})
+    assert open_backend(on_a_server(asks)).passages is not None
+    assert open_backend(on_a_server(write_small_bundle(tmp_path / "plain"))).passages is None

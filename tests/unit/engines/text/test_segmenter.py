@@ -149,3 +149,62 @@ def test_a_text_full_of_the_layouts_own_words_is_cut_like_any_other() -> None:
         (found,) = Segmenter(prompter).build_many([post], [WIDE])
         assert isinstance(found, Parts)
         assert all(len(part.prompt.token_ids) <= 4096 for part in found.parts)
+
+
+class Marked:
+    """Finds what stands between two signs."""
+
+    def riskiest(self, text: str) -> tuple[int, int] | None:
+        first, end = text.find("<"), text.find(">")
+        return (first, end + 1) if end > first >= 0 else None
+
+
+def build_marked(post: Post, limits: LengthLimits = WIDE, *, folds: bool = False) -> Parts:
+    prompter = Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=400)
+    (found,) = Segmenter(prompter, folds=folds, passages=Marked()).build_many([post], [limits])
+    assert isinstance(found, Parts)
+    return found
+
+
+def test_a_passage_is_a_part_beside_the_whole() -> None:
+    post = Post(id="p", text="before <within> after", region="DE", language="de")
+    whole, passage = build_marked(post).parts
+    assert (whole.start, whole.end) == (0, len(post.text))
+    assert post.text[passage.start : passage.end] == "<within>"
+    assert passage.prompt == make()[1].build(post.model_copy(update={"text": "<within>"}))
+
+
+def test_a_text_that_takes_all_segments_still_has_its_passage() -> None:
+    text = "<within> " + "An ordinary sentence. " * 60
+    needed = len(parts_of(Post(id="p", text=text)).parts)
+    parts = build_marked(Post(id="p", text=text), LengthLimits(WIDE.tokens, needed)).parts
+    assert len(parts) == needed + 1
+    assert (parts[-1].start, parts[-1].end) == (0, 8)
+
+
+def test_a_passage_is_read_beside_its_context_as_far_as_that_fits() -> None:
+    turn = Turn(role="user", text="Why?")
+    short = Post(id="p", kind="response", text="before <within>", context=(turn,))
+    assert build_marked(short).parts[-1].prompt == make()[1].build(
+        short.model_copy(update={"text": "<within>"})
+    )
+    long = short.model_copy(update={"context": (Turn(role="user", text="y" * 800),)})
+    bare = long.model_copy(update={"text": "<within>", "context": None})
+    assert build_marked(long).parts[-1].prompt == make()[1].build(bare)
+
+
+def test_a_folded_form_has_its_own_passage() -> None:
+    found = build_marked(Post(id="p", text="before <k1ll you> after"), folds=True)
+    assert [(part.folded, part.end - part.start) for part in found.parts] == [
+        (False, 23),
+        (False, 10),
+        (True, 23),
+        (True, 10),
+    ]
+
+
+def test_a_post_that_fails_has_no_passage() -> None:
+    prompter = Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=400)
+    segmenter = Segmenter(prompter, passages=Marked())
+    (found,) = segmenter.build_many([Post(id="p", text="<a>" * 90)], [LengthLimits(100, 100)])
+    assert isinstance(found, ItemFailure)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
-from sluicegate.schemas import Action, AssessedBy, FailureCode
+from sluicegate.engines.protocol import Scored
+from sluicegate.schemas import Action, AssessedBy, FailureCode, Scores
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
+    from sluicegate.engines.protocol import ItemFailure, Prompt
 
 
 @pytest.mark.parametrize("limits", [{"post_tokens": 1000}, {"segments": 2}])
@@ -127,3 +129,51 @@ async def test_what_was_cut_from_a_long_context_is_told() -> None:
     segments = bench.outlet.verdict("r").segments
     assert segments.count == 1
     assert segments.context_cut_characters > 500
+
+
+class Marked:
+    """Finds what stands between two signs."""
+
+    def riskiest(self, text: str) -> tuple[int, int] | None:
+        first, end = text.find("<"), text.find(">")
+        return (first, end + 1) if end > first >= 0 else None
+
+
+class Overlooking(FakeEngine):
+    """A model that finds something harmful only in short texts."""
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        found = await super().score(prompts, timeout_s=timeout_s)
+        return [
+            replace(one, scores=Scores(safe=1.0, controversial=0.0, unsafe=0.0))
+            if isinstance(one, Scored) and prompt.content[1] - prompt.content[0] > 20
+            else one
+            for prompt, one in zip(prompts, found, strict=True)
+        ]
+
+
+async def test_what_a_model_overlooks_in_a_long_text_is_judged_apart_and_told() -> None:
+    profile = FakeProfile(rules=RULES.rules)
+    text = "[good] something harmless <[bad] words> [good] something harmless"
+    bench = Bench(engine=Overlooking(profile), profile=profile, passages=Marked())
+    await bench.run(
+        [{"id": "padded", "text": text}, {"id": "plain", "text": text.replace("[bad]", "[good]")}]
+    )
+    verdict = bench.outlet.verdict("padded")
+    assert verdict.action is Action.BLOCK
+    assert text[verdict.segments.start : verdict.segments.end] == "<[bad] words>"
+    assert (verdict.segments.count, verdict.segments.deciding) == (2, 1)
+    assert bench.outlet.verdict("plain").action is Action.ALLOW
+
+
+async def test_a_fault_in_finding_passages_costs_no_post_its_judgement() -> None:
+    class Broken:
+        def riskiest(self, text: str) -> tuple[int, int] | None:
+            raise ValueError(len(text))
+
+    profile = FakeProfile(rules=RULES.rules)
+    bench = Bench(profile=profile, passages=Broken(), tree={"limits": {"folded_forms": False}})
+    await bench.run([{"id": "a", "text": "[bad] words"}, {"id": "b", "text": "[good] words"}])
+    assert bench.outlet.verdict("a").action is Action.BLOCK
+    assert bench.outlet.verdict("b").action is Action.ALLOW
+    assert bench.outlet.verdict("b").failure is None

@@ -56,6 +56,7 @@ def test_fetching_writes_the_bundle_that_shipping_pinned_and_needs_no_torch(
         monkeypatch.setitem(sys.modules, name, None)
     bundle = fetched(package)
     assert bundle.manifest == manifest
+    assert bundle.manifest.passages
     assert bundle.manifest.adapter is not None
     plain = fetched(package, base=True)
     assert plain.manifest.adapter is None

@@ -1,0 +1,150 @@
+"""Posts through the product's own path: its settings, parts, engine, belief and policy; nothing is explained."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from sluicegate.engines.backends import open_backend
+from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
+from sluicegate.engines.label_mass import believed
+from sluicegate.engines.protocol import ItemFailure, Scored
+from sluicegate.pipeline.flow.decision import assess, worst
+from sluicegate.pipeline.flow.engine_choice import engine_choice
+from sluicegate.pipeline.flow.parts import PartBuilder
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.shortcuts.cache import cache_key
+from sluicegate.schemas import Action, FailureCode, Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from sluicegate.engines.protocol import EngineInfo, Prompt
+    from sluicegate.engines.text.segmenter import Parts
+    from sluicegate.schemas import Assessment, Post
+
+_CALL_TIMEOUT_S = 600.0  # a busy machine is slow, and nobody waits for one post
+_CHUNK = 256
+
+Built = dict[str, "Parts | ItemFailure"]
+
+
+class Judging:
+    """One engine with the default policy. What it said is kept in a file: a stopped run goes on from there."""
+
+    def __init__(self, kept: Path) -> None:
+        settings = load_settings(engine={"backend": "llama_cpp"})
+        self._backend = open_backend(engine_choice(settings.engine, None))
+        self._policy = Policy.load(None)
+        # Without passages: what was judged before there were any, and the base of every comparison.
+        bare = replace(self._backend, passages=None)
+        self._builders = {
+            passages: PartBuilder(backend, settings.limits, lambda: self._policy)
+            for passages, backend in ((True, self._backend), (False, bare))
+        }
+        manifest = Bundle.open(cpu_bundle_path(), verify=False).manifest
+        self._controls = frozenset(manifest.tokenizer.control_tokens.values())
+        self._kept = kept / f"scores-{self.info.digest[-12:]}.jsonl"
+        self._said: dict[str, Scored | ItemFailure] = {}
+        if self._kept.exists():
+            for line in self._kept.read_text(encoding="utf-8").splitlines():
+                try:
+                    said = json.loads(line)
+                except ValueError:  # the last line of a run that was killed
+                    continue
+                self._said[said["key"]] = Scored(Scores(**said["scores"]), said["mass"])
+
+    @property
+    def info(self) -> EngineInfo:
+        """Who judges."""
+        return self._backend.engine.info
+
+    async def __aenter__(self) -> Self:
+        await self._backend.engine.__aenter__()
+        return self
+
+    async def __aexit__(self, *told: object) -> None:
+        for builder in self._builders.values():
+            builder.close()
+        await self._backend.engine.__aexit__(None, None, None)
+
+    @property
+    def controls(self) -> frozenset[int]:
+        """Ids of the control tokens, which no text of an author may give."""
+        return self._controls
+
+    def prompt(self, post: Post) -> Prompt | None:
+        """The prompt of a post; None if it is too long for one."""
+        built = self._backend.prompter.build(post)
+        return None if isinstance(built, ItemFailure) else built
+
+    async def build(self, posts: Sequence[Post], *, passages: bool) -> Built:
+        """The parts of each post, by its id."""
+        built: Built = {}
+        for first in range(0, len(posts), _CHUNK):
+            chunk = posts[first : first + _CHUNK]
+            found = await self._builders[passages].build(chunk)
+            built.update(zip([post.id for post in chunk], found, strict=True))
+        return built
+
+    async def score(self, prompts: Iterable[Prompt], what: str) -> None:
+        """Score what is not known yet, the longest first, with progress on stderr."""
+        unknown = {key: one for one in prompts if (key := self._key(one)) not in self._said}
+        missing = sorted(unknown.items(), key=lambda item: -len(item[1].token_ids))
+        size, began = 2 * self.info.saturating_prompts, time.monotonic()
+        self._kept.parent.mkdir(parents=True, exist_ok=True)
+        for first in range(0, len(missing), size):
+            batch = missing[first : first + size]
+            answers = await self._backend.engine.score([one for _, one in batch], timeout_s=_CALL_TIMEOUT_S)
+            with self._kept.open("a", encoding="utf-8") as file:
+                for (key, _), answer in zip(batch, answers, strict=True):
+                    self._said[key] = answer
+                    if isinstance(answer, Scored):
+                        line = {"key": key, "scores": answer.scores.model_dump(), "mass": answer.label_mass}
+                        await asyncio.to_thread(file.write, json.dumps(line) + "\n")
+            done, spent_s = first + len(batch), time.monotonic() - began
+            print(
+                f"\r{what}: {done} of {len(missing)} prompts, {spent_s:.0f} s ",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+        if missing:
+            print(file=sys.stderr)
+
+    def action(self, post: Post, parts: Parts | ItemFailure) -> Action:
+        """The action on a post all of whose parts were scored, as the worker decides it."""
+        if isinstance(parts, ItemFailure):
+            return self._policy.decide_failure(post).action
+        findings = [self._finding(post, part.prompt) for part in parts.parts]
+        folded = {number for number, part in enumerate(parts.parts) if part.folded}
+        return self._decided(post, findings[worst(post, findings, self._policy, folded=folded)])
+
+    def part_action(self, post: Post, prompt: Prompt) -> Action:
+        """What one part alone would lead to."""
+        return self._decided(post, self._finding(post, prompt))
+
+    def _decided(self, post: Post, finding: Assessment | ItemFailure) -> Action:
+        if isinstance(finding, ItemFailure):
+            return self._policy.decide_failure(post).action
+        return self._policy.decide(post, finding.scores, finding).action
+
+    def _finding(self, post: Post, prompt: Prompt) -> Assessment | ItemFailure:
+        said = believed(self._said.get(self._key(prompt), ItemFailure(FailureCode.INTERNAL)))
+        if isinstance(said, ItemFailure):
+            return said
+        calibration = self._backend.calibration
+        scores = said.scores
+        return assess(
+            scores if calibration is None else calibration.calibrated(scores, post.kind, post.language), None
+        )
+
+    def _key(self, prompt: Prompt) -> str:
+        return cache_key(prompt, self.info).hex()
