@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class SecuritySettings(BaseModel):
-    """How a client proves who it is, and whom it trusts: the same for every client, see docs/security.md."""
+    """How a client proves who it is, and whom it trusts: the same for every client, see docs/connections.md."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -167,18 +167,6 @@ def test_the_page_for_consumers_runs(sluicegate_broker: LocalBroker, sluicegate_
     assert run(["-c", waits], sluicegate_broker).stdout == "passes False\n"
 
 
-def test_the_page_on_testing_runs_in_a_project_of_its_own(tmp_path: Path) -> None:
-    for block in blocks("testing.md"):
-        name = re.match(r"# (\w+\.py)\n", block)
-        assert name
-        (tmp_path / name[1]).write_text(block)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["conftest.py", "test_gate.py"]
-    strict = ["-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
-    done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", *strict], folder=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
-
-
 def test_the_fixtures_load_nothing_before_a_test_asks_for_them() -> None:
     code = "import sys, sluicegate.testing; print([*sys.modules])"
     loaded = run(["-c", code]).stdout

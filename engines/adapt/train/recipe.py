@@ -182,10 +182,10 @@ class Recipe(BaseModel):
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f" (line {mark.line + 1})" if mark else ""
-            raise TrainingError(f"{path} is not YAML{line}; see docs/adapt-training.md") from error
+            raise TrainingError(f"{path} is not YAML{line}; see docs/adapt.md") from error
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"])) or "recipe"
-            raise TrainingError(f"{path}: {where}: {first['msg']}; see docs/adapt-training.md") from error
+            raise TrainingError(f"{path}: {where}: {first['msg']}; see docs/adapt.md") from error

@@ -14,7 +14,7 @@ from sluicegate.pipeline.command.options import AsJson
 
 def train(  # noqa: PLR0917 - options are parameters
     recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE.yaml", help="What to train: docs/adapt-training.md.")
+        Path, typer.Argument(metavar="RECIPE.yaml", help="What to train: docs/adapt.md.")
     ],
     data: Annotated[Path, typer.Option("--data", help="Folder that `adapt prepare` wrote.")],
     out: Annotated[

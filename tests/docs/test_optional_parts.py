@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SHARED_CACHE = (ROOT / "docs" / "shared-cache.md").read_text(encoding="utf-8")
-TRACING = (ROOT / "docs" / "tracing.md").read_text(encoding="utf-8")
+TRACING = (ROOT / "docs" / "connections.md").read_text(encoding="utf-8").partition("## Trace a post")[2]
 
 
 def blocks(page: str, language: str = "") -> list[str]:
@@ -66,5 +66,5 @@ def test_the_table_has_every_span() -> None:
 
 
 def test_the_variables_are_opentelemetrys_own() -> None:
-    (example,) = [block for block in blocks(TRACING) if "OTEL_" in block]
+    (example,) = [block for block in blocks(TRACING, "text") if "OTEL_" in block]
     assert {line.partition("=")[0] for line in example.split()} <= set(dir(environment_variables))

@@ -19,7 +19,7 @@ from sluicegate.pipeline.command import app
 from sluicegate.pipeline.settings.sections import EngineSettings
 from support.trtllm_bundle import write_trtllm_bundle
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "engine-tensorrt-llm.md").read_text(encoding="utf-8")
 LIMITS = {"max_batch_size": 256, "max_num_tokens": 16_384, "max_input_len": 2112, "max_seq_len": 2176}
 

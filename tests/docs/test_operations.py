@@ -11,7 +11,7 @@ from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.observe.metrics_page import metrics_table, refreshed
 from sluicegate.pipeline.settings.tree import Settings
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "operations.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def test_the_generated_table_is_as_the_code_has_it() -> None:

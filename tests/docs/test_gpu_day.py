@@ -1,4 +1,4 @@
-"""docs/gpu-day.md against what it speaks of. Its commands need a GPU, and were not run."""
+"""docs/engine.md against what it speaks of. Its commands need a GPU, and were not run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "gpu-day.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8").partition("## The day with a GPU")[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 (COMMANDS,) = (
-    block.splitlines() for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    block.splitlines() for block in re.findall(r"^```sh[^\n]*\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 )
 
 

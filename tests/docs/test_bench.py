@@ -16,7 +16,7 @@ from sluicegate.pipeline.trial.bench.figures import FIGURES
 from sluicegate.pipeline.trial.bench.ledger import STAGES
 from sluicegate.pipeline.trial.bench.thresholds import parse_threshold
 
-ROOT = Path(__file__).parents[5]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^sluicegate bench .*$", PAGE, re.MULTILINE)

@@ -22,7 +22,7 @@ from sluicegate.schemas import Verdict
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
 HEAD = 'name: snippet\nversion: "1"\n'
 TOPICS = TopicSettings()

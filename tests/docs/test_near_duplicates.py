@@ -6,14 +6,15 @@ import json
 import re
 from pathlib import Path
 
+from docs.pages import text
 from near_duplicates_report import MOST_HARM, most_harm
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.pipeline.shortcuts.near_duplicates import confidence, reduced_form
 from unit.pipeline.shortcuts.near_duplicates.test_attacks import TRIES
 
-ROOT = Path(__file__).parents[5]
-PAGE = (ROOT / "docs" / "near-duplicates.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = text("asking-less").partition("## Reuse near duplicates")[2]
 ADR = (ROOT / "docs" / "adr" / "0014-near-duplicates-by-a-reduced-form.md").read_text(encoding="utf-8")
 REPORT = json.loads((ROOT / "benchmarks" / "reports" / "near-duplicates.json").read_text(encoding="utf-8"))
 
