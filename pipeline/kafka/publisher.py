@@ -168,7 +168,7 @@ class Publisher:
 
 def _raise_if_fatal(error: KafkaError) -> None:
     if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
-        raise PublishError(f"the producer is dead ({error.name()}): the worker must start anew")
+        raise PublishError(f"the producer is dead ({error.name()}): the worker must start again")
 
 
 async def _produce(

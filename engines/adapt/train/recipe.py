@@ -126,7 +126,7 @@ class Dev(BaseModel):
     patience: int | None = Field(
         default=None,
         ge=1,
-        description="Stop after so many measurements without a better one; absent: never.",
+        description="Stop after this number of measurements without a better one. Absent: never.",
     )
 
 

@@ -16,7 +16,7 @@ class Stop:
     """Asked after every step whether to end, and why.
 
     Args:
-        minutes: End after so many; None for no limit.
+        minutes: After this time it ends; None for no limit.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
