@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from docs.pages import Block
 
 
-def _chart(document: Any) -> object:
+def _chart(document: Any) -> None:
     schema = json.loads((ROOT / "helm/sluicegate/values.schema.json").read_text(encoding="utf-8"))
-    return Draft202012Validator(schema).validate(document)
+    Draft202012Validator(schema).validate(document)
 
 
 def _kubernetes(document: dict[str, Any]) -> object:
@@ -74,7 +74,7 @@ YAML: tuple[Callable[[Any], object], ...] = (
     _trtllm_serve,
 )
 JSON: tuple[Callable[[Any], object], ...] = (
-    *map(_model, (Post, Verdict, Feedback, Faults)),
+    *(_model(one) for one in (Post, Verdict, Feedback, Faults)),
     _row,
     _profile,
     _key("sources"),  # licences, as `adapt prepare` reads them beside rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
@@ -44,7 +45,7 @@ def _letter(_: Path, broker: LocalBroker) -> dict[str, str]:
         payload=base64.b64encode(payload).decode(),
         payload_bytes=len(payload),
         payload_hash=f"sha256:{hashlib.sha256(payload).hexdigest()}",
-        rejected_at="2026-03-01T08:00:00Z",
+        rejected_at=datetime(2026, 3, 1, 8, tzinfo=UTC),
     )
     _produce(broker, broker.topics.dead_letter, encode(letter))
     return {"ID": letter.dead_letter_id}
