@@ -37,7 +37,9 @@ def first_column(heading: str) -> list[str]:
 
 
 def example(heading: str, language: str = "python") -> str:
-    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```", section(heading), re.MULTILINE | re.DOTALL)
+    blocks: list[str] = re.findall(
+        rf"^```{language}[^\n]*\n(.*?)^```", section(heading), re.MULTILINE | re.DOTALL
+    )
     assert len(blocks) == 1
     return blocks[0]
 

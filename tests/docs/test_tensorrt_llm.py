@@ -25,7 +25,7 @@ LIMITS = {"max_batch_size": 256, "max_num_tokens": 16_384, "max_input_len": 2112
 
 
 def blocks(language: str) -> list[str]:
-    found: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    found: list[tuple[str, str]] = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     return [text for name, text in found if name == language]
 
 
@@ -44,7 +44,7 @@ def test_the_settings_of_the_page_load() -> None:
 def test_the_server_is_started_as_the_page_says(tmp_path: Path) -> None:
     bundle = Bundle.open(write_trtllm_bundle(tmp_path, "engine", tokenizer_folder="hf", **LIMITS))
     plan = plan_server(bundle, "trtllm-serve", port=8000, config=Path("/etc/trtllm"))
-    (shown,) = blocks("")
+    (shown,) = blocks("text")
     places = {
         str(tmp_path / "served"): "/bundles/guard/served",
         str(tmp_path / "hf"): "/bundles/guard/tokenizer",

@@ -12,7 +12,7 @@ from sluicegate.engines.screen.model import Screen, answer_within
 from sluicegate.schemas import Post
 
 ROOT = Path(__file__).parents[4]
-FOLDER = ROOT / "engines" / "screens" / "permissive"
+FOLDER = ROOT / "engines" / "assets" / "screens" / "permissive"
 REPORT = json.loads((ROOT / "benchmarks" / "reports" / "screen-labels.json").read_bytes())
 PERMISSIVE = {"MIT", "Apache-2.0", "CC-BY-4.0", "CC-BY-3.0"}
 
