@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,17 @@ def _verdicts(_: Path, broker: LocalBroker) -> dict[str, str]:
     return {}
 
 
+def _policies(folder: Path, _: LocalBroker) -> dict[str, str]:
+    for name in ("forum.yaml", "next.yaml"):
+        (folder / name).write_text('name: forum\nversion: "1"\nrules:\n  preset: balanced\n')
+    verdict = json.loads((ROOT / "tests/golden/v1.0/verdict/allowed.json").read_text(encoding="utf-8"))
+    (folder / "verdicts.jsonl").write_text(json.dumps(verdict) + "\n")
+    return {}
+
+
 STAGES: dict[str, Callable[[Path, LocalBroker], dict[str, str]]] = {
     "docs/adapt.md": _rows,
     "docs/dead-letters.md": _letter,
+    "docs/operate.md": _policies,
     "docs/policy.md": _verdicts,
 }

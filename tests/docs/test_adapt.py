@@ -24,7 +24,9 @@ PAGE = text("adapt")
 
 
 def example(heading: str) -> str:
-    (found,) = re.findall(r"^```\w+\n(.*?)^```", section("adapt", heading), re.MULTILINE | re.DOTALL)[:1]
+    (found,) = re.findall(r"^```\w+[^\n]*\n(.*?)^```", section("adapt", heading), re.MULTILINE | re.DOTALL)[
+        :1
+    ]
     return str(found)
 
 
