@@ -37,7 +37,7 @@ class KafkaSettings(_Section):
         1.0, description="How often offsets are committed. After a crash, the work of this time is repeated."
     )
     delivery_timeout_s: Seconds = Field(
-        30, description="A verdict that is not delivered by then is a hold. It is sent again."
+        30, description="A verdict not delivered by then is a hold. It is sent again."
     )
     security: SecuritySettings = SecuritySettings()
 
@@ -54,10 +54,7 @@ class TopicSettings(_Section):
         "sluicegate.control",
         description="State that outlives a process: replayed dead letters, tripped breakers. It is compacted.",
     )
-    forward: TopicName = Field(
-        "posts.central",
-        description="worker.role screen: posts go here if the screen does not answer them.",
-    )
+    forward: TopicName = Field("posts.central", description="worker.role screen: where unanswered posts go.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -159,7 +156,7 @@ class MicroBatchSettings(_Section):
         None,
         ge=1,
         le=65_536,
-        description="Most posts in one. By default the number that saturates the engine.",
+        description="Most posts in one. By default, what saturates the engine.",
     )
     tokens: int = Field(16_384, ge=1, description="Most tokens in one. A longer post goes alone.")
     max_age_ms: float | None = Field(
@@ -194,7 +191,7 @@ class NearDuplicateSettings(_Section):
         0.9,
         ge=0.5,
         le=1,
-        description="The likeliest severity needs at least this probability. Below, nothing is reused.",
+        description="Least probability of the likeliest severity. Below, nothing is reused.",
     )
 
 
