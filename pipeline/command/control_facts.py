@@ -83,7 +83,7 @@ def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) ->
     Raises:
         ClusterError: They do not take it.
     """
-    from confluent_kafka import Producer  # noqa: PLC0415 - only a command that writes pays for the client
+    from confluent_kafka import Producer  # noqa: PLC0415 - only who writes pays for the client
 
     topic, within_s = settings.topics.control, settings.kafka.delivery_timeout_s
     errors: list[str] = []

@@ -215,7 +215,7 @@ def diff(
 
 
 def _verdict(record: bytes | None) -> Verdict | None:
-    from sluicegate.schemas import Verdict  # noqa: PLC0415 - only a command that reads verdicts
+    from sluicegate.schemas import Verdict  # noqa: PLC0415 - only who reads verdicts
 
     try:
         return Verdict.model_validate_json(record or b"")
@@ -224,7 +224,7 @@ def _verdict(record: bytes | None) -> Verdict | None:
 
 
 def _file_records(name: str) -> Iterator[bytes | None]:
-    from sluicegate.pipeline.command.post import bounded_lines  # noqa: PLC0415 - only a command that reads lines
+    from sluicegate.pipeline.command.post import bounded_lines  # noqa: PLC0415 - only who reads lines
 
     if name == "-":
         yield from bounded_lines(sys.stdin.buffer, _LINE_BYTES)

@@ -85,7 +85,7 @@ def bounded_lines(stream: IO[bytes], limit_bytes: int = _LINE_BYTES) -> Iterator
 
 
 def _send(settings: Settings, stream: IO[bytes], *, raw: bool, advance: Any) -> Posted:
-    from confluent_kafka import KafkaException, Producer  # noqa: PLC0415 - only a command that sends pays for the client
+    from confluent_kafka import KafkaException, Producer  # noqa: PLC0415 - only who sends pays for the client
 
     posted = Posted()
 
@@ -143,7 +143,7 @@ def _open(file: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def _progress(stream: IO[bytes], file: str) -> Iterator[Any]:
     """A bar on a terminal, over the bytes of the file; elsewhere nothing."""
-    from rich.console import Console  # noqa: PLC0415 - only a command that shows pays for it
+    from rich.console import Console  # noqa: PLC0415 - only who shows pays for it
     from rich.progress import Progress  # noqa: PLC0415 - the same
 
     size = None if stream is sys.stdin.buffer else Path(file).stat().st_size

@@ -158,7 +158,7 @@ class Replay:
         self, errors: dict[str, str], letter: DeadLetter, topic: str, value: bytes, **how: Any
     ) -> None:
         """Send one record; ``errors`` gets its error under the letter's identity, or an empty text."""
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - only a command that sends pays for the client
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who sends pays for the client
 
         def delivered(error: Any, _message: Any) -> None:
             errors[identity(letter)] = "" if error is None else str(error.name())
@@ -176,7 +176,7 @@ class Replay:
 
 
 def _open_producer(settings: Settings) -> Any:
-    from confluent_kafka import Producer  # noqa: PLC0415 - only a command that sends pays for the client
+    from confluent_kafka import Producer  # noqa: PLC0415 - only who sends pays for the client
 
     return Producer(
         {

@@ -66,7 +66,7 @@ class TopicReader:
         Raises:
             ClusterError: The cluster does not answer, or lacks one of the topics.
         """
-        from confluent_kafka import Consumer  # noqa: PLC0415 - only a command that reads pays for the client
+        from confluent_kafka import Consumer  # noqa: PLC0415 - only who reads pays for the client
 
         self._consumer = Consumer(
             {
@@ -99,7 +99,7 @@ class TopicReader:
         Raises:
             ClusterError: The cluster refuses to be read, or a topic has gone.
         """
-        from confluent_kafka import KafkaError  # noqa: PLC0415 - only a command that reads pays for the client
+        from confluent_kafka import KafkaError  # noqa: PLC0415 - only who reads pays for the client
 
         records = []
         for message in self._consumer.consume(_MOST_RECORDS, timeout=timeout_s):
@@ -126,7 +126,7 @@ class TopicReader:
 
     def _pass(self, place: tuple[str, int], offset: int) -> None:
         """Note a record read: where records keep coming, the empty fetch that tells of the end never does."""
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only a command that reads pays for the client
+        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
 
         if place not in self._ends:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
@@ -142,7 +142,7 @@ class TopicReader:
         Raises:
             ClusterError: One that leads a partition does not answer.
         """
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - only a command that reads pays for the client
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
 
         for place in self._consumer.assignment():
             try:
@@ -153,7 +153,7 @@ class TopicReader:
                     raise ClusterError(str(why_unreachable(self._kafka, fault.name()))) from error
 
     def _assign(self) -> None:
-        from confluent_kafka import (  # noqa: PLC0415 - only a command that reads pays for the client
+        from confluent_kafka import (  # noqa: PLC0415 - only who reads pays for the client
             OFFSET_BEGINNING,
             KafkaException,
             TopicPartition,
@@ -177,7 +177,7 @@ class TopicReader:
         self._consumer.assign(starts)
 
     def _first_offset(self, place: tuple[str, int], beginning: int) -> int:
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only a command that reads pays for the client
+        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
 
         if self._start == "beginning":
             return beginning

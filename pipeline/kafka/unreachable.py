@@ -63,7 +63,7 @@ def ask_metadata(client: Any, kafka: KafkaSettings, *, within_s: float) -> Any:
     Raises:
         UnreachableError: No answer; it says why and what to do.
     """
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - only a command that asks pays for the client
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - only who asks pays for the client
 
     first_s = min(_FIRST_LOOK_S, within_s)
     for limit_s in (first_s, within_s - first_s):
@@ -112,7 +112,7 @@ def why_unreachable(kafka: KafkaSettings, code: str) -> Cause:
 
 def _told(kafka: KafkaSettings) -> list[tuple[str, str]]:
     """What librdkafka meets: its name and text of each fault."""
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - only a command that asks pays for the client
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - only who asks pays for the client
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - the same
 
     told: list[tuple[str, str]] = []

@@ -193,7 +193,7 @@ def _category_map(given: list[str]) -> dict[str, str]:
 @contextmanager
 def _progress() -> Iterator[Advance]:
     """Bars on a terminal; elsewhere nothing."""
-    from rich.console import Console  # noqa: PLC0415 - only a command that shows pays for it
+    from rich.console import Console  # noqa: PLC0415 - only who shows pays for it
     from rich.progress import Progress  # noqa: PLC0415 - the same
 
     console = Console(stderr=True)

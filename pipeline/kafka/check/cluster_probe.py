@@ -31,7 +31,7 @@ _COORDINATOR_MOVES = ("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINAT
 
 def probe_cluster(settings: Settings) -> ClusterFacts:
     """Ask. Blocking, at most about a minute; never raises for what the cluster does or lacks."""
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only a command that asks pays for the client
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
 
     try:
         admin = AdminClient({**client_config(settings.kafka), "log_level": 0})
@@ -91,7 +91,7 @@ def require_rights(settings: Settings) -> None:
 
 
 def _operations(admin: Any, names: Sequence[str]) -> dict[str, frozenset[str] | None]:
-    from confluent_kafka import TopicCollection  # noqa: PLC0415 - only a command that asks pays for the client
+    from confluent_kafka import TopicCollection  # noqa: PLC0415 - only who asks pays for the client
 
     if not names:
         return {}
@@ -104,7 +104,7 @@ def _operations(admin: Any, names: Sequence[str]) -> dict[str, frozenset[str] | 
 
 
 def _cleanup(admin: Any, names: Sequence[str]) -> dict[str, str | None]:
-    from confluent_kafka.admin import ConfigResource, ResourceType  # noqa: PLC0415 - only a command that asks pays for it
+    from confluent_kafka.admin import ConfigResource, ResourceType  # noqa: PLC0415 - only who asks pays for it
 
     if not names:
         return {}
@@ -119,7 +119,7 @@ def _cleanup(admin: Any, names: Sequence[str]) -> dict[str, str | None]:
 
 def _newest(admin: Any, partitions: dict[str, list[int]]) -> dict[str, int]:
     """The latest timestamp on each topic that has one."""
-    from confluent_kafka import TopicPartition  # noqa: PLC0415 - only a command that asks pays for the client
+    from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who asks pays for the client
     from confluent_kafka.admin import OffsetSpec  # noqa: PLC0415 - the same
 
     wanted = {
@@ -138,7 +138,7 @@ def _newest(admin: Any, partitions: dict[str, list[int]]) -> dict[str, int]:
 
 def _group(admin: Any, group: str) -> tuple[frozenset[str] | None, str | None]:
     """What this user may do with the group, and why it could not be asked if that is a fault."""
-    from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - only a command that asks pays for the client
+    from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - only who asks pays for the client
 
     deadline = time.monotonic() + _DETAIL_S
     while True:
@@ -170,7 +170,7 @@ def _words(operations: Any) -> frozenset[str] | None:
 
 def _answer(future: Any, read: Callable[[Any], _T]) -> _T | None:
     """What was asked, or None where the cluster refuses or is too slow: that is no fault of the set-up."""
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - only a command that asks pays for the client
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - only who asks pays for the client
 
     try:
         return read(future.result(_DETAIL_S))

@@ -37,7 +37,7 @@ class Replay:
         self.sent = 0
 
     def __enter__(self) -> Self:
-        from confluent_kafka import Producer  # noqa: PLC0415 - only a command that sends pays for the client
+        from confluent_kafka import Producer  # noqa: PLC0415 - only who sends pays for the client
 
         self._producer = Producer(
             {**client_config(self._kafka), "enable.idempotence": True, "acks": "all", "linger.ms": 2}
