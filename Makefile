@@ -29,11 +29,12 @@ demo: install ## posts in, verdicts out, on this machine: broker, worker and CPU
 	$(BIN)/sluicegate demo
 
 check: install ## format, lint, types, architecture, docstrings, generated files (under a minute)
-	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/ruff check $(CODE)
+	@# Answered questions still run; what they are made of is not looked at any more.
+	$(BIN)/ruff format --check --exclude benchmarks/studies $(CODE)
+	$(BIN)/ruff check --exclude benchmarks/studies $(CODE)
 	$(BIN)/mypy -p sluicegate
 	@# Folder by folder: each has modules of its own at its root.
-	set -e; for folder in $(TYPED); do $(BIN)/mypy $$folder; done
+	set -e; for folder in $(TYPED); do $(BIN)/mypy --exclude benchmarks/studies/ $$folder; done
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 	$(BIN)/interrogate -v --omit-covered-files schemas engines pipeline
 	$(BIN)/python -m sluicegate.schemas.export --check
@@ -58,12 +59,12 @@ faults: install ## break everything under load and account for every post, on Ap
 	PYTHONPATH=tests $(BIN)/python -m faults.page
 
 soak: install ## kill workers for most of an hour, then overload one; memory is followed (about 70 minutes, Linux)
-	$(BIN)/python benchmarks/soak.py --minutes 47 --kills 44 --posts 310000 --overload-minutes 10
+	$(BIN)/python benchmarks/soak --minutes 47 --kills 44 --posts 310000 --overload-minutes 10
 
 evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=folder, or a small sample (under 20 minutes)
 	$(BIN)/sluicegate engine fetch-cpu
 	$(BIN)/sluicegate engine fetch-cpu --base
-	$(BIN)/python benchmarks/evaluate.py $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
+	$(BIN)/python benchmarks/evaluate $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
 
 bench: install ## this pipeline beside three others on Apache Kafka: DATA=posts.jsonl or the samples, REPORT=folder (half an hour, goes on when stopped)
 	$(BIN)/sluicegate engine fetch-cpu
@@ -77,9 +78,9 @@ bench-quick: install ## a small load, fake engine and CPU model, and its report 
 asking-less: install ## layouts and ways of asking on the CPU model, a simulated H100, docs/asking-less.md: DATA=posts.jsonl (half an hour or more)
 	@test -n '$(DATA)' || { echo 'make: give the stream, as its reports on reuse are about: make asking-less DATA=posts.jsonl' >&2; exit 1; }
 	$(BIN)/sluicegate engine fetch-cpu
-	$(BIN)/python benchmarks/layouts.py --data '$(DATA)' --out benchmarks/reports
-	$(BIN)/python benchmarks/h100_table.py --data '$(DATA)' --out benchmarks/reports
-	$(BIN)/python benchmarks/asking_less.py
+	$(BIN)/python benchmarks/layouts --data '$(DATA)' --out benchmarks/reports
+	$(BIN)/python benchmarks/h100_table --data '$(DATA)' --out benchmarks/reports
+	$(BIN)/python benchmarks/asking_less
 
 scaling: install ## simulate scaling on load with flash crowds, with what the chart ships; its report (under a minute)
 	PYTHONPATH=benchmarks $(BIN)/python -m scaling
@@ -87,8 +88,8 @@ scaling: install ## simulate scaling on load with flash crowds, with what the ch
 fuzz: install ## hostile input for everything that reads what others wrote: ten minutes, or FUZZ_SECONDS=60
 	PYTHONPATH=tests $(BIN)/python -m fuzz.run
 
-mutants: install ## remove one handling of failure after the other, and see the tests notice (about ten minutes)
-	PYTHONPATH=tests $(BIN)/python -m mutants.run
+mutants: install ## remove one handling of failure after the other, then change the main path in 200 small ways, and see the tests notice
+	PYTHONPATH=tests $(BIN)/python -m mutants.run --jobs 2
 
 conformance: install ## every call to TensorRT-LLM against its documentation, over a stand-in (seconds)
 	PYTHONPATH=tests $(BIN)/python -m conformance.run

@@ -1,5 +1,7 @@
 """Everything that engines raise. What fails for one item is a value: :class:`~sluicegate.engines.protocol.ItemFailure`."""
 
+from __future__ import annotations
+
 
 class EngineError(Exception):
     """Base of all engine errors."""
@@ -13,7 +15,8 @@ class EngineUnavailable(EngineError):  # noqa: N818 - a state that is waited out
 
     Args:
         message: Why, for people.
-        refused: True if it is there, and takes no call just now: that says nothing of what was sent.
+        refused: True if it took nothing: nobody listens, or it is there and takes no call just now. That says
+            nothing of the prompts.
     """
 
     retriable = True
@@ -29,3 +32,15 @@ class BundleError(EngineError):
 
 class EngineSetupError(EngineError):
     """The engine cannot be started as configured. The message says what to install or to set."""
+
+
+class ScreenError(EngineError):
+    """A screen cannot be used, or made. The message says what to make again or to install; never a text."""
+
+
+class BuildError(EngineError):
+    """Nothing is built, or no further. The message names field, file or stage, and the fix."""
+
+
+class ExportError(EngineError):
+    """Nothing is exported. The message names file, field or option, and the fix."""

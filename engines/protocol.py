@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
+from sluicegate.schemas import FailureCode, Kind, Scores, Severity
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-
-    from sluicegate.schemas import FailureCode, Kind, Scores, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,9 @@ class Scored:
     """One prompt's scores."""
 
     scores: Scores
-    label_mass: float | None = None
-    """Probability of the three labels together before normalising: near 1 in a healthy engine."""
+    label_mass: float
+    """Probability of the three labels together among all tokens, before they are normalised: near 1 in a healthy
+    engine. A label that is missing from the candidates adds nothing."""
     bounded: bool = False
     """True if a label was missing from the candidates and got their smallest probability as its bound."""
     cached_tokens: int = 0
@@ -82,6 +83,18 @@ class Health:
     """True if nothing came in time, not even a refusal: a process that hangs looks like this."""
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One life of the engine: which process answers, and who may have prompts in it."""
+
+    process: str
+    """Names the process; after a death another name is told. Two lives never have the same name."""
+    exclusive: bool
+    """True if only this worker's prompts can be in its work."""
+    idle: bool = False
+    """For a process that others may share: nothing of anybody was in its work when it was asked."""
+
+
 class Engine(Protocol):
     """Turns prompts into scores and explanations.
 
@@ -125,6 +138,13 @@ class Engine(Protocol):
 
     async def health(self) -> Health:
         """Ask the engine for one token. Never raises; answers within five seconds."""
+        ...
+
+    async def generation(self) -> Generation | None:
+        """Say which process answers now; None where nobody can tell. Never raises; answers within five seconds.
+
+        A prompt is blamed for the end of a process only where this names another one afterwards.
+        """
         ...
 
     async def __aenter__(self) -> Self: ...

@@ -1,4 +1,7 @@
-"""Records on their way out: topic, key, headers, and what is cut where a topic takes less. Pure."""
+"""The two ports of the path: deliveries in, records out. Pure.
+
+A record has its topic, key and headers; it says what is cut where a topic takes less.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,117 @@ from sluicegate.schemas import Action, DeadLetter, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.pipeline.flow.window import Delivery
     from sluicegate.pipeline.settings.tree import TopicSettings
     from sluicegate.schemas import Verdict
+
+Partition = tuple[str, int]
+
+
+class Delivery(Protocol):
+    """One record as a source hands it over."""
+
+    @property
+    def partition(self) -> Partition:
+        """Topic and partition number."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Offset in the partition."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """The record's key."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """The record's value; None is a tombstone."""
+        ...
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """The record's headers, in order."""
+        ...
+
+    @property
+    def timestamp_ms(self) -> int | None:
+        """The record's own timestamp, Unix milliseconds."""
+        ...
+
+    @property
+    def is_current(self) -> bool:
+        """False once the partition was revoked after this delivery: its acknowledgement must not count."""
+        ...
+
+    def acknowledge(self) -> None:
+        """Let the committed offset move past this record."""
+        ...
+
+    def release(self) -> None:
+        """Give it back unacknowledged: whoever owns the partition next gets it again."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A post in the window."""
+
+    delivery: Delivery
+    size_bytes: int
+    taken_at: float
+    """Monotonic seconds."""
+    moved_at: float = float("-inf")
+    """Monotonic seconds at which something was last found of it: a long post has many parts, one after the other."""
+    finished: bool = False
+    released: bool = False
+    """Given back: whatever is still computed for it must be neither published nor acknowledged."""
+
+
+class Holder(Protocol):
+    """What holds deliveries between the take and the acknowledgement."""
+
+    @property
+    def posts(self) -> int:
+        """How many it holds."""
+        ...
+
+    def heads(self) -> dict[Partition, Delivery]:
+        """The oldest delivery held of each partition."""
+        ...
+
+    def reopen(self) -> None:
+        """Take again, after a rebalance."""
+        ...
+
+
+class InWindow(Protocol):
+    """What has a place in the window."""
+
+    @property
+    def held(self) -> Held:
+        """That place."""
+        ...
+
+
+class InWork(InWindow, Protocol):
+    """A post that waits for its answer."""
+
+    @property
+    def over(self) -> bool:
+        """True once it was answered or given back."""
+        ...
+
+
+class Answered(InWindow, Protocol):
+    """A post, and the record that answers it."""
+
+    @property
+    def record(self) -> Outgoing:
+        """That record."""
+        ...
+
 
 HOPS = "screen-hops"
 """Header of a record that an edge forwarded: how often."""

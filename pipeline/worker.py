@@ -17,6 +17,7 @@ from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.engine_choice import engine_choices
 from sluicegate.pipeline.flow.flow import Flow
+from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.check.cluster_probe import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
@@ -27,15 +28,14 @@ from sluicegate.pipeline.observe.server import OpsServer, Report
 from sluicegate.pipeline.observe.tracing import open_tracing
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
-from sluicegate.pipeline.shortcuts.screening import open_screen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sluicegate.engines.backends import Backends
     from sluicegate.pipeline.flow.breaker import Breaker
-    from sluicegate.pipeline.flow.window import Delivery
     from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Delivery
     from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
@@ -123,7 +123,7 @@ class Worker:
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
             self._control = await stack.enter_async_context(
-                ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch)
+                ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch, flow.servers)
             )
             self._instruments.metrics.describe(engines, self._policies.current)
             await stack.enter_async_context(

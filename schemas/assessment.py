@@ -26,6 +26,12 @@ An adapted model may bring more: consumers must accept names they do not know.""
 NO_CATEGORY = "None"
 """What the model writes where no category applies."""
 
+EXPLAINED_AS = (
+    "The severity that the explanation was made to begin with: `severity`, or the likelier of the other two where "
+    "that is safe and a category could change what follows. Absent where there is no explanation."
+)
+"""Of a field that two events have."""
+
 REASON_CHARACTERS = 400
 """A reason is model text about hostile content: one line, bounded (settled in ``engines.parsing``)."""
 
@@ -102,6 +108,11 @@ class Scores(Event):
             return "unsafe"
         return "controversial" if self.controversial == best else "safe"
 
+    @property
+    def harm(self) -> Severity:
+        """The likelier of the two severities that are not safe; a tie goes to the more severe."""
+        return "unsafe" if self.unsafe >= self.controversial else "controversial"
+
 
 class Assessment(Event):
     """The model's finding about one text."""
@@ -109,9 +120,7 @@ class Assessment(Event):
     scores: Scores
     severity: Severity
     assessed_by: Annotated[AssessedBy, Field(strict=False)]
-    explained: bool = Field(
-        default=False, description="True if categories, reason and refusal were asked for."
-    )
+    explained_as: Severity | None = Field(default=None, description=EXPLAINED_AS)
     categories: Categories = ()
     category_scores: CategoryScores = Field(
         default_factory=dict,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from sluicegate.schemas._fields import Event
 from sluicegate.schemas.deadletter import DeadLetter
 from sluicegate.schemas.feedback import Feedback
 from sluicegate.schemas.post import Post
@@ -22,7 +23,6 @@ from sluicegate.schemas.verdict import SCHEMA_VERSION, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.schemas._fields import Event
 
 FOLDER = Path(__file__).parent
 """Where the committed files stand."""

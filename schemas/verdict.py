@@ -23,6 +23,7 @@ from sluicegate.schemas._fields import (
     TenantName,
 )
 from sluicegate.schemas.assessment import (
+    EXPLAINED_AS,
     AssessedBy,
     Categories,
     CategoryScores,
@@ -155,6 +156,7 @@ class Verdict(Event):
     category_scores: CategoryScores = Field(default_factory=dict)
     reason: Reason | None = None
     refusal: bool | None = None
+    explained_as: Severity | None = Field(default=None, description=EXPLAINED_AS)
     explanation_failure: OpenFailureCode | None = None
     failure: Failure | None = None
     breaker: WithheldBlock | None = None

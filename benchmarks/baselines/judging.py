@@ -9,7 +9,7 @@ from sluicegate.engines.adapt.evaluate.scored import ScoredRow, labelled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
 
     from .tfidf import Baseline
 

@@ -21,16 +21,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from baselines.judging import scored_by
 from baselines.shipped import WEIGHTS
 from baselines.tfidf import Baseline
-from sluicegate.engines.adapt.evaluate.intervals import estimates
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled, rows_digest
-from sluicegate.engines.adapt.evaluate.measures import MEASURES
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, estimates
 from sluicegate.engines.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.rows import Row
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
 SHOWN = {name: MEASURES[name] for name in ("accuracy", "macro_f1", "auroc_safe")}

@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.engines.files import replace_file
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from compare import machine, memory, report
@@ -171,9 +173,7 @@ def _remember(asked: argparse.Namespace) -> int:
 
 
 def _put(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.partial")
-    part.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_file(path, (text.rstrip("\n") + "\n").encode())
 
 
 def _say(line: str) -> None:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
-from sluicegate.engines.adapt.evaluate.sampling import draw
+from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
 
 LICENCES = ("MIT", "Apache-2.0", "CC-BY-3.0", "CC-BY-4.0")
 """Whole names: a licence with a remark behind it is not certain, and its rows stay out."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from scaling.autoscaler import SYNC_S, Autoscaler, Reading, Rules
 from scaling.group import Group
+from shared.shares import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,8 +76,7 @@ class Day:
 
     def percentile(self, share: float) -> float:
         """Age of the oldest post that is not exceeded in this share of the day, by nearest rank."""
-        ranked = sorted(self.oldest_s)
-        return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
+        return quantile(self.oldest_s, share)
 
     def minutes_over(self, seconds: float) -> float:
         """Minutes in which the oldest waiting post was older."""

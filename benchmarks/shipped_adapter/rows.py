@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sluicegate.engines.files import replace_file
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from shipped_adapter.reasons import MARK, reason
@@ -60,9 +62,7 @@ def add_reasons(train: Path) -> tuple[int, int]:
     """
     rows = [orjson.loads(line) for line in train.read_bytes().splitlines()]
     told = [with_reason(row) for row in rows]
-    partial = train.with_name(f"{train.name}.partial")
-    partial.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in told))
-    partial.replace(train)
+    replace_file(train, b"".join(orjson.dumps(row) + b"\n" for row in told))
     return len(rows), sum(one is not other for one, other in zip(rows, told, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""What preparing data raises, and the faults of single rows, which are values."""
+"""What the adapt rooms raise, and the faults of single rows, which are values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class PrepareError(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RowFault:
     """What is wrong with one row, and what would be right. Only ``value`` holds something of the row."""
 
     field: str
@@ -28,10 +28,26 @@ class FaultyRow:
 
     file: str
     line: int
-    fault: Fault
+    fault: RowFault
 
     @property
     def sentence(self) -> str:
         """The fault with its place and its fix; nothing of the row."""
         field = f"{self.fault.field}: " if self.fault.field else ""
         return f"{self.file}:{self.line}: {field}{self.fault.wrong}; {self.fault.right}"
+
+
+class TrainingError(EngineError):
+    """The training cannot start or go on. The message names file or field, and the fix; never a text."""
+
+
+class EvaluationError(EngineError):
+    """Nothing can be evaluated. The message names file or option, and the fix; never a text."""
+
+
+class CalibrationError(EngineError):
+    """Nothing can be calibrated, or written. The message names folder or option, and the fix; never a text."""
+
+
+class GateError(EngineError):
+    """Nothing can be compared. The message names folder, file or option, and the fix; never a text."""

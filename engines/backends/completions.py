@@ -9,10 +9,19 @@ from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, Vocabulary
+from sluicegate.engines.backends.generations import read_generation
 from sluicegate.engines.backends.http_client import JsonClient
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import (
+    EngineInfo,
+    Explanation,
+    Generation,
+    Health,
+    ItemFailure,
+    Prompt,
+    Scored,
+)
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.schemas import FailureCode, Severity
 
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _HEALTH_S = 4.5  # the protocol promises an answer within five seconds
+_METRICS, _METRICS_BYTES = "/metrics", 4 << 20
 _ANSWER_BYTES = 1 << 20  # of one prompt; the longest explanation with its candidates is about 150 kB
 _TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
 
@@ -100,6 +110,13 @@ class CompletionsEngine:
         if isinstance(answer, ItemFailure):
             return Health(ok=False, detail=f"{answer.code.value}: {answer.detail}")
         return Health(ok=True)
+
+    async def generation(self) -> Generation | None:
+        """What the server's Prometheus page says of its start and its work, if its dialect has one."""
+        if not self._dialect.gauges:
+            return None
+        page = await self._client.get_text(_METRICS, limit_bytes=_METRICS_BYTES, timeout_s=_HEALTH_S)
+        return read_generation(page, self._dialect.gauges)
 
     async def __aenter__(self) -> Self:
         await self._client.open()

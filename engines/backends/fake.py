@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import signal
 import struct
 import sys
 from array import array
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import orjson
 
 from sluicegate.engines.backends.fake_counts import Counter
 from sluicegate.engines.backends.fake_faults import Fault, Faults, FaultsFile, SlowFault
 from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile
+from sluicegate.engines.backends.fake_texts import TIMED_OUT, Texts, failure_of, text_of
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.layouts.compact import CompactLayout
-from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.layouts.layout import CompactLayout
+from sluicegate.engines.protocol import (
+    EngineInfo,
+    Explanation,
+    Generation,
+    Health,
+    ItemFailure,
+    Prompt,
+    Scored,
+)
 from sluicegate.engines.text.parsing import PROMPT_ONLY, parse_explanation
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, FailureCode, Scores, Severity
@@ -36,7 +47,6 @@ __all__ = ["FakeEngine", "FakeProfile", "Fault", "Faults", "SlowFault", "fake_pr
 _SAFE_SHARE, _CONTROVERSIAL_SHARE = 0.85, 0.08  # a plausible stream; the rest is unsafe
 _RULE_CONFIDENCE = 0.97
 _EXPLANATION_TOKENS = 16  # what a category and a refusal line take in a real vocabulary
-_TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
 
 
 def fake_prompter(profile: FakeProfile | None = None) -> Prompter:
@@ -57,6 +67,9 @@ class FakeEngine:
         tokenizer: Decodes a post for rules and markers; must be the one that made the prompts.
         adapter: Name of the adapter that it stands for.
     """
+
+    lives: ClassVar[int] = 0
+    """Deaths in this process, whose end all of its engines share."""
 
     def __init__(
         self,
@@ -142,6 +155,10 @@ class FakeEngine:
                 return Health(ok=False, detail=f"fault switched on: {name}")
         return Health(ok=True)
 
+    async def generation(self) -> Generation | None:
+        """A life for each time that a marked post met the fault ``die``; this worker's alone."""
+        return Generation(f"life {FakeEngine.lives}", exclusive=True)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -158,23 +175,43 @@ class FakeEngine:
             return []
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        posts = _Texts(self._tokenizer, prompts)
+        posts = Texts(self._tokenizer, prompts)
         faults = self._faults_now()
-        _raise_if_dead(faults, posts)
+        self._live(faults, posts)
+        life = FakeEngine.lives
         delay_s = faults.slow.delay_s if faults.slow and posts.any_hit(faults.slow) else 0.0
         try:
             async with asyncio.timeout_at(deadline):
                 with self._counter.work(len(prompts)):
                     await self._spend(work, delay_s)
         except TimeoutError:
-            return [_TIMED_OUT] * len(prompts)
+            return [TIMED_OUT] * len(prompts)
         if posts.any_hit(faults.hang):
             await asyncio.sleep(deadline - loop.time())
-        _raise_if_dead(self._faults_now(), posts)
+        if FakeEngine.lives != life:
+            raise EngineUnavailable("the fake engine died with another post")
+        self._live(self._faults_now(), posts)
         return [
-            self._too_long(prompt) or _failure(faults, posts, index, scoring=scoring)
+            self._too_long(prompt) or failure_of(faults, posts, index, scoring=scoring)
             for index, prompt in enumerate(prompts)
         ]
+
+    def _live(self, faults: Faults, posts: Texts) -> None:
+        """Die if told to, with all that is in work; the fault ``kill`` takes this process with it.
+
+        Raises:
+            EngineUnavailable: It died.
+        """
+        if posts.any_hit(faults.kill):
+            self._counter.died()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if posts.any_hit(faults.die):
+            if (
+                faults.die and faults.die.marker is not None
+            ):  # without one it is switched off, and did not crash
+                FakeEngine.lives += 1
+                self._counter.died()
+            raise EngineUnavailable("the fake engine is switched off by its fault die")
 
     async def _spend(self, work: Work, delay_s: float) -> None:
         async with self._calls:
@@ -185,7 +222,7 @@ class FakeEngine:
 
     def _left_out(self, prompts: Sequence[Prompt]) -> int:
         """How many answers the fault ``miscount`` takes away."""
-        return int(_Texts(self._tokenizer, prompts).any_hit(self._faults_now().miscount))
+        return int(Texts(self._tokenizer, prompts).any_hit(self._faults_now().miscount))
 
     def _faults_now(self) -> Faults:
         return (self._file.read() if self._file else None) or self.faults
@@ -207,14 +244,9 @@ class FakeEngine:
     def _rule(self, prompt: Prompt) -> tuple[Severity, float] | None:
         if not self.profile.rules:
             return None
-        text = _text(self._tokenizer, prompt)
+        text = text_of(self._tokenizer, prompt)
         severity = next((found for part, found in self.profile.rules.items() if part in text), None)
         return severity and (severity, _RULE_CONFIDENCE)
-
-
-def _text(tokenizer: TextTokenizer, prompt: Prompt) -> str:
-    """The post and its context, with what stands between them."""
-    return tokenizer.decode(prompt.token_ids[slice(*prompt.content)])
 
 
 def _draws(prompt: Prompt, seed: int) -> tuple[float, float]:
@@ -247,44 +279,3 @@ def _explanation(prompt: Prompt, severity: Severity, seed: int) -> Explanation |
         return explanation
     scores = dict.fromkeys([*names, NO_CATEGORY], 0.1 / len(names)) | {chosen: 0.9}
     return replace(explanation, category_scores=scores)
-
-
-class _Texts:
-    """The posts of one call, decoded only if a fault with a marker asks."""
-
-    def __init__(self, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> None:
-        self._tokenizer = tokenizer
-        self._prompts = prompts
-
-    def hit(self, fault: Fault | None, index: int) -> bool:
-        """Say whether a fault is on and affects this post."""
-        if fault is None or fault.marker is None:
-            return fault is not None
-        return fault.marker in _text(self._tokenizer, self._prompts[index])
-
-    def any_hit(self, fault: Fault | None) -> bool:
-        """Say whether a fault is on and affects one of the posts."""
-        return any(self.hit(fault, index) for index in range(len(self._prompts)))
-
-
-def _raise_if_dead(faults: Faults, posts: _Texts) -> None:
-    if posts.any_hit(faults.die):
-        raise EngineUnavailable("the fake engine is switched off by its fault die")
-
-
-def _failure(faults: Faults, posts: _Texts, index: int, *, scoring: bool) -> ItemFailure | None:
-    """What goes wrong with one post; the first fault in this order, None if none affects it."""
-    for fault, failure in (
-        (faults.hang, _TIMED_OUT),
-        (faults.error, ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: error")),
-        (faults.cut, ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: cut")),
-        (faults.garble, ItemFailure(FailureCode.UNPARSABLE, "fault switched on: garble")),
-        (faults.empty, ItemFailure(FailureCode.EMPTY_COMPLETION, "fault switched on: empty")),
-        (
-            faults.labels_missing if scoring else None,
-            ItemFailure(FailureCode.LABELS_MISSING, "fault switched on: labels_missing"),
-        ),
-    ):
-        if posts.hit(fault, index):
-            return failure
-    return None

@@ -34,6 +34,8 @@ class Counts:
     """Seconds for which the accelerator was booked."""
     saturated_s: float = 0.0
     """Seconds in which at least ``saturating_prompts`` prompts were in work."""
+    deaths: int = 0
+    """Times that a marked post met the fault ``die`` or ``kill``."""
 
 
 class Counter:
@@ -61,13 +63,22 @@ class Counter:
         finally:
             self._shift(-prompts)
 
+    def died(self) -> None:
+        """Count a death, and tell it at once: nothing may follow."""
+        self.counts.deaths += 1
+        self._tell(time.monotonic())
+
     def _shift(self, by: int) -> None:
         now = time.monotonic()
         if self._in_work >= self._saturating:
             self.counts.saturated_s += now - self._since
         self._since = now
         self._in_work += by
-        if self._path is not None and now - self._told >= _EVERY_S:
+        if now - self._told >= _EVERY_S:
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        if self._path is not None:
             self._told = now
             line = orjson.dumps({"at_s": time.time()} | asdict(self.counts), option=orjson.OPT_APPEND_NEWLINE)
             with self._path.open("ab") as file:

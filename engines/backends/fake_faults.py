@@ -64,6 +64,9 @@ class Faults(BaseModel):
     die: _Switch = None
     """The whole call raises ``EngineUnavailable``; with a marker, a call that holds such a post."""
 
+    kill: _Switch = None
+    """The engine's native code ends the process that it runs in, with SIGKILL: the worker itself."""
+
 
 class FaultsFile:
     """A JSON file of faults, read again whenever it changes.

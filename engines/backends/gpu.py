@@ -7,13 +7,12 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sluicegate.engines.bundle.manifest import MANIFEST
+from sluicegate.engines.bundle import MANIFEST, Manifest
 from sluicegate.engines.errors import BundleError, EngineSetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.bundle.manifest import Manifest
 
 _FIELDS = ("name", "compute_cap", "memory.total", "driver_version", "uuid")
 QUERY: Final = ("nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits")

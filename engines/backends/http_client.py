@@ -77,10 +77,11 @@ class JsonClient:
     async def post(self, path: str, payload: object, *, limit_bytes: int, deadline: float) -> Reply:
         """Post JSON and read JSON.
 
-        What keeps an answer from beginning (a refused or reset connection, something that is
-        not HTTP) and the statuses 429, 502, 503 and 504 are tried three times, with growing,
-        jittered pauses. Status 500 and an answer that breaks off are tried twice and then
-        returned. Cancelling closes the connection.
+        A refused connection and the statuses 429 and 503 are tried three times, with growing,
+        jittered pauses: the server took nothing. Status 500 and an answer that breaks off are tried
+        twice and then returned. A connection that breaks before the answer begins, and the statuses
+        502 and 504, may tell of a server that died of this request: it is not sent again from here.
+        Cancelling closes the connection.
 
         Args:
             path: Path below the server's address.
@@ -97,7 +98,10 @@ class JsonClient:
             try:
                 reply = await self._once(url, data, limit_bytes)
             except (aiohttp.ClientError, ConnectionError) as error:
-                trouble, refused = f"the engine's server cannot be reached ({type(error).__name__})", False
+                trouble = f"the engine's server cannot be reached ({type(error).__name__})"
+                refused = isinstance(error, aiohttp.ClientConnectorError)
+                if not refused:
+                    break
             else:
                 if reply.status in _MISCONFIGURED:
                     raise EngineUnavailable(
@@ -109,6 +113,8 @@ class JsonClient:
                         f"the engine's server answers HTTP {reply.status}",
                         reply.status in _FULL,
                     )
+                    if not refused:
+                        break
                 elif reply.status in (0, 500) and attempt < _FAULT_ATTEMPTS:
                     continue
                 else:
@@ -118,6 +124,21 @@ class JsonClient:
                 break
             await asyncio.sleep(pause_s)
         raise EngineUnavailable(trouble, refused=refused)
+
+    async def get_text(self, path: str, *, limit_bytes: int, timeout_s: float) -> str:
+        """Read a page once; empty if there is none, or it is late or longer than the limit. Never raises."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._page(self._address().rstrip("/") + path, limit_bytes)
+        except (aiohttp.ClientError, ConnectionError, TimeoutError, EngineUnavailable):
+            return ""
+
+    async def _page(self, url: str, limit_bytes: int) -> str:
+        if self._session is None:
+            raise EngineUnavailable("the engine is not started")
+        async with self._session.get(url, allow_redirects=False) as response:
+            body = await _bounded(response, limit_bytes) if response.status == 200 else b""
+        return body.decode(errors="replace")
 
     async def _once(self, url: str, data: bytes, limit_bytes: int) -> Reply:
         if self._session is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
 from sluicegate.engines.backends.dialects import LlamaCppDialect
 from sluicegate.engines.backends.supervisor import Supervisor
+from sluicegate.engines.protocol import Generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +78,10 @@ class LlamaCppEngine:
             self._silent = 0
             self._supervisor.replace()
         return health
+
+    async def generation(self) -> Generation | None:
+        """The server process that runs now; it listens for this worker alone."""
+        return Generation(f"start {self._supervisor.starts}", exclusive=True)
 
     async def __aenter__(self) -> Self:
         """Start the server and wait until it is warm.

@@ -37,6 +37,13 @@ class ServerOptions:
         return json.dumps(asdict(self))
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, which in a container can be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def serve(options: ServerOptions) -> None:
     """Load the model, print the address, stay until standard input ends.
 

@@ -42,6 +42,8 @@ class Supervisor:
         self._on_ready = on_ready
         self._process: asyncio.subprocess.Process | None = None
         self._url: str | None = None
+        self.starts = 0
+        """Server processes that became ready so far: a number for each life."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -139,6 +141,7 @@ class Supervisor:
         said.clear()  # from here on it may speak about prompts: drained, never shown
         self._spawn(_drain(process.stdout, bytearray()))
         self._url = str(url)
+        self.starts += 1
         with suppress(EngineUnavailable):
             await self._on_ready()
 

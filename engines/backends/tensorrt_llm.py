@@ -1,13 +1,14 @@
 """The TensorRT-LLM engine: the model in this process, on its GPU.
 
 Two runtimes behind one engine (docs/adr/0011-two-runtimes.md): a compiled engine gives the logits of the label token,
-the PyTorch runtime the logarithms of the label tokens lifted over all others. Both are exact.
+the PyTorch runtime the logarithms of the 20 likeliest tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -21,9 +22,9 @@ from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
 from sluicegate.engines.backends.trtllm.library import load_library
 from sluicegate.engines.backends.trtllm.reader import Reader
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import Explanation, Generation, Health, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.parsing import parse_explanation
-from sluicegate.schemas import FailureCode, Kind, Post
+from sluicegate.schemas import FailureCode, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends.completions import ServedModel
     from sluicegate.engines.backends.trtllm.serving import Serving
-    from sluicegate.engines.bundle.bundle import Bundle
     from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.engines.text.prompting import Prompter
     from sluicegate.schemas import Severity
 
 _log = logging.getLogger(__name__)
@@ -45,7 +44,6 @@ _CLOSE_S = 30.0
 _FAILED_ANSWERS = 5
 """So many questions for its health in a row failed, with nothing of ours in work."""
 _TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
-_END = "<|im_end|>"
 _KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
 
 T = TypeVar("T")
@@ -89,8 +87,7 @@ class TensorRTEngine:
         self._give_up = give_up or end_process
         self._llm: Llm | None = None
         self._flight: InFlight | None = None
-        self._labels: Any = None
-        self._categories: Any = None
+        self._one_token: Any = None
         self._texts: dict[str, Any] = {}
         self._probing: asyncio.Task[Scored | ItemFailure] | None = None
         self._failed = 0
@@ -117,6 +114,10 @@ class TensorRTEngine:
             self._give_up()
         return health
 
+    async def generation(self) -> Generation | None:
+        """This process, which has one engine in its life, and nobody else's prompts."""
+        return Generation(f"process {os.getpid()}", exclusive=True)
+
     async def __aenter__(self) -> Self:
         """Load the model, minutes for a large one, and fill the prefix cache.
 
@@ -125,8 +126,7 @@ class TensorRTEngine:
         """
         try:
             self._llm = await aside(self._load)
-            self._labels = self._llm.one_of(tuple(self._model.vocabulary.first_label_ids.values()))
-            self._categories = self._llm.one_of(tuple(self._model.vocabulary.category_ids.values()))
+            self._one_token = self._llm.one_token()
             self._texts = {
                 kind: self._llm.text(
                     explanation_regex(kind, self._model.categories, reasons=self._model.vocabulary.reasons)
@@ -204,7 +204,7 @@ class TensorRTEngine:
         if too_long := self._too_long(prompt):
             return too_long
         try:
-            return await self._in_flight().ask(prompt.token_ids, self._labels, self._reader.scores)
+            return await self._in_flight().ask(prompt.token_ids, self._one_token, self._reader.scores)
         except FaultedError as fault:
             return await self._blame(fault)
 
@@ -217,7 +217,7 @@ class TensorRTEngine:
             return too_long
         forced = self._model.vocabulary.explain_ids(prompt, severity)
         try:
-            shares = await self._in_flight().ask(forced, self._categories, self._reader.categories)
+            shares = await self._in_flight().ask(forced, self._one_token, self._reader.categories)
             if isinstance(shares, ItemFailure):
                 return shares
             text = await self._in_flight().ask(forced, self._texts[prompt.kind], self._reader.text)
@@ -253,7 +253,9 @@ class TensorRTEngine:
             task.exception()  # seen, even if nobody waits any more
 
     async def _probe(self) -> Scored | ItemFailure:
-        return await self._in_flight().ask_now(self._model.probe.token_ids, self._labels, self._reader.scores)
+        return await self._in_flight().ask_now(
+            self._model.probe.token_ids, self._one_token, self._reader.scores
+        )
 
     async def _ask_health(self) -> Health:
         if self._llm is None or not self._llm.is_open():
@@ -280,21 +282,3 @@ class TensorRTEngine:
         if length <= limit:
             return None
         return ItemFailure(FailureCode.TOO_LONG, f"{length} prompt tokens; the limit is {limit}")
-
-
-def make_engine(model: ServedModel, serving: Serving, bundle: Bundle, prompter: Prompter) -> TensorRTEngine:
-    """The engine of a bundle, not started yet.
-
-    Raises:
-        EngineSetupError: The bundle does not say which token ends an answer.
-    """
-    end_id = bundle.manifest.tokenizer.control_tokens.get(_END)
-    if end_id is None:
-        raise EngineSetupError(
-            f"manifest.json: tokenizer.control_tokens has no {_END}, which ends an answer; make the bundle again"
-        )
-    built = (prompter.build(Post(id="warm", text="Hello", kind=kind)) for kind in _KINDS)
-    warm = {
-        prompt.token_ids[: prompt.shared_tokens]: prompt for prompt in built if isinstance(prompt, Prompt)
-    }
-    return TensorRTEngine(model, serving, bundle.path, bundle.tokenizer, warm=[*warm.values()], end_id=end_id)

@@ -9,21 +9,18 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
+from sluicegate.engines.adapt.export.base_parts import BaseParts
 from sluicegate.engines.adapt.train.base import checkpoint_tokenizer
+from sluicegate.engines.backends.gpu import Gpu
 from sluicegate.engines.backends.trtllm.serving import VERSION, Serving
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.gpu_kinds import GPUS
-from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
-from sluicegate.engines.bundle.manifest import Build, Limits, Manifest
-
-if TYPE_CHECKING:
-    from sluicegate.engines.adapt.export.base_parts import BaseParts
-    from sluicegate.engines.backends.gpu import Gpu
-    from sluicegate.engines.build.plan import Plan
+from sluicegate.engines.build.gpus import GPUS
+from sluicegate.engines.build.plan import BuildPlan
+from sluicegate.engines.bundle import MANIFEST, Build, Bundle, BundleFile, Limits, Manifest, file_digest
+from sluicegate.engines.errors import BuildError
 
 _CONFIG_BYTES = 4 << 20
 _TOKENIZER_BYTES = 64 << 20
@@ -42,7 +39,7 @@ _TOKENIZER_FILES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class GatheredBundle:
     """What is known only once the stages ran."""
 
     gpu: Gpu
@@ -52,7 +49,7 @@ class Made:
     """Digest of the texts."""
 
 
-def gather(plan: Plan, parts: BaseParts, made: Made) -> Bundle:
+def gather(plan: BuildPlan, parts: BaseParts, made: GatheredBundle) -> Bundle:
     """Write the bundle.
 
     Args:
@@ -95,14 +92,14 @@ def gather(plan: Plan, parts: BaseParts, made: Made) -> Bundle:
     return Bundle.open(target, verify=False)
 
 
-def _source(plan: Plan, parts: BaseParts) -> Manifest:
+def _source(plan: BuildPlan, parts: BaseParts) -> Manifest:
     """The manifest of what went in: the export of the adapter, or the base alone."""
     if plan.recipe.adapter is None:
         return parts.manifest
     return Bundle.open(plan.paths.merged, verify=False).manifest
 
 
-def _small_files(plan: Plan, parts: BaseParts, source: Manifest) -> dict[str, tuple[str, bytes]]:
+def _small_files(plan: BuildPlan, parts: BaseParts, source: Manifest) -> dict[str, tuple[str, bytes]]:
     """Role to name and content of what is taken along."""
     if plan.recipe.adapter is None:
         return parts.small_files
@@ -131,7 +128,9 @@ def _entry(folder: Path, path: str) -> BundleFile:
     return BundleFile(path=path, sha256=file_digest(folder / path), bytes=(folder / path).stat().st_size)
 
 
-def _manifest(plan: Plan, source: Manifest, made: Made, files: dict[str, BundleFile]) -> Manifest:
+def _manifest(
+    plan: BuildPlan, source: Manifest, made: GatheredBundle, files: dict[str, BundleFile]
+) -> Manifest:
     recipe, kind = plan.recipe, GPUS[plan.recipe.gpu]
     base = source.base
     if recipe.base.revision is not None:
@@ -166,7 +165,7 @@ def _manifest(plan: Plan, source: Manifest, made: Made, files: dict[str, BundleF
     )
 
 
-def _serving(plan: Plan) -> dict[str, Any]:
+def _serving(plan: BuildPlan) -> dict[str, Any]:
     recipe, limits = plan.recipe, plan.recipe.limits
     is_engine = recipe.route == "engine"
     return {
@@ -186,7 +185,7 @@ def _serving(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _vocabulary(plan: Plan) -> int:
+def _vocabulary(plan: BuildPlan) -> int:
     """Columns of the logits, from what was built; for an engine, that it was built as asked, too.
 
     Raises:

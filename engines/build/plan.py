@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sluicegate.engines.build import commands, estimates
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.gpu_kinds import GPUS
+from sluicegate.engines.build import commands
+from sluicegate.engines.build.commands import IMAGE
+from sluicegate.engines.build.gpus import GPUS
+from sluicegate.engines.build.recipe import BuildRecipe
+from sluicegate.engines.build.shape import ModelShape
+from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from sluicegate.engines.build.recipe import Recipe
-    from sluicegate.engines.build.shape import Shape
+
+ASSUMED: Final = {
+    "disk_bytes_s": 5e8,  # a local disk, and a library between
+    "calibration_tokens_s": 5e3,  # one prompt after the other, without a serving engine
+    "awq_search_factor": 20.0,  # tries that many scales on each of its prompts
+    "compile_bytes_s": 2e7,
+    "start_s": 90.0,  # of a container and its libraries
+}
+"""Rates that no one measured on these machines; the order of magnitude is what they are good for."""
+
+
+def copying(read: int, written: int) -> float:
+    """Minutes to read and write so many bytes."""
+    return (read + written) / ASSUMED["disk_bytes_s"] / 60
+
+
+def starting() -> float:
+    """Minutes until a container's libraries are loaded."""
+    return ASSUMED["start_s"] / 60
+
+
+def calibrating(recipe: BuildRecipe) -> float:
+    """Minutes of calibration."""
+    if recipe.calibration_data is None:
+        return 0.0
+    factor = ASSUMED["awq_search_factor"] if recipe.quantisation == "w4a16_awq" else 1.0
+    # All are padded to the longest.
+    tokens = recipe.calibration_count * recipe.calibration_data.max_tokens
+    return factor * tokens / ASSUMED["calibration_tokens_s"] / 60
+
+
+def compiling(weights: int) -> float:
+    """Minutes to compile an engine with so many bytes of weights."""
+    return weights / ASSUMED["compile_bytes_s"] / 60
+
 
 StageName = Literal["inspect", "merge", "prompts", "quantise", "compile", "bundle"]
 
@@ -82,11 +120,11 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BuildPlan:
     """A build, laid out."""
 
-    recipe: Recipe
-    shape: Shape
+    recipe: BuildRecipe
+    shape: ModelShape
     shape_from: str
     paths: Paths
     stages: tuple[Stage, ...]
@@ -144,14 +182,14 @@ class Plan:
 
 
 def lay_out(  # each is a fact of its own
-    recipe: Recipe,
-    shape: Shape,
+    recipe: BuildRecipe,
+    shape: ModelShape,
     shape_from: str,
     paths: Paths,
     *,
     host: commands.Host,
     missing: tuple[str, ...] = (),
-) -> Plan:
+) -> BuildPlan:
     """Lay out a build.
 
     Args:
@@ -167,7 +205,7 @@ def lay_out(  # each is a fact of its own
     """
     _check_fit(recipe, shape)
     _check_paths(recipe, paths)
-    plan = Plan(recipe, shape, shape_from, paths, (), missing)
+    plan = BuildPlan(recipe, shape, shape_from, paths, (), missing)
     stages = [_inspect(plan, host)]
     if recipe.adapter:
         stages.append(_merge(plan))
@@ -178,48 +216,42 @@ def lay_out(  # each is a fact of its own
     if recipe.route == "engine":
         stages.append(_compile(plan, host))
     stages.append(_bundle(plan))
-    return Plan(recipe, shape, shape_from, paths, tuple(stages), missing)
+    return BuildPlan(recipe, shape, shape_from, paths, tuple(stages), missing)
 
 
-def _inspect(plan: Plan, host: commands.Host) -> Stage:
+def _inspect(plan: BuildPlan, host: commands.Host) -> Stage:
     paths = plan.paths
     command = commands.contained(
         plan.recipe, commands.inspect(paths.versions), folders=[paths.work], host=host
     )
-    return Stage(
-        "inspect", "versions of the libraries", command, paths.versions, estimates.starting(), 1 << 10
-    )
+    return Stage("inspect", "versions of the libraries", command, paths.versions, starting(), 1 << 10)
 
 
-def _merge(plan: Plan) -> Stage:
+def _merge(plan: BuildPlan) -> Stage:
     size = plan.shape.weight_bytes("bf16")
     return Stage(
         "merge",
         "adapter into base; needs the extra `adapt`",
         commands.merge(plan.recipe, plan.paths.merged),
         plan.paths.merged,
-        estimates.copying(size, size),
+        copying(size, size),
         size,
     )
 
 
-def _prompts(plan: Plan) -> Stage:
+def _prompts(plan: BuildPlan) -> Stage:
     recipe, data = plan.recipe, plan.recipe.calibration_data
     size = 0 if data is None else recipe.calibration_count * data.max_tokens * 5
     return Stage("prompts", "prompts of your own posts, to calibrate on", (), plan.paths.prompts, 0.1, size)
 
 
-def _quantise(plan: Plan, host: commands.Host) -> Stage:
+def _quantise(plan: BuildPlan, host: commands.Host) -> Stage:
     recipe, paths, shape = plan.recipe, plan.paths, plan.shape
     command = commands.quantise(recipe, plan.checkpoint, paths.prompts, paths.quantised)
     # Merged, the checkpoint lies in the work folder.
     base = [] if recipe.adapter else [recipe.base.checkpoint]
     size = shape.weight_bytes(recipe.quantisation)
-    minutes = (
-        estimates.starting()
-        + estimates.copying(shape.weight_bytes("bf16"), size)
-        + estimates.calibrating(recipe)
-    )
+    minutes = starting() + copying(shape.weight_bytes("bf16"), size) + calibrating(recipe)
     what = "conversion, nothing is quantised" if recipe.quantisation == "bf16" else "weights to fewer bits"
     return Stage(
         "quantise",
@@ -231,7 +263,7 @@ def _quantise(plan: Plan, host: commands.Host) -> Stage:
     )
 
 
-def _compile(plan: Plan, host: commands.Host) -> Stage:
+def _compile(plan: BuildPlan, host: commands.Host) -> Stage:
     paths = plan.paths
     command = commands.compile_engine(plan.recipe, paths.quantised, paths.engine)
     size = plan.shape.weight_bytes(plan.recipe.quantisation)
@@ -240,12 +272,12 @@ def _compile(plan: Plan, host: commands.Host) -> Stage:
         "engine for this kind of GPU alone",
         commands.contained(plan.recipe, command, folders=[paths.work], host=host),
         paths.engine,
-        estimates.starting() + estimates.copying(size, size) + estimates.compiling(size),
+        starting() + copying(size, size) + compiling(size),
         size,
     )
 
 
-def _bundle(plan: Plan) -> Stage:
+def _bundle(plan: BuildPlan) -> Stage:
     size = plan.shape.weight_bytes(plan.recipe.quantisation)
     # Copied, then read twice: to be hashed, and to be opened as a worker opens it.
     return Stage(
@@ -253,12 +285,12 @@ def _bundle(plan: Plan) -> Stage:
         "checksums and manifest",
         (),
         plan.paths.out,
-        estimates.copying(3 * size, size),
+        copying(3 * size, size),
         size + (32 << 20),
     )
 
 
-def _check_fit(recipe: Recipe, shape: Shape) -> None:
+def _check_fit(recipe: BuildRecipe, shape: ModelShape) -> None:
     kind = GPUS[recipe.gpu]
     largest = shape.weight_bytes(recipe.quantisation)
     if recipe.quantisation != "bf16":
@@ -274,7 +306,7 @@ def _check_fit(recipe: Recipe, shape: Shape) -> None:
         )
 
 
-def _check_paths(recipe: Recipe, paths: Paths) -> None:
+def _check_paths(recipe: BuildRecipe, paths: Paths) -> None:
     for path in (recipe.base.checkpoint, paths.work):
         # A comma would end a mount's path.
         for word in (",", *_MISLEADING):
@@ -282,3 +314,65 @@ def _check_paths(recipe: Recipe, paths: Paths) -> None:
                 raise BuildError(
                     f"{path}: its name holds {word!r}, which docker or quantize.py reads as something else; rename it"
                 )
+
+
+def text_of(plan: BuildPlan) -> str:
+    """The plan's page."""
+    return "\n".join(_lines(plan)) + "\n"
+
+
+def _lines(plan: BuildPlan) -> Iterator[str]:
+    recipe, kind = plan.recipe, GPUS[plan.recipe.gpu]
+    yield (
+        f"{recipe.name}: route {recipe.route}, {recipe.quantisation}, {kind.name} "
+        f"({kind.architecture}, {kind.compute_capability}), TensorRT-LLM {recipe.tensorrt_llm}"
+    )
+    yield f"recipe {recipe.digest}"
+    yield f"{plan.shape.parameters:,} parameters, from {plan.shape_from}"
+    yield "Minutes, bytes and tokens are estimates: sizes are reckoned from the model's shape, rates are assumed."
+    for number, stage in enumerate(plan.stages, 1):
+        yield ""
+        yield from _stage(number, stage)
+    yield ""
+    minutes = sum(stage.minutes for stage in plan.stages)
+    yield f"all: about {minutes:.0f} min; disk about {_gb(plan.work_bytes)} in {plan.paths.work} and {_gb(plan.out_bytes)} in {plan.paths.out}"
+    weights = plan.shape.weight_bytes(recipe.quantisation)
+    yield (
+        f"on the GPU: about {_gb(weights)} of weights; the prefix cache holds about {plan.cached_tokens:,} tokens "
+        f"of {plan.shape.kv_bytes:,} bytes"
+    )
+    for what in plan.missing:
+        yield f"missing: {what}"
+
+
+def _stage(number: int, stage: Stage) -> Iterator[str]:
+    yield f"{number}. {stage.name}: {stage.what}"
+    yield f"   writes {stage.output}; about {_minutes(stage.minutes)}, {_gb(stage.disk_bytes)}"
+    if not stage.command:
+        yield "   done by `sluicegate engine build` itself"
+        return
+    lines = _broken(stage.command)
+    yield from (f"   {line}" for line in " \\\n  ".join(lines).split("\n"))
+
+
+def _broken(command: tuple[str, ...]) -> list[str]:
+    """A command line for a shell: one option to a line, those of the container together."""
+    lines: list[list[str]] = [[]]
+    inner = command.index(IMAGE) + 1 if IMAGE in command else 0
+    for at, word in enumerate(command):
+        if (
+            word == "--mount"
+            or (inner and at in {inner - 1, inner})
+            or (at > inner and word.startswith("--"))
+        ):
+            lines.append([])
+        lines[-1].append(shlex.quote(word))
+    return [" ".join(line) for line in lines]
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes >= 1 else "a minute"
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{max(0.1, size / 1e6):.1f} MB"

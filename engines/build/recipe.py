@@ -22,8 +22,8 @@ from pydantic import (
 )
 
 from sluicegate.engines.backends.trtllm.serving import EXPLANATION_TOKENS, VERSION, LoraLimits
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.gpu_kinds import GPUS, GpuName
+from sluicegate.engines.build.gpus import GPUS, GpuName
+from sluicegate.engines.errors import BuildError
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _RECIPE_BYTES = 1 << 20
@@ -48,7 +48,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,56}$")]
 Folder = Annotated[Path, Field(description="Relative to the recipe's own folder, or absolute.")]
 
 
-class Base(BaseModel):
+class BuildBase(BaseModel):
     """The checkpoint that everything starts from."""
 
     model_config = _STRICT
@@ -59,7 +59,7 @@ class Base(BaseModel):
     revision: Text | None = Field(default=None, description="Of the checkpoint, for the manifest.")
 
 
-class Adapter(BaseModel):
+class BuildAdapter(BaseModel):
     """What was trained on the base; it is merged into it."""
 
     model_config = _STRICT
@@ -91,7 +91,7 @@ class CalibrationData(BaseModel):
     max_tokens: int = Field(default=1024, ge=64, le=32_768, description="Longer prompts are left out.")
 
 
-class Limits(BaseModel):
+class BuildLimits(BaseModel):
     """What the engine is built for."""
 
     model_config = _STRICT
@@ -120,7 +120,7 @@ class Limits(BaseModel):
         return self
 
 
-class Recipe(BaseModel):
+class BuildRecipe(BaseModel):
     """Everything that decides what a build gives."""
 
     model_config = _STRICT
@@ -133,13 +133,13 @@ class Recipe(BaseModel):
     )
     gpu: GpuName
     quantisation: Quantisation
-    base: Base
-    adapter: Adapter | None = None
+    base: BuildBase
+    adapter: BuildAdapter | None = None
     lora: LoraLimits | None = Field(
         default=None, description="Room for adapters that requests name; none is merged then."
     )
     calibration_data: CalibrationData | None = None
-    limits: Limits = Limits()
+    limits: BuildLimits = BuildLimits()
     tokens_per_block: Literal[8, 16, 32, 64, 128] = 32
     reuse: bool = Field(default=True, description="Prompts share the prefix cache.")
     kv_cache: Literal["bf16", "fp8"] = "bf16"

@@ -13,35 +13,29 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.engines.backends.gpu import first_visible, probe_gpus, wished_device
+from sluicegate.engines.backends.gpu import Gpu, first_visible, probe_gpus, wished_device
 from sluicegate.engines.backends.trtllm.serving import VERSION
-from sluicegate.engines.build.base_check import check_base
-from sluicegate.engines.build.calibration_texts import FILE, write_texts
-from sluicegate.engines.build.command_runner import known_fault, run_command
-from sluicegate.engines.build.commands import Host
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.gather import Made, gather
-from sluicegate.engines.build.gpu_kinds import GPUS
-from sluicegate.engines.build.plan import Paths, lay_out
-from sluicegate.engines.build.shape import QWEN3GUARD_8B, Shape
+from sluicegate.engines.build.commands import Host, Runner, known_fault, run_command
+from sluicegate.engines.build.gather import GatheredBundle, gather
+from sluicegate.engines.build.gpus import GPUS
+from sluicegate.engines.build.inputs import FILE, Checked, check_base, write_texts
+from sluicegate.engines.build.plan import BuildPlan, Paths, Stage, lay_out
+from sluicegate.engines.build.recipe import BuildRecipe
+from sluicegate.engines.build.shape import QWEN3GUARD_8B, ModelShape
 from sluicegate.engines.build.state import State, alone, digest_of
-from sluicegate.engines.bundle.bundle import Bundle, file_digest
+from sluicegate.engines.bundle import Bundle, file_digest
+from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.backends.gpu import Gpu
-    from sluicegate.engines.build.base_check import Checked
-    from sluicegate.engines.build.command_runner import Runner
-    from sluicegate.engines.build.plan import Plan, Stage
-    from sluicegate.engines.build.recipe import Recipe
 
 _VERSIONS_BYTES = 4096
 _MARGIN = 1.1  # of the disk: estimates are no more than that
 
 
-def plan_build(recipe: Recipe, work: Path, out: Path) -> Plan:
+def plan_build(recipe: BuildRecipe, work: Path, out: Path) -> BuildPlan:
     """Plan a build. Reads the base's ``config.json`` where it is there, and runs nothing.
 
     Args:
@@ -54,7 +48,7 @@ def plan_build(recipe: Recipe, work: Path, out: Path) -> Plan:
     """
     checkpoint = recipe.base.checkpoint
     there = (checkpoint / "config.json").is_file()
-    shape = Shape.read(checkpoint) if there else QWEN3GUARD_8B
+    shape = ModelShape.read(checkpoint) if there else QWEN3GUARD_8B
     origin = str(checkpoint / "config.json") if there else "Qwen3Guard-Gen-8B, since the base is not here"
     return lay_out(
         recipe,
@@ -66,7 +60,7 @@ def plan_build(recipe: Recipe, work: Path, out: Path) -> Plan:
     )
 
 
-def _missing(recipe: Recipe) -> tuple[str, ...]:
+def _missing(recipe: BuildRecipe) -> tuple[str, ...]:
     adapter, data = recipe.adapter, recipe.calibration_data
     wanted: list[tuple[str, Path | None]] = [("base.checkpoint", recipe.base.checkpoint)]
     if adapter:
@@ -85,7 +79,7 @@ def _missing(recipe: Recipe) -> tuple[str, ...]:
 class _Site:
     """Where a build takes place."""
 
-    plan: Plan
+    plan: BuildPlan
     checked: Checked
     gpu: Gpu
     state: State
@@ -94,7 +88,7 @@ class _Site:
 
 
 def build(
-    plan: Plan,
+    plan: BuildPlan,
     report: Callable[[str], None],
     *,
     runner: Runner = run_command,
@@ -130,7 +124,7 @@ def build(
     return Bundle.open(plan.paths.out, verify=False)
 
 
-def _check_machine(plan: Plan, probe: Callable[[], Sequence[Gpu]]) -> Gpu:
+def _check_machine(plan: BuildPlan, probe: Callable[[], Sequence[Gpu]]) -> Gpu:
     kind = GPUS[plan.recipe.gpu]
     gpu = first_visible(probe())
     if not kind.is_this(gpu):
@@ -160,7 +154,7 @@ def _check_room(site: _Site) -> None:
             )
 
 
-def _bound_to(stage: Stage, recipe: Recipe, gpu: Gpu) -> tuple[str, ...]:
+def _bound_to(stage: Stage, recipe: BuildRecipe, gpu: Gpu) -> tuple[str, ...]:
     """What decides a stage's output beside its command and the stages before."""
     match stage.name:
         case "prompts" if recipe.calibration_data:
@@ -259,7 +253,7 @@ def _versions(site: _Site) -> dict[str, str]:
     return versions
 
 
-def _made(site: _Site) -> Made:
+def _made(site: _Site) -> GatheredBundle:
     has_texts = site.plan.recipe.calibration_data is not None
     texts = file_digest(site.plan.paths.prompts / FILE) if has_texts else None
-    return Made(site.gpu, **_versions(site), calibration_data=texts)
+    return GatheredBundle(site.gpu, **_versions(site), calibration_data=texts)

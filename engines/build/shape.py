@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.engines.build.errors import BuildError
+from sluicegate.engines.build.recipe import Quantisation
+from sluicegate.engines.errors import BuildError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.build.recipe import Quantisation
 
 _CONFIG_BYTES = 1 << 20
 _AWQ_BLOCK = 128
@@ -37,7 +37,7 @@ class _Config(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """Numbers of a model."""
 
     layers: int
@@ -113,5 +113,5 @@ class Shape:
 
 ARCHITECTURE: Final = "Qwen3ForCausalLM"
 
-QWEN3GUARD_8B: Final = Shape(36, 4096, 12_288, 32, 8, 128, 151_936, tied=False, positions=32_768)
+QWEN3GUARD_8B: Final = ModelShape(36, 4096, 12_288, 32, 8, 128, 151_936, tied=False, positions=32_768)
 """Qwen3Guard-Gen-8B as published; its vendor serves it with 32,768 positions."""

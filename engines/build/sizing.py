@@ -7,18 +7,13 @@ Nothing here is measured. The one anchor of speed is NVIDIA's table for a model 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-from sluicegate.engines.build.errors import BuildError
-from sluicegate.engines.build.gpu_kinds import GPUS
-from sluicegate.engines.build.gpu_rates import RATES
-from sluicegate.engines.build.recipe import Limits
+from sluicegate.engines.build.gpus import GPUS, RATES, GpuName
+from sluicegate.engines.build.recipe import BuildLimits, Quantisation
 from sluicegate.engines.build.shape import QWEN3GUARD_8B
-
-if TYPE_CHECKING:
-    from sluicegate.engines.build.gpu_kinds import GpuName
-    from sluicegate.engines.build.recipe import Quantisation
+from sluicegate.engines.errors import BuildError
 
 # NVIDIA's performance overview of TensorRT-LLM 1.0: Llama-3.1-8B FP8 on one H100, output tokens a second at
 # 2,048 tokens in and 128 out, and at 128 in and 128 out.
@@ -26,7 +21,7 @@ ANCHOR_GPU: Final = "H100"
 ANCHOR_PROMPT_TOKENS_S: Final = 3450 * 2048 / 128
 ANCHOR_OUTPUT_TOKENS_S: Final = 28_312.0
 
-LIMITS: Final = Limits()
+LIMITS: Final = BuildLimits()
 BLOCK_TOKENS: Final = 32
 """The prefix cache finds whole blocks alone."""
 RESERVE_GIB: Final = 4.0
@@ -178,3 +173,132 @@ def fleet_of(demand: Demand, rate: Rate, posts_per_day: float) -> Fleet:
         cost_per_day=cost,
         cost_per_million=cost / posts_per_day * 1e6,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number, and where it is from."""
+
+    name: str
+    value: float
+    unit: str
+    how: str
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def figures(demand: Demand, posts_per_day: float) -> list[Figure]:
+    """All of them, in order.
+
+    Raises:
+        BuildError: As :func:`~sluicegate.engines.build.sizing.rate_of`.
+    """
+    rate = rate_of(demand)
+    fleet = fleet_of(demand, rate, posts_per_day)
+    return [*_memory(demand), *_speed(demand, rate), *_need(demand, rate, fleet)]
+
+
+def _memory(demand: Demand) -> list[Figure]:
+    kind, model, form = GPUS[demand.gpu], QWEN3GUARD_8B, quantisation_of(demand)
+    held = cache_tokens(demand)
+    quantised = model.linear_parameters / 1e9
+    rest = (model.parameters - model.linear_parameters) / 1e9
+    return [
+        Figure("memory", kind.memory_gib, "GiB", RATES[kind.name].source),
+        Figure(
+            "weights",
+            model.weight_bytes(form) / 2**30,
+            "GiB",
+            f"Qwen3Guard-Gen-8B's config.json: {quantised:.2f} billion in {form}, {rest:.2f} in BF16",
+        ),
+        Figure("reserve", RESERVE_GIB, "GiB", "context and activations: assumed"),
+        Figure(
+            "KV of a token", model.kv_bytes, "bytes", "config.json: 2 x 36 layers x 8 heads x 128 x 2 bytes"
+        ),
+        Figure("KV cache", held, "tokens", f"{CACHE_SHARE} (the build's default) of what is left"),
+        Figure("prompts it holds", held // demand.prompt_tokens, "", "KV cache / tokens of a prompt"),
+    ]
+
+
+def _speed(demand: Demand, rate: Rate) -> list[Figure]:
+    limits = LIMITS
+    step = min(limits.max_batch_size, limits.max_num_tokens // rate.computed_tokens)
+    ratio = compute_ratio(demand)
+    scaled = "" if ratio == 1 else f" x {ratio:.3f}, this GPU's TFLOPS to that one's (assumed)"
+    return [
+        Figure(
+            "prompt tokens/s",
+            rate.prompt_tokens_s,
+            "",
+            f"NVIDIA's table, Llama-3.1-8B FP8 on one H100, 2048/128: 3,450 x 16{scaled}",
+        ),
+        Figure(
+            "output tokens/s",
+            rate.output_tokens_s,
+            "",
+            "same table, 128/128: 28,312, by TFLOPS or memory bandwidth, whichever is less (assumed)",
+        ),
+        Figure(
+            "tokens of a prompt", demand.prompt_tokens, "", f"layout {demand.static_tokens}, and the post"
+        ),
+        Figure(
+            "cached of them",
+            demand.cached_tokens,
+            "",
+            f"whole blocks of {BLOCK_TOKENS} in the {demand.shared_tokens} that all share",
+        ),
+        Figure("computed of them", rate.computed_tokens, "", "the rest"),
+        Figure(
+            "prompts of a step",
+            step,
+            "",
+            f"at most {limits.max_num_tokens:,} tokens and {limits.max_batch_size} prompts: the build's defaults",
+        ),
+        Figure("a score takes", rate.score_s * 1e3, "ms", "of the GPU: computed tokens / prompt tokens/s"),
+        Figure(
+            "an explanation takes",
+            rate.explain_s * 1e3,
+            "ms",
+            f"2 x {AGAIN_TOKENS} tokens computed, {EXPLANATION_TOKENS} generated (assumed)",
+        ),
+        Figure("posts/s of a GPU", rate.posts_s, "", f"{demand.explained:.3g} of them explained (assumed)"),
+    ]
+
+
+def _need(demand: Demand, rate: Rate, fleet: Fleet) -> list[Figure]:
+    return [
+        Figure(
+            "planned for", rate.posts_s * demand.utilisation, "", f"{demand.utilisation:.3g} of it (assumed)"
+        ),
+        Figure("mean posts/s", fleet.mean_posts_s, "", f"{fleet.posts_per_day:,.0f} / 86,400 s"),
+        Figure("peak posts/s", fleet.peak_posts_s, "", f"x {demand.peak_factor:.3g} (assumed)"),
+        Figure(
+            "judged of them",
+            fleet.judged_posts_s,
+            "",
+            f"{demand.answered_before:.3g} are answered by cache and screen (assumed)",
+        ),
+        Figure("GPUs", fleet.gpus, "", "judged / planned for; add those that may fail at once"),
+        Figure(
+            "workers",
+            fleet.workers,
+            "",
+            f"peak / {demand.worker_posts_s:.4g} posts/s each (assumed: measure yours)",
+        ),
+        Figure(
+            "partitions",
+            fleet.partitions,
+            "",
+            f"two for each worker, one for each GPU, {LEAST_PARTITIONS} at least: adding some moves keys",
+        ),
+        Figure(
+            "price of a GPU",
+            demand.price_per_hour,
+            "per hour",
+            "assumed; give --price" if demand.price is None else "given",
+        ),
+        Figure("cost", fleet.cost_per_day, "per day", "all GPUs, all day; workers and brokers not counted"),
+        Figure("cost of a million", fleet.cost_per_million, "", "posts; cost / posts of a day"),
+    ]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.build.errors import BuildError
+from sluicegate.engines.errors import BuildError
+from sluicegate.engines.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +46,7 @@ class State:
         self._write()
 
     def _write(self) -> None:
-        temporary = self._path.with_suffix(".part")
-        temporary.write_bytes(orjson.dumps(self._done, option=orjson.OPT_INDENT_2) + b"\n")
-        temporary.replace(self._path)
+        replace_file(self._path, orjson.dumps(self._done, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.bundle.calibration import CALIBRATION_BYTES, Calibration
 from sluicegate.engines.bundle.manifest import MANIFEST, BundleFile, Label, LabelMap, Manifest
-from sluicegate.engines.bundle.tokenizer import BundleTokenizer
+from sluicegate.engines.bundle.tokenizer import BundleTokenizer, TextTokenizer
 from sluicegate.engines.errors import BundleError
-from sluicegate.engines.layouts import CompactLayout, VendorLayout
+from sluicegate.engines.layouts import CompactLayout, Layout, VendorLayout
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.engines.layouts import Layout
 
 __all__ = ["MANIFEST", "Bundle", "BundleFile", "Label", "LabelMap", "Manifest", "file_digest"]
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from sluicegate.engines.errors import BundleError
-from sluicegate.schemas import NO_CATEGORY
-
-if TYPE_CHECKING:
-    from sluicegate.schemas import Severity
+from sluicegate.schemas import NO_CATEGORY, Severity
 
 MANIFEST: Final = "manifest.json"
 DRAFT: Final = "-draft"

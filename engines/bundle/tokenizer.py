@@ -13,7 +13,6 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
-from tokenizers import Tokenizer
 
 from sluicegate.engines.errors import BundleError
 
@@ -96,6 +95,8 @@ class BundleTokenizer:
     """
 
     def __init__(self, raw: bytes, control: Mapping[str, int]) -> None:
+        from tokenizers import Tokenizer  # noqa: PLC0415 - slow to load, and many name only the type
+
         try:
             document = orjson.loads(raw)
             tokenizer = Tokenizer.from_buffer(raw)

@@ -6,14 +6,14 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.cpu_model.gguf_model import GgufModel
+from sluicegate.engines.cpu_model.peft_adapter import PeftAdapter
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sluicegate.engines.cpu_model.gguf_model import GgufModel
-    from sluicegate.engines.cpu_model.peft_adapter import PeftAdapter
 
 _MODULE = re.compile(r"model\.layers\.(\d{1,4})\.([a-z_.]+)")
 _TENSORS: Final = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sluicegate.engines.errors import BundleError, EngineSetupError
-from sluicegate.engines.layouts.base import LABEL_HEAD, Content, Hint, Static, static_digest
+from sluicegate.engines.layouts.layout import LABEL_HEAD, Content, Hint, Piece, Static, static_digest
+from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.layouts.base import Piece
-    from sluicegate.schemas import Post
 
 _HEADS = {"user": "USER:", "assistant": "ASSISTANT:"}
 _GAP = "\n\n"
@@ -90,7 +89,7 @@ class VendorLayout(BaseModel):
         return break_delimiters(text)
 
     def render(self, post: Post) -> list[Piece]:
-        """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.base.Layout`."""
+        """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.layout.Layout`."""
         frame = self.response if post.kind == "response" else self.prompt
         pieces: list[Piece] = [Static(frame.before)]
         hints = [

@@ -1,1 +1,37 @@
-"""The screen: a light CPU model that answers easy posts before the engine, where it is surely right."""
+"""The screen: a light model before the engine. Only ``features`` and ``weights`` need numpy."""
+
+from sluicegate.engines.screen.manifest import (
+    MANIFEST,
+    MOST_CHARACTERS,
+    WEIGHTS,
+    ScreenGroup,
+    ScreenManifest,
+    ScreenSource,
+    Steps,
+    Weights,
+    spoken,
+)
+from sluicegate.engines.screen.model import (
+    Screen,
+    ScreenAnswer,
+    answer_within,
+    is_written_in,
+    scripts,
+)
+
+__all__ = [
+    "MANIFEST",
+    "MOST_CHARACTERS",
+    "WEIGHTS",
+    "Screen",
+    "ScreenAnswer",
+    "ScreenGroup",
+    "ScreenManifest",
+    "ScreenSource",
+    "Steps",
+    "Weights",
+    "answer_within",
+    "is_written_in",
+    "scripts",
+    "spoken",
+]

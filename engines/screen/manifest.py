@@ -3,15 +3,67 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sluicegate.engines.bundle.calibration import Calibration
-from sluicegate.engines.bundle.manifest import Sha256, Text
-from sluicegate.engines.screen.errors import ScreenError
-from sluicegate.engines.screen.table import Group
+from sluicegate.engines.bundle import Calibration, Language, Sha256, Share, Text
+from sluicegate.engines.errors import ScreenError
+from sluicegate.schemas import Kind
+
+MOST_CHARACTERS: Final = 4096
+"""No screen reads a longer text: work is bounded before it begins."""
+
+Step = tuple[Share, Share]
+"""A score, and the upper bound of the share wrong among all rows at or above it."""
+Steps = Annotated[tuple[Step, ...], Field(max_length=256)]
+Script = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,32}$")]
+"""First word of a letter's name in Unicode, such as ``LATIN``."""
+
+
+class ScreenGroup(BaseModel):
+    """One kind in one language: what a text has to be like, and how sure its scores are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: Kind
+    language: Language
+    rows: int = Field(ge=1)
+    """So many held-out rows passed the three bars below; the steps are measured on them."""
+    longest: int = Field(ge=1, le=MOST_CHARACTERS)
+    """Characters; in a longer text, a harmful sentence could hide among harmless ones."""
+    least_known: Share
+    """Of a text's features, so many have to be known."""
+    scripts: Annotated[tuple[Script, ...], Field(min_length=1, max_length=32)]
+    """Of letters, that of most rows first; a text without letters of that one, or with any others, is not answered."""
+    safe: Steps = ()
+    """On P(safe): rows that are not safe are wrong. Empty: never sure of it."""
+    unsafe: Steps = ()
+    """On P(unsafe): rows that are not unsafe are wrong."""
+
+    @model_validator(mode="after")
+    def _monotone(self) -> Self:
+        for name in ("safe", "unsafe"):
+            steps: Steps = getattr(self, name)
+            for (before, more), (after, less) in pairwise(steps):
+                if after <= before or less >= more:
+                    raise ValueError(f"{name}: scores must rise from step to step, and errors fall")
+        return self
+
+
+def error_of(steps: Steps, score: float) -> float | None:
+    """The error at a score: that of the highest step it reaches; None below the lowest."""
+    at = bisect_right(steps, score, key=lambda step: step[0])
+    return steps[at - 1][1] if at else None
+
+
+def spoken(language: str) -> str:
+    """The language of a tag, without script and region: ``zh`` of ``zh-Hant``."""
+    return language.partition("-")[0].lower()
+
 
 MANIFEST: Final = "manifest.json"
 MANIFEST_BYTES: Final = 1 << 20
@@ -32,7 +84,7 @@ class Weights(BaseModel):
     bytes: int = Field(ge=1, le=WEIGHTS_BYTES)
 
 
-class Source(BaseModel):
+class ScreenSource(BaseModel):
     """Where some of the training rows are from."""
 
     model_config = _PART
@@ -41,7 +93,7 @@ class Source(BaseModel):
     rows: int = Field(ge=1)
 
 
-class Manifest(BaseModel):
+class ScreenManifest(BaseModel):
     """Content of ``manifest.json``."""
 
     model_config = _PART
@@ -54,10 +106,10 @@ class Manifest(BaseModel):
     data: Sha256
     """Of the training rows with their labels."""
     rows: int = Field(ge=1)
-    sources: Annotated[dict[Text, Source], Field(max_length=1024)]
+    sources: Annotated[dict[Text, ScreenSource], Field(max_length=1024)]
     calibration: Calibration
     """From raw scores to probabilities."""
-    groups: Annotated[tuple[Group, ...], Field(max_length=1024)]
+    groups: Annotated[tuple[ScreenGroup, ...], Field(max_length=1024)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -5,24 +5,21 @@ Without the extra ``screen`` this module can be imported, and :meth:`Screen.load
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from sluicegate.engines.screen.errors import ScreenError
-from sluicegate.engines.screen.scripts import is_written_in
-from sluicegate.engines.screen.table import MOST_CHARACTERS, error_of, spoken
+from sluicegate.engines.errors import ScreenError
+from sluicegate.engines.screen.manifest import MOST_CHARACTERS, ScreenGroup, ScreenManifest, error_of, spoken
 from sluicegate.engines.text.forms.invisible import hides_something
-from sluicegate.schemas import Scores
+from sluicegate.schemas import Post, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.screen.manifest import Manifest
-    from sluicegate.engines.screen.table import Group
-    from sluicegate.engines.screen.weights import Linear
-    from sluicegate.schemas import Post, Severity
 
 __all__ = ["Screen", "ScreenAnswer", "ScreenError", "answer_within"]
 
@@ -43,14 +40,36 @@ class ScreenAnswer:
     language and kind."""
 
 
+class JudgedTexts(Protocol):
+    """What weights find in texts, as arrays."""
+
+    @property
+    def probabilities(self) -> Any:
+        """``[texts, 3]``: safe, controversial, unsafe; not yet calibrated."""
+        ...
+
+    @property
+    def known(self) -> Any:
+        """``[texts]``: share of a text's features that training rows had."""
+        ...
+
+
+class TextWeights(Protocol):
+    """What a screen asks of its weights. They need numpy, and this module does not load it."""
+
+    def judged(self, texts: Sequence[str]) -> JudgedTexts:
+        """What they find in texts in their plain form, at least one."""
+        ...
+
+
 class Screen:
     """A loaded screen; see :meth:`load`. It keeps nothing of a post, and threads may share it."""
 
-    def __init__(self, manifest: Manifest, linear: Linear) -> None:
+    def __init__(self, manifest: ScreenManifest, weights: TextWeights) -> None:
         self.manifest = manifest
         self.digest = manifest.digest
         """``sha256:…`` of the folder's contents."""
-        self._linear = linear
+        self._weights = weights
         self._groups = {(one.kind, one.language): one for one in manifest.groups}
 
     @classmethod
@@ -61,7 +80,7 @@ class Screen:
             ScreenError: What does not fit, or is missing, and the fix.
         """
         try:
-            from sluicegate.engines.screen.folder import read_folder  # noqa: PLC0415 - an extra
+            from sluicegate.engines.screen.weights import read_folder  # noqa: PLC0415 - an extra
 
             return cls(*read_folder(folder))
         except ImportError as error:
@@ -76,7 +95,7 @@ class Screen:
         found: list[ScreenAnswer | None] = [None] * len(posts)
         asked = self._asked(posts)
         while part := list(islice(asked, _AT_ONCE)):
-            judged = self._linear.judged([text for _, _, text in part])
+            judged = self._weights.judged([text for _, _, text in part])
             for (at, group, _), three, known in zip(
                 part, judged.probabilities.tolist(), judged.known.tolist(), strict=True
             ):
@@ -84,7 +103,7 @@ class Screen:
                     found[at] = self._answer(group, three)
         return found
 
-    def _asked(self, posts: Sequence[Post]) -> Iterator[tuple[int, Group, str]]:
+    def _asked(self, posts: Sequence[Post]) -> Iterator[tuple[int, ScreenGroup, str]]:
         """Number, group and plain text of every post that the screen can know something of."""
         from sluicegate.engines.screen.features import plain  # noqa: PLC0415 - an extra
 
@@ -100,7 +119,7 @@ class Screen:
             if is_written_in(text, group.scripts):
                 yield at, group, text
 
-    def _answer(self, group: Group, three: Sequence[float]) -> ScreenAnswer | None:
+    def _answer(self, group: ScreenGroup, three: Sequence[float]) -> ScreenAnswer | None:
         safe, controversial, unsafe = three
         severity: Severity = "safe" if safe >= unsafe else "unsafe"
         error = error_of(group.safe, safe) if severity == "safe" else error_of(group.unsafe, unsafe)
@@ -110,6 +129,25 @@ class Screen:
         return ScreenAnswer(
             self.manifest.calibration.calibrated(raw, group.kind, group.language), severity, error
         )
+
+
+def scripts(text: str) -> frozenset[str]:
+    """First words of the Unicode names of a text's letters, such as ``LATIN``; marks, digits and signs have none."""
+    return frozenset(filter(None, map(_script, set(text))))
+
+
+def is_written_in(text: str, known: Sequence[str]) -> bool:
+    """True if a text has letters of the first of these scripts, and of no others than these.
+
+    Latin words stand in texts of every language: alone, they are most likely another one than the tag says.
+    """
+    found = scripts(text)
+    return known[0] in found and found.issubset(known)
+
+
+@lru_cache(maxsize=1 << 16)
+def _script(one: str) -> str:
+    return unicodedata.name(one, "UNNAMED").partition(" ")[0].partition("-")[0] if one.isalpha() else ""
 
 
 def answer_within(answer: ScreenAnswer | None, tolerance: float) -> bool:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluicegate.engines.screen.features import BITS, Array, hashed
+from sluicegate.engines.errors import ScreenError
+from sluicegate.engines.screen.features import BITS, Array, hashed, probe
+from sluicegate.engines.screen.manifest import AGAIN, MANIFEST, MANIFEST_BYTES, WEIGHTS, ScreenManifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
 
 _FAR = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedByScreen:
     """What weights find in texts."""
 
     probabilities: Array
@@ -58,7 +63,7 @@ class Linear:
         self._weights = np.concatenate([np.zeros((1, 3), np.float32), weights.astype(np.float32)])
         self._intercepts = intercepts
 
-    def judged(self, texts: Sequence[str]) -> Judged:
+    def judged(self, texts: Sequence[str]) -> JudgedByScreen:
         """What it finds in texts in their plain form, at least one; each has a feature at least."""
         found = hashed(texts)
         rows, starts = self._row[found.ids], found.starts[:-1]
@@ -67,4 +72,45 @@ class Linear:
         logits = sums / np.sqrt(np.maximum(known, 1))[:, None] + self._intercepts
         # One severity against the others, three times; clipped, so that three refusals can still be compared.
         odds = 1 / (1 + np.exp(-np.clip(logits, -_FAR, _FAR).astype(np.float64)))
-        return Judged(odds / odds.sum(axis=1, keepdims=True), known / np.diff(found.starts))
+        return JudgedByScreen(odds / odds.sum(axis=1, keepdims=True), known / np.diff(found.starts))
+
+
+def read_folder(folder: Path) -> tuple[ScreenManifest, Linear]:
+    """The manifest and the weights of a folder.
+
+    Raises:
+        ScreenError: What does not fit, and the fix.
+        ImportError: A library of the extra ``screen`` is missing.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415 - an extra
+    from safetensors.numpy import load  # noqa: PLC0415 - the same
+
+    manifest = ScreenManifest.parse(_read(folder / MANIFEST, MANIFEST_BYTES), str(folder / MANIFEST))
+    if manifest.features != probe():
+        raise ScreenError(
+            f"{folder / MANIFEST}: made by a version that reads texts in another way; {AGAIN}, or use that version"
+        )
+    path = folder / WEIGHTS
+    raw = _read(path, manifest.weights.bytes)
+    found = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    if found != manifest.weights.sha256:
+        raise ScreenError(
+            f"{path} is {found}, the manifest names {manifest.weights.sha256}; copy the folder again, whole"
+        )
+    try:
+        return manifest, Linear(load(raw))
+    except (ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise ScreenError(f"{path} holds no weights of a screen ({type(error).__name__}); {AGAIN}") from error
+
+
+def _read(path: Path, limit_bytes: int) -> bytes:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise ScreenError(f"{path}: no such file; name the folder that `sluicegate adapt screen` wrote")
+        with path.open("rb") as stream:
+            raw = stream.read(limit_bytes + 1)
+    except OSError as error:
+        raise ScreenError(f"{path} cannot be read ({error.strerror}); check your rights") from error
+    if len(raw) > limit_bytes:
+        raise ScreenError(f"{path} has more than {limit_bytes:,} bytes; copy the folder again, whole")
+    return raw

@@ -12,13 +12,12 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import Explanation, ItemFailure
-from sluicegate.schemas import NO_CATEGORY, FailureCode
+from sluicegate.schemas import NO_CATEGORY, FailureCode, Kind
 from sluicegate.schemas.assessment import REASON_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.schemas import Kind
 
 _SHAPE = re.compile(
     r"\nCategories: (?P<categories>[^\n]+)(?:\nRefusal: (?P<refusal>Yes|No))?(?:\nReason: (?P<reason>[^\n]*))?"

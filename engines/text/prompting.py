@@ -5,16 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.layouts.base import Content, Static
+from sluicegate.engines.bundle.tokenizer import TextTokenizer
+from sluicegate.engines.layouts.layout import Content, Layout, Piece, Static
 from sluicegate.engines.protocol import ItemFailure, Prompt
-from sluicegate.schemas import FailureCode
+from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.engines.layouts.base import Layout, Piece
-    from sluicegate.schemas import Post
 
 _CACHED_PIECES = 4096  # hints are the producer's: many values, yet bounded
 

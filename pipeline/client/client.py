@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 from sluicegate.pipeline.client.errors import ClientClosedError, ClientError, NoVerdictError
-from sluicegate.pipeline.client.incoming import read_dead_letter, read_verdict
 from sluicegate.pipeline.client.producer import PostProducer
 from sluicegate.pipeline.client.threads import to_the_end
-from sluicegate.pipeline.client.transport import Tail
 from sluicegate.pipeline.client.waiting import Waiting
+from sluicegate.pipeline.kafka.incoming import read_dead_letter, read_verdict
+from sluicegate.pipeline.kafka.tail import Tail
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import Action
@@ -22,7 +22,7 @@ from sluicegate.schemas import Action
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.client.incoming import Incoming
+    from sluicegate.pipeline.kafka.incoming import Incoming
     from sluicegate.schemas import Post, Verdict
 
 _log = logging.getLogger("sluicegate.client")

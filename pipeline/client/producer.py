@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from sluicegate.pipeline.client.errors import ClientClosedError, NotDeliveredError
-from sluicegate.pipeline.client.transport import Outlet, Placed, Refused
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import encode
 from sluicegate.schemas.codec import POST_BYTES
@@ -63,16 +63,18 @@ class PostProducer:
         self._queue_records = queue_records
         self._linger_ms = linger_ms
         self._flush_s = flush_s
-        self._outlet: Outlet | None = None
+        self._producer: Producer | None = None
 
     def __enter__(self) -> Self:
-        self._outlet = Outlet(self._kafka, queue_records=self._queue_records, linger_ms=self._linger_ms)
+        self._producer = Producer(
+            self._kafka, queue_records=self._queue_records, linger_ms=self._linger_ms, polls=True
+        )
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        outlet, self._outlet = self._outlet, None
-        if outlet is not None:
-            outlet.close(self._flush_s)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(self._flush_s)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -143,10 +145,10 @@ class PostProducer:
         """
         return self._open().flush(timeout_s)
 
-    def _open(self) -> Outlet:
-        if self._outlet is None:
+    def _open(self) -> Producer:
+        if self._producer is None:
             raise ClientClosedError("the producer is not open; use it inside `with` or `async with`")
-        return self._outlet
+        return self._producer
 
     def _offer(
         self,
@@ -164,4 +166,4 @@ class PostProducer:
             else:
                 on_delivery(NotDeliveredError(post.id, outcome.reason, fatal=outcome.fatal))
 
-        return self._open().offer(self._topic, post.id.encode(), value, headers, report)
+        return self._open().send(self._topic, value, post.id.encode(), headers, report=report)

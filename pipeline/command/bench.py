@@ -19,6 +19,7 @@ import orjson
 import typer
 
 from sluicegate import __version__
+from sluicegate.engines.files import replace_file
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.post import bounded_lines
 from sluicegate.pipeline.errors import BenchError
@@ -161,21 +162,15 @@ def bench(
 def _write(document: dict[str, Any], folder: Path) -> None:
     from sluicegate.pipeline.trial.bench import plots, report  # noqa: PLC0415 - only a run needs it
 
-    _replace(folder / "bench.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    replace_file(folder / "bench.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     drawn = {}
     if importlib.util.find_spec("matplotlib") is None:
         typer.echo("no plots: matplotlib is missing; install sluicegate[evaluate]", err=True)
     else:
         plots.draw(document, folder)
         drawn = dict(plots.PLOTS)
-    _replace(folder / "bench.md", report.markdown(document, drawn).encode("utf-8", "replace"))
+    replace_file(folder / "bench.md", report.markdown(document, drawn).encode("utf-8", "replace"))
     typer.echo(f"report: {folder / 'bench.md'}", err=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial_file = path.with_name(f"{path.name}.partial")
-    partial_file.write_bytes(content)
-    partial_file.replace(path)
 
 
 def _read_report(path: Path) -> object:
@@ -199,7 +194,7 @@ def _lines(path: Path | None) -> Iterator[bytes]:
 
 
 def _require_model() -> None:
-    from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
 
     if not cpu_bundle_path().exists():
         raise BenchError(

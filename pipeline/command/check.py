@@ -46,7 +46,7 @@ def check(as_json: AsJson = False, settings: SettingsFile = None) -> None:
 
 
 def _results(path: Path | None) -> list[Result]:
-    from sluicegate.pipeline.flow.engine_check import (  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.command.check_engine import (  # noqa: PLC0415 - the same
         bundle_result,
         engine_result,
         policy_result,

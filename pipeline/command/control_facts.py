@@ -5,14 +5,15 @@ from __future__ import annotations
 import getpass
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from sluicegate.pipeline.control.facts import LINE, ScreenTurn, Trip, Trips
 from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.facts import LINE, ScreenTurn, Trip, Trips
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
@@ -80,23 +81,25 @@ def write_resets(settings: Settings, known: Trips[F], resets: Sequence[F]) -> No
 def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) -> None:
     """Write to the control topic, and wait until the brokers have it.
 
+    What is taken away is taken from every partition: older versions wrote a key to one of its own,
+    and to another once the topic had grown.
+
     Raises:
         ClusterError: They do not take it.
     """
-    from confluent_kafka import Producer  # noqa: PLC0415 - only who writes pays for the client
-
-    topic, within_s = settings.topics.control, settings.kafka.delivery_timeout_s
+    topic = settings.topics.control
     errors: list[str] = []
 
-    def delivered(error: Any, _message: Any) -> None:
-        if error is not None:
-            errors.append(error.name())
+    def delivered(outcome: Placed | Refused) -> None:
+        if isinstance(outcome, Refused):
+            errors.append(outcome.reason)
 
-    timeout = {"acks": "all", "delivery.timeout.ms": int(within_s * 1000)}
-    producer = Producer(client_config(settings.kafka) | timeout)
+    producer = Producer(settings.kafka)
+    there = range(producer.partitions()[topic])
     for key, value in records:
-        producer.produce(topic, value, key, on_delivery=delivered)
-    left = producer.flush(within_s + 5)
+        for partition in there if value is None else (SHARED_PARTITION,):
+            producer.put(topic, value, key, report=delivered, partition=partition)
+    left = producer.flush()
     if left or errors:
         why = errors[0] if errors else "no answer in time"
         raise ClusterError(

@@ -117,7 +117,7 @@ def _records(path: Path | None) -> list[bytes]:
 
 
 def _require_model() -> None:
-    from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
 
     if not cpu_bundle_path().exists():
         raise DemoError("the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake")

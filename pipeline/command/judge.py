@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sluicegate.pipeline.client.renderings import Finding, to_chinese, to_lines
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import JudgeError
-from sluicegate.pipeline.renderings import Finding, to_chinese, to_lines
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Post, Rejection, Verdict, decode_post, encode
 
@@ -167,5 +167,9 @@ def _show(verdict: Verdict, form: JudgeFormat) -> None:
         facts["form"] = f"folded: {', '.join(verdict.form_rules)}"
     if verdict.explanation_failure is not None:
         facts["explanation"] = f"none: {verdict.explanation_failure}"
+    if verdict.explained_as not in (None, verdict.severity):
+        facts["explanation"] = (
+            f"made to begin with {verdict.explained_as}: a category could change what follows"
+        )
     for name, value in facts.items():
         typer.echo(f"{name + ':':13} {value}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator
+from dataclasses import asdict
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
+from sluicegate.pipeline.policy.unexplained import notes
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
@@ -89,7 +91,8 @@ def new(
 def check(file: File, as_json: AsJson = False, settings: SettingsFile = None) -> None:
     """Check a policy file: exit code 1 and every fault with its line, or its digest.
 
-    With --settings also that they have every adapter that it names.
+    With --settings also that they have every adapter that it names. A note names a value by which a post
+    whose explanation fails is no allow, though its scores alone would allow it.
 
     Example: sluicegate policy check policy.yaml --json
     """
@@ -116,13 +119,23 @@ def check(file: File, as_json: AsJson = False, settings: SettingsFile = None) ->
         raise typer.Exit(1) from None
     facts = {"name": policy.name, "version": policy.version, "digest": policy.digest}
     tenants = sorted(policy.scope.tenants)
+    noted = notes(policy)
     if as_json:
-        typer.echo(orjson.dumps({"ok": True, "file": str(file), **facts, "tenants": tenants}).decode())
+        told = {
+            "ok": True,
+            "file": str(file),
+            **facts,
+            "tenants": tenants,
+            "notes": [asdict(one) for one in noted],
+        }
+        typer.echo(orjson.dumps(told).decode())
     else:
         typer.echo(
             f"{file}: {policy.name} {policy.version} is in order; tenants with rules of their own: "
             f"{', '.join(tenants) or 'none'}; digest {policy.digest}"
         )
+        for one in noted:
+            typer.echo(one.sentence(str(file)))
 
 
 @app.command("explain")

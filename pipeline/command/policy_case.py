@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Kind as PostKind
-from sluicegate.schemas import Post, Scores
+from sluicegate.schemas import Post, Scores, Severity
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -39,6 +39,8 @@ class Case:
     kind: PostKind = "post"
     region: str | None = None
     language: str | None = None
+    explained_as: Severity | None = None
+    explanation_failure: str | None = None
 
 
 class _Given(BaseModel):
@@ -49,6 +51,8 @@ class _Given(BaseModel):
     scores: Scores | None = None
     categories: tuple[str, ...] = ()
     category_scores: dict[str, float] = Field(default_factory=dict)
+    explained_as: Severity | None = None
+    explanation_failure: str | None = None
     failure: Annotated[bool, BeforeValidator(lambda value: value is not None)] = False
     tenant: str = "default"
     kind: PostKind = "post"
@@ -58,6 +62,8 @@ class _Given(BaseModel):
 
 def read_case(document: str | bytes, given: Mapping[str, str | None]) -> Case:
     """Read an assessment or a verdict; what is ``given`` counts before the document's own fields.
+
+    One that says neither how it was explained nor that this failed is taken as explained in the way that is asked for.
 
     Raises:
         PolicyError: It is neither.
@@ -72,7 +78,17 @@ def read_case(document: str | bytes, given: Mapping[str, str | None]) -> Case:
         raise PolicyError(f"--assessment: give `scores`, or a `failure` instead; an example is {_EXAMPLE}")
     fields = read.model_dump(include={"tenant", "kind", "region", "language"})
     fields |= {name: value for name, value in given.items() if value is not None}
-    return Case(read.scores, read.categories, read.category_scores, **fields)
+    explained_as = read.explained_as
+    if read.scores is not None and read.explanation_failure is None:
+        explained_as = explained_as or read.scores.harm
+    return Case(
+        read.scores,
+        read.categories,
+        read.category_scores,
+        explained_as=explained_as,
+        explanation_failure=read.explanation_failure,
+        **fields,
+    )
 
 
 def judged(
@@ -107,6 +123,8 @@ def judged(
         post.kind,
         post.region,
         post.language,
+        verdict.explained_as,
+        verdict.explanation_failure,
     )
 
 
@@ -152,7 +170,7 @@ def table(found: Diff) -> Iterator[str]:
         f"{found.undecidable} undecidable"
     )
     if found.undecidable:
-        yield "  undecidable: never explained, and the category could change the action; or judged by another adapter"
+        yield "  undecidable: no category is known, and one could change what follows; or judged by another adapter"
     if found.decided_by_others:
         yield f"  {found.decided_by_others} had been decided by another policy than {neutral(found.old.name)} {neutral(found.old.version)}"
     if changed := found.breakers:

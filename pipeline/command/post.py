@@ -13,13 +13,11 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.unreachable import ask_metadata
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 # Kafka's own default for the largest record; also what keeps a file without line breaks out of memory.
 _LINE_BYTES = 1_000_000
-_FULL_PAUSE_S = 0.1
 
 
 @dataclass(slots=True)
@@ -85,45 +83,26 @@ def bounded_lines(stream: IO[bytes], limit_bytes: int = _LINE_BYTES) -> Iterator
 
 
 def _send(settings: Settings, stream: IO[bytes], *, raw: bool, advance: Any) -> Posted:
-    from confluent_kafka import KafkaException, Producer  # noqa: PLC0415 - only who sends pays for the client
-
     posted = Posted()
 
-    def delivered(error: Any, _message: Any) -> None:
-        if error is None:
+    def reported(outcome: Placed | Refused) -> None:
+        if isinstance(outcome, Placed):
             posted.sent += 1
         else:
             posted.failed += 1
 
-    kafka = settings.kafka
-    producer = Producer(
-        {
-            **client_config(kafka),
-            "enable.idempotence": True,
-            "acks": "all",
-            "compression.type": "lz4",
-            "linger.ms": 20,
-            "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
-        }
-    )
-    ask_metadata(producer, kafka, within_s=kafka.delivery_timeout_s)
+    producer = Producer(settings.kafka, linger_ms=20)
+    producer.partitions()  # a cluster that does not answer is told before anything is read
     for line in bounded_lines(stream):
         key = key_of(line) if line is not None else None
         if line is None or (key is None and not raw):
             posted.refused += 1
             continue
-        while True:
-            try:
-                producer.produce(settings.topics.posts, line, key, on_delivery=delivered)
-                break
-            except BufferError:  # librdkafka's queue is full: it empties as the broker answers
-                producer.poll(_FULL_PAUSE_S)
-            except KafkaException:  # refused at once, such as a record larger than the client allows
-                posted.failed += 1
-                break
-        producer.poll(0)
+        producer.put(settings.topics.posts, line, key, report=reported)
+        producer.poll()
         advance(len(line) + 1)
-    posted.failed += producer.flush(kafka.delivery_timeout_s + 5)  # each record ends by its own timeout
+    left = producer.flush()  # first: what it reports is counted, too
+    posted.failed += left
     return posted
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.dead_letters import Note, Original, identity, original, replayed_from
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
-from sluicegate.pipeline.kafka.unreachable import ask_metadata
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
+from sluicegate.pipeline.records import Headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,8 +48,12 @@ def noted(settings: Settings) -> dict[str, Note]:
         while True:
             for record in reader.read(_READ_S):
                 note = Note.decode(record.value)
-                if note is not None and record.key is not None:
-                    notes[record.key.decode(errors="replace")] = note
+                if note is None or record.key is None:
+                    continue
+                name = record.key.decode(errors="replace")
+                # Read last is not written last: of a topic with several partitions a key may be in two.
+                if name not in notes or note.at >= notes[name].at:
+                    notes[name] = note
             if reader.at_end:
                 return notes
 
@@ -86,8 +91,8 @@ class Replay:
         self._limit = limit
         self._count = 0
         self._sent_ids: set[str] = set()
-        self._producer = _open_producer(settings)
-        self._partitions = _partitions(self._producer, settings)
+        self._producer = Producer(settings.kafka)
+        self._partitions = self._producer.partitions()
 
     def run(self, letters: Iterable[DeadLetter]) -> Iterator[Outcome]:
         """Work through the letters; each gets one outcome, in any order."""
@@ -134,16 +139,18 @@ class Replay:
             topic, origin = self._target(letter), letter.origin
             # Its own partition, whichever partitioner chose it: there the key's other records are in order.
             own = topic == origin.topic and origin.partition < self._partitions[topic]
-            where = {"partition": origin.partition} if own else {}
-            headers = list(record.headers)
-            self._produce(unsent, letter, topic, record.value, key=record.key, headers=headers, **where)
+            where = origin.partition if own else None
+            self._produce(
+                unsent, letter, topic, record.value, record.key, headers=record.headers, partition=where
+            )
         self._flush()
         unnoted: dict[str, str] = {}
         for letter, _ in waiting:
             if not unsent[identity(letter)]:
                 note = Note(self._target(letter), _now()).encode()
                 key = identity(letter).encode()
-                self._produce(unnoted, letter, self._settings.topics.control, note, key=key)
+                control = self._settings.topics.control
+                self._produce(unnoted, letter, control, note, key, partition=SHARED_PARTITION)
         self._flush()
         for letter, _ in waiting:
             named, topic = letter.dead_letter_id, self._target(letter)
@@ -155,42 +162,26 @@ class Replay:
                 yield Outcome(named, "replayed", f"to {topic} as try {letter.tries + 1}")
 
     def _produce(
-        self, errors: dict[str, str], letter: DeadLetter, topic: str, value: bytes, **how: Any
+        self,
+        errors: dict[str, str],
+        letter: DeadLetter,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        *,
+        headers: Headers = (),
+        partition: int | None = None,
     ) -> None:
         """Send one record; ``errors`` gets its error under the letter's identity, or an empty text."""
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who sends pays for the client
 
-        def delivered(error: Any, _message: Any) -> None:
-            errors[identity(letter)] = "" if error is None else str(error.name())
+        def reported(outcome: Placed | Refused) -> None:
+            errors[identity(letter)] = outcome.reason if isinstance(outcome, Refused) else ""
 
         errors[identity(letter)] = "no answer in time"
-        try:
-            self._producer.produce(topic, value, on_delivery=delivered, **how)
-        except KafkaException as error:  # refused at once, such as a record larger than the client allows
-            errors[identity(letter)] = str(error.args[0].name())
+        self._producer.put(topic, value, key, headers, report=reported, partition=partition)
 
     def _flush(self) -> None:
-        self._producer.flush(
-            self._settings.kafka.delivery_timeout_s + 5
-        )  # each record ends by its own timeout
-
-
-def _open_producer(settings: Settings) -> Any:
-    from confluent_kafka import Producer  # noqa: PLC0415 - only who sends pays for the client
-
-    return Producer(
-        {
-            **client_config(settings.kafka),
-            "enable.idempotence": True,
-            "acks": "all",
-            "delivery.timeout.ms": int(settings.kafka.delivery_timeout_s * 1000),
-        }
-    )
-
-
-def _partitions(producer: Any, settings: Settings) -> dict[str, int]:
-    metadata = ask_metadata(producer, settings.kafka, within_s=settings.kafka.delivery_timeout_s)
-    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+        self._producer.flush()
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ import typer
 
 from sluicegate.pipeline.command.control_facts import Reason, read_facts, require_reason, who, write_resets
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.control.facts import ScreenTurn
+from sluicegate.pipeline.facts import ScreenTurn
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.pipeline.text import neutral_json
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from sluicegate.pipeline.client.renderings import Finding, to_chinese
 from sluicegate.pipeline.command.options import SettingsFile
-from sluicegate.pipeline.renderings import Finding, to_chinese
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Action, Verdict

@@ -8,42 +8,50 @@ each worker with breakers of its own, and without its screen, until it can be ha
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import threading
 import time
 from contextlib import suppress
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from sluicegate.pipeline.control.facts import ScreenTurn, Trip, read_fact
 from sluicegate.pipeline.errors import PipelineError
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.facts import (
+    Death,
+    Fact,
+    Learner,
+    Lease,
+    Lockable,
+    Poison,
+    ScreenTurn,
+    ServerFacts,
+    Trip,
+    read_fact,
+)
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.observe.logs import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sluicegate.pipeline.flow.breaker import Breaker
     from sluicegate.pipeline.kafka.reader import TopicRecord
     from sluicegate.pipeline.observe.metrics import Metrics
     from sluicegate.pipeline.settings.tree import Settings
-    from sluicegate.pipeline.shortcuts.switch import Switch
 
 _log = structlog.get_logger(__name__)
-_librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
 
 _READ_S = 0.2  # a trip here waits no longer to be told
 _FETCH_WAIT_MS = 500  # nearly always idle: many workers follow it, and none should cost the brokers much
 _FIRST_LOOK_S = 10.0  # a worker's start waits no longer for what is known of breakers
 _AGAIN_S = 5.0
-_LOOK_EVERY_S, _ANSWER_S = 10.0, 3.0
+_LOOK_EVERY_S, _ANSWER_S = 3.0, 3.0  # what was written to a partition that nobody reads is heard so late
 _LEAVE_S = 2.0
 
-Change = Trip | ScreenTurn | bytes
+Change = Fact | bytes
 """A fact, or the key of one that is to be forgotten."""
 
 
@@ -74,23 +82,31 @@ class ControlTopic:
         breaker: Learns and announces; called in the event loop only.
         metrics: Show whether the topic is followed.
         switch: The same, for screens.
+        servers: The same, for engines' servers; None where nothing is judged.
     """
 
     def __init__(
-        self, settings: Settings, breaker: Breaker, metrics: Metrics, switch: Switch | None = None
+        self,
+        settings: Settings,
+        breaker: Learner[Trip],
+        metrics: Metrics,
+        switch: Lockable[ScreenTurn] | None = None,
+        servers: ServerFacts | None = None,
     ) -> None:
         self._kafka = settings.kafka
         self._topic = settings.topics.control
         self._breaker = breaker
         self._switch = switch
+        self._servers = servers
         self._metrics = metrics
-        self._outbox: queue.SimpleQueue[Trip | ScreenTurn] = queue.SimpleQueue()
-        self._producer: Any = None
+        self._outbox: queue.SimpleQueue[Fact] = queue.SimpleQueue()
+        self._producer: Producer | None = None
         self._send_again_at = 0.0
         self._stopping = threading.Event()
         self._looked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="control-topic", daemon=True)
+        self._incarnation: str | None = None
         self.state = "not read yet"
         """``followed``, or why it is not; for people."""
 
@@ -101,6 +117,8 @@ class ControlTopic:
         if self._switch is not None:
             self._switch.announce = self._outbox.put
             self._switch.known = False
+        if self._servers is not None:
+            self._servers.announce_to(self._outbox.put)
         self._thread.start()
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_S):
@@ -130,24 +148,27 @@ class ControlTopic:
         with TopicReader(
             self._kafka, [self._topic], start="beginning", fetch_wait_ms=_FETCH_WAIT_MS
         ) as reader:
-            caught_up, looked_at = False, time.monotonic()
+            caught_up, look_at = False, time.monotonic()
             while not self._stopping.is_set():
                 self._send()
-                if time.monotonic() - looked_at > _LOOK_EVERY_S:
-                    reader.require_answer(within_s=_ANSWER_S)
-                    looked_at = time.monotonic()
+                if time.monotonic() >= look_at:
+                    reader.look(within_s=_ANSWER_S)
+                    look_at = time.monotonic() + _LOOK_EVERY_S
+                    if caught_up and not reader.at_end:
+                        caught_up = False
+                        self._tell(self._lost, f"topic {self._topic} has new partitions; they are being read")
                 if records := reader.read(_READ_S):
                     changes, refused = read_changes(records)
                     self._metrics.control_refused.inc(refused)
                     self._tell(self._apply, changes)
                 if not caught_up and reader.at_end:
                     caught_up = True
-                    self._tell(self._found)
+                    self._tell(self._found, reader.incarnation(self._topic))
 
     def _send(self) -> None:
         """Tell what tripped here. What is not delivered is told again; twice is once, the key is the same."""
         if self._producer is not None:
-            self._producer.poll(0)
+            self._producer.poll()
         if time.monotonic() < self._send_again_at:
             return
         for _ in range(self._outbox.qsize()):  # what fails is put back, and waits
@@ -155,29 +176,21 @@ class ControlTopic:
                 break
             self._produce(self._outbox.get_nowait())
 
-    def _produce(self, fact: Trip | ScreenTurn) -> None:
-        from confluent_kafka import (  # noqa: PLC0415 - only who trips pays for a producer
-            KafkaException,
-            Producer,
-        )
-
+    def _produce(self, fact: Fact) -> None:
         def failed(why: str) -> None:
             _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
             self._send_again_at = time.monotonic() + _AGAIN_S
             self._outbox.put(fact)
 
-        def delivered(error: Any, _message: Any) -> None:
-            if error is not None:
-                failed(str(error.name()))
+        def reported(outcome: Placed | Refused) -> None:
+            if isinstance(outcome, Refused):
+                failed(outcome.reason)
 
-        try:
-            if self._producer is None:
-                timeout_ms = int(self._kafka.delivery_timeout_s * 1000)
-                config = {**client_config(self._kafka), "acks": "all", "delivery.timeout.ms": timeout_ms}
-                self._producer = Producer(config, logger=_librdkafka)
-            self._producer.produce(self._topic, fact.encode(), fact.key, on_delivery=delivered)
-        except (BufferError, KafkaException) as error:
-            failed(type(error).__name__)
+        if self._producer is None:  # made when first needed: most workers never tell anything
+            self._producer = Producer(self._kafka)
+        value, key = fact.encode(), fact.key
+        if not self._producer.send(self._topic, value, key, report=reported, partition=SHARED_PARTITION):
+            failed("_QUEUE_FULL")
 
     def _tell(self, what: Callable[..., None], *said: object) -> None:
         if self._loop is not None:
@@ -195,20 +208,34 @@ class ControlTopic:
             if self._switch is not None:
                 self._switch.forget(keys)
 
-    def _learn(self, facts: Sequence[Trip | ScreenTurn]) -> None:
+    def _learn(self, facts: Sequence[Fact]) -> None:
         if trips := [fact for fact in facts if isinstance(fact, Trip)]:
             self._metrics.control_refused.inc(self._breaker.learn(trips))
         turns = [fact for fact in facts if isinstance(fact, ScreenTurn)]
         if turns and self._switch is not None:
             self._metrics.control_refused.inc(self._switch.learn(turns))
+        if self._servers is not None:
+            self._servers.learn([fact for fact in facts if isinstance(fact, Poison | Death | Lease)])
 
-    def _found(self) -> None:
+    def _found(self, incarnation: str | None) -> None:
+        before, self._incarnation = self._incarnation, incarnation or self._incarnation
+        if before is not None and before != self._incarnation:
+            self._tell_again()
         self.state = "followed"
         if self._switch is not None:
             self._switch.known = True
+        if self._servers is not None:
+            self._servers.follow(followed=True)
         self._metrics.control_followed.set(1)
         _log.info("control_topic_followed", topic=self._topic)
         self._looked.set()
+
+    def _tell_again(self) -> None:
+        """Tell a topic made anew what is known: it must not die with the one before."""
+        facts: list[Trip | ScreenTurn] = [*self._breaker.newest]
+        facts += self._switch.newest if self._switch is not None else []
+        for fact in facts:
+            self._outbox.put(fact)
 
     def _lost(self, why: str) -> None:
         if self.state != why:
@@ -216,5 +243,7 @@ class ControlTopic:
         self.state = why
         if self._switch is not None:
             self._switch.known = False  # who throws it meanwhile is not heard
+        if self._servers is not None:
+            self._servers.follow(followed=False)
         self._metrics.control_followed.set(0)
         self._looked.set()

@@ -13,6 +13,7 @@ from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, withhold, worst
 from sluicegate.pipeline.flow.judgement import Found
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.policy.policy import FAILURE_MODE
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
 from sluicegate.schemas import Action, AssessedBy, Assessment, FailureCode, Segments, Timings
 
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.text.segmenter import Parts
     from sluicegate.pipeline.flow.judgement import Arrival, Member
-    from sluicegate.pipeline.flow.window import Held
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outgoing
+    from sluicegate.pipeline.records import Held, Outgoing
     from sluicegate.pipeline.settings.tree import Settings
     from sluicegate.schemas import EngineRef, Post, Rejection, Verdict
 
@@ -183,7 +183,7 @@ class Answers:
         A failure mode counts neither as a post nor as a block: it is the tenant's own wish, and
         says nothing of a rule or a model.
         """
-        if verdict.failure is not None:
+        if verdict.policy.rule == FAILURE_MODE:
             return verdict
         opened = self.breaker.admit(
             post.tenant,

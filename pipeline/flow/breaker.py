@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sluicegate.pipeline.control.facts import LAST_GENERATION, OTHERS, Place, Trip, Trips
+from sluicegate.pipeline.facts import LAST_GENERATION, OTHERS, Place, Trip, Trips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,6 +110,11 @@ class Breaker:
     def forget(self, keys: Iterable[bytes]) -> None:
         """Forget facts of the control topic."""
         self._changed({place for key in keys if (place := self._trips.remove(key)) is not None})
+
+    @property
+    def newest(self) -> list[Trip]:
+        """The newest fact on every breaker that one is known of."""
+        return list(self._trips)
 
     @property
     def open(self) -> dict[str, Trip]:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from sluicegate.pipeline.records import InWindow
 
 if TYPE_CHECKING:
     from asyncio import Queue
 
-    from sluicegate.pipeline.flow.window import Held
 
 # Enough to amortise the trip, little enough to wait for. The first of 256 posts of 256 KiB, all digits, would wait
 # for minutes for the last, and pass for stalled.
 CHUNK, _CHUNK_BYTES = 256, 262_144
-
-
-class InWindow(Protocol):
-    """What has a place in the window."""
-
-    @property
-    def held(self) -> Held:
-        """That place."""
-        ...
 
 
 T = TypeVar("T", bound=InWindow)

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sluicegate.engines.protocol import EngineInfo, Explanation
-    from sluicegate.pipeline.flow.window import Delivery
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.schemas import Post, Rejection, Scores, Segments
+    from sluicegate.pipeline.records import Delivery
+    from sluicegate.schemas import Post, Rejection, Scores, Segments, Severity
 
 # A record's key and headers may be as large as the record: keep what tells its origin.
 _KEY_BYTES = 1_024
@@ -56,26 +56,34 @@ def engine_reference(info: EngineInfo, *, calibrated: bool = False) -> EngineRef
     )
 
 
-def assess(scores: Scores, explanation: Explanation | ItemFailure | None) -> Assessment:
-    """Put an engine's two answers together. The scores alone give the severity."""
+def assess(
+    scores: Scores, explanation: Explanation | ItemFailure | None, explained_as: Severity | None = None
+) -> Assessment:
+    """Put an engine's two answers together. The scores alone give the severity.
+
+    Args:
+        scores: The first answer.
+        explanation: The second, where it was asked for.
+        explained_as: The severity that it was made to begin with; without: the one that the scores give.
+    """
     plain = Assessment(scores=scores, severity=scores.severity, assessed_by=AssessedBy.ENGINE)
     if explanation is None:
         return plain
     if isinstance(explanation, ItemFailure):
-        return plain.model_copy(update={"explained": True, "explanation_failure": explanation.code})
+        return plain.model_copy(update={"explanation_failure": explanation.code})
     try:
         return Assessment(
             scores=scores,
             severity=scores.severity,
             assessed_by=AssessedBy.ENGINE,
-            explained=True,
+            explained_as=explained_as or scores.severity,
             categories=explanation.categories,
             category_scores=explanation.category_scores,
             reason=explanation.reason,
             refusal=explanation.refusal,
         )
     except ValidationError:  # beyond the contract's limits, whatever backend let it through
-        return plain.model_copy(update={"explained": True, "explanation_failure": FailureCode.UNPARSABLE})
+        return plain.model_copy(update={"explanation_failure": FailureCode.UNPARSABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,7 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
         category_scores=assessment.category_scores if assessment else {},
         reason=assessment.reason if assessment else None,
         refusal=assessment.refusal if assessment else None,
+        explained_as=assessment.explained_as if assessment else None,
         explanation_failure=assessment.explanation_failure if assessment else None,
         failure=failure,
         assessed_by=provenance.assessed_by if assessment else AssessedBy.NONE,

@@ -20,19 +20,19 @@ from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.flow.dispatch import Dispatch
 from sluicegate.pipeline.flow.intake import Intake
+from sluicegate.pipeline.flow.screening import Screening, screen_stamp
 from sluicegate.pipeline.records import Forwarded, Record, dead_letter_record
 from sluicegate.pipeline.shortcuts.screening.headers import hops_of, with_ours, without_ours
-from sluicegate.pipeline.shortcuts.screening.screening import Screening, screen_stamp
 from sluicegate.schemas import FailureCode, Post, ReasonCode, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sluicegate.engines.screen.model import Screen
-    from sluicegate.pipeline.flow.window import Delivery, Held, Window
+    from sluicegate.engines.screen import Screen
+    from sluicegate.pipeline.flow.window import Window
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outlet
+    from sluicegate.pipeline.records import Delivery, Held, Outlet
     from sluicegate.pipeline.settings.tree import Settings
     from sluicegate.pipeline.shortcuts.screening.standing import Sample
 
@@ -78,6 +78,7 @@ class EdgeFlow:
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
+        self.servers = None
         self._intake = Intake(window, settings.limits.post_bytes, instruments)
         self._dispatch = Dispatch(window, outlet, instruments)
         self._decoded: asyncio.Queue[_Taken] = asyncio.Queue()  # bounded by the window

@@ -13,34 +13,31 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.protocol import ItemFailure
-from sluicegate.pipeline.flow.answers import Answers
+from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.pipeline.flow.answers import Answer, Answers
 from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.dispatch import Dispatch
 from sluicegate.pipeline.flow.intake import Intake
 from sluicegate.pipeline.flow.judgement import Arrival, Found, Judgement, Member, parted
+from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
-from sluicegate.pipeline.flow.routes import Desks
+from sluicegate.pipeline.flow.routes import Desk, Desks
+from sluicegate.pipeline.flow.screening import Screening
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored
-from sluicegate.pipeline.shortcuts.near_duplicates import NearDuplicates
-from sluicegate.pipeline.shortcuts.screening import Screening
 from sluicegate.schemas import AssessedBy, Assessment, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from sluicegate.engines.backends import Backends
-    from sluicegate.engines.protocol import Prompt
-    from sluicegate.engines.screen.model import Screen
-    from sluicegate.pipeline.flow.answers import Answer
+    from sluicegate.engines.screen import Screen
     from sluicegate.pipeline.flow.judgement import Asked, Outcome
-    from sluicegate.pipeline.flow.routes import Desk
-    from sluicegate.pipeline.flow.window import Delivery, Window
+    from sluicegate.pipeline.flow.window import Window
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outlet
+    from sluicegate.pipeline.records import Delivery, Outlet
     from sluicegate.pipeline.settings.tree import Settings
 
 
@@ -60,6 +57,7 @@ class Flow:
         self._settings = settings
         self._wake = asyncio.Event()
         self._desks = Desks(backends, settings, policy, instruments, turned=self._wake.set)
+        self.servers = self._desks.servers
         self._policy = policy
         self._window = window
         self._clock = instruments.clock
@@ -71,7 +69,7 @@ class Flow:
         self.switch = self._screening.switch
         self._intake = Intake(window, settings.limits.post_bytes, instruments)
         self._dispatch = Dispatch(window, outlet, instruments)
-        self.cache = AssessmentCache(settings.cache.entries)
+        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
         self._waiting: dict[int, Judgement] = {}
@@ -146,12 +144,12 @@ class Flow:
         return answered + [answer for asked in wanted for answer in self._near.look_up(asked)]
 
     def _known(self, key: bytes) -> bool:
-        return key in self._single_flight or self.cache.get(key) is not None
+        return key in self._single_flight or key in self.cache
 
     def _look_up(self, member: Member, key: bytes, prompt: Prompt) -> list[Answer]:
         """Answer from the cache, join the judgement of the same prompt, or begin one."""
         stored = self.cache.get(key)
-        if stored is not None and self._suffices(member, stored.assessment):
+        if stored is not None and member.suffices(self._policy(), stored.assessment):
             self._metrics.cache_hits.labels(stored.how).inc()
             found = Found(stored.assessment, AssessedBy.CACHE, reused_from=stored.verdict_id)
             return self._settle_part(member, found)
@@ -185,9 +183,6 @@ class Flow:
         self._line.remove(judgement.waiting)
         return self._waiting.pop(judgement.waiting.key)
 
-    def _suffices(self, member: Member, assessment: Assessment) -> bool:
-        return assessment.explained or not member.needs_explanation(self._policy(), assessment.scores)
-
     async def _plan_all(self) -> None:
         while True:
             self._wake.clear()
@@ -209,10 +204,8 @@ class Flow:
             await self._clock.wait(self._wake, until=min(ask_again_at, default=None))
 
     def _send(self, micro_batch: list[Judgement]) -> None:
-        desk, now = micro_batch[0].desk, self._clock.monotonic()
-        for judgement in micro_batch:
-            judgement.sent_at = now
-        tokens = desk.begin(micro_batch)
+        desk = micro_batch[0].desk
+        tokens = desk.begin(micro_batch, now=self._clock.monotonic())
         self._metrics.micro_batch_posts.observe(len(micro_batch))
         self._metrics.micro_batch_tokens.observe(tokens)
         self._wake.set()  # another adapter's may go, too
@@ -239,12 +232,20 @@ class Flow:
         for judgement in judgements:
             del self._single_flight[judgement.key]
             if judgement.scores is not None:
-                answered += self._conclude(judgement, assess(judgement.scores, found.get(judgement)))
+                finding = assess(judgement.scores, found.get(judgement), judgement.explained_as)
+                answered += self._conclude(judgement, finding)
             elif isinstance(failure := found.get(judgement), ItemFailure):
                 answered += self._conclude(judgement, failure)
-            elif judgement.live:  # abandoned, and joined again before this line
-                self._begin(judgement.key, judgement.prompt, judgement.members, None)
+            elif judgement.live:  # set aside; or abandoned, and joined again before this line
+                self._single_flight[judgement.key] = judgement
+                self._spawn(self._begin_again(judgement))
         return answered
+
+    async def _begin_again(self, judgement: Judgement) -> None:
+        await judgement.desk.judge.wait_aside(judgement)
+        del self._single_flight[judgement.key]
+        if judgement.live:
+            self._begin(judgement.key, judgement.prompt, judgement.members, None)
 
     async def _watch_patience(self) -> None:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
@@ -265,7 +266,7 @@ class Flow:
         for member in judgement.members:
             if member.arrival.over:
                 continue
-            if isinstance(finding, Assessment) and not self._suffices(member, finding):
+            if isinstance(finding, Assessment) and not member.suffices(self._policy(), finding):
                 unexplained.append(member)  # joined after the engine was asked
                 continue
             found = Found(finding, by, judgement.sent_at, first)

@@ -9,8 +9,9 @@ from sluicegate.schemas import Post, Rejection, decode_post
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.pipeline.flow.window import Delivery, Held, Window
+    from sluicegate.pipeline.flow.window import Window
     from sluicegate.pipeline.observe.instruments import Instruments
+    from sluicegate.pipeline.records import Delivery, Held
 
 
 class Intake:

@@ -1,56 +1,57 @@
-"""The judge: asks one engine for scores and explanations, through the circuit breaker that all its calls share."""
+"""The judge: asks one adapter's engine for scores and explanations, as the state of its server allows."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import structlog
 
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.protocol import Health, ItemFailure
-from sluicegate.pipeline.flow.circuit import Circuit, CircuitState, Outcome, told_by
-from sluicegate.pipeline.flow.judgement import computed_tokens, keep_out
-from sluicegate.pipeline.flow.quarantine import Killers, Quarantine
+from sluicegate.engines.label_mass import believed
+from sluicegate.engines.protocol import Health, ItemFailure, Scored
+from sluicegate.pipeline.flow.adapter_state import Outcome, Standing, told_by
+from sluicegate.pipeline.flow.judgement import computed_tokens
+from sluicegate.pipeline.flow.servers import prompt_name
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
-    from sluicegate.engines.protocol import Engine, Explanation, Scored
-    from sluicegate.pipeline.flow.circuit import Leave
+    from sluicegate.engines.protocol import Engine, Explanation, Generation
     from sluicegate.pipeline.flow.depth import Depth
     from sluicegate.pipeline.flow.judgement import Judgement
+    from sluicegate.pipeline.flow.server_state import Permit
+    from sluicegate.pipeline.flow.servers import Server
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.settings.tree import EngineSettings
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 Call = Literal["score", "explain"]
+_CALLS: tuple[Call, ...] = ("score", "explain")
 Ask = Callable[[Sequence["Judgement"]], Awaitable[list[_T | ItemFailure]]]
 
 _LOOK_AGAIN_S = (
     0.2  # whoever waits for the engine sees within so long that nobody waits for the answer any more
 )
-_SUSPICIOUS = 3  # the first may be chance, the second a slow restart
-LEAST_LABEL_MASS = 0.5
-"""Below, the model would rather write something else than any label, and what is left of the three says nothing:
-another model than the bundle's, or one that a text has led astray."""
-_BESIDE_THE_LABELS = ItemFailure(FailureCode.LABELS_MISSING, "the labels have too little of the probability")
-_ALONE_TRIES = 2  # one crash with nothing else in work may still be chance
-_KNOWN_KILLER = ItemFailure(FailureCode.ENGINE_CRASH, "it did so a few minutes ago")
+_POISON = ItemFailure(FailureCode.ENGINE_CRASH, "the engine ended by it within the last ten minutes")
+_SET_ASIDE = ItemFailure(FailureCode.ENGINE_UNAVAILABLE, "the engine seems to end by it, and cannot tell")
+_ASIDE = (
+    "the engine seems to end by a prompt, and does not tell whether anything else was in its work: "
+    "that prompt waits, up to its tenant's max_wait_seconds"
+)
 
 
 class Judge:
-    """Turns judgements into findings. Calls may overlap; all of them pass one circuit breaker.
+    """Turns judgements into findings. Calls may overlap; the state of the engine's server admits each of them.
 
     Args:
         engine: One adapter's.
-        settings: Deadlines and the circuit's.
+        settings: Deadlines, and when the engine counts as mute.
         instruments: What watches.
+        server: Shared by the judges whose engines are one server.
         adapter: Its name; None for the engine's own.
-        quarantine: Shared by the judges whose engines are one server.
-        turned: Told when the circuit breaker takes another state.
+        turned: Told when the adapter is up, away or on trial.
         depth: Learns from every answer.
     """
 
@@ -59,9 +60,9 @@ class Judge:
         engine: Engine,
         settings: EngineSettings,
         instruments: Instruments,
+        server: Server,
         *,
         adapter: str | None = None,
-        quarantine: Quarantine | None = None,
         turned: Callable[[], None] = lambda: None,
         depth: Depth | None = None,
     ) -> None:
@@ -75,28 +76,33 @@ class Judge:
         self._metrics = instruments.metrics
         self._clock = instruments.clock
         self._tracing = instruments.tracing
-        self._quarantine = quarantine or Quarantine()
-        self._killers = Killers(self._clock.monotonic)
-        self._turned = asyncio.Event()
-        self._left_at: float | None = None
-        self.answered_at = float("-inf")
-        """Monotonic seconds of the last call that the engine answered."""
-        self._circuit = Circuit(
+        self._server = server
+        self._state = server.state
+        self.standing = server.state.enrol(
+            adapter,
             mute_calls=settings.circuit_mute_calls,
             first_pause_s=settings.circuit_pause_s,
-            clock=self._clock.monotonic,
-            on_change=self._circuit_turned,
+            on_change=self._stands,
         )
+        """Whether this adapter is up, away or on trial; to be read."""
 
-    @property
-    def engine_at_work(self) -> bool:
-        """False while the circuit breaker is open or half-open."""
-        return self._circuit.closed
+    def keeps_back(self, judgement: Judgement) -> bool:
+        """True while this was sent and is not in the engine's hands: suspects are asked, or it is set aside."""
+        if judgement.sent_at is None:
+            return False
+        names = [prompt_name(call, judgement.key) for call in _CALLS]
+        return any(map(self._state.keeps_back, names)) or self._state.prompts.is_aside(names[0])
 
-    @property
-    def away_since(self) -> float | None:
-        """Monotonic seconds at which the engine left its work; None while it is there, or on trial."""
-        return self._left_at if self._circuit.state is CircuitState.OPEN else None
+    def sets_aside(self, judgement: Judgement) -> bool:
+        """True if it is not scored for now, since the engine seems to end by it."""
+        return self._state.prompts.is_aside(prompt_name("score", judgement.key))
+
+    async def wait_aside(self, judgement: Judgement) -> None:
+        """Hold the stream, and say why, until a judgement is no longer set aside or nobody waits for it."""
+        with self._holds.waiter("engine") as declare_hold:
+            while judgement.live and self.sets_aside(judgement):
+                declare_hold(self._named(_ASIDE))
+                await self._clock.sleep(_LOOK_AGAIN_S)
 
     async def score(self, judgements: Sequence[Judgement]) -> dict[Judgement, ItemFailure]:
         """Set the scores of each judgement; return those that failed.
@@ -106,14 +112,12 @@ class Judge:
         failed: dict[Judgement, ItemFailure] = {}
         prompt_tokens = cached_tokens = 0
         for judgement, answer in (await self._ask("score", self._score_once, judgements)).items():
-            if isinstance(answer, ItemFailure):
-                failed[judgement] = answer
-            elif answer.label_mass is not None and answer.label_mass < LEAST_LABEL_MASS:
-                failed[judgement] = _BESIDE_THE_LABELS
+            finding = believed(answer)
+            if isinstance(finding, ItemFailure):
+                failed[judgement] = finding
             else:
-                judgement.scores = answer.scores
                 prompt_tokens += len(judgement.prompt.token_ids)
-                cached_tokens += answer.cached_tokens
+                cached_tokens += finding.cached_tokens
         self._metrics.prompt_tokens.inc(prompt_tokens)
         self._metrics.cached_tokens.inc(cached_tokens)
         return failed
@@ -124,144 +128,115 @@ class Judge:
 
     async def _score_once(self, items: Sequence[Judgement]) -> list[Scored | ItemFailure]:
         timeout_s = self._settings.score_timeout_s
-        return await self._engine.score([item.prompt for item in items], timeout_s=timeout_s)
+        answers = await self._engine.score([item.prompt for item in items], timeout_s=timeout_s)
+        if len(answers) == len(items):
+            for item, answer in zip(items, answers, strict=True):
+                # At once: the rest may be asked one at a time, for long, and what was said must not be lost meanwhile.
+                if isinstance(answer, Scored) and isinstance(believed(answer), Scored):
+                    item.scores = answer.scores
+        return answers
 
     async def _explain_once(self, items: Sequence[Judgement]) -> list[Explanation | ItemFailure]:
         prompts = [item.prompt for item in items]
-        severities = [item.severity for item in items]
+        severities = [item.explained_as for item in items if item.explained_as is not None]
         timeout_s = self._settings.explain_timeout_s
         return await self._engine.explain(prompts, severities, timeout_s=timeout_s)
 
     async def _ask(
         self, call: Call, ask: Ask[_T], items: Sequence[Judgement]
     ) -> dict[Judgement, _T | ItemFailure]:
-        """Ask until there is an answer. While the circuit is open the stream holds.
-
-        An engine that comes back and goes away again with the same items is killed by one of them:
-        they are asked about alone, in ever smaller groups, until that one is found.
-        """
-        known = [item for item in items if (call, item.key) in self._killers]
-        answers: dict[Judgement, _T | ItemFailure] = dict.fromkeys(known, _KNOWN_KILLER)
-        self._report(call, known, [_KNOWN_KILLER] * len(known))
-        items = [item for item in items if item not in answers]
-        strikes = 0
-        with self._holds.waiter("engine") as declare_hold:
-            while items := [item for item in items if item.live]:
-                try:
-                    keep_out(items, kept_out=self._quarantine.closed)
-                    async with self._quarantine.among():
-                        keep_out(items, kept_out=False)
-                        items = [item for item in items if item.live]
-                        if items and (leave := self._circuit.admit()):
-                            return answers | await self._try(leave, call, ask, items)
-                except EngineUnavailable as error:
-                    strikes += not error.refused
-                else:  # outside: whoever wants to be alone does not wait for another adapter's return
-                    if items:
-                        await self._wait_at_circuit(declare_hold)
-                if strikes >= _SUSPICIOUS:
-                    return answers | await self._isolate(call, ask, items, declare_hold)
+        """Ask until there is an answer for each that is live and not set aside. While the engine is away the stream holds."""
+        names = {item: prompt_name(call, item.key) for item in items}
+        answers: dict[Judgement, _T | ItemFailure] = {}
+        visitor = object()
+        try:
+            with self._holds.waiter("engine") as declare_hold:
+                while open_now := self._open(call, names, answers):
+                    if not self._state.met:
+                        await self._server.meet(self._engine)
+                    permit = self._state.admit(visitor, self._adapter, [names[item] for item in open_now])
+                    if permit is None:
+                        await self._wait(declare_hold)
+                        continue
+                    try:
+                        asked = [item for item in open_now if names[item] in permit.keys]
+                        answers |= await self._try(permit, call, ask, asked)
+                    except EngineUnavailable:
+                        continue
+        finally:
+            self._state.leave(visitor)
+            self._server.changed()
         return answers
 
-    async def _isolate(
-        self,
-        call: Call,
-        ask: Ask[_T],
-        items: Sequence[Judgement],
-        declare_hold: Callable[[str], None],
-    ) -> dict[Judgement, _T | ItemFailure]:
-        """Find the item that ends the engine, with nothing else in work; its neighbours get their answers.
-
-        Alone only while it asks: an adapter that does not come back keeps no other out.
-        """
-        tries = _ALONE_TRIES
-        while items := [item for item in items if item.live]:
-            try:
-                if self._circuit.state is not CircuitState.OPEN:  # or the others would drain for nothing
-                    async with self._quarantine.alone():
-                        if leave := await self._admitted_if_well():
-                            return await self._try(leave, call, ask, items)
-            except EngineUnavailable as error:
-                if error.refused:  # full just now: that condemns nobody
-                    continue
-            else:
-                await self._wait_at_circuit(declare_hold)
-                continue
-            if len(items) > 1:
-                middle = len(items) // 2
-                first = await self._isolate(call, ask, items[:middle], declare_hold)
-                return first | await self._isolate(call, ask, items[middle:], declare_hold)
-            tries -= 1
-            if not tries:
-                self._killers.add((call, items[0].key))
-                crash = ItemFailure(FailureCode.ENGINE_CRASH, f"the engine went away {_ALONE_TRIES} times")
-                self._report(call, items, [crash])
-                return {items[0]: crash}
-        return {}
-
-    async def _admitted_if_well(self) -> Leave | None:
-        """Leave of the circuit, if the engine is healthy: one that another's text has just ended says nothing of this one's."""
-        if (leave := self._circuit.admit()) is None:
-            return None
-        health = Health(ok=False)
-        try:
-            health = await self._engine.health()
-        finally:
-            if not health.ok:
-                self._circuit.report(leave, Outcome.AWAY, health.detail)
-        return leave if health.ok else None
+    def _open(
+        self, call: Call, names: dict[Judgement, str], answers: dict[Judgement, _T | ItemFailure]
+    ) -> list[Judgement]:
+        """What is still to be asked. Poison is answered here; what is set aside is left out."""
+        prompts = self._state.prompts
+        left = [item for item in names if item not in answers and item.live]
+        poison = [item for item in left if prompts.is_poison(names[item])]
+        aside = [item for item in left if prompts.is_aside(names[item]) and item not in poison]
+        for found, failure in ((poison, _POISON), (aside if call == "explain" else [], _SET_ASIDE)):
+            answers.update(dict.fromkeys(found, failure))
+            self._report(call, found, [failure] * len(found))
+        return [item for item in left if item not in answers and item not in aside]
 
     async def _try(
-        self, leave: Leave, call: Call, ask: Ask[_T], items: Sequence[Judgement]
+        self, permit: Permit, call: Call, ask: Ask[_T], items: Sequence[Judgement]
     ) -> dict[Judgement, _T | ItemFailure]:
-        """Ask once, with leave of the circuit.
+        """Ask once, with the server's permission.
 
         Raises:
             EngineUnavailable: The engine is away; nothing was answered.
         """
-        outcome, reason = Outcome.NOTHING, ""
+        outcome, reason, refused, left = Outcome.NOTHING, "", False, permit.keys
         alone, started = not self._busy.in_work, self._clock.monotonic()
+        self._server.note()
         try:
             answers = await self._ask_once(call, ask, items)
-            outcome = told_by(answers)
-            if outcome is Outcome.ANSWERED:
-                self.answered_at = self._clock.monotonic()
+            outcome, left = told_by(answers), _timed_out(call, items, answers)
         except EngineUnavailable as error:
-            outcome, reason = Outcome.AWAY, str(error)
+            outcome, reason, refused, left = Outcome.AWAY, str(error), error.refused, ()
             raise
         finally:
-            self._circuit.report(leave, outcome, reason)
-        if (
-            outcome is Outcome.ANSWERED and self._depth is not None
-        ):  # after the report: a turn of the circuit forgets all
-            now, tokens = self.answered_at, computed_tokens(items, answers)
+            self._state.report(permit, outcome, reason=reason, refused=refused, left=left)
+            self._server.note()
+            self._server.changed()
+        if outcome is Outcome.ANSWERED and self._depth is not None:
+            # After the report: a turn of the state forgets all.
+            now, tokens = self._clock.monotonic(), computed_tokens(items, answers)
             self._depth.answered(now, len(items), now - started, alone=alone, tokens=tokens)
         self._report(call, items, answers)
         return dict(zip(items, answers, strict=True))
 
-    async def _wait_at_circuit(self, declare_hold: Callable[[str], None]) -> None:
-        """Declare a hold; ask for the engine's health if it is time, else wait until the circuit turns."""
-        declare_hold(self._named(self._circuit.reason))
-        if self._circuit.begin_asking():
-            healthy = False
+    async def _wait(self, declare_hold: Callable[[str], None]) -> None:
+        """Declare a hold; ask for the engine's health if it is time, else wait until something turns."""
+        declare_hold(self._named(self._state.reason(self._adapter)))
+        self._server.tend()
+        if self._state.begin_asking(self._adapter):
+            health, generation = Health(ok=False), None
             try:
-                healthy = (await self._engine.health()).ok
+                health = await self._engine.health()
+                generation = await self._generation(health)
             finally:
-                self._circuit.asked(healthy=healthy)
+                self._state.asked(
+                    self._adapter, healthy=health.ok, generation=generation, reason=health.detail
+                )
+                self._server.note()
+                self._server.changed()
         else:
-            await self._clock.wait(self._turned, until=self._clock.monotonic() + _LOOK_AGAIN_S)
+            until = self._clock.monotonic() + _LOOK_AGAIN_S
+            await self._clock.wait(self._server.turned, until=until)
 
-    def _circuit_turned(self, state: CircuitState, reason: str) -> None:
-        if state is CircuitState.CLOSED:
-            self._left_at = None
-        elif self._left_at is None:
-            self._left_at = self._clock.monotonic()
+    async def _generation(self, health: Health) -> Generation | None:
+        return await self._engine.generation() if health.ok else None
+
+    def _stands(self, state: Standing, reason: str) -> None:
         self._metrics.circuit_is(state, self._adapter)
-        log = _log.info if state is CircuitState.CLOSED else _log.warning
+        log = _log.info if state is Standing.UP else _log.warning
         named = {"adapter": self._adapter} if self._adapter is not None else {}
         log("engine_circuit", state=state.value, **named, **({"reason": reason} if reason else {}))
-        self._turned.set()  # wakes all who wait now
-        self._turned.clear()
+        self._server.changed()
         self._tell()
 
     def _named(self, reason: str) -> str:
@@ -295,3 +270,12 @@ class Judge:
                     detail=answer.detail,
                     posts=[member.arrival.post.id for member in item.members[:8]],
                 )
+
+
+def _timed_out(call: Call, items: Sequence[Judgement], answers: Sequence[object]) -> tuple[str, ...]:
+    """What the server may still be at work on."""
+    return tuple(
+        prompt_name(call, item.key)
+        for item, answer in zip(items, answers, strict=True)
+        if isinstance(answer, ItemFailure) and answer.code is FailureCode.TIMED_OUT
+    )

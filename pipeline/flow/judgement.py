@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from sluicegate.engines.protocol import Scored
 from sluicegate.pipeline.flow.planner import Waiting
+from sluicegate.pipeline.policy.rules import explains
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import Assessment
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
     from sluicegate.engines.text.segmenter import Parts
     from sluicegate.pipeline.flow.routes import Desk
-    from sluicegate.pipeline.flow.window import Held
     from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Held
     from sluicegate.pipeline.shortcuts.screening.standing import Sample
     from sluicegate.schemas import AssessedBy, Post, Scores, Severity
 
@@ -83,12 +84,11 @@ class Arrival:
         ]
 
     def lacking(self, policy: Policy) -> set[int]:
-        """The parts found without an explanation that a policy asks for, since another one was in force then."""
-        scores = {number: one.finding.scores for number, one in self.found.items() if _is_bare(one.finding)}
+        """The parts found without the explanation that a policy asks for, since another one was in force then."""
         return {
             number
-            for number, found in scores.items()
-            if Member(self, number).needs_explanation(policy, found)
+            for number, one in self.found.items()
+            if isinstance(one.finding, Assessment) and not Member(self, number).suffices(policy, one.finding)
         }
 
     def asked_again(self, policy: Policy) -> Asked:
@@ -100,10 +100,6 @@ class Arrival:
         return [asked for asked in self.asked if asked[0].part in wanted] if wanted else []
 
 
-def _is_bare(finding: Assessment | ItemFailure) -> TypeGuard[Assessment]:
-    return isinstance(finding, Assessment) and not finding.explained
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
     """One part of a post that waits for a judgement; most posts have one part."""
@@ -111,10 +107,20 @@ class Member:
     arrival: Arrival
     part: int
 
-    def needs_explanation(self, policy: Policy, scores: Scores) -> bool:
-        """Whether its policy asks for more than these scores, once they are calibrated."""
+    def explain_as(self, policy: Policy, scores: Scores) -> Severity | None:
+        """The severity that its explanation is to begin with, once these scores are calibrated; None for none."""
         post = self.arrival.post
-        return policy.needs_explanation(post, self.arrival.desk.calibrated(scores, post))
+        return policy.explain_as(post, self.arrival.desk.calibrated(scores, post))
+
+    def suffices(self, policy: Policy, finding: Assessment) -> bool:
+        """True if a finding has the explanation that its policy asks for, or that one was asked for and failed.
+
+        An explanation that began with safe says nothing of categories; any other one serves everybody.
+        """
+        if finding.explanation_failure is not None:
+            return True
+        wanted = self.explain_as(policy, finding.scores)
+        return wanted is None or explains(finding, wanted)
 
 
 @dataclass(slots=True, eq=False)
@@ -131,12 +137,12 @@ class Judgement:
     """As the engine gave them, not calibrated. Known beforehand where only the explanation is missing."""
     reused: bool = False
     """True if the scores were known beforehand: another post was scored for them."""
+    explained_as: Severity | None = None
+    """What its explanation is made to begin with, once one is asked for."""
     scored_in: str | None = None
     """The verdict that first carried those scores; None while that one waits for its other parts."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
-    kept_out: bool = False
-    """True while it was sent and waits, for the end of a search that wants no company in the engine."""
 
     @classmethod
     def begun(cls, number: int, key: bytes, prompt: Prompt, members: list[Member], *, since: float) -> Self:
@@ -153,22 +159,19 @@ class Judgement:
                 return True
         return False
 
-    def needs_explanation(self, policy: Policy) -> bool:
-        """True if it is scored, and any member asks for more."""
-        scores = self.scores
-        return scores is not None and any(member.needs_explanation(policy, scores) for member in self.members)
+    def explain_as(self, policy: Policy) -> Severity | None:
+        """What its explanation is to begin with; None if it is not scored, or no member asks for one.
 
-    @property
-    def severity(self) -> Severity:
-        """What an explanation is forced to begin with; of all members the same, since the key has what calibrates.
-
-        Raises:
-            ValueError: Nothing is scored yet.
+        One that begins with another severity than safe serves those that want no category, too.
         """
-        if self.scores is None:
-            raise ValueError("a judgement without scores has no severity")
-        post = next((member.arrival.post for member in self.members), None)
-        return (self.desk.calibrated(self.scores, post) if post is not None else self.scores).severity
+        scores = self.scores
+        wanted: Severity | None = None
+        if scores is not None:
+            for member in self.members:
+                wanted = member.explain_as(policy, scores) or wanted
+                if wanted is not None and wanted != "safe":
+                    break
+        return wanted
 
 
 def parted(
@@ -178,7 +181,9 @@ def parted(
 
     What waits is a post: none of its parts is settled before the part that is to be explained.
     """
-    wanted = [one for one in judgements if one.needs_explanation(policy)]
+    for one in judgements:
+        one.explained_as = one.explain_as(policy)
+    wanted = [one for one in judgements if one.explained_as is not None]
     waiting = {member.arrival for one in wanted for member in one.members}
     late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
     held = set(late)
@@ -192,9 +197,3 @@ def computed_tokens(judgements: Sequence[Judgement], answers: Sequence[object]) 
         for one, answer in zip(judgements, answers, strict=True)
         if isinstance(answer, Scored)
     )
-
-
-def keep_out(judgements: Sequence[Judgement], *, kept_out: bool) -> None:
-    """Note of each whether it waits for the end of a search."""
-    for one in judgements:
-        one.kept_out = kept_out

@@ -18,9 +18,8 @@ from sluicegate.schemas import DeadLetter, Verdict, encode
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sluicegate.pipeline.flow.window import Partition
     from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outgoing
+    from sluicegate.pipeline.records import Outgoing, Partition
     from sluicegate.pipeline.settings.tree import Settings
     from sluicegate.schemas import Post
 

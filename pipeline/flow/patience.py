@@ -31,7 +31,8 @@ def run_out(
 
     While their engine is away that is every such post, and all of its posts once it was away for too
     long beside another that is at work. While it is at work it is those whose turn has not come: what
-    the engine has in hand will be answered, or time out. Nor has that come, of a server that several share, while one of them searches for a killer.
+    the engine has in hand will be answered, or time out. What was sent and is not in its hands waits while suspects
+    are asked one at a time, or is set aside: to its tenant the engine is away.
 
     Args:
         judgements: All that wait or are in hand.
@@ -46,18 +47,17 @@ def run_out(
     given_up = desks.given_up(now)
     over: list[tuple[Member, ItemFailure]] = []
     for judgement in judgements:
-        at_work = judgement.desk.judge.engine_at_work
-        failure = _failure(judgement)
+        judge = judgement.desk.judge
         # A long wait may see many rebalances, each of which gives posts back and takes them again.
         judgement.members = [member for member in judgement.members if not member.arrival.over]
-        if at_work and judgement.sent_at is not None and not judgement.kept_out:
+        if judgement.sent_at is not None and judge.standing.up and not judge.keeps_back(judgement):
             continue
         for member in judgement.members:
             arrival = member.arrival
             waits = judgement.desk not in given_up and not _impatient(arrival, policy, least_s, now)
             if arrival.over or waits:
                 continue
-            over.append((member, failure))
+            over.append((member, _failure(judgement)))
     if over:
         _note_scores(judgements, {member.arrival for member, _ in over}, policy)
     # Only now: a post of several parts is answered once, with the scores of all that have some.
@@ -65,7 +65,8 @@ def run_out(
 
 
 def _failure(judgement: Judgement) -> ItemFailure:
-    return _OVERLOAD if judgement.desk.judge.engine_at_work and not judgement.kept_out else _AWAY
+    judge = judgement.desk.judge
+    return _OVERLOAD if judge.standing.up and not judge.keeps_back(judgement) else _AWAY
 
 
 def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy: Policy) -> None:
@@ -74,7 +75,7 @@ def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy
         if judgement.scores is None:
             continue
         by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
-        missing = _failure(judgement) if judgement.needs_explanation(policy) else None
+        missing = _failure(judgement) if judgement.explain_as(policy) is not None else None
         found = Found(assess(judgement.scores, missing), by, judgement.sent_at, judgement.scored_in)
         for member in judgement.members:
             if member.arrival in given_up:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sluicegate.pipeline.flow.decision import engine_reference
 from sluicegate.pipeline.flow.depth import Depth
+from sluicegate.pipeline.flow.in_work_file import InWorkFile, default_folder
 from sluicegate.pipeline.flow.judge import Judge
 from sluicegate.pipeline.flow.parts import PartBuilder
 from sluicegate.pipeline.flow.planner import Limits
-from sluicegate.pipeline.flow.quarantine import Quarantine
+from sluicegate.pipeline.flow.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,8 +55,10 @@ class Desk:
         """Tokens of those."""
         self._calibration = backend.calibration
 
-    def begin(self, micro_batch: Sequence[Judgement]) -> int:
+    def begin(self, micro_batch: Sequence[Judgement], *, now: float) -> int:
         """Count a micro-batch that is sent; how many tokens it has."""
+        for judgement in micro_batch:
+            judgement.sent_at = now
         self.in_flight += 1
         return self.shift(micro_batch, 1)
 
@@ -120,18 +123,17 @@ class Desks:
         self.depth = Depth(self._saturating, settings.window.posts)
         instruments.metrics.prompts_limit.set_function(lambda: self.depth.limit)
         self._turned = turned
-        shared: dict[str, Quarantine] = {}
+        in_process = any(backend.in_process for backend in backends.values())
+        folder = settings.engine.in_work_folder or default_folder()
+        self.servers = Servers(instruments.clock, InWorkFile(folder) if in_process else None)
         self._desks: dict[str | None, Desk] = {}
         for name, backend in backends.items():
-            # A text that kills a server is sought with nothing else in that server's work, whatever the adapter.
-            here = Quarantine()
-            quarantine = here if backend.server is None else shared.setdefault(backend.server, here)
             judge = Judge(
                 backend.engine,
                 settings.engine,
                 instruments,
+                self.servers.of(backend),
                 adapter=name,
-                quarantine=quarantine,
                 turned=self._engine_turned,
                 depth=self.depth,
             )
@@ -148,8 +150,8 @@ class Desks:
 
     @property
     def all_at_work(self) -> bool:
-        """False while any engine's circuit breaker is not closed."""
-        return all(desk.judge.engine_at_work for desk in self)
+        """False while any engine is away or on trial."""
+        return all(desk.judge.standing.up for desk in self)
 
     def shares(self) -> Iterator[Share]:
         """Which desks may send micro-batches together, and how many more.
@@ -158,7 +160,7 @@ class Desks:
         micro-batch, to wait for it and try it, and takes no room from the others meanwhile: more would all be
         sent at once when it is back.
         """
-        at_work, limits = {desk for desk in self if desk.judge.engine_at_work}, self._limits()
+        at_work, limits = {desk for desk in self if desk.judge.standing.up}, self._limits()
         if at_work:
             in_work = sum(desk.in_work for desk in at_work)
             if self._micro_batch.in_flight is None:
@@ -202,11 +204,11 @@ class Desks:
         engine is on trial they wait for what it says.
         """
         named = self._policy().adapters
-        at_work = [desk for desk in self if desk.judge.engine_at_work and desk.adapter in named]
+        at_work = [desk for desk in self if desk.judge.standing.up and desk.adapter in named]
         return {
             desk
             for desk in self
-            if (since := desk.judge.away_since) is not None
+            if (since := desk.judge.standing.away_since) is not None
             and now - since >= self._wait_s
             and any(_serves(other, desk, since) for other in at_work)
         }
@@ -219,4 +221,4 @@ class Desks:
 
 def _serves(other: Desk, away: Desk, since: float) -> bool:
     """True if one engine is at work beside another that is away: not if nobody asked it, on a server that is gone."""
-    return other.server is None or other.server != away.server or other.judge.answered_at > since
+    return other.server is None or other.server != away.server or other.judge.standing.answered_at > since

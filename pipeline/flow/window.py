@@ -9,75 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from sluicegate.pipeline.records import Delivery, Held, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-Partition = tuple[str, int]
-
-
-class Delivery(Protocol):
-    """One record as a source hands it over."""
-
-    @property
-    def partition(self) -> Partition:
-        """Topic and partition number."""
-        ...
-
-    @property
-    def offset(self) -> int:
-        """Offset in the partition."""
-        ...
-
-    @property
-    def key(self) -> bytes | None:
-        """The record's key."""
-        ...
-
-    @property
-    def value(self) -> bytes | None:
-        """The record's value; None is a tombstone."""
-        ...
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        """The record's headers, in order."""
-        ...
-
-    @property
-    def timestamp_ms(self) -> int | None:
-        """The record's own timestamp, Unix milliseconds."""
-        ...
-
-    @property
-    def is_current(self) -> bool:
-        """False once the partition was revoked after this delivery: its acknowledgement must not count."""
-        ...
-
-    def acknowledge(self) -> None:
-        """Let the committed offset move past this record."""
-        ...
-
-    def release(self) -> None:
-        """Give it back unacknowledged: whoever owns the partition next gets it again."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """A post in the window."""
-
-    delivery: Delivery
-    size_bytes: int
-    taken_at: float
-    """Monotonic seconds."""
-    moved_at: float = float("-inf")
-    """Monotonic seconds at which something was last found of it: a long post has many parts, one after the other."""
-    finished: bool = False
-    released: bool = False
-    """Given back: whatever is still computed for it must be neither published nor acknowledged."""
+    from collections.abc import Callable
 
 
 class Window:
@@ -165,9 +102,8 @@ class Window:
         self._changed.set()
 
     def reopen(self) -> None:
-        """Take again, after a rebalance."""
+        """Take again, after a rebalance. Nobody waits for it: a take that waited has given up."""
         self._open = True
-        self._changed.set()
 
     async def drained(self) -> None:
         """Return once nothing is held. May be cancelled."""

@@ -28,8 +28,8 @@ from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from sluicegate.pipeline.flow.window import Partition
     from sluicegate.pipeline.observe.stalls import Place
+    from sluicegate.pipeline.records import Partition
     from sluicegate.pipeline.settings.tree import SecuritySettings, Settings
 
 _VERSION = "0.15.3"

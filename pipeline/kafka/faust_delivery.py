@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.flow.window import Partition
+    from sluicegate.pipeline.records import Partition
 
 
 class FaustDelivery:

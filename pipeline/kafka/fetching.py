@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer
 
-    from sluicegate.pipeline.flow.window import Partition
+    from sluicegate.pipeline.records import Partition
 
 
 class BrokersAwayError(Exception):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sluicegate.pipeline.errors import ClusterError
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.flow.window import Partition
+    from sluicegate.pipeline.records import Partition
 
 
 class HandOver:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.topic_shape import PASSING, TopicShape, TopicShapes, absent, unreadable
 from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.settings.tree import KafkaSettings
 
 _METADATA_S = 15.0
-_PASSING = {"LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE", "REQUEST_TIMED_OUT"}
-"""Brokers that answer, and soon will otherwise. Errors that the client makes do not say whether they pass."""
 _MOST_RECORDS = 500  # handed over at once: a reader that redraws between two calls stays lively
 
 
@@ -57,6 +56,8 @@ class TopicReader:
         self._start = start
         self._fetch_wait_ms = fetch_wait_ms
         self._consumer: Any = None
+        self._shapes: TopicShapes | None = None
+        self._known: dict[str, TopicShape] = {}
         self._unfinished: set[tuple[str, int]] = set()
         self._ends: dict[tuple[str, int], int] = {}
 
@@ -90,8 +91,46 @@ class TopicReader:
 
     @property
     def at_end(self) -> bool:
-        """True once every partition has been read up to what was its end at some time since the entry."""
+        """True once every partition has been read up to what was its end at some time since it was taken on."""
         return not self._unfinished
+
+    def incarnation(self, topic: str) -> str | None:
+        """Which topic of this name is read; None before :meth:`look`, and where the brokers do not tell."""
+        return self._known[topic].incarnation if topic in self._known else None
+
+    def look(self, *, within_s: float) -> None:
+        """Take on partitions that were added since, from their beginning; ``at_end`` is False until they were read.
+
+        Of brokers that are away ``read`` says nothing, for that may pass; this does.
+
+        Raises:
+            ClusterError: One that leads a partition does not answer, or a topic has gone or is another
+                one of its name: what was read of it says nothing of the new one.
+        """
+        self._shapes = self._shapes or TopicShapes(self._kafka, self._consumer)
+        for topic in self._topics:
+            shape = self._shapes.ask(topic, within_s=within_s)
+            if shape is not None:
+                self._take_shape(topic, shape)
+        self._require_answer(within_s=within_s)
+
+    def _take_shape(self, topic: str, shape: TopicShape) -> None:
+        from confluent_kafka import (  # noqa: PLC0415 - only who reads pays for the client
+            OFFSET_BEGINNING,
+            TopicPartition,
+        )
+
+        held = {place.partition for place in self._consumer.assignment() if place.topic == topic}
+        known = self.incarnation(topic)
+        if shape.partitions < len(held) or (known is not None and shape.incarnation not in (known, None)):
+            raise _made_again(topic)
+        if shape.incarnation is not None or topic not in self._known:
+            self._known[topic] = shape
+        if added := sorted(set(range(shape.partitions)) - held):
+            self._unfinished |= {(topic, number) for number in added}
+            self._consumer.incremental_assign(
+                [TopicPartition(topic, number, OFFSET_BEGINNING) for number in added]
+            )
 
     def read(self, timeout_s: float) -> list[TopicRecord]:
         """The next records, oldest first within a partition; none if none came within the time.
@@ -119,9 +158,7 @@ class TopicReader:
             elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                 pass  # librdkafka asks for the group unbidden; who reads without one needs no right on it
             elif not error.retriable():
-                raise ClusterError(
-                    f"topic {place[0]} cannot be read ({error.name()}); check that it exists and the rights"
-                )
+                raise unreadable(place[0], error.name())
         return records
 
     def _pass(self, place: tuple[str, int], offset: int) -> None:
@@ -136,21 +173,19 @@ class TopicReader:
         if offset + 1 >= self._ends[place]:
             self._unfinished.discard(place)
 
-    def require_answer(self, *, within_s: float) -> None:
-        """Ask the brokers something: of those that are away ``read`` says nothing, for that may pass.
-
-        Raises:
-            ClusterError: One that leads a partition does not answer.
-        """
+    def _require_answer(self, *, within_s: float) -> None:
         from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
 
-        for place in self._consumer.assignment():
+        for place in self._consumer.position(self._consumer.assignment()):
             try:
-                self._consumer.get_watermark_offsets(place, timeout=within_s)
+                _, end = self._consumer.get_watermark_offsets(place, timeout=within_s)
             except KafkaException as error:
                 fault = error.args[0]
-                if fault.name() not in _PASSING:
+                if fault.name() not in PASSING:
                     raise ClusterError(str(why_unreachable(self._kafka, fault.name()))) from error
+            else:
+                if place.offset > end:  # where nobody tells which topic it is, a shorter one is another
+                    raise _made_again(place.topic)
 
     def _assign(self) -> None:
         from confluent_kafka import (  # noqa: PLC0415 - only who reads pays for the client
@@ -170,9 +205,7 @@ class TopicReader:
         except KafkaException as error:
             raise ClusterError(str(why_unreachable(self._kafka, error.args[0].name()))) from error
         if missing := sorted(set(self._topics) - {topic for topic, _ in places}):
-            raise ClusterError(
-                f"topic {missing[0]} is not there, or not for this user; `sluicegate topics create` makes it"
-            )
+            raise absent(missing[0])
         self._unfinished = set(places)
         self._consumer.assign(starts)
 
@@ -184,3 +217,7 @@ class TopicReader:
         # Asked for now: "the end" as librdkafka resolves it is only as old as the first fetch.
         high: int = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_METADATA_S)[1]
         return high
+
+
+def _made_again(topic: str) -> ClusterError:
+    return ClusterError(f"topic {topic} was deleted and made again; it is read again from its beginning")

@@ -20,11 +20,11 @@ from sluicegate.pipeline.observe.stalls import Standstill
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from sluicegate.pipeline.flow.window import Delivery, Partition, Window
     from sluicegate.pipeline.kafka.faust_app import FaustApp
     from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
     from sluicegate.pipeline.observe.instruments import Instruments
     from sluicegate.pipeline.observe.stalls import Place
+    from sluicegate.pipeline.records import Delivery, Holder, Partition
     from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Source:
         self,
         settings: Settings,
         *,
-        window: Window,
+        window: Holder,
         instruments: Instruments,
         consume: Callable[[AsyncIterator[Delivery]], Awaitable[None]],
         drain: Callable[[], Awaitable[None]],

@@ -20,6 +20,9 @@ _DAY_MS = 86_400_000
 _RETENTION_DAYS = 7
 _DEAD_LETTER_DAYS = 30  # longer than a holiday: somebody has to look at them
 _SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
+SHARED_PARTITION = 0
+"""Where shared state is written, though the control topic have more: a key that moved would be there twice,
+and whoever does away with one would not reach the other."""
 _REQUEST_S = 30.0
 
 

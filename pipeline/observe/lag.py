@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sluicegate.pipeline.flow.window import Delivery, Partition
     from sluicegate.pipeline.observe.stalls import Place
+    from sluicegate.pipeline.records import Delivery, Partition
 
 
 @dataclass(frozen=True, slots=True)

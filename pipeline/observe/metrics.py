@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from sluicegate.pipeline.flow.circuit import CircuitState
-from sluicegate.schemas import Action, DeadLetter
+from sluicegate.schemas import Action, DeadLetter, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,8 @@ _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 _LABEL_VALUES = 200  # a producer's invention must not grow the label set without bound
 _OTHER = "other"
+CIRCUIT = ("closed", "open", "half_open")
+"""States of an engine as `sluicegate_engine_circuit` shows them: up, away, on trial."""
 
 _Series: TypeAlias = "tuple[Counter, tuple[str, ...]]"
 """A metric, and the values of its labels."""
@@ -72,9 +73,7 @@ class Metrics:
         self.languages = counter("verdict_languages", "Verdicts by language hint.", "language", "action")
         self.dead_letters = counter("dead_letters", "Dead letters delivered.", "code")
         self.failures = counter("failures", "Verdicts by failure mode.", "tenant", "code", "mode")
-        self.explanation_failures = counter(
-            "explanation_failures", "Verdicts without the explanation asked for.", "code"
-        )
+        self._add_explanations(counter)
         self.folded_parts = counter(
             "folded_parts",
             "Parts judged in a folded form beside the original, by who found it.",
@@ -143,7 +142,21 @@ class Metrics:
         self._add_screens_and_stamps(counter, gauge)
         for name in ("engine", "publish", "input"):
             self.hold.labels(name).set(0)
-        self._show_circuit(CircuitState.CLOSED)
+        self._show_circuit(CIRCUIT[0])
+
+    def _add_explanations(self, counter: Callable[..., Counter]) -> None:
+        self.explanation_failures = counter(
+            "explanation_failures", "Verdicts without the explanation asked for.", "code"
+        )
+        self.explanations = counter(
+            "explanations",
+            "Verdicts with an explanation, by the severity that it was made to begin with.",
+            "explained_as",
+        )
+        for severity in get_args(
+            Severity
+        ):  # from 0: where every explanation fails there are none to compare with
+            self.explanations.labels(severity)
 
     def _add_screens_and_stamps(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         self.screen_samples = counter(
@@ -173,18 +186,18 @@ class Metrics:
                 self._engine.info({"digest": engine.digest, "backend": engine.backend, "model": engine.model})
             else:
                 self.adapters.labels(name, engine.digest).set(1)
-                self._show_circuit(CircuitState.CLOSED, name)
+                self._show_circuit(CIRCUIT[0], name)
         self._stamp(policy)
 
-    def circuit_is(self, state: CircuitState, adapter: str | None = None) -> None:
+    def circuit_is(self, state: str, adapter: str | None = None) -> None:
         """Show that the circuit breaker of the engine, or of an adapter's, took a state."""
-        self.circuit_changes.labels(state.value).inc()
+        self.circuit_changes.labels(state).inc()
         self._show_circuit(state, adapter)
 
-    def _show_circuit(self, state: CircuitState, adapter: str | None = None) -> None:
-        for one in CircuitState:
+    def _show_circuit(self, state: str, adapter: str | None = None) -> None:
+        for one in CIRCUIT:
             shown = self.circuit if adapter is None else self.adapter_circuit
-            shown.labels(*([adapter] if adapter is not None else []), one.value).set(int(one is state))
+            shown.labels(*([adapter] if adapter is not None else []), one).set(int(one == state))
 
     def policy_changed(self, policy: Policy) -> None:
         """Count a changed policy file that was taken up."""
@@ -237,3 +250,5 @@ class Metrics:
             yield self.blocks_withheld, (tenant,)
         if verdict.explanation_failure is not None:
             yield self.explanation_failures, (str(verdict.explanation_failure),)
+        if verdict.explained_as is not None:
+            yield self.explanations, (verdict.explained_as,)

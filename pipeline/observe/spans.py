@@ -33,11 +33,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Span
 
-    from sluicegate.pipeline.flow.answers import Answer
-    from sluicegate.pipeline.flow.judgement import Arrival
-    from sluicegate.pipeline.flow.window import Delivery, Partition
     from sluicegate.pipeline.observe.tracing import BatchStep, PostStep
-    from sluicegate.pipeline.records import Headers, Outgoing
+    from sluicegate.pipeline.records import Answered, Delivery, Headers, InWork, Outgoing, Partition
 
 _W3C = TraceContextTextMapPropagator()
 _HEADER_BYTES = 512  # W3C Trace Context asks receivers to carry at least this much of tracestate
@@ -170,7 +167,7 @@ class Spans:
         """A child of the delivery's ``post`` span."""
         return _ending(self._child(name, _span_of(delivery)))
 
-    def batch(self, name: BatchStep, arrivals: Iterable[Arrival]) -> AbstractContextManager[None]:
+    def batch(self, name: BatchStep, arrivals: Iterable[InWork]) -> AbstractContextManager[None]:
         """A span linked with those of the posts, if any of them is sampled."""
         spans = [_span_of(arrival.held.delivery) for arrival in dict.fromkeys(arrivals) if not arrival.over]
         recording = [span for span in spans if span.is_recording()]
@@ -185,7 +182,7 @@ class Spans:
         return _ending(batch)
 
     @contextmanager
-    def publish(self, answered: Sequence[Answer]) -> Iterator[Sequence[Outgoing]]:
+    def publish(self, answered: Sequence[Answered]) -> Iterator[Sequence[Outgoing]]:
         """A ``publish`` span per record, which its headers name."""
         spans, records = [], []
         for answer in answered:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sluicegate.pipeline.flow.window import Partition
+    from sluicegate.pipeline.records import Partition
 
 
 @dataclass(frozen=True, slots=True)

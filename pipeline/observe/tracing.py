@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from sluicegate.pipeline.flow.answers import Answer
-    from sluicegate.pipeline.flow.judgement import Arrival
-    from sluicegate.pipeline.flow.window import Delivery
-    from sluicegate.pipeline.records import Outgoing
+    from sluicegate.pipeline.records import Answered, Delivery, InWork, Outgoing
     from sluicegate.pipeline.settings.tree import TracingSettings
 
 PostStep = Literal["take", "decode"]
@@ -35,11 +32,11 @@ class Tracing(Protocol):
         """A step of one post."""
         ...
 
-    def batch(self, name: BatchStep, arrivals: Iterable[Arrival]) -> AbstractContextManager[None]:
+    def batch(self, name: BatchStep, arrivals: Iterable[InWork]) -> AbstractContextManager[None]:
         """A step that several posts take together. A post with several parts may come several times."""
         ...
 
-    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Outgoing]]:
+    def publish(self, answered: Sequence[Answered]) -> AbstractContextManager[Sequence[Outgoing]]:
         """The last step: gives the records to send, with the trace context that their readers continue."""
         ...
 
@@ -62,12 +59,12 @@ class NoTracing:
         del name, delivery
         return self._nothing
 
-    def batch(self, name: BatchStep, arrivals: Iterable[Arrival]) -> AbstractContextManager[None]:
+    def batch(self, name: BatchStep, arrivals: Iterable[InWork]) -> AbstractContextManager[None]:
         """Nothing."""
         del name, arrivals
         return self._nothing
 
-    def publish(self, answered: Sequence[Answer]) -> AbstractContextManager[Sequence[Outgoing]]:
+    def publish(self, answered: Sequence[Answered]) -> AbstractContextManager[Sequence[Outgoing]]:
         """The records as they are: a post's own trace context is carried on unchanged."""
         return nullcontext([answer.record for answer in answered])
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.policy.faults import dotted
-from sluicegate.pipeline.policy.rules import measures
+from sluicegate.pipeline.policy.policy import FAILURE_MODE
+from sluicegate.pipeline.policy.rules import explains, measures
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
         ScreenRules,
         Subject,
     )
-    from sluicegate.schemas import Scores
+    from sluicegate.schemas import Scores, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,17 @@ class _Accountant:
         if scores is None:
             decision = self._policy.decide_failure(self._subject)
             said = "nothing was scored, so nothing is explained"
-            origin = self._origin(("failure_mode",))
+            origin = self._origin((FAILURE_MODE,))
         else:
             decision = self._policy.decide(self._subject, scores, found)
-            said = self._explanation(scores)
-            needed = self._rules.needs_explanation(self._subject.kind, scores)
-            categories = self._categories(found if needed else None)
-            checks = self._checks(scores, found, decision.rule)
-            origin = next(
-                (one.origin for one in checks if one.fired), Origin("no threshold was reached", None)
-            )
+            wanted = self._rules.explain_as(self._subject.kind, scores)
+            said = self._explanation(scores, wanted, found)
+            categories = self._categories(wanted, found) if wanted is not None and found is not None else ()
+            checks = self._checks(scores, wanted, found, decision.rule)
+            fired = [one.origin for one in checks if one.fired]
+            if decision.rule == FAILURE_MODE:
+                fired = [self._origin((FAILURE_MODE,))]
+            origin = fired[0] if fired else Origin("no threshold was reached", None)
         return Account(
             action=decision.action,
             disposition=decision.disposition,
@@ -139,7 +141,21 @@ class _Accountant:
             checks=checks,
         )
 
-    def _explanation(self, scores: Scores) -> str:
+    def _explanation(self, scores: Scores, wanted: Severity | None, found: Finding | None) -> str:
+        said = self._why_asked(scores)
+        if wanted not in (None, scores.severity):
+            said += f"; it is made to begin with {wanted}, since a category could change what follows"
+        if wanted is None or found is None or explains(found, wanted):
+            return said
+        if found.explanation_failure is not None:
+            lacks = f"it failed ({found.explanation_failure})"
+        elif found.explained_as is None:
+            lacks = "there is none"
+        else:
+            lacks = f"this one began with {found.explained_as}, which says nothing of categories"
+        return f"{said}; {lacks}: every bar is asked, and the failure mode"
+
+    def _why_asked(self, scores: Scores) -> str:
         rules, risk = self._rules, measures(scores)["risk"]
         if self._subject.kind == "response" and rules.explain_responses:
             return "asked for: this is a response (explain_responses)"
@@ -154,9 +170,12 @@ class _Accountant:
             f"not asked for: risk {risk:.3g} is below explain_at {rules.explain_at:g}, and this is an allow"
         )
 
-    def _categories(self, found: Finding | None) -> tuple[CategoryCheck, ...]:
-        if found is None:
-            return ()
+    def _categories(self, wanted: Severity, found: Finding) -> tuple[CategoryCheck, ...]:
+        if not explains(found, wanted):
+            return tuple(
+                CategoryCheck(name, True, "nobody knows without an explanation, so its rules are asked")
+                for name in self._rules.categories
+            )
         named = [name for name in found.categories if name not in self._rules.categories]
         return (
             *(
@@ -166,8 +185,10 @@ class _Accountant:
             *(CategoryCheck(name, True, "named; judged by the general rules") for name in named),
         )
 
-    def _checks(self, scores: Scores, found: Finding | None, rule: str) -> tuple[Check, ...]:
-        deciding = self._rules.deciding(self._subject.kind, scores, found)
+    def _checks(
+        self, scores: Scores, wanted: Severity | None, found: Finding | None, rule: str
+    ) -> tuple[Check, ...]:
+        deciding = self._rules.deciding(wanted, found)
         asked = [check for name, bars in deciding for check in self._bar_checks(name, bars, scores, rule)]
         if all(name is not None for name, _bars in deciding):
             asked += [

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.policy.policy import SEVERITY
+from sluicegate.pipeline.policy.rules import explains
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Diff:
     decided_by_others: int = 0
     """Verdicts that a policy other than ``old`` had decided: the old side is computed for them, too."""
     undecidable: int = 0
-    """Never explained, and the new policy would have asked: the category could change the action. Or the new
+    """Not explained in a way that tells categories, of which one could change what follows. Or the new
     policy names another adapter than the old one, whose scores nobody knows."""
     unchanged: int = 0
     disposition_only: int = 0
@@ -60,10 +61,10 @@ class Diff:
         if self.old.rules(verdict).adapter != self.new.rules(verdict).adapter:
             self.undecidable += 1
             return
-        if _unexplained(verdict) and _hangs_on_a_category(self.new, verdict):
+        before, after = _decide(self.old, verdict), _decide(self.new, verdict)
+        if before is None or after is None:
             self.undecidable += 1
             return
-        before, after = _decide(self.old, verdict), _decide(self.new, verdict)
         if before.action is after.action:
             same = (before.disposition, before.parameters) == (after.disposition, after.parameters)
             self.unchanged += same
@@ -119,28 +120,28 @@ class Diff:
         }
 
 
-def _decide(policy: Policy, verdict: Verdict) -> Decision:
-    if verdict.scores is None:
+def _decide(policy: Policy, verdict: Verdict) -> Decision | None:
+    """What a policy makes of a verdict's finding; None where that hangs on a category that nobody knows."""
+    scores = verdict.scores
+    if scores is None:
         return policy.decide_failure(verdict)
-    return policy.decide(verdict, verdict.scores, verdict)
+    found, wanted = _dated(verdict), policy.explain_as(verdict, scores)
+    if wanted is None or found.explanation_failure is not None or explains(found, wanted):
+        return policy.decide(verdict, scores, found)
+    if policy.rules(verdict).hangs_on_a_category(scores):
+        return None
+    return policy.decide(verdict, scores)  # a worker would have asked, whatever the answer
 
 
-def _unexplained(verdict: Verdict) -> bool:
-    """True if nobody asked for categories. An explanation of a safe text may be as empty, and counts as none."""
-    return (
-        verdict.scores is not None
-        and not verdict.categories
-        and not verdict.category_scores
-        and verdict.refusal is None
-        and verdict.explanation_failure is None
-    )
+def _dated(verdict: Verdict) -> Verdict:
+    """A verdict that says what its explanation began with. Before verdicts said so, that was the severity.
 
-
-def _hangs_on_a_category(policy: Policy, verdict: Verdict) -> bool:
-    scores, rules = verdict.scores, policy.rules(verdict)
-    if scores is None or not rules.needs_explanation(verdict.kind, scores):
-        return False
-    return len({bars.outcome(scores)[0] for bars in (rules, *rules.categories.values())}) > 1
+    Where nothing of an explanation is on such a verdict, it counts as none.
+    """
+    told = verdict.categories or verdict.category_scores or verdict.refusal is not None
+    if verdict.explained_as is not None or verdict.explanation_failure is not None or not told:
+        return verdict
+    return verdict.model_copy(update={"explained_as": verdict.severity})
 
 
 def _directions(way: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ import orjson
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy.layers import Context, Scope, When, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
+from sluicegate.pipeline.policy.rules import explains
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
 from sluicegate.schemas import Action, PolicyRef
 
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
     from sluicegate.pipeline.policy.layers import Laid, Layer
     from sluicegate.pipeline.policy.rules import Bars, BlockBreaker, Finding, Rules, Subject
-    from sluicegate.schemas import Scores
+    from sluicegate.schemas import Scores, Severity
 
 SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
 """Actions from mild to severe."""
+
+FAILURE_MODE = "failure_mode"
+"""The rule of a decision that no bar made."""
 
 _BUILT_IN = "default.yaml"
 
@@ -162,13 +166,20 @@ class Policy:
         """True unless this is a confident allow, whatever its category, whose refusal nobody asked for."""
         return self.rules(post).needs_explanation(post.kind, scores)
 
+    def explain_as(self, post: Subject, scores: Scores) -> Severity | None:
+        """The severity that an explanation is to begin with; None where none is asked for."""
+        return self.rules(post).explain_as(post.kind, scores)
+
     def decide(self, post: Subject, scores: Scores, found: Finding | None = None) -> Decision:
         """Decide a scored post.
+
+        Where an explanation is asked for and ``found`` has none, the severest of all bars decides, or the
+        failure mode if that is severer: nobody knows of which category the text is.
 
         Args:
             post: The post, or a verdict on it.
             scores: Its scores.
-            found: What the explanation says of categories, where there is one.
+            found: What was found of it; None decides as if an explanation named no category.
         """
         action, rule, bars = self._deciding(post, scores, found)
         disposition = bars.dispositions[action]
@@ -181,20 +192,25 @@ class Policy:
         return Decision(Action.REVIEW, disposition.name, rule, disposition.parameters)
 
     def _deciding(self, post: Subject, scores: Scores, found: Finding | None) -> tuple[Action, str, Bars]:
+        rules = self.rules(post)
+        wanted = rules.explain_as(post.kind, scores)
         deciding: tuple[Action, str, Bars] | None = None
-        for name, bars in self.rules(post).deciding(post.kind, scores, found):
+        for name, bars in rules.deciding(wanted, found):
             action, reached = bars.outcome(scores)
             if deciding is None or SEVERITY.index(action) > SEVERITY.index(deciding[0]):
                 deciding = action, reached if name is None else f"categories.{name}.{reached}", bars
         if deciding is None:
             raise AssertionError("rules without bars")  # pragma: no cover - there are always the general ones
+        unexplained = wanted is not None and found is not None and not explains(found, wanted)
+        if unexplained and SEVERITY.index(rules.failure_mode) > SEVERITY.index(deciding[0]):
+            return rules.failure_mode, FAILURE_MODE, rules
         return deciding
 
     def decide_failure(self, post: Subject) -> Decision:
         """Decide a post that could not be scored: the tenant's failure mode."""
         rules = self.rules(post)
         disposition = rules.dispositions[rules.failure_mode]
-        return Decision(rules.failure_mode, disposition.name, "failure_mode", disposition.parameters)
+        return Decision(rules.failure_mode, disposition.name, FAILURE_MODE, disposition.parameters)
 
     def reference(self, rule: str) -> PolicyRef:
         """The stamp on a verdict."""

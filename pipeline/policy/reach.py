@@ -56,13 +56,21 @@ def _readers(laid: Laid, path: Where) -> Iterator[dict[Where, float]]:
         own = (*prefix, *path[-2:])
         if own == path or (own not in laid and path[0] != "categories"):
             yield {
-                (action, name): _threshold(laid, prefix, action, name)
+                (action, name): threshold(laid, prefix, action, name)
                 for action in ("block_at", "review_at")
                 for name in ("unsafe", "risk")
             }
 
 
-def _threshold(laid: Laid, prefix: Where, action: str, name: str) -> float:
+def threshold(laid: Laid, prefix: Where, action: str, name: str) -> float:
+    """A threshold in force, such as ``review_at.risk``; infinite where it is never reached.
+
+    Args:
+        laid: The values in force.
+        prefix: ``("categories", NAME)``, which falls back on the general one; empty for the general one.
+        action: ``block_at`` or ``review_at``.
+        name: ``unsafe`` or ``risk``.
+    """
     value = laid.get((*prefix, action, name), laid.get((action, name), (None, None)))[0]
     return math.inf if value is None else float(value)
 

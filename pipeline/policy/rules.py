@@ -6,7 +6,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from sluicegate.schemas import Action, Kind, Scores
+from sluicegate.schemas import Action, Kind, Scores, Severity
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 DispositionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -170,7 +170,10 @@ class Rules(Bars):
     """What decides for one tenant, kind, region and language."""
 
     categories: dict[CategoryName, CategoryBars] = Field(default_factory=dict, max_length=64)
-    failure_mode: Action = Field(Action.REVIEW, description="The action for a post that cannot be scored.")
+    failure_mode: Action = Field(
+        Action.REVIEW,
+        description="The action for a post that cannot be scored, and the mildest for one whose explanation failed.",
+    )
     max_wait_seconds: Annotated[float, Field(gt=0, strict=True)] | None = Field(
         None, description="Wait for an absent engine; without: for ever."
     )
@@ -199,16 +202,43 @@ class Rules(Bars):
             or any(bars.outcome(scores)[0] is not Action.ALLOW for bars in (self, *self.categories.values()))
         )
 
-    def deciding(self, kind: Kind, scores: Scores, found: Finding | None) -> list[tuple[str | None, Bars]]:
+    def explain_as(self, kind: Kind, scores: Scores) -> Severity | None:
+        """The severity that an explanation is made to begin with; None where none is asked for.
+
+        The likeliest one. A guard that was made to call a text safe names no category, though: where a
+        category could change what follows, it is made to begin with the likelier of the other two.
+        """
+        if not self.needs_explanation(kind, scores):
+            return None
+        likeliest = scores.severity
+        return scores.harm if likeliest == "safe" and self.hangs_on_a_category(scores) else likeliest
+
+    def hangs_on_a_category(self, scores: Scores) -> bool:
+        """True if some bars lead to another action or disposition than others do."""
+        action = self.outcome(scores)[0]
+        disposition = self.dispositions[action]
+        return any(
+            bars.outcome(scores)[0] is not action or bars.dispositions[action] != disposition
+            for bars in self.categories.values()
+        )
+
+    def deciding(self, wanted: Severity | None, found: Finding | None) -> list[tuple[str | None, Bars]]:
         """The bars that are asked, each with its category; the severest outcome decides.
 
         The categories that apply; where none does, the general bars. A category without bars of its
         own is judged by the general ones, and so is one that the model names and that does not apply: what
         is found beside it must not take them away. An explanation that these rules would not have
-        asked for does not count: whether it is there depends on other tenants.
+        asked for does not count: whether it is there depends on other tenants. Without one that they ask
+        for, the text may be of any category: all bars are asked.
+
+        Args:
+            wanted: What :meth:`explain_as` says of the same text.
+            found: The explanation; None for one that names no category.
         """
-        if found is None or not self.needs_explanation(kind, scores):
+        if found is None or wanted is None:
             return [(None, self)]
+        if not explains(found, wanted):
+            return [(None, self), *self.categories.items()]
         own: list[tuple[str | None, Bars]] = [
             (name, bars) for name, bars in self.categories.items() if bars.applies(name, found)
         ]
@@ -230,3 +260,25 @@ class Finding(Protocol):
     def category_scores(self) -> dict[str, float]:
         """How likely each was as the first one; may be empty."""
         ...
+
+    @property
+    def explained_as(self) -> Severity | None:
+        """What the explanation was made to begin with; None where there is none."""
+        ...
+
+    @property
+    def explanation_failure(self) -> str | None:
+        """Why an explanation that was asked for is absent."""
+        ...
+
+
+def explains(found: Finding, wanted: Severity) -> bool:
+    """True if an explanation is there, and tells categories where they are wanted.
+
+    Args:
+        found: One that began with safe says nothing of categories, whatever it lists.
+        wanted: What :meth:`Rules.explain_as` asks for.
+    """
+    if found.explanation_failure is not None or found.explained_as is None:
+        return False
+    return wanted == "safe" or found.explained_as != "safe"

@@ -112,6 +112,10 @@ class EngineSettings(_Section):
     circuit_pause_s: float = Field(
         0.2, gt=0, le=60, description="Pause before its health is asked. It doubles up to 5 s."
     )
+    in_work_folder: Path | None = Field(
+        None,
+        description="tensorrt_llm: where a worker notes what is in work, to be read after a crash. It must outlive a restart. Default: a folder in the system's temporary folder.",
+    )
     fake_profile: Path | None = Field(
         None, description="fake: JSON file with the latency model and fault switches."
     )
@@ -199,7 +203,10 @@ class CacheSettings(_Section):
     """The assessment cache."""
 
     entries: int = Field(
-        100_000, ge=0, description="Most assessments kept, about 1 KiB each; 0 turns it off."
+        100_000, ge=0, description="Most assessments kept, within cache.bytes; 0 turns it off."
+    )
+    bytes: int = Field(
+        128 * 2**20, ge=2**16, description="Most bytes of them in memory: about 0.4 to 1.3 KiB each."
     )
     redis_url: SecretStr | None = Field(
         None, description="Redis in which all workers share findings. Without it, each keeps its own."

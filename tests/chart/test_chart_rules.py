@@ -34,6 +34,13 @@ FIRING: dict[str, tuple[list[tuple[str, str]], str]] = {
         [("sluicegate_failures_total%s}", "0+6x40"), ("sluicegate_verdicts_total%s}", "0+100x40")],
         "30m",
     ),
+    "SluicegateExplanationsFail": (
+        [
+            ('sluicegate_explanation_failures_total%s,code="timed_out"}', "0+6x40"),
+            ('sluicegate_explanations_total%s,explained_as="unsafe"}', "0x40"),
+        ],
+        "30m",
+    ),
     "SluicegateDeadLetters": ([('sluicegate_dead_letters_total%s,code="invalid_post"}', "0+120x40")], "30m"),
     "SluicegateBlockBreakerOpen": ([('sluicegate_block_breaker_open%s,tenant="teens"}', "1x10")], "1m"),
     "SluicegateScreenOff": ([("sluicegate_screen_off%s}", "1x10")], "1m"),
@@ -56,6 +63,8 @@ QUIET = [
     ('sluicegate_adapter_circuit%s,adapter="teens",state="closed"}', "1x60"),
     ("sluicegate_failures_total%s}", "0+4x60"),
     ("sluicegate_verdicts_total%s}", "0+100x60"),
+    ('sluicegate_explanation_failures_total%s,code="timed_out"}', "0+4x60"),
+    ('sluicegate_explanations_total%s,explained_as="safe"}', "0+96x60"),
     ('sluicegate_dead_letters_total%s,code="invalid_post"}', "0+30x60"),
     ('sluicegate_block_breaker_open%s,tenant="teens"}', "0x60"),
     ("sluicegate_screen_off%s}", "0x60"),
@@ -160,6 +169,7 @@ def _expected(name: str, at: str, series: list[tuple[str, str]]) -> dict[str, An
     value = {
         "SluicegatePostsWait": "1m 1s",
         "SluicegateFailures": "6%",
+        "SluicegateExplanationsFail": "100%",
         "SluicegateDeadLetters": "2",
         "SluicegateScreenDisagrees": "10%",
     }.get(name, "")

@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from chart.rendering import CHART, NAMES, ROOT, containers, newest, pods, render, worker
-from sluicegate.engines.build.recipe import Recipe
+from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.pipeline import command
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -199,7 +199,7 @@ def test_the_recipe_of_a_build_is_one_that_it_takes(tmp_path: Path) -> None:
     answer = newest("build")
     file = tmp_path / "recipe.yaml"
     file.write_text(answer.of("ConfigMap", "-build")["data"]["recipe.yaml"], encoding="utf-8")
-    recipe = Recipe.load(file)
+    recipe = BuildRecipe.load(file)
     assert recipe.container is False
     (container,) = answer.of("Job")["spec"]["template"]["spec"]["containers"]
     out = container["args"][-1]
@@ -218,7 +218,7 @@ def test_a_build_that_an_earlier_job_finished_only_says_its_digest(tmp_path: Pat
 
     def ran() -> str:
         path = f"{tmp_path}:{os.environ['PATH']}"
-        done = subprocess.run(
+        done = subprocess.run(  # fixed arguments, no shell
             [*script, place], env={"PATH": path}, capture_output=True, text=True, check=True
         )
         return done.stdout

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _LABELS = (" Safe", " Controversial", " Unsafe")
 _BOOST = 8.0
+ASTRAY = 30.0
+"""Of a token that is no label: so likely that the labels are candidates and hold next to nothing."""
 BLOCK = 32
 
 
@@ -26,8 +28,6 @@ class Brain:
 
     faults: dict[str, str | None] = field(default_factory=dict)
     """Fault to marker; None hits all."""
-    bias_counts: bool = True
-    """Quirk: whether PyTorch's logarithms include ``embedding_bias``; read in a near copy, not in the release."""
     spare_rows: int = 0
     """Quirk: rows of logits beyond the tokens, which the documentation speaks of."""
     keeps_end: bool = True
@@ -52,6 +52,8 @@ class Brain:
         if self.hit("labels_missing", token_ids) and not self.explains(token_ids):
             for name in _LABELS:
                 values[small_tokenizer().encode_static(name)[0]] = -1e5
+        if self.hit("astray", token_ids) and not self.explains(token_ids):
+            values[small_tokenizer().encode_static("x")[0]] = ASTRAY
         return values
 
     def explains(self, token_ids: Sequence[int]) -> bool:

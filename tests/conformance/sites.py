@@ -62,9 +62,7 @@ def _attributes(path: Path, tree: ast.AST) -> list[Site]:
     found = []
     for node in ast.walk(tree):
         match node:
-            case ast.Attribute(value=ast.Name(id=receiver), attr=name) if (
-                receiver in RECEIVERS and name != "torch"
-            ):
+            case ast.Attribute(value=ast.Name(id=receiver), attr=name) if receiver in RECEIVERS:
                 call = calls.get(id(node))
                 owner = RECEIVERS[receiver]
                 what = f"{receiver}.{name}" + ("(…)" if call else "")

@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from conformance import tensors
 from conformance.brain import Brain
 from conformance.sheet import DisagreementError, Entry, load_sheet
 
@@ -97,13 +96,7 @@ class StandIn:
         for name in [*made]:
             while name := name.rpartition(".")[0]:
                 made.setdefault(name, {})
-        modules: dict[str, ModuleType] = {
-            name: _Module(self, name, classes) for name, classes in made.items()
-        }
-        torch = ModuleType("torch", tensors.__doc__)
-        torch.__spec__ = importlib.machinery.ModuleSpec("torch", None)
-        torch.__dict__.update(zeros=tensors.zeros, float32=tensors.float32, Tensor=tensors.Tensor)
-        return {**modules, "torch": torch}
+        return {name: _Module(self, name, classes) for name, classes in made.items()}
 
 
 class _Module(ModuleType):

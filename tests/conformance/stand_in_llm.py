@@ -222,13 +222,7 @@ class Request:
     def _completion(self) -> Answer:
         llm, brain, ids, sampling = self._llm, self._llm.stand_in.brain, self._ids, self._sampling
         logits = brain.logits(ids, llm.vocab_size)
-        biased = sampling.get("embedding_bias")
-        bias = biased.values if biased is not None else np.zeros(llm.vocab_size)
-        if len(bias) != llm.vocab_size:
-            raise StandInRequestError("embedding_bias must have the size of the vocabulary")
-        if brain.hit("labels_missing", ids):
-            bias = np.zeros(llm.vocab_size)
-        generated, reason = self._generated(int(np.argmax(logits + bias)))
+        generated, reason = self._generated(int(np.argmax(logits)))
         if brain.hit("empty", ids) or brain.hit("empty_once", ids):
             return Answer(llm.stand_in, "CompletionOutput", {"token_ids": [], "finish_reason": "stop"})
         fields: dict[str, Any] = {"token_ids": generated, "finish_reason": reason, "text": ""}
@@ -238,8 +232,7 @@ class Request:
             garbled = brain.hit("garble", ids)
             fields["generation_logits"] = Tensor(rows[0] if garbled else rows)
         if count := sampling.get("logprobs"):
-            counted = logits + bias if brain.bias_counts and llm.entry.runtime == "pytorch" else logits
-            found = [self._logprobs(counted, int(count), generated[0])]
+            found = [self._logprobs(logits, int(count))]
             fields["logprobs"] = None if brain.hit("garble", ids) else found
         return Answer(llm.stand_in, "CompletionOutput", {"logprobs": [], **fields})
 
@@ -260,12 +253,11 @@ class Request:
             return ids[:limit], "length"
         return [*ids, sampling["end_id"]] if brain.keeps_end else ids, "stop"
 
-    def _logprobs(self, logits: Any, count: int, sampled: int) -> dict[int, Any]:
-        """The ``count`` likeliest tokens, and the sampled one if it is not among them."""
+    def _logprobs(self, logits: Any, count: int) -> dict[int, Any]:
+        """The ``count`` likeliest tokens; the sampled one is the first, since nothing but greedy is asked for."""
         top = logits.max()
         values = logits - (top + np.log(np.exp(logits - top).sum()))
-        order = [int(token) for token in np.argsort(-values)[:count]]
-        shown = order if sampled in order else [*order, sampled]
+        shown = [int(token) for token in np.argsort(-values)[:count]]
         return {
             token: Answer(self._llm.stand_in, "Logprob", {"logprob": float(values[token]), "rank": rank + 1})
             for rank, token in enumerate(shown)

@@ -20,9 +20,6 @@ class Tensor:
     def __getitem__(self, index: int | list[int]) -> Tensor:
         return Tensor(self.values[index])
 
-    def __setitem__(self, index: int, value: Any) -> None:
-        self.values[index] = value
-
     def float(self) -> Tensor:
         return Tensor(self.values.astype(np.float32))
 
@@ -36,10 +33,3 @@ class Tensor:
     def tolist(self) -> list[Any]:
         listed: list[Any] = self.values.tolist()
         return listed
-
-
-float32 = np.float32
-
-
-def zeros(size: int, *, dtype: Any) -> Tensor:
-    return Tensor(np.zeros(size, dtype))

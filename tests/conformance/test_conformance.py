@@ -110,7 +110,7 @@ async def walk_with(
             "has no argument 'detokenise'",
         ),
         (
-            "logprobs=max(len(token_ids), _LEAST_CANDIDATES)",
+            "logprobs=_CANDIDATES",
             "logprobs='10'",
             "logprobs must be int | bool | None, not str",
         ),
@@ -144,7 +144,6 @@ async def walk_with(
             "enable_chunked_prefill=0,",
             "enable_chunked_prefill must be bool",
         ),
-        ("library.KvCacheConfig(", "library.torch.KvCacheConfig(", "has no attribute 'KvCacheConfig'"),
         ("max_tokens=1, end_id", "max_tokens=1, top_p_min=0.1, end_id", "does not state its type"),
         ("return_generation_logits=True", "return_generation_logits=False", "generation_logits"),
         ("end_id=self._end_id, detokenize=False, return", "detokenize=False, return", "answers nothing"),

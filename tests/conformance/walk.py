@@ -15,7 +15,7 @@ from sluicegate.engines.backends.dialects import Lora, TrtllmDialect, Vocabulary
 from sluicegate.engines.backends.trtllm.serve import plan_server, trtllm_options
 from sluicegate.engines.backends.trtllm.serving import Serving
 from sluicegate.engines.build.commands import compile_engine, quantise
-from sluicegate.engines.build.recipe import Recipe
+from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.schemas import Post
@@ -157,7 +157,7 @@ def build_rows() -> list[Row]:
     ):
         base = {"checkpoint": "base", "layout": "vendor", "licence": "Apache-2.0"}
         fixed = {"schema_version": "1.0", "name": "guard", "route": route, "gpu": gpu, "base": base}
-        recipe = Recipe.model_validate({**fixed, **changes})
+        recipe = BuildRecipe.model_validate({**fixed, **changes})
         commands = [quantise(recipe, Path("base"), Path("prompts"), Path("quantised"))]
         if route == "engine":
             commands.append(compile_engine(recipe, Path("quantised"), Path("engine")))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from sluicegate.engines.errors import EngineUnavailable
+from sluicegate.engines.label_mass import LEAST_LABEL_MASS, believed
 from sluicegate.engines.protocol import Engine, Explanation, ItemFailure, Prompt, Scored
 from sluicegate.schemas import FailureCode, Post, Severity
 
@@ -27,6 +28,8 @@ ITEM_FAULTS: dict[str, FailureCode] = {
     "empty": FailureCode.EMPTY_COMPLETION,
     "labels_missing": FailureCode.LABELS_MISSING,
 }
+ASTRAY = "astray"
+"""The labels are among the candidates, and hold next to nothing of the probability."""
 CALL_FAULTS = ("hang", "die")
 
 TOLERANCE = 0.05
@@ -47,7 +50,7 @@ class Rig:
     prompter: Prompter
     categories: tuple[str, ...]
     switches: Mapping[str, Callable[[], AbstractAsyncContextManager[None]]] = field(default_factory=dict)
-    """Fault to a context in which it is on: item faults for posts with the marker, call faults for all."""
+    """Fault to a context in which it is on: item faults and ``astray`` for posts with the marker, call faults for all."""
 
     def prompt(self, text: str, **fields: object) -> Prompt:
         """The prompt of one post."""
@@ -94,6 +97,10 @@ class EngineContract:
     def rig(self) -> Rig:
         raise NotImplementedError
 
+    def led_astray(self, rig: Rig) -> Prompt:
+        """What the model would rather continue by something else than a label, while ``astray`` is on."""
+        return rig.prompt(f"second {MARKER}")
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test for each fault; one that the backend cannot have is skipped with its declared reason."""
         assert metafunc.cls is not None
@@ -102,6 +109,7 @@ class EngineContract:
             "explain_fault": [
                 name for name in ITEM_FAULTS if name != "labels_missing"
             ],  # the label is forced
+            "doubt_fault": [ASTRAY],
             "away_fault": ["die"],
         }
         for argument in set(faults) & set(metafunc.fixturenames):
@@ -113,7 +121,7 @@ class EngineContract:
             metafunc.parametrize(argument, [pytest.param(name, marks=marks) for name, marks in skips.items()])
 
     def test_every_fault_is_produced_or_declared_impossible(self, rig: Rig) -> None:
-        assert set(rig.switches) == {*ITEM_FAULTS, *CALL_FAULTS} - set(self.cannot)
+        assert set(rig.switches) == {*ITEM_FAULTS, ASTRAY, *CALL_FAULTS} - set(self.cannot)
         assert all(self.cannot.values())
 
     async def test_info_is_complete(self, rig: Rig) -> None:
@@ -143,6 +151,21 @@ class EngineContract:
             values = (found.scores.safe, found.scores.controversial, found.scores.unsafe)
             assert sum(values) == pytest.approx(1, abs=1e-6)
             assert min(values) > 0
+
+    async def test_the_labels_hold_most_of_the_probability(self, rig: Rig) -> None:
+        for found in scored(await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S)):
+            assert LEAST_LABEL_MASS <= found.label_mass <= 1
+
+    async def test_labels_that_hold_little_of_the_probability_are_a_failure_and_never_a_score(
+        self, rig: Rig, doubt_fault: str
+    ) -> None:
+        prompts = [rig.prompt("first"), self.led_astray(rig), rig.prompt("third")]
+        async with rig.switches[doubt_fault]():
+            answers = await rig.engine.score(prompts, timeout_s=TIMEOUT_S)
+        first, second, third = map(believed, answers)
+        assert isinstance(second, ItemFailure)
+        assert second.code is FailureCode.LABELS_MISSING
+        scored([first, third])
 
     async def test_explanations_come_in_order_and_in_the_shape_of_their_kind(self, rig: Rig) -> None:
         prompts = some_prompts(rig)
@@ -221,6 +244,12 @@ class EngineContract:
 
     async def test_a_working_engine_is_healthy(self, rig: Rig) -> None:
         assert (await rig.engine.health()).ok
+
+    async def test_its_generation_is_the_same_while_it_lives(self, rig: Rig) -> None:
+        before = await rig.engine.generation()
+        scored(await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S))
+        after = await rig.engine.generation()
+        assert (before and before.process) == (after and after.process)
 
     async def test_an_engine_that_does_not_answer_is_unhealthy(self, rig: Rig) -> None:
         async with rig.switches["hang"](), asyncio.timeout(PROMPT_END_S):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import random
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +29,7 @@ CONTEXT_TOKENS = 2048
 SLOW_S = 5.0
 LABELS = (" Safe", " Controversial", " Unsafe")
 _LABEL_LOGIT = 8.0
+_ASTRAY_LOGIT = 30.0  # of a token that is no label: the labels are candidates and hold next to nothing
 
 
 @dataclass
@@ -36,7 +38,7 @@ class StubServer:
 
     Flavours: ``openai`` (legacy completions, candidates by text), ``vllm`` (lists of prompts,
     ``token_id:`` keys on request, at most 20 candidates, unknown model 404) and ``trtllm``
-    (refuses lists, counts ``logit_bias`` into the candidates, floors at -9999).
+    (refuses lists, floors at -9999).
     """
 
     flavour: str
@@ -57,11 +59,19 @@ class StubServer:
     abandoned: int = 0
     port: int | None = None
     """Where to listen; None takes a free one."""
+    tells: bool = False
+    """True if ``/metrics`` tells the start of its process and the requests in its work, as ``vllm`` does."""
+    restart_s: float = 0.5
+    """After a ``crash`` every connection breaks for so long."""
+    crashes: int = 0
+    down_until: float = 0.0
+    connections: set[Any] = field(default_factory=set)
     _server: TestServer | None = None
 
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=16 << 20)
         application.router.add_post("/v1/completions", self._handle)
+        application.router.add_get("/metrics", self._metrics)
         self._server = TestServer(application, port=self.port)
         await self._server.start_server()
         return self
@@ -75,12 +85,38 @@ class StubServer:
         assert self._server
         return str(self._server.make_url("")).rstrip("/")
 
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        if self._is_down(request) or not self.tells:
+            return web.Response(status=404)
+        return web.Response(
+            text=f"process_start_time_seconds {1e9 + self.crashes}\n"
+            f'vllm:num_requests_running{{model_name="small"}} {float(self.in_flight)}\n'
+            'vllm:num_requests_waiting{model_name="small"} 0.0\n'
+        )
+
+    def _is_down(self, request: web.Request) -> bool:
+        down = time.monotonic() < self.down_until
+        if down and request.transport:
+            request.transport.abort()
+        return down
+
+    def _crash(self) -> None:
+        """End with all that is in work, whoever sent it."""
+        self.crashes += 1
+        self.down_until = time.monotonic() + self.restart_s
+        for transport in self.connections:
+            transport.abort()
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if self._is_down(request):
+            return web.Response()
         body = await request.json()
         self.requests.append(body)
         self.headers.append(dict(request.headers))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        transport = request.transport
+        self.connections.add(transport)
         try:
             return await self._answer(request, body)
         except asyncio.CancelledError:
@@ -88,6 +124,7 @@ class StubServer:
             raise
         finally:
             self.in_flight -= 1
+            self.connections.discard(transport)
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await asyncio.sleep(0.005)  # so that requests overlap
@@ -98,7 +135,10 @@ class StubServer:
             return web.Response(status=self.statuses.pop(0), headers={"Location": "/v1/completions"})
         if self.raw_body is not None:
             return web.Response(body=self.raw_body, content_type="application/json")
-        if self._hit("die", texts):
+        crashes = self._hit("crash", texts)
+        if crashes or self._hit("die", texts):
+            if crashes:
+                self._crash()
             assert request.transport
             request.transport.abort()
             return web.Response()
@@ -155,7 +195,10 @@ class StubServer:
         explaining = body["max_tokens"] > 1
         names = [f" {name}" for name in (*CATEGORIES[:-1], "None")] if explaining else list(LABELS)
         logprobs = self._logprobs(
-            body, ids, names, hide=not explaining and self._hit("labels_missing", [text])
+            ids,
+            names,
+            hide=not explaining and self._hit("labels_missing", [text]),
+            astray=not explaining and self._hit("astray", [text]),
         )
         best = max(logprobs, key=lambda token: logprobs[token])
         shown = sorted(logprobs, key=lambda token: -logprobs[token])[: body["logprobs"]]
@@ -176,18 +219,16 @@ class StubServer:
             },
         }
 
-    def _logprobs(
-        self, body: dict[str, Any], ids: list[int], names: list[str], *, hide: bool
-    ) -> dict[int, float]:
+    @staticmethod
+    def _logprobs(ids: list[int], names: list[str], *, hide: bool, astray: bool) -> dict[int, float]:
         """Logarithms over the whole vocabulary, the same for the same prompt."""
         draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())
         logits = {token: draw.gauss(0, 1) for token in range(small_tokenizer().vocabulary_size)}
         for name in names:
             token = small_tokenizer().encode_static(name)[0]
             logits[token] = -1e5 if hide else _LABEL_LOGIT + draw.gauss(0, 2)
-        if self.flavour == "trtllm" and not hide:
-            for token_id, bias in body.get("logit_bias", {}).items():
-                logits[int(token_id)] += bias
+        if astray:
+            logits[small_tokenizer().encode_static("x")[0]] = _ASTRAY_LOGIT
         top = max(logits.values())
         total = top + math.log(sum(math.exp(value - top) for value in logits.values()))
         return {token: value - total for token, value in logits.items()}

@@ -43,12 +43,43 @@ def start(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[tuple[Rig
     return started
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 503])
 async def test_a_busy_server_is_asked_again(start: Any, status: int) -> None:
     async with start() as (rig, stub):
         stub.statuses = [status, status]
         scored(await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S))
         assert len(stub.requests) == 3
+
+
+@pytest.mark.parametrize("fault", ["crash", 502, 504])
+async def test_what_a_server_may_have_died_of_is_not_sent_again(start: Any, fault: Any) -> None:
+    async with start() as (rig, stub):
+        stub.restart_s = 0.0
+        if fault == "crash":
+            stub.faults = {"crash": None}
+        else:
+            stub.statuses = [fault] * 3
+        with pytest.raises(EngineUnavailable) as raised:
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert not raised.value.refused
+        assert len(stub.requests) == 1
+
+
+async def test_vllm_tells_which_process_answers_and_others_tell_nothing(start: Any) -> None:
+    async with start("vllm", model="small") as (rig, stub):
+        assert await rig.engine.generation() is None  # an older one, or a proxy without the page
+        stub.tells = True
+        first = await rig.engine.generation()
+        assert first is not None
+        assert first.idle
+        assert not first.exclusive
+        stub.crashes += 1
+        second = await rig.engine.generation()
+        assert second is not None
+        assert second.process != first.process
+    async with start("openai") as (rig, stub):
+        stub.tells = True
+        assert await rig.engine.generation() is None
 
 
 async def test_a_server_that_stays_busy_is_unavailable(start: Any) -> None:
@@ -69,8 +100,9 @@ async def test_no_retry_goes_beyond_the_deadline(start: Any) -> None:
 
 async def test_a_refused_connection_is_unavailable(start: Any) -> None:
     async with start(url="http://127.0.0.1:9") as (rig, _):  # the discard port: nobody listens
-        with pytest.raises(EngineUnavailable, match="cannot be reached"):
+        with pytest.raises(EngineUnavailable, match="cannot be reached") as raised:
             await rig.engine.score(some_prompts(rig), timeout_s=TIMEOUT_S)
+        assert raised.value.refused  # nothing was sent, so no prompt can have done it
         health = await rig.engine.health()
         assert not health.ok
         assert "cannot be reached" in health.detail
@@ -247,7 +279,7 @@ async def test_a_server_that_begins_no_answer_is_unavailable(start: Any, answer:
     async with raw_server(answer) as (url, asked), start(url=url) as (rig, _):
         with pytest.raises(EngineUnavailable, match="cannot be reached"):
             await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
-        assert len(asked) == 3
+        assert len(asked) == 1  # it may have died of it
 
 
 async def test_no_text_of_a_post_gets_into_a_failure(start: Any) -> None:
@@ -272,7 +304,8 @@ async def test_prompts_are_sent_as_token_ids_at_temperature_zero(start: Any) -> 
         await rig.engine.score([prompt], timeout_s=TIMEOUT_S)
         assert stub.requests[0]["prompt"] == list(prompt.token_ids)
         assert stub.requests[0]["temperature"] == 0
-        assert len(stub.requests[0]["logit_bias"]) == 3
+        assert "logit_bias" not in stub.requests[0]  # it would count into what is reported
+        assert stub.requests[0]["logprobs"] == 20
 
 
 async def test_an_unknown_model_name_holds_the_stream(start: Any) -> None:

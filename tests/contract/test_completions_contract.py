@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from contract.engine_contract import CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
+from contract.engine_contract import ASTRAY, CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
 from contract.stub_server import StubServer
 from sluicegate.engines.backends import EngineChoice, open_backend
 from support.small_bundle import write_small_bundle
@@ -41,7 +41,7 @@ class StubContract(EngineContract):
             backend = open_backend(
                 EngineChoice("completions", bundle=bundle, url=stub.url, dialect=self.flavour, **self.adapter)
             )
-            switches = {name: _switch(stub, name, MARKER) for name in ITEM_FAULTS}
+            switches = {name: _switch(stub, name, MARKER) for name in (*ITEM_FAULTS, ASTRAY)}
             switches |= {name: _switch(stub, name, None) for name in CALL_FAULTS}
             async with backend.engine as engine:
                 yield Rig(engine, backend.prompter, backend.categories, switches)

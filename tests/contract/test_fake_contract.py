@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from contract.engine_contract import CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
+from contract.engine_contract import ASTRAY, CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import FakeEngine, Fault
 
@@ -27,6 +27,8 @@ def _switch(
 
 
 class TestFake(EngineContract):
+    cannot: ClassVar = {ASTRAY: "it has no token but the labels"}
+
     @pytest.fixture
     async def rig(self) -> AsyncIterator[Rig]:
         backend = open_backend(EngineChoice("fake"))

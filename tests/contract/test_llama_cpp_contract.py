@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,11 +22,12 @@ from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
 from sluicegate.engines.backends.llama_server import ServerOptions
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.protocol import Explanation, Health, ItemFailure
+from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
 pytestmark = pytest.mark.cpu_model
 
@@ -34,7 +36,7 @@ _ITEM_FAULTS = {
     "error": _REAL,
     "garble": _REAL,
     "empty": _REAL,
-    "labels_missing": "the labels are lifted above all else",
+    "labels_missing": "nothing keeps all labels from the likeliest tokens at will; astray does nearly so",
 }
 _LIMIT_TOKENS = 256
 _SERVER = "sluicegate.engines.backends.llama_server"
@@ -89,15 +91,23 @@ def _is_alive(pid: int) -> bool:
     return state != "Z"
 
 
-class TestLlamaCpp(EngineContract):
+class RealModel(EngineContract):
     cannot: ClassVar = _ITEM_FAULTS
 
+    def led_astray(self, rig: Rig) -> Prompt:
+        """A prompt that does not end where a label belongs."""
+        whole = rig.prompt("hello")
+        return replace(whole, token_ids=whole.token_ids[:-1])
+
+
+class TestLlamaCpp(RealModel):
     @pytest.fixture
     async def rig(self, cpu_bundle: Path) -> AsyncIterator[Rig]:
         backend = open_backend(_choice(cpu_bundle))
         engine = backend.engine
         assert isinstance(engine, LlamaCppEngine)
-        switches = {
+        switches: dict[str, Callable[[], AbstractAsyncContextManager[None]]] = {
+            "astray": nullcontext,
             "hang": lambda: stopped(engine.server_pid),
             "die": lambda: killed_again_and_again(engine),
         }
@@ -107,7 +117,7 @@ class TestLlamaCpp(EngineContract):
     async def test_a_killed_server_is_replaced(self, rig: Rig) -> None:
         engine = rig.engine
         assert isinstance(engine, LlamaCppEngine)
-        before = engine.server_pid
+        before, life = engine.server_pid, await engine.generation()
         assert before
         call = asyncio.create_task(engine.score(some_prompts(rig) * 20, timeout_s=TIMEOUT_S))
         await asyncio.sleep(0.2)
@@ -115,6 +125,9 @@ class TestLlamaCpp(EngineContract):
         with pytest.raises(EngineUnavailable):
             await call
         await _until(lambda: engine.server_pid not in (None, before))
+        assert life is not None
+        assert life.exclusive
+        assert await engine.generation() != life
         await assert_works(rig)
         assert not _is_alive(before)
 
@@ -205,7 +218,7 @@ def server(cpu_bundle: Path) -> Iterator[tuple[str, int]]:
         assert process.wait(10) == 0
 
 
-class TestCompletionsOverRealLlamaCpp(EngineContract):
+class TestCompletionsOverRealLlamaCpp(RealModel):
     cannot: ClassVar = _ITEM_FAULTS | {
         "die": "the server is the test's own; TestLlamaCpp kills the same program"
     }
@@ -218,7 +231,12 @@ class TestCompletionsOverRealLlamaCpp(EngineContract):
         )
         backend = open_backend(choice)
         async with backend.engine as engine:
-            yield Rig(engine, backend.prompter, backend.categories, {"hang": lambda: stopped(pid)})
+            yield Rig(
+                engine,
+                backend.prompter,
+                backend.categories,
+                {"astray": nullcontext, "hang": lambda: stopped(pid)},
+            )
 
     async def test_the_servers_own_limit_is_too_long(self, cpu_bundle: Path, server: tuple[str, int]) -> None:
         choice = EngineChoice("completions", bundle=cpu_bundle, url=server[0], dialect="llama_cpp")
@@ -253,7 +271,7 @@ class TestCompletionsOverRealLlamaCpp(EngineContract):
 
 _PARENT = """
 import asyncio, sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - a dataclass field that readers may introspect
 from sluicegate.engines.backends import EngineChoice, open_backend
 async def main():
     choice = EngineChoice("llama_cpp", bundle=Path(sys.argv[1]), slots=1, max_prompt_tokens=256)

@@ -9,7 +9,7 @@ import pytest
 
 from conformance.brain import Brain
 from conformance.stand_in import StandIn
-from contract.engine_contract import CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
+from contract.engine_contract import ASTRAY, CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
 from sluicegate.engines.backends import EngineChoice, open_backend, tensorrt_llm
 from support.trtllm_bundle import write_trtllm_bundle
 
@@ -44,7 +44,11 @@ class StandInContract(EngineContract):
         stand_in = StandIn(Brain(**self.quirks))
         bundle = write_trtllm_bundle(tmp_path / "bundle", self.runtime, **self.serving)
         backend = open_backend(EngineChoice("tensorrt_llm", bundle=bundle))
-        switches = {name: _switch(stand_in, name, MARKER) for name in ITEM_FAULTS if name not in self.cannot}
+        switches = {
+            name: _switch(stand_in, name, MARKER)
+            for name in (*ITEM_FAULTS, ASTRAY)
+            if name not in self.cannot
+        }
         switches |= {name: _switch(stand_in, name, None) for name in CALL_FAULTS}
         with stand_in.installed(tmp_path / "site"):
             async with backend.engine as engine:
@@ -70,7 +74,6 @@ class TestStandInOfThePyTorchRuntime(StandInContract):
     runtime = "pytorch"
 
 
-class TestStandInOfAPyTorchRuntimeThatCountsNoBias(StandInContract):
+class TestStandInOfAPyTorchRuntimeThatIsGuided(StandInContract):
     runtime = "pytorch"
     serving: ClassVar[Mapping[str, Any]] = {"guided_decoding": True, "tokenizer_folder": "hf"}
-    quirks: ClassVar[Mapping[str, Any]] = {"bias_counts": False}

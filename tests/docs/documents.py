@@ -10,12 +10,12 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from docs.pages import ROOT
-from sluicegate.engines.adapt.gate.limits import Limits
-from sluicegate.engines.adapt.rows import Row
-from sluicegate.engines.adapt.train.recipe import Recipe as Training
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.gate.checks import GateLimits
+from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends.fake_faults import Faults
 from sluicegate.engines.backends.fake_profile import FakeProfile
-from sluicegate.engines.build.recipe import Recipe as Build
+from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import Feedback, Post, Verdict
@@ -66,9 +66,9 @@ def _model(model: type[BaseModel]) -> Callable[[Any], object]:
 YAML: tuple[Callable[[Any], object], ...] = (
     lambda document: Settings(**document),
     _policy,
-    Training.model_validate,
-    Build.model_validate,
-    Limits.over_built_in,
+    TrainingRecipe.model_validate,
+    BuildRecipe.model_validate,
+    GateLimits.over_built_in,
     _chart,
     _kubernetes,
     _trtllm_serve,

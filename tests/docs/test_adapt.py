@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from docs.pages import blocks, names_in_first_column, section, text
-from sluicegate.engines.adapt.census import _FEW_OF_A_CATEGORY, FEW_ROWS
-from sluicegate.engines.adapt.fates import Choices, Fate, Settling
-from sluicegate.engines.adapt.near_duplicates import _HASHES, DEFAULT_SIMILARITY
-from sluicegate.engines.adapt.rows import MADE_IN_FILE
-from sluicegate.engines.adapt.train.recipe import PRESETS, Recipe
+from sluicegate.engines.adapt.data.decisions import Choices, ConflictSettling, RowDecision
+from sluicegate.engines.adapt.data.distribution import _FEW_OF_A_CATEGORY, FEW_ROWS
+from sluicegate.engines.adapt.data.near_duplicates import _HASHES, DEFAULT_SIMILARITY
+from sluicegate.engines.adapt.data.rows import MADE_IN_FILE
+from sluicegate.engines.adapt.train.recipe import PRESETS, TrainingRecipe
 from sluicegate.pipeline.command import app
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def test_the_other_forms_of_rows_are_in_order(
 
 def test_the_tables_have_every_field_and_every_fate_and_nothing_else() -> None:
     assert sorted(names_in_first_column(section("adapt", "Write rows"))) == sorted(MADE_IN_FILE)
-    assert names_in_first_column(section("adapt", "What is left out")) == [fate.value for fate in Fate]
+    assert names_in_first_column(section("adapt", "What is left out")) == [one.value for one in RowDecision]
 
 
 def test_the_page_says_the_defaults_and_the_limits_of_the_code() -> None:
@@ -58,7 +58,7 @@ def test_the_page_says_the_defaults_and_the_limits_of_the_code() -> None:
     assert f"estimate from {_HASHES} hashes" in PAGE
     assert f"`--dev-share` of {Choices().dev_share}" in PAGE
     assert f"`--conflicts {Choices().conflicts}` (the default)" in PAGE
-    assert Choices().near_conflicts is Settling.KEEP
+    assert Choices().near_conflicts is ConflictSettling.KEEP
     assert f"fewer than {FEW_ROWS:,} rows, and categories with fewer than {_FEW_OF_A_CATEGORY};" in PAGE
 
 
@@ -87,6 +87,6 @@ def test_the_recipes_are_trainings_and_the_table_has_every_field_of_one() -> Non
         for name in re.findall(r"`([^`]+)`", line):
             whole = name if not name.startswith(".") else whole.partition(".")[0] + name
             named.add(whole)
-    assert named == fields(Recipe)
+    assert named == fields(TrainingRecipe)
     for name, preset in PRESETS.items():
         assert f"`{name}`: r {preset['r']}, alpha {preset['alpha']:g}" in PAGE

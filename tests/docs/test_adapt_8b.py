@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from docs.pages import text
-from sluicegate.engines.adapt.train.recipe import ALL_LINEAR, Recipe
-from sluicegate.engines.build.gpu_rates import RATES
+from sluicegate.engines.adapt.train.recipe import ALL_LINEAR, TrainingRecipe
+from sluicegate.engines.build.gpus import RATES
 from sluicegate.engines.build.shape import QWEN3GUARD_8B as MODEL
 from sluicegate.engines.build.sizing import Demand
 
 ROOT = Path(__file__).parents[2]
 PAGE = text("adapt").partition("## Adapt the 8B guard")[2]
-RECIPE = Recipe.load(ROOT / "examples" / "adapt" / "8b.yaml")
+RECIPE = TrainingRecipe.load(ROOT / "examples" / "adapt" / "8b.yaml")
 
 
 def cell(name: str) -> str:
@@ -40,14 +40,14 @@ def linear_modules() -> dict[str, tuple[int, int]]:
     return dict(zip(ALL_LINEAR, sizes, strict=True))
 
 
-def adapter_parameters(recipe: Recipe) -> int:
+def adapter_parameters(recipe: TrainingRecipe) -> int:
     modules = linear_modules()
     return MODEL.layers * recipe.lora.r * sum(sum(modules[name]) for name in recipe.lora.targets)
 
 
 def test_the_page_shows_the_recipe_of_the_examples() -> None:
     (shown,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    assert Recipe.model_validate(yaml.safe_load(shown)) == RECIPE
+    assert TrainingRecipe.model_validate(yaml.safe_load(shown)) == RECIPE
     assert (RECIPE.precision, RECIPE.recompute, RECIPE.base.layout) == ("bf16", True, "vendor")
 
 

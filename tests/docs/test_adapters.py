@@ -26,4 +26,4 @@ def test_the_page_names_every_target_and_what_ships() -> None:
 def test_what_the_page_runs_is_there() -> None:
     assert f"python -m {ship.__name__} " in PAGE
     (script,) = re.findall(r"^python (benchmarks/\S+)", PAGE, re.MULTILINE)
-    assert (ROOT / script).is_file()
+    assert (ROOT / script).exists()

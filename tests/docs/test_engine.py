@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from sluicegate.engines.build.gpu_kinds import GPUS
+from sluicegate.engines.build.gpus import GPUS
 from sluicegate.engines.build.plan import StageName
-from sluicegate.engines.build.recipe import CalibrationData, Limits, Recipe
+from sluicegate.engines.build.recipe import BuildLimits, BuildRecipe, CalibrationData
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
@@ -22,13 +22,13 @@ def rows(heading: str) -> dict[str, str]:
 
 
 def test_the_tables_name_every_field_and_stage() -> None:
-    assert set(rows("Write a recipe")) == set(Recipe.model_fields)
+    assert set(rows("Write a recipe")) == set(BuildRecipe.model_fields)
     assert list(rows("What a build does")) == list(get_args(StageName))
 
 
 def test_the_fields_within_a_field_and_their_defaults_are_named() -> None:
     table = rows("Write a recipe")
-    for name, field in Limits.model_fields.items():
+    for name, field in BuildLimits.model_fields.items():
         assert f"`{name}` {field.default}" in table["limits"]
     for name in ("count", "max_tokens"):
         assert f"`{name}` {CalibrationData.model_fields[name].default}" in table["calibration_data"]
@@ -36,8 +36,8 @@ def test_the_fields_within_a_field_and_their_defaults_are_named() -> None:
         kinds = [
             kind
             for kind in (
-                Recipe.model_fields[section].annotation,
-                *get_args(Recipe.model_fields[section].annotation),
+                BuildRecipe.model_fields[section].annotation,
+                *get_args(BuildRecipe.model_fields[section].annotation),
             )
             if hasattr(kind, "model_fields")
         ]

@@ -8,18 +8,16 @@ import yaml
 
 from docs.pages import blocks, names_in_first_column, section, text
 from sluicegate.engines.adapt.calibrate.calibrate import _LEAST_ROWS
-from sluicegate.engines.adapt.calibrate.choosing import FOLDS
-from sluicegate.engines.adapt.calibrate.fitting import FITS
+from sluicegate.engines.adapt.calibrate.fitting import FITS, FOLDS
 from sluicegate.engines.adapt.calibrate.grouping import MINIMUM_ROWS
 from sluicegate.engines.adapt.calibrate.thresholds import Aims
-from sluicegate.engines.adapt.evaluate.intervals import MOST_RESAMPLES
 from sluicegate.engines.adapt.evaluate.journal import JOURNAL
-from sluicegate.engines.adapt.evaluate.measures import BINS, MEASURES
-from sluicegate.engines.adapt.evaluate.plots import PLOTS
+from sluicegate.engines.adapt.evaluate.measures import BINS, MEASURES, MOST_RESAMPLES
+from sluicegate.engines.adapt.evaluate.report import PLOTS
 from sluicegate.engines.adapt.evaluate.run import EVALUATION, REPORT
 from sluicegate.engines.adapt.evaluate.scored import SCORES
+from sluicegate.engines.adapt.gate.checks import GateLimits, built_in_text
 from sluicegate.engines.adapt.gate.differences import RESAMPLES
-from sluicegate.engines.adapt.gate.limits import Limits, built_in_text
 from sluicegate.engines.adapt.gate.report import SAID
 
 PAGE = text("evaluate")
@@ -36,7 +34,7 @@ def test_the_page_names_every_measure_and_every_file() -> None:
 def test_the_limits_are_the_built_in_ones_and_the_example_is_one() -> None:
     example, built_in = (one.text for one in blocks("evaluate", "yaml")[-2:])
     assert built_in == built_in_text()
-    mine = Limits.over_built_in(yaml.safe_load(example))
+    mine = GateLimits.over_built_in(yaml.safe_load(example))
     assert (mine.language.macro_f1_drop, mine.always.benign_false_positives_most) == (0.03, 0.1)
 
 

@@ -87,8 +87,11 @@ def test_commands_inside_the_pod_are_ones_of_the_worker() -> None:
 def test_values_named_in_the_prose_exist(page: str) -> None:
     known = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     sections = "|".join(name for name, below in known.items() if isinstance(below, dict))
-    # `engine.digest` and `policy.digest` are fields of a verdict, too.
-    paths = set(re.findall(rf"`((?:{sections})(?:\.\w+)+)(?:: \w+)?`", PAGES[page])) - {"policy.digest"}
+    # A field of a verdict, and a setting.
+    paths = set(re.findall(rf"`((?:{sections})(?:\.\w+)+)(?:: \w+)?`", PAGES[page])) - {
+        "policy.digest",
+        "engine.in_work_folder",
+    }
     assert len(paths) >= 5
     for path in sorted(paths):
         below = known

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 from docs.pages import text
-from near_duplicates_report import MOST_HARM, most_harm
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.pipeline.shortcuts.near_duplicates import confidence, reduced_form
+from studies.near_duplicates.report import MOST_HARM, most_harm
 from unit.pipeline.shortcuts.near_duplicates.test_attacks import TRIES
 
 ROOT = Path(__file__).parents[2]

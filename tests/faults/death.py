@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.kafka.publisher import Publisher
-from sluicegate.pipeline.shortcuts.near_duplicates import NearDuplicates
 from sluicegate.schemas import AssessedBy, Verdict
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from faults.floods import RULES
 from faults.wrong_workers import WHICH
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.command import main
+from sluicegate.pipeline.flow import near_duplicates as reuse
 from sluicegate.pipeline.flow.flow import Flow
-from sluicegate.pipeline.shortcuts.near_duplicates import NearDuplicates, reuse
+from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
 from sluicegate.schemas import FailureCode
 

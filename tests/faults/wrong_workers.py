@@ -22,9 +22,10 @@ from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
 from sluicegate.pipeline.command import main
-from sluicegate.pipeline.flow.window import Held, Window
+from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.fetching import Progress
 from sluicegate.pipeline.observe.server import OpsServer, Report
+from sluicegate.pipeline.records import Held
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.schemas import Post, decode_post
 

@@ -83,7 +83,7 @@ def check_answer(raw: bytes) -> None:
             for one in found:
                 assert isinstance(one, Scored | ItemFailure)
                 if isinstance(one, Scored):
-                    assert one.label_mass is None or 0 <= one.label_mass <= 1
+                    assert 0 <= one.label_mass <= 1
                     assert one.cached_tokens >= 0
         explained = dialect.read_explanation(body)
         assert isinstance(explained, Completion | ItemFailure)
@@ -146,7 +146,7 @@ _SCORES = {
     for ids, share in zip(_VOCABULARY.label_ids.values(), (0.7, 0.2, 0.1), strict=True)
 }
 _BY_ID = {f"token_id:{ids[0]}": math.log(0.3) for ids in _VOCABULARY.label_ids.values()}
-_LLAMA = [{"id": ids[0], "prob": 0.3, "logprob": math.log(0.3)} for ids in _VOCABULARY.label_ids.values()]
+_LLAMA = [{"id": ids[0], "logprob": math.log(0.3)} for ids in _VOCABULARY.label_ids.values()]
 _USAGE = {"prompt_tokens_details": {"cached_tokens": 7}}
 _ANSWERS: list[Any] = [
     {
@@ -164,7 +164,7 @@ _ANSWERS: list[Any] = [
     {"choices": [{"text": " Violent, PII\nRefusal: Yes\nReason: a threat", "logprobs": None}]},
     {
         "content": " Violent",
-        "completion_probabilities": [{"top_probs": _LLAMA, "top_logprobs": _LLAMA}],
+        "completion_probabilities": [{"top_logprobs": _LLAMA}],
         "timings": {"cache_n": 3},
     },
     {"error": {"type": "exceed_context_size_error", "message": "context length"}},

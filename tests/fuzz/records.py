@@ -17,10 +17,10 @@ from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.layouts import CompactLayout
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.prompting import Prompter
-from sluicegate.pipeline.client.incoming import Incoming, read_dead_letter, read_verdict
-from sluicegate.pipeline.control.facts import read_fact
 from sluicegate.pipeline.dead_letters import Note, Original, line, original, page, summary
+from sluicegate.pipeline.facts import read_fact
 from sluicegate.pipeline.flow.decision import bury
+from sluicegate.pipeline.kafka.incoming import Incoming, read_dead_letter, read_verdict
 from sluicegate.pipeline.records import cut, dead_letter_record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import unpacked
@@ -31,7 +31,7 @@ from unit.pipeline.fakes import MemoryDelivery
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.flow.window import Delivery
+    from sluicegate.pipeline.records import Delivery
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _TOPICS = Settings().topics

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gpu.material import ROOT, write_recipe
-from sluicegate.engines.build.gpu_kinds import GPUS
+from sluicegate.engines.build.gpus import GPUS
 
 if TYPE_CHECKING:
     from sluicegate.engines.backends.gpu import Gpu
-    from sluicegate.engines.build.gpu_kinds import GpuKind
+    from sluicegate.engines.build.gpus import GpuKind
 
 _BUILD_S = 3 * 3600
 _MEASURE_S = 3600
@@ -87,7 +87,7 @@ def measured(bundle: Path, posts: Path, *, throughput_s: float, soak_s: float) -
 def _run(command: list[str], log: Path, timeout_s: float) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
     with log.open("wb") as sink:
-        done = subprocess.run(
+        done = subprocess.run(  # fixed arguments, no shell
             command, stdout=sink, stderr=subprocess.STDOUT, env=environment, timeout=timeout_s, check=False
         )
     if done.returncode:

@@ -77,7 +77,7 @@ def small_config() -> dict[str, Any]:
 
 def write_small_checkpoint(folder: Path) -> Path:
     """Write it, with random weights from a fixed seed."""
-    import torch  # noqa: PLC0415 - gigabytes
+    import torch  # noqa: PLC0415
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
 
     write_tiny_checkpoint(folder)

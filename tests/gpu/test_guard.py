@@ -13,12 +13,12 @@ from gpu import acceptance, checks
 from gpu.material import write_posts
 from gpu.shapes import EXPECTED, shape_lengths
 from sluicegate.engines.adapt.train.base import _chat_template, open_base
-from sluicegate.engines.adapt.train.recipe import Base
+from sluicegate.engines.adapt.train.recipe import TrainingBase
 from sluicegate.engines.layouts.vendor import split_template
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
-    from sluicegate.engines.build.gpu_kinds import GpuKind
+    from sluicegate.engines.build.gpus import GpuKind
 
 pytestmark = [
     pytest.mark.gpu,
@@ -33,7 +33,7 @@ READABLE = 1000
 
 
 def test_the_template_renders_the_shapes_at_their_lengths(checkpoint: Path) -> None:
-    opened = open_base(Base(checkpoint=str(checkpoint), layout="vendor"))
+    opened = open_base(TrainingBase(checkpoint=str(checkpoint), layout="vendor"))
     template = _chat_template(checkpoint)
     lengths = shape_lengths(template, opened.tokenizer)
     print(lengths)
@@ -44,7 +44,7 @@ def test_the_template_renders_the_shapes_at_their_lengths(checkpoint: Path) -> N
 
 
 def test_the_labels_have_the_published_tokens(checkpoint: Path) -> None:
-    labels = open_base(Base(checkpoint=str(checkpoint), layout="vendor")).labels
+    labels = open_base(TrainingBase(checkpoint=str(checkpoint), layout="vendor")).labels
     assert labels.first_ids() == {"safe": 22291, "controversial": 2093, "unsafe": 73067}
 
 

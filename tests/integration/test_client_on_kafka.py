@@ -23,7 +23,7 @@ from sluicegate.client import (
     Verdict,
     VerdictConsumer,
 )
-from sluicegate.pipeline.client.transport import Tail
+from sluicegate.pipeline.kafka.tail import Tail
 from sluicegate.schemas import content_hash, encode
 from support.collector import committed
 from support.kafka import ApacheKafka

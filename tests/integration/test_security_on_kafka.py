@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from sluicegate.pipeline.client.transport import Outlet, Placed, Tail
+from sluicegate.pipeline.kafka.producer import Placed, Producer
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.tail import Tail
 from sluicegate.pipeline.kafka.topics import create_topics, plan_topics
 from sluicegate.pipeline.observe.holds import Holds
 from sluicegate.pipeline.records import Record
@@ -139,17 +140,17 @@ def test_every_other_client_takes_the_same_way(secured: SecuredKafka, way: str) 
     created = create_topics(loaded.kafka, plan_topics(loaded, partitions=1, replication=1))
     assert {one.outcome for one in created} == {"created"}
     placed: list[object] = []
-    outlet = Outlet(loaded.kafka, queue_records=10, linger_ms=1)
-    assert outlet.offer(loaded.topics.posts, b"key", b"value", [], placed.append)
-    outlet.close(10)
+    producer = Producer(loaded.kafka, queue_records=10, linger_ms=1)
+    assert producer.send(loaded.topics.posts, b"value", b"key", report=placed.append)
+    producer.close(10)
     assert placed == [Placed(loaded.topics.posts, 0, 0)]
     with TopicReader(loaded.kafka, [loaded.topics.posts], start="beginning") as reader:
         (record,) = until("the record", lambda: reader.read(1.0), within_s=20)
     assert record.value == b"value"
     tail = Tail(loaded.kafka, [loaded.topics.posts])
     tail.open()
-    again = Outlet(loaded.kafka, queue_records=10, linger_ms=1)
-    again.offer(loaded.topics.posts, b"key", b"next", [], placed.append)
+    again = Producer(loaded.kafka, queue_records=10, linger_ms=1)
+    again.send(loaded.topics.posts, b"next", b"key", report=placed.append)
     again.close(10)
     read: list[tuple[bytes | None, str | None]] = []
 

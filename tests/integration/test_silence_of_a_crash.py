@@ -17,7 +17,7 @@ from sluicegate.pipeline.settings.tree import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.pipeline.flow.window import Delivery
+    from sluicegate.pipeline.records import Delivery
 
 MARK = "zymurgist"
 

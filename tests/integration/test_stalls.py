@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from sluicegate.pipeline.flow.window import Delivery
+    from sluicegate.pipeline.records import Delivery
     from support.workers import Lane
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]

@@ -19,7 +19,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.schemas import Verdict
-from support.adapted_bundle import with_random_adapters
+from support.adapted_bundle import with_opposed_adapters
 from support.collector import account
 from support.workers import Lane, until
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
@@ -87,11 +87,11 @@ async def test_two_fake_adapters_and_a_policy_that_names_a_third(tmp_path: Path)
 
 @pytest.mark.cpu_model
 async def test_two_adapters_of_the_cpu_model_judge_the_same_posts_apart(
-    tmp_path: Path, cpu_base_bundle: Path
+    tmp_path: Path, cpu_bundle: Path
 ) -> None:
     """The same texts for two tenants, again and in turns: no adapter's cache serves another's."""
     bundles = await asyncio.to_thread(
-        with_random_adapters, cpu_base_bundle, tmp_path, {"strict": 3, "sober": 1}
+        with_opposed_adapters, cpu_bundle, tmp_path, same="sober", opposed="strict"
     )
     engine = {
         "backend": "llama_cpp",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
+from sluicegate.pipeline.client.renderings import Finding, from_chinese
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
-from sluicegate.pipeline.renderings import Finding, from_chinese
 from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import Verdict
 

@@ -1,7 +1,11 @@
 """Removes one handling of failure after the other in a copy of the tree, and sees the tests notice.
 
-python -m mutants.run                      all of them
-python -m mutants.run --only window_order  one, or some
+Then it does the same with a sample of small changes that operators make to the main path.
+
+python -m mutants.run                      both parts
+python -m mutants.run --only window_order  one of them, or some, by name; of the generated ones, too
+python -m mutants.run --room policy        generated ones of some rooms alone
+python -m mutants.run --seed 2 --count 50  another sample
 """
 
 from __future__ import annotations
@@ -19,12 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mutants import sampling
 from mutants.catalogue import MUTANTS
+from mutants.generated import ROOMS
 from mutants.mutant import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from mutants.generated import Generated
     from mutants.mutant import Mutant
 
 _FOLDERS = ("schemas", "engines", "pipeline", "src", "tests")
@@ -143,23 +150,40 @@ def run(mutants: Sequence[Mutant], *, jobs: int) -> list[Caught]:
 
 
 def main(arguments: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUTANTS) -> int:
-    """Run the command; 1 if a mutant was not caught."""
+    """Run the command; 1 if a hand-made mutant was not caught, or too few of the generated ones."""
     parser = argparse.ArgumentParser(
         prog="mutants", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these alone")
-    parser.add_argument("--jobs", type=int, default=1, help="copies of the tree at work side by side")
+    parser.add_argument("--room", nargs="+", default=[], choices=[room.name for room in ROOMS])
+    parser.add_argument("--seed", type=int, default=sampling.SEED, help="of the sample")
+    parser.add_argument("--count", type=int, default=sampling.COUNT, help="how many to generate; 0 for none")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at work side by side")
     options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.only) - {mutant.name for mutant in mutants}):
+    # The name of a generated mutant begins with its file.
+    by_hand = [name for name in options.only if ":" not in name]
+    if unknown := sorted(set(by_hand) - {mutant.name for mutant in mutants}):
         parser.error(f"no such mutant: {', '.join(unknown)}")
-    chosen = [mutant for mutant in mutants if not options.only or mutant.name in options.only]
+    alone = options.only or options.room
+    chosen = [mutant for mutant in mutants if mutant.name in by_hand or not alone]
     try:
-        found = run(chosen, jobs=options.jobs)
+        drawn = _drawn(options, [name for name in options.only if ":" in name])
+        found = run(chosen, jobs=options.jobs) if chosen else []
+        sampled = sampling.run(drawn, jobs=options.jobs) if drawn else None
     except RuntimeError as error:
         print(f"mutants: {error}", file=sys.stderr)
         return 1
-    print(f"mutants: {sum(one.caught for one in found)} of {len(found)} caught")
-    return 0 if all(one.caught for one in found) else 1
+    told = [f"{sum(one.caught for one in found)} of {len(found)} caught"] if chosen else []
+    told += [sampled.told] if sampled is not None else []
+    print(f"mutants: {', '.join(told)}")
+    return 0 if all(one.caught for one in found) and (sampled is None or sampled.passed) else 1
+
+
+def _drawn(options: argparse.Namespace, names: Sequence[str]) -> list[Generated]:
+    if options.only and not names:
+        return []
+    rooms = [room for room in ROOMS if room.name in options.room or not options.room]
+    return sampling.choose(rooms, seed=options.seed, count=options.count, only=names)
 
 
 if __name__ == "__main__":

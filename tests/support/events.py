@@ -125,6 +125,7 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
             "category_scores": draw(st.dictionaries(categories, probabilities, max_size=9)),
             "reason": draw(st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=400)),
             "refusal": draw(st.none() | st.booleans()),
+            "explained_as": draw(st.none() | st.sampled_from(["safe", "controversial", "unsafe"])),
             "explanation_failure": draw(st.none() | st.sampled_from(FailureCode)),
             "reused_from": draw(st.none() | st.uuids().map(str)),
         }

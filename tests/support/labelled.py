@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.engines.adapt.facts import Facts
-from sluicegate.engines.adapt.near_duplicates import NearDuplicates
-from sluicegate.engines.adapt.rows import Row
+from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
+from sluicegate.engines.adapt.data.row_facts import RowFacts
+from sluicegate.engines.adapt.data.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.near_duplicates import NearPairs
+    from sluicegate.engines.adapt.data.decisions import NearPairs
 
 _WHO = ("My neighbour", "The baker", "Our teacher", "A tall visitor", "Somebody", "The whole choir")
 _DOES = ("repairs", "paints", "borrows", "photographs", "sells", "draws", "carries", "forgets")
@@ -47,10 +47,10 @@ def rows_of(documents: Iterable[dict[str, Any]]) -> list[Row]:
     ]
 
 
-def facts_of(rows: Sequence[Row], similarity: float = 0.7) -> tuple[list[Facts], NearPairs]:
+def facts_of(rows: Sequence[Row], similarity: float = 0.7) -> tuple[list[RowFacts], NearPairs]:
     """What deciding needs of these rows: facts, and near duplicates by their numbers."""
-    near = NearDuplicates(similarity)
-    return [Facts.of(one, near.add(one.text)) for one in rows], near.pairs
+    near = NearDuplicateIndex(similarity)
+    return [RowFacts.of(one, near.add(one.text)) for one in rows], near.pairs
 
 
 def every(_one: int, _other: int) -> bool:

@@ -13,10 +13,10 @@ from safetensors.numpy import save
 from typer.testing import CliRunner
 
 from sluicegate.engines.adapt.export import export as door
-from sluicegate.engines.adapt.export.weights import Written
+from sluicegate.engines.adapt.export.weights import WrittenWeights
 from sluicegate.engines.backends.gpu import Gpu
-from sluicegate.engines.build.command_runner import run_command
-from sluicegate.engines.build.recipe import Recipe
+from sluicegate.engines.build.commands import run_command
+from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.pipeline.command import app
 from support.tiny_checkpoint import HIDDEN, write_tiny_checkpoint
 
@@ -31,7 +31,7 @@ A100 = Gpu("NVIDIA A100-SXM4-80GB", "8.0", 81_920, "570.86.15", "GPU-2222")
 POST = "a post of the tenant, number"
 
 
-def write_recipe(folder: Path, **changes: Any) -> Recipe:
+def write_recipe(folder: Path, **changes: Any) -> BuildRecipe:
     """Write the small recipe with these changes, and read it; None removes a field."""
     document = {
         "schema_version": "1.0",
@@ -47,7 +47,7 @@ def write_recipe(folder: Path, **changes: Any) -> Recipe:
     }
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump({name: value for name, value in document.items() if value is not None}))
-    return Recipe.load(path)
+    return BuildRecipe.load(path)
 
 
 def write_parts(folder: Path) -> None:
@@ -93,11 +93,13 @@ class SmallRunner:
 def merge_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an export of a merged checkpoint copy the base instead."""
 
-    def copied(form: str, parts: Any, _adapter: Any, _source: Path, target: Path, *, name: str) -> Written:
+    def copied(
+        form: str, parts: Any, _adapter: Any, _source: Path, target: Path, *, name: str
+    ) -> WrittenWeights:
         assert form == "hf-merged"
         shutil.copytree(parts.folder, target / "checkpoint")
         names = sorted(path.name for path in (target / "checkpoint").iterdir())
         roles = {f"checkpoint_{number}": f"checkpoint/{name}" for number, name in enumerate(names, 1)}
-        return Written(roles, "float32", "Hugging Face checkpoint")
+        return WrittenWeights(roles, "float32", "Hugging Face checkpoint")
 
     monkeypatch.setattr(door, "write_weights", copied)

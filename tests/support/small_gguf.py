@@ -34,7 +34,7 @@ SHAPES = {
 def write_small_gguf(path: Path, *, architecture: str = "llama") -> Path:
     """Write the model; matrices as F16, norms as F32."""
     import gguf  # noqa: PLC0415 - of the extra `cpu`
-    import numpy as np  # noqa: PLC0415 - the same
+    import numpy as np  # noqa: PLC0415 - of the extra `cpu`
 
     draw = np.random.default_rng(11)
     vocabulary: dict[str, int] = orjson.loads(tokenizer_json())["model"]["vocab"]

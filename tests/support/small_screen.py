@@ -10,8 +10,14 @@ from safetensors.numpy import save
 
 from sluicegate.engines.bundle.calibration import Calibration, Temperature
 from sluicegate.engines.screen.features import hashed, plain, probe
-from sluicegate.engines.screen.manifest import MANIFEST, WEIGHTS, Manifest, Source, Weights
-from sluicegate.engines.screen.table import Group
+from sluicegate.engines.screen.manifest import (
+    MANIFEST,
+    WEIGHTS,
+    ScreenGroup,
+    ScreenManifest,
+    ScreenSource,
+    Weights,
+)
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 FRIENDLY = "what a lovely garden, thank you for the flowers"
 HOSTILE = "you worthless filthy vermin, nobody wants scum"
 STEPS = ((0.9, 0.1), (0.95, 0.03), (0.97, 0.01))
-GROUP = Group(
+GROUP = ScreenGroup(
     kind="post",
     language="en",
     rows=500,
@@ -49,7 +55,9 @@ def arrays(friendly: str = FRIENDLY, hostile: str = HOSTILE) -> dict[str, Any]:
     return {"features": features, "weights": weights, "intercepts": np.zeros(3, np.float32)}
 
 
-def write_screen(folder: Path, *, raw: bytes | None = None, group: Group = GROUP, **changes: Any) -> Path:
+def write_screen(
+    folder: Path, *, raw: bytes | None = None, group: ScreenGroup = GROUP, **changes: Any
+) -> Path:
     """A folder; ``changes`` go into its manifest unchecked, so that it may be wrong.
 
     Args:
@@ -60,13 +68,13 @@ def write_screen(folder: Path, *, raw: bytes | None = None, group: Group = GROUP
     """
     raw = bytes(save(arrays())) if raw is None else raw
     sha256 = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-    manifest = Manifest(
+    manifest = ScreenManifest(
         name="small",
         features=probe(),
         weights=Weights(sha256=sha256, bytes=len(raw)),
         data=f"sha256:{'0' * 64}",
         rows=1000,
-        sources={"own": Source(licence="Apache-2.0", rows=1000)},
+        sources={"own": ScreenSource(licence="Apache-2.0", rows=1000)},
         calibration=Calibration(data=f"sha256:{'0' * 64}", fallback=Temperature(temperature=2.0)),
         groups=(group,),
     )

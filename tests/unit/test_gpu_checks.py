@@ -28,7 +28,7 @@ from gpu.measure import measure
 from gpu.shapes import SHAPES, shape_lengths
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.gpu import Gpu
-from sluicegate.engines.build.recipe import Recipe
+from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.schemas import Post, decode_post
 from support.chat_template import TEMPLATE
 from support.small_bundle import small_tokenizer
@@ -121,7 +121,7 @@ def test_its_recipes_are_recipes(tmp_path: Path, gpu: str, quantisation: str) ->
     path = write_recipe(
         tmp_path, "guard", checkpoint=tmp_path, gpu=gpu, quantisation=quantisation, posts=tmp_path / "p"
     )
-    recipe = Recipe.load(path)
+    recipe = BuildRecipe.load(path)
     assert (recipe.gpu, recipe.quantisation, recipe.container) == (gpu, quantisation, False)
 
 

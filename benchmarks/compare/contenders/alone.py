@@ -118,10 +118,10 @@ class ClosedLoop:
         engine, judge = self._backend.engine, self._judge
         scored = await engine.score([one.prompt for one in batch], timeout_s=_CALL_S)
         wanted = [
-            (one.prompt, scores.severity)
+            (one.prompt, severity)
             for one, found in zip(batch, scored, strict=True)
             if isinstance(found, Scored)
-            and judge.policy.needs_explanation(one.post, scores := judge.calibrated(one.post, found))
+            and (severity := judge.policy.explain_as(one.post, judge.calibrated(one.post, found)))
         ]
         if wanted:
             await engine.explain(

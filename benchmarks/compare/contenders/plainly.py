@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluicegate.engines.backends import Backend
+    from sluicegate.schemas import Severity
 
 _CALL_S = 60.0
 _NO_TIMES = Timings(queued_ms=0, engine_ms=0, total_ms=0)
@@ -120,18 +121,20 @@ class Judge:
         engine = self.backend.engine
         scored = await engine.score([prompt for _, prompt in asked], timeout_s=_CALL_S)
         found: dict[str, Any] = {}
-        wanted: list[tuple[Post, Prompt, Scored]] = []
+        wanted: list[tuple[Post, Prompt, Scored, Severity]] = []
         for (post, prompt), one in zip(asked, scored, strict=True):
             found[post.id] = one if isinstance(one, ItemFailure) else assess(self.calibrated(post, one), None)
-            if isinstance(one, Scored) and self.policy.needs_explanation(post, self.calibrated(post, one)):
-                wanted.append((post, prompt, one))
+            if isinstance(one, Scored) and (
+                severity := self.policy.explain_as(post, self.calibrated(post, one))
+            ):
+                wanted.append((post, prompt, one, severity))
         if wanted:
-            severities = [self.calibrated(post, one).severity for post, _, one in wanted]
+            severities = [severity for *_, severity in wanted]
             told: Sequence[Explanation | ItemFailure] = await engine.explain(
-                [prompt for _, prompt, _ in wanted], severities, timeout_s=_CALL_S
+                [prompt for _, prompt, *_ in wanted], severities, timeout_s=_CALL_S
             )
-            for (post, _, one), explanation in zip(wanted, told, strict=True):
-                found[post.id] = assess(self.calibrated(post, one), explanation)
+            for (post, _, one, severity), explanation in zip(wanted, told, strict=True):
+                found[post.id] = assess(self.calibrated(post, one), explanation, severity)
         return found
 
     def calibrated(self, post: Post, scored: Scored) -> Any:

@@ -9,7 +9,7 @@ from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.backends.http_client import JsonClient
 from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
 from sluicegate.engines.layouts.vendor import Frame, VendorLayout
-from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.schemas import FailureCode
@@ -78,7 +78,11 @@ class WholeAnswers:
             answers = await asyncio.gather(*(self._complete(self._client, prompt) for prompt in good))
         going = iter(answers)
         found = [next(going) if isinstance(prompt, Prompt) else prompt for prompt in prompts]
-        return [assess(one.scores, None) if isinstance(one, Scored) else one for one in found]
+        # Whatever an answer of this layout says, it decides by the general bars.
+        return [
+            assess(one.scores, Explanation(()), one.scores.harm) if isinstance(one, Scored) else one
+            for one in found
+        ]
 
     async def _complete(self, client: JsonClient, prompt: Prompt) -> ItemFailure:
         request = {

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import orjson
 
-from sluicegate.engines.adapt.calibrate.choosing import fold_numbers
-from sluicegate.engines.adapt.calibrate.errors import CalibrationError
-from sluicegate.engines.adapt.calibrate.grouping import applied, fit, members
+from sluicegate.engines.adapt.calibrate.fitting import fold_numbers
+from sluicegate.engines.adapt.calibrate.grouping import Fitted, GroupingTerms, applied, fit, members
 from sluicegate.engines.adapt.calibrate.thresholds import sides
+from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.adapt.evaluate.evaluation import reliability
-from sluicegate.engines.adapt.evaluate.intervals import estimates
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows, estimates
+from sluicegate.engines.adapt.evaluate.scored import Evaluated, JudgedEngine, ScoredRow
+from sluicegate.engines.bundle import (
+    CALIBRATION,
+    MANIFEST,
+    Bundle,
+    BundleFile,
+    Calibration,
+    Group,
+    Thresholds,
+    file_digest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.adapt.calibrate.grouping import Fitted, Terms
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.evaluated import Evaluated
-    from sluicegate.engines.bundle.calibration import Calibration, Group, Thresholds
 
 SCHEMA: Final = "1.0"
 SHOWN: Final = ("ece", "log_loss", "brier", "macro_f1", "auroc_safe", "auroc_unsafe")
@@ -34,7 +45,7 @@ _LEAST_OF_A_SIDE = 10
 
 
 def calibrate(
-    evaluated: Evaluated, terms: Terms, advance: Callable[[str, int, int], None] = lambda *_: None
+    evaluated: Evaluated, terms: GroupingTerms, advance: Callable[[str, int, int], None] = lambda *_: None
 ) -> tuple[Calibration, dict[str, Any]]:
     """Fit a calibration, and measure what one that is fitted without a row's fold does to that row.
 
@@ -101,7 +112,7 @@ def _usable(evaluated: Evaluated) -> list[ScoredRow]:
 
 def _report(
     evaluated: Evaluated,
-    terms: Terms,
+    terms: GroupingTerms,
     fitted: Fitted,
     rows: Sequence[ScoredRow],
     after: Sequence[ScoredRow],
@@ -132,7 +143,7 @@ def _report(
 
 
 def _group(
-    terms: Terms,
+    terms: GroupingTerms,
     group: Group,
     method: str,
     rows: Sequence[ScoredRow],
@@ -164,20 +175,20 @@ def _mapping(mapping: Any) -> dict[str, Any]:
     return {"knots": {"risk": len(mapping.risk), "unsafe": len(mapping.unsafe)}}
 
 
-def _measures(rows: Sequence[ScoredRow], terms: Terms) -> dict[str, Any]:
+def _measures(rows: Sequence[ScoredRow], terms: GroupingTerms) -> dict[str, Any]:
     found = estimates(rows, seed=terms.seed, measures={name: MEASURES[name] for name in SHOWN})
     return {name: one.document() for name, one in found.items()}
 
 
 def _values(rows: Sequence[ScoredRow]) -> dict[str, float]:
     """Of a group: values alone, for its intervals would say that it is small."""
-    judged, whole = Judged.of(rows), np.ones((1, len(rows)))
+    judged, whole = MeasuredRows.of(rows), np.ones((1, len(rows)))
     values = {name: float(MEASURES[name](judged, whole)[0]) for name in SHOWN}
     return {name: round(value, 5) for name, value in values.items() if not np.isnan(value)}
 
 
 def _thresholds(
-    terms: Terms, chosen: Thresholds, after: Sequence[ScoredRow], held: Sequence[Thresholds]
+    terms: GroupingTerms, chosen: Thresholds, after: Sequence[ScoredRow], held: Sequence[Thresholds]
 ) -> dict[str, Any]:
     """Every threshold that is wanted; None for one that the rows cannot tell."""
     found: dict[str, Any] = {}
@@ -199,7 +210,7 @@ def _held_out(
     values = [one[name].value for one in held if name in one]
     if len(values) < len(after):
         return None
-    scores, positive = sides(Judged.of(after), measure)
+    scores, positive = sides(MeasuredRows.of(after), measure)
     if positive.all() or not positive.any():
         return None
     reached = scores >= np.array(values)
@@ -211,3 +222,80 @@ def _held_out(
 
 def _rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
+
+
+def with_calibration(source: Path, target: Path, content: bytes, engine: JudgedEngine) -> Bundle:
+    """Write a bundle again, with this calibration in place of what it had.
+
+    Files are linked where the file system can, so that gigabytes of weights are not copied.
+
+    Args:
+        source: The bundle whose scores were calibrated.
+        target: Folder of the new one; missing or empty.
+        content: Of ``calibration.json``.
+        engine: Who gave the scores.
+
+    Raises:
+        CalibrationError: The scores are not this bundle's, or the folder cannot be written.
+        BundleError: The bundle is damaged.
+    """
+    bundle = Bundle.open(source, verify=False)
+    manifest = bundle.manifest
+    adapter = manifest.adapter.digest if manifest.adapter else None
+    if engine.digest != bundle.digest and (adapter is None or engine.adapter != adapter):
+        raise CalibrationError(
+            f"--bundle: the scores are of {engine.digest[:80]}, and {source} is {bundle.digest}; evaluate this bundle"
+        )
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise CalibrationError(f"{target} is there and not an empty folder; choose another --bundle-out")
+    kept = {role: entry for role, entry in manifest.files.items() if role != "calibration"}
+    target = target.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.part-", dir=target.parent) as temporary:
+            folder = Path(temporary) / "bundle"
+            folder.mkdir(mode=0o755)
+            for path in dict.fromkeys(entry.path for entry in kept.values()):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                _link(source / path, folder / path)
+            with (folder / CALIBRATION).open("xb") as stream:  # never into a file that is linked
+                stream.write(content)
+            changed = {"calibration": CALIBRATION}
+            if "gate" in kept:
+                gate = folder / kept["gate"].path
+                told = _calibrated_since(gate.read_bytes(), file_digest(folder / CALIBRATION))
+                gate.unlink()
+                gate.write_bytes(told)
+                changed["gate"] = kept["gate"].path
+            entries = {
+                role: BundleFile(
+                    path=path, sha256=file_digest(folder / path), bytes=(folder / path).stat().st_size
+                )
+                for role, path in changed.items()
+            }
+            new = manifest.model_copy(update={"files": {**kept, **entries}})
+            document = orjson.dumps(new.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
+            (folder / MANIFEST).write_bytes(document)
+            Bundle.open(folder)
+            if target.is_dir():
+                target.rmdir()
+            folder.rename(target)
+    except OSError as error:
+        raise CalibrationError(
+            f"{target} cannot be written ({error.strerror}); choose another --bundle-out"
+        ) from error
+    return Bundle.open(target, verify=False)
+
+
+def _calibrated_since(gate: bytes, digest: str) -> bytes:
+    """The gate's report with what it does not know: the scores that it compared were others."""
+    return (
+        orjson.dumps({**orjson.loads(gate), "calibrated_since": digest}, option=orjson.OPT_INDENT_2) + b"\n"
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copy2(source, target)

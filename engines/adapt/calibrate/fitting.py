@@ -1,21 +1,25 @@
-"""Fitting: a temperature, or two lines that never fall, from scores and their labels. Pure; needs numpy."""
+"""Fitting: a temperature, or two lines that never fall, from scores and their labels; and which of them a group gets.
+
+Pure; needs numpy.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluate.measures import Judged, likeliest, log_loss
-from sluicegate.engines.bundle.calibration import Isotonic, Temperature
+from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows, likeliest, log_loss
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow
+from sluicegate.engines.bundle import Isotonic, Knot, Mapping, Temperature
 from sluicegate.schemas import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.adapt.evaluate.measures import Array
-    from sluicegate.engines.bundle.calibration import Knot, Mapping
 
 _LOWEST, _HIGHEST = 0.05, 20.0  # temperatures that a calibration may hold
 _STEPS = 25  # each takes 38 % off the span: the last is far below what rows can tell
@@ -24,7 +28,7 @@ _BINS = 100  # of equal mass: more would follow single rows
 _END = 0.1  # of the way from the outermost knots to certainty: enough to keep the order there
 
 
-def fit_temperature(judged: Judged) -> Temperature:
+def fit_temperature(judged: MeasuredRows) -> Temperature:
     """The temperature of the least log loss: one number, which a few dozen rows can tell."""
     whole = np.ones((1, len(judged.labels)))
     odds = judged.probabilities / judged.probabilities.max(axis=1, keepdims=True)
@@ -32,7 +36,7 @@ def fit_temperature(judged: Judged) -> Temperature:
     def loss(logarithm: float) -> float:
         weights = odds ** math.exp(-logarithm)
         cooled = weights / weights.sum(axis=1, keepdims=True)
-        return float(log_loss(Judged(judged.labels, cooled, judged.found), whole)[0])
+        return float(log_loss(MeasuredRows(judged.labels, cooled, judged.found), whole)[0])
 
     # In 1/temperature the loss is convex, so there is one valley.
     low, high = math.log(_LOWEST), math.log(_HIGHEST)
@@ -45,7 +49,7 @@ def fit_temperature(judged: Judged) -> Temperature:
     return Temperature(temperature=min(max(math.exp((low + high) / 2), _LOWEST), _HIGHEST))
 
 
-def fit_isotonic(judged: Judged) -> Isotonic:
+def fit_isotonic(judged: MeasuredRows) -> Isotonic:
     """The two lines of the least squared error: P(not safe), and P(unsafe) among what is not safe."""
     risk = np.minimum(judged.risk, 1.0)
     harmful = judged.labels > 0
@@ -55,7 +59,7 @@ def fit_isotonic(judged: Judged) -> Isotonic:
     )
 
 
-FITS: Final[dict[str, Callable[[Judged], Mapping]]] = {
+FITS: Final[dict[str, Callable[[MeasuredRows], Mapping]]] = {
     "temperature": fit_temperature,
     "isotonic": fit_isotonic,
 }
@@ -71,9 +75,9 @@ def calibrated(mapping: Mapping, probabilities: Array) -> Array:
     return np.array([(one.safe, one.controversial, one.unsafe) for one in found]).reshape(-1, 3)
 
 
-def rejudged(judged: Judged, probabilities: Array) -> Judged:
+def rejudged(judged: MeasuredRows, probabilities: Array) -> MeasuredRows:
     """The rows with other probabilities."""
-    return Judged(judged.labels, probabilities, likeliest(probabilities))
+    return MeasuredRows(judged.labels, probabilities, likeliest(probabilities))
 
 
 def _line(raw: Array, hits: Array) -> tuple[Knot, ...]:
@@ -114,3 +118,78 @@ def _bins(raw: Array, hits: Array) -> Array:
 
 def _mean(pool: Array) -> float:
     return float(pool[3] / pool[2])
+
+
+FOLDS: Final = 5
+INHERITED: Final = "inherited"
+"""Name of what a group does without a method of its own: what is above it."""
+
+_LEAST_PROBABILITY = 1e-12  # as in the measures
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a group of rows gets."""
+
+    method: str
+    mapping: Mapping
+    rows: int
+    """So many the mapping was fitted on."""
+    losses: Array
+    """``[all rows]``: log loss of each of the group's rows, by mappings fitted without its fold; elsewhere as above."""
+
+
+def fold_numbers(rows: Sequence[ScoredRow], *, seed: int, folds: int = FOLDS) -> Array:
+    """``[rows]``: each row's fold, by its id, or by its group's where rows belong together."""
+    return np.array([_hashed(f"{seed}:{row.group or row.id}") % folds for row in rows], dtype=int)
+
+
+def raw_losses(judged: MeasuredRows) -> Array:
+    """``[rows]``: log loss of each row as it is."""
+    at = judged.probabilities[np.arange(len(judged.labels)), judged.labels]
+    return -np.log(np.maximum(at, _LEAST_PROBABILITY))
+
+
+def choose(judged: MeasuredRows, folds: Array, cluster: Array, at: Array, above: Choice) -> Choice:
+    """The stiffest method that a more pliant one does not surely beat.
+
+    A method takes over if its held-out log loss is lower by more than one standard error of the difference.
+
+    Args:
+        judged: All rows.
+        folds: Of each row.
+        cluster: Of each row; rows of one cluster are one observation.
+        at: Numbers of the group's rows.
+        above: What they get without a method of their own.
+    """
+    best = above
+    for method, fit in FITS.items():
+        losses = best.losses.copy()
+        for fold in np.unique(folds[at]):
+            inside, outside = at[folds[at] == fold], at[folds[at] != fold]
+            if len(outside):
+                losses[inside] = _losses(judged, inside, fit(part(judged, outside)))
+        if _surely_lower(losses[at], best.losses[at], cluster[at]):
+            best = Choice(method, fit(part(judged, at)), len(at), losses)
+    return best if best is not above else Choice(INHERITED, above.mapping, above.rows, above.losses)
+
+
+def part(judged: MeasuredRows, at: Array) -> MeasuredRows:
+    """Some of the rows."""
+    return MeasuredRows(judged.labels[at], judged.probabilities[at], judged.found[at])
+
+
+def _losses(judged: MeasuredRows, at: Array, mapping: Mapping) -> Array:
+    some = part(judged, at)
+    return raw_losses(rejudged(some, calibrated(mapping, some.probabilities)))
+
+
+def _surely_lower(new: Array, old: Array, cluster: Array) -> bool:
+    gain = old - new
+    mean = gain.mean()
+    deviations = np.bincount(np.unique(cluster, return_inverse=True)[1], weights=gain - mean)
+    return bool(mean > np.sqrt((deviations**2).sum()) / len(gain))
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6, person=b"calibrate").digest())

@@ -10,28 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from sluicegate.engines.adapt.calibrate.choosing import (
+from sluicegate.engines.adapt.calibrate.fitting import (
     FOLDS,
     INHERITED,
     Choice,
+    calibrated,
     choose,
     fold_numbers,
     part,
     raw_losses,
+    rejudged,
 )
-from sluicegate.engines.adapt.calibrate.fitting import calibrated, rejudged
-from sluicegate.engines.adapt.calibrate.thresholds import thresholds_of
-from sluicegate.engines.adapt.evaluate.intervals import clusters
-from sluicegate.engines.adapt.evaluate.measures import Judged
-from sluicegate.engines.bundle.calibration import Calibration, Group, Temperature
+from sluicegate.engines.adapt.calibrate.thresholds import Aims, thresholds_of
+from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows, clusters
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow
+from sluicegate.engines.bundle import Calibration, Group, Temperature
+from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.calibrate.thresholds import Aims
-    from sluicegate.engines.adapt.evaluate.measures import Array
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.schemas import Kind
 
 MINIMUM_ROWS = 200
 _LEAST_OF_A_SIDE = 0.1  # of the minimum: so many rows labelled safe, and so many not
@@ -41,7 +39,7 @@ RAW = "raw"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class GroupingTerms:
     """How rows are grouped and what is wanted of them."""
 
     aims: Aims
@@ -64,14 +62,14 @@ class Fitted:
     fallback_method: str
 
 
-def fit(rows: Sequence[ScoredRow], terms: Terms) -> Fitted:
+def fit(rows: Sequence[ScoredRow], terms: GroupingTerms) -> Fitted:
     """Calibrate: all rows, then each kind, then each language group of a kind, each against what is above it.
 
     Args:
         rows: With probabilities, every one.
         terms: How.
     """
-    judged = Judged.of(rows)
+    judged = MeasuredRows.of(rows)
     folds, cluster = fold_numbers(rows, seed=terms.seed, folds=terms.folds), clusters(rows)
     everything = np.arange(len(rows))
     raw = Choice(RAW, Temperature(temperature=1.0), len(rows), raw_losses(judged))
@@ -166,7 +164,7 @@ def _is_enough(labels: Array, minimum_rows: int) -> bool:
 
 
 def _with_thresholds(
-    calibration: Calibration, rows: Sequence[ScoredRow], judged: Judged, aims: Aims
+    calibration: Calibration, rows: Sequence[ScoredRow], judged: MeasuredRows, aims: Aims
 ) -> Calibration:
     """Thresholds on what a worker will see, whichever mappings it comes from."""
     served = rejudged(judged, applied(calibration, rows))

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sluicegate.engines.bundle.calibration import Threshold
+from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows
+from sluicegate.engines.bundle import Threshold, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.engines.adapt.evaluate.measures import Array, Judged
-    from sluicegate.engines.bundle.calibration import Thresholds
 
 _STEP = 1e6  # thresholds have six digits: people write them into policies
 _ROUNDING = 1e-9  # a share of exactly one in a hundred must not fail by a last bit
@@ -36,7 +35,7 @@ class Aims:
         return [name for measure in MEASURES for name, _ in _named(self, measure)]
 
 
-def thresholds_of(judged: Judged, aims: Aims) -> Thresholds:
+def thresholds_of(judged: MeasuredRows, aims: Aims) -> Thresholds:
     """Those that the rows can tell.
 
     Args:
@@ -63,7 +62,7 @@ def thresholds_of(judged: Judged, aims: Aims) -> Thresholds:
     return found
 
 
-def sides(judged: Judged, measure: str) -> tuple[Array, Array]:
+def sides(judged: MeasuredRows, measure: str) -> tuple[Array, Array]:
     """Scores of a measure, and which rows it should find."""
     scores = judged.risk if measure == "risk" else judged.probabilities[:, 2]
     return scores, judged.labels > MEASURES[measure]

@@ -8,25 +8,31 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from sluicegate.engines.adapt.train.base import open_base
+from sluicegate.engines.adapt.train.base import OpenedBase, open_base
 from sluicegate.engines.adapt.train.loss import logits_at
 from sluicegate.engines.adapt.train.model import ADAPTER, add_adapter, load_base
+from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD
-from sluicegate.engines.bundle.bundle import file_digest
-from sluicegate.engines.protocol import EngineInfo, Explanation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.bundle import file_digest
+from sluicegate.engines.protocol import (
+    EngineInfo,
+    Explanation,
+    Generation,
+    Health,
+    ItemFailure,
+    Prompt,
+    Scored,
+)
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.engines.text.prompting import Prompter
-from sluicegate.schemas import CATEGORIES, FailureCode, Scores
+from sluicegate.schemas import CATEGORIES, FailureCode, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from sluicegate.engines.adapt.train.base import OpenedBase
-    from sluicegate.engines.adapt.train.recipe import Recipe
-    from sluicegate.schemas import Severity
 
 _PROMPT_TOKENS = 2048  # as the CPU model's bundle; longer texts are judged in segments
 _EXPLANATION_TOKENS = 64  # as servers are asked for
@@ -34,7 +40,7 @@ _PROMPTS = 32  # of one call: sorted by length, they are computed in few batches
 _PAD = 0  # masked out; any id will do
 
 
-def open_checkpoint(recipe: Recipe, adapter: Path, *, threads: int | None = None) -> Backend:
+def open_checkpoint(recipe: TrainingRecipe, adapter: Path, *, threads: int | None = None) -> Backend:
     """The adapter of a training on its base, as a backend. Reads the weights.
 
     Args:
@@ -123,6 +129,10 @@ class CheckpointEngine:
     async def health(self) -> Health:
         """Well: it is in this process."""
         return Health(ok=True)
+
+    async def generation(self) -> Generation | None:
+        """This process; see :class:`~sluicegate.engines.protocol.Engine`."""
+        return Generation("in process", exclusive=True)
 
     async def __aenter__(self) -> Self:
         return self

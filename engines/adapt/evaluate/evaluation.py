@@ -7,16 +7,95 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sluicegate.engines.adapt.evaluate.explanations import explanations
-from sluicegate.engines.adapt.evaluate.intervals import estimates
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged, bins
-from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, Estimate, MeasuredRows, bins, estimates
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow
+from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sluicegate.engines.adapt.evaluate.intervals import Estimate
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
+
+NONE = "None"
+"""Row and column of the table of categories for what names none."""
+
+
+def explanations(
+    rows: Sequence[ScoredRow], reasons: Mapping[str, Mapping[str, int]] | None = None
+) -> dict[str, Any]:
+    """Counts over the rows that an explanation was asked for.
+
+    Args:
+        rows: All rows.
+        reasons: Reasons of labelled rows, with the categories of these rows, counted: a reason that the model
+            wrote in the same words stands for the commonest of them.
+    """
+    asked = [row for row in rows if row.well_formed is not None or row.explanation_failure is not None]
+    answered = [row for row in asked if row.well_formed is not None]
+    explained = [row for row in answered if row.well_formed]
+    with_category = [row for row in explained if row.categories and row.found not in (None, "safe")]
+    with_refusal = [row for row in explained if row.refusal is not None]
+    with_reason = [
+        (row, _categories_of(row.found_reason, reasons or {}))
+        for row in explained
+        if row.found_reason and row.categories
+    ]
+    return {
+        "asked": len(asked),
+        "failed": dict(
+            sorted(Counter(one.explanation_failure for one in asked if one.explanation_failure).items())
+        ),
+        "well_formed": _part(len(explained), len(answered)),
+        "category": {
+            "any_right": _part(sum(map(_any_right, with_category)), len(with_category)),
+            "all_right": _part(
+                sum(set(row.categories) == set(row.found_categories) for row in with_category),
+                len(with_category),
+            ),
+        },
+        "refusal_right": _part(
+            sum(row.refusal == row.found_refusal for row in with_refusal), len(with_refusal)
+        ),
+        "reasons": sum(row.found_reason is not None for row in explained),
+        "reason_says_category": _part(sum(bool(said) for _, said in with_reason), len(with_reason)),
+        "reason_says_right_category": _part(
+            sum(bool(said & set(row.categories)) for row, said in with_reason), len(with_reason)
+        ),
+        "categories": _table(explained),
+    }
+
+
+def _part(of: int, whole: int) -> dict[str, float | int | None]:
+    return {"rows": whole, "right": of, "share": round(of / whole, 5) if whole else None}
+
+
+def _any_right(row: ScoredRow) -> bool:
+    return bool(set(row.categories) & set(row.found_categories))
+
+
+def _categories_of(reason: str, reasons: Mapping[str, Mapping[str, int]]) -> set[str]:
+    """The categories whose names a reason holds, or else the one that it stands for in labelled rows."""
+    named = {name for name in CATEGORIES if name.casefold() in reason.casefold()}
+    known = reasons.get(reason)
+    return named or ({max(known, key=lambda name: (known[name], name))} if known else set())
+
+
+def _table(explained: Sequence[ScoredRow]) -> dict[str, dict[str, int]]:
+    """By category of the label, how often each was found. A row counts once in each of its pairs.
+
+    Harmful rows whose label names no category cannot say what is right, and are left out.
+    """
+    counts = Counter(
+        (label, found)
+        for row in explained
+        if row.categories or row.severity == "safe"
+        for label in row.categories or (NONE,)
+        for found in row.found_categories or (NONE,)
+    )
+    return {
+        label: {found: counts[label, found] for found in sorted({found for _, found in counts})}
+        for label in sorted({label for label, _ in counts})
+    }
+
 
 SCHEMA: Final = "1.0"
 FAILED: Final = "failed"
@@ -48,7 +127,7 @@ def evaluation(
     Args:
         rows: In any order; the result does not depend on it.
         seed: Of the intervals.
-        reasons: As :func:`~sluicegate.engines.adapt.evaluate.explanations.explanations` takes them.
+        reasons: As :func:`~sluicegate.engines.adapt.evaluate.evaluation.explanations` takes them.
     """
     rows = sorted(rows, key=lambda row: row.id)
     return {
@@ -91,7 +170,7 @@ def over_blocking(rows: Sequence[ScoredRow], seed: int) -> dict[str, Any]:
 
 def reliability(rows: Sequence[ScoredRow]) -> list[dict[str, float]]:
     """The bins of the calibration error, from the least confident: rows, mean confidence and share found right."""
-    judged = Judged.of(rows)
+    judged = MeasuredRows.of(rows)
     if not len(judged.labels):
         return []
     whole = np.ones((1, len(judged.labels)))
@@ -110,7 +189,7 @@ def roc(rows: Sequence[ScoredRow], against: str) -> list[tuple[float, float]]:
         rows: Failed ones are passed over.
         against: ``safe``: not safe against safe. ``unsafe``: unsafe against all others.
     """
-    judged = Judged.of(rows)
+    judged = MeasuredRows.of(rows)
     positive = judged.labels > 0 if against == "safe" else judged.labels == 2
     scores = judged.risk if against == "safe" else judged.probabilities[:, 2]
     if positive.all() or not positive.any():

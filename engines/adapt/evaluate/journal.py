@@ -10,17 +10,15 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
-from sluicegate.engines.protocol import Explanation
-from sluicegate.schemas import Scores
+from sluicegate.engines.protocol import EngineInfo, Explanation, Prompt
+from sluicegate.schemas import Scores, Severity
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from sluicegate.engines.protocol import EngineInfo, Prompt
-    from sluicegate.schemas import Severity
 
 JOURNAL = "answers.jsonl"
 

@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.adapt.errors import Fault, FaultyRow
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
-from sluicegate.engines.adapt.records import RecordFile
-from sluicegate.engines.adapt.row_reader import RowReader
-from sluicegate.engines.adapt.sources import SourceBook, input_files
+from sluicegate.engines.adapt.data.records import RecordFile
+from sluicegate.engines.adapt.data.row_reader import RowReader
+from sluicegate.engines.adapt.data.rows import Row, Split
+from sluicegate.engines.adapt.data.sources import SourceBook, input_files
+from sluicegate.engines.adapt.errors import EvaluationError, FaultyRow, RowFault
 from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row, Split
+
+Stratum = tuple[str, str, str]
+
+
+def stratum(row: Row) -> Stratum:
+    """Language, severity and source of a row."""
+    return row.language or "", row.severity, row.source
+
+
+def draw(rows: Sequence[Row], count: int, *, seed: int, by: Callable[[Row], Hashable] = stratum) -> list[Row]:
+    """A sample of rows in their own order, every stratum with its share of the whole.
+
+    Shares are rounded by largest remainders, ties decided by the seed. Which rows of a stratum are taken is
+    decided by their ids and the seed, never by their texts or their order.
+
+    Args:
+        rows: Ids differ.
+        count: Rows wanted; all of them where there are no more.
+        seed: Another seed, another sample.
+        by: The stratum of a row.
+    """
+    if count >= len(rows):
+        return list(rows)
+    strata: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: _lot(seed, row.id)):
+        strata[by(row)].append(row)
+    exact = {name: count * len(members) / len(rows) for name, members in strata.items()}
+    taken = {name: int(share) for name, share in exact.items()}
+    rest = sorted(strata, key=lambda name: (taken[name] - exact[name], _lot(seed, repr(name))))
+    for name in rest[: count - sum(taken.values())]:
+        taken[name] += 1
+    chosen = {row.id for name, members in strata.items() for row in members[: taken[name]]}
+    return [row for row in rows if row.id in chosen]
+
+
+def _lot(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=16).digest()
+
 
 _MOST_ROWS = 500_000  # they are held in memory, texts included
 _KEPT_FAULTS = 1000  # the rest is counted
@@ -75,7 +112,7 @@ def read_labelled(
             content = record.content
             row = (
                 [content]
-                if isinstance(content, Fault)
+                if isinstance(content, RowFault)
                 else reader.read(content, name=path.stem, line=record.line)
             )
             if isinstance(row, list):

@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sluicegate.engines.adapt.evaluate import plots
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.errors import EvaluationError
+from sluicegate.engines.adapt.evaluate import report
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation
-from sluicegate.engines.adapt.evaluate.intervals import MOST_RESAMPLES
 from sluicegate.engines.adapt.evaluate.journal import JOURNAL, Journal
-from sluicegate.engines.adapt.evaluate.judging import Judging, Terms
-from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, rows_digest
+from sluicegate.engines.adapt.evaluate.judging import Judging, JudgingTerms
+from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, draw, rows_digest
+from sluicegate.engines.adapt.evaluate.measures import MOST_RESAMPLES
 from sluicegate.engines.adapt.evaluate.report import page
-from sluicegate.engines.adapt.evaluate.sampling import draw
 from sluicegate.engines.adapt.evaluate.scored import write_scores
+from sluicegate.engines.backends import Backend
+from sluicegate.engines.files import replace_file
+from sluicegate.engines.protocol import EngineInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
-    from sluicegate.engines.backends import Backend
-    from sluicegate.engines.protocol import EngineInfo
 
 EVALUATION: Final = "evaluation.json"
 REPORT: Final = "report.md"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedEvaluation:
     """What is evaluated, beside rows and engine."""
 
     sample: int | None = None
@@ -50,8 +50,8 @@ def evaluate(
     labelled: Labelled,
     backend: Backend,
     out: Path,
-    terms: Terms,
-    wanted: Wanted,
+    terms: JudgingTerms,
+    wanted: WantedEvaluation,
     advance: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Judge the rows and write ``scores.jsonl``, ``evaluation.json``, ``report.md`` and plots. Blocking.
@@ -87,10 +87,10 @@ def evaluate(
         advance("measuring", 1, 1)
         texts = {row.id: row.text for row in rows} if wanted.show_text else None
         try:
-            plots.draw(document, out)
-            _replace(out / REPORT, page(document, title=wanted.title, texts=texts).encode())
+            report.draw(document, out)
+            replace_file(out / REPORT, page(document, title=wanted.title, texts=texts).encode())
             # The last one: where it stands, all the others do.
-            _replace(out / EVALUATION, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+            replace_file(out / EVALUATION, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         except OSError as error:
             raise EvaluationError(
                 f"{out} cannot be written to ({error.strerror}); give another --out"
@@ -99,7 +99,11 @@ def evaluate(
 
 
 async def _judged(
-    backend: Backend, out: Path, terms: Terms, rows: list[Any], advance: Callable[[str, int, int], None]
+    backend: Backend,
+    out: Path,
+    terms: JudgingTerms,
+    rows: list[Any],
+    advance: Callable[[str, int, int], None],
 ) -> tuple[list[Any], EngineInfo]:
     async with backend.engine:
         info = backend.engine.info
@@ -113,7 +117,7 @@ async def _judged(
 
 
 def _facts(
-    labelled: Labelled, info: EngineInfo, terms: Terms, wanted: Wanted, rows: Sequence[Row]
+    labelled: Labelled, info: EngineInfo, terms: JudgingTerms, wanted: WantedEvaluation, rows: Sequence[Row]
 ) -> dict[str, Any]:
     """What was judged by what: enough to do it again, and to see whether two evaluations may be compared."""
     return {
@@ -142,12 +146,6 @@ def _forget(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise EvaluationError(f"{path} cannot be removed ({error.strerror}); give another --out") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 @contextmanager

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
-from sluicegate.engines.adapt.rows import Name
+from sluicegate.engines.adapt.data.rows import Name, Row
+from sluicegate.engines.adapt.errors import EvaluationError
+from sluicegate.engines.files import replacing
 from sluicegate.schemas import Kind, Scores, Severity
 from sluicegate.schemas._fields import Code, Identifier, LanguageTag, Probability, RegionCode
 from sluicegate.schemas.assessment import Categories, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
 
 SCORES = "scores.jsonl"
 """Name of the file in a folder that ``sluicegate adapt evaluate`` wrote."""
@@ -119,15 +127,12 @@ def write_scores(folder: Path, rows: Iterable[ScoredRow]) -> Path:
     Raises:
         EvaluationError: The folder cannot be written to.
     """
-    path, partial = folder / SCORES, folder / f"{SCORES}.partial"
+    path = folder / SCORES
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
+        with replacing(path, durable=True) as stream:
             for row in rows:
                 stream.write(orjson.dumps(row.document()) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
     except OSError as error:
         raise EvaluationError(
             f"{folder} cannot be written to ({error.strerror}); give another folder"
@@ -187,3 +192,108 @@ def _row(path: Path, number: int, line: bytes) -> ScoredRow:
 @cache
 def _adapter() -> TypeAdapter[ScoredRow]:
     return TypeAdapter(ScoredRow)
+
+
+EVALUATION = "evaluation.json"
+_EVALUATION_BYTES = 64 << 20  # a thousand groups with all their measures are a tenth of it
+
+_READ = ConfigDict(frozen=True, extra="ignore")
+Text = Annotated[str, StringConstraints(max_length=512)]
+
+
+class JudgedEngine(BaseModel):
+    """Who judged."""
+
+    model_config = _READ
+
+    digest: Text
+    backend: Text
+    model: Text
+    adapter: Text | None = None
+
+
+class Terms(BaseModel):
+    """How, as far as scores depend on it."""
+
+    model_config = _READ
+
+    hints: bool = False
+    calibrated: bool = False
+    most_tokens: int | None = None
+    most_segments: int | None = None
+
+
+class Judged(BaseModel):
+    """What an evaluation says of itself; fields beside these are passed over."""
+
+    model_config = _READ
+
+    engine: JudgedEngine
+    split: Text | None = None
+    training_rows: int = 0
+    """Of the split that trains."""
+    rows_digest: Text
+    """Over rows, texts and labels."""
+    terms: Terms = Field(default_factory=Terms)
+
+    @property
+    def is_held_out(self) -> bool:
+        """False if rows of the split that trains are among those judged: a model is surer of them than of others."""
+        return self.split != "train" and self.training_rows == 0
+
+
+class _Document(BaseModel):
+    model_config = _READ
+
+    rows: int
+    judged: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One evaluation."""
+
+    folder: Path
+    rows: Sequence[ScoredRow]
+    """By id."""
+    judged: Judged
+    scores_sha256: str
+    """``sha256:…`` of ``scores.jsonl``."""
+
+
+def read_evaluated(folder: Path) -> Evaluated:
+    """Read what ``sluicegate adapt evaluate`` wrote.
+
+    Raises:
+        EvaluationError: A file is missing or not as it was written, or the two are not of one evaluation.
+    """
+    judged = _document(folder / EVALUATION)
+    rows = read_scores(folder / SCORES)
+    if len(rows) != judged.rows:
+        raise EvaluationError(
+            f"{folder}: {EVALUATION} is of {judged.rows:,} rows, {SCORES} has {len(rows):,}; {_FIX}"
+        )
+    with (folder / SCORES).open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Evaluated(folder, sorted(rows, key=lambda row: row.id), judged.judged, f"sha256:{digest}")
+
+
+def _document(path: Path) -> _Document:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_EVALUATION_BYTES + 1)
+    except OSError as error:
+        raise EvaluationError(
+            f"{path} cannot be read ({error.strerror}); name a folder that sluicegate adapt evaluate wrote"
+        ) from error
+    if len(raw) > _EVALUATION_BYTES:
+        raise EvaluationError(f"{path} is larger than {_EVALUATION_BYTES:,} bytes; {_FIX}")
+    try:
+        return _Document.model_validate(orjson.loads(raw))
+    except orjson.JSONDecodeError:
+        raise EvaluationError(f"{path} is not JSON; {_FIX}") from None
+    except ValidationError as error:
+        where = (
+            ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"])) or "document"
+        )
+        raise EvaluationError(f"{path}: {where[:80]} is not as an evaluation has it; {_FIX}") from None

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
-from sluicegate.engines.adapt.export.errors import ExportError
 from sluicegate.engines.adapt.train import recipe
 from sluicegate.engines.adapt.train.base import open_base, without_control_tokens
-from sluicegate.engines.bundle.bundle import Bundle, file_digest
-from sluicegate.engines.bundle.manifest import Base, LayoutRef, Licence, Limits, Manifest, TokenizerRef
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path, original_beside
-from sluicegate.engines.layouts.vendor import VendorLayout
+from sluicegate.engines.bundle import (
+    Base,
+    Bundle,
+    LayoutRef,
+    Licence,
+    Limits,
+    Manifest,
+    TokenizerRef,
+    file_digest,
+)
+from sluicegate.engines.cpu_model import cpu_bundle_path, original_beside
+from sluicegate.engines.errors import ExportError
+from sluicegate.engines.layouts import Layout, VendorLayout
 from sluicegate.schemas import CATEGORIES
-
-if TYPE_CHECKING:
-    from sluicegate.engines.layouts import Layout
 
 PLAN: Final = "plan.json"
 _PLAN_BYTES = 4 << 20
@@ -33,7 +38,7 @@ UNKNOWN: Final = "see the checkpoint"
 class Trained:
     """What ``plan.json`` beside an adapter tells of its training; None where there is none."""
 
-    base: recipe.Base | None = None
+    base: recipe.TrainingBase | None = None
     layout_digest: str | None = None
     tokenizer_digest: str | None = None
     digest: str | None = None
@@ -71,7 +76,7 @@ def read_plan(adapter: Path) -> Trained:
         with path.open("rb") as stream:
             document: dict[str, Any] = orjson.loads(stream.read(_PLAN_BYTES))
         return Trained(
-            recipe.Base.model_validate(document["recipe"]["base"]),
+            recipe.TrainingBase.model_validate(document["recipe"]["base"]),
             str(document["layout_digest"]),
             str(document["tokenizer_digest"]),
             str(document["digest"]),
@@ -114,7 +119,7 @@ def open_parts(trained: Trained, *, base: str | None, layout: str | None) -> Bas
     return parts
 
 
-def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.Base:
+def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.TrainingBase:
     own = trained.base
     if base is None:
         if own is None:
@@ -123,11 +128,11 @@ def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.Ba
     if base == "cpu" or (Path(base) / "manifest.json").is_file():
         if layout is not None:
             raise ExportError("--layout is for a checkpoint; a bundle has its own")
-        return recipe.Base(bundle=base)
+        return recipe.TrainingBase(bundle=base)
     chosen = layout or (own.layout if own else None)
     if chosen not in ("compact", "vendor"):
         raise ExportError("--layout: say which one the adapter was trained with, compact or vendor")
-    return recipe.Base(checkpoint=base, layout="vendor" if chosen == "vendor" else "compact")
+    return recipe.TrainingBase(checkpoint=base, layout="vendor" if chosen == "vendor" else "compact")
 
 
 def _of_bundle(name: str) -> BaseParts:
@@ -169,7 +174,7 @@ def _published(folder: Path, weights: Path, manifest: Manifest) -> Path:
     return original
 
 
-def _of_checkpoint(wanted: recipe.Base) -> BaseParts:
+def _of_checkpoint(wanted: recipe.TrainingBase) -> BaseParts:
     opened = open_base(wanted)
     with (opened.folder / "tokenizer.json").open("rb") as stream:
         raw, control = without_control_tokens(stream.read(_TOKENIZER_BYTES))

@@ -15,21 +15,34 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import ValidationError
 
-from sluicegate.engines.adapt.export.base_parts import UNKNOWN, open_parts, read_plan
-from sluicegate.engines.adapt.export.errors import ExportError
-from sluicegate.engines.adapt.export.gate_file import GATE, Judged, decide, is_of, read_limited
-from sluicegate.engines.adapt.export.weights import write_weights
-from sluicegate.engines.bundle.bundle import MANIFEST, Bundle, BundleFile, file_digest
-from sluicegate.engines.bundle.calibration import CALIBRATION, CALIBRATION_BYTES, Calibration
-from sluicegate.engines.bundle.manifest import DRAFT, Adapter, Manifest
-from sluicegate.engines.cpu_model.peft_adapter import read_adapter
+from sluicegate.engines.adapt.export.base_parts import UNKNOWN, BaseParts, open_parts, read_plan
+from sluicegate.engines.adapt.export.gate_file import (
+    GATE,
+    GateDecision,
+    GateJudged,
+    decide,
+    is_of,
+    read_limited,
+)
+from sluicegate.engines.adapt.export.weights import Form, write_weights
+from sluicegate.engines.bundle import (
+    CALIBRATION,
+    CALIBRATION_BYTES,
+    DRAFT,
+    MANIFEST,
+    Adapter,
+    Bundle,
+    BundleFile,
+    Calibration,
+    Manifest,
+    file_digest,
+)
+from sluicegate.engines.cpu_model import read_adapter
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.engines.adapt.export.base_parts import BaseParts
-    from sluicegate.engines.adapt.export.gate_file import Decision
-    from sluicegate.engines.adapt.export.weights import Form
 
 EVALUATION = "evaluation.json"
 
@@ -38,7 +51,7 @@ _EVALUATION_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedExport:
     """What is exported, and how; the options of ``sluicegate adapt export``."""
 
     form: Form
@@ -66,7 +79,7 @@ class Exported:
     """Digest of the adapter."""
 
 
-def export(adapter: Path, out: Path, wanted: Wanted, report: Callable[[str], None]) -> Exported:
+def export(adapter: Path, out: Path, wanted: WantedExport, report: Callable[[str], None]) -> Exported:
     """Write the bundle of an adapter. Blocking; needs room for the bundle on the disk of ``out``.
 
     Args:
@@ -113,7 +126,7 @@ def export(adapter: Path, out: Path, wanted: Wanted, report: Callable[[str], Non
     return Exported(target, bundle.digest, read.digest)
 
 
-def _check_options(wanted: Wanted, out: Path) -> None:
+def _check_options(wanted: WantedExport, out: Path) -> None:
     if not _NAME.fullmatch(wanted.name) or wanted.name.endswith(DRAFT):
         raise ExportError(
             "--name: lower case letters, digits, points and dashes, at most 57, not ending in -draft"
@@ -124,7 +137,9 @@ def _check_options(wanted: Wanted, out: Path) -> None:
         raise ExportError(f"{out} is there and not an empty folder; choose another --out")
 
 
-def _manifest(wanted: Wanted, parts: BaseParts, digest: str, quantisation: str, runtime: str) -> Manifest:
+def _manifest(
+    wanted: WantedExport, parts: BaseParts, digest: str, quantisation: str, runtime: str
+) -> Manifest:
     """The draft's manifest, its files not yet named."""
     base = parts.manifest
     if wanted.licence is None and base.licence.spdx == UNKNOWN:
@@ -149,7 +164,10 @@ def _manifest(wanted: Wanted, parts: BaseParts, digest: str, quantisation: str, 
 
 
 def _require_of(
-    decision: Decision | None, judged: Judged | None, calibration: Calibration | None, accepted: set[str]
+    decision: GateDecision | None,
+    judged: GateJudged | None,
+    calibration: Calibration | None,
+    accepted: set[str],
 ) -> None:
     if decision is not None:
         decision.require(accepted)
@@ -170,7 +188,7 @@ def _final(
     folder: Path,
     scores: dict[str, float],
     calibration: Calibration | None,
-    decision: Decision,
+    decision: GateDecision,
 ) -> Manifest:
     """The draft with a name of its own, its scores, and what decided."""
     added = {}
@@ -197,14 +215,14 @@ def _entries(folder: Path, paths: dict[str, str]) -> dict[str, BundleFile]:
     }
 
 
-def _evaluation(folder: Path | None) -> tuple[dict[str, float], Judged | None]:
+def _evaluation(folder: Path | None) -> tuple[dict[str, float], GateJudged | None]:
     """Measures of an evaluation's folder by name, and who judged."""
     if folder is None:
         return {}, None
     path = folder / EVALUATION
     try:
         document: dict[str, Any] = orjson.loads(read_limited(path, _EVALUATION_BYTES))
-        judged = Judged.model_validate(document["judged"])
+        judged = GateJudged.model_validate(document["judged"])
         return {name: float(one["value"]) for name, one in document["measures"].items()}, judged
     except (
         orjson.JSONDecodeError,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,7 +24,7 @@ _SHOWN_REGRESSIONS = 3
 _REASON_CHARACTERS = 400
 
 
-class Engine(BaseModel):
+class GatedEngine(BaseModel):
     """Who judged; fields beside these are not read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -33,12 +33,12 @@ class Engine(BaseModel):
     adapter: Annotated[str | None, Field(max_length=512)] = None
 
 
-class Judged(BaseModel):
+class GateJudged(BaseModel):
     """The part of an evaluation, and of a gate's report, that says who judged."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    engine: Engine
+    engine: GatedEngine
     split: Annotated[str | None, Field(max_length=100)] = None
     training_rows: int = 0
 
@@ -50,16 +50,16 @@ class GateReport(BaseModel):
 
     passed: bool = Field(strict=True)
     regressions: list[Any]
-    judged: Judged
+    judged: GateJudged
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class GateDecision:
     """Why an adapter is exported; the content of a bundle's ``gate.json``."""
 
     report: dict[str, Any] | None
     """The gate's, whole; None where nothing was compared."""
-    judged: Judged | None
+    judged: GateJudged | None
     override: str | None
 
     def require(self, accepted: Collection[str]) -> None:
@@ -80,7 +80,7 @@ class Decision:
         return orjson.dumps({**report, "override": self.override}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def decide(gate: Path | None, override: str | None) -> Decision:
+def decide(gate: Path | None, override: str | None) -> GateDecision:
     """Decide whether to export, as far as can be said before it is known what was judged.
 
     Args:
@@ -99,7 +99,7 @@ def decide(gate: Path | None, override: str | None) -> Decision:
             raise ExportError(
                 "no gate was passed; give --gate, --draft for a bundle to evaluate, or --override with a reason"
             )
-        return Decision(None, None, override)
+        return GateDecision(None, None, override)
     document, report = _read(gate)
     if (not report.passed or report.regressions) and override is None:
         named = "; ".join(_said(one) for one in report.regressions[:_SHOWN_REGRESSIONS])
@@ -109,10 +109,10 @@ def decide(gate: Path | None, override: str | None) -> Decision:
             f"{gate}: the gate did not pass ({named or 'no regression named'}{more}); "
             "train a better adapter, or give --override with a reason"
         )
-    return Decision(document, report.judged, override)
+    return GateDecision(document, report.judged, override)
 
 
-def is_of(judged: Judged, accepted: Collection[str]) -> bool:
+def is_of(judged: GateJudged, accepted: Collection[str]) -> bool:
     """Whether one of these digests is what was judged."""
     return bool({judged.engine.digest, judged.engine.adapter} & set(accepted))
 

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,15 +19,18 @@ from typing import TYPE_CHECKING
 import orjson
 
 from sluicegate.engines.adapt.export.base_parts import read_plan
-from sluicegate.engines.adapt.export.errors import ExportError
-from sluicegate.engines.adapt.export.export import Wanted, export
-from sluicegate.engines.adapt.export.shipped_adapter import Facts, read_shipped
-from sluicegate.engines.bundle.bundle import MANIFEST
-from sluicegate.engines.bundle.manifest import Manifest
-from sluicegate.engines.cpu_model import shipped
-from sluicegate.engines.cpu_model.peft_adapter import WEIGHTS, read_adapter
-from sluicegate.engines.cpu_model.shipped import ADAPTER_FACTS, ADAPTER_WEIGHTS
-from sluicegate.engines.errors import EngineError
+from sluicegate.engines.adapt.export.export import WantedExport, export
+from sluicegate.engines.bundle import MANIFEST, Manifest
+from sluicegate.engines.cpu_model import (
+    ADAPTER_FACTS,
+    ADAPTER_WEIGHTS,
+    WEIGHTS,
+    AdapterFacts,
+    read_adapter,
+    read_shipped,
+    shipped,
+)
+from sluicegate.engines.errors import EngineError, ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +39,7 @@ NAME = "smollm2-135m-guard"
 MOST_BYTES = 10_000_000  # in the wheel; r 16 on all linear modules is 9.8 MB in float16
 
 
-def ship(adapter: Path, wanted: Wanted, target: Path, report: Callable[[str], None]) -> Manifest:
+def ship(adapter: Path, wanted: WantedExport, target: Path, report: Callable[[str], None]) -> Manifest:
     """Write the folder of the shipped adapter; one that is there is replaced when the new one is whole.
 
     Args:
@@ -64,7 +67,7 @@ def ship(adapter: Path, wanted: Wanted, target: Path, report: Callable[[str], No
         bundle = Path(temporary) / "bundle"
         export(adapter, bundle, wanted, report)
         manifest = Manifest.parse((bundle / MANIFEST).read_bytes())
-        facts = Facts(
+        facts = AdapterFacts(
             name=wanted.name,
             digest=read.digest,
             base=Manifest.parse(shipped.base_manifest()).base.name,
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--target", type=Path, default=shipped.adapter_folder(), help="default: the package's folder"
     )
     given = parser.parse_args(arguments)
-    wanted = Wanted(
+    wanted = WantedExport(
         form="llama_cpp",
         name=given.name,
         base="cpu",

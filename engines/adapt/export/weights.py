@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from sluicegate.engines.adapt.export.errors import ExportError
+from sluicegate.engines.adapt.export.base_parts import BaseParts
+from sluicegate.engines.cpu_model import CONFIG, WEIGHTS, GgufModel, PeftAdapter
 from sluicegate.engines.cpu_model.gguf_merge import merge
-from sluicegate.engines.cpu_model.gguf_model import GgufModel
-from sluicegate.engines.cpu_model.peft_adapter import CONFIG, WEIGHTS
+from sluicegate.engines.errors import ExportError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.adapt.export.base_parts import BaseParts
-    from sluicegate.engines.cpu_model.peft_adapter import PeftAdapter
 
 Form = Literal["llama_cpp", "hf-adapter", "hf-merged"]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenWeights:
     """What was written, as the manifest says it."""
 
     paths: dict[str, str]
@@ -33,7 +31,7 @@ class Written:
 
 def write_weights(
     form: Form, parts: BaseParts, adapter: PeftAdapter, source: Path, target: Path, *, name: str
-) -> Written:
+) -> WrittenWeights:
     """Write weights into a bundle's folder.
 
     Args:
@@ -57,29 +55,29 @@ def write_weights(
             return _hf_merged(parts, source, target)
 
 
-def _llama_cpp(parts: BaseParts, adapter: PeftAdapter, target: Path, name: str) -> Written:
+def _llama_cpp(parts: BaseParts, adapter: PeftAdapter, target: Path, name: str) -> WrittenWeights:
     if parts.gguf is None:
         raise ExportError(
             f"{parts.folder}: llama_cpp needs a base whose weights are a GGUF; use --to hf-merged for a checkpoint"
         )
     merge(GgufModel(parts.gguf), adapter, target / "model.gguf", name=name)
-    return Written({"model": "model.gguf"}, "Q8_0", "llama.cpp")
+    return WrittenWeights({"model": "model.gguf"}, "Q8_0", "llama.cpp")
 
 
-def _hf_adapter(parts: BaseParts, adapter: PeftAdapter, target: Path) -> Written:
+def _hf_adapter(parts: BaseParts, adapter: PeftAdapter, target: Path) -> WrittenWeights:
     folder = target / "adapter"
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(adapter.raw)
     config = adapter.peft_config(parts.manifest.base.name)
     (folder / CONFIG).write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2) + b"\n")
-    return Written(
+    return WrittenWeights(
         {"adapter": f"adapter/{WEIGHTS}", "adapter_config": f"adapter/{CONFIG}"},
         "as the server's base",
         "base with a LoRA adapter",
     )
 
 
-def _hf_merged(parts: BaseParts, source: Path, target: Path) -> Written:
+def _hf_merged(parts: BaseParts, source: Path, target: Path) -> WrittenWeights:
     if parts.gguf is not None:
         raise ExportError(f"{parts.folder}: hf-merged needs a checkpoint; name it with --base")
     from sluicegate.engines.adapt.train.run import require_libraries  # noqa: PLC0415 - only here
@@ -93,4 +91,4 @@ def _hf_merged(parts: BaseParts, source: Path, target: Path) -> Written:
     precision = write_merged(parts.folder, source, folder)
     paths = sorted(path.name for path in folder.iterdir())
     roles = {f"checkpoint_{number}": f"checkpoint/{name}" for number, name in enumerate(paths, 1)}
-    return Written(roles, precision, "Hugging Face checkpoint")
+    return WrittenWeights(roles, precision, "Hugging Face checkpoint")

@@ -4,24 +4,115 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from sluicegate.engines.adapt.evaluate.evaluation import GROUPINGS
-from sluicegate.engines.adapt.evaluate.intervals import clusters
-from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
-from sluicegate.engines.adapt.gate.counts import ACTIONS, MEASURES, NOT_SCORED, Sides
-from sluicegate.engines.adapt.gate.differences import Group, differences, rests_on
-from sluicegate.engines.adapt.gate.limits import GROUPS
+from sluicegate.engines.adapt.evaluate.measures import clusters
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow
+from sluicegate.engines.adapt.gate.differences import (
+    ACTIONS,
+    MEASURES,
+    NOT_SCORED,
+    ComparedGroup,
+    Difference,
+    Measure,
+    Sides,
+    differences,
+    rests_on,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.gate.counts import Measure
-    from sluicegate.engines.adapt.gate.differences import Difference
-    from sluicegate.engines.adapt.gate.limits import Limits, Part
+
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Rows = Annotated[int, Field(ge=1, le=10_000_000, strict=True)]
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GatePart(BaseModel):
+    """Limits for all rows, or for each group of one kind. None judges nothing."""
+
+    model_config = _STRICT
+
+    minimum_rows: Rows
+    """Of the rows that a measure rests on: harmful ones for their recall, safe ones for false positives."""
+    macro_f1_drop: Share | None = None
+    harmful_recall_drop: Share | None = None
+    benign_false_positives_rise: Share | None = None
+    benign_blocked_rise: Share | None = None
+    block_rate_change: Share | None = None
+    review_rate_change: Share | None = None
+
+
+class Always(BaseModel):
+    """Bounds on the new model alone, by the number and not by its interval."""
+
+    model_config = _STRICT
+
+    macro_f1_least: Share | None
+    harmful_recall_least: Share | None
+    benign_false_positives_most: Share | None
+    newly_failed_most: Share | None
+    well_formed_least: Share | None
+    explained_rows_least: Rows
+
+
+class GateLimits(BaseModel):
+    """Content of a file of limits, over the built-in one."""
+
+    model_config = _STRICT
+
+    overall: GatePart
+    language: GatePart
+    category: GatePart
+    kind: GatePart
+    source: GatePart
+    always: Always
+
+    @classmethod
+    def over_built_in(cls, written: Any) -> Self:
+        """The built-in limits with what a file writes in their place.
+
+        Args:
+            written: Plain values as YAML gives them; None is an empty file.
+
+        Raises:
+            ValidationError: A key is unknown, or a value is no limit. Its place is one of ``written``.
+        """
+        if written is None:
+            written = {}
+        if not isinstance(written, dict):
+            return cls.model_validate(written)
+        built_in = _built_in()
+        merged = {
+            name: {**built_in[name], **part} if isinstance(part, dict) and name in built_in else part
+            for name, part in written.items()
+        }
+        return cls.model_validate({**built_in, **merged})
+
+
+GROUPS = ("language", "category", "kind", "source")
+"""By what rows are grouped, in the order of reports."""
+
+
+def built_in_text() -> str:
+    """The built-in file, comments included."""
+    return (resources.files("sluicegate.engines.adapt.gate") / "limits.yaml").read_text("utf-8")
+
+
+@cache
+def _built_in() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(built_in_text())
+    return read
+
 
 ALL = "all"
 """Name and kind of the group that every row is in."""
@@ -33,7 +124,7 @@ Outcome = Literal["passed", "regression", "not_limited", "few_rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class GateCheck:
     """One comparison, and what came of it."""
 
     what: str
@@ -83,11 +174,11 @@ def sides_of(
 def compared(
     rows: Sequence[ScoredRow],
     sides: Sides,
-    limits: Limits,
+    limits: GateLimits,
     *,
     seed: int,
     advance: Callable[[int, int], None] = lambda *_: None,
-) -> tuple[list[Check], dict[str, int]]:
+) -> tuple[list[GateCheck], dict[str, int]]:
     """The checks on all rows and on each group.
 
     Args:
@@ -100,13 +191,13 @@ def compared(
     Returns:
         The checks, and how many groups of each kind were too many to be looked at: the smallest ones.
     """
-    everything = Group(ALL, ALL, np.arange(len(sides.labels)))
+    everything = ComparedGroup(ALL, ALL, np.arange(len(sides.labels)))
     overall = [(everything, measure) for measure in MEASURES]
-    wanted: list[tuple[Group, Measure]] = []
-    small: list[Check] = []
+    wanted: list[tuple[ComparedGroup, Measure]] = []
+    small: list[GateCheck] = []
     left_out: Counter[str] = Counter()
     for by in GROUPS:
-        part: Part = getattr(limits, by)
+        part: GatePart = getattr(limits, by)
         measures = [measure for measure in MEASURES if getattr(part, measure.limit) is not None]
         for at, group in enumerate(_groups(rows, by)):
             if at >= _MOST_GROUPS or not measures:
@@ -133,8 +224,8 @@ def compared(
 
 
 def always(
-    new: Sequence[ScoredRow], current: Sequence[ScoredRow], checks: Sequence[Check], limits: Limits
-) -> Iterator[Check]:
+    new: Sequence[ScoredRow], current: Sequence[ScoredRow], checks: Sequence[GateCheck], limits: GateLimits
+) -> Iterator[GateCheck]:
     """The checks of the new model alone.
 
     Args:
@@ -168,7 +259,7 @@ def always(
     if bounds.well_formed_least is not None:
         seen = [row.well_formed for row in new if row.well_formed is not None]
         enough = len(seen) >= bounds.explained_rows_least
-        yield Check(
+        yield GateCheck(
             what="explained_rows_least",
             outcome="passed" if enough else "regression",
             limit=bounds.explained_rows_least,
@@ -180,7 +271,7 @@ def always(
             yield _bounded("well_formed_least", share, bounds.well_formed_least, None, len(seen))
 
 
-def _judged(one: Difference, part: Part) -> Check:
+def _judged(one: Difference, part: GatePart) -> GateCheck:
     limit: float | None = getattr(part, one.measure.limit)
     outcome: Outcome = "passed"
     too_few = limit is not None and one.rows < part.minimum_rows
@@ -189,7 +280,7 @@ def _judged(one: Difference, part: Part) -> Check:
     elif too_few or (one.loss > limit + _ROUNDING and one.is_certain):
         # On all rows alone there may be too few: groups were chosen by their size.
         outcome = "regression"
-    return Check(
+    return GateCheck(
         what=one.measure.name,
         outcome=outcome,
         limit=limit,
@@ -203,8 +294,10 @@ def _judged(one: Difference, part: Part) -> Check:
     )
 
 
-def _few_rows(group: Group, measure: Measure, part: Part, rows: int, *, outcome: Outcome) -> Check:
-    return Check(
+def _few_rows(
+    group: ComparedGroup, measure: Measure, part: GatePart, rows: int, *, outcome: Outcome
+) -> GateCheck:
+    return GateCheck(
         what=measure.name,
         outcome=outcome,
         limit=getattr(part, measure.limit),
@@ -215,9 +308,9 @@ def _few_rows(group: Group, measure: Measure, part: Part, rows: int, *, outcome:
     )
 
 
-def _bounded(what: str, value: float | None, least: float | None, most: float | None, rows: int) -> Check:
+def _bounded(what: str, value: float | None, least: float | None, most: float | None, rows: int) -> GateCheck:
     kept = value is not None and (least is None or value >= least) and (most is None or value <= most)
-    return Check(
+    return GateCheck(
         what=what,
         outcome="passed" if kept else "regression",
         limit=most if least is None else least,
@@ -226,14 +319,14 @@ def _bounded(what: str, value: float | None, least: float | None, most: float | 
     )
 
 
-def _groups(rows: Sequence[ScoredRow], by: str) -> list[Group]:
+def _groups(rows: Sequence[ScoredRow], by: str) -> list[ComparedGroup]:
     """Largest first."""
     members: dict[str, list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
         for name in dict.fromkeys(GROUPINGS[by](row)):
             members[name].append(at)
     ordered = sorted(members.items(), key=lambda one: (-len(one[1]), one[0]))
-    return [Group(by, name, np.array(numbers)) for name, numbers in ordered]
+    return [ComparedGroup(by, name, np.array(numbers)) for name, numbers in ordered]
 
 
 def _found(row: ScoredRow) -> int:

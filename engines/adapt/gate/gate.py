@@ -2,19 +2,148 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.engines.adapt.gate.checks import always, compared, sides_of
+from sluicegate.engines.adapt.errors import GateError
+from sluicegate.engines.adapt.evaluate.evaluation import FAILED
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, Evaluated, ScoredRow
+from sluicegate.engines.adapt.gate.checks import GateLimits, always, compared, sides_of
 from sluicegate.engines.adapt.gate.differences import RESAMPLES
-from sluicegate.engines.adapt.gate.flips import counted, flips
-from sluicegate.engines.adapt.gate.pairing import require_same_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.evaluated import Evaluated
-    from sluicegate.engines.adapt.gate.limits import Limits
+
+_LABEL = ("source", "kind", "severity", "language", "categories", "region", "group", "refusal")
+"""What both must say of a row."""
+_TERMS = ("hints", "most_tokens", "most_segments")
+"""What changes scores and is no property of the model; a calibration is one."""
+
+
+def require_same_rows(new: Evaluated, current: Evaluated) -> None:
+    """Refuse evaluations that cannot be compared row by row.
+
+    Raises:
+        GateError: What differs, where, and the fix; ids of rows at most.
+    """
+    _require_same_ids(new, current)
+    for one, other in zip(new.rows, current.rows, strict=True):
+        for field in _LABEL:
+            if getattr(one, field) != getattr(other, field):
+                raise GateError(
+                    f"the row {one.id!a} has another {field} in {new.folder} than in {current.folder}; "
+                    "evaluate both models on the same files"
+                )
+    if new.judged.rows_digest != current.judged.rows_digest:
+        raise GateError(
+            f"{new.folder} and {current.folder} have the same ids and labels, but judged.rows_digest differs: "
+            "the texts are not the same; evaluate both models on the same files"
+        )
+    for term in _TERMS:
+        found, before = getattr(new.judged.terms, term), getattr(current.judged.terms, term)
+        if found != before:
+            raise GateError(
+                f"judged.terms.{term} is {found} in {new.folder} and {before} in {current.folder}; "
+                "evaluate both models with the same options and settings"
+            )
+    if not (new.judged.is_held_out and current.judged.is_held_out):
+        raise GateError(
+            f"{new.folder}: rows of the split that trains are among these, which a model knows by heart; "
+            "evaluate both models with --split dev"
+        )
+    if _model(new) == _model(current):
+        raise GateError(
+            f"{new.folder} and {current.folder} are of the same model ({new.judged.engine.digest[:80]}); "
+            "give --current the evaluation of the one in service"
+        )
+
+
+def _require_same_ids(new: Evaluated, current: Evaluated) -> None:
+    of_new, of_current = ({row.id for row in one.rows} for one in (new, current))
+    if of_new == of_current:
+        return
+    said = [
+        _only_in(folder, sorted(ids))
+        for folder, ids in ((new.folder, of_new - of_current), (current.folder, of_current - of_new))
+        if ids
+    ]
+    raise GateError(
+        f"the rows are not the same: {' and '.join(said)}; evaluate both models on the same files, with the same "
+        "--split, --sample and --seed"
+    )
+
+
+def _only_in(folder: Path, ids: Sequence[str]) -> str:
+    return f"{len(ids):,} only in {folder} (such as {ids[0]!a})"
+
+
+def _model(one: Evaluated) -> tuple[object, ...]:
+    engine = one.judged.engine
+    return engine.backend, engine.digest, engine.adapter, one.judged.terms.calibrated
+
+
+_LISTED = 20  # ids of one direction; --flips writes all
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One row; each pair is current, then new."""
+
+    row: ScoredRow
+    actions: tuple[str, str]
+    severities: tuple[str, str]
+
+    def document(self) -> dict[str, Any]:
+        """As a line of JSON has it."""
+        return {
+            "id": self.row.id,
+            "source": self.row.source,
+            "kind": self.row.kind,
+            "language": self.row.language,
+            "severity": self.row.severity,
+            "categories": self.row.categories,
+            "action": list(self.actions),
+            "found": list(self.severities),
+        }
+
+
+def flips(
+    new: Sequence[ScoredRow], current: Sequence[ScoredRow], act: Callable[[ScoredRow], str]
+) -> Iterator[Flip]:
+    """Rows whose action or severity differs.
+
+    Args:
+        new: As the new model left them.
+        current: The same rows, in the same order.
+        act: What the policy makes of a row.
+    """
+    for one, other in zip(new, current, strict=True):
+        actions = act(other), act(one)
+        severities = other.found or FAILED, one.found or FAILED
+        if actions[0] != actions[1] or severities[0] != severities[1]:
+            yield Flip(one, actions, severities)
+
+
+def counted(found: Iterable[Flip]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Flips of ``actions`` and of ``severities`` by direction: how many rows of each label, and the first ids."""
+    counts: dict[str, dict[str, dict[str, Any]]] = {"actions": {}, "severities": {}}
+    for flip in found:
+        for what, (before, after) in (("actions", flip.actions), ("severities", flip.severities)):
+            if before == after:
+                continue
+            empty: dict[str, Any] = {"rows": 0, **dict.fromkeys(SEVERITIES, 0), "ids": []}
+            direction = counts[what].setdefault(f"{before} to {after}", empty)
+            direction["rows"] += 1
+            direction[flip.row.severity] += 1
+            if len(direction["ids"]) < _LISTED:
+                direction["ids"].append(flip.row.id)
+    return {
+        what: dict(sorted(directions.items(), key=lambda one: (-one[1]["rows"], one[0])))
+        for what, directions in counts.items()
+    }
+
 
 SCHEMA: Final = "1.0"
 
@@ -22,7 +151,7 @@ SCHEMA: Final = "1.0"
 def gate(
     new: Evaluated,
     current: Evaluated,
-    limits: Limits,
+    limits: GateLimits,
     act: Callable[[ScoredRow], str],
     *,
     policy: Mapping[str, str],

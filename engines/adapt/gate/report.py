@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.engines.adapt.evaluate.markup import plain, table
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
 from sluicegate.engines.adapt.gate.checks import ALL
-from sluicegate.engines.adapt.gate.counts import MEASURES
+from sluicegate.engines.adapt.gate.differences import MEASURES
+from sluicegate.engines.adapt.report.markdown import plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,17 +7,60 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.special import betaincinv
 
-from sluicegate.engines.adapt.screen.bounds import steps
-from sluicegate.engines.screen.scripts import is_written_in, scripts
-from sluicegate.engines.screen.table import MOST_CHARACTERS, Group, spoken
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.screen import MOST_CHARACTERS, ScreenGroup, Steps, is_written_in, scripts, spoken
+from sluicegate.engines.screen.features import Array
 from sluicegate.engines.text.forms.invisible import hides_something
+from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sluicegate.engines.adapt.rows import Row
-    from sluicegate.schemas import Kind
+
+CONFIDENCE: Final = 0.95
+LEAST_ROWS: Final = 30
+"""Of the surest rows: without one wrong among them, the bound is 9.5 %."""
+MOST_ERROR: Final = 0.2
+"""A higher bound makes no step: nobody wants such an answer."""
+
+_GROWTH = 1.2  # of the rows from one step to the next: few steps, since each is a chance to be lucky
+_DIGITS = 1e6
+
+
+def upper_bound(wrong: int, rows: int) -> float:
+    """The Clopper-Pearson upper bound of a share, one-sided, at :data:`CONFIDENCE`."""
+    return 1.0 if wrong >= rows else float(betaincinv(wrong + 1, rows - wrong, CONFIDENCE))
+
+
+def steps(scores: Array, wrong: Array) -> Steps:
+    """The table of one side.
+
+    Each step's error is the bound of the rows at or above its score. A step whose bound is no lower than that of
+    a step below it says nothing more, and is left out: so errors fall as scores rise.
+
+    Args:
+        scores: ``[rows]``, of held-out rows.
+        wrong: ``[rows]``, whether an answer to a row would be wrong.
+    """
+    order = np.argsort(-scores, kind="stable")
+    sorted_scores, wrongs = scores[order], np.cumsum(wrong[order])
+    found: dict[float, float] = {}
+    size = float(LEAST_ROWS)
+    while size <= len(scores):
+        # Up, so that what a file rounds lets no row in that was not counted; equal scores are in or out together.
+        bar = float(np.ceil(sorted_scores[int(size) - 1] * _DIGITS) / _DIGITS)
+        rows = int(np.searchsorted(-sorted_scores, -bar, side="right"))
+        if rows >= LEAST_ROWS and bar <= 1:
+            found[bar] = upper_bound(int(wrongs[rows - 1]), rows)
+        size *= _GROWTH
+    kept: list[tuple[float, float]] = []
+    for bar, bound in sorted(found.items()):
+        if bound <= (MOST_ERROR if not kept else np.nextafter(kept[-1][1], 0)):
+            kept.append((bar, bound))
+    return tuple(kept)
+
 
 Key = tuple["Kind", str]
 """Kind and language."""
@@ -49,7 +92,7 @@ class Grouped:
 
     key: Key
     rows: int
-    group: Group | None
+    group: ScreenGroup | None
     one_sided: tuple[str, ...]
     """Sources left out, because their style would give the label away."""
     why_not: str = ""
@@ -96,7 +139,7 @@ def one_sided_sources(rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def _group(key: Key, rows: Sequence[HeldOut]) -> Group | None:
+def _group(key: Key, rows: Sequence[HeldOut]) -> ScreenGroup | None:
     """The bars that texts have to pass, and the steps of the rows that pass them."""
     longest = min(int(np.quantile([len(one.row.text) for one in rows], _LONGEST)), MOST_CHARACTERS)
     least_known = float(np.floor(np.quantile([one.known for one in rows], _LEAST_KNOWN) * 1000) / 1000)
@@ -123,7 +166,7 @@ def _group(key: Key, rows: Sequence[HeldOut]) -> Group | None:
         sides[severity] = steps(probabilities[surer, at], wrong[surer]) if enough else ()
     if not (sides["safe"] or sides["unsafe"]):
         return None
-    return Group(
+    return ScreenGroup(
         kind=key[0],
         language=key[1],
         rows=len(passing),

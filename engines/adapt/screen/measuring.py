@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sluicegate.engines.adapt.screen.bounds import upper_bound
-from sluicegate.engines.screen.model import Screen, ScreenAnswer, answer_within
-from sluicegate.engines.screen.table import spoken
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.screen.grouping import upper_bound
+from sluicegate.engines.adapt.screen.making import MadeScreen, ScreenTerms
+from sluicegate.engines.screen import Screen, ScreenAnswer, answer_within, spoken
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.adapt.rows import Row
-    from sluicegate.engines.adapt.screen.making import Made, Terms
 
 TOLERANCES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
 SIDES: Final = ("safe", "unsafe")
@@ -53,7 +52,9 @@ def measured(screen: Screen, rows: Sequence[Row], advance: Callable[[str, int, i
     }
 
 
-def unseen(made: Made, terms: Terms, advance: Callable[[str, int, int], None]) -> list[dict[str, Any]]:
+def unseen(
+    made: MadeScreen, terms: ScreenTerms, advance: Callable[[str, int, int], None]
+) -> list[dict[str, Any]]:
     """What the tables are worth on a source that taught nothing, each source in turn.
 
     The weights are learnt again without the source; bars and steps stay those of the screen. Sources whose rows

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from sluicegate.engines.adapt.train.errors import TrainingError
-from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.bundle.manifest import Label, LabelMap
-from sluicegate.engines.bundle.tokenizer import BundleTokenizer
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
-from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.layouts.vendor import split_template
-
-if TYPE_CHECKING:
-    from sluicegate.engines.adapt.train import recipe
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.engines.layouts import Layout
+from sluicegate.engines.adapt.errors import TrainingError
+from sluicegate.engines.adapt.train import recipe
+from sluicegate.engines.bundle import Bundle, BundleTokenizer, Label, LabelMap, TextTokenizer
+from sluicegate.engines.cpu_model import cpu_bundle_path
+from sluicegate.engines.layouts import CompactLayout, Layout, split_template
 
 END = "<|im_end|>"
 _FILE_BYTES = 64 << 20  # several times the largest tokenizer.json in use
@@ -38,7 +31,7 @@ class OpenedBase:
     end_id: int
 
 
-def open_base(wanted: recipe.Base) -> OpenedBase:
+def open_base(wanted: recipe.TrainingBase) -> OpenedBase:
     """Open the base that a recipe names; the weights are not read.
 
     Raises:

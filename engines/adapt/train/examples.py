@@ -8,26 +8,27 @@ judged *response* of it.
 from __future__ import annotations
 
 import hashlib
+import random
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.train.base import OpenedBase
 from sluicegate.engines.protocol import Prompt
 from sluicegate.engines.text.prompting import Prompter
-from sluicegate.schemas import NO_CATEGORY, Post
+from sluicegate.schemas import NO_CATEGORY, Post, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from sluicegate.engines.adapt.rows import Row
-    from sluicegate.engines.adapt.train.base import OpenedBase
-    from sluicegate.schemas import Severity
 
 LABEL = 0
 """Index of the label's first token in a completion: the one whose probability becomes a score."""
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TrainingExample:
     """One row as token ids. The completion begins with the label."""
 
     row_id: str
@@ -61,13 +62,13 @@ class ExampleMaker:
         self._prompter = Prompter(base.tokenizer, base.layout, max_prompt_tokens=max_tokens)
         self._hinted_share = hinted_share
 
-    def make(self, row: Row) -> Example | None:
+    def make(self, row: Row) -> TrainingExample | None:
         """The example of a row; None if its context alone leaves no room for the text."""
         post = self.post(row)
         prompt, kept = self._fit(post)
         if prompt is None:
             return None
-        return Example(
+        return TrainingExample(
             row_id=row.id,
             source=row.source,
             language=row.language or "und",
@@ -78,7 +79,7 @@ class ExampleMaker:
             reason=row.reason is not None and (row.severity == "safe" or bool(row.categories)),
         )
 
-    def make_all(self, rows: Iterable[Row]) -> tuple[list[Example], int]:
+    def make_all(self, rows: Iterable[Row]) -> tuple[list[TrainingExample], int]:
         """Examples in the order of the rows, and how many rows had no room."""
         made = [self.make(row) for row in rows]
         fitting = [example for example in made if example is not None]
@@ -138,3 +139,117 @@ class ExampleMaker:
 def _share_of(name: str) -> float:
     """A number in [0, 1) that the name alone decides, evenly spread."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()) / 2**56
+
+
+_SLACK = 1.25
+_SLACK_TOKENS = 8
+"""A micro-batch's longest example is at most so much longer than its shortest: that bounds the padding."""
+
+
+def one_sided_languages(rows: Iterable[Row]) -> set[str]:
+    """Languages of which all rows have the same severity."""
+    severities: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        severities[row.language or "und"].add(row.severity)
+    return {language for language, found in severities.items() if len(found) == 1}
+
+
+def shares(sizes: dict[str, int], total: int, balance: float) -> dict[str, int]:
+    """How many of ``total`` places each source gets: by its size to the power of ``balance``."""
+    weights = {name: size**balance for name, size in sorted(sizes.items())}
+    whole = sum(weights.values())
+    exact = {name: total * weight / whole for name, weight in weights.items()}
+    given = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: given[name] - exact[name])
+    for name in by_remainder[: total - sum(given.values())]:
+        given[name] += 1
+    return given
+
+
+def plan(examples: Sequence[TrainingExample], *, rows: int, balance: float, seed: int) -> list[int]:
+    """Indices into ``examples``: ``rows`` of them, every stretch mixed like the whole.
+
+    Each source, and within it each language and severity, is spread evenly over the order. A source with
+    fewer examples than places begins again.
+    """
+    rng = random.Random(seed)  # noqa: S311 - no secret: a seed repeats it
+    by_source: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, example in enumerate(examples):
+        by_source[example.source][example.language, example.severity].append(index)
+    places = shares({s: sum(map(len, strata.values())) for s, strata in by_source.items()}, rows, balance)
+    timed: list[tuple[float, int]] = []
+    for source, strata in sorted(by_source.items()):
+        one_pass = _spread(strata, rng)
+        count = places[source]
+        sequence = (one_pass * -(-count // len(one_pass)))[:count] if count else []
+        timed += [((k + rng.random()) / count, index) for k, index in enumerate(sequence)]
+    return [index for _, index in sorted(timed)]
+
+
+def steps(
+    order: Sequence[int], lengths: Sequence[int], *, batch_rows: int, micro_tokens: int
+) -> list[list[list[int]]]:
+    """The order cut into optimiser steps, each a list of micro-batches of similar length.
+
+    A step holds neighbours in the order, so that it is mixed as the whole is.
+
+    Args:
+        order: Indices of examples.
+        lengths: Tokens by index.
+        batch_rows: Rows of a step; the last step may have fewer.
+        micro_tokens: Most padded tokens of a micro-batch; an example longer than that stands alone.
+    """
+    return [
+        _micro(
+            sorted(order[at : at + batch_rows], key=lambda index: (lengths[index], index)),
+            lengths,
+            micro_tokens,
+        )
+        for at in range(0, len(order), batch_rows)
+    ]
+
+
+def stratified(examples: Sequence[TrainingExample], count: int, seed: int) -> list[TrainingExample]:
+    """A sample in which every language and severity has its share of the whole."""
+    strata: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        strata[example.language, example.severity].append(index)
+    chosen = _spread(strata, random.Random(seed))[:count]  # noqa: S311 - no secret: a seed repeats it
+    return [examples[index] for index in sorted(chosen)]
+
+
+def mixture(examples: Iterable[TrainingExample]) -> dict[str, int]:
+    """Examples by language, most first."""
+    return dict(Counter(example.language for example in examples).most_common())
+
+
+def order_digest(examples: Sequence[TrainingExample], order: Sequence[int]) -> str:
+    """``sha256:…`` over the token ids of the planned examples, in order: data, tokenizer and layout in one."""
+    hashed = hashlib.sha256()
+    for index in order:
+        one = examples[index]
+        hashed.update(repr((one.prompt_ids, one.completion_ids)).encode())
+    return f"sha256:{hashed.hexdigest()}"
+
+
+def _spread(strata: dict[tuple[str, str], list[int]], rng: random.Random) -> list[int]:
+    """All indices once, each stratum shuffled and spread evenly."""
+    timed: list[tuple[float, int]] = []
+    for _, indices in sorted(strata.items()):
+        shuffled = rng.sample(indices, len(indices))
+        timed += [((k + rng.random()) / len(indices), index) for k, index in enumerate(shuffled)]
+    return [index for _, index in sorted(timed)]
+
+
+def _micro(batch: Sequence[int], lengths: Sequence[int], micro_tokens: int) -> list[list[int]]:
+    parts: list[list[int]] = []
+    for index in batch:  # sorted: the newest is the longest, and decides the padding
+        length = lengths[index]
+        if (
+            not parts
+            or (len(parts[-1]) + 1) * length > micro_tokens
+            or length > lengths[parts[-1][0]] * _SLACK + _SLACK_TOKENS
+        ):
+            parts.append([])
+        parts[-1].append(index)
+    return parts

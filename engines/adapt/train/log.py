@@ -1,4 +1,4 @@
-"""Log of a training: one JSON object a line, kept in step with the checkpoint."""
+"""Log of a training: one JSON object a line, kept in step with the checkpoint, and drawn as a picture."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sluicegate.engines.adapt.report.picture import draw_picture
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
 
 LOG = "log.jsonl"
 
@@ -40,3 +44,47 @@ class Log:
         """Append one entry."""
         with self._path.open("ab") as stream:
             stream.write(orjson.dumps({"what": what, "step": step, **facts}) + b"\n")
+
+
+CURVES = "curves.png"
+_SMOOTHING = 0.95
+_MEASURES = {
+    "macro_f1": "macro-F1",
+    "auroc_safe": "AUROC safe vs rest",
+    "auroc_unsafe": "AUROC unsafe vs rest",
+}
+
+
+def draw(entries: Sequence[dict[str, Any]], path: Path, *, planned_rows: int) -> None:
+    """Draw loss above and dev measures below, over rows. Replaces the picture in one move."""
+    steps = [entry for entry in entries if entry["what"] == "step"]
+    devs = [entry for entry in entries if entry["what"] == "dev"]
+
+    def drawn(axes: Any) -> None:
+        above, below = axes
+        rows = [entry["rows"] for entry in steps]
+        above.plot(rows, [entry["loss"] for entry in steps], linewidth=0.5, alpha=0.4, label="loss of a step")
+        above.plot(rows, smoothed([entry["loss"] for entry in steps]), linewidth=1.6, label="smoothed")
+        above.set_ylabel("weighted cross entropy")
+        above.set_yscale("log")
+        above.legend()
+        for name, label in _MEASURES.items():
+            points = [(entry["rows"], entry[name]) for entry in devs if name in entry]
+            below.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=label)
+        below.set_xlabel(f"rows trained, of {planned_rows:,} planned")
+        below.set_ylabel("dev sample")
+        below.set_xlim(0, planned_rows)
+        below.grid(alpha=0.3)
+        below.legend(loc="lower right")
+
+    draw_picture(path, drawn, inches=(9, 7), dpi=100, rows=2)
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """An exponential mean of the values so far, free of its start's bias."""
+    found, total, weight = [], 0.0, 0.0
+    for value in values:
+        total = _SMOOTHING * total + (1 - _SMOOTHING) * value
+        weight = _SMOOTHING * weight + (1 - _SMOOTHING)
+        found.append(total / weight)
+    return found

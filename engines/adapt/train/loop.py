@@ -10,40 +10,28 @@ from __future__ import annotations
 import resource
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from peft.helpers import disable_input_dtype_casting
 
-from sluicegate.engines.adapt.train import dev, model
-from sluicegate.engines.adapt.train.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
-from sluicegate.engines.adapt.train.curves import CURVES, draw
-from sluicegate.engines.adapt.train.log import LOG, Log, read_log
-from sluicegate.engines.adapt.train.loss import collate, loss_sum, weight_of
+from sluicegate.engines.adapt.train import model
+from sluicegate.engines.adapt.train.log import CURVES, LOG, Log, draw, read_log
+from sluicegate.engines.adapt.train.loss import collate, judge, loss_sum, weight_of
 from sluicegate.engines.adapt.train.measures import by_language, summary
-from sluicegate.engines.adapt.train.schedule import Progress, learning_rate
+from sluicegate.engines.adapt.train.model import CHECKPOINT, read_checkpoint, write_checkpoint
+from sluicegate.engines.adapt.train.plan import TrainingEstimate, TrainingOutcome, TrainingPlan
+from sluicegate.engines.adapt.train.recipe import Stop, TrainingProgress, learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.train.plan import Plan
-    from sluicegate.engines.adapt.train.stopping import Stop
 
 ADAPTER, BEST = "adapter", "best"
 _REPORT_EVERY_S = 30.0
 _RATE_STEPS = 20  # the speed shown is that of so many newest steps
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a sitting ended."""
-
-    reason: str
-    progress: Progress
-    finished: bool
-    """True if nothing is left to train: the plan is done, or the training stopped early."""
 
 
 class Training:
@@ -55,7 +43,7 @@ class Training:
         loaded: The base's weights, in place of reading them; changed.
     """
 
-    def __init__(self, plan: Plan, *, device: str, loaded: Any = None) -> None:
+    def __init__(self, plan: TrainingPlan, *, device: str, loaded: Any = None) -> None:
         recipe = plan.recipe
         base = model.load_base(plan.base, recipe, device) if loaded is None else loaded
         self.plan = plan
@@ -66,7 +54,7 @@ class Training:
         self._optimiser = torch.optim.AdamW(
             self._parameters, lr=recipe.optimiser.learning_rate, weight_decay=recipe.optimiser.weight_decay
         )
-        self.progress = Progress()
+        self.progress = TrainingProgress()
 
     def step(self) -> float:
         """Train on the next step's rows.
@@ -101,7 +89,7 @@ class Training:
     def measure(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Measures on the dev sample, over all and by language."""
         with self._autocast():
-            judged = dev.judge(
+            judged = judge(
                 self.model,
                 self.plan.dev,
                 self.plan.base.labels.first_ids(),
@@ -147,7 +135,7 @@ class Training:
 
 def sit(
     training: Training, out: Path, *, stop: Stop, checkpoint_minutes: float, report: Callable[[str], None]
-) -> Outcome:
+) -> TrainingOutcome:
     """One sitting: from the last checkpoint in ``out`` to the end of the plan, or of the sitting.
 
     Args:
@@ -170,11 +158,11 @@ def sit(
     written = said = time.monotonic()
     while True:
         if training.progress.step >= len(plan.steps):
-            outcome = Outcome("the plan is done", training.progress, finished=True)
+            outcome = TrainingOutcome("the plan is done", training.progress, finished=True)
         elif plan.recipe.dev.patience and training.progress.strikes >= plan.recipe.dev.patience:
-            outcome = Outcome("dev got no better", training.progress, finished=True)
+            outcome = TrainingOutcome("dev got no better", training.progress, finished=True)
         elif stop.reason:
-            outcome = Outcome(stop.reason, training.progress, finished=False)
+            outcome = TrainingOutcome(stop.reason, training.progress, finished=False)
         else:
             loss = training.step()
             speed.add(training.progress)
@@ -198,7 +186,7 @@ class _Speed:
     def __init__(self) -> None:
         self._newest: list[tuple[int, float]] = []
 
-    def add(self, progress: Progress) -> None:
+    def add(self, progress: TrainingProgress) -> None:
         self._newest = [*self._newest[-_RATE_STEPS:], (progress.rows, progress.seconds)]
 
     @property
@@ -268,3 +256,39 @@ def _write(training: Training, out: Path) -> None:
 def _draw(entries: Sequence[dict[str, Any]], out: Path, planned_rows: int) -> None:
     if entries:
         draw(entries, out / CURVES, planned_rows=planned_rows)
+
+
+_STEPS = 3
+
+
+def measure(training: Training) -> TrainingEstimate:
+    """Train a few steps, the one with the most tokens at once among them, and count. The training is spent."""
+    plan = training.plan
+    longest = max(
+        range(len(plan.steps)), key=lambda step: max(_tokens(training, part) for part in plan.steps[step])
+    )
+    tokens, seconds = 0, 0.0
+    for turn, index in enumerate((0, *range(min(_STEPS, len(plan.steps))), longest)):
+        training.progress = TrainingProgress(step=index)
+        training.step()
+        if turn:  # the first one warms up
+            tokens += sum(_tokens(training, part) for part in plan.steps[index])
+            seconds += training.progress.seconds
+    began = time.monotonic()
+    dev_hours = 0.0
+    if plan.dev:
+        training.measure()
+        times = plan.recipe.data.planned_rows // plan.recipe.dev.every_rows + 1
+        dev_hours = (time.monotonic() - began) * times / 3600
+    on_gpu = torch.device(training.device).type == "cuda"
+    peak = torch.cuda.max_memory_allocated() // 2**20 if on_gpu else 0
+    return TrainingEstimate(
+        peak_mib=peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        tokens_per_s=tokens / seconds,
+        train_hours=plan.padded_tokens / (tokens / seconds) / 3600,
+        dev_hours=dev_hours,
+    )
+
+
+def _tokens(training: Training, part: list[int]) -> int:
+    return len(part) * max(training.plan.train[index].tokens for index in part)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
+from sluicegate.engines.adapt.train.examples import TrainingExample, steps
+from sluicegate.engines.adapt.train.measures import DevJudged
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.train.examples import Example
 
 _PAD = 0  # masked out; any id will do
 
@@ -32,7 +35,7 @@ class Batch:
     """Weight of each place, ``[learnt]``."""
 
 
-def collate(examples: Sequence[Example], *, label_weight: float, device: str) -> Batch:
+def collate(examples: Sequence[TrainingExample], *, label_weight: float, device: str) -> Batch:
     """Examples as one batch."""
     width = max(example.tokens for example in examples)
     ids = torch.full((len(examples), width), _PAD)
@@ -57,7 +60,7 @@ def collate(examples: Sequence[Example], *, label_weight: float, device: str) ->
     )
 
 
-def weight_of(examples: Sequence[Example], label_weight: float) -> float:
+def weight_of(examples: Sequence[TrainingExample], label_weight: float) -> float:
     """Sum of the weights of these examples' places."""
     return sum(label_weight + len(example.completion_ids) - 1 for example in examples)
 
@@ -76,3 +79,37 @@ def loss_sum(model: Any, batch: Batch) -> Any:
     """Weighted sum of the cross entropies: divided by the step's weight it does not depend on micro-batches."""
     logits = logits_at(model, batch.ids, batch.mask, batch.places)
     return (functional.cross_entropy(logits, batch.targets, reduction="none") * batch.weights).sum()
+
+
+def judge(
+    model: Any,
+    examples: Sequence[TrainingExample],
+    first_ids: dict[Any, int],
+    *,
+    micro_tokens: int,
+    device: str,
+) -> list[DevJudged]:
+    """Probabilities of the three labels, as serving takes them: softmax over their first tokens.
+
+    Neither random generators nor gradients are touched.
+    """
+    ids = [first_ids[severity] for severity in SEVERITIES]
+    was_training = model.training
+    model.eval()
+    judged: list[DevJudged] = []
+    order = sorted(range(len(examples)), key=lambda index: examples[index].tokens)
+    lengths = [example.tokens for example in examples]
+    with torch.no_grad():
+        for batch in steps(order, lengths, batch_rows=64, micro_tokens=micro_tokens):
+            for part in batch:
+                chosen = [examples[index] for index in part]
+                at = collate(chosen, label_weight=1.0, device=device)
+                last = torch.tensor([len(example.prompt_ids) - 1 for example in chosen], device=device)
+                rows = torch.arange(len(chosen), device=device)
+                found = logits_at(model, at.ids, at.mask, (rows, last))[:, ids].softmax(dim=-1)
+                judged += [
+                    DevJudged(example.language, example.severity, (row[0], row[1], row[2]))
+                    for example, row in zip(chosen, found.tolist(), strict=True)
+                ]
+    model.train(was_training)
+    return judged

@@ -1,21 +1,31 @@
-"""Measures of severities against labels: accuracy, macro-F1, AUROC. Pure."""
+"""What is measured on dev while a training goes on: the evaluation's measures, of all rows and by language. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from sluicegate.schemas.assessment import Severity
+import numpy as np
+
+from sluicegate.engines.adapt.evaluate.measures import (
+    MeasuredRows,
+    accuracy,
+    auroc_safe,
+    auroc_unsafe,
+    likeliest,
+    macro_f1,
+)
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
+from sluicegate.schemas import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DevJudged:
     """One labelled row and the probabilities a model gave it."""
 
     language: str
@@ -23,76 +33,33 @@ class Judged:
     probabilities: tuple[float, float, float]
     """In the order of :data:`SEVERITIES`."""
 
-    @property
-    def found(self) -> Severity:
-        """The most probable severity."""
-        return SEVERITIES[self.probabilities.index(max(self.probabilities))]
+
+_MEASURES = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "auroc_safe": auroc_safe,
+    "auroc_unsafe": auroc_unsafe,
+}
 
 
-def accuracy(judged: Sequence[Judged]) -> float:
-    """Share of rows whose most probable severity is the label's."""
-    return sum(one.found == one.severity for one in judged) / len(judged)
+def summary(judged: Sequence[DevJudged]) -> dict[str, float]:
+    """Measures by name, rounded; those that are not defined for these rows are absent.
+
+    Args:
+        judged: The rows, at least one.
+    """
+    probabilities = np.array([one.probabilities for one in judged], dtype=float)
+    labels = np.array([SEVERITIES.index(one.severity) for one in judged], dtype=int)
+    rows = MeasuredRows(labels, probabilities, likeliest(probabilities))
+    each_once = np.ones((1, len(judged)))
+    values = {name: float(measure(rows, each_once)[0]) for name, measure in _MEASURES.items()}
+    known = {name: value for name, value in values.items() if not math.isnan(value)}
+    return {name: round(value, 4) for name, value in {"rows": float(len(judged)), **known}.items()}
 
 
-def macro_f1(judged: Sequence[Judged]) -> float:
-    """Mean F1 of the severities that occur among the labels."""
-    scores = []
-    for severity in SEVERITIES:
-        labelled = sum(one.severity == severity for one in judged)
-        found = sum(one.found == severity for one in judged)
-        both = sum(one.severity == severity == one.found for one in judged)
-        if labelled:
-            scores.append(2 * both / (labelled + found))
-    return sum(scores) / len(scores)
-
-
-def auroc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
-    """Probability that a positive row scores above a negative one, ties counted half; None without both."""
-    if not positive or not negative:
-        return None
-    ranked = sorted([(score, 1) for score in positive] + [(score, 0) for score in negative])
-    rank_sum, at = 0.0, 0
-    while at < len(ranked):
-        end = at
-        while end < len(ranked) and ranked[end][0] == ranked[at][0]:
-            end += 1
-        rank_sum += (at + 1 + end) / 2 * sum(is_positive for _, is_positive in ranked[at:end])
-        at = end
-    smallest = len(positive) * (len(positive) + 1) / 2
-    return (rank_sum - smallest) / (len(positive) * len(negative))
-
-
-def safe_vs_rest(judged: Sequence[Judged]) -> float | None:
-    """AUROC of the probability of not being safe."""
-    return auroc(
-        [1 - one.probabilities[0] for one in judged if one.severity != "safe"],
-        [1 - one.probabilities[0] for one in judged if one.severity == "safe"],
-    )
-
-
-def unsafe_vs_rest(judged: Sequence[Judged]) -> float | None:
-    """AUROC of the probability of being unsafe."""
-    return auroc(
-        [one.probabilities[2] for one in judged if one.severity == "unsafe"],
-        [one.probabilities[2] for one in judged if one.severity != "unsafe"],
-    )
-
-
-def summary(judged: Sequence[Judged]) -> dict[str, float]:
-    """All measures by name, rounded; those that cannot be had are absent."""
-    found = {
-        "rows": float(len(judged)),
-        "accuracy": accuracy(judged),
-        "macro_f1": macro_f1(judged),
-        "auroc_safe": safe_vs_rest(judged),
-        "auroc_unsafe": unsafe_vs_rest(judged),
-    }
-    return {name: round(value, 4) for name, value in found.items() if value is not None}
-
-
-def by_language(judged: Sequence[Judged]) -> dict[str, dict[str, float]]:
+def by_language(judged: Sequence[DevJudged]) -> dict[str, dict[str, float]]:
     """The summary of each language."""
-    groups: dict[str, list[Judged]] = defaultdict(list)
+    groups: dict[str, list[DevJudged]] = defaultdict(list)
     for one in judged:
         groups[one.language].append(one)
     return {language: summary(group) for language, group in sorted(groups.items())}

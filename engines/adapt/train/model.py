@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -11,17 +12,16 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from sluicegate.engines.adapt.train.errors import TrainingError
-
-if TYPE_CHECKING:
-    from sluicegate.engines.adapt.train.base import OpenedBase
-    from sluicegate.engines.adapt.train.recipe import Lora, Recipe
+from sluicegate.engines.adapt.errors import TrainingError
+from sluicegate.engines.adapt.train.base import OpenedBase
+from sluicegate.engines.adapt.train.recipe import LoraRecipe, TrainingProgress, TrainingRecipe
+from sluicegate.engines.files import replacing
 
 ADAPTER = "adapter_model.safetensors"
 """Name that peft, vLLM and TensorRT-LLM look for."""
 
 
-def load_base(base: OpenedBase, recipe: Recipe, device: str) -> Any:
+def load_base(base: OpenedBase, recipe: TrainingRecipe, device: str) -> Any:
     """Read the base's weights from disk; nothing is fetched from anywhere.
 
     A GGUF is dequantised, its rows of Q and K brought back into the order that transformers expects.
@@ -53,7 +53,7 @@ def load_base(base: OpenedBase, recipe: Recipe, device: str) -> Any:
     return model.to(device)
 
 
-def add_adapter(model: Any, lora: Lora, *, seed: int, start_from: str | None = None) -> PeftModel:
+def add_adapter(model: Any, lora: LoraRecipe, *, seed: int, start_from: str | None = None) -> PeftModel:
     """The model with a LoRA adapter in float32 on it: fresh from the seed, or begun from another's weights.
 
     Raises:
@@ -129,3 +129,59 @@ def _read_adapter(folder: Path) -> dict[str, Any]:
         raise TrainingError(
             f"start_from: {folder / ADAPTER} cannot be read ({error}); check the folder"
         ) from error
+
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def write_checkpoint(
+    path: Path, *, plan: str, model: Any, optimiser: Any, progress: TrainingProgress
+) -> None:
+    """Write the adapter in float32, the optimiser, the random generators and the progress.
+
+    Atomic: a process that dies meanwhile leaves the checkpoint before this one.
+
+    Args:
+        path: The file.
+        plan: Digest of what is being done; the same is asked for when reading.
+        model: The adapted model.
+        optimiser: Its optimiser.
+        progress: How far it is.
+    """
+    state = {
+        "plan": plan,
+        "progress": asdict(progress),
+        "adapter": {name: one.detach().cpu() for name, one in trainable(model).items()},
+        "optimiser": optimiser.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    with replacing(path, durable=True) as stream:
+        torch.save(state, stream)
+
+
+def read_checkpoint(path: Path, *, plan: str, model: Any, optimiser: Any) -> TrainingProgress:
+    """Put a checkpoint's state into model, optimiser and random generators.
+
+    Raises:
+        TrainingError: The file cannot be read, or belongs to another recipe or other data.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and pickle name none for a damaged file
+        raise TrainingError(
+            f"{path} cannot be read ({type(error).__name__}); give another --out to begin again"
+        ) from error
+    if state["plan"] != plan:
+        raise TrainingError(
+            f"{path} is of another recipe, base or data; give those it was made with, or another --out"
+        )
+    own = trainable(model)
+    with torch.no_grad():
+        for name, saved in state["adapter"].items():
+            own[name].copy_(saved)
+    optimiser.load_state_dict(state["optimiser"])
+    torch.set_rng_state(state["random"])
+    if state["random_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random_cuda"])
+    return TrainingProgress(**state["progress"])

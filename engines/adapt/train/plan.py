@@ -6,10 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.engines.adapt.train.base import open_base
-from sluicegate.engines.adapt.train.errors import TrainingError
-from sluicegate.engines.adapt.train.examples import ExampleMaker
-from sluicegate.engines.adapt.train.order import (
+from pydantic import ValidationError
+
+from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.errors import TrainingError
+from sluicegate.engines.adapt.train.base import OpenedBase, open_base
+from sluicegate.engines.adapt.train.examples import (
+    ExampleMaker,
+    TrainingExample,
     mixture,
     one_sided_languages,
     order_digest,
@@ -17,26 +21,58 @@ from sluicegate.engines.adapt.train.order import (
     steps,
     stratified,
 )
-from sluicegate.engines.adapt.train.rows_file import read_rows
+from sluicegate.engines.adapt.train.recipe import TrainingProgress, TrainingRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sluicegate.engines.adapt.rows import Row
-    from sluicegate.engines.adapt.train.base import OpenedBase
-    from sluicegate.engines.adapt.train.examples import Example
-    from sluicegate.engines.adapt.train.recipe import Recipe
+
+_FIX = "prepare the data with sluicegate adapt prepare"
+
+
+def read_rows(folder: Path) -> tuple[list[Row], list[Row]]:
+    """Rows that train, and rows that only measure; the latter may be none.
+
+    Raises:
+        TrainingError: A file is missing, a line is no row, or a row stands on the wrong side.
+    """
+    train, dev = _read(folder / "train.jsonl", "train"), _read(folder / "dev.jsonl", "dev")
+    if not train:
+        raise TrainingError(f"{folder / 'train.jsonl'} has no rows; {_FIX}")
+    both = {row.id for row in train} & {row.id for row in dev}
+    if both:
+        raise TrainingError(f"{folder}: {len(both)} ids stand in train.jsonl and in dev.jsonl; {_FIX}")
+    return train, dev
+
+
+def _read(path: Path, split: str) -> list[Row]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read ({error.strerror}); {_FIX}") from error
+    return [_row(path, number, line, split) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _row(path: Path, number: int, line: bytes, split: str) -> Row:
+    try:
+        row = Row.model_validate_json(line)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"])) or "line"
+        raise TrainingError(f"{path}:{number}: {field} is not as a row has it; {_FIX}") from None
+    if row.split not in (None, split):
+        raise TrainingError(f"{path}:{number}: a row of the split {row.split}; {_FIX}")
+    return row
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """Examples, their order, and what they are measured against."""
 
-    recipe: Recipe
+    recipe: TrainingRecipe
     base: OpenedBase
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
+    train: tuple[TrainingExample, ...]
+    dev: tuple[TrainingExample, ...]
     steps: tuple[list[list[int]], ...]
     """By step: micro-batches of indices into ``train``."""
     digest: str
@@ -71,7 +107,7 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe, data: Path, *, base: OpenedBase | None = None) -> Plan:
+def make_plan(recipe: TrainingRecipe, data: Path, *, base: OpenedBase | None = None) -> TrainingPlan:
     """Read base and rows, make the examples and decide their order.
 
     Args:
@@ -95,7 +131,7 @@ def make_plan(recipe: Recipe, data: Path, *, base: OpenedBase | None = None) -> 
         raise TrainingError(f"{data}: dev.jsonl has no rows to measure on; add some, or set dev.rows to 0")
     order = plan(train, rows=recipe.data.planned_rows, balance=recipe.data.balance, seed=recipe.seed)
     told = [recipe.digest, base.name, order_digest(train, order)]
-    return Plan(
+    return TrainingPlan(
         recipe=recipe,
         base=base,
         train=tuple(train),
@@ -118,3 +154,25 @@ def make_plan(recipe: Recipe, data: Path, *, base: OpenedBase | None = None) -> 
 
 def _others(rows: Sequence[Row], languages: set[str]) -> list[Row]:
     return [row for row in rows if (row.language or "und") not in languages]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEstimate:
+    """What a training takes on this machine as busy as it is now."""
+
+    peak_mib: int
+    """Most memory so far: of the GPU if there is one, else of the process."""
+    tokens_per_s: float
+    """Padded tokens."""
+    train_hours: float
+    dev_hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """How a sitting ended."""
+
+    reason: str
+    progress: TrainingProgress
+    finished: bool
+    """True if nothing is left to train: the plan is done, or the training stopped early."""

@@ -1,18 +1,26 @@
-"""The recipe of a training: a YAML file, checked whole before anything is loaded."""
+"""The recipe of a training: a YAML file, checked whole before anything is loaded; its schedule, and a wish to end."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sluicegate.engines.adapt.train.errors import TrainingError
+from sluicegate.engines.adapt.errors import TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from types import FrameType
+
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _RECIPE_BYTES = 1 << 20
@@ -37,7 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Base(BaseModel):
+class TrainingBase(BaseModel):
     """What is adapted: an engine bundle with a GGUF model, or a checkpoint folder in the Hugging Face form."""
 
     model_config = _STRICT
@@ -59,7 +67,7 @@ class Base(BaseModel):
         return self
 
 
-class Lora(BaseModel):
+class LoraRecipe(BaseModel):
     """Size and place of the adapter."""
 
     model_config = _STRICT
@@ -130,13 +138,13 @@ class Dev(BaseModel):
     )
 
 
-class Recipe(BaseModel):
+class TrainingRecipe(BaseModel):
     """Everything that decides what a training gives. Equal recipes on equal data give equal adapters."""
 
     model_config = _STRICT
 
-    base: Base
-    lora: Lora
+    base: TrainingBase
+    lora: LoraRecipe
     data: Data
     optimiser: Optimiser = Optimiser()
     dev: Dev = Dev()
@@ -189,3 +197,75 @@ class Recipe(BaseModel):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"])) or "recipe"
             raise TrainingError(f"{path}: {where}: {first['msg']}; see docs/adapt.md") from error
+
+
+def learning_rate(step: int, total: int, optimiser: Optimiser) -> float:
+    """Rate of a step, from 0: a straight rise, then half a cosine over the planned steps.
+
+    It knows the plan and not the clock: a training in several sittings has the rates of one in a single sitting.
+    """
+    warmup = max(1, round(total * optimiser.warmup_share))
+    if step < warmup:
+        return optimiser.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    falling = (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return optimiser.learning_rate * (optimiser.final_share + (1 - optimiser.final_share) * falling)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """How far a training is. Part of every checkpoint."""
+
+    step: int = 0
+    """Steps done; the next one has this index."""
+    rows: int = 0
+    seconds: float = 0.0
+    """Time in steps, over all sittings."""
+    best: float | None = None
+    """Best macro-F1 on dev."""
+    best_rows: int = 0
+    strikes: int = 0
+    """Measurements since the best one."""
+
+    def measured(self, macro_f1: float) -> TrainingProgress:
+        """The progress after a measurement."""
+        if self.best is None or macro_f1 > self.best:
+            return replace(self, best=macro_f1, best_rows=self.rows, strikes=0)
+        return replace(self, strikes=self.strikes + 1)
+
+
+class Stop:
+    """Asked after every step whether to end, and why.
+
+    Args:
+        minutes: After this time it ends; None for no limit.
+    """
+
+    def __init__(self, minutes: float | None = None) -> None:
+        self._ends = None if minutes is None else time.monotonic() + 60 * minutes
+        self._signal: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why to end; None to go on."""
+        if self._signal is not None:
+            return self._signal
+        return "time is up" if self._ends is not None and time.monotonic() >= self._ends else None
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Hear SIGTERM and Ctrl-C inside the block. A second one ends the process as usual."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        def heard(number: int, _frame: FrameType | None) -> None:
+            self._signal = signal.Signals(number).name
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        for number in before:
+            signal.signal(number, heard)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

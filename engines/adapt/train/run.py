@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sluicegate.engines.adapt.train.errors import TrainingError
-from sluicegate.engines.adapt.train.plan import make_plan
-from sluicegate.engines.adapt.train.stopping import Stop
+from sluicegate.engines.adapt.errors import TrainingError
+from sluicegate.engines.adapt.train.plan import TrainingEstimate, TrainingOutcome, TrainingPlan, make_plan
+from sluicegate.engines.adapt.train.recipe import Stop, TrainingRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sluicegate.engines.adapt.train.estimate import Estimate
-    from sluicegate.engines.adapt.train.loop import Outcome
-    from sluicegate.engines.adapt.train.plan import Plan
-    from sluicegate.engines.adapt.train.recipe import Recipe
 
 PLAN = "plan.json"
 LIBRARIES = ("torch", "transformers", "peft", "safetensors", "matplotlib")
@@ -43,7 +39,7 @@ def require_libraries() -> None:
 
 
 def train(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     data: Path,
     out: Path,
     *,
@@ -51,7 +47,7 @@ def train(
     checkpoint_minutes: float,
     threads: int | None,
     report: Callable[[str], None],
-) -> Outcome:
+) -> TrainingOutcome:
     """Train, or go on with what ``out`` holds. Blocking; SIGTERM and Ctrl-C write a checkpoint and end it.
 
     Args:
@@ -78,7 +74,9 @@ def train(
         return sit(training, out, stop=stop, checkpoint_minutes=checkpoint_minutes, report=report)
 
 
-def estimate(recipe: Recipe, data: Path, *, threads: int | None, report: Callable[[str], None]) -> Estimate:
+def estimate(
+    recipe: TrainingRecipe, data: Path, *, threads: int | None, report: Callable[[str], None]
+) -> TrainingEstimate:
     """Memory and time of a training, measured on a few of its steps. Nothing is written.
 
     Raises:
@@ -87,8 +85,7 @@ def estimate(recipe: Recipe, data: Path, *, threads: int | None, report: Callabl
     require_libraries()
     plan = make_plan(recipe, data)
     report(_told(plan))
-    from sluicegate.engines.adapt.train.estimate import measure  # noqa: PLC0415 - loads torch
-    from sluicegate.engines.adapt.train.loop import Training  # noqa: PLC0415 - loads torch
+    from sluicegate.engines.adapt.train.loop import Training, measure  # noqa: PLC0415 - loads torch
 
     return measure(Training(plan, device=_device(threads)))
 
@@ -101,7 +98,7 @@ def _device(threads: int | None) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _told(plan: Plan) -> str:
+def _told(plan: TrainingPlan) -> str:
     facts = plan.facts()
     languages = ", ".join(f"{language} {count:,}" for language, count in facts["languages"].items())
     return (
@@ -126,7 +123,7 @@ def _only_one(out: Path) -> Iterator[None]:
         yield
 
 
-def _claim(out: Path, plan: Plan) -> None:
+def _claim(out: Path, plan: TrainingPlan) -> None:
     """Write the plan beside the result, or make sure that it is the one there."""
     path = out / PLAN
     document: dict[str, Any] = {**plan.facts(), "recipe": plan.recipe.model_dump(mode="json")}

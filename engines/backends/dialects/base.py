@@ -133,6 +133,14 @@ class Dialect(Protocol):
         """Prompts that one request may carry with profit; 1 where lists do not pay."""
         ...
 
+    @property
+    def gauges(self) -> tuple[str, ...]:
+        """Names in ``/metrics`` of the requests in the server's work; empty where it does not tell when it started.
+
+        A server that has them must tell ``process_start_time_seconds`` beside them.
+        """
+        ...
+
     def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
         """Body that asks for one token after each prompt, ``list[prompts][tokens]``."""
         ...
@@ -155,15 +163,14 @@ class Dialect(Protocol):
 
 
 def severity_scores(
-    candidates: Candidates, vocabulary: Vocabulary, *, whole: bool, cached_tokens: int = 0
+    candidates: Candidates, vocabulary: Vocabulary, *, cached_tokens: int = 0
 ) -> Scored | ItemFailure:
     """Probabilities of the three labels, normalised among themselves.
 
     Args:
-        candidates: The likeliest next tokens.
+        candidates: The likeliest next tokens. Their probabilities are of the whole vocabulary, before any bias:
+            only then does the labels' joint probability say how much the model wanted a label.
         vocabulary: Which tokens the labels are.
-        whole: True if the candidates are of the whole vocabulary, unbiased: only then does the
-            labels' joint probability say something about the engine's health.
         cached_tokens: Passed on.
 
     Returns:
@@ -176,7 +183,7 @@ def severity_scores(
     found = [candidates.logprobs[token] for token in first.values() if token in candidates.logprobs]
     return Scored(
         scores=Scores(**dict(zip(first, shares, strict=True))),
-        label_mass=min(1.0, sum(math.exp(min(0.0, value)) for value in found)) if whole else None,
+        label_mass=min(1.0, sum(math.exp(min(0.0, value)) for value in found)),
         bounded=len(found) < len(first),
         cached_tokens=cached_tokens,
     )

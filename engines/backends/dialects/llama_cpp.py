@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluicegate.engines.backends.dialects.base import (
@@ -32,13 +31,9 @@ does not stop a request whose client has left, so this also bounds what abandone
 REASON_TOKENS = 56
 """On top of them, for models that learnt to give reasons: a short sentence; in Chinese three tokens a character."""
 
-_BIAS = 100.0
-"""Lifts the labels above every other token, so that the three likeliest are the three labels."""
-
 _CANDIDATES = 20
-"""Up to 200 cost nothing measurable on two cores."""
-
-_IMPOSSIBLE = math.log(5e-324)  # a probability that the server rounded to 0: the smallest a float holds
+"""Of 298 texts in 13 languages each had the three labels among them. Up to 200 cost nothing measurable on two cores;
+the answer grows by about 90 bytes for each."""
 
 
 class LlamaCppDialect:
@@ -46,31 +41,25 @@ class LlamaCppDialect:
 
     name: ClassVar[str] = "llama_cpp"
     path: ClassVar[str] = "/completion"
+    gauges: ClassVar[tuple[str, ...]] = ()
     list_prompts: ClassVar[int] = 1
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
     def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
-        """Ask for the softmax over exactly the three labels.
+        """Ask for the likeliest tokens of the whole vocabulary, as the model alone has them.
 
-        The sampled token itself is random and unused. The probabilities come after sampling,
-        where only the three biased labels are left.
+        So the labels' joint probability says how much the model wanted a label. The token that is
+        written is not read.
         """
         (prompt,) = prompts
-        labels = self._vocabulary.first_label_ids.values()
         return {
             "prompt": list(prompt),
             "n_predict": 1,
             "cache_prompt": True,
-            "samplers": ["top_k", "temperature"],
-            "top_k": len(labels),
-            "top_p": 1,
-            "min_p": 0,
-            "temperature": 1,
-            "logit_bias": [[token_id, _BIAS] for token_id in labels],
-            "n_probs": len(labels),
-            "post_sampling_probs": True,
+            "temperature": 0,
+            "n_probs": _CANDIDATES,
             "response_fields": ["completion_probabilities", "timings"],
         }
 
@@ -82,15 +71,13 @@ class LlamaCppDialect:
         match body.get("completion_probabilities"):
             case []:
                 return [empty_completion()]
-            case [{"top_probs": list(top)}, *_]:
-                candidates = Candidates.of(_pairs(top, "prob", logarithm=True))
+            case [{"top_logprobs": list(top)}, *_]:
+                candidates = Candidates.of(_pairs(top))
             case _:
                 return [unparsable("completion_probabilities")]
         if candidates is None:
-            return [unparsable("completion_probabilities.top_probs")]
-        return [
-            severity_scores(candidates, self._vocabulary, whole=False, cached_tokens=_cached_tokens(body))
-        ]
+            return [unparsable("completion_probabilities.top_logprobs")]
+        return [severity_scores(candidates, self._vocabulary, cached_tokens=_cached_tokens(body))]
 
     def explain_request(self, token_ids: Sequence[int], kind: Kind) -> JsonObject:
         """Continue greedily within the grammar of a kind.
@@ -118,7 +105,7 @@ class LlamaCppDialect:
         scores: dict[str, float] = {}
         match body.get("completion_probabilities"):
             case [{"top_logprobs": list(top)}, *_]:
-                candidates = Candidates.of(_pairs(top, "logprob"))
+                candidates = Candidates.of(_pairs(top))
                 scores = category_scores(candidates, self._vocabulary) if candidates else {}
         return Completion(text, scores)
 
@@ -156,22 +143,13 @@ def _quoted(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)  # GBNF escapes quotes and backslashes as JSON does
 
 
-def _pairs(top: list[Any], field: str, *, logarithm: bool = False) -> Iterable[tuple[int | None, Any]]:
+def _pairs(top: list[Any]) -> Iterable[tuple[int | None, Any]]:
     for entry in top:
         match entry:
-            case {"id": int(token_id), **rest}:
-                value = rest.get(field)
-                yield token_id, _logarithm(value) if logarithm else value
+            case {"id": int(token_id), "logprob": value}:
+                yield token_id, value
             case _:
                 yield None, None
-
-
-def _logarithm(probability: object) -> float | None:
-    if isinstance(probability, bool) or not isinstance(probability, int | float):
-        return None
-    if not 0 <= probability <= 1:
-        return None
-    return math.log(probability) if probability > 0 else _IMPOSSIBLE
 
 
 def _cached_tokens(body: JsonObject) -> int:

@@ -33,11 +33,10 @@ class OpenAIDialect:
 
     name: ClassVar[str] = "openai"
     path: ClassVar[str] = "/v1/completions"
+    gauges: ClassVar[tuple[str, ...]] = ()
     list_prompts: ClassVar[int] = 1
     candidates: ClassVar[int] = 20
     """vLLM's default limit; the other servers take more."""
-    whole: ClassVar[bool] = True
-    """True if the candidates' probabilities are of the whole vocabulary, without a bias."""
 
     def __init__(self, vocabulary: Vocabulary, *, model: str) -> None:
         self._vocabulary = vocabulary
@@ -46,7 +45,7 @@ class OpenAIDialect:
     def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
         """Ask for one token with its candidates; a single prompt is sent without the outer list."""
         prompt = list(prompts[0]) if len(prompts) == 1 else [list(each) for each in prompts]
-        return {**self._request(prompt, max_tokens=1), **self._score_extras()}
+        return self._request(prompt, max_tokens=1)
 
     def read_scores(self, body: object, count: int) -> list[Scored | ItemFailure]:
         """One choice for each prompt, found by its index."""
@@ -93,9 +92,6 @@ class OpenAIDialect:
         """Find the id of a candidate's key; None for a token that nobody asks about."""
         return self._vocabulary.texts.get(key)
 
-    def _score_extras(self) -> JsonObject:
-        return {}
-
     def _request(self, prompt: list[int] | list[list[int]], *, max_tokens: int) -> JsonObject:
         return {
             "model": self._model,
@@ -112,7 +108,7 @@ class OpenAIDialect:
         candidates = self._candidates(choice)
         if candidates is None:
             return unparsable("choices.logprobs.top_logprobs")
-        return severity_scores(candidates, self._vocabulary, whole=self.whole, cached_tokens=cached)
+        return severity_scores(candidates, self._vocabulary, cached_tokens=cached)
 
     def _candidates(self, choice: JsonObject) -> Candidates | None:
         match choice.get("logprobs"):
@@ -125,6 +121,7 @@ class VllmDialect(OpenAIDialect):
     """vLLM: names candidates by id where asked to, and batches a list of prompts by itself."""
 
     name: ClassVar[str] = "vllm"
+    gauges: ClassVar[tuple[str, ...]] = ("vllm:num_requests_running", "vllm:num_requests_waiting")
     list_prompts: ClassVar[int] = 32
     """One round of HTTP and scheduling for so many prompts; few enough that none waits long for all."""
 
@@ -160,16 +157,12 @@ class Lora:
 class TrtllmDialect(OpenAIDialect):
     """TensorRT-LLM's ``trtllm-serve``: candidates by text, as its tokenizer decodes each id alone.
 
-    A bias keeps the three labels among the candidates. Its PyTorch runtime counts the bias into
-    the reported probabilities; whether the compiled engine does is not confirmed, and does not
-    matter here, since the three are normalised among themselves. More than one candidate needs
-    an engine that was built with ``gather_generation_logits``.
+    No bias is sent: the PyTorch runtime would count it into the probabilities that it reports, and they
+    would no longer say how much the model wanted a label. More than one candidate needs an engine that
+    was built with ``gather_generation_logits``.
     """
 
     name: ClassVar[str] = "trtllm"
-    candidates: ClassVar[int] = 10
-    whole: ClassVar[bool] = False
-    _BIAS: ClassVar[float] = 50.0
 
     def __init__(self, vocabulary: Vocabulary, *, model: str, lora: Lora | None = None) -> None:
         super().__init__(vocabulary, model=model)
@@ -184,10 +177,6 @@ class TrtllmDialect(OpenAIDialect):
                 "lora_path": self._lora.path,
             }
         return request
-
-    def _score_extras(self) -> JsonObject:
-        ids = self._vocabulary.first_label_ids.values()
-        return {"logit_bias": {str(token_id): self._BIAS for token_id in ids}}
 
 
 def _choices(body: object, count: int) -> list[JsonObject] | None:

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from sluicegate.engines.backends.trtllm.library import Library
     from sluicegate.engines.backends.trtllm.serving import Serving
 
-_BIAS = 50.0
-"""PyTorch counts a bias into the logarithms it reports: so large a one lifts a token over all others."""
-
-_LEAST_CANDIDATES = 10
-"""If a release did not count it, so many candidates still hold the three labels of a healthy model."""
+_CANDIDATES = 20
+"""They hold the three labels of a healthy model, and the categories. No bias lifts them there: PyTorch counts one
+into the logarithms that it reports, and they would no longer say how much the model wanted a label."""
 
 
 class UnreadableError(Exception):
@@ -47,22 +45,15 @@ class Llm:
         self._end_id = end_id
         self._llm = _load(library, serving, root)
 
-    def one_of(self, token_ids: Sequence[int]) -> Any:
-        """Parameters of a request for one token, with what :meth:`Asked.candidates` needs for these ids."""
+    def one_token(self) -> Any:
+        """Parameters of a request for one token, with what :meth:`Asked.candidates` reads."""
         library = self._library
         if self._serving.runtime == "engine":
             return library.SamplingParams(
                 max_tokens=1, end_id=self._end_id, detokenize=False, return_generation_logits=True
             )
-        bias = library.torch.zeros(self._serving.vocab_size, dtype=library.torch.float32)
-        for token_id in token_ids:
-            bias[token_id] = _BIAS
         return library.SamplingParams(
-            max_tokens=1,
-            end_id=self._end_id,
-            detokenize=False,
-            embedding_bias=bias,
-            logprobs=max(len(token_ids), _LEAST_CANDIDATES),
+            max_tokens=1, end_id=self._end_id, detokenize=False, logprobs=_CANDIDATES
         )
 
     def text(self, regex: str) -> Any:
@@ -142,11 +133,6 @@ class Asked:
         if self._serving.runtime == "engine":
             return _of_logits(completion.generation_logits, token_ids)
         return _of_logprobs(completion.logprobs, token_ids)
-
-    @property
-    def whole(self) -> bool:
-        """True if the candidates' probabilities are of the whole vocabulary, without a bias."""
-        return self._serving.runtime == "engine"
 
 
 def _load(library: Library, serving: Serving, root: Path) -> Any:

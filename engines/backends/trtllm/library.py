@@ -21,13 +21,12 @@ _HOW = (
 
 @dataclass(frozen=True)
 class Library:
-    """What we use of TensorRT-LLM, and of the torch that it brings along."""
+    """What we use of TensorRT-LLM."""
 
     LLM: Any
     SamplingParams: Any
     GuidedDecodingParams: Any
     KvCacheConfig: Any
-    torch: Any
 
 
 def load_library(runtime: Runtime) -> Library:
@@ -43,7 +42,6 @@ def load_library(runtime: Runtime) -> Library:
     if found != VERSION:
         raise EngineSetupError(f"TensorRT-LLM {found[:32]} is installed, and {VERSION} is needed: {_HOW}")
     try:
-        import torch  # noqa: PLC0415 - lazy
         from tensorrt_llm.llmapi import GuidedDecodingParams, KvCacheConfig, SamplingParams  # noqa: PLC0415 - lazy
 
         if runtime == "engine":
@@ -54,4 +52,4 @@ def load_library(runtime: Runtime) -> Library:
         raise EngineSetupError(
             f"TensorRT-LLM does not load ({type(error).__name__}: {str(error)[:300]}): {_HOW}"
         ) from error
-    return Library(LLM, SamplingParams, GuidedDecodingParams, KvCacheConfig, torch)
+    return Library(LLM, SamplingParams, GuidedDecodingParams, KvCacheConfig)

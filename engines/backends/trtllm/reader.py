@@ -32,7 +32,6 @@ class Reader:
         return severity_scores(
             asked.candidates(tuple(self._vocabulary.first_label_ids.values())),
             self._vocabulary,
-            whole=asked.whole,
             cached_tokens=asked.cached_tokens,
         )
 

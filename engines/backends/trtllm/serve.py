@@ -99,7 +99,6 @@ def _trtllm(bundle: Bundle, serving: Serving, port: int, config: Path) -> Server
         (
             "no exact logits: scores are of the likeliest tokens, normalised over the three labels",
             "a label that is missing among them counts as much as the least of them, which is the most it can have",
-            "no joint probability of the labels, since they are asked for with a bias",
         ),
     )
 

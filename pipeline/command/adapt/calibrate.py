@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.engines.adapt.calibrate.errors import CalibrationError
+from sluicegate.engines.adapt.errors import CalibrationError
+from sluicegate.engines.files import replace_file
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -18,7 +19,7 @@ from sluicegate.pipeline.text import neutral, neutral_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sluicegate.engines.bundle.calibration import Calibration
+    from sluicegate.engines.bundle import Calibration
 
 _LIBRARIES = ("numpy", "matplotlib")
 _TARGET = 0.01
@@ -88,7 +89,7 @@ def calibrate(  # noqa: PLR0917 - options are parameters
     from sluicegate.engines.adapt.calibrate import grouping  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.calibrate.calibrate import calibrate as fitted  # noqa: PLC0415 - the same
     from sluicegate.engines.adapt.calibrate.thresholds import Aims  # noqa: PLC0415 - the same
-    from sluicegate.engines.adapt.evaluated import read_evaluated  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.evaluate.scored import read_evaluated  # noqa: PLC0415 - the same
 
     rates = target_fpr or ([] if cost else [_TARGET])
     aims = Aims(tuple(dict.fromkeys(rates)), tuple(dict.fromkeys(cost or [])))
@@ -96,11 +97,11 @@ def calibrate(  # noqa: PLR0917 - options are parameters
         raise typer.BadParameter(f"--target-fpr and --cost: at most {_MOST_AIMS} together")
     evaluated = read_evaluated(evaluation)
     _make_folder(out)
-    terms = grouping.Terms(aims, minimum_rows=minimum_rows, language_groups=languages, seed=seed)
+    terms = grouping.GroupingTerms(aims, minimum_rows=minimum_rows, language_groups=languages, seed=seed)
     calibration, document = fitted(evaluated, terms, Pace(sys.stderr).advance)
     content = _write(calibration, document, out)
     if bundle is not None and bundle_out is not None:
-        from sluicegate.engines.adapt.calibrate.bundled import with_calibration  # noqa: PLC0415 - the tokenizer
+        from sluicegate.engines.adapt.calibrate.calibrate import with_calibration  # noqa: PLC0415 - the tokenizer
 
         written = with_calibration(bundle, bundle_out, content, evaluated.judged.engine)
         document["bundle"] = {"path": str(bundle_out), "digest": written.digest}
@@ -137,17 +138,16 @@ def _make_folder(out: Path) -> None:
 
 def _write(calibration: Calibration, document: Mapping[str, Any], out: Path) -> bytes:
     """Write calibration, report and picture; what was written is read again first, as a worker reads it."""
-    from sluicegate.engines.adapt.calibrate import plot, report  # noqa: PLC0415 - an extra
-    from sluicegate.engines.bundle.calibration import Calibration  # noqa: PLC0415 - help needs none of it
+    from sluicegate.engines.adapt.calibrate import report  # noqa: PLC0415 - an extra
+    from sluicegate.engines.bundle import Calibration  # noqa: PLC0415 - help needs none of it
 
     content = calibration.content()
     Calibration.parse(content, str(out))
-    picture, partial = out.with_suffix(".png"), out.with_name(f"{out.name}.partial")
+    picture = out.with_suffix(".png")
     try:
-        plot.draw(document, picture)
+        report.draw(document, picture)
         out.with_suffix(".md").write_text(report.page(document, picture.name), encoding="utf-8")
-        partial.write_bytes(content)
-        partial.replace(out)
+        replace_file(out, content)
     except OSError as error:
         raise CalibrationError(f"{out} cannot be written ({error.strerror}); give another --out") from error
     return content
@@ -155,7 +155,7 @@ def _write(calibration: Calibration, document: Mapping[str, Any], out: Path) -> 
 
 def _told(document: Mapping[str, Any], out: Path) -> Iterator[str]:
     """The report for people, in short."""
-    from sluicegate.engines.adapt.calibrate.choosing import INHERITED  # noqa: PLC0415 - an extra
+    from sluicegate.engines.adapt.calibrate.fitting import INHERITED  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.calibrate.report import group_name, method_said  # noqa: PLC0415 - the same
 
     yield f"{document['rows']:,} rows, {document['failed']:,} more failed; {document['folds']} folds held out in turn"

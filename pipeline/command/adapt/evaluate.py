@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
+from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled
-    from sluicegate.engines.adapt.train.recipe import Recipe
+    from sluicegate.engines.adapt.train.recipe import TrainingRecipe
     from sluicegate.engines.backends import Backend
     from sluicegate.pipeline.settings.tree import Settings
 
@@ -117,8 +117,8 @@ def evaluate(  # noqa: PLR0917 - options are parameters
     """
     _require_libraries()
     from sluicegate.engines.adapt.evaluate import labelled_rows, run  # noqa: PLC0415 - an extra
-    from sluicegate.engines.adapt.evaluate.judging import Terms  # noqa: PLC0415 - loads the tokenizer
-    from sluicegate.pipeline.flow.judge import LEAST_LABEL_MASS  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.evaluate.judging import JudgingTerms  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.label_mass import LEAST_LABEL_MASS  # noqa: PLC0415 - the same
     from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - help needs none of it
 
     if checkpoint is not None and (bundle or engine or adapter):
@@ -133,7 +133,7 @@ def evaluate(  # noqa: PLR0917 - options are parameters
         inputs, split=None if split is None else split.value, categories=backend.categories
     )
     _show_faults(labelled, faults)
-    terms = Terms(
+    terms = JudgingTerms(
         score_timeout_s=loaded.engine.score_timeout_s,
         explain_timeout_s=loaded.engine.explain_timeout_s,
         most_tokens=loaded.limits.post_tokens,
@@ -145,7 +145,7 @@ def evaluate(  # noqa: PLR0917 - options are parameters
         explain_rows=explain_rows,
         seed=seed,
     )
-    wanted = run.Wanted(
+    wanted = run.WantedEvaluation(
         sample=sample,
         seed=seed,
         split=None if split is None else split.value,
@@ -181,21 +181,21 @@ def _served(
 
 
 def _checkpoint(folder: Path, recipe: Path | None, threads: int | None) -> Backend:
-    from sluicegate.engines.adapt.train.recipe import Recipe  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.adapt.train.recipe import TrainingRecipe  # noqa: PLC0415 - loads the tokenizer
     from sluicegate.engines.adapt.train.run import require_libraries  # noqa: PLC0415 - the same
 
     require_libraries()
-    wanted = Recipe.load(recipe) if recipe else _recipe_of(folder.parent / _PLAN)
+    wanted = TrainingRecipe.load(recipe) if recipe else _recipe_of(folder.parent / _PLAN)
     from sluicegate.engines.adapt.evaluate.checkpoint import open_checkpoint  # noqa: PLC0415 - loads torch
 
     return open_checkpoint(wanted, folder, threads=threads)
 
 
-def _recipe_of(plan: Path) -> Recipe:
-    from sluicegate.engines.adapt.train.recipe import Recipe  # noqa: PLC0415 - loads the tokenizer
+def _recipe_of(plan: Path) -> TrainingRecipe:
+    from sluicegate.engines.adapt.train.recipe import TrainingRecipe  # noqa: PLC0415 - loads the tokenizer
 
     try:
-        return Recipe.model_validate(orjson.loads(plan.read_bytes())["recipe"])
+        return TrainingRecipe.model_validate(orjson.loads(plan.read_bytes())["recipe"])
     except (OSError, ValueError, KeyError, TypeError):
         raise EvaluationError(f"{plan} holds no recipe; name that of the training with --recipe") from None
 

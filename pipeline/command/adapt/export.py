@@ -92,7 +92,7 @@ def export(  # noqa: PLR0917 - options are parameters
     from sluicegate.engines.adapt.export import export as door  # noqa: PLC0415 - loads the tokenizer
 
     form: Form = to.value
-    wanted = door.Wanted(
+    wanted = door.WantedExport(
         form=form,
         name=_name(adapter) if name is None else name,
         base=base,

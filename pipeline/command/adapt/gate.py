@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.engines.adapt.gate.errors import GateError
+from sluicegate.engines.adapt.errors import GateError
+from sluicegate.engines.files import replacing
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.gate.limits import Limits
+    from sluicegate.engines.adapt.gate.checks import GateLimits
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.policy.yaml_text import Written
 
@@ -60,7 +61,7 @@ def gate(  # noqa: PLR0917 - options are parameters
     if out is not None and out.suffix == ".md":
         raise typer.BadParameter("--out is the report in JSON, such as gate.json; its page goes beside it")
     _require_library()
-    from sluicegate.engines.adapt.evaluated import read_evaluated  # noqa: PLC0415 - an extra
+    from sluicegate.engines.adapt.evaluate.scored import read_evaluated  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.gate import gate as gating  # noqa: PLC0415 - the same
     from sluicegate.engines.adapt.gate import report  # noqa: PLC0415 - the same
     from sluicegate.pipeline.policy import Policy  # noqa: PLC0415 - help needs none of it
@@ -78,7 +79,7 @@ def gate(  # noqa: PLR0917 - options are parameters
         advance=Pace(sys.stderr).advance,
     )
     if flips is not None:
-        from sluicegate.engines.adapt.gate.flips import flips as flipped  # noqa: PLC0415 - an extra
+        from sluicegate.engines.adapt.gate.gate import flips as flipped  # noqa: PLC0415 - an extra
 
         found = flipped(after.rows, before.rows, act)
         _write(flips, (orjson.dumps(one.document()) + b"\n" for one in found))
@@ -94,7 +95,7 @@ def gate(  # noqa: PLR0917 - options are parameters
         raise typer.Exit(1)
 
 
-def read_limits(path: Path | None) -> Limits:
+def read_limits(path: Path | None) -> GateLimits:
     """Limits from a file, over the built-in ones; None for these alone.
 
     Raises:
@@ -102,11 +103,11 @@ def read_limits(path: Path | None) -> Limits:
     """
     from pydantic import ValidationError  # noqa: PLC0415 - at run time here alone
 
-    from sluicegate.engines.adapt.gate.limits import Limits  # noqa: PLC0415 - help needs none of it
+    from sluicegate.engines.adapt.gate.checks import GateLimits  # noqa: PLC0415 - help needs none of it
     from sluicegate.pipeline.policy.yaml_text import YamlFaultError, read_yaml  # noqa: PLC0415 - the same
 
     if path is None:
-        return Limits.over_built_in(None)
+        return GateLimits.over_built_in(None)
     try:
         with path.open("rb") as stream:
             raw = stream.read(_LIMITS_BYTES + 1)
@@ -116,7 +117,7 @@ def read_limits(path: Path | None) -> Limits:
         raise GateError(f"{path} is larger than {_LIMITS_BYTES:,} bytes; see {_PAGE}")
     try:
         written = read_yaml(raw.decode("utf-8-sig"))
-        return Limits.over_built_in(written.data)
+        return GateLimits.over_built_in(written.data)
     except UnicodeDecodeError as error:
         raise GateError(f"{path} is no UTF-8 text; save the file as UTF-8") from error
     except YamlFaultError as error:
@@ -168,13 +169,11 @@ def _require_library() -> None:
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
+        with replacing(path) as stream:
             for piece in pieces:
                 stream.write(piece)
-        partial.replace(path)
     except OSError as error:
         raise GateError(f"{path} cannot be written ({error.strerror}); give another place") from error
 

@@ -35,7 +35,7 @@ from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
-    from sluicegate.engines.adapt.prepare import Advance, Preparation
+    from sluicegate.engines.adapt.data.prepare import Advance, Preparation
 
 _SHOWN_NAMES = 30  # lines of one table; the card has all
 _TABLES = ("language", "category", "kind", "source")
@@ -136,16 +136,17 @@ def prepare(  # noqa: PLR0917 - options are parameters
     Example: sluicegate adapt prepare labelled.jsonl feedback.jsonl --out prepared --mask-pii
     """
     try:
-        from sluicegate.engines.adapt import card, fates, lengths, prepare, sources  # noqa: PLC0415 - an extra
+        from sluicegate.engines.adapt.data import decisions, prepare, sources  # noqa: PLC0415 - an extra
+        from sluicegate.engines.adapt.report import card  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise PrepareError(f"{error.name} is missing: pip install 'sluicegate[prepare]'") from error
 
-    compared = lengths.Lengths(bundle) if bundle else None
+    compared = prepare.Lengths(bundle) if bundle else None
     request = prepare.Request(
         files=tuple(sources.input_files(inputs)),
-        choices=fates.Choices(
-            conflicts=fates.Settling(conflicts.value),
-            near_conflicts=fates.Settling(near_conflicts.value),
+        choices=decisions.Choices(
+            conflicts=decisions.ConflictSettling(conflicts.value),
+            near_conflicts=decisions.ConflictSettling(near_conflicts.value),
             dev_share=dev_share,
             seed=seed,
             resplit=resplit,

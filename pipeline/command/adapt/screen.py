@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.engines.screen.errors import ScreenError
+from sluicegate.engines.errors import ScreenError
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -81,7 +81,7 @@ def screen(  # noqa: PLR0917 - options are parameters
     from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.screen import making, measuring  # noqa: PLC0415 - the same
     from sluicegate.engines.adapt.screen.report import document  # noqa: PLC0415 - the same
-    from sluicegate.engines.screen.model import Screen  # noqa: PLC0415 - the same
+    from sluicegate.engines.screen import Screen  # noqa: PLC0415 - the same
 
     rows, dev_rows = read_labelled([train]).rows, read_labelled([dev]).rows
     shared = {row.id for row in rows} & {row.id for row in dev_rows}
@@ -89,7 +89,7 @@ def screen(  # noqa: PLR0917 - options are parameters
         raise ScreenError(
             f"{train} has rows of {dev}: a screen is measured on others; run `sluicegate adapt prepare`"
         )
-    terms = making.Terms(called, features=features, minimum_rows=minimum_rows, folds=folds, seed=seed)
+    terms = making.ScreenTerms(called, features=features, minimum_rows=minimum_rows, folds=folds, seed=seed)
     making.claim(out, overwrite=overwrite)
     advance = Pace(sys.stderr).advance
     made = making.make(rows, terms, advance)
@@ -116,12 +116,12 @@ def _require_libraries() -> None:
 
 
 def _write(found: Mapping[str, Any], path: Path) -> None:
-    from sluicegate.engines.adapt.screen import plot, report  # noqa: PLC0415 - an extra
+    from sluicegate.engines.adapt.screen import report  # noqa: PLC0415 - an extra
 
     picture = path.with_suffix(".png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        plot.draw(found, picture)
+        report.draw(found, picture)
         path.with_suffix(".md").write_text(report.page(found, picture.name), encoding="utf-8")
         path.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:

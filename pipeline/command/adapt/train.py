@@ -34,9 +34,9 @@ def train(  # noqa: PLR0917 - options are parameters
     Example: sluicegate adapt train recipe.yaml --data prepared --out adapter
     """
     from sluicegate.engines.adapt.train import run  # noqa: PLC0415 - loads the tokenizer
-    from sluicegate.engines.adapt.train.recipe import Recipe  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.train.recipe import TrainingRecipe  # noqa: PLC0415 - the same
 
-    wanted = Recipe.load(recipe)
+    wanted = TrainingRecipe.load(recipe)
 
     def report(line: str) -> None:
         typer.echo(line, err=as_json)

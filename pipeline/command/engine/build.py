@@ -30,10 +30,10 @@ def build(
     Example: sluicegate engine build recipe.yaml --plan
     """
     from sluicegate.engines.build import run  # noqa: PLC0415 - loads the tokenizer
-    from sluicegate.engines.build.plan_text import text_of  # noqa: PLC0415 - few need it
-    from sluicegate.engines.build.recipe import Recipe  # noqa: PLC0415 - the same
+    from sluicegate.engines.build.plan import text_of  # noqa: PLC0415 - few need it
+    from sluicegate.engines.build.recipe import BuildRecipe  # noqa: PLC0415 - the same
 
-    wanted = Recipe.load(recipe)
+    wanted = BuildRecipe.load(recipe)
     plan = run.plan_build(wanted, work or Path(f"{wanted.name}.build"), out or Path(wanted.name))
     if only_plan:
         if as_json:

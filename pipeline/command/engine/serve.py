@@ -44,7 +44,7 @@ def serve_config(
     Example: sluicegate engine serve-config /bundles/guard --for trtllm-serve --out /etc/trtllm
     """
     from sluicegate.engines.backends.trtllm.serve import plan_server  # noqa: PLC0415 - loads the tokenizer
-    from sluicegate.engines.bundle.bundle import Bundle  # noqa: PLC0415 - the same
+    from sluicegate.engines.bundle import Bundle  # noqa: PLC0415 - the same
 
     # The worker hashes the weights at its start; here they are only named.
     bundle = Bundle.open(path.resolve(), verify=False)

@@ -14,8 +14,7 @@ from sluicegate.pipeline.command.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.engines.build.sizing import Fleet
-    from sluicegate.engines.build.sizing_figures import Figure
+    from sluicegate.engines.build.sizing import Figure, Fleet
 
 
 class GpuChoice(StrEnum):
@@ -78,7 +77,7 @@ def size(  # noqa: PLR0917 - options are parameters
 
     Example: sluicegate engine size --gpu H100 --posts-per-day 30e6 --tokens-per-post 60
     """
-    from sluicegate.engines.build import sizing, sizing_figures  # noqa: PLC0415 - few need it
+    from sluicegate.engines.build import sizing  # noqa: PLC0415 - few need it
 
     if shared_tokens > static_tokens:
         raise typer.BadParameter("--shared-tokens are some of --static-tokens, and cannot be more")
@@ -97,7 +96,7 @@ def size(  # noqa: PLR0917 - options are parameters
     )
     rate = sizing.rate_of(demand)
     fleets = [sizing.fleet_of(demand, rate, volume) for volume in posts_per_day]
-    told = [sizing_figures.figures(demand, volume) for volume in posts_per_day]
+    told = [sizing.figures(demand, volume) for volume in posts_per_day]
     if as_json:
         document = {
             "gpu": demand.gpu,

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sluicegate.schemas import Assessment
 
-_ENTRY_BYTES = 1_024
-"""A key, an entry and an assessment without words, on a 64-bit Python."""
+_ENTRY_BYTES = 400
+"""A key and an entry without an assessment."""
+_ASSESSMENT_BYTES = 1_200
+"""An assessment without words. With its entry 1,593 bytes, and explained 2,668: resident memory, measured over
+100,000 entries of the same objects on CPython 3.11."""
 _CHARACTER_BYTES = 4
 _SCORE_BYTES = 128
 
@@ -33,7 +36,8 @@ class Known:
         if self.assessment is None:
             return _ENTRY_BYTES
         words = len(self.assessment.reason or "") + sum(map(len, self.assessment.categories))
-        return _ENTRY_BYTES + words * _CHARACTER_BYTES + len(self.assessment.category_scores) * _SCORE_BYTES
+        scores = len(self.assessment.category_scores) * _SCORE_BYTES
+        return _ENTRY_BYTES + _ASSESSMENT_BYTES + words * _CHARACTER_BYTES + scores
 
 
 class Index:

@@ -1,5 +1,1 @@
-"""The screen at work: before the engine, or in its place at the edge."""
-
-from sluicegate.pipeline.shortcuts.screening.screening import Screening, open_screen
-
-__all__ = ["Screening", "open_screen"]
+"""What the screen may answer, what is sampled of it, and the switch that turns it off."""

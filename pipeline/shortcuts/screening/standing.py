@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.screen.model import answer_within
+from sluicegate.engines.screen import answer_within
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:
-    from sluicegate.engines.screen.model import ScreenAnswer
+    from sluicegate.engines.screen import ScreenAnswer
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.policy.rules import Subject
 

@@ -7,12 +7,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.client.transport import Outlet, Refused
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.pipeline.client.transport import Placed
     from sluicegate.pipeline.settings.tree import KafkaSettings
     from sluicegate.pipeline.trial.bench.ledger import Ledger
 
@@ -51,23 +50,23 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Send until all is sent or it is cut."""
-        outlet = Outlet(self._kafka, queue_records=_QUEUE_RECORDS, linger_ms=_LINGER_MS)
+        producer = Producer(self._kafka, queue_records=_QUEUE_RECORDS, linger_ms=_LINGER_MS, polls=True)
         try:
-            self._send(outlet)
+            self._send(producer)
         except Exception as error:  # noqa: BLE001 - who watches this thread raises it
             self.fault = error
         finally:
-            self._flush(outlet)
-            outlet.close(_CUT_FLUSH_S)
+            self._flush(producer)
+            producer.close(_CUT_FLUSH_S)
 
-    def _flush(self, outlet: Outlet) -> None:
+    def _flush(self, producer: Producer) -> None:
         """Wait for what is under way, in steps: whoever cuts does not wait for brokers that are out."""
         until = time.monotonic() + self._kafka.delivery_timeout_s + _FLUSH_MORE_S
         while not self._cut.is_set() and time.monotonic() < until:
-            if not outlet.flush(_FLUSH_STEP_S):
+            if not producer.flush(_FLUSH_STEP_S):
                 return
 
-    def _send(self, outlet: Outlet) -> None:
+    def _send(self, producer: Producer) -> None:
         began = time.monotonic()
         self._ledger.began_ms = time.time() * 1000
         for number, (at_s, value) in enumerate(zip(self._ledger.arrivals.at_s, self._values, strict=True)):
@@ -76,7 +75,7 @@ class Sender(threading.Thread):
                 return
             self._ledger.note_sent(number, at_ms=time.time() * 1000, size=len(value))
             key, report = self._ledger.name(number).encode(), partial(self._report, number)
-            while not outlet.offer(self._topic, key, value, (), report):
+            while not producer.send(self._topic, value, key, report=report):
                 if self._cut.wait(_FULL_PAUSE_S):
                     self._ledger.note_refused(number, _NO_ROOM)
                     return

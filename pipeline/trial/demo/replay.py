@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from sluicegate.pipeline.errors import DemoError
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.trial.demo.tally import identity, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sluicegate.pipeline.settings.tree import KafkaSettings
-
-_FLUSH_S = 5.0
 
 
 class Replay:
@@ -28,25 +26,18 @@ class Replay:
     """
 
     def __init__(self, kafka: KafkaSettings, topic: str, records: Sequence[bytes], *, ahead: int) -> None:
-        self._kafka = kafka
+        self._producer = Producer(kafka, linger_ms=2)
         self._topic = topic
         self._left = deque(records)
         self._ahead = ahead
-        self._producer: Any = None
         self._failure = ""
         self.sent = 0
 
     def __enter__(self) -> Self:
-        from confluent_kafka import Producer  # noqa: PLC0415 - only who sends pays for the client
-
-        self._producer = Producer(
-            {**client_config(self._kafka), "enable.idempotence": True, "acks": "all", "linger.ms": 2}
-        )
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._producer.purge()
-        self._producer.flush(_FLUSH_S)
+        self._producer.close(0.0)
 
     @property
     def done(self) -> bool:
@@ -63,12 +54,12 @@ class Replay:
             value = self._left.popleft()
             who = identity(parse(value), "id")
             key = who[1].encode("utf-8", "replace") if who else None
-            self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
+            self._producer.send(self._topic, value, key, report=self._delivered)
             self.sent += 1
-        self._producer.poll(0)
+        self._producer.poll()
         if self._failure:
             raise DemoError(f"the broker refused a post ({self._failure}); shorten it, or leave it out")
 
-    def _delivered(self, error: Any, _message: Any) -> None:
-        if error is not None:
-            self._failure = error.name()
+    def _delivered(self, outcome: Placed | Refused) -> None:
+        if isinstance(outcome, Refused):
+            self._failure = outcome.reason

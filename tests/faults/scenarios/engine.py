@@ -78,7 +78,7 @@ def engine_over_http(stage: Stage) -> None:
         Phase("label tokens missing", "labels_missing", "labels_missing"),
     )
     with ServerThread() as server:
-        settings = _served(stage, server) | {"engine.score_timeout_s": "2", "engine.explain_timeout_s": "3"}
+        settings = served(stage, server) | {"engine.score_timeout_s": "2", "engine.explain_timeout_s": "3"}
         _play(stage, settings, phases, on=server.break_, off=server.mend)
 
 
@@ -87,7 +87,7 @@ def engine_slow(stage: Stage) -> None:
     """Five seconds for every request: everything is judged, late."""
     with ServerThread() as server:
         server.break_("slow")
-        kubelet = stage.kubelet(1, _served(stage, server) | {"engine.concurrency": "64"})
+        kubelet = stage.kubelet(1, served(stage, server) | {"engine.concurrency": "64"})
         kubelet.wait_ready()
         load = stage.load(20)
         time.sleep(stage.scaled(20))
@@ -167,7 +167,7 @@ def _circuit_closed(worker: WorkerProcess) -> bool:
     return 'sluicegate_engine_circuit{state="closed"} 1.0' in worker.get("/metrics")[1]
 
 
-def _served(stage: Stage, server: ServerThread) -> dict[str, str]:
+def served(stage: Stage, server: ServerThread) -> dict[str, str]:
     """Settings of a worker whose engine is the server."""
     manifest = small_manifest()
     manifest["limits"]["max_prompt_tokens"] = CONTEXT_TOKENS - 64
@@ -185,13 +185,22 @@ def _served(stage: Stage, server: ServerThread) -> dict[str, str]:
 class ServerThread:
     """A stub of a completions server on a port of its own, with a loop and a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tells: bool = False) -> None:
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
-        self._stub = StubServer("vllm", port=port)
+        self._stub = StubServer("vllm", port=port, tells=tells)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stub", daemon=True)
         self._refusing = False
+
+    @property
+    def crashes(self) -> int:
+        """Times that it met a post with the marker of :meth:`crash_at`."""
+        return self._stub.crashes
+
+    def crash_at(self, marker: str) -> None:
+        """End, with all that is in its work, whenever it meets a post with this word."""
+        self._stub.faults = {"crash": marker}
 
     def break_(self, fault: str) -> None:
         """Switch a fault on; ``refuse`` closes the port."""

@@ -5,20 +5,44 @@ from __future__ import annotations
 from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
-_ENGINE = f"{_UNIT}/test_flow_engine.py"
-_STRAIN = f"{_UNIT}/test_flow_under_strain.py"
+_ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
+_STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
 _COMPLETIONS = "tests/contract/test_completions.py"
 _OVER_HTTP = "tests/contract/test_completions_contract.py::TestStubOfVllm"
-_CIRCUIT = f"{_UNIT}/test_circuit.py"
+_STANDING = f"{_UNIT}/flow/test_adapter_state.py"
+_SERVER = f"{_UNIT}/flow/test_server_state.py"
+_SERVERS = f"{_UNIT}/flow/test_servers.py"
 
 MUTANTS = (
     Mutant(
         "label_mass",
         "a model that was led astray would be believed by the rest of its probability",
-        "pipeline/flow/judge.py",
-        "answer.label_mass < LEAST_LABEL_MASS",
-        "answer.label_mass < 0",
+        "engines/label_mass.py",
+        "answer.label_mass >= least",
+        "answer.label_mass >= 0",
         (f"{_STRAIN}::test_a_model_that_would_rather_write_something_else_than_a_label_judges_nothing",),
+    ),
+    Mutant(
+        "mass_of_all",
+        "every engine would look sure of its labels, so that a blocked post is allowed for a long tail of nothing",
+        "engines/backends/dialects/base.py",
+        "label_mass=min(1.0, sum(math.exp(min(0.0, value)) for value in found))",
+        "label_mass=1.0",
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_the_labels_mass_is_what_they_have_of_the_whole_vocabulary",
+            f"{_OVER_HTTP}::test_labels_that_hold_little_of_the_probability_are_a_failure_and_never_a_score",
+        ),
+    ),
+    Mutant(
+        "mass_after_sampling",
+        "llama.cpp would be asked for probabilities that always are of the labels alone",
+        "engines/backends/dialects/llama_cpp.py",
+        '            "n_probs": _CANDIDATES,\n            "response_fields": ["completion_probabilities", "timings"],',
+        '            "n_probs": _CANDIDATES,\n            "post_sampling_probs": True,\n'
+        '            "response_fields": ["completion_probabilities", "timings"],',
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_llama_cpp_is_asked_for_the_models_own_candidates",
+        ),
     ),
     Mutant(
         "nan_scores",
@@ -114,59 +138,143 @@ MUTANTS = (
         "engine_away",
         "an engine that is away would end the worker",
         "pipeline/flow/judge.py",
-        "                except EngineUnavailable as error:\n                    strikes += not error.refused\n",
-        "                except ZeroDivisionError as error:\n                    strikes += not error.refused\n",
+        "                    except EngineUnavailable:\n                        continue\n",
+        "                    except ZeroDivisionError:\n                        continue\n",
         (f"{_ENGINE}::test_an_absent_engine_holds_the_stream_and_nothing_leaves",),
     ),
     Mutant(
         "full_is_no_crash",
         "a server that is full would condemn innocent texts",
-        "pipeline/flow/judge.py",
-        "            if error.refused:",
-        "            if error.refused and False:",
-        (
-            f"{_UNIT}/test_flow_circuit.py::test_a_server_that_is_full_for_long_condemns_no_post_though_its_health_is_good",
-        ),
+        "pipeline/flow/server_state.py",
+        "if not refused and permit.life == self._life:",
+        "if permit.life == self._life:",
+        (f"{_SERVER}::test_a_server_that_refuses_calls_says_nothing_of_what_was_sent",),
     ),
     Mutant(
         "isolate",
         "the neighbours of a text that kills the engine would be condemned with it",
-        "pipeline/flow/judge.py",
-        "            if len(items) > 1:\n",
-        "            if len(items) > 10**9:\n",
-        (f"{_ENGINE}::test_a_post_that_kills_the_engine_is_found_and_its_neighbours_are_judged",),
+        "pipeline/flow/server_state.py",
+        "chosen = tuple(keys) if suspect is None else (suspect,)",
+        "chosen = tuple(keys)",
+        (
+            f"{_SERVER}::test_after_the_second_death_the_suspects_are_asked_one_at_a_time_and_the_third_death_condemns_one",
+            f"{_ENGINE}::test_a_post_that_kills_the_engine_is_found_and_its_neighbours_are_judged",
+        ),
+    ),
+    Mutant(
+        "flap_is_no_death",
+        "a network that breaks connections would condemn innocent texts",
+        "pipeline/flow/server_state.py",
+        "and before.process == generation.process:",
+        "and before is generation:",
+        (f"{_SERVER}::test_the_same_process_after_a_broken_connection_is_no_death_and_condemns_nobody",),
+    ),
+    Mutant(
+        "no_generation",
+        "a worker would condemn its texts for the crash that another worker's text made",
+        "pipeline/flow/server_state.py",
+        "attributable=ended is not None and self._lost_sole",
+        "attributable=True",
+        (
+            f"{_SERVER}::test_where_no_generation_is_told_nobody_is_condemned_and_the_suspect_is_set_aside",
+            f"{_SERVER}::TestSharedServer",
+        ),
+    ),
+    Mutant(
+        "death_twice",
+        "one death that two workers tell of would make suspects of everything in work",
+        "pipeline/flow/suspects.py",
+        "return self if death in self.deaths else self._replace",
+        "return self._replace",
+        (f"{_SERVERS}::test_a_death_that_two_workers_saw_counts_once_and_one_that_another_saw_counts_too",),
+    ),
+    Mutant(
+        "balancer",
+        "a text would be condemned since the server beside its own answered after a broken connection",
+        "pipeline/flow/server_state.py",
+        "self._many or generation.process in self._past",
+        "False",
+        (f"{_SERVER}::test_several_servers_behind_one_address_tell_of_no_death",),
+    ),
+    Mutant(
+        "lingering",
+        "a text would be condemned for another that was given up and was still in the server's work",
+        "pipeline/flow/server_state.py",
+        ".union(lingering, *beside)",
+        ".union(*beside)",
+        (f"{_SERVER}::test_what_is_given_up_lingers_in_the_server_and_takes_the_blame_with_the_others",),
+    ),
+    Mutant(
+        "told_before_the_death",
+        "a death would pass for a broken connection, and its texts would end the engine again and again",
+        "pipeline/flow/server_state.py",
+        "if healthy and is_news:",
+        "if healthy:",
+        (
+            f"{_SERVER}::test_an_answer_about_the_process_that_was_asked_for_before_the_death_does_not_explain_it",
+        ),
+    ),
+    Mutant(
+        "first_claim",
+        "two workers would ask a shared server about their suspects at a time",
+        "pipeline/flow/servers.py",
+        "if self.state.lease.lent and fact.holder != self._lent_to:",
+        "if False:",
+        (
+            f"{_SERVERS}::test_the_first_claim_gives_the_server_to_one_worker_and_the_others_wait_until_it_gives_it_back",
+        ),
+    ),
+    Mutant(
+        "died_with_the_worker",
+        "a text that ends the worker with its engine would do so for ever",
+        "pipeline/flow/servers.py",
+        "self.state.prompts.died_with(left.in_work, death, attributable=True)",
+        "pass",
+        (
+            f"{_SERVERS}::test_what_an_engine_in_process_had_in_work_outlives_the_worker_and_the_third_crash_condemns",
+        ),
+    ),
+    Mutant(
+        "sent_again",
+        "one call would send a text that kills the engine three times",
+        "engines/backends/http_client.py",
+        "refused = isinstance(error, aiohttp.ClientConnectorError)",
+        "refused = True",
+        (f"{_COMPLETIONS}::test_what_a_server_may_have_died_of_is_not_sent_again",),
     ),
     Mutant(
         "killer_forgotten",
         "every copy of a text that kills the engine would kill it again",
-        "pipeline/flow/quarantine.py",
-        'return self._until.get(key, float("-inf")) > self._clock()',
+        "pipeline/flow/suspects.py",
+        "return self._poison.get(key, 0.0) > self._clock()",
         "return False",
-        (f"{_UNIT}/test_quarantine.py::test_a_killer_is_remembered_for_ten_minutes_and_no_longer",),
+        (f"{_UNIT}/flow/test_suspects.py::test_poison_is_remembered_for_ten_minutes_and_no_longer",),
     ),
     Mutant(
         "circuit_open",
         "an engine that is away would be asked by every post",
-        "pipeline/flow/circuit.py",
-        "        if self._state is CircuitState.OPEN or self._trying:",
+        "pipeline/flow/adapter_state.py",
+        "        if self._state is Standing.AWAY or self._trying:",
         "        if self._trying:",
-        (f"{_CIRCUIT}::test_an_engine_that_is_away_opens_it_at_once_and_nothing_passes",),
+        (f"{_STANDING}::test_an_engine_that_is_away_opens_it_at_once_and_nothing_passes",),
     ),
     Mutant(
         "circuit_mute",
         "an engine that is there but answers nothing would never be given a rest",
-        "pipeline/flow/circuit.py",
+        "pipeline/flow/adapter_state.py",
         "            elif self._mute >= self._mute_calls:",
         "            elif self._mute >= 10**9:",
-        (f"{_CIRCUIT}::test_calls_in_a_row_without_any_answer_open_it_and_one_answer_starts_the_count_anew",),
+        (
+            f"{_STANDING}::test_calls_in_a_row_without_any_answer_open_it_and_one_answer_starts_the_count_anew",
+        ),
     ),
     Mutant(
         "circuit_old_news",
-        "an answer from before the engine went away would close the circuit",
-        "pipeline/flow/circuit.py",
+        "an answer from before the engine went away would make it up again",
+        "pipeline/flow/adapter_state.py",
         "        if leave.turn != self._turn:",
         "        if leave.turn > self._turn:",
-        (f"{_CIRCUIT}::test_what_was_sent_before_it_turned_tells_nothing_of_now",),
+        (f"{_STANDING}::test_what_was_sent_before_it_turned_tells_nothing_of_now",),
     ),
     Mutant(
         "adapter_in_the_key",
@@ -174,7 +282,7 @@ MUTANTS = (
         "pipeline/shortcuts/cache.py",
         "{engine.adapter or ''}",
         "",
-        (f"{_UNIT}/test_cache.py::test_the_key_is_the_prompt_the_engine_and_its_adapter",),
+        (f"{_UNIT}/shortcuts/test_cache.py::test_the_key_is_the_prompt_the_engine_and_its_adapter",),
     ),
     Mutant(
         "failed_explanation_kept",

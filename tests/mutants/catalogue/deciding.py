@@ -5,19 +5,20 @@ from __future__ import annotations
 from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
-_BREAKER = f"{_UNIT}/test_breaker.py"
-_FLOW = f"{_UNIT}/test_flow.py"
-_ENGINE = f"{_UNIT}/test_flow_engine.py"
-_LONG = f"{_UNIT}/test_flow_long_posts.py"
-_POLICY_FILE = f"{_UNIT}/test_policy_file.py"
+_BREAKER = f"{_UNIT}/flow/test_breaker.py"
+_FLOW = f"{_UNIT}/flow/test_flow.py"
+_ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
+_LONG = f"{_UNIT}/flow/test_flow_long_posts.py"
+_POLICY_FILE = f"{_UNIT}/policy/test_policy_file.py"
+_SAFE = f"{_UNIT}/flow/test_categories_of_safe_texts.py"
 
 MUTANTS = (
     Mutant(
         "failure_allows",
         "a post that nobody scored would be called safe",
         "pipeline/policy/policy.py",
-        'return Decision(rules.failure_mode, disposition.name, "failure_mode", disposition.parameters)',
-        'return Decision(Action.ALLOW, disposition.name, "failure_mode", disposition.parameters)',
+        "return Decision(rules.failure_mode, disposition.name, FAILURE_MODE, disposition.parameters)",
+        "return Decision(Action.ALLOW, disposition.name, FAILURE_MODE, disposition.parameters)",
         (f"{_ENGINE}::test_an_engine_that_fails_on_posts_gives_their_failure_mode",),
     ),
     Mutant(
@@ -26,7 +27,9 @@ MUTANTS = (
         "pipeline/policy/reading.py",
         'if layer.values.get(path) == "allow" and layer.when.tenants is None',
         'if layer.values.get(path) == "never" and layer.when.tenants is None',
-        (f"{_UNIT}/test_policy_faults.py::test_a_fault_names_file_line_place_and_what_would_be_right",),
+        (
+            f"{_UNIT}/policy/test_policy_faults.py::test_a_fault_names_file_line_place_and_what_would_be_right",
+        ),
     ),
     Mutant(
         "unread_segment",
@@ -43,7 +46,7 @@ MUTANTS = (
         "-1 if number in folded else 1",
         "1",
         (
-            f"{_UNIT}/test_folded_forms.py::test_a_folded_form_that_fails_leaves_an_original_as_severe_its_verdict",
+            f"{_UNIT}/flow/test_folded_forms.py::test_a_folded_form_that_fails_leaves_an_original_as_severe_its_verdict",
         ),
     ),
     Mutant(
@@ -52,7 +55,7 @@ MUTANTS = (
         "pipeline/flow/parts.py",
         "        if self._limits.folded_forms:\n",
         "        if not self._limits.folded_forms:\n",
-        (f"{_UNIT}/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
+        (f"{_UNIT}/flow/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
     ),
     Mutant(
         "folded_unread",
@@ -61,7 +64,7 @@ MUTANTS = (
         "if folded.differs and folded.text.strip():",
         "if not folded.differs and folded.text.strip():",
         (
-            f"{_UNIT}/test_folded_forms.py::test_a_disguised_post_is_decided_by_its_folded_form_which_the_verdict_names",
+            f"{_UNIT}/flow/test_folded_forms.py::test_a_disguised_post_is_decided_by_its_folded_form_which_the_verdict_names",
         ),
     ),
     Mutant(
@@ -102,7 +105,9 @@ MUTANTS = (
         "pipeline/policy/yaml_text.py",
         " or len(where) > _MOST_DEPTH",
         "",
-        (f"{_UNIT}/test_policy_faults.py::test_yaml_beyond_what_a_policy_needs_is_refused_with_its_line",),
+        (
+            f"{_UNIT}/policy/test_policy_faults.py::test_yaml_beyond_what_a_policy_needs_is_refused_with_its_line",
+        ),
     ),
     Mutant(
         "category_names",
@@ -110,7 +115,7 @@ MUTANTS = (
         "pipeline/policy/rules.py",
         "StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]",
         "StringConstraints(min_length=1, max_length=64)]",
-        (f"{_UNIT}/test_policy_faults.py::test_a_category_hides_and_reorders_nothing",),
+        (f"{_UNIT}/policy/test_policy_faults.py::test_a_category_hides_and_reorders_nothing",),
     ),
     Mutant(
         "breaker_trips",
@@ -126,12 +131,12 @@ MUTANTS = (
         "pipeline/flow/answers.py",
         "return verdict if opened is None else",
         "return verdict if opened is None or opened else",
-        (f"{_UNIT}/test_breaker_in_flow.py::test_further_blocks_become_review_and_say_what_they_were",),
+        (f"{_UNIT}/flow/test_breaker_in_flow.py::test_further_blocks_become_review_and_say_what_they_were",),
     ),
     Mutant(
         "breaker_shared",
         "what tripped in one worker would go on in the others",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "            elif self.add(fact):",
         "            elif fact is None:",
         (f"{_BREAKER}::test_what_another_worker_tells_withholds_here_too",),
@@ -139,7 +144,7 @@ MUTANTS = (
     Mutant(
         "breaker_flood",
         "whoever may write to the control topic could fill every worker's memory",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "            if len(self) >= most:",
         "            if len(self) >= 10**9:",
         (f"{_BREAKER}::test_a_flood_of_facts_is_refused_and_local_trips_still_count",),
@@ -147,18 +152,18 @@ MUTANTS = (
     Mutant(
         "breaker_old_trip",
         "a late trip would open again what somebody has reset",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "if newest is not None and newest.rank > trip.rank:",
         "if newest is not None and newest.generation < 0:",
-        (f"{_UNIT}/test_trips.py::test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset",),
+        (f"{_UNIT}/test_facts.py::test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset",),
     ),
     Mutant(
         "breaker_forged_key",
         "a fact could stand under another's key and take its place when the topic is compacted",
-        "pipeline/control/facts.py",
+        "pipeline/facts.py",
         "    if fact.key != key:",
         '    if fact.key == b"":',
-        (f"{_UNIT}/test_trips.py::test_a_fact_under_another_key_is_refused",),
+        (f"{_UNIT}/test_facts.py::test_a_fact_under_another_key_is_refused",),
     ),
     Mutant(
         "scores_given_up",
@@ -167,7 +172,7 @@ MUTANTS = (
         "        _note_scores(judgements, {member.arrival for member, _ in over}, policy)\n",
         "        pass\n",
         (
-            f"{_UNIT}/test_patience.py::test_a_part_that_is_scored_decides_though_others_are_given_up_while_it_is_explained",
+            f"{_UNIT}/flow/test_patience.py::test_a_part_that_is_scored_decides_though_others_are_given_up_while_it_is_explained",
         ),
     ),
     Mutant(
@@ -177,7 +182,7 @@ MUTANTS = (
         "        if len(arrival.found) < parts or (parts > 1 and arrival.lacking(self._policy())):\n",
         "        if len(arrival.found) < parts:\n",
         (
-            f"{_UNIT}/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part",
+            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part",
         ),
     ),
     Mutant(
@@ -187,7 +192,7 @@ MUTANTS = (
         "        for number in arrival.lacking(self._policy()):\n",
         "        for number in set[int]():\n",
         (
-            f"{_UNIT}/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing",
+            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing",
         ),
     ),
     Mutant(
@@ -197,7 +202,63 @@ MUTANTS = (
         "            if isinstance(finding, ItemFailure):\n",
         "            if False:\n",
         (
-            f"{_UNIT}/test_policy_in_flow.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
+            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
         ),
+    ),
+    Mutant(
+        "explained_as_safe",
+        "low bars of categories would be dead: a guard that was made to say safe names no category",
+        "pipeline/policy/rules.py",
+        'return scores.harm if likeliest == "safe" and self.hangs_on_a_category(scores) else likeliest',
+        "return likeliest",
+        (f"{_SAFE}::test_a_bar_of_a_category_holds_where_safe_is_the_likeliest_severity",),
+    ),
+    Mutant(
+        "safe_serves_all",
+        "another tenant's explanation, which says nothing of categories, would stand for one that does",
+        "pipeline/policy/rules.py",
+        'return wanted == "safe" or found.explained_as != "safe"',
+        "return True",
+        (f"{_SAFE}::test_a_cached_explanation_serves_whom_it_tells_what_they_ask_for",),
+    ),
+    Mutant(
+        "joined_safe",
+        "posts that wait together would be explained for whoever asks least",
+        "pipeline/flow/judgement.py",
+        'if wanted is not None and wanted != "safe":',
+        "if wanted is not None:",
+        (f"{_SAFE}::test_posts_that_wait_for_one_judgement_are_explained_once_for_whoever_asks_most",),
+    ),
+    Mutant(
+        "policy_turned_safe",
+        "a policy that changes within a post would decide a part by an explanation that began with safe",
+        "pipeline/flow/judgement.py",
+        "not Member(self, number).suffices(policy, one.finding)",
+        "one.finding.explained_as is None",
+        (f"{_SAFE}::test_a_policy_that_changes_within_a_post_asks_again_what_began_with_safe",),
+    ),
+    Mutant(
+        "failed_explanation_allows",
+        "a failed explanation would be an allow that no tenant chose",
+        "pipeline/policy/policy.py",
+        "unexplained = wanted is not None and found is not None and not explains(found, wanted)",
+        "unexplained = False",
+        (f"{_SAFE}::test_a_failed_explanation_is_no_allow_that_nobody_chose",),
+    ),
+    Mutant(
+        "failed_explanation_general",
+        "a failed explanation would pass by the bars of every category",
+        "pipeline/policy/rules.py",
+        "return [(None, self), *self.categories.items()]",
+        "return [(None, self)]",
+        (f"{_SAFE}::test_a_failed_explanation_is_no_allow_that_nobody_chose",),
+    ),
+    Mutant(
+        "failure_mode_withheld",
+        "a tenant's own wish to block would count as a rule gone wrong, and open its breaker",
+        "pipeline/flow/answers.py",
+        "if verdict.policy.rule == FAILURE_MODE:",
+        "if verdict.failure is not None:",
+        (f"{_SAFE}::test_a_block_by_failure_mode_is_neither_counted_nor_withheld_though_there_are_scores",),
     ),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
-_FLOW = f"{_UNIT}/test_flow.py"
-_STRAIN = f"{_UNIT}/test_flow_under_strain.py"
+_FLOW = f"{_UNIT}/flow/test_flow.py"
+_STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
 _RECORDS = f"{_UNIT}/test_records.py"
 _CODEC = "tests/unit/schemas/test_codec.py"
 
@@ -105,6 +105,8 @@ MUTANTS = (
         "pipeline/kafka/lenient_records.py",
         "        except (UnicodeDecodeError, CorruptRecordException):",
         "        except ZeroDivisionError:",
-        (f"{_UNIT}/test_fetching.py::test_a_name_that_is_no_utf8_is_escaped_and_everything_else_stays",),
+        (
+            f"{_UNIT}/kafka/test_fetching.py::test_a_name_that_is_no_utf8_is_escaped_and_everything_else_stays",
+        ),
     ),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
-_FLOW = f"{_UNIT}/test_flow.py"
-_PUBLISHING = f"{_UNIT}/test_publishing.py"
+_FLOW = f"{_UNIT}/flow/test_flow.py"
+_PUBLISHING = f"{_UNIT}/kafka/test_publishing.py"
 
 MUTANTS = (
     Mutant(
@@ -20,17 +20,17 @@ MUTANTS = (
     Mutant(
         "acks",
         "a verdict would count as safe with one broker, and be lost with it",
-        "pipeline/kafka/publisher.py",
-        '            "enable.idempotence": True,\n            "acks": "all",\n',
-        '            "acks": "1",\n',
+        "pipeline/kafka/producer.py",
+        '                "enable.idempotence": True,\n                "acks": "all",\n',
+        '                "acks": "1",\n',
         (f"{_PUBLISHING}::test_the_producer_is_idempotent_and_waits_for_all_replicas",),
     ),
     Mutant(
         "producer_fatal",
         "a producer that is dead for good would be asked for ever",
-        "pipeline/kafka/publisher.py",
-        "    if error.fatal() or error.code() == KafkaError._FATAL:",
-        "    if error.code() == 10**6:",
+        "pipeline/kafka/producer.py",
+        '    fatal = error.fatal() or error.name() == "_FATAL"',
+        "    fatal = False",
         (f"{_PUBLISHING}::test_a_producer_that_is_dead_for_good_ends_the_worker",),
     ),
     Mutant(
@@ -53,14 +53,14 @@ MUTANTS = (
         "too_large",
         "a record that its topic refuses as too large would hold the stream for ever",
         "pipeline/kafka/publisher.py",
-        "smaller = record.smaller() if error.code() in _TOO_LARGE else None",
+        "smaller = record.smaller() if error.too_large else None",
         "smaller = None",
         (f"{_PUBLISHING}::test_a_record_too_large_even_alone_is_cut_and_sent_again",),
     ),
     Mutant(
         "queue_full",
         "a burst beyond librdkafka's queue would end the worker",
-        "pipeline/kafka/publisher.py",
+        "pipeline/kafka/producer.py",
         "        except BufferError:",
         "        except ZeroDivisionError:",
         (f"{_PUBLISHING}::test_a_full_queue_is_waited_out",),
@@ -71,7 +71,9 @@ MUTANTS = (
         "pipeline/observe/holds.py",
         "            if reasons.pop(waiter, None) is not None:",
         '            if reasons.get(waiter) == "":',
-        (f"{_UNIT}/test_holds.py::test_a_hold_is_in_force_from_its_declaration_to_the_end_of_the_block",),
+        (
+            f"{_UNIT}/observe/test_holds.py::test_a_hold_is_in_force_from_its_declaration_to_the_end_of_the_block",
+        ),
     ),
     Mutant(
         "hold_of_others",
@@ -79,7 +81,7 @@ MUTANTS = (
         "pipeline/observe/holds.py",
         "            if reasons.pop(waiter, None) is not None:",
         "            if reasons.pop(waiter, None) is not None and not reasons.clear():",
-        (f"{_UNIT}/test_holds.py::test_one_waiters_success_does_not_clear_anothers_hold",),
+        (f"{_UNIT}/observe/test_holds.py::test_one_waiters_success_does_not_clear_anothers_hold",),
     ),
     Mutant(
         "redaction",
@@ -87,7 +89,7 @@ MUTANTS = (
         "pipeline/observe/logs.py",
         '        event["exception"] = frames(error)',
         '        event["exception"] = repr(error)',
-        (f"{_UNIT}/test_logs.py::test_every_line_is_json_and_a_traceback_has_no_message",),
+        (f"{_UNIT}/observe/test_logs.py::test_every_line_is_json_and_a_traceback_has_no_message",),
     ),
     Mutant(
         "log_bounds",
@@ -95,7 +97,7 @@ MUTANTS = (
         "pipeline/observe/logs.py",
         "len(value) > _VALUE_CHARACTERS:",
         "len(value) > 10**9:",
-        (f"{_UNIT}/test_logs.py::test_a_value_is_bounded_and_cannot_start_a_line_of_its_own",),
+        (f"{_UNIT}/observe/test_logs.py::test_a_value_is_bounded_and_cannot_start_a_line_of_its_own",),
     ),
     Mutant(
         "libraries_debug",
@@ -103,6 +105,6 @@ MUTANTS = (
         "pipeline/observe/logs.py",
         "setLevel(max(logging.INFO, root.level))",
         "setLevel(root.level)",
-        (f"{_UNIT}/test_logs.py::test_libraries_stay_at_info",),
+        (f"{_UNIT}/observe/test_logs.py::test_libraries_stay_at_info",),
     ),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mutants.mutant import Mutant
 
-_REUSE = "pipeline/shortcuts/near_duplicates/reuse.py"
-_TESTS = "tests/unit/pipeline/shortcuts/near_duplicates/test_reuse.py"
+_REUSE = "pipeline/flow/near_duplicates.py"
+_TESTS = "tests/unit/pipeline/flow/test_near_duplicates.py"
 
 MUTANTS = (
     Mutant(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
-_WINDOW = f"{_UNIT}/test_window.py"
-_STRAIN = f"{_UNIT}/test_flow_under_strain.py"
+_WINDOW = f"{_UNIT}/flow/test_window.py"
+_STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
+_CONTROL = "tests/unit/pipeline/control/test_control.py"
 
 MUTANTS = (
     Mutant(
@@ -39,7 +40,7 @@ MUTANTS = (
         "pipeline/kafka/faust_delivery.py",
         "return bool(same_generation and ",
         "return bool(",
-        (f"{_UNIT}/test_source_faust.py::test_a_delivery_of_an_earlier_generation_is_stale",),
+        (f"{_UNIT}/kafka/test_source_faust.py::test_a_delivery_of_an_earlier_generation_is_stale",),
     ),
     Mutant(
         "window_bytes",
@@ -124,7 +125,7 @@ MUTANTS = (
         "if now - since > self._after_s",
         "if now < 0",
         (
-            f"{_UNIT}/test_standstill.py::test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once",
+            f"{_UNIT}/observe/test_standstill.py::test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once",
         ),
     ),
     Mutant(
@@ -133,7 +134,7 @@ MUTANTS = (
         "pipeline/kafka/fetching.py",
         "if state in self._positions and self._fetched.get(state) == reached:",
         "if state in self._positions:",
-        (f"{_UNIT}/test_fetching.py::test_nothing_is_committed_past_the_last_acknowledged_record",),
+        (f"{_UNIT}/kafka/test_fetching.py::test_nothing_is_committed_past_the_last_acknowledged_record",),
     ),
     Mutant(
         "take_over",
@@ -141,7 +142,7 @@ MUTANTS = (
         "pipeline/kafka/faust_app.py",
         "        self.stop_flow()\n        self.app.flow_control.suspend()\n        self.app.flow_control.clear()\n",
         "        return\n",
-        (f"{_UNIT}/test_takeover.py::test_who_had_nothing_and_takes_over_misses_nothing",),
+        (f"{_UNIT}/kafka/test_takeover.py::test_who_had_nothing_and_takes_over_misses_nothing",),
     ),
     Mutant(
         "dropped_on_the_way",
@@ -149,6 +150,30 @@ MUTANTS = (
         "pipeline/kafka/progress.py",
         "        if dropped:\n",
         "        if False:\n",
-        (f"{_UNIT}/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),
+        (f"{_UNIT}/kafka/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),
+    ),
+    Mutant(
+        "deaf_to_new_partitions",
+        "resets written to a partition that the control topic gained would never be heard",
+        "pipeline/kafka/reader.py",
+        "if added := sorted(set(range(shape.partitions)) - held):",
+        "if added := sorted(set(range(shape.partitions)) - held)[:0]:",
+        (f"{_CONTROL}::test_partitions_that_were_added_are_read_from_their_beginning",),
+    ),
+    Mutant(
+        "followed_too_soon",
+        "a worker would say that it follows the control topic while it has not read all of it",
+        "pipeline/control/topic.py",
+        "if caught_up and not reader.at_end:",
+        "if caught_up and not reader.at_end and False:",
+        (f"{_CONTROL}::test_a_worker_that_reads_new_partitions_does_not_say_that_it_follows",),
+    ),
+    Mutant(
+        "cache_without_bytes",
+        "the cache would take more memory than it may",
+        "pipeline/shortcuts/cache.py",
+        "while len(self._stored) > self._entries or self.size_bytes > self._most_bytes:",
+        "while len(self._stored) > self._entries:",
+        ("tests/unit/pipeline/shortcuts/test_cache.py::test_the_cache_never_takes_more_bytes_than_it_may",),
     ),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import asking_less
+from asking_less import study as asking_less
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 
 ROOT = Path(__file__).resolve().parents[3]

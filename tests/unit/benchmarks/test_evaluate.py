@@ -14,7 +14,7 @@ import pytest
 
 from baselines import SEVERITIES, Baseline
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, read_labelled
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows
 from sluicegate.engines.backends import EngineChoice, open_backend
 from support.labelled import row, rows_of, sentence, write_lines
 from support.scored import drawn, scored, sure, weights_of
@@ -42,14 +42,14 @@ def of_three(rows: list[ScoredRow]) -> dict[str, list[ScoredRow]]:
 
 
 def test_each_line_holds_the_measures_of_its_rows_and_the_last_those_of_all() -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     german = [_renamed(one, f"d{one.id}") for one in drawn(30, seed=2, language="de")]
     rows = [*drawn(60, seed=1), *german]
     lines = benchmark.table(of_three(rows), seed=0)
     assert [(line.name, line.rows) for line in lines] == [("en", 60), ("de", 30), ("all", 90)]
     for line, members in zip(lines, (rows[:60], german, rows), strict=True):
         for name in ("macro_f1", "auroc_safe"):
-            expected = float(MEASURES[name](Judged.of(members), weights_of(members))[0])
+            expected = float(MEASURES[name](MeasuredRows.of(members), weights_of(members))[0])
             assert line.measures["base"][name].value == pytest.approx(expected)
 
 
@@ -58,7 +58,7 @@ def _renamed(one: ScoredRow, name: str) -> ScoredRow:
 
 
 def test_a_row_that_one_system_failed_on_counts_for_none() -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     good = [scored(f"r{at}", "safe", sure("safe")) for at in range(4)]
     failed = [*good[:3], scored("r3", "safe", None)]
     systems = {"adapter": failed, "base": good, "baseline": good}
@@ -67,13 +67,13 @@ def test_a_row_that_one_system_failed_on_counts_for_none() -> None:
 
 
 def test_equal_systems_have_equal_intervals_since_they_are_measured_on_the_same_draws() -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     line = benchmark.table(of_three(drawn(50, seed=1)), seed=0)[-1]
     assert line.measures["adapter"] == line.measures["base"] == line.measures["baseline"]
 
 
 def test_the_line_that_sums_up_has_the_agreed_form() -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     rows = [scored("a", "safe", sure("safe")), scored("b", "unsafe", sure("unsafe"))]
     (*_, whole) = benchmark.table(of_three(rows), seed=0)
     assert benchmark.summary(whole) == (
@@ -85,7 +85,7 @@ def test_the_line_that_sums_up_has_the_agreed_form() -> None:
 
 
 def test_sources_that_may_not_train_are_shown_apart_and_only_where_there_are_both() -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     ours = [scored(f"a{at}", "safe", sure("safe"), source="free") for at in range(3)]
     others = [scored(f"b{at}", "unsafe", sure("safe"), source=f"kept_{at // 3}") for at in range(4)]
     lines = benchmark.apart(of_three([*ours, *others]), {"free": {}}, seed=0)
@@ -101,7 +101,7 @@ def test_sources_that_may_not_train_are_shown_apart_and_only_where_there_are_bot
 
 
 def test_reasons_of_templates_and_of_our_own_rows_are_known_with_their_categories() -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     rows = rows_of(
         {
             "text": sentence(at),
@@ -121,7 +121,7 @@ def test_reasons_of_templates_and_of_our_own_rows_are_known_with_their_categorie
 def test_it_runs_from_end_to_end_and_ends_with_the_sum_and_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     baseline = Baseline.fit([sentence(at) for at in range(30)], list(SEVERITIES) * 10, word_bits=8, character_bits=8, facts={"sources": {"free": {}}})  # fmt: skip
     monkeypatch.setattr(benchmark, "load_baseline", lambda: baseline)
     fake = open_backend(EngineChoice(backend="fake"))
@@ -157,14 +157,14 @@ def test_without_weights_it_says_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("baselines.shipped.WEIGHTS", tmp_path / "none.npz")
-    assert load("evaluate.py").main(["--out", str(tmp_path)]) == 1
+    assert load("evaluate/study.py").main(["--out", str(tmp_path)]) == 1
     assert "write it again with benchmarks/baselines/train.py" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark = load("evaluate.py")
+    benchmark = load("evaluate/study.py")
     monkeypatch.setattr(benchmark, "load_baseline", lambda: None)
     assert benchmark.main(["--data", str(tmp_path / "nowhere")]) == 1
     assert "is no file and no folder" in capsys.readouterr().err

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import evasion
-import evasion_report
+from shared.shares import wilson
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.segmenter import Part, Parts
 from sluicegate.schemas import Action, FailureCode
+from studies.evasion import report as evasion_report
+from studies.evasion import study as evasion
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +29,9 @@ def test_wilsons_interval_is_the_published_one_and_holds_the_share() -> None:
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ):
-        assert list(evasion_report.wilson(hits, of)) == pytest.approx([low, high], abs=5e-5)
-    assert evasion_report.wilson(0, 0) == (0.0, 1.0)
-    assert evasion_report.wilson(7, 7)[1] == 1.0
+        assert list(wilson(hits, of)) == pytest.approx([low, high], abs=5e-5)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(7, 7)[1] == 1.0
 
 
 def test_each_variant_and_all_of_them_are_counted() -> None:

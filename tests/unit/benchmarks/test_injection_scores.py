@@ -24,7 +24,7 @@ REPORT = ROOT / "benchmarks" / "reports" / "injection-scores"
 @pytest.fixture(scope="module")
 def scores() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "injection_scores", ROOT / "benchmarks" / "injection_scores.py"
+        "injection_scores", ROOT / "benchmarks" / "studies" / "injection_scores" / "study.py"
     )
     assert spec is not None
     assert spec.loader is not None

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import layouts
-import layouts_report
-from layouts_engine import serving
-from layouts_report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, Pass, Request, mean, ratio, spread
-from layouts_texts import post_of, sampled, stand_in, vendor_layout
+from layouts import report as layouts_report
+from layouts import study as layouts
+from layouts.engine import serving
+from layouts.report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, Pass, Request, mean, ratio, spread
+from layouts.texts import post_of, sampled, stand_in, vendor_layout
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.layouts import CompactLayout
@@ -26,7 +26,7 @@ from support.chat_template import TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.adapt.rows import Row
+    from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.schemas import Severity
 
 REPORTS = Path(__file__).resolve().parents[3] / "benchmarks" / "reports"

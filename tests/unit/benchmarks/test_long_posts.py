@@ -19,7 +19,9 @@ REPORTS = ROOT / "benchmarks" / "reports"
 
 @pytest.fixture(scope="module")
 def report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("long_posts", ROOT / "benchmarks" / "long_posts.py")
+    spec = importlib.util.spec_from_file_location(
+        "long_posts", ROOT / "benchmarks" / "studies" / "long_posts" / "study.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import card_sections
-import model_card
 import pytest
 
+from model_card import report as card_sections
+from model_card import study as model_card
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation
 from support.scored import scored, sure
 
@@ -183,11 +183,11 @@ def test_without_any_report_there_is_a_card_that_says_so(tmp_path: Path) -> None
 
 def test_a_report_of_another_form_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
-        SystemExit, match=r"evasion.json is of another form .*make it again with benchmarks/evasion.py"
+        SystemExit, match=r"evasion.json is of another form .*make it again with benchmarks/studies/evasion"
     ):
         model_card.page({**reports(), "evasion": {"copies": 1, "without": [], "with": []}})
     (tmp_path / "agreement.json").write_text("{")
-    with pytest.raises(SystemExit, match=r"is not JSON; make it again with benchmarks/agreement\.py"):
+    with pytest.raises(SystemExit, match=r"is not JSON; make it again with benchmarks/agreement"):
         model_card.read(tmp_path)
 
 

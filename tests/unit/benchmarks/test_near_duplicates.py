@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import near_duplicates
-from near_duplicates_floods import ADMITTED, MUTATIONS, flood
-from near_duplicates_report import Labelled, _default_page, most_harm, replay, stands_in
-from near_duplicates_rules import RULES, SameForm, Shipped, is_harmless_difference
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action
+from studies.near_duplicates import study as near_duplicates
+from studies.near_duplicates.floods import ADMITTED, MUTATIONS, flood
+from studies.near_duplicates.report import Labelled, _default_page, most_harm, replay, stands_in
+from studies.near_duplicates.rules import RULES, SameForm, Shipped, is_harmless_difference
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import region_hint
 
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.schemas import Scores
+from studies.region_hint import study as region_hint
 from support.labelled import row, rows_of, sentence
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-import screen_harm
-from screen_harm import Case, curve, page
 
 from sluicegate.engines.screen.model import ScreenAnswer
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import Action, Post, Scores
+from studies.screen_harm import study as screen_harm
+from studies.screen_harm.study import Case, curve, page
 
 ALLOW, REVIEW, BLOCK = Action.ALLOW, Action.REVIEW, Action.BLOCK
 
@@ -66,7 +66,7 @@ def test_the_page_says_where_harm_is_small_enough(engine: Action, said: str) -> 
 
 
 def test_the_default_follows_from_the_committed_report() -> None:
-    report = Path(screen_harm.__file__).parent / "reports" / "screen-harm.json"
+    report = Path(screen_harm.__file__).parents[2] / "reports" / "screen-harm.json"
     points = json.loads(report.read_text())["curve"]
     shown = [one for one in points if one["answered"] and one["harm_at_most"] <= 0.005]
     assert bool(Settings().screen.path) == bool(shown)

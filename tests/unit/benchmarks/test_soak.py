@@ -18,7 +18,7 @@ MIB = 2**20
 
 
 def soak() -> Any:
-    spec = importlib.util.spec_from_file_location("soak", ROOT / "benchmarks" / "soak.py")
+    spec = importlib.util.spec_from_file_location("soak", ROOT / "benchmarks" / "soak" / "study.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

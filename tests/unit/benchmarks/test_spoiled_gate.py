@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.engines.adapt.train.recipe import Recipe
+from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from support.scored_rows import labelled_rows, scored, spoiled, write_evaluation
 from support.training import training_row, write_rows
 
@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("spoiled_gate", ROOT / "benchmarks" / "spoiled_gate.py")
+    spec = importlib.util.spec_from_file_location(
+        "spoiled_gate", ROOT / "benchmarks" / "studies" / "spoiled_gate" / "study.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -47,7 +49,7 @@ def wanted(benchmark: Any, tmp_path: Path) -> Any:
     write_rows(tmp_path / "prepared", rows, [])
     (tmp_path / "good" / "best").mkdir(parents=True)
     told = {"base": {"bundle": "cpu"}, "lora": {"preset": "strong"}, "data": {"planned_rows": 9000}}
-    plan = {"recipe": Recipe.model_validate(told).model_dump(mode="json")}
+    plan = {"recipe": TrainingRecipe.model_validate(told).model_dump(mode="json")}
     (tmp_path / "good" / "plan.json").write_text(json.dumps(plan))
     return benchmark.Wanted(
         tmp_path / "prepared",
@@ -82,7 +84,7 @@ def test_the_labels_of_one_language_are_flipped_and_of_no_other(
             continue
         assert (changed[name]["severity"] == "unsafe") == (right["severity"] == "safe")
         assert changed[name]["categories"] == []
-    recipe = Recipe.load(wanted.work / "spoiled" / "recipe.yaml")
+    recipe = TrainingRecipe.load(wanted.work / "spoiled" / "recipe.yaml")
     assert (recipe.start_from, recipe.data.planned_rows) == (str(wanted.adapter), 40)
     assert recipe.lora.r == 16
     assert [str(one) for one in asked[0][:3]] == ["trainer", "adapt", "train"]

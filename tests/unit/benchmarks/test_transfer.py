@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import transfer
-import transfer_report
 
 from baselines import Baseline
-from sluicegate.engines.adapt.evaluate.measures import MEASURES, Judged
+from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows
 from sluicegate.engines.adapt.evaluate.scored import write_scores
-from sluicegate.engines.adapt.train.recipe import Recipe
+from sluicegate.engines.adapt.train.recipe import TrainingRecipe
+from studies.transfer import report as transfer_report
+from studies.transfer import study as transfer
 from support.labelled import row, sentence, write_lines
 from support.scored import drawn, scored, sure, weights_of
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def value(name: str, rows: list[ScoredRow]) -> float:
-    return float(MEASURES[name](Judged.of(rows), weights_of(rows))[0])
+    return float(MEASURES[name](MeasuredRows.of(rows), weights_of(rows))[0])
 
 
 def swapped(rows: list[ScoredRow]) -> list[ScoredRow]:
@@ -124,7 +124,7 @@ def begun(folder: Path) -> transfer.Fold:
 
 
 def test_a_recipe_is_one_and_measures_nothing_on_the_way(tmp_path: Path) -> None:
-    recipe = Recipe.model_validate(wanted(tmp_path).recipe())
+    recipe = TrainingRecipe.model_validate(wanted(tmp_path).recipe())
     assert (recipe.data.planned_rows, recipe.data.max_tokens, recipe.dev.rows) == (40, 64, 0)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from two_tiers_report import (
+
+from studies.two_tiers.report import (
     ALONE,
     SAID,
     SCREENED,
@@ -23,7 +24,6 @@ from two_tiers_report import (
     saving,
     table,
 )
-
 from support.collector import Record
 
 ROOT = Path(__file__).resolve().parents[3]

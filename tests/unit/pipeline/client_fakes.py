@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
-from sluicegate.pipeline.client.incoming import Incoming
-from sluicegate.pipeline.client.transport import Placed, Refused
+from sluicegate.pipeline.kafka.incoming import Incoming
+from sluicegate.pipeline.kafka.producer import Placed, Refused
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Post, Verdict, content_hash, encode
 
@@ -79,19 +79,20 @@ class Cluster:
         return found
 
 
-class FakeOutlet:
-    """In place of the outlet."""
+class FakeProducer:
+    """In place of the producer."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._open: list[Callable[[Placed | Refused], None]] = []
 
-    def offer(
+    def send(
         self,
         topic: str,
-        key: bytes,
         value: bytes,
+        key: bytes,
         headers: Sequence[tuple[str, bytes]],
+        *,
         report: Callable[[Placed | Refused], None],
     ) -> bool:
         cluster = self._cluster

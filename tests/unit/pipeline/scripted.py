@@ -42,6 +42,7 @@ class ScriptedEngine(FakeEngine):
             raise EngineUnavailable("nobody answers")
         if self.killer and any(self.killer in self._tokenizer.decode(prompt.token_ids) for prompt in prompts):
             self.killed.append(len(prompts))
+            FakeEngine.lives += 1
             raise EngineUnavailable("it crashed")
         if self.fault is not None:
             raise self.fault

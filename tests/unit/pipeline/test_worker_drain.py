@@ -15,7 +15,7 @@ from unit.pipeline.scripted import ScriptedEngine, post
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.pipeline.flow.window import Delivery
+    from sluicegate.pipeline.records import Delivery
 
 
 @pytest.mark.parametrize("fails", [True, False])

@@ -13,6 +13,7 @@ from sluicegate.engines.backends.dialects.base import Candidates, severity_score
 from sluicegate.engines.backends.dialects.llama_cpp import explanation_grammar
 from sluicegate.engines.bundle.manifest import Label, LabelMap
 from sluicegate.engines.errors import EngineSetupError
+from sluicegate.engines.label_mass import believed
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, FailureCode
@@ -49,11 +50,8 @@ def dialect(name: str) -> Dialect:
 def body_of(name: str, logprobs: dict[int, Any]) -> dict[str, Any]:
     """A server's answer to a score, in its dialect."""
     if name == "llama_cpp":
-        top = [
-            {"id": token, "prob": value if value is None else math.exp(value)}
-            for token, value in logprobs.items()
-        ]
-        return {"completion_probabilities": [{"top_probs": top}], "timings": {"cache_n": 7}}
+        top = [{"id": token, "logprob": value} for token, value in logprobs.items()]
+        return {"completion_probabilities": [{"top_logprobs": top}], "timings": {"cache_n": 7}}
     keys = {token: f"token_id:{token}" if name == "vllm" else TOKENIZER.decode([token]) for token in logprobs}
     return {
         "choices": [
@@ -135,7 +133,7 @@ def test_no_label_among_the_candidates_is_no_score(name: str) -> None:
 def test_a_candidate_that_is_no_number_is_unparsable(name: str, value: Any) -> None:
     body = body_of(name, {SAFE: -1.0, UNSAFE: -2.0})
     if name == "llama_cpp":
-        body["completion_probabilities"][0]["top_probs"][0]["prob"] = value
+        body["completion_probabilities"][0]["top_logprobs"][0]["logprob"] = value
     else:
         top = body["choices"][0]["logprobs"]["top_logprobs"][0]
         top[next(iter(top))] = value
@@ -144,17 +142,24 @@ def test_a_candidate_that_is_no_number_is_unparsable(name: str, value: Any) -> N
     assert found.code is FailureCode.UNPARSABLE
 
 
-def test_only_unbiased_candidates_tell_the_labels_mass() -> None:
-    masses = {}
-    for name in DIALECTS:
-        found = read_one(
-            name, body_of(name, {SAFE: math.log(0.5), CONTROVERSIAL: -9.0, UNSAFE: math.log(0.2)})
-        )
-        assert isinstance(found, Scored)
-        masses[name] = found.label_mass
-    assert masses["openai"] == masses["vllm"] == pytest.approx(0.7, abs=0.001)
-    assert masses["trtllm"] is None
-    assert masses["llama_cpp"] is None
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_labels_mass_is_what_they_have_of_the_whole_vocabulary(name: str) -> None:
+    found = read_one(name, body_of(name, {SAFE: math.log(0.5), CONTROVERSIAL: -9.0, UNSAFE: math.log(0.2)}))
+    assert isinstance(found, Scored)
+    assert found.label_mass == pytest.approx(0.7, abs=0.001)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_no_bias_is_sent_since_a_server_may_count_it_into_the_candidates(name: str) -> None:
+    assert "logit_bias" not in dialect(name).score_request([[1]])
+
+
+def test_a_label_that_is_missing_adds_nothing_to_the_mass() -> None:
+    other = TOKENIZER.encode_static("x")[0]
+    found = read_one("openai", body_of("openai", {SAFE: math.log(0.3), other: math.log(0.3)}))
+    assert isinstance(found, Scored)
+    assert found.label_mass == pytest.approx(0.3)
+    assert isinstance(believed(found), ItemFailure)
 
 
 @given(st.lists(st.floats(-1e6, 10), min_size=3, max_size=3), st.integers(0, 7))
@@ -166,13 +171,12 @@ def test_any_finite_candidates_give_scores_that_sum_to_one(values: list[float], 
     ]
     candidates = Candidates.of([*pairs, (None, -20.0)])
     assert candidates
-    found = severity_scores(candidates, VOCABULARY, whole=True)
+    found = severity_scores(candidates, VOCABULARY)
     if shown == 0:
         assert isinstance(found, ItemFailure)
         return
     assert isinstance(found, Scored)  # its model checks the sum
     assert found.bounded == (shown != 7)
-    assert found.label_mass is not None
     assert 0 <= found.label_mass <= 1
 
 
@@ -185,8 +189,8 @@ def test_no_answer_however_odd_raises(body: Any, count: int, name: str) -> None:
         {"choices": [body] * count},
         {"choices": [{"text": body, "logprobs": {"top_logprobs": [body]}}]},
         {"content": body, "completion_probabilities": body},
-        {"content": "x", "completion_probabilities": [{"top_probs": body, "top_logprobs": body}]},
-        {"completion_probabilities": [{"top_probs": [body]}], "timings": body},
+        {"content": "x", "completion_probabilities": [{"top_logprobs": body}]},
+        {"completion_probabilities": [{"top_logprobs": [body]}], "timings": body},
     ):
         answers = dialect(name).read_scores(odd, count)
         assert len(answers) == count
@@ -243,12 +247,14 @@ def test_an_explanation_of_nothing_is_empty(name: str, text: str) -> None:
     assert found.code is FailureCode.EMPTY_COMPLETION
 
 
-def test_llama_cpp_is_asked_for_exactly_the_three_labels() -> None:
+def test_llama_cpp_is_asked_for_the_models_own_candidates() -> None:
     request = dialect("llama_cpp").score_request([[1, 2, 3]])
+    assert (
+        "post_sampling_probs" not in request
+    )  # they would be of the labels alone: all of the mass on any text
     assert request["prompt"] == [1, 2, 3]
-    assert [token for token, _ in request["logit_bias"]] == [SAFE, CONTROVERSIAL, UNSAFE]
     assert request["n_predict"] == 1
-    assert request["n_probs"] == request["top_k"] == 3
+    assert request["n_probs"] == 20
 
 
 @pytest.mark.parametrize("kind", ["post", "prompt", "response"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ import pytest
 from conformance.brain import BLOCK, Brain
 from conformance.stand_in import StandIn
 from sluicegate.engines.backends import EngineChoice, open_backend, tensorrt_llm
-from sluicegate.engines.backends.trtllm import library
+from sluicegate.engines.backends.trtllm import library, making
 from sluicegate.engines.backends.trtllm.aside import aside
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
-from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import Explanation, Generation, ItemFailure, Prompt, Scored
 from sluicegate.schemas import FailureCode, Post
 from support.small_bundle import small_manifest, small_tokenizer
 from support.trtllm_bundle import PADDED, write_trtllm_bundle
@@ -127,7 +128,7 @@ async def test_each_prefix_is_warm_before_the_first_post(
     assert most >= BLOCK  # or nothing was shared
 
 
-@pytest.mark.parametrize("quirk", [{}, {"bias_counts": False}, {"spare_rows": 3}])
+@pytest.mark.parametrize("quirk", [{}, {"spare_rows": 3}])
 @pytest.mark.parametrize("runtime", RUNTIMES)
 async def test_the_scores_are_the_softmax_of_the_labels_logits(
     runtime: str, quirk: dict[str, Any], stand_in: StandIn, opened: Callable[..., Backend]
@@ -143,16 +144,12 @@ async def test_the_scores_are_the_softmax_of_the_labels_logits(
     scores = (found.scores.safe, found.scores.controversial, found.scores.unsafe)
     assert scores == pytest.approx([weight / sum(weights) for weight in weights], rel=1e-5)
     assert not found.bounded
-    if runtime == "engine":
-        assert found.label_mass == pytest.approx(sum(weights) / sum(map(math.exp, logits)), rel=1e-5)
-    else:
-        assert found.label_mass is None  # a bias lifts the labels: their mass says nothing
+    assert found.label_mass == pytest.approx(sum(weights) / sum(map(math.exp, logits)), rel=1e-5)
 
 
 async def test_a_label_that_is_missing_gets_the_least_candidate_as_its_bound(
     stand_in: StandIn, opened: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in.brain = Brain(bias_counts=False)
     real = Brain.logits
 
     def without_safe(brain: Brain, token_ids: Any, size: int) -> Any:
@@ -168,7 +165,7 @@ async def test_a_label_that_is_missing_gets_the_least_candidate_as_its_bound(
     assert isinstance(found, Scored)
     assert found.bounded
     values = sorted(without_safe(stand_in.brain, asked.token_ids, PADDED))
-    bound = math.exp(values[-10]) / (math.exp(values[-10]) + sum(math.exp(values[-rank]) for rank in (1, 2)))
+    bound = math.exp(values[-20]) / (math.exp(values[-20]) + sum(math.exp(values[-rank]) for rank in (1, 2)))
     assert found.scores.safe == pytest.approx(bound, rel=1e-5)
 
 
@@ -380,9 +377,15 @@ async def test_a_shutdown_that_hangs_or_fails_is_left_behind(
 async def test_a_bundle_without_an_end_token_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorrt_llm, "_END", "<|stop|>")
+    monkeypatch.setattr(making, "_END", "<|stop|>")
     with pytest.raises(EngineSetupError, match=r"control_tokens has no <\|stop\|>"):
         open_backend(EngineChoice("tensorrt_llm", bundle=write_trtllm_bundle(tmp_path, "engine")))
+
+
+async def test_its_generation_is_this_process_which_nobody_shares(tmp_path: Path) -> None:
+    backend = open_backend(EngineChoice("tensorrt_llm", bundle=write_trtllm_bundle(tmp_path, "engine")))
+    assert backend.in_process
+    assert await backend.engine.generation() == Generation(f"process {os.getpid()}", exclusive=True)
 
 
 async def test_blocking_work_is_done_aside_and_its_fault_is_raised_here() -> None:

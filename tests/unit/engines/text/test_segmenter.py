@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
-from sluicegate.engines.layouts.compact import CompactLayout
+from sluicegate.engines.layouts.layout import CompactLayout
 from sluicegate.engines.layouts.vendor import split_template
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.prompting import Prompter

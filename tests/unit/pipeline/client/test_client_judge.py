@@ -21,10 +21,10 @@ from sluicegate.client import (
 )
 from sluicegate.pipeline.client import client as client_module
 from sluicegate.pipeline.client import producer as producer_module
-from sluicegate.pipeline.client.transport import Refused
+from sluicegate.pipeline.kafka.producer import Refused
 from sluicegate.schemas import encode
 from unit.pipeline.client.test_client_waiting import letter
-from unit.pipeline.client_fakes import KAFKA, TOPICS, Cluster, FakeOutlet, FakeTail, verdict_on
+from unit.pipeline.client_fakes import KAFKA, TOPICS, Cluster, FakeProducer, FakeTail, verdict_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(30)
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     made = Cluster()
     monkeypatch.setattr(client_module, "Tail", lambda *_args, **_options: FakeTail(made))
-    monkeypatch.setattr(producer_module, "Outlet", lambda *_args, **_options: FakeOutlet(made))
+    monkeypatch.setattr(producer_module, "Producer", lambda *_args, **_options: FakeProducer(made))
     yield made
     assert made.closed == 2, "the tail and the outlet are closed"
 
@@ -173,7 +173,7 @@ async def test_nobody_waits_for_a_reader_that_ended(
 
 
 async def test_a_cluster_that_is_not_there_is_an_error_on_entering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluicegate.pipeline.client.transport.METADATA_S", 0.3)
+    monkeypatch.setattr("sluicegate.pipeline.kafka.tail.METADATA_S", 0.3)
     client = Client(KAFKA.model_copy(update={"bootstrap_servers": "127.0.0.1:1"}), TOPICS)
     with pytest.raises(ClusterError, match=r"127\.0\.0\.1:1 cannot be reached: no answer"):
         await client.__aenter__()

@@ -11,11 +11,11 @@ import pytest
 
 from sluicegate.client import ClientClosedError, KafkaSettings, NotDeliveredError, Post, PostProducer, Receipt
 from sluicegate.pipeline.client import producer as producer_module
-from sluicegate.pipeline.client.transport import Outlet, Placed, Refused
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.schemas import decode_post
 from support.collector import read
-from unit.pipeline.client_fakes import KAFKA, TOPICS, Cluster, FakeOutlet
+from unit.pipeline.client_fakes import KAFKA, TOPICS, Cluster, FakeProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ NOWHERE = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
-    monkeypatch.setattr(producer_module, "Outlet", lambda *_args, **_options: FakeOutlet(made))
+    monkeypatch.setattr(producer_module, "Producer", lambda *_args, **_options: FakeProducer(made))
     return made
 
 
@@ -142,11 +142,11 @@ async def test_a_callback_that_fails_is_logged_without_its_message_and_the_next_
 
     async with EmbeddedBroker([TOPICS.posts]) as broker:
         kafka = KafkaSettings(bootstrap_servers=broker.address)
-        outlet = Outlet(kafka, queue_records=10, linger_ms=0)
-        outlet.offer(TOPICS.posts, b"a", b"1", (), fail)
-        await asyncio.to_thread(outlet.flush, 10)
-        outlet.offer(TOPICS.posts, b"b", b"2", (), lambda _outcome: called.set())
+        producer = Producer(kafka, queue_records=10, linger_ms=0, polls=True)
+        producer.send(TOPICS.posts, b"1", b"a", report=fail)
+        await asyncio.to_thread(producer.flush, 10)
+        producer.send(TOPICS.posts, b"2", b"b", report=lambda _outcome: called.set())
         assert await asyncio.to_thread(called.wait, 10)
-        await asyncio.to_thread(outlet.close, 1)
+        await asyncio.to_thread(producer.close, 1)
     assert "a delivery callback failed: ValueError at" in caplog.text
     assert "hostile" not in caplog.text

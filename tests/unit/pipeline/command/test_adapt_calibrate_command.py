@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from sluicegate.engines.adapt.calibrate.errors import CalibrationError
+from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.bundle.calibration import Calibration
 from sluicegate.pipeline.command import app

@@ -10,8 +10,8 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from sluicegate.engines.adapt.data.decisions import ConflictSettling
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.engines.adapt.fates import Settling
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.command.adapt import prepare as adapt
 from support.labelled import read_lines, row, sentence, write_lines
@@ -162,7 +162,7 @@ def test_the_options_reach_the_decisions(tmp_path: Path) -> None:
 
 
 def test_the_choices_of_the_command_are_those_of_the_code() -> None:
-    assert [one.value for one in adapt.Settling] == [one.value for one in Settling]
+    assert [one.value for one in adapt.Settling] == [one.value for one in ConflictSettling]
 
 
 def test_a_map_without_two_sides_is_refused(tmp_path: Path) -> None:

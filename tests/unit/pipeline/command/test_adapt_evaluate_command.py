@@ -13,10 +13,9 @@ import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
-from sluicegate.engines.adapt.errors import PrepareError
+from sluicegate.engines.adapt.errors import EvaluationError, PrepareError
 from sluicegate.engines.adapt.evaluate import run as door
-from sluicegate.engines.adapt.evaluate.errors import EvaluationError
-from sluicegate.engines.adapt.evaluate.plots import PLOTS
+from sluicegate.engines.adapt.evaluate.report import PLOTS
 from sluicegate.engines.adapt.evaluate.scored import read_scores
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.command.adapt import evaluate as adapt_evaluate
@@ -122,7 +121,7 @@ def test_scores_never_stand_beside_the_document_of_an_earlier_evaluation(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sluicegate.engines.adapt.evaluate.plots.draw", full)
+    monkeypatch.setattr("sluicegate.engines.adapt.evaluate.report.draw", full)
     assert "cannot be written to" in str(fake(*arguments).exception)
     assert not (tmp_path / "out" / "evaluation.json").exists()
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
-from sluicegate.engines.adapt.gate.errors import GateError
+from sluicegate.engines.adapt.errors import GateError
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.command.adapt import gate as adapt_gate
 from sluicegate.pipeline.policy import Policy

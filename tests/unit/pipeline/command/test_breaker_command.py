@@ -15,12 +15,12 @@ from sluicegate.pipeline import command
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.settings.tree import TopicSettings, load_settings
-from unit.pipeline.control.test_trips import POLICY, TRIP
+from unit.pipeline.test_facts import POLICY, TRIP
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.pipeline.control.facts import Trip
+    from sluicegate.pipeline.facts import Trip
     from sluicegate.pipeline.kafka.reader import TopicRecord
 
 CONTROL = TopicSettings().control

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluicegate.pipeline.renderings import Finding, from_chinese, from_lines
+from sluicegate.pipeline.client.renderings import Finding, from_chinese, from_lines
 from sluicegate.schemas import Action, Verdict
 from unit.pipeline.fakes import Bench
 
@@ -125,6 +125,18 @@ def test_a_disguised_text_says_which_rules_undid_it(tmp_path: Path) -> None:
     path = {"SLUICEGATE_ENGINE__FAKE_PROFILE": str(profile)}
     assert "form:         folded: leet\n" in judge("they att4ck at dawn", "--engine", "fake", **path).stdout
     assert "form:" not in judge("they attack at dawn", "--engine", "fake", **path).stdout
+
+
+def test_an_explanation_that_began_with_harm_is_told_beside_the_severity(tmp_path: Path) -> None:
+    profile, policy = tmp_path / "fake.json", tmp_path / "policy.yaml"
+    profile.write_text(json.dumps({"rules": {"x": "safe"}}))
+    bars = "rules: {explain_at: 0, categories: {PII: {review_at: {risk: 0}}}}"
+    policy.write_text(f"name: p\nversion: '1'\n{bars}\n")
+    done = judge(
+        "x", "--engine", "fake", "--policy", str(policy), SLUICEGATE_ENGINE__FAKE_PROFILE=str(profile)
+    )
+    assert done.stdout.startswith("Safety: Safe\nCategories: ")
+    assert "a category could change what follows" in done.stdout
 
 
 def test_an_engine_that_is_away_is_one_sentence_at_once(tmp_path: Path) -> None:

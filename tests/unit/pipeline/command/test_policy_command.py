@@ -62,7 +62,17 @@ def test_check_says_that_a_policy_is_in_order(tmp_path: Path) -> None:
         "version": "1",
         "digest": Policy.load(path).digest,
         "tenants": ["a"],
+        "notes": [
+            {
+                "line": None,
+                "place": "failure_mode (built-in)",
+                "said": "a post whose explanation fails is `review` at least; it was an allow where its scores were one",
+            }
+        ],
     }
+    assert (
+        "note: failure_mode (built-in): a post whose explanation fails is `review` at least" in result.stdout
+    )
 
 
 def test_check_lists_every_fault_and_exits_with_1(tmp_path: Path) -> None:
@@ -122,6 +132,43 @@ def test_explain_takes_a_whole_verdict_from_standard_input(tmp_path: Path, name:
     account = explained(policy_file(tmp_path), "--assessment", "-", given=verdict)
     assert account["action"] in ("allow", "review", "block")
     assert (account["rule"] == "failure_mode") == (name == "could_not_be_scored")
+
+
+@pytest.mark.parametrize(
+    ("more", "rule", "said"),
+    [
+        ({"categories": ["PII"]}, "categories.PII.block_at.unsafe>=0.3", "made to begin with unsafe"),
+        ({}, "otherwise", "made to begin with unsafe"),  # taken as explained in the way that is asked for
+        (
+            {"explained_as": "safe"},
+            "categories.PII.block_at.unsafe>=0.3",
+            "began with safe, which says nothing",
+        ),
+        (
+            {"explanation_failure": "timed_out"},
+            "categories.PII.block_at.unsafe>=0.3",
+            "it failed (timed_out)",
+        ),
+    ],
+)
+def test_explain_says_what_follows_from_an_explanation_and_from_its_want(
+    tmp_path: Path, more: dict[str, Any], rule: str, said: str
+) -> None:
+    path = policy_file(tmp_path, text="rules: {categories: {PII: {block_at: {unsafe: 0.3}}}}\n")
+    given = json.dumps({"scores": {"safe": 0.65, "controversial": 0.0, "unsafe": 0.35}} | more)
+    account = explained(path, "--assessment", given)
+    assert account["rule"] == rule
+    assert said in account["explanation"]
+
+
+def test_explain_names_the_failure_mode_where_it_decides_for_want_of_an_explanation(tmp_path: Path) -> None:
+    path = policy_file(tmp_path, text="rules:\n  failure_mode: block\n")
+    given = (
+        '{"scores": {"safe": 0.65, "controversial": 0.0, "unsafe": 0.35}, "explanation_failure": "timed_out"}'
+    )
+    account = explained(path, "--assessment", given)
+    assert (account["action"], account["rule"]) == ("block", "failure_mode")
+    assert account["origin"] == {"place": "rules", "line": 4}
 
 
 def test_explain_judges_a_text_with_the_fake_engine(tmp_path: Path) -> None:

@@ -31,6 +31,10 @@ POLICY: dict[str, Any] = {
     "tenants": {"teens": {"rules": {"adapter": "strict"}}, "bank": {"rules": {"adapter": "sober"}}},
 }
 ONE_BY_ONE = {"posts": 1, "in_flight": 1}
+SUSPECTS = [
+    {"id": "killer", "text": "poison", "tenant": "teens"},
+    {"id": "beside", "text": "hello", "tenant": "teens"},
+]
 QUICK = {"circuit_pause_s": 0.02, "circuit_mute_calls": 2, "score_timeout_s": 0.2}
 
 
@@ -51,6 +55,7 @@ class Switched(FakeEngine):
         if self.killer and any(self.killer in text for text in texts):
             await asyncio.sleep(0.02)
             self.crashes += 1
+            FakeEngine.lives += 1
             raise EngineUnavailable("it crashed")
         if self.away:
             raise EngineUnavailable("nobody answers")
@@ -312,15 +317,15 @@ async def test_who_waits_for_the_end_of_that_search_waits_no_longer_than_its_ten
     crashing = court.strict.score
 
     async def then_hanging(prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
-        if court.strict.crashes == 3:
+        if court.strict.crashes == 2:
             await asyncio.Event().wait()
         return await crashing(prompts, timeout_s=timeout_s)
 
     monkeypatch.setattr(court.strict, "score", then_hanging)
-    quarantine = next(desk.judge._quarantine for desk in court.flow._desks if desk.adapter == "strict")
+    state = next(desk.judge._state for desk in court.flow._desks if desk.adapter == "strict")
     async with Turns(court) as turns:
-        await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
-        await until(lambda: court.strict.crashes == 3 and quarantine.closed)
+        await turns.send(*SUSPECTS)
+        await until(lambda: any(permit.one for permit in state._work))
         (verdict,) = await turns.judge(post(0, tenant="bank"))
         assert verdict.failure is not None
         assert verdict.failure.code is FailureCode.ENGINE_UNAVAILABLE
@@ -338,46 +343,17 @@ async def test_an_adapter_that_is_gone_in_the_midst_of_that_search_keeps_out_no_
         desk.server = "http://one"  # the engine's own desk, too
 
     async def gone_for_good() -> Health:
-        return Health(ok=court.strict.crashes < 3)
+        return Health(ok=court.strict.crashes < 2)
 
     monkeypatch.setattr(court.strict, "health", gone_for_good)
     async with Turns(court) as turns:
-        await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
-        await until(lambda: court.strict.crashes == 3)
+        await turns.send(*SUSPECTS)
+        await until(lambda: court.strict.crashes == 2)
         await turns.send(post(0, tenant="bank"))
-        await until(lambda: len(court.outlet.verdicts) == 2)
+        await until(lambda: len(court.outlet.verdicts) == 3)
     found = {verdict.post_id: verdict for verdict in court.outlet.verdicts}
     assert found[post(0)["id"]].failure is None
-    assert court.codes() == {"killer": "engine_unavailable"}
-
-
-async def test_an_adapter_that_is_gone_does_not_make_the_others_drain(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    court = Court(server="http://one", tree={"engine": QUICK}, policy=POLICY)
-    court.strict.killer = "poison"
-    probes = 0
-
-    async def gone_for_good() -> Health:
-        nonlocal probes
-        probes += court.strict.crashes >= 3
-        return Health(ok=court.strict.crashes < 3)
-
-    monkeypatch.setattr(court.strict, "health", gone_for_good)
-    quarantine = next(desk.judge._quarantine for desk in court.flow._desks if desk.adapter == "strict")
-    closings: list[int] = []
-    close = quarantine._open.clear
-
-    def closing() -> None:
-        closings.append(probes)
-        close()
-
-    monkeypatch.setattr(quarantine._open, "clear", closing)
-    async with Turns(court) as turns:
-        await turns.send({"id": "killer", "text": "poison", "tenant": "teens"})
-        await until(lambda: probes >= 4)
-        assert closings == []
-        await turns.kill()
+    assert court.codes() == dict.fromkeys(["killer", "beside"], "engine_unavailable")
 
 
 async def test_a_text_is_not_condemned_for_the_crash_of_another_adapters_text(
@@ -397,6 +373,7 @@ async def test_a_text_is_not_condemned_for_the_crash_of_another_adapters_text(
             await asyncio.sleep(0.02)
             if any("poison" in engine._tokenizer.decode(prompt.token_ids) for prompt in prompts):
                 crashes, down_until = crashes + 1, time.monotonic() + 0.3
+                FakeEngine.lives += 1
             if crashes != before:
                 raise EngineUnavailable("it crashed")
             return await score(prompts, timeout_s=timeout_s)
@@ -418,10 +395,10 @@ async def test_a_text_is_not_condemned_for_the_crash_of_another_adapters_text(
     assert court.codes() == {"killer": "engine_crash"}
 
 
-def test_each_server_has_its_own_quarantine_and_the_adapters_of_one_share_it() -> None:
+def test_each_server_has_its_own_state_and_the_adapters_of_one_share_it() -> None:
     def of(court: Court) -> list[Judge]:
         return [desk.judge for desk in court.flow._desks]
 
     alone, together = of(Court()), of(Court(server="http://one"))
-    assert len({id(judge._quarantine) for judge in alone}) == 3
-    assert len({id(judge._quarantine) for judge in together}) == 2
+    assert len({id(judge._state) for judge in alone}) == 3
+    assert len({id(judge._state) for judge in together}) == 2

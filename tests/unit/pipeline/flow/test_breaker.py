@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.control.facts import OTHERS, Trip
+from sluicegate.pipeline.facts import OTHERS, Trip
 from sluicegate.pipeline.flow import breaker as module
 from sluicegate.pipeline.flow.breaker import SLICES, Breaker, Interval
 from sluicegate.pipeline.observe.metrics import Metrics
@@ -267,3 +267,15 @@ def test_a_tombstone_takes_a_trip_back() -> None:
     assert not room.admit()
     room.breaker.forget([room.announced[0].key])
     assert room.admit()
+
+
+def test_as_many_blocks_as_may_be_trip_nothing_and_one_more_does() -> None:
+    by_share = BlockBreaker(share=0.5, least_posts=10, count=None)
+    assert [by_share.exceeded(posts=10, blocks=blocks) for blocks in (5, 6)] == [False, True]
+    assert not by_share.exceeded(posts=9, blocks=9)
+    by_count = BlockBreaker(share=None, count=5)
+    assert [by_count.exceeded(posts=5, blocks=blocks) for blocks in (5, 6)] == [False, True]
+    either = BlockBreaker(share=0.5, least_posts=10, count=50)
+    assert either.exceeded(posts=10, blocks=6)
+    assert either.exceeded(posts=1_000, blocks=51)
+    assert not either.exceeded(posts=1_000, blocks=50)

@@ -16,7 +16,7 @@ from unit.pipeline.flow.test_breaker import closed
 from unit.pipeline.scripted import RULES, post
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.control.facts import Trip
+    from sluicegate.pipeline.facts import Trip
 
 
 def policy(count: int = 2, **rules: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from sluicegate.pipeline.control.facts import ScreenTurn
+from sluicegate.pipeline.facts import ScreenTurn
 from sluicegate.pipeline.flow.edge import MOST_HOPS, EdgeFlow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
@@ -19,7 +19,7 @@ from sluicegate.pipeline.shortcuts.screening.headers import SAMPLE
 from sluicegate.schemas import Action, AssessedBy, DeadLetter, FailureCode
 from support.scripted_screen import DIGEST, ScriptedScreen
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
-from unit.pipeline.shortcuts.test_switch import TURN
+from unit.pipeline.shortcuts.screening.test_switch import TURN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,11 +10,11 @@ from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.flow.decision import decide
 from sluicegate.schemas import Action, AssessedBy, FailureCode, ReasonCode
-from unit.pipeline.fakes import Bench
+from unit.pipeline.fakes import Bench, MemoryDelivery
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
 
 async def test_each_post_leaves_on_the_topic_of_its_action() -> None:
@@ -37,6 +38,34 @@ async def test_a_confident_allow_is_not_explained_and_a_response_always_is() -> 
     assert engine.explained == [1]
     assert bench.outlet.verdict("p0").refusal is None
     assert bench.outlet.verdict("p1").refusal is not None
+
+
+async def test_a_post_without_company_goes_when_it_is_of_age_though_nothing_else_happens() -> None:
+    engine = ScriptedEngine()
+    engine.gate.clear()
+    bench = Bench(engine=engine, tree={"micro_batch": {"posts": 1_000, "max_age_ms": 30, "in_flight": 2}})
+
+    async def source() -> AsyncIterator[MemoryDelivery]:
+        for number in (0, 1):
+            yield bench.delivery(post(number), number)
+            while len(engine.scored) <= number:  # the engine is busy with all before it
+                await asyncio.sleep(0.01)
+        engine.gate.set()
+
+    async with asyncio.timeout(20):
+        await bench.flow.run(source())
+    assert engine.scored == [1, 1]
+
+
+async def test_the_times_of_a_verdict_add_up_and_exceed_no_real_time() -> None:
+    bench = Bench(profile=RULES)
+    started = time.monotonic()
+    await bench.run([post(0), post(1, "[bad]")])
+    took_ms = (time.monotonic() - started) * 1000
+    for verdict in bench.outlet.verdicts:
+        timings = verdict.timings
+        assert timings.total_ms == pytest.approx(timings.queued_ms + timings.engine_ms, abs=0.01)
+        assert 0 < timings.engine_ms <= timings.total_ms <= took_ms + 0.01
 
 
 async def test_nothing_is_acknowledged_before_it_is_published() -> None:
@@ -98,6 +127,29 @@ async def test_a_member_that_needs_an_explanation_gets_one_though_the_first_did_
     assert sum(engine.scored) == 1  # the scores are good for both
     assert bench.acknowledged == [0, 1]
     assert sum(engine.explained) == 1
+    plain, keen = bench.outlet.verdict("plain"), bench.outlet.verdict("keen")
+    assert (plain.assessed_by, plain.reused_from) == (AssessedBy.ENGINE, None)
+    assert (keen.assessed_by, keen.reused_from) == (AssessedBy.CACHE, plain.verdict_id)
+
+
+async def test_scores_that_an_earlier_post_was_given_are_told_as_reused_though_the_engine_explains_them() -> (
+    None
+):
+    engine = ScriptedEngine()
+    policy = {"name": "two", "version": "1", "tenants": {"keen": {"rules": {"explain_at": 0.0}}}}
+    bench = Bench(engine=engine, policy=policy)
+
+    async def source() -> AsyncIterator[MemoryDelivery]:
+        yield bench.delivery({"id": "plain", "text": "[good] the same"}, 0)
+        while not bench.outlet.records:
+            await asyncio.sleep(0)
+        yield bench.delivery({"id": "keen", "text": "[good] the same", "tenant": "keen"}, 1)
+
+    async with asyncio.timeout(20):
+        await bench.flow.run(source())
+    assert (sum(engine.scored), sum(engine.explained)) == (1, 1)
+    plain, keen = bench.outlet.verdict("plain"), bench.outlet.verdict("keen")
+    assert (keen.assessed_by, keen.reused_from) == (AssessedBy.CACHE, plain.verdict_id)
 
 
 async def test_region_and_language_change_the_cache_key() -> None:

@@ -38,7 +38,7 @@ def judge_of(bench: Bench) -> Judge:
 
 
 def asking(bench: Bench) -> bool:
-    return judge_of(bench)._circuit._asking
+    return judge_of(bench).standing._asking
 
 
 @pytest.mark.parametrize("fault", ["hang", "error"])
@@ -178,7 +178,7 @@ async def test_a_text_that_killed_the_engine_is_not_sent_again_soon() -> None:
     killed = len(engine.killed)
     assert killed
     again = Bench(engine=engine)
-    judge_of(again)._killers = judge_of(bench)._killers
+    judge_of(again)._state.prompts = judge_of(bench)._state.prompts
     await again.run([{"id": "copy", "text": "poison"}, post(1)])
     assert len(engine.killed) == killed
     failure = again.outlet.verdict("copy").failure

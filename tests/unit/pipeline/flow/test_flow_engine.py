@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
-from sluicegate.engines.protocol import Explanation, ItemFailure
+from sluicegate.engines.protocol import Explanation, Health, ItemFailure
 from sluicegate.schemas import Action, AssessedBy, FailureCode
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
@@ -85,7 +85,8 @@ async def test_a_post_that_kills_the_engine_is_found_and_its_neighbours_are_judg
     failed = {verdict.post_id: verdict.failure for verdict in bench.outlet.verdicts if verdict.failure}
     assert {name: failure.code for name, failure in failed.items()} == {"p5": FailureCode.ENGINE_CRASH}
     assert bench.outlet.verdict("p5").action is Action.REVIEW
-    assert engine.killed[-2:] == [1, 1]  # condemned only alone, and only the second time
+    assert len(engine.killed) == 3
+    assert engine.killed[-1] == 1  # condemned only alone
     assert bench.acknowledged == list(range(20))
     assert not bench.instruments.holds
 
@@ -97,7 +98,25 @@ async def test_two_posts_that_kill_the_engine_are_both_found() -> None:
     await bench.run([post(number, "poison" if number in {1, 6} else "[good] fine") for number in range(8)])
     failed = sorted(verdict.post_id for verdict in bench.outlet.verdicts if verdict.failure)
     assert failed == ["p1", "p6"]
+    assert len(engine.killed) <= 6
     assert bench.acknowledged == list(range(8))
+
+
+async def test_what_the_engine_said_of_one_suspect_is_not_lost_while_the_next_one_holds_it_up() -> None:
+    class Gone(ScriptedEngine):
+        async def health(self) -> Health:
+            return Health(ok=len(self.killed) < 3)
+
+    engine = Gone()
+    engine.killer = "poison"
+    rules = {"max_wait_seconds": 2.0, "failure_mode": "allow"}
+    policy = {"name": "p", "version": "1", "tenants": {"default": {"rules": rules}}}
+    tree = {"micro_batch": {"posts": 8, "in_flight": 1}, "engine": {"circuit_pause_s": 0.01}}
+    bench = Bench(engine=engine, policy=policy, tree=tree)
+    await bench.run([post(0, "[bad]"), post(1, "[good]"), post(2, "poison")])
+    verdict = bench.outlet.verdict("p0")
+    assert verdict.action is Action.BLOCK  # its tenant fails open, and the engine had said unsafe
+    assert verdict.failure is None
 
 
 @pytest.mark.parametrize("drop", [True, False])

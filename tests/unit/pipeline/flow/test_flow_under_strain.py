@@ -19,7 +19,7 @@ from unit.pipeline.scripted import RULES, ScriptedEngine, post
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sluicegate.pipeline.flow.window import Delivery
+    from sluicegate.pipeline.records import Delivery
 
 PRODUCER_BYTES = 1_000_000  # librdkafka's default for the largest message
 

@@ -164,3 +164,15 @@ def test_only_the_adapters_named_are_planned() -> None:
     line = Line([wait(0, adapter="x"), wait(1), wait(2, adapter="y")])
     decided = plan(line, adapters={"y", None}, now=2.0, free=5, idle=False, limits=LIMITS)
     assert decided.micro_batches == ((1,), (2,))
+
+
+def test_what_fills_the_tokens_exactly_is_full_and_waits_for_no_company() -> None:
+    decided = plan(Line([wait(1, LIMITS.tokens)]), now=0.0, free=1, idle=False, limits=LIMITS)
+    assert decided == Plan(((1,),), None)
+    young = plan(Line([wait(1, LIMITS.tokens - 1)]), now=0.0, free=1, idle=False, limits=LIMITS)
+    assert young == Plan((), LIMITS.max_age_s)
+
+
+def test_an_idle_engine_gets_one_adapters_posts_at_once_and_the_others_wait_for_company() -> None:
+    line = Line([wait(1, adapter="x"), wait(2, adapter="y")])
+    assert plan(line, now=0.5, free=2, idle=True, limits=LIMITS) == Plan(((1,),), LIMITS.max_age_s)

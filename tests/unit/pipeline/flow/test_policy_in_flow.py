@@ -67,14 +67,16 @@ async def test_without_a_category_rule_that_could_fire_nothing_is_explained() ->
     assert engine.explained == 0
 
 
-async def test_if_the_explanation_fails_the_scores_decide_by_the_general_rules() -> None:
+async def test_if_the_explanation_fails_the_severest_of_all_bars_decides() -> None:
     engine = Certain()
     engine.fails = True
     bench = Bench(engine=engine, policy=POLICY)
     await bench.run([{"id": "p", "text": "x"}])
     verdict = bench.outlet.verdict("p")
-    assert (verdict.action, verdict.policy.rule) == (Action.ALLOW, "otherwise")
+    assert (verdict.action, verdict.policy.rule) == (Action.BLOCK, "categories.PII.block_at.risk>=0.9")
+    assert (verdict.failure, verdict.explained_as) == (None, None)
     assert verdict.explanation_failure is FailureCode.TIMED_OUT
+    assert verdict.scores is not None
 
 
 async def test_a_tenants_own_length_limit_counts_where_it_is_smaller() -> None:
@@ -170,7 +172,8 @@ async def test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is
     bench = await changed_within_a_post(Halting(), 80, halts=True, max_wait_seconds=0.1, **OPEN)
     verdict = bench.outlet.verdict("p")
     assert verdict.policy.digest == bench.policy.digest
-    assert (verdict.action, verdict.failure) == (Action.REVIEW, None)  # what was found decides
+    # What was found decides; of which category it is, nobody knows.
+    assert (verdict.action, verdict.failure) == (Action.BLOCK, None)
     assert verdict.explanation_failure == FailureCode.OVERLOAD
 
 
@@ -181,12 +184,12 @@ async def test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it() -> 
             if self.asked == 1:
                 return found
             if self.asked == 2:
-                return [Scored(Scores(safe=0.98, controversial=0.01, unsafe=0.01)) for _ in prompts]
+                return [Scored(Scores(safe=0.98, controversial=0.01, unsafe=0.01), 1.0) for _ in prompts]
             return [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]  # the first part, once more
 
     engine = Forgetful()
     bench = await changed_within_a_post(engine, 45, cached=False, **OPEN)
     verdict = bench.outlet.verdict("p")
     assert engine.asked == 3
-    assert (verdict.action, verdict.failure, verdict.segments.deciding) == (Action.REVIEW, None, 0)
+    assert (verdict.action, verdict.failure, verdict.segments.deciding) == (Action.BLOCK, None, 0)
     assert verdict.explanation_failure == FailureCode.TIMED_OUT

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,35 @@ def test_a_long_payload_is_cut_and_its_hash_and_length_kept() -> None:
     assert letter.payload_hash == f"sha256:{hashlib.sha256(payload).hexdigest()}"
     assert len(encode(letter)) < 100_000
     assert Verdict.__name__ not in letter.payload
+
+
+@pytest.mark.parametrize(
+    ("beyond", "truncated"),
+    [
+        ({}, False),
+        ({"value": b"v" * 101}, True),
+        ({"key": b"k" * 1_025}, True),
+        ({"headers": (("h", b"v" * 1_024),) * 33}, True),
+        ({"headers": (("h" * 1_025, b"v"),)}, True),
+        ({"headers": (("h", b"v" * 1_025),)}, True),
+    ],
+)
+def test_a_record_as_large_as_may_be_is_kept_whole_and_one_more_says_that_it_is_cut(
+    beyond: dict[str, Any], truncated: bool
+) -> None:
+    whole: dict[str, Any] = {"key": b"k" * 1_024, "headers": (("h" * 1_024, b"v" * 1_024),) * 32}
+    given = {"value": b"v" * 100, **whole, **beyond}
+    delivery = MemoryDelivery(7, given["value"], key=given["key"], headers=given["headers"])
+    letter = bury(delivery, Rejection(ReasonCode.INVALID_JSON, "why"), payload_bytes=100, now=NOW)
+    assert letter.truncated is truncated
+    assert base64.b64decode(letter.payload) == b"v" * 100
+    assert base64.b64decode(letter.key or "") == b"k" * 1_024
+    kept = [(name, base64.b64decode(value or "")) for name, value in letter.headers]
+    assert kept == [(name[:1_024], (value or b"")[:1_024]) for name, value in given["headers"][:32]]
+
+
+def test_a_record_without_a_value_is_a_dead_letter_of_no_bytes() -> None:
+    letter = bury(
+        MemoryDelivery(7, None), Rejection(ReasonCode.INVALID_JSON, "why"), payload_bytes=100, now=NOW
+    )
+    assert (letter.payload, letter.payload_bytes, letter.truncated) == ("", 0, False)

@@ -5,7 +5,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.flow.window import Held, Window
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.records import Held
 from unit.pipeline.fakes import MemoryDelivery
 
 

@@ -25,6 +25,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class Delivered:
+    """Where a record is, as librdkafka tells it."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return 0
+
+
 class ScriptedProducer:
     """Reports each record as the script says; what is beyond the script is delivered."""
 
@@ -38,13 +54,13 @@ class ScriptedProducer:
         self.made.append(self)
 
     def produce(
-        self, _topic: str, *, value: bytes, on_delivery: Callable[[Any, Any], None], **_: Any
+        self, topic: str, value: bytes, _key: bytes, *, on_delivery: Callable[[Any, Any], None], **_: Any
     ) -> None:
         said = self.script.popleft() if self.script else None
         if isinstance(said, BufferError | KafkaException):
             raise said
         self.produced.append(value)
-        self._reports.append(lambda: on_delivery(said, None))
+        self._reports.append(lambda: on_delivery(said, Delivered(topic)))
 
     def poll(self, _timeout_s: float) -> int:
         time.sleep(0.001)  # the poll thread turns as fast as this returns
@@ -61,7 +77,7 @@ class ScriptedProducer:
 def script(monkeypatch: pytest.MonkeyPatch) -> deque[Any]:
     ScriptedProducer.script = deque()
     ScriptedProducer.made = []
-    monkeypatch.setattr(publisher_module, "Producer", ScriptedProducer)
+    monkeypatch.setattr("confluent_kafka.Producer", ScriptedProducer)
     monkeypatch.setattr(publisher_module, "_RETRY_FIRST_S", 0.01)
     return ScriptedProducer.script
 

@@ -18,7 +18,7 @@ from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.flow.window import Partition
+    from sluicegate.pipeline.records import Partition
 
 
 def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
@@ -136,13 +136,19 @@ def test_a_membership_that_died_is_seen_in_the_midst_of_a_rebalance_as_well(reba
 
 def test_a_reset_that_two_fetches_met_is_counted_once() -> None:
     counted: list[int] = []
-    missed = SimpleNamespace(labels=lambda _topic: SimpleNamespace(inc=counted.append))
+    topics: list[str] = []
+
+    def labels(topic: str) -> SimpleNamespace:
+        topics.append(topic)
+        return SimpleNamespace(inc=counted.append)
+
+    missed = SimpleNamespace(labels=labels)
     source: Any = SimpleNamespace(
         _resets=set(), _instruments=SimpleNamespace(metrics=SimpleNamespace(records_missed=missed))
     )
     for wanted in (5, 5, 20):
         Source._position_reset(source, ("posts", 0), wanted, 29)
-    assert counted == [24, 9]
+    assert (counted, topics) == ([24, 9], ["posts", "posts"])
 
 
 async def test_a_commit_that_found_another_under_way_commits_what_that_one_lacked() -> None:
@@ -171,3 +177,21 @@ async def test_a_commit_that_found_another_under_way_commits_what_that_one_lacke
 def test_a_member_that_is_still_starting_is_not_dead(consumer: Any) -> None:
     app: Any = SimpleNamespace(consumer=SimpleNamespace(_thread=SimpleNamespace(_consumer=consumer)))
     assert FaustApp.coordinator_fault.fget(app) is None  # type: ignore[attr-defined]
+
+
+async def test_the_flow_gives_back_what_it_holds_before_faust_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+
+    async def waits(*_: Any) -> None:
+        told.append("Faust waits")
+
+    async def drains() -> None:
+        told.append("the flow drains")
+
+    monkeypatch.setattr(faust.App, "_consumer_wait_empty", waits)
+    app = FaustApp.__new__(FaustApp)
+    app.before_wait = drains
+    await app._consumer_wait_empty(None, None)
+    assert told == ["the flow drains", "Faust waits"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,18 @@ def test_two_workers_in_one_process_do_not_share_a_registry() -> None:
     first, second = Metrics(), Metrics()
     first.taken.inc()
     assert second.registry.get_sample_value("sluicegate_records_taken_total") == 0
+
+
+def test_explanations_are_counted_from_0_so_that_the_share_that_fails_can_be_told_where_all_fail() -> None:
+    metrics = Metrics()
+    assert _samples(metrics)["sluicegate_explanations_total"] == [0, 0, 0]
+    golden = (Path(__file__).parents[3] / "golden" / "v1.0" / "verdict" / "allowed.json").read_bytes()
+    verdict = Verdict.model_validate_json(golden).model_copy(update={"explained_as": "unsafe"})
+    failed = verdict.model_copy(update={"explained_as": None, "explanation_failure": "timed_out"})
+    metrics.count([(verdict, None), (verdict, None), (failed, None)], now_ms=0)
+    count = metrics.registry.get_sample_value
+    assert count("sluicegate_explanations_total", {"explained_as": "unsafe"}) == 2
+    assert count("sluicegate_explanation_failures_total", {"code": "timed_out"}) == 1
 
 
 @settings(max_examples=20)  # a registry each

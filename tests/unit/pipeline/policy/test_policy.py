@@ -13,6 +13,8 @@ from sluicegate.schemas import Action, Post, Scores
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sluicegate.schemas import Severity
+
 POLICY = Policy.parse(
     {
         "name": "test",
@@ -176,6 +178,9 @@ LANGUAGE = Policy.parse(
 
 class Found:
     """An explanation: categories named, and the score of each as the first one."""
+
+    explained_as: Severity | None = "unsafe"
+    explanation_failure: str | None = None
 
     def __init__(self, *categories: str, **category_scores: float) -> None:
         self.categories = categories
@@ -349,3 +354,116 @@ def test_every_value_of_a_policy_is_in_its_digest() -> None:
         ).digest,
     ]
     assert len(set(different)) == len(different)
+
+
+BARS = Policy.parse(
+    {
+        "name": "bars",
+        "version": "1",
+        "rules": {
+            "failure_mode": "review",
+            "categories": {
+                "PII": {"block_at": {"unsafe": 0.3}},
+                "Violent": {"dispositions": {"review": "call_police"}},
+            },
+        },
+        "kinds": {"response": {"failure_mode": "block"}},
+        "tenants": {
+            "open": {"rules": {"failure_mode": "allow"}},
+            "plain": {
+                "rules": {
+                    "categories": {
+                        "PII": {"block_at": {"unsafe": 0.8}},
+                        "Violent": {"dispositions": {"review": "limit_reach"}},
+                    }
+                }
+            },
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found", "severity"),
+    [
+        ({}, scores(0.1, 0.1), None),  # a confident allow
+        ({}, scores(0.31), "unsafe"),  # safe, and a block if it were PII
+        ({}, scores(0.3, 0.31), "controversial"),  # already not safe
+        ({}, scores(0.15, 0.16), "safe"),  # an allow whatever the category
+        ({}, scores(0.41), "unsafe"),  # a block if it were PII
+        ({"tenant": "plain"}, scores(0.41), "safe"),  # a review whatever the category
+        ({"kind": "response"}, scores(0.0), "safe"),  # for its refusal alone
+        ({"kind": "response"}, scores(0.31), "unsafe"),
+    ],
+)
+def test_an_explanation_begins_with_harm_where_a_category_could_change_what_follows(
+    fields: dict[str, Any], found: Scores, severity: str | None
+) -> None:
+    assert BARS.explain_as(post(**fields), found) == severity
+    assert BARS.needs_explanation(post(**fields), found) == (severity is not None)
+
+
+def test_of_two_equal_harms_the_severer_one_begins_the_explanation() -> None:
+    policy = Policy.parse(
+        {**BARS.written.data, "rules": {"categories": {"PII": {"review_at": {"risk": 0.2}}}}}
+    )
+    assert policy.explain_as(post(), scores(0.2, 0.2)) == "unsafe"
+    assert policy.explain_as(post(), scores(0.19, 0.2)) == "controversial"
+
+
+def test_another_disposition_is_reason_enough_to_ask_for_the_category() -> None:
+    policy = Policy.parse(
+        {
+            "name": "n",
+            "version": "1",
+            "rules": {"categories": {"Violent": {"dispositions": {"review": "call_police"}}}},
+        }
+    )
+    safe = scores(0.41)
+    assert policy.explain_as(post(), safe) == "unsafe"
+    assert policy.decide(post(), safe, Found("Violent")).disposition == "call_police"
+
+
+class Unexplained(Found):
+    def __init__(self, explained_as: Severity | None, failure: str | None = None) -> None:
+        super().__init__()
+        self.explained_as = explained_as
+        self.explanation_failure = failure
+
+
+@pytest.mark.parametrize("found", [Unexplained(None, "timed_out"), Unexplained(None), Unexplained("safe")])
+@pytest.mark.parametrize(
+    ("fields", "given", "action", "rule"),
+    [
+        ({}, scores(0.31), Action.BLOCK, "categories.PII.block_at.unsafe>=0.3"),
+        ({}, scores(0.85), Action.BLOCK, "block_at.unsafe>=0.8"),  # of equals the general one is named
+        ({"tenant": "open"}, scores(0.31), Action.BLOCK, "categories.PII.block_at.unsafe>=0.3"),
+        ({"kind": "response"}, scores(0.0, 0.61), Action.BLOCK, "failure_mode"),
+    ],
+)
+def test_without_a_usable_explanation_the_severest_bar_decides_or_the_failure_mode(
+    found: Unexplained, fields: dict[str, Any], given: Scores, action: Action, rule: str
+) -> None:
+    decision = BARS.decide(post(**fields), given, found)
+    assert (decision.action, decision.rule) == (action, rule)
+    assert decision.disposition == BARS.rules(post(**fields)).dispositions[action].name
+
+
+@pytest.mark.parametrize(
+    ("fields", "action"),
+    [({}, Action.REVIEW), ({"tenant": "open"}, Action.ALLOW), ({"kind": "response"}, Action.BLOCK)],
+)
+def test_an_allow_whose_explanation_failed_gets_the_failure_mode(
+    fields: dict[str, Any], action: Action
+) -> None:
+    decision = BARS.decide(post(**fields), scores(0.15, 0.16), Unexplained(None, "timed_out"))
+    assert (decision.action, decision.rule) == (
+        action,
+        "otherwise" if action is Action.ALLOW else "failure_mode",
+    )
+
+
+def test_an_explanation_that_began_with_safe_will_do_where_no_category_matters() -> None:
+    assert BARS.decide(post(), scores(0.15, 0.16), Unexplained("safe")).rule == "otherwise"
+    # One that began with harm serves both.
+    assert BARS.decide(post(), scores(0.15, 0.16), Found("PII")).action is Action.ALLOW

@@ -17,7 +17,7 @@ from sluicegate.pipeline.policy.account import account_for
 from sluicegate.pipeline.policy.document import presets
 from sluicegate.pipeline.policy.layers import flatten
 from sluicegate.pipeline.policy.rules import Rules
-from sluicegate.schemas import CATEGORIES, Post, Scores
+from sluicegate.schemas import CATEGORIES, Kind, Post, Scores
 
 CASES = json.loads((Path(__file__).parents[3] / "golden" / "policy" / "explained.json").read_text())
 SHIPPED = ("default", "starter", "social_network", "bank_adviser", "school_platform")
@@ -168,3 +168,31 @@ def test_explain_says_what_a_screen_may_answer_and_where_that_is_written(
     assert (account.screen, account.screen_origin.line) == (said, line)
     case = Case(None, (), {}, "default", "post", None, None)
     assert any(text.startswith(f"screen       {said} (") for text in told(account, policy, case))
+
+
+@pytest.mark.parametrize(
+    ("kind", "scores", "said"),
+    [
+        ("response", (1.0, 0.0, 0.0), "asked for: this is a response (explain_responses)"),
+        ("post", (0.7, 0.3, 0.0), "asked for: risk 0.3 has reached explain_at 0.3"),
+        ("post", (0.8, 0.15, 0.05), "asked for: this is no allow"),
+        ("post", (0.9, 0.05, 0.05), "asked for: this would be no allow if it were Violent"),
+        (
+            "post",
+            (0.96, 0.02, 0.02),
+            "not asked for: risk 0.04 is below explain_at 0.3, and this is an allow",
+        ),
+    ],
+)
+def test_people_are_told_why_an_explanation_is_asked_for(
+    kind: Kind, scores: tuple[float, float, float], said: str
+) -> None:
+    rules = {"review_at": {"risk": 0.2}, "categories": {"Violent": {"review_at": {"risk": 0.1}}}}
+    policy = Policy.parse({"name": "p", "version": "1", "rules": rules})
+    subject = Post(id="p", text="x", kind=kind)
+    safe, controversial, unsafe = scores
+    subject_scores = Scores(safe=safe, controversial=controversial, unsafe=unsafe)
+    account = account_for(policy, subject, subject_scores, None)
+    assert account.explanation == said
+    assert account.categories == ()
+    assert policy.needs_explanation(subject, subject_scores) == said.startswith("asked")

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sluicegate.pipeline import command
+from sluicegate.pipeline.command.check_engine import policy_result
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.flow.engine_check import policy_result
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.account import account_for
 from sluicegate.pipeline.policy.adapters import require_adapters

@@ -94,10 +94,32 @@ def test_a_failure_is_decided_by_each_policys_failure_mode() -> None:
 
 def test_the_category_decides_where_it_is_known_and_is_not_guessed_where_it_is_not() -> None:
     new = policy(categories={"PII": {"block_at": {"unsafe": 0.2}}})
-    known, unknown, safe = verdict(0.25, ["PII"]), verdict(0.25), verdict(0.1)
+    known, unknown, safe = verdict(0.25, ["PII"], explained_as="unsafe"), verdict(0.25), verdict(0.1)
     found = diff(new, known, unknown, safe)
     assert found.directions == {"allow -> block": 1}
     assert (found.undecidable, found.unchanged) == (1, 1)
+
+
+def test_an_explanation_that_began_with_safe_tells_no_category_to_either_policy() -> None:
+    new = policy(categories={"PII": {"block_at": {"unsafe": 0.2}}})
+    scores = {"None": 1.0}
+    began = [
+        verdict(0.25, category_scores=scores, explained_as="safe"),
+        verdict(0.25, category_scores=scores),  # of before, when it always began with the severity
+    ]
+    assert diff(new, *began).undecidable == 2
+    assert diff(OLD, *began, old=new).undecidable == 2
+    assert diff(OLD, *began).unchanged == 2
+
+
+def test_an_explanation_that_failed_is_decided_by_both_policies_as_a_worker_would() -> None:
+    new = policy(categories={"PII": {"block_at": {"unsafe": 0.2}}})
+    failed = verdict(0.35, explanation_failure="timed_out")
+    assert diff(new, failed).directions == {"review -> block": 1}  # the failure mode, and the category's bar
+
+
+def test_what_only_the_new_policy_explains_is_no_failure() -> None:
+    assert diff(policy(explain_at=0.1), verdict(0.2)).unchanged == 1
 
 
 def test_verdicts_of_another_policy_are_counted_and_decided_by_the_old_one_all_the_same() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
+from sluicegate.pipeline.policy.layers import KINDS
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, read_yaml
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ def test_every_fault_is_listed_in_the_order_of_the_file() -> None:
             HEAD + "rules:\n  block_at: {unsafe: 0.5}\n  review_at: {unsafe: 0.9}\n",
             "p.yaml:5: rules.review_at.unsafe: 0.9 can never fire: block_at.unsafe = 0.5 is reached first; set it below 0.5, or to null",
         ),
+        (  # that a category has values of its own, which are reached, does not help the general one
+            HEAD + "rules:\n  block_at: {unsafe: 0.5}\n  review_at: {unsafe: 0.9}\n  categories:\n    PII:\n"
+            "      block_at: {unsafe: null}\n      review_at: {unsafe: 0.7}\n",
+            "p.yaml:5: rules.review_at.unsafe: 0.9 can never fire: block_at.unsafe = 0.5 is reached first",
+        ),
         (
             HEAD + "rules:\n  block_at: {unsafe: null, risk: 0.5}\n  review_at: {unsafe: 0.5}\n",
             "rules.review_at.unsafe: 0.5 can never fire: block_at.risk = 0.5 is reached first",
@@ -159,7 +165,8 @@ def test_a_policy_that_tells_too_many_posts_apart_is_refused_and_not_looked_thro
         HEAD
         + f"overrides:\n  - when: {{region: [{regions}], language: [{languages}]}}\n    rules: {{max_tokens: 1}}\n"
     )
-    assert "combinations" in found
+    # Three kinds, the default tenant and all others' together, each name and none of them.
+    assert f"tells {len(KINDS) * 1 * 301 * 301:,} combinations" in found
 
 
 @pytest.mark.parametrize(
@@ -190,6 +197,7 @@ def test_yaml_is_read_without_surprises(text: str, data: object) -> None:
         ("a: " + "[" * 2000, "no YAML"),
         ("a: " + "{a: " * 30 + "1" + "}" * 30, "too large or too deeply nested"),
         ("a: 123456789012345678901234567890\n", "`int` is no kind of value here"),
+        (f"a: 0.{'1' * 39}\n", "`float` is no kind of value here"),
         ("a: b\n---\nc: d\n", "no YAML"),
     ],
 )

@@ -70,6 +70,8 @@ found = st.none() | st.builds(
     SimpleNamespace,
     categories=st.lists(st.sampled_from([*CATEGORIES, "Unheard of"]), unique=True, max_size=3).map(tuple),
     category_scores=st.dictionaries(st.sampled_from([*NAMES, "None", "Unheard of"]), st.floats(0, 1)),
+    explained_as=st.none() | st.sampled_from(["safe", "controversial", "unsafe"]),
+    explanation_failure=st.none() | st.just("timed_out"),
 )
 
 
@@ -115,7 +117,8 @@ def test_every_assessment_of_every_tenant_has_exactly_one_outcome_and_the_accoun
         decision.rule,
     )
     fired = [check for check in account.checks if check.fired]
-    assert len(fired) == (0 if decision.action is Action.ALLOW else 1)
+    by_a_bar = decision.action is not Action.ALLOW and decision.rule != "failure_mode"
+    assert len(fired) == int(by_a_bar)
     for check in fired:
         assert check.threshold is not None
         assert check.value >= check.threshold
@@ -134,6 +137,44 @@ def test_every_assessment_of_every_tenant_has_exactly_one_outcome_and_the_accoun
     assert failed.action is rules.failure_mode
     assert failed.disposition == rules.dispositions[failed.action].name
     assert account_for(policy, post, None, None).rule == "failure_mode"
+
+
+@given(document=documents, post=posts, scores=all_scores(), explanation=found)
+def test_without_a_usable_explanation_nothing_is_milder_than_any_bar_or_the_failure_mode(
+    document: dict[str, Any], post: Post, scores: Scores, explanation: Any
+) -> None:
+    policy = policy_of(document)
+    rules, wanted = policy.rules(post), policy.explain_as(post, scores)
+    assume(explanation is not None and wanted is not None)
+    usable = (
+        explanation.explanation_failure is None
+        and explanation.explained_as is not None
+        and (wanted == "safe" or explanation.explained_as != "safe")
+    )
+    decision = policy.decide(post, scores, explanation)
+    every = [bars.outcome(scores)[0] for bars in (rules, *rules.categories.values())]
+    severest = max([*every, rules.failure_mode], key=SEVERITY.index)
+    if usable:
+        assert decision.action in every
+    else:
+        assert decision.action is severest
+        assert (decision.rule == "failure_mode") == (severest not in every)
+
+
+@given(document=documents, post=posts, scores=all_scores())
+def test_every_bar_that_is_reached_can_decide_once_its_category_is_named(
+    document: dict[str, Any], post: Post, scores: Scores
+) -> None:
+    policy = policy_of(document)
+    wanted = policy.explain_as(post, scores)
+    for name, bars in policy.rules(post).categories.items():
+        action, rule = bars.outcome(scores)
+        if action is Action.ALLOW:
+            continue
+        named = SimpleNamespace(
+            categories=(name,), category_scores={name: 1.0}, explained_as=wanted, explanation_failure=None
+        )
+        assert policy.decide(post, scores, named).rule == f"categories.{name}.{rule}"
 
 
 @given(document=documents, post=posts)

@@ -151,6 +151,15 @@ def changed(**changes: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def test_a_value_says_what_its_explanation_began_with() -> None:
+    safe = assess(Scores(safe=0.75, controversial=0, unsafe=0.25), Explanation(("PII",)), "unsafe")
+    back = unpacked(packed(Stored(safe, ID)))
+    assert back is not None
+    assert back.assessment.explained_as == "unsafe"
+    # Another version's value, which does not say so, is no value here.
+    assert unpacked(changed(explained_as=None)) is None
+
+
 def test_the_unchanged_value_is_one() -> None:
     assert unpacked(changed()) is not None
 
@@ -322,13 +331,13 @@ async def test_a_look_up_that_is_cancelled_ends() -> None:
 
 async def test_the_cache_at_hand_asks_only_for_what_it_lacks_and_tells_what_it_is_told() -> None:
     async with site() as here:
-        near = AssessmentCache(10)
+        near = AssessmentCache(10, 2**20)
         await near.fetch([b"a"])  # without a shared one, nothing happens
         near.put(b"own", stored())
         near.shared = here.cache
         near.put(b"told", stored())
         await until(lambda: len(here.redis.values) == 1)
-        far = AssessmentCache(10)
+        far = AssessmentCache(10, 2**20)
         far.shared = here.cache
         await far.fetch([b"own", b"told", b"told"])
         assert far.get(b"own") is None

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.flow import flow
+from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.patience import run_out
-from sluicegate.pipeline.shortcuts.near_duplicates import NearDuplicates
 from sluicegate.schemas import AssessedBy, FailureCode
+from unit.pipeline.flow.test_near_duplicates import BAD, SAFE, SURE, hidden, post
 from unit.pipeline.scripted import ScriptedEngine
-from unit.pipeline.shortcuts.near_duplicates.test_reuse import BAD, SAFE, SURE, hidden, post
 from unit.pipeline.shortcuts.near_duplicates.turns import Turns, bench
 
 if TYPE_CHECKING:

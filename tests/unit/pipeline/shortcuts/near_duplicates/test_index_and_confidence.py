@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
+import tracemalloc
+from uuid import uuid4
+
+import orjson
 import pytest
 
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.shortcuts.near_duplicates.confidence import is_sure
 from sluicegate.pipeline.shortcuts.near_duplicates.index import Index, Known
-from sluicegate.schemas import FailureCode, Post, Scores
+from sluicegate.schemas import Assessment, FailureCode, Post, Scores
 
 BUILT_IN = Policy.load(None)
 POST = Post(id="p", text="x")
@@ -73,3 +78,29 @@ def test_a_threshold_near_the_score_makes_it_unsure() -> None:
 def test_a_finding_whose_explanation_failed_is_unsure() -> None:
     finding = assess(scores(0, 0), None).model_copy(update={"explanation_failure": FailureCode.TIMED_OUT})
     assert not is_sure(POST, finding, BUILT_IN, least=0.9)
+
+
+@pytest.mark.parametrize("scores", [0, 9])
+def test_the_bytes_that_are_counted_of_findings_are_those_that_are_taken(scores: int) -> None:
+    def finding() -> Known:
+        text = orjson.dumps(
+            {
+                "scores": {"safe": 1.0, "controversial": 0.0, "unsafe": 0.0},
+                "severity": "safe",
+                "assessed_by": "engine",
+                **({"explained": True, "categories": ["category 1"]} if scores else {}),
+                "category_scores": {f"category {number}": 0.1 + number / 100 for number in range(scores)},
+            }
+        )
+        return Known(Assessment.model_validate_json(text), str(uuid4()), 1.5)
+
+    index = Index(10_000, 2**30)
+    index.put(b"a", finding())
+    tracemalloc.start()
+    try:
+        for _ in range(3_000):
+            index.put(os.urandom(24), finding())
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken <= index.size_bytes <= 1.35 * taken

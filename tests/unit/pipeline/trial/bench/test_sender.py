@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.pipeline.client.transport import Placed, Refused
+from sluicegate.pipeline.kafka.producer import Placed, Refused
 from sluicegate.pipeline.settings.tree import KafkaSettings
 from sluicegate.pipeline.trial.bench import sender as module
 from sluicegate.pipeline.trial.bench.sender import Sender
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.trial.bench.ledger import Ledger
 
 
-class FakeOutlet:
+class FakeProducer:
     """Takes what it is told to."""
 
     full = 0
@@ -32,38 +32,36 @@ class FakeOutlet:
         self.flushed = threading.Event()
         made.append(self)
 
-    def offer(
-        self, topic: str, key: bytes, value: bytes, _headers: object, report: Callable[[Any], None]
-    ) -> bool:
-        if FakeOutlet.full:
-            FakeOutlet.full -= 1
+    def send(self, topic: str, value: bytes, key: bytes, *, report: Callable[[Any], None]) -> bool:
+        if FakeProducer.full:
+            FakeProducer.full -= 1
             return False
         number = len(self.records)
         self.records.append((topic, key, value))
         report(
             Refused("MSG_SIZE_TOO_LARGE", fatal=False)
-            if number in FakeOutlet.refuses
+            if number in FakeProducer.refuses
             else Placed(topic, 0, 0)
         )
         return True
 
     def flush(self, _timeout_s: float) -> int:
         self.flushed.set()
-        return FakeOutlet.left
+        return FakeProducer.left
 
     def close(self, timeout_s: float) -> None:
         self.closed_s = timeout_s
 
 
-made: list[FakeOutlet] = []
+made: list[FakeProducer] = []
 
 
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Outlet", FakeOutlet)
-    monkeypatch.setattr(FakeOutlet, "full", 0)
-    monkeypatch.setattr(FakeOutlet, "left", 0)
-    monkeypatch.setattr(FakeOutlet, "refuses", ())
+    monkeypatch.setattr(module, "Producer", FakeProducer)
+    monkeypatch.setattr(FakeProducer, "full", 0)
+    monkeypatch.setattr(FakeProducer, "left", 0)
+    monkeypatch.setattr(FakeProducer, "refuses", ())
     made.clear()
 
 
@@ -79,7 +77,7 @@ def sender(found: Ledger, values: Iterator[bytes]) -> Sender:
 
 
 def test_every_post_is_sent_in_order_under_its_own_key_and_refusals_are_noted() -> None:
-    FakeOutlet.refuses = (1,)
+    FakeProducer.refuses = (1,)
     found = fresh(3)
     thread = sender(found, iter([b"a", b"b", b"c"]))
     thread.run()
@@ -94,7 +92,7 @@ def test_every_post_is_sent_in_order_under_its_own_key_and_refusals_are_noted() 
 
 
 def test_a_full_queue_makes_posts_late_and_the_lateness_is_noted() -> None:
-    FakeOutlet.full = 30  # of 10 ms each
+    FakeProducer.full = 30  # of 10 ms each
     found = fresh(2)
     sender(found, iter([b"a", b"b"])).run()
     assert found.sent == 2
@@ -114,7 +112,7 @@ def test_a_cut_ends_the_wait_for_an_arrival_and_what_comes_later_is_never_sent()
 
 
 def test_a_cut_ends_the_wait_for_a_full_queue_and_that_post_counts_as_refused() -> None:
-    FakeOutlet.full = 1_000_000
+    FakeProducer.full = 1_000_000
     found = fresh(2)
     thread = sender(found, iter([b"a", b"b"]))
     thread.start()
@@ -128,7 +126,7 @@ def test_a_cut_ends_the_wait_for_a_full_queue_and_that_post_counts_as_refused() 
 
 
 def test_a_cut_ends_the_last_flush_of_brokers_that_do_not_answer() -> None:
-    FakeOutlet.left = 1
+    FakeProducer.left = 1
     found = fresh(1)
     thread = sender(found, iter([b"a"]))
     thread.start()
@@ -143,7 +141,7 @@ def test_a_cut_ends_the_last_flush_of_brokers_that_do_not_answer() -> None:
 
 
 def test_the_last_flush_ends_some_time_after_the_last_report_was_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeOutlet.left = 1
+    FakeProducer.left = 1
     monkeypatch.setattr(module, "_FLUSH_MORE_S", 0.01 - KafkaSettings().delivery_timeout_s)
     sender(fresh(1), iter([b"a"])).run()
     assert made[0].flushed.is_set()

@@ -1,0 +1,1 @@
+"""Do an exported bundle and the adapter it was made of say the same?"""

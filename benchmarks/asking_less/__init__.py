@@ -1,0 +1,1 @@
+"""The figures of docs/asking-less.md, from the reports."""

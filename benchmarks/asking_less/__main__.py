@@ -1,0 +1,14 @@
+"""The figures of docs/asking-less.md, from the reports."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # run as a folder, this file has only its own on the path
+
+from asking_less.study import main  # noqa: E402
+
+sys.exit(main())

@@ -1,0 +1,14 @@
+"""The shipped adapter, its base and the baseline on the same labelled rows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # run as a folder, this file has only its own on the path
+
+from evaluate.study import main  # noqa: E402
+
+sys.exit(main(sys.argv[1:]))

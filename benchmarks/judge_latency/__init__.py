@@ -1,0 +1,1 @@
+"""How long `client.judge` takes: publish, judge, read the verdict. Prints JSON."""

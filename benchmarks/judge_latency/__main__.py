@@ -1,0 +1,14 @@
+"""How long `client.judge` takes: publish, judge, read the verdict. Prints JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # run as a folder, this file has only its own on the path
+
+from judge_latency.study import main  # noqa: E402
+
+main()

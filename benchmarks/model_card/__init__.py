@@ -1,0 +1,1 @@
+"""The model card of the shipped adapter, made from the reports."""

@@ -1,0 +1,178 @@
+"""The model card of the shipped adapter, made from the reports.
+
+    python benchmarks/model_card [--reports benchmarks/reports] [--out docs/model-card.md]
+                                    [--training FOLDER --data-card prepared/data-card.json]
+
+Every figure comes from a report's JSON; a report that is missing says so in its place. --training is the folder of a
+training: what the card needs of its plan, its log and the rows' data card is kept as training.json beside the reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from model_card import report as card_sections
+from model_card.report import NOT_RUN, SHOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HERE = Path(__file__).resolve().parents[1]
+CARD = HERE.parent / "docs" / "model-card.md"
+COMMANDS: Final = {
+    "training": "benchmarks/model_card --training FOLDER --data-card FILE",
+    "baseline": "benchmarks/baselines/train.py",
+    "evaluate": "make evaluate DATA=FOLDER REPORT=benchmarks/reports",
+    "own-rows": "sluicegate adapt evaluate, its evaluation.json",
+    "transfer": "benchmarks/studies/transfer",
+    "evasion": "benchmarks/studies/evasion",
+    "region-hint": "benchmarks/studies/region_hint",
+    "agreement": "benchmarks/agreement",
+}
+"""Reports by name, and what makes each."""
+
+ENGINES: Final = {
+    "evaluate": ("adapter", "engine", "digest"),
+    "own-rows": ("judged", "engine", "digest"),
+    "evasion": ("engine", "digest"),
+    "region-hint": ("digest",),
+}
+"""Where a report names the bundle that it is of."""
+
+Reports = dict[str, dict[str, Any] | None]
+
+_FIRST = """\
+# Model card: the shipped CPU adapter
+
+<!-- Made by benchmarks/model_card from benchmarks/reports; change it there. -->
+
+A LoRA adapter on SmolLM2-135M-Instruct (Apache-2.0), which `sluicegate engine fetch-cpu` merges into the base and writes
+as Q8_0. It judges posts, prompts and responses as safe, controversial or unsafe on any CPU.
+
+**Intended use:** the demo, tests, and a first look at one's own rows. It is a small model with little training:
+adapt it, or a larger one, on your own rows, and evaluate that before anything is decided about people.
+**Not intended:** to take down posts without a person; languages named below as not fit; legal, medical or crisis
+decisions."""
+
+_LIMITS = """\
+- The labels are those of public collections, whose annotators disagree; severity shares are made by sampling.
+  Calibrate on your own traffic.
+- Most harmful rows are hate and offence. Jailbreaks, personal data, copyright, self-harm and politics are too rare to
+  have been learnt well.
+- Tweets collected by keywords over-represent slurs. Dialects, African American English above all, are over-labelled
+  as offensive: expect more false positives there.
+- Some sources give the class away by style: fraud and health rumours written by a model, news by agencies. False
+  claims cannot be told from true ones by the text; such rows are controversial at most.
+- Responses were learnt from a few hundred rows of our own, regions from a few dozen.
+- The context of a post, images and links are not seen."""
+
+
+def read(folder: Path) -> Reports:
+    """Every report; None for one that is not there.
+
+    Raises:
+        SystemExit: A report is not JSON.
+    """
+    found: Reports = {}
+    for name in COMMANDS:
+        path = folder / f"{name}.json"
+        try:
+            found[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        except ValueError:
+            raise SystemExit(f"{path} is not JSON; make it again with {COMMANDS[name]}") from None
+    return found
+
+
+def training(folder: Path, data_card: Path) -> dict[str, Any]:
+    """What the card needs of a training: from its plan, its log, and the data card of its rows.
+
+    Raises:
+        SystemExit: A file is missing or not as it was written.
+    """
+    try:
+        plan = json.loads((folder / "plan.json").read_bytes())
+        log = [json.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
+        known = json.loads(data_card.read_bytes())["balance"]["language"]
+        steps = [one for one in log if one["what"] == "step"]
+        measured = [one for one in log if one["what"] == "dev"]
+        return {
+            **{name: plan[name] for name in ("base", "layout", "examples", "planned_rows", "languages")},
+            "recipe": {name: plan["recipe"][name] for name in ("lora", "optimiser")},
+            "begun_from_another": bool(plan["recipe"].get("start_from")),
+            "languages_left_out": sorted({*known} - {*plan["languages"], "(not given)"}),
+            "rows": max((one["rows"] for one in steps), default=0),
+            "dev": [{name: one.get(name) for name in ("rows", *SHOWN)} for one in measured],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(
+            f"{folder} and {data_card}: {type(error).__name__}: {error}; name a training's folder and its rows' data-card.json"
+        ) from None
+
+
+def page(reports: Reports) -> str:
+    """The card.
+
+    Raises:
+        SystemExit: A report is of another form.
+    """
+    trained, own = reports["training"], reports["own-rows"]
+    sections: tuple[tuple[str, str, Callable[..., Iterator[str]]], ...] = (
+        ("Data", "baseline", card_sections.data),
+        ("Training", "training", card_sections.training),
+        ("By language", "evaluate", lambda one: card_sections.languages(one, trained)),
+        ("Sources that it was not trained on", "transfer", card_sections.transfer),
+        ("Over-blocking", "evaluate", lambda one: card_sections.over_blocking(one, own)),
+        ("Categories and reasons", "evaluate", lambda one: card_sections.explanations(one, own)),
+        ("Disguised text", "evasion", card_sections.evasion),
+        ("Region hint", "region-hint", card_sections.region),
+        ("The exported model against the trained one", "agreement", card_sections.agreement),
+    )
+    parts = [_FIRST]
+    for title, name, told in sections:
+        report = reports[name]
+        try:
+            said = [NOT_RUN] if report is None else list(told(report))
+        except (KeyError, TypeError, IndexError) as error:
+            raise SystemExit(
+                f"{name}.json is of another form ({type(error).__name__}: {error}); make it again with {COMMANDS[name]}"
+            ) from error
+        parts += [f"## {title}", *said]
+    missing = [f"- {name}: {COMMANDS[name]}" for name, one in reports.items() if one is None]
+    missing += [
+        f"- {name} with this adapter: the figures are of one before it: {COMMANDS[name]}"
+        for name in ENGINES
+        if None not in (mine := _bundle(reports, name), now := _bundle(reports, "evaluate")) and mine != now
+    ]
+    unrun = ["- anything on a GPU", "- the same adapter on Qwen3Guard: docs/adapt.md has the commands"]
+    parts += ["## Limits", _LIMITS, "## Not run", "\n".join([*missing, *unrun])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _bundle(reports: Reports, name: str) -> str | None:
+    """Digest of the bundle that a report is of, where it says so."""
+    found: Any = reports[name]
+    for key in ENGINES[name]:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Keep a training's facts if they are given; then make the card."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--reports", type=Path, default=HERE / "reports", help="folder of the reports")
+    parser.add_argument("--training", type=Path, help="folder that `sluicegate adapt train` wrote")
+    parser.add_argument("--data-card", type=Path, help="data-card.json of the rows that it trained on")
+    parser.add_argument("--out", type=Path, default=CARD, help="the card")
+    given = parser.parse_args(arguments)
+    if (given.training is None) != (given.data_card is None):
+        parser.error("give --training and --data-card together")
+    if given.training:
+        kept = json.dumps(training(given.training, given.data_card), indent=1, ensure_ascii=False)
+        (given.reports / "training.json").write_text(kept + "\n", encoding="utf-8")
+    given.out.write_text(page(read(given.reports)), encoding="utf-8")
+    return 0

@@ -1,0 +1,14 @@
+"""A soak: posts at a steady rate for most of an hour, workers killed at random moments, everything accounted for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # run as a folder, this file has only its own on the path
+
+from soak.study import main  # noqa: E402
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""How far do injection attempts move the scores of the CPU model?"""

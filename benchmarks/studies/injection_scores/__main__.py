@@ -1,0 +1,14 @@
+"""How far do injection attempts move the scores of the CPU model?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[2]
+)  # run as a folder, this file has only its own on the path
+
+from studies.injection_scores.study import main  # noqa: E402
+
+main()

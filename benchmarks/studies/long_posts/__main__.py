@@ -1,0 +1,14 @@
+"""Does one harmful sentence raise the same verdict wherever it stands in a long text?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[2]
+)  # run as a folder, this file has only its own on the path
+
+from studies.long_posts.study import main  # noqa: E402
+
+main()

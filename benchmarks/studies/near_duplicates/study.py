@@ -1,0 +1,272 @@
+"""Which texts may stand in for one another, what that saves, and what harm it does.
+
+    python benchmarks/studies/near_duplicates --data posts-10k.jsonl [--out benchmarks/reports]
+    python benchmarks/studies/near_duplicates --data posts-10k.jsonl --engine llama_cpp [--limit 150] [--every-rule]
+
+The stream is JSON lines: `id`, `text`, `language`, `region`, `label.severity`. The shipped rule and more
+generous ones are measured on it, and on pairs of texts that look alike and mean different things. Labels stand for
+the earlier assessment; with an engine its own judgements do, too: what it said is kept in `--work`, and a
+stopped run goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
+
+from sluicegate.engines.backends import EngineChoice, open_backend
+from sluicegate.engines.backends.fake import fake_prompter
+from sluicegate.engines.protocol import Explanation, ItemFailure
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.flow.decision import assess, worst
+from sluicegate.pipeline.policy import SEVERITY, Policy
+from sluicegate.pipeline.settings.sections import NearDuplicateSettings
+from sluicegate.pipeline.shortcuts.cache import cache_key
+from sluicegate.pipeline.shortcuts.near_duplicates.confidence import is_sure
+from sluicegate.schemas import Action, FailureCode, Post, Scores
+from studies.evasion.study import Builder, Store, ask, read, sample
+from studies.near_duplicates.floods import MUTATIONS, flood
+from studies.near_duplicates.report import Labelled, page, replay, stands_in
+from studies.near_duplicates.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.engines.backends import Backend
+    from sluicegate.schemas import Assessment
+    from studies.evasion.study import Row
+    from studies.near_duplicates.report import Reuse
+
+_PAIRS = Path(__file__).parents[2] / "pairs"
+_LIMITS = LengthLimits(tokens=32_768, segments=64)
+_CONFIDENCE = NearDuplicateSettings().confidence
+
+
+def certain(severity: str) -> Scores:
+    """What an engine that is right and confident says of a text with this label."""
+    return Scores(**{name: float(name == severity) for name in ("safe", "controversial", "unsafe")})
+
+
+def labelled(rows: Sequence[Row], policy: Policy) -> list[Labelled]:
+    """The rows, with what their labels would have the policy do."""
+    return [
+        Labelled(
+            row.post.id,
+            row.post.text,
+            f"{row.post.language}/{row.post.region}",
+            policy.decide(row.post, certain(row.severity)).action,
+        )
+        for row in rows
+    ]
+
+
+def read_pairs(folder: Path, policy: Policy) -> list[tuple[str, Labelled, Labelled]]:
+    """Every pair, with what changes between its texts.
+
+    Raises:
+        SystemExit: A line is no such pair.
+    """
+    pairs = []
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                said = json.loads(line)
+                sides = [
+                    Labelled(
+                        f"{path.stem}-{number}-{side}",
+                        said[side],
+                        said["language"],
+                        policy.decide(Post(id="p", text=said[side]), certain(said[f"{side}_label"])).action,
+                    )
+                    for side in ("first", "second")
+                ]
+            except (ValueError, KeyError, TypeError) as error:
+                raise SystemExit(
+                    f"{path}:{number}: is no pair ({type(error).__name__}); see benchmarks/pairs/README.md"
+                ) from error
+            pairs.append((said["change"], sides[0], sides[1]))
+    return pairs
+
+
+def prompts_of(rows: Sequence[Row]) -> dict[str, set[bytes]]:
+    """By post, the keys of what the engine is asked about it: its own text, and its folded form."""
+    segmenter, info = Segmenter(fake_prompter(), folds=True), open_backend(EngineChoice("fake")).engine.info
+    built = segmenter.build_many([row.post for row in rows], [_LIMITS] * len(rows))
+    return {
+        row.post.id: {cache_key(part.prompt, info) for part in parts.parts}
+        for row, parts in zip(rows, built, strict=True)
+        if isinstance(parts, Parts)
+    }
+
+
+def measure_rules(
+    stream: list[Labelled], pairs: list[tuple[str, Labelled, Labelled]], prompts: dict[str, set[bytes]]
+) -> tuple[list[dict[str, Any]], dict[str, list[Reuse]]]:
+    """A line for each rule, and what it reused."""
+    asked = len(set().union(*prompts.values()))
+    told: list[dict[str, Any]] = []
+    reused: dict[str, list[Reuse]] = {}
+    for make in RULES:
+        rule = make()
+        began = time.process_time()
+        reuses = replay(rule, stream)
+        spent_s = time.process_time() - began
+        reused[rule.name] = reuses
+        saved = {one.id for one in reuses}
+        left = len(set().union(*(keys for one, keys in prompts.items() if one not in saved)))
+        hits = [change for change, *sides in pairs if stands_in(make, *sides)]
+        told.append(
+            {
+                "rule": rule.name,
+                "reused": {"hits": sum(one.harmful for one in reuses), "of": len(reuses)},
+                "saved": 1 - left / asked,
+                "pairs": {"hits": len(hits), "of": len(pairs)},
+                "by_change": dict(Counter(hits)),
+                "microseconds": spent_s / len(stream) * 1e6,
+            }
+        )
+    return told, reused
+
+
+class Judged:
+    """What the engine said of posts, and what the policy makes of it."""
+
+    def __init__(
+        self, backend: Backend, policy: Policy, store: Store, parts: dict[str, Parts | ItemFailure]
+    ) -> None:
+        self._backend, self._policy, self._store, self._parts = backend, policy, store, parts
+
+    def key(self, prompt: Any) -> str:
+        return cache_key(prompt, self._backend.engine.info).hex()
+
+    def finding(self, post: Post) -> Assessment | ItemFailure:
+        """That of the form that decides."""
+        parts = self._parts[post.id]
+        if isinstance(parts, ItemFailure):
+            return parts
+        found = [self._part(post, self.key(part.prompt)) for part in parts.parts]
+        folded = {number for number, part in enumerate(parts.parts) if part.folded}
+        return found[worst(post, found, self._policy, folded=folded)]
+
+    def action(self, post: Post, finding: Assessment | ItemFailure) -> Action:
+        if isinstance(finding, ItemFailure):
+            return self._policy.decide_failure(post).action
+        return self._policy.decide(post, finding.scores, finding).action
+
+    def _part(self, post: Post, key: str) -> Assessment | ItemFailure:
+        said = self._store.said.get(key, ItemFailure(FailureCode.INTERNAL))
+        if isinstance(said, ItemFailure):
+            return said
+        calibration = self._backend.calibration
+        scores = calibration.calibrated(said, post.kind, post.language) if calibration else said
+        return assess(scores, Explanation(()), scores.harm)  # nothing is explained: by the general bars
+
+
+def compare(
+    reuses: Sequence[Reuse], posts: dict[str, Post], judged: Judged, policy: Policy
+) -> dict[str, Any]:
+    """Reuse against a judgement of its own, where the earlier finding was sure."""
+    unsure = differ = milder = 0
+    for one in reuses:
+        source, post = posts[one.source], posts[one.id]
+        earlier = judged.finding(source)
+        if isinstance(earlier, ItemFailure) or not is_sure(source, earlier, policy, least=_CONFIDENCE):
+            unsure += 1
+            continue
+        given, fresh = judged.action(post, earlier), judged.action(post, judged.finding(post))
+        differ += given is not fresh
+        milder += SEVERITY.index(given) < SEVERITY.index(fresh)
+    return {
+        "judged": len(reuses),
+        "unsure": unsure,
+        "harm": {"hits": differ, "of": len(reuses) - unsure},
+        "milder": milder,
+    }
+
+
+async def ask_engine(
+    asked: argparse.Namespace, rows: Sequence[Row], reused: dict[str, list[Reuse]], policy: Policy
+) -> dict[str, Any]:
+    """Judge both sides of what the rules reuse, or of a sample."""
+    names = [*reused] if asked.every_rule else [*reused][:1]
+    chosen = {name: sample(reused[name], asked.limit) for name in names}
+    posts = {row.post.id: row.post for row in rows}
+    wanted = {one for reuses in chosen.values() for reuse in reuses for one in (reuse.id, reuse.source)}
+    backend = open_backend(EngineChoice(asked.engine, bundle=asked.bundle))
+    async with backend.engine:
+        info = backend.engine.info
+        store = Store(asked.work / f"scores-{info.digest[-12:]}.jsonl")
+        parts = await asyncio.to_thread(Builder(backend).build, [posts[one] for one in sorted(wanted)])
+        judged = Judged(backend, policy, store, parts)
+        built = [one for one in parts.values() if isinstance(one, Parts)]
+        await ask(
+            backend, {judged.key(part.prompt): part.prompt for one in built for part in one.parts}, store
+        )
+        return {
+            "backend": info.backend,
+            "model": info.model,
+            "digest": info.digest,
+            "policy": policy.digest,
+            "confidence": _CONFIDENCE,
+            "rules": [{"rule": name} | compare(chosen[name], posts, judged, policy) for name in names],
+        }
+
+
+async def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """Everything that was asked for."""
+    rows, policy = read(asked.data), Policy.load(asked.policy)
+    pairs, prompts = read_pairs(asked.pairs, policy), prompts_of(rows)
+    told, reused = measure_rules(labelled(rows, policy), pairs, prompts)
+    floods = []
+    for mutation in MUTATIONS if asked.copies else ():
+        floods.append(await flood(mutation, asked.copies))
+        print(f"flood of {mutation}: {floods[-1].prompts} prompts", file=sys.stderr, flush=True)
+    return {
+        "stream": asked.data.name,
+        "posts": len(rows),
+        "prompts": len(set().union(*prompts.values())),
+        "pairs": len(pairs),
+        "pair_languages": dict(Counter(first.group for _, first, _ in pairs)),
+        "changes": dict(Counter(change for change, *_ in pairs).most_common()),
+        "rules": told,
+        "engine": await ask_engine(asked, rows, reused, policy) if asked.engine else None,
+        "floods": floods,
+    }
+
+
+def main() -> None:
+    """Measure, print the page, and keep both forms if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the stream, JSON lines")
+    parser.add_argument("--pairs", type=Path, default=_PAIRS, help="folder of adversarial pairs")
+    parser.add_argument("--engine", choices=["fake", "llama_cpp"], help="judge what is reused, too")
+    parser.add_argument("--bundle", type=Path, help="folder of the engine bundle; default: the fetched one")
+    parser.add_argument("--policy", type=Path, help="policy file; default: the built-in one")
+    parser.add_argument("--limit", type=int, help="judge so many reuses of each rule only")
+    parser.add_argument("--every-rule", action="store_true", help="judge what the generous rules reuse, too")
+    parser.add_argument(
+        "--copies", type=int, default=10_000, help="copies of each flood; 0 leaves floods out"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path(".cache/near-duplicates"), help="folder of what the engine said"
+    )
+    parser.add_argument("--out", type=Path, help="folder for near-duplicates.json and near-duplicates.md")
+    asked = parser.parse_args()
+    report = asyncio.run(measure(asked))
+    print(page(report))
+    if asked.out:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        told = json.dumps(report | {"floods": [asdict(one) for one in report["floods"]]}, indent=1)
+        (asked.out / "near-duplicates.json").write_text(told + "\n", encoding="utf-8")
+        (asked.out / "near-duplicates.md").write_text(page(report), encoding="utf-8")

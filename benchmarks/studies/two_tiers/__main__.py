@@ -1,0 +1,14 @@
+"""What a screen saves of the engine's time, in the worker and at the edge, on Apache Kafka; no post may be lost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[2]
+)  # run as a folder, this file has only its own on the path
+
+from studies.two_tiers.study import main  # noqa: E402
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""First figures: posts a second of one worker, and end to end against the engine alone."""

@@ -1,0 +1,14 @@
+"""First figures: posts a second of one worker, and end to end against the engine alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # run as a folder, this file has only its own on the path
+
+from throughput.study import main  # noqa: E402
+
+main()

@@ -1,0 +1,42 @@
+"""Markup: foreign names in a Markdown page, shown and never obeyed. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_CELL_CHARACTERS = 400
+_ACTING = re.compile(r"([\\`*_\[\]#|~$@]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+"""What emphasises, quotes, links, draws tables or mentions somebody."""
+
+
+def plain(value: object) -> str:
+    """A value as text on one line that no Markdown renderer takes for markup."""
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    kept = "".join(one if one.isprintable() else " " for one in text[: _CELL_CHARACTERS + 1])
+    if len(kept) > _CELL_CHARACTERS:
+        kept = kept[: _CELL_CHARACTERS - 1] + "…"
+    named = kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _ACTING.sub(r"\\\1", named)
+
+
+def ruled(head: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+    """A table of cells that are Markdown already.
+
+    Args:
+        head: One heading a column.
+        lines: Cells by line.
+        right: For each column, True to set it to the right.
+    """
+    rule = ["---:" if one else "---" for one in right]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """A table; every cell is plain. A column that begins with a number is set to the right."""
+    names, *rows = [[plain(cell) for cell in line] for line in (head, *lines)]
+    first = rows[0] if rows else head
+    return ruled(names, rows, [str(cell)[:1].isdigit() for cell in first])

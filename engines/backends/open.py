@@ -1,0 +1,287 @@
+"""Opening: the backend that is chosen by name. Importing this loads no engine; :func:`open_backend` loads the chosen one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
+from sluicegate.engines.backends.dialects import Lora, Vocabulary, make_dialect
+from sluicegate.engines.backends.fake_profile import FakeProfile
+from sluicegate.engines.bundle import Bundle, Calibration
+from sluicegate.engines.errors import EngineError, EngineSetupError
+from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure
+from sluicegate.engines.text.prompting import Prompter
+from sluicegate.schemas import CATEGORIES, Post
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+BackendName = Literal["fake", "completions", "llama_cpp", "tensorrt_llm"]
+
+_COMPLETION_TOKENS = 64
+"""Room in a slot beside the prompt: forced label and head, and the explanation."""
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """Which engine, and how. What a backend does not use is ignored."""
+
+    backend: BackendName
+    bundle: Path | None = None
+    """Folder of the engine bundle; for ``llama_cpp`` the fetched CPU model unless given."""
+    pinned_digest: str | None = None
+    """Refuse any other bundle."""
+    refuse_drafts: bool = False
+    """True in a worker: what passed no gate is evaluated, and not served."""
+    url: str | None = None
+    """``completions``: base address of the server, without ``/v1``."""
+    dialect: str = "openai"
+    """``completions``: one of ``openai``, ``vllm``, ``trtllm``, ``llama_cpp``."""
+    model: str | None = None
+    """``completions``: what the server calls the model; the bundle's own name unless given."""
+    api_key: str | None = field(default=None, repr=False)
+    concurrency: int = 8
+    """``completions``: prompts in flight."""
+    slots: int = 4
+    """``llama_cpp``: prompts decoded side by side."""
+    threads: int = 0
+    """``llama_cpp``: 0 takes as many as the process has cores."""
+    max_prompt_tokens: int | None = None
+    """Longest prompt; at most the bundle's own limit, which is the default."""
+    adapter: str | None = None
+    """What the adapter is called; the bundle's own name for it unless given."""
+    lora_path: str | None = None
+    """``completions``, dialect ``trtllm``: the adapter's folder as the server sees it; one that it adds to its base."""
+    fake: FakeProfile | None = None
+    """``fake``: speed, rules and faults; takes no time unless given."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An engine that is not started yet, and what makes its prompts."""
+
+    engine: Engine
+    prompter: Prompter
+    categories: tuple[str, ...]
+    """Names that an explanation may give."""
+    calibration: Calibration | None = None
+    """Turns its scores into what the policy sees; None where the bundle has none."""
+    server: str | None = None
+    """Address of the server behind it: engines with the same address live and die together. None: its own process."""
+    asked_as: str = ""
+    """What its requests name on that server; the server takes engines with the same name for one."""
+    tokenizer_digest: str | None = None
+    """Of its bundle; None for the fake engine, whose tokens are bytes."""
+    in_process: bool = False
+    """True if a crash of the engine ends the worker."""
+
+
+Backends = Mapping[str | None, Backend]
+"""The engines of one worker by adapter; None is the engine's own."""
+
+
+def open_backend(choice: EngineChoice) -> Backend:
+    """Open the chosen backend. Reads the bundle; the engine starts when it is entered.
+
+    Raises:
+        EngineSetupError: A setting is missing or wrong; the message says which.
+        BundleError: The bundle does not fit.
+    """
+    match choice.backend:
+        case "fake":
+            return _fake(choice)
+        case "completions":
+            return _completions(choice)
+        case "llama_cpp":
+            return _llama_cpp(choice)
+        case "tensorrt_llm":
+            return _tensorrt_llm(choice)
+
+
+def open_backends(choices: Mapping[str | None, EngineChoice]) -> Backends:
+    """Open an engine and its adapters.
+
+    Args:
+        choices: By adapter; None is the engine's own, which is always there.
+
+    Raises:
+        EngineSetupError: As :func:`open_backend`; or an adapter on the engine's server has another tokenizer;
+            or a server would take two of them for one.
+        BundleError: A bundle does not fit; the message names the adapter.
+    """
+    choices = {name: replace(choice, refuse_drafts=True) for name, choice in choices.items()}
+    own = open_backend(choices[None])
+    opened: dict[str | None, Backend] = {None: own}
+    for name, choice in choices.items():
+        if name is None:
+            continue
+        try:
+            backend = open_backend(choice)
+        except EngineError as error:
+            raise type(error)(f"engine.adapters.{name}: {error}") from error
+        one_server = backend.server is not None and backend.server == own.server
+        if one_server and backend.tokenizer_digest != own.tokenizer_digest:
+            raise EngineSetupError(
+                f"engine.adapters.{name}: its bundle's tokenizer is {backend.tokenizer_digest}, that of "
+                f"engine.bundle {own.tokenizer_digest}; an adapter on the engine's server needs a bundle of the same base"
+            )
+        opened[name] = backend
+    _require_apart(choices, opened)
+    return opened
+
+
+def _require_apart(choices: Mapping[str | None, EngineChoice], opened: Backends) -> None:
+    """Refuse two models that one server would take for one: it would answer with either for both."""
+    seen: dict[tuple[str, str], str | None] = {}
+    for name, backend in opened.items():
+        if backend.server is None:
+            continue
+        other = seen.setdefault((backend.server, backend.asked_as), name)
+        one, its = choices[name], choices[other]
+        same_bundle = backend.engine.info.digest == opened[other].engine.info.digest
+        if same_bundle and one.lora_path == its.lora_path:
+            continue  # one model under two names
+        place, beside = f"engine.adapters.{name}", f"engine.adapters.{other}" if other else "the engine"
+        if one.lora_path is not None:
+            right = (
+                "export one of them again under another name"
+                if not same_bundle
+                else f"{place}.bundle must be its own"
+            )
+            why = f"their bundles' digests give the server the same number; {right}"
+        elif backend.asked_as:
+            why = f"the server would answer for both as {backend.asked_as}; {place}.model must be its own name there"
+        else:
+            why = f"one server of dialect {one.dialect} cannot tell them apart; {place}.url must be a server of its own"
+        raise EngineSetupError(f"{place} and {beside}: {why}")
+
+
+def _fake(choice: EngineChoice) -> Backend:
+    from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter  # noqa: PLC0415 - lazy
+
+    profile = choice.fake or FakeProfile()
+    if choice.max_prompt_tokens:
+        profile = replace(profile, max_prompt_tokens=choice.max_prompt_tokens)
+    engine = FakeEngine(profile, adapter=choice.adapter)
+    return Backend(engine, fake_prompter(profile), CATEGORIES, in_process=True)
+
+
+def _completions(choice: EngineChoice) -> Backend:
+
+    if choice.bundle is None:
+        raise EngineSetupError("engine.bundle is missing: the folder of the bundle that the server serves")
+    url = _base_address(choice.url)
+    bundle = _open_bundle(choice, choice.bundle)
+    prompter, model = _served(choice, bundle, saturating_prompts=choice.concurrency)
+    lora = Lora.of(choice.adapter or "adapter", choice.lora_path, bundle.digest) if choice.lora_path else None
+    served_name = choice.model or bundle.manifest.name
+    dialect = make_dialect(choice.dialect, model.vocabulary, model=served_name, lora=lora)
+    engine = CompletionsEngine(
+        lambda: url, dialect, model, concurrency=choice.concurrency, api_key=choice.api_key
+    )
+    named = f"model {served_name}" if choice.dialect == "vllm" else ""
+    return Backend(
+        engine,
+        prompter,
+        model.categories,
+        bundle.calibration,
+        server=url.rstrip("/"),
+        asked_as=f"adapter {lora.number}" if lora else named,
+        tokenizer_digest=bundle.tokenizer.digest,
+    )
+
+
+def _base_address(url: str | None) -> str:
+    try:
+        parts = urlsplit(url or "")
+        if url and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:  # a port that is no number
+        pass
+    raise EngineSetupError("engine.url is missing or no http address; an example is http://127.0.0.1:8000")
+
+
+def _llama_cpp(choice: EngineChoice) -> Backend:
+    from sluicegate.engines.backends.llama_cpp import LlamaCppEngine  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.llama_server import ServerOptions, usable_cores  # noqa: PLC0415 - lazy
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - lazy
+
+    path = choice.bundle or cpu_bundle_path()
+    if choice.bundle is None and not path.exists():
+        raise EngineSetupError("the CPU model is not there: run `sluicegate engine fetch-cpu`")
+    bundle = _open_bundle(choice, path)
+    prompter, model = _served(choice, bundle, saturating_prompts=choice.slots)
+    options = ServerOptions(
+        model=str(bundle.file("model")),
+        slots=choice.slots,
+        slot_tokens=model.info.max_prompt_tokens + _COMPLETION_TOKENS,
+        threads=choice.threads or usable_cores(),
+    )
+    engine = LlamaCppEngine(model, options)
+    return Backend(
+        engine, prompter, model.categories, bundle.calibration, tokenizer_digest=bundle.tokenizer.digest
+    )
+
+
+def _tensorrt_llm(choice: EngineChoice) -> Backend:
+    from sluicegate.engines.backends.gpu import check_gpu  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.trtllm.making import make_engine  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.trtllm.serving import Serving  # noqa: PLC0415 - lazy
+
+    if choice.bundle is None:
+        raise EngineSetupError(
+            "engine.bundle is missing: the folder of the bundle that was built for TensorRT-LLM"
+        )
+    bundle = _open_bundle(choice, choice.bundle)
+    serving = Serving.of(bundle, max_prompt_tokens=choice.max_prompt_tokens)
+    check_gpu(bundle.manifest)
+    prompter, model = _served(choice, bundle, saturating_prompts=serving.max_batch_size)
+    engine = make_engine(model, serving, bundle, prompter)
+    return Backend(
+        engine,
+        prompter,
+        model.categories,
+        bundle.calibration,
+        tokenizer_digest=bundle.tokenizer.digest,
+        in_process=True,
+    )
+
+
+def _open_bundle(choice: EngineChoice, path: Path) -> Bundle:
+
+    bundle = Bundle.open(path, pinned_digest=choice.pinned_digest)
+    if choice.refuse_drafts and bundle.manifest.is_draft:
+        raise EngineSetupError(f"{bundle.manifest.name} is a draft, to be evaluated; export it with --gate")
+    limit = bundle.manifest.limits.max_prompt_tokens
+    if choice.max_prompt_tokens and choice.max_prompt_tokens > limit:
+        raise EngineSetupError(
+            f"engine.max_prompt_tokens is {choice.max_prompt_tokens}; the bundle allows {limit}"
+        )
+    return bundle
+
+
+def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) -> tuple[Prompter, ServedModel]:
+
+    manifest = bundle.manifest
+    limit = choice.max_prompt_tokens or manifest.limits.max_prompt_tokens
+    prompter = Prompter(bundle.tokenizer, bundle.layout, max_prompt_tokens=limit)
+    probe = prompter.build(Post(id="probe", text="Hello"))
+    if isinstance(probe, ItemFailure):
+        raise EngineSetupError(f"engine.max_prompt_tokens is {limit}, less than an empty prompt needs")
+    info = EngineInfo(
+        digest=bundle.digest,
+        backend=choice.backend,
+        model=manifest.base.name,
+        layout_digest=bundle.layout.digest,
+        max_prompt_tokens=limit,
+        saturating_prompts=saturating_prompts,
+        adapter=choice.adapter or (manifest.adapter.name if manifest.adapter else None),
+    )
+    vocabulary = Vocabulary.of(
+        bundle.tokenizer, bundle.labels, bundle.category_tokens, reasons=manifest.reasons
+    )
+    return prompter, ServedModel(info, vocabulary, manifest.categories, probe)

@@ -1,0 +1,143 @@
+"""Inputs: a base that an engine can be built from, and the texts that quantisation is calibrated on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from sluicegate.engines.adapt.export.base_parts import BaseParts, Trained, open_parts, read_plan
+from sluicegate.engines.adapt.export.export import EVALUATION
+from sluicegate.engines.adapt.train.base import OpenedBase, open_base
+from sluicegate.engines.adapt.train.recipe import TrainingBase as TrainedBase
+from sluicegate.engines.build.recipe import BuildRecipe, CalibrationData
+from sluicegate.engines.build.state import digest_of
+from sluicegate.engines.bundle import check_distinct, file_digest
+from sluicegate.engines.cpu_model import CONFIG, WEIGHTS
+from sluicegate.engines.errors import BuildError
+from sluicegate.engines.layouts import Static
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.prompting import Prompter
+from sluicegate.schemas import NO_CATEGORY, Post, decode_post
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+
+_SMALL_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A base that can be built from."""
+
+    opened: OpenedBase
+    parts: BaseParts
+    inputs: str
+    """Digest of base and adapter. Of large files it holds size and time, since hashing takes minutes."""
+
+
+def check_base(recipe: BuildRecipe) -> Checked:
+    """Open the base, its weights unread, and see that a build of it can be served.
+
+    Raises:
+        EngineError: What does not fit, and the fix: tokenizer or layout are not those of the adapter's
+            training, or labels or categories begin with the same token.
+    """
+    base, adapter = recipe.base, recipe.adapter
+    if (
+        recipe.container
+        and adapter is None
+        and (links := [p for p in base.checkpoint.iterdir() if p.is_symlink()])
+    ):
+        raise BuildError(
+            f"base.checkpoint: {links[0].name} is a link, which the container does not follow; copy the folder with cp -rL"
+        )
+    trained = Trained() if adapter is None else read_plan(adapter.folder)
+    parts = open_parts(trained, base=str(base.checkpoint), layout=base.layout)
+    opened = open_base(TrainedBase(checkpoint=str(base.checkpoint), layout=base.layout))
+    check_distinct("labels", opened.labels.first_ids())
+    extra = adapter.extra_categories if adapter else ()
+    names = (*parts.manifest.categories, *extra, NO_CATEGORY)
+    check_distinct("categories", {name: opened.tokenizer.encode_text(f" {name}")[0] for name in names})
+    files = sorted(path for path in base.checkpoint.iterdir() if path.is_file())
+    if adapter is not None:
+        judged = adapter.evaluation and adapter.evaluation / EVALUATION
+        given = (adapter.folder / WEIGHTS, adapter.folder / CONFIG, adapter.gate, adapter.calibration, judged)
+        files += [path for path in given if path and path.is_file()]
+    return Checked(opened, parts, digest_of([_fingerprint(path) for path in files]))
+
+
+def _fingerprint(path: Path) -> list[str | int]:
+    found = path.stat()
+    if found.st_size <= _SMALL_BYTES:
+        return [path.name, file_digest(path)]
+    return [path.name, found.st_size, found.st_mtime_ns]
+
+
+FILE = "train.jsonl"
+"""Its name makes it the split that quantize.py reads; its column is ``text``."""
+
+_LINE_BYTES = 1 << 20
+_MOST_LINES = 1_000_000
+_FEWEST = 8
+
+
+def write_texts(
+    data: CalibrationData, count: int, base: OpenedBase, control: Collection[str], folder: Path
+) -> int:
+    """Write the first prompts that can be used, as many as are wanted.
+
+    Args:
+        data: The posts.
+        count: How many prompts are wanted.
+        base: Whose tokenizer and layout make them.
+        control: Spellings of the control tokens.
+        folder: Where :data:`FILE` is written.
+
+    Returns:
+        How many.
+
+    Raises:
+        BuildError: The file cannot be read or holds too few.
+    """
+    prompter = Prompter(base.tokenizer, base.layout, max_prompt_tokens=data.max_tokens)
+    lines: list[bytes] = []
+    for post in _posts(data.posts):
+        pieces = base.layout.render(post)
+        theirs = [piece.text for piece in pieces if not isinstance(piece, Static)]
+        spelled = any(token in text for token in control for text in theirs)
+        if not spelled and not isinstance(prompter.build(post), ItemFailure):
+            lines.append(orjson.dumps({"text": "".join(piece.text for piece in pieces)}))
+        if len(lines) == count:
+            break
+    if len(lines) < _FEWEST:
+        raise BuildError(
+            f"calibration_data.posts: {data.posts.name} gives {len(lines)} prompts of at most {data.max_tokens} tokens, "
+            f"fewer than {_FEWEST}; give more posts, or a higher max_tokens"
+        )
+    folder.mkdir(mode=0o700)
+    (folder / FILE).write_bytes(b"\n".join(lines) + b"\n")
+    return len(lines)
+
+
+def _posts(path: Path) -> Iterator[Post]:
+    try:
+        with path.open("rb") as stream:
+            for number in range(1, _MOST_LINES + 1):
+                line = stream.readline(_LINE_BYTES + 1)
+                if not line:
+                    return
+                post = decode_post(line)
+                if not isinstance(post, Post):
+                    raise BuildError(
+                        f"calibration_data.posts: {path.name}, line {number}: {post.code.value}; "
+                        "each line is one post in JSON, as docs/contract.md has it"
+                    )
+                yield post
+    except OSError as error:
+        raise BuildError(
+            f"calibration_data.posts: {path} cannot be read ({error.strerror}); check the name"
+        ) from error

@@ -1,0 +1,70 @@
+"""Who may ask a shared server about its suspects: this worker, another, or nobody yet. Pure.
+
+A lease ends by itself, so that a worker that dies does not keep the server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEASE_S: Final = 60.0
+"""A worker that dies while it asks its suspects keeps the others from the server for so long."""
+_HEARD_S: Final = 2.0
+"""Within so long the other workers have read of a lease: they follow the control topic at least twice a second."""
+_RENEW_S: Final = 20.0
+"""A lease is renewed once no more than this is left of it; no suspect is asked in the last half of that."""
+
+
+class LeaseState:
+    """Of one server. The lease of whoever was first counts, until it is given back or over.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._begins = self._ends = self._lent_until = 0.0
+        self.lending = False
+        """True while workers can agree by a lease."""
+
+    @property
+    def lent(self) -> bool:
+        """True while another worker has it."""
+        return self._clock() < self._lent_until
+
+    @property
+    def held(self) -> bool:
+        """True while this worker has it."""
+        return self._clock() < self._ends
+
+    @property
+    def in_force(self) -> bool:
+        """True while this worker has it, everybody has heard of it, and it does not end soon."""
+        return self._begins <= self._clock() < self._ends - _RENEW_S / 2
+
+    @property
+    def wanted(self) -> bool:
+        """True if a worker that wants it must claim it now, or again."""
+        return self.lending and not self.lent and self._clock() > self._ends - _RENEW_S
+
+    @property
+    def is_half_over(self) -> bool:
+        """True once so much of it has passed that a server which others keep at work is waited for no longer."""
+        return self._clock() > self._ends - LEASE_S / 2
+
+    def begin(self, *, ours: bool) -> None:
+        """It begins now, or is renewed: this worker's, or another's."""
+        now = self._clock()
+        if ours:
+            self._begins = self._begins if self.held else now + _HEARD_S
+            self._ends, self._lent_until = now + LEASE_S, 0.0
+        else:
+            self._ends, self._lent_until = 0.0, now + LEASE_S
+
+    def end(self) -> None:
+        """It is given back."""
+        self._ends = self._lent_until = 0.0

@@ -1,0 +1,174 @@
+"""Screening: easy posts are answered by the light model, and some of these by the engine all the same.
+
+Asked after the exact cache, before near duplicates and the engine. Nothing that it finds is kept for other
+posts. Whatever goes wrong here costs a post nothing: it goes to the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.records import Record
+from sluicegate.pipeline.shortcuts.screening.headers import sample_of
+from sluicegate.pipeline.shortcuts.screening.standing import Sample, is_sampled, may_answer, standing
+from sluicegate.pipeline.shortcuts.screening.switch import Switch
+from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Verdict, content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sluicegate.engines.screen import Screen, ScreenAnswer
+    from sluicegate.pipeline.flow.answers import Answer, Answers
+    from sluicegate.pipeline.observe.instruments import Instruments
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.records import Delivery, Held
+    from sluicegate.pipeline.settings.screen import ScreenSettings
+    from sluicegate.schemas import Post
+
+_log = structlog.get_logger(__name__)
+
+_JUDGED = {AssessedBy.ENGINE, AssessedBy.CACHE}
+
+
+class Screenable(Protocol):
+    """A post that waits for an answer."""
+
+    held: Held
+    post: Post
+    answered: bool
+    sample: Sample | None
+
+    @property
+    def over(self) -> bool:
+        """True once nothing more is to be done for it."""
+        ...
+
+
+class Screening:
+    """One per worker; one event loop. Without a screen it answers nothing.
+
+    Args:
+        settings: The section ``screen``.
+        policy: The policy in force.
+        instruments: What watches.
+        answers: Makes the answers.
+        screen: The model.
+    """
+
+    def __init__(
+        self,
+        settings: ScreenSettings,
+        policy: Callable[[], Policy],
+        instruments: Instruments,
+        answers: Answers,
+        screen: Screen | None,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._metrics = instruments.metrics
+        self._answers = answers
+        self._screen = screen
+        self.switch = Switch(
+            settings, instruments.clock, instruments.metrics, screen.digest if screen is not None else None
+        )
+        if screen is not None:
+            self._metrics.screen.info({"digest": screen.digest})
+
+    def sample_from(self, delivery: Delivery) -> Sample | None:
+        """What an edge of ours says that its screen would have answered; a producer's word counts nothing."""
+        return sample_of(delivery.headers) if self._settings.from_edge else None
+
+    @property
+    def on(self) -> bool:
+        """True where it has a screen, and that is not switched off."""
+        return self._screen is not None and not self.switch.is_off(self._screen.digest)
+
+    async def look_up(self, waiting: Sequence[Screenable]) -> list[Answer]:
+        """The answers that the screen gives; what it would have said of a sample is noted there."""
+        screen, policy = self._screen, self._policy()
+        if screen is None or not self.on:
+            return []
+        wanted = [one for one in waiting if one.sample is None and may_answer(one.post, policy)]
+        said = await self._ask(screen, [one.post for one in wanted]) if wanted else []
+        answered = [self._answer(screen, one, found) for one, found in zip(wanted, said, strict=True)]
+        return [answer for answer in answered if answer is not None]
+
+    def compare(self, answered: Sequence[Answer]) -> None:
+        """Compare what the engine found of samples with what the screen would have said."""
+        policy = self._policy()
+        for answer in answered:
+            arrival, record = answer.arrival, answer.record
+            if arrival is None or arrival.sample is None or not isinstance(record, Record):
+                continue
+            verdict = record.event
+            if isinstance(verdict, Verdict) and verdict.assessed_by in _JUDGED:
+                judged = verdict.action if verdict.breaker is None else verdict.breaker.action
+                # What two policies make of a post says nothing of the screen.
+                same = arrival.sample.policy == verdict.policy.digest == policy.digest
+                tolerance = policy.rules(arrival.post).screen.tolerance if same else None
+                self.switch.compare(
+                    arrival.sample, judged, tolerance, policy=policy.digest, content=verdict.content_hash
+                )
+
+    async def _ask(self, screen: Screen, posts: Sequence[Post]) -> Sequence[ScreenAnswer | None]:
+        try:
+            answers = await asyncio.to_thread(screen.answers, posts)
+            if len(answers) != len(posts):
+                raise ValueError("not one answer for each post")  # noqa: TRY301 - a fault like any other
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error, len(posts))
+            return [None] * len(posts)
+        return answers
+
+    def _answer(self, screen: Screen, one: Screenable, found: ScreenAnswer | None) -> Answer | None:
+        try:
+            policy = self._policy()
+            action = standing(one.post, found, policy) if self.on and not one.over else None
+            if found is None or action is None:
+                return None
+            if is_sampled(content_hash(one.post), self._settings.sample_share):
+                one.sample = Sample(screen.digest, action, policy.digest)
+                return None
+            finding = Assessment(
+                scores=found.scores, severity=found.scores.severity, assessed_by=AssessedBy.SCREEN
+            )
+            answer = self._answers.without_engine(one.held, one.post, finding, screen_stamp(screen.digest))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error, 1)
+            return None
+        one.answered = True
+        return answer
+
+    def _failed(self, error: Exception, posts: int) -> None:
+        self._metrics.screen_faults.inc()
+        _log.error("screen_fault", posts=posts, where=frames(error))
+
+
+def screen_stamp(digest: str) -> EngineRef:
+    """A screen's stamp on a verdict. It has no prompt layout: its digest stands for all that it does."""
+    return EngineRef(digest=digest, backend="screen", model="screen", layout_digest=digest, calibrated=True)
+
+
+def open_screen(settings: ScreenSettings) -> Screen | None:
+    """Load the screen that the settings name, if they name one. Blocking, below a second.
+
+    Raises:
+        EngineError: The folder holds no screen that can be used here.
+        StartError: It is not the one that is pinned.
+    """
+    if settings.path is None:
+        return None
+    from sluicegate.engines.screen import Screen  # noqa: PLC0415 - only who has a screen pays for it
+
+    screen = Screen.load(settings.path)
+    if settings.digest is not None and settings.digest != screen.digest:
+        raise StartError(
+            f"screen.path {settings.path}: its digest is {screen.digest}, screen.digest pins {settings.digest}; "
+            "pin this one, or give the path of the other"
+        )
+    return screen

@@ -1,0 +1,235 @@
+"""The engines' servers of one worker: who waits for each, what outlives the worker, and what workers tell one another."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sluicegate.pipeline.facts import DEATH_PROMPTS, Death, Lease, Poison
+from sluicegate.pipeline.flow.lease_state import LEASE_S
+from sluicegate.pipeline.flow.server_state import ServerState
+from sluicegate.pipeline.flow.suspects import REMEMBERED_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from sluicegate.engines.backends import Backend
+    from sluicegate.engines.protocol import Engine
+    from sluicegate.pipeline.clock import Clock
+    from sluicegate.pipeline.facts import Fact
+    from sluicegate.pipeline.flow.in_work_file import InWorkFile
+
+_log = structlog.get_logger(__name__)
+
+_CLAIM_AGAIN_S = (
+    5.0  # a claim that lost against another is lost for ever: it is made again once that one is over
+)
+_IN_PROCESS = "in process"
+
+
+class Server:
+    """One server: its state, and an event for those who wait for it. One event loop.
+
+    Args:
+        clock: The worker's.
+        address: Hash of its address; None if no other worker can know it.
+        holder: Names this worker's process.
+        tell: Tells other workers.
+        file: Keeps what is in work where a crash of the engine ends the worker.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        address: str | None,
+        holder: str,
+        tell: Callable[[Fact], None],
+        file: InWorkFile | None = None,
+    ) -> None:
+        self._clock = clock
+        self._address = address
+        self._holder = holder
+        self._tell = tell
+        self._file = file
+        self._claim_at = 0.0
+        self._lent_to = ""
+        self.turned = asyncio.Event()
+        """Set for a moment whenever something else may be sent than before."""
+        self.state = ServerState(
+            clock.monotonic,
+            origin=f"{holder} {secrets.token_hex(4)}",
+            address=address,
+            died=self._died,
+            found=self._found,
+        )
+        for left in file.adopt() if file is not None else ():
+            self.state.prompts.restore(left.tallies, left.poison)
+            if left.in_work:
+                _log.warning("engine_died_with_the_worker", prompts=len(left.in_work))
+                death = secrets.token_hex(8)
+                self._died(death, left.in_work)
+                self.state.prompts.died_with(left.in_work, death, attributable=True)
+        self.note()
+
+    async def meet(self, engine: Engine) -> None:
+        """Ask which process answers, before the first call."""
+        generation = await engine.generation()
+        if not self.state.met:
+            self.state.seen(generation)
+
+    def note(self) -> None:
+        """Write down what is in work; before a call, and after it."""
+        if self._file is not None:
+            self._file.write(self.state.in_work, self.state.prompts.known)
+
+    def changed(self) -> None:
+        """Wake all who wait, and see whether other workers must hear of something."""
+        self.tend()
+        self.turned.set()
+        self.turned.clear()
+
+    def tend(self) -> None:
+        """Claim a lease if one is wanted, or give it back."""
+        if self._address is None:
+            return
+        if self.state.spares_lease:
+            self.state.lease.end()
+            self._tell(self._lease(self._address, is_open=False))
+        elif self.state.wants_lease and self._clock.monotonic() >= self._claim_at:
+            self._claim_at = self._clock.monotonic() + _CLAIM_AGAIN_S
+            self._tell(self._lease(self._address, is_open=True))
+
+    def follow(self, *, followed: bool) -> None:
+        """Say whether other workers can be heard."""
+        self.state.lease.lending = followed and self._address is not None
+
+    def learn(self, fact: Lease) -> None:
+        """Take in a lease. The first claim counts until it is over, in the order in which all workers read them."""
+        if fact.server != self._address:
+            return
+        ours = fact.holder == self._holder
+        if self.state.lease.lent and fact.holder != self._lent_to:
+            return
+        if fact.state == "closed":
+            if not ours and self.state.lease.lent:
+                self.state.lease.end()
+                self._claim_at = 0.0
+        elif ours or not self.state.lease.held:
+            self._lent_to = "" if ours else fact.holder
+            self.state.lease.begin(ours=ours)
+        self.changed()
+
+    def _lease(self, address: str, *, is_open: bool) -> Lease:
+        return Lease(
+            state="open" if is_open else "closed",
+            generation=0,
+            at=self._clock.utc(),
+            by=_host(),
+            why="prompts that may end the engine are asked one at a time" if is_open else "it is done",
+            server=address,
+            holder=self._holder,
+        )
+
+    def _died(self, death: str, keys: Collection[str]) -> None:
+        names, at = sorted(keys), self._clock.utc()
+        for part, first in enumerate(range(0, len(names), DEATH_PROMPTS)):
+            prompts = tuple(names[first : first + DEATH_PROMPTS])
+            why = f"an engine ended with {len(names)} prompts in its work"
+            self._tell(
+                Death(
+                    state="open",
+                    generation=0,
+                    at=at,
+                    by=_host(),
+                    why=why,
+                    death=death,
+                    part=part,
+                    prompts=prompts,
+                )
+            )
+
+    def _found(self, key: str, certain: bool) -> None:
+        why = "the engine ended with nothing else in its work" if certain else "the engine seems to end by it"
+        _log.error("poison_prompt" if certain else "prompt_set_aside", prompt=key, why=why)
+        at = self._clock.utc()
+        fact = Poison(state="open", generation=0, at=at, by=_host(), why=why, prompt=key, certain=certain)
+        self._tell(fact)
+
+
+class Servers:
+    """Every server that a worker's engines stand on.
+
+    Args:
+        clock: The worker's.
+        file: Keeps what is in work of engines in this process.
+    """
+
+    def __init__(self, clock: Clock, file: InWorkFile | None = None) -> None:
+        self._clock = clock
+        self._file = file
+        self._holder = f"{_host()[:100]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._servers: dict[str | object, Server] = {}
+        self._early: list[Fact] = []
+        self._announce: Callable[[Fact], None] = self._early.append
+
+    def announce_to(self, announce: Callable[[Fact], None]) -> None:
+        """Say what tells other workers; it is told at once of what was found before."""
+        self._announce = announce
+        early, self._early = self._early, []
+        for fact in early:
+            announce(fact)
+
+    def of(self, backend: Backend) -> Server:
+        """The server of an engine: one for all with one address, and for all in this process."""
+        place = backend.server or (_IN_PROCESS if backend.in_process else object())
+        if place not in self._servers:
+            self._servers[place] = Server(
+                self._clock,
+                address=_digest(backend.server.encode()) if backend.server is not None else None,
+                holder=self._holder,
+                tell=self._tell,
+                file=self._file if backend.in_process else None,
+            )
+        return self._servers[place]
+
+    def _tell(self, fact: Fact) -> None:
+        self._announce(fact)
+
+    def follow(self, *, followed: bool) -> None:
+        """Say whether other workers can be heard."""
+        for server in self._servers.values():
+            server.follow(followed=followed)
+
+    def learn(self, facts: Iterable[Poison | Death | Lease]) -> None:
+        """Take in what other workers tell, and what this one told. Old facts are passed over."""
+        for fact in facts:
+            age_s = (self._clock.utc() - fact.at).total_seconds()
+            for server in self._servers.values():
+                if isinstance(fact, Poison):
+                    left_s = REMEMBERED_S - max(0.0, age_s)
+                    server.state.prompts.learn(fact.prompt, left_s, certain=fact.certain)
+                elif isinstance(fact, Death):
+                    left_s = REMEMBERED_S - max(0.0, age_s)
+                    server.state.prompts.heard_of(fact.prompts, fact.death, left_s)
+                elif age_s < 2 * LEASE_S:
+                    server.learn(fact)
+
+
+def prompt_name(call: str, key: bytes) -> str:
+    """What a call's prompt is called in facts and files: a hash of the call and of the prompt's key in the cache."""
+    return _digest(call.encode() + b"\0" + key)
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _host() -> str:
+    return socket.gethostname()[:200] or "a worker"

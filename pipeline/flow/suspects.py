@@ -1,0 +1,171 @@
+"""Which prompts ended the engine: what was in its work at each death, and what follows for each prompt. Pure.
+
+A prompt that was in work at two deaths is a suspect, and is asked with nothing else in the engine's work. Its death
+then is one more, and nothing else can have caused it. An answer clears a prompt of everything.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+REMEMBERED_S: Final = 600.0
+"""A prompt that ended the engine is not asked again for so long. It is short, since an engine can end for reasons of
+its own in just the wrong moments; it is long beside the crash loop that one copy after the other would make."""
+_SUSPECT: Final = 2
+"""The first death may be chance. A second one with the same prompt in work costs it no more than to be asked alone."""
+_CONFIRMED: Final = 3
+_ALONE: Final = 2
+"""Two deaths with nothing else in work need no third."""
+_BROKEN_OFF: Final = 5
+"""Calls that broke off one after the other, while the same process answered all else: no death, and no answer either."""
+_POISON: Final = 1024
+_TALLIES: Final = 2048
+"""So many prompts are remembered, about 200 bytes each: what a deep engine has in work at several deaths."""
+
+
+class Tally(NamedTuple):
+    """What happened with one prompt in the engine's work, since it was last answered."""
+
+    deaths: tuple[str, ...] = ()
+    """By their names, so that a death that several workers tell of counts once."""
+    alone: int = 0
+    """Those of them with nothing else in work."""
+    broken_off: int = 0
+    """Calls that broke off although the engine did not die."""
+    until: float = 0.0
+    """Monotonic seconds; written down, the seconds that are left."""
+
+    def beside(self, death: str) -> Tally:
+        """The tally with one more death; the same if it is known."""
+        return self if death in self.deaths else self._replace(deaths=(*self.deaths, death))
+
+
+class Known(TypedDict):
+    """What is known of prompts, in a form that can be written down. Times are seconds that are left."""
+
+    tallies: dict[str, Tally]
+    poison: dict[str, float]
+
+
+class _Memory(OrderedDict[str, float]):
+    """Prompts, each until a monotonic time; beyond the bound the oldest is forgotten."""
+
+    def keep(self, key: str, until: float, *, most: int) -> None:
+        """Remember a prompt."""
+        self.pop(key, None)
+        self[key] = until
+        if len(self) > most:
+            self.popitem(last=False)
+
+
+class Suspects:
+    """What is known of the prompts of one server. Prompts are named by a hash, never by their text.
+
+    Args:
+        clock: Monotonic seconds.
+        found: Told of each prompt that is found to be poison here (True), or is set aside (False).
+    """
+
+    def __init__(self, clock: Callable[[], float], found: Callable[[str, bool], None]) -> None:
+        self._clock = clock
+        self._found = found
+        self._tallies: OrderedDict[str, Tally] = OrderedDict()
+        self._poison = _Memory()
+        self._aside = _Memory()
+
+    def is_poison(self, key: str) -> bool:
+        """True if it ended the engine within the last ten minutes, and nothing else can have done so."""
+        return self._poison.get(key, 0.0) > self._clock()
+
+    def is_aside(self, key: str) -> bool:
+        """True if the engine seems to end by it, and nobody can tell: it waits, and is not condemned."""
+        return self._aside.get(key, 0.0) > self._clock()
+
+    def is_suspect(self, key: str) -> bool:
+        """True if it must be asked with nothing else in the engine's work."""
+        tally = self._of(key)
+        return len(tally.deaths) >= _SUSPECT or tally.broken_off >= _CONFIRMED
+
+    def died_with(self, keys: Iterable[str], death: str, *, attributable: bool) -> None:
+        """The engine ended with these in its work, or nobody can tell that it did not.
+
+        Args:
+            keys: All that this worker had in its work.
+            death: A name for it.
+            attributable: True if it ended for certain, and nobody else can have had anything in its work.
+        """
+        names = frozenset(keys)
+        only = len(names) == 1
+        for key in names:
+            tally = self._of(key).beside(death)
+            tally = tally._replace(alone=tally.alone + (only and attributable))
+            self._remember(key, tally, REMEMBERED_S)
+            if only and attributable and (len(tally.deaths) >= _CONFIRMED or tally.alone >= _ALONE):
+                self._remember(key, tally, 2 * REMEMBERED_S)  # the next time it is asked alone at once
+                self._poison.keep(key, self._clock() + REMEMBERED_S, most=_POISON)
+                self._found(key, True)
+            elif only and not attributable and len(tally.deaths) >= _CONFIRMED:
+                self._set_aside(key, tally)
+
+    def heard_of(self, keys: Iterable[str], death: str, left_s: float) -> None:
+        """Another worker tells that an engine ended with these in its work. It condemns none of them by itself."""
+        for key in keys if left_s > 0 else ():
+            tally = self._of(key).beside(death)
+            self._remember(key, tally, max(tally.until - self._clock(), min(left_s, REMEMBERED_S)))
+
+    def broke_off(self, keys: Iterable[str]) -> None:
+        """Calls with these broke off, and the engine did not die."""
+        names = frozenset(keys)
+        for key in names:
+            tally = self._of(key)
+            tally = tally._replace(broken_off=tally.broken_off + 1)
+            self._remember(key, tally, REMEMBERED_S)
+            if len(names) == 1 and tally.broken_off >= _BROKEN_OFF:
+                self._set_aside(key, tally)
+
+    def cleared(self, keys: Iterable[str]) -> None:
+        """The engine answered these."""
+        for key in keys:
+            self._tallies.pop(key, None)
+
+    def learn(self, key: str, left_s: float, *, certain: bool = True) -> None:
+        """Another worker, or this one before it was started anew, found that a prompt is poison, or set it aside."""
+        if left_s > 0:
+            memory = self._poison if certain else self._aside
+            memory.keep(key, self._clock() + min(left_s, REMEMBERED_S), most=_POISON)
+
+    @property
+    def known(self) -> Known:
+        """All of it, to be read by a process that takes this one's place."""
+        now = self._clock()
+        tallies = {key: tally._replace(until=tally.until - now) for key, tally in self._tallies.items()}
+        return Known(tallies=tallies, poison={key: until - now for key, until in self._poison.items()})
+
+    def restore(self, tallies: Mapping[str, Tally], poison: Mapping[str, float]) -> None:
+        """Take over what :attr:`known` told of processes that are gone."""
+        for key, left in tallies.items():
+            if left.until > 0:
+                here = self._of(key)
+                both = tuple(sorted({*here.deaths, *left.deaths}))
+                self._remember(key, Tally(both, here.alone + left.alone), min(left.until, 2 * REMEMBERED_S))
+        for key, left_s in poison.items():
+            self.learn(key, left_s)
+
+    def _of(self, key: str) -> Tally:
+        found = self._tallies.get(key)
+        return found if found is not None and found.until > self._clock() else Tally()
+
+    def _set_aside(self, key: str, tally: Tally) -> None:
+        self._remember(key, tally, 2 * REMEMBERED_S)
+        self._aside.keep(key, self._clock() + REMEMBERED_S, most=_POISON)
+        self._found(key, False)
+
+    def _remember(self, key: str, tally: Tally, for_s: float) -> None:
+        self._tallies.pop(key, None)
+        self._tallies[key] = tally._replace(until=self._clock() + for_s)
+        if len(self._tallies) > _TALLIES:
+            self._tallies.popitem(last=False)

@@ -1,0 +1,107 @@
+"""The transport of a verdict consumer: a member of a consumer group."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.tail import METADATA_S, Reader, incoming
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sluicegate.pipeline.kafka.incoming import Incoming
+    from sluicegate.pipeline.settings.tree import KafkaSettings
+
+_log = logging.getLogger("sluicegate.client")
+
+_HOPELESS = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own name
+}
+_AT_WORK = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
+"""What a group with members tells a client that is none: it has begun already."""
+
+
+class Member(Reader):
+    """A member of a consumer group, which commits what it was told is done. One thread at a time."""
+
+    def __init__(
+        self, kafka: KafkaSettings, topics: Sequence[str], group: str, *, start: Literal["beginning", "end"]
+    ) -> None:
+        super().__init__(
+            kafka,
+            topics,
+            {
+                "group.id": group,
+                "enable.auto.offset.store": False,  # only what is done is committed, in the background
+                "auto.commit.interval.ms": 1000,  # after a crash so much work comes again
+                # By number: the three topics of one post's verdicts belong to one member, if they
+                # have equally many partitions.
+                "partition.assignment.strategy": "range",
+            },
+        )
+        self._start = start
+
+    def open(self) -> None:
+        """Join the group.
+
+        Raises:
+            ClusterError: No answer, or a topic does not exist.
+        """
+        places = self._partitions()
+        if self._start == "end":
+            self._begin_at_end([TopicPartition(*place) for place in places])
+        self._consumer.subscribe(list(self._topics))
+
+    def _begin_at_end(self, places: list[TopicPartition]) -> None:
+        # Committed, once for each topic: an end that is looked up anew at every start leaves out what came in between.
+        try:
+            known = _sound(self._consumer.committed(places, timeout=METADATA_S))
+            begun = {one.topic for one in known if one.offset >= 0}
+            new = [one for one in known if one.topic not in begun]
+            for one in new:
+                one.offset = self._consumer.get_watermark_offsets(one, timeout=METADATA_S)[1]
+            if new:
+                _sound(self._consumer.commit(offsets=new, asynchronous=False))
+        except KafkaException as error:
+            if error.args[0].code() not in _AT_WORK:
+                raise self._unreachable(error) from error
+
+    def take(self, timeout_s: float) -> Incoming | None:
+        """The next record; None if none came within the time.
+
+        Raises:
+            ClusterError: The topics cannot be read.
+        """
+        message = self._consumer.poll(timeout_s)
+        if message is None:
+            return None
+        if error := message.error():
+            if error.code() not in _HOPELESS and not error.fatal():
+                _log.warning("verdict topics: %s", error.name())  # librdkafka goes on by itself
+                return None
+            raise ClusterError(
+                f"the verdict topics cannot be read ({error.name()}); check that they exist, and the rights"
+            )
+        return incoming(message)
+
+    def done(self, record: Incoming) -> None:
+        """Commit, in a moment, up to and with this record; after a loss of its partition nothing."""
+        with contextlib.suppress(KafkaException):  # its new owner gets it again
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(record.topic, record.partition, record.offset + 1)]
+            )
+
+
+def _sound(places: list[TopicPartition]) -> list[TopicPartition]:
+    for one in places:
+        if one.error is not None:
+            raise KafkaException(one.error)
+    return places

@@ -1,0 +1,198 @@
+"""The producer: the one way in which records of ours reach a topic.
+
+librdkafka works in threads of its own. It tells what became of a record when :meth:`Producer.poll` or
+:meth:`Producer.flush` is called; what it tells is handed on as a value, so no caller knows the library's errors.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.unreachable import ask_metadata
+from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.settings.tree import KafkaSettings
+
+_log = logging.getLogger("sluicegate.producer")
+_librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
+
+_TOO_LARGE = {"MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE"}
+_POLL_S = 0.1  # poll returns sooner when there is a report
+_PURGED_S = 1.0  # reports of what was purged need no broker
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where the brokers put a record."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why the brokers have no record."""
+
+    reason: str
+    """Kafka's name of the fault."""
+    fatal: bool = False
+    """True if this producer can deliver nothing any more."""
+    too_large: bool = False
+    """True if the record, or the batch that it was sent in, is larger than the topic takes."""
+
+
+Report = Callable[[Placed | Refused], None]
+
+
+class Producer:
+    """An idempotent producer with acks=all. Thread-safe; nothing here waits but ``poll``, ``flush`` and ``close``.
+
+    Args:
+        kafka: The cluster. Each record ends by its ``delivery_timeout_s``.
+        linger_ms: How long a record waits for others to share its batch.
+        queue_records: Most records that wait for the brokers; None for librdkafka's own limit of 100,000.
+        batches: False sends every record in a batch of its own.
+        polls: True starts a thread that hands on reports until :meth:`close`; else the caller polls.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        linger_ms: float = 5,
+        queue_records: int | None = None,
+        batches: bool = True,
+        polls: bool = False,
+    ) -> None:
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who sends pays for the client
+        from confluent_kafka import Producer as Client  # noqa: PLC0415 - the same
+
+        self._kafka = kafka
+        self._refusal = KafkaException
+        bounds: dict[str, Any] = (
+            {} if queue_records is None else {"queue.buffering.max.messages": queue_records}
+        )
+        self._client = Client(
+            {
+                **client_config(kafka),
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": linger_ms,
+                "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
+                **bounds,
+                **({} if batches else {"batch.num.messages": 1}),
+            },
+            logger=_librdkafka,
+        )
+        self._running = True
+        self._poller = (
+            threading.Thread(target=self._poll_on, name="producer-poll", daemon=True) if polls else None
+        )
+        if self._poller is not None:
+            self._poller.start()
+
+    def _poll_on(self) -> None:
+        while self._running:
+            self._client.poll(_POLL_S)
+
+    def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+        *,
+        report: Report,
+        partition: int | None = None,
+    ) -> bool:
+        """Queue a record; False if the queue is full, and then nothing is reported.
+
+        Args:
+            topic: Where it goes.
+            value: Its value; None is a tombstone.
+            key: Its key.
+            headers: Its headers, in order.
+            report: Called once with what became of the record, from the thread that polls. A record that is
+                refused at once, such as one larger than the client allows, is reported before this returns.
+            partition: Its partition; None leaves that to the key.
+        """
+
+        def on_delivery(error: Any, message: Any) -> None:
+            outcome = (
+                Placed(message.topic(), message.partition(), message.offset())
+                if error is None
+                else _refused(error)
+            )
+            try:
+                report(outcome)
+            except Exception as fault:  # noqa: BLE001 - a caller's code may not end the thread of all reports
+                _log.error("a delivery callback failed: %s", frames(fault))
+
+        try:
+            where = {} if partition is None else {"partition": partition}
+            self._client.produce(topic, value, key, headers=list(headers), on_delivery=on_delivery, **where)
+        except BufferError:
+            return False
+        except self._refusal as error:
+            report(_refused(error.args[0]))
+        return True
+
+    def put(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes | None]] = (),
+        *,
+        report: Report,
+        partition: int | None = None,
+    ) -> None:
+        """As :meth:`send`, but a full queue is waited for, and reports are handed on meanwhile. Blocking."""
+        while not self.send(topic, value, key, headers, report=report, partition=partition):
+            self.poll(_POLL_S)
+
+    def poll(self, timeout_s: float = 0) -> None:
+        """Hand on reports; waits at most so long for the first."""
+        self._client.poll(timeout_s)
+
+    def flush(self, timeout_s: float | None = None) -> int:
+        """Wait for reports; how many records have none yet.
+
+        Args:
+            timeout_s: Seconds; None waits as long as a record may take, and a little longer.
+        """
+        within_s = self._kafka.delivery_timeout_s + 5 if timeout_s is None else timeout_s
+        left: int = self._client.flush(within_s)
+        return left
+
+    def close(self, timeout_s: float) -> int:
+        """Flush; what is left by then is reported as refused. How many that were."""
+        left = self.flush(timeout_s)
+        if left:
+            self._client.purge()
+            self.flush(_PURGED_S)
+        self._running = False
+        if self._poller is not None:
+            self._poller.join()
+        return left
+
+    def partitions(self, *, within_s: float | None = None) -> dict[str, int]:
+        """Topics that this user sees, with the number of their partitions.
+
+        Raises:
+            ClusterError: The cluster does not answer within that time; by default ``delivery_timeout_s``.
+        """
+        within_s = self._kafka.delivery_timeout_s if within_s is None else within_s
+        found = ask_metadata(self._client, self._kafka, within_s=within_s)
+        return {name: len(topic.partitions) for name, topic in found.topics.items()}
+
+
+def _refused(error: Any) -> Refused:
+    fatal = error.fatal() or error.name() == "_FATAL"
+    return Refused(error.name(), fatal=fatal, too_large=error.name() in _TOO_LARGE)

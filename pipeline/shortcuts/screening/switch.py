@@ -1,0 +1,157 @@
+"""The switch: a screen that is wrong more often than tolerated is switched off, in every worker.
+
+Counts how often the engine disagrees, per screen, action and tolerance. What is off stays off, for that screen,
+until somebody resets it; another screen begins on. Facts come and go through the control topic.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sluicegate.pipeline.facts import LAST_GENERATION, ScreenTurn, Trips
+from sluicegate.pipeline.shortcuts.screening.tally import Tally, exceeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sluicegate.pipeline.clock import Clock
+    from sluicegate.pipeline.observe.metrics import Metrics
+    from sluicegate.pipeline.settings.screen import ScreenSettings
+    from sluicegate.pipeline.shortcuts.screening.standing import Sample
+    from sluicegate.schemas import Action
+
+_log = structlog.get_logger(__name__)
+
+FACTS = 1_000
+"""So many facts are taken in. People reset switches and make screens: there are few, unless somebody floods."""
+_TALLIES = 256
+_TEXTS = 10_000
+_Text = tuple[str, "Action", "Action", float, str]
+"""What is counted once: screen, what it said, what the engine led to, tolerance, and the content hash."""
+
+
+class Switch:
+    """One per worker; called from its event loop.
+
+    Args:
+        settings: When it is thrown.
+        clock: Tells when it was thrown.
+        metrics: Show what is compared, and what is off.
+        own: Digest of this worker's own screen, if it has one.
+    """
+
+    def __init__(
+        self, settings: ScreenSettings, clock: Clock, metrics: Metrics, own: str | None = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._own = own
+        self._turns = Trips[ScreenTurn]()
+        self._policy = ""
+        self._tallies: OrderedDict[tuple[str, Action, float], Tally] = OrderedDict()
+        self._counted: OrderedDict[_Text, None] = OrderedDict()
+        self.announce: Callable[[ScreenTurn], None] = lambda _turn: None
+        """Told when it is thrown here, so that other workers learn of it."""
+        self.known = True
+        """False until the control topic was read: a screen that was switched off must not answer meanwhile."""
+
+    def is_off(self, screen: str) -> bool:
+        """True if a screen may answer nothing: it was switched off, or nobody knows yet."""
+        return not self.known or self._is_thrown(screen)
+
+    def compare(
+        self, sample: Sample, judged: Action, tolerance: float | None, *, policy: str, content: str
+    ) -> None:
+        """Compare what the screen would have said with what the engine's judgement led to.
+
+        Args:
+            sample: What the screen would have said.
+            judged: The action that the policy drew from the engine's finding.
+            tolerance: The most wrong answers that the tenant bears; None counts in the metric only.
+            policy: Digest of the policy that decided: under another one counts begin anew.
+            content: The post's content hash: one text counts once, however often somebody posts it.
+        """
+        self._metrics.screen_samples.labels(sample.action.value, judged.value).inc()
+        if tolerance is None or self.is_off(sample.screen):
+            return
+        if policy != self._policy:
+            self._policy = policy
+            self._tallies.clear()
+            self._counted.clear()
+        if self._is_counted((sample.screen, sample.action, judged, tolerance, content)):
+            return
+        key = sample.screen, sample.action, tolerance
+        tally = self._tallies.setdefault(key, Tally(self._settings.off_samples))
+        self._tallies.move_to_end(key)
+        if len(self._tallies) > _TALLIES:
+            self._tallies.popitem(last=False)
+        tally.add(wrong=judged is not sample.action)
+        confidence = self._settings.off_confidence
+        if exceeds(tally.wrong, tally.samples, tolerance=tolerance, confidence=confidence):
+            self._throw(sample, tally, tolerance)
+
+    def _is_counted(self, text: _Text) -> bool:
+        """True if it was counted before; it is now. Bounded: the one that came least lately is forgotten."""
+        before = len(self._counted)
+        self._counted[text] = None
+        self._counted.move_to_end(text)
+        new = len(self._counted) > before
+        if len(self._counted) > _TEXTS:
+            self._counted.popitem(last=False)
+        return not new
+
+    def learn(self, turns: Iterable[ScreenTurn]) -> int:
+        """Take in what other workers, or who reset a screen, tell; how many of it there was no room for."""
+        changed, refused = self._turns.learn(turns, most=FACTS)
+        for (screen,) in changed:
+            self._changed(screen)
+        return refused
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Forget facts of the control topic."""
+        for (screen,) in {place for key in keys if (place := self._turns.remove(key)) is not None}:
+            self._changed(screen)
+
+    @property
+    def newest(self) -> list[ScreenTurn]:
+        """The newest fact on every screen that one is known of."""
+        return list(self._turns)
+
+    def _is_thrown(self, screen: str) -> bool:
+        newest = self._turns.newest((screen,))
+        return newest is not None and newest.state == "open"
+
+    def _throw(self, sample: Sample, tally: Tally, tolerance: float) -> None:
+        before = self._turns.newest((sample.screen,))
+        turn = ScreenTurn(
+            state="open",
+            screen=sample.screen,
+            generation=min(before.generation, LAST_GENERATION) if before is not None else 0,
+            at=self._clock.utc(),
+            by=socket.gethostname()[:200] or "a worker",
+            why=f"the engine disagreed with {tally.wrong} of {tally.samples} sampled answers ({sample.action}); "
+            f"tolerated {tolerance:g}",
+        )
+        self._turns.add(turn)
+        self._changed(sample.screen)
+        self.announce(turn)
+
+    def _changed(self, screen: str) -> None:
+        for key in [key for key in self._tallies if key[0] == screen]:
+            del self._tallies[key]
+        self._counted.clear()
+        newest = self._turns.newest((screen,))
+        if newest is not None:
+            _log.warning(
+                "screen_switched_off" if newest.state == "open" else "screen_reset",
+                screen=screen,
+                by=newest.by,
+                why=newest.why,
+            )
+        if screen == self._own:
+            self._metrics.screen_off.set(int(self._is_thrown(screen)))

@@ -1,0 +1,73 @@
+"""Mutants that may survive: what they change makes no difference that a test could see, or should.
+
+Each entry names its mutant, quotes the change, and says why. An entry whose mutant is gone, has changed or is
+caught is stale, and fails the run: so this list cannot rot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One survivor, with its reason."""
+
+    name: str
+    text: str
+    """The change, as the run tells it."""
+    why: str
+
+
+ACCEPTED: tuple[Accepted, ...] = (
+    Accepted(
+        "pipeline/flow/answers.py:Answers.give_up:one-more:1",
+        "1 -> (1 + 1)",
+        "A post whose parts were never built has failed as a whole. Two equal failures decide as one does.",
+    ),
+    Accepted(
+        "pipeline/flow/flow.py:Flow._look_up_chunk:left-out-condition:2",
+        "not one.over and one.sample is None -> ((one.sample is None))",
+        "A post that is over is read for nothing, and no answer is looked up for it later.",
+    ),
+    Accepted(
+        "pipeline/policy/layers.py:_named:and-for-or:1",
+        "tag is None or not names -> ((tag is None) and (not names))",
+        "It saves time: nothing covers no tag, and among no names there is none that covers one.",
+    ),
+    Accepted(
+        "pipeline/policy/policy.py:Policy:other-truth:8",
+        "False -> True",
+        "No policy is compared with another. What this field keeps follows from the rest.",
+    ),
+    Accepted(
+        "pipeline/policy/reach.py:unreachable:left-out-condition:1",
+        "key in left and _meets(laid, path) -> ((_meets(laid, path)))",
+        "It discards what is not there, which does nothing.",
+    ),
+    Accepted(
+        "pipeline/policy/reach.py:unreachable:moved-boundary:1",
+        "count > _MOST_CONTEXTS -> count >= _MOST_CONTEXTS",
+        "The bound is a round number of combinations. A policy of exactly so many takes seconds to look through.",
+    ),
+    Accepted(
+        "pipeline/policy/reading.py:_right:left-out-condition:2",
+        "isinstance(key, str) and key in _RIGHT -> ((key in _RIGHT))",
+        "The condition is there for the type checker: a number is no key of that table.",
+    ),
+    Accepted(
+        "pipeline/kafka/source.py:Source._position_reset:moved-boundary:1",
+        "found > wanted -> found >= wanted",
+        "A reset to the offset where it stood is never told: the fetcher leaves it out.",
+    ),
+    Accepted(
+        "pipeline/kafka/faust_app.py:_Consumer._drain_messages:one-more:2",
+        "0 -> (0 + 1)",
+        "Others get their turn one record earlier, once in each hand-over.",
+    ),
+    Accepted(
+        "pipeline/flow/window.py:Window.__init__:one-more:1",
+        "0.0 -> (0.0 + 1)",
+        "It is set together with the oldest post, and is not read without one.",
+    ),
+)

@@ -1,0 +1,224 @@
+"""What workers tell one another of engines' servers, and what outlives a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sluicegate.engines.backends import Backend
+from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
+from sluicegate.engines.protocol import Generation
+from sluicegate.pipeline.clock import Clock
+from sluicegate.pipeline.facts import Death, Fact, Lease, Poison, read_fact
+from sluicegate.pipeline.flow.adapter_state import Outcome
+from sluicegate.pipeline.flow.in_work_file import InWorkFile
+from sluicegate.pipeline.flow.lease_state import LEASE_S
+from sluicegate.pipeline.flow.servers import Servers, prompt_name
+from sluicegate.pipeline.flow.suspects import REMEMBERED_S
+from sluicegate.schemas import CATEGORIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluicegate.pipeline.flow.server_state import Permit
+    from sluicegate.pipeline.flow.servers import Server
+
+NAME = prompt_name("score", b"a key")
+OTHER = prompt_name("score", b"another key")
+THIRD = prompt_name("score", b"a third key")
+
+
+class Workers:
+    """Workers on one shared server, and the order in which all of them read what they tell."""
+
+    def __init__(self, count: int) -> None:
+        self.clock = Clock()
+        self.topic: list[Fact] = []
+        self.workers = [Servers(self.clock) for _ in range(count)]
+        backend = Backend(FakeEngine(), fake_prompter(), CATEGORIES, server="http://one")
+        self.servers = [worker.of(backend) for worker in self.workers]
+        for worker in self.workers:
+            worker.announce_to(self.topic.append)
+            worker.follow(followed=True)
+        for server in self.servers:
+            server.state.enrol(None, mute_calls=3, first_pause_s=0.0, on_change=lambda _state, _reason: None)
+            server.state.seen(Generation("life 0", exclusive=False))
+
+    def read(self) -> None:
+        topic, self.topic[:] = list(self.topic), []
+        for fact in topic:
+            assert read_fact(fact.key, fact.encode()) == fact
+            for worker in self.workers:
+                worker.learn([fact] if isinstance(fact, Lease | Poison | Death) else [])
+
+    def suspect(self, server: Server) -> None:
+        for life in (1, 2):
+            permit = server.state.admit("visitor", None, [NAME, OTHER])
+            assert permit is not None
+            server.state.report(permit, Outcome.AWAY)
+            while not server.state.begin_asking(None):
+                pass
+            server.state.asked(
+                None, healthy=True, generation=Generation(f"{id(server)} {life}", exclusive=False, idle=True)
+            )
+        assert server.state.admit("visitor", None, [NAME, OTHER]) is None
+        server.tend()
+
+
+def test_the_first_claim_gives_the_server_to_one_worker_and_the_others_wait_until_it_gives_it_back() -> None:
+    stand = Workers(3)
+    first, second, bystander = stand.servers
+    stand.suspect(first)
+    stand.suspect(second)
+    stand.read()
+    assert first.state.lease.held
+    assert not second.state.lease.held
+    assert bystander.state.admit("post", None, [THIRD]) is None
+    first.state.leave("visitor")
+    first.changed()
+    stand.read()
+    assert bystander.state.admit("post", None, [THIRD]) is not None
+    assert second.state.wants_lease
+
+
+def test_a_claim_of_long_ago_keeps_nobody_out() -> None:
+    stand = Workers(2)
+    stand.suspect(stand.servers[0])
+    (claim,) = [fact for fact in stand.topic if isinstance(fact, Lease)]
+    old = claim.model_copy(update={"at": claim.at - timedelta(seconds=2 * LEASE_S + 1)})
+    stand.workers[1].learn([old])
+    assert not stand.servers[1].state.lease.lent
+
+
+def test_poison_that_one_worker_finds_is_known_to_all_for_ten_minutes_and_names_no_text() -> None:
+    stand = Workers(2)
+    for death in ("first", "second"):
+        stand.servers[0].state.prompts.died_with([NAME], death, attributable=True)
+    (fact,) = stand.topic
+    assert isinstance(fact, Poison)
+    assert fact.prompt == NAME
+    stand.read()
+    assert stand.servers[1].state.prompts.is_poison(NAME)
+    late = Workers(1)
+    late.workers[0].learn([fact.model_copy(update={"at": fact.at - timedelta(seconds=REMEMBERED_S)})])
+    assert not late.servers[0].state.prompts.is_poison(NAME)
+
+
+def test_a_death_that_two_workers_saw_counts_once_and_one_that_another_saw_counts_too() -> None:
+    stand = Workers(3)
+    first, second, other = stand.servers
+    for server in (first, second):
+        server.state.prompts.cleared([NAME])
+        permit = server.state.admit(server, None, [NAME, OTHER])
+        assert permit is not None
+        server.state.report(permit, Outcome.AWAY)
+    for server in (first, second):
+        while not server.state.begin_asking(None):
+            pass
+        server.state.asked(None, healthy=True, generation=Generation("life 1", exclusive=False))
+    stand.read()
+    assert [len(one.state.prompts.known["tallies"][NAME].deaths) for one in stand.servers] == [1, 1, 1]
+    assert not other.state.prompts.is_suspect(NAME)
+    many = [prompt_name("score", bytes([number])) for number in range(100)]
+    stand.servers[2]._died("0" * 16, [NAME, *many])
+    assert len(stand.topic) == 3  # a record holds only so many names
+    stand.read()
+    assert all(one.state.prompts.is_suspect(NAME) for one in stand.servers)
+    assert stand.servers[0].state.prompts.known["tallies"].keys() >= set(many)
+
+
+def test_a_worker_without_the_topic_takes_no_lease() -> None:
+    stand = Workers(1)
+    stand.workers[0].follow(followed=False)
+    server = stand.servers[0]
+    for death in ("first", "second"):
+        server.state.prompts.died_with([NAME], death, attributable=False)
+    assert server.state.admit("visitor", None, [NAME]) is None  # its health is asked first
+    assert server.state.begin_asking(None)
+    server.state.asked(None, healthy=True, generation=Generation("life 0", exclusive=False))
+    assert server.state.admit("visitor", None, [NAME]) is not None
+    server.tend()
+    assert stand.topic == []
+
+
+def in_process(folder: Path) -> Server:
+    servers = Servers(Clock(), InWorkFile(folder))
+    server = servers.of(Backend(FakeEngine(), fake_prompter(), CATEGORIES, in_process=True))
+    server.state.enrol(None, mute_calls=3, first_pause_s=0.0, on_change=lambda _state, _reason: None)
+    asyncio.run(server.meet(FakeEngine()))
+    return server
+
+
+def crash(server: Server, *keys: str) -> None:
+    """The process ends in the midst of a call: its lock ends with it, and its file stays."""
+    permit: Permit | None = server.state.admit("visitor", None, keys)
+    assert permit is not None
+    server.note()
+    file = server._file
+    assert file is not None
+    assert file._descriptor is not None
+    os.close(file._descriptor)
+
+
+def test_what_an_engine_in_process_had_in_work_outlives_the_worker_and_the_third_crash_condemns(
+    tmp_path: Path,
+) -> None:
+    crash(in_process(tmp_path), NAME, OTHER)
+    crash(in_process(tmp_path), NAME, OTHER)
+    third = in_process(tmp_path)
+    assert third.state.prompts.is_suspect(NAME)
+    permit = third.state.admit("visitor", None, [NAME, OTHER])
+    assert permit is not None
+    assert permit.keys == (NAME,)
+    third.state.report(permit, Outcome.NOTHING)
+    crash(third, NAME)
+    fourth = in_process(tmp_path)
+    assert fourth.state.prompts.is_poison(NAME)
+    assert not fourth.state.prompts.is_poison(OTHER)
+    crash(fourth, OTHER)
+    assert in_process(tmp_path).state.prompts.is_poison(NAME)  # and the memory is handed on
+
+
+def test_a_worker_that_ends_with_nothing_in_work_blames_nobody(tmp_path: Path) -> None:
+    server = in_process(tmp_path)
+    permit = server.state.admit("visitor", None, [NAME])
+    assert permit is not None
+    server.note()
+    server.state.report(permit, Outcome.NOTHING)
+    crash(server, OTHER)
+    known = in_process(tmp_path).state.prompts.known["tallies"]
+    assert set(known) == {OTHER}
+
+
+def test_the_file_of_a_worker_that_lives_is_left_alone_and_one_that_says_nonsense_is_removed(
+    tmp_path: Path,
+) -> None:
+    living = in_process(tmp_path)
+    (tmp_path / "0-half.in-work").write_text('{"at_s": 1.0, "in_wo')
+    in_process(tmp_path)
+    assert not (tmp_path / "0-half.in-work").exists()
+    assert len(list(tmp_path.glob("*.in-work"))) == 2
+    descriptor = living._file._descriptor if living._file is not None else None
+    assert descriptor is not None
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def test_a_folder_that_cannot_be_written_costs_the_memory_and_no_post(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    server = in_process(tmp_path / "file")
+    permit = server.state.admit("visitor", None, [NAME])
+    assert permit is not None
+    server.note()
+
+
+def test_what_was_found_before_the_topic_is_followed_is_told_later(tmp_path: Path) -> None:
+    for _ in range(2):
+        crash(in_process(tmp_path), NAME)
+    servers, told = Servers(Clock(), InWorkFile(tmp_path)), list[Fact]()
+    servers.of(Backend(FakeEngine(), fake_prompter(), CATEGORIES, in_process=True))
+    servers.announce_to(told.append)
+    assert [fact.prompt for fact in told if isinstance(fact, Poison)] == [NAME]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from sluicegate.pipeline.flow.suspects import REMEMBERED_S, Suspects
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.found: list[tuple[str, bool]] = []
+        self.prompts = Suspects(lambda: self.now, lambda key, certain: self.found.append((key, certain)))
+
+
+def test_poison_is_remembered_for_ten_minutes_and_no_longer() -> None:
+    rig = Rig()
+    rig.prompts.learn("text", REMEMBERED_S)
+    assert rig.prompts.is_poison("text")
+    assert not rig.prompts.is_poison("another")
+    rig.now += REMEMBERED_S - 1
+    assert rig.prompts.is_poison("text")
+    rig.now += 1
+    assert not rig.prompts.is_poison("text")
+
+
+def test_poison_that_is_forgotten_is_asked_alone_and_ends_the_engine_once_more() -> None:
+    rig = Rig()
+    for death in ("first", "second"):
+        rig.prompts.died_with(["text"], death, attributable=True)
+    rig.now += REMEMBERED_S
+    assert rig.prompts.is_suspect("text")
+    rig.prompts.died_with(["text"], "third", attributable=True)
+    assert rig.prompts.is_poison("text")
+    assert rig.found == [("text", True)] * 2
+
+
+def test_only_so_many_are_remembered_and_the_oldest_is_forgotten_first() -> None:
+    rig = Rig()
+    for number in range(1024):
+        rig.prompts.learn(str(number), REMEMBERED_S)
+    rig.prompts.learn("0", REMEMBERED_S)  # again, so it is the youngest now
+    rig.prompts.learn("one more", REMEMBERED_S)
+    assert rig.prompts.is_poison("one more")
+    assert rig.prompts.is_poison("0")
+    assert not rig.prompts.is_poison("1")
+    assert len(rig.prompts.known["poison"]) == 1024
+
+
+def test_what_another_worker_tells_counts_for_no_longer_than_ten_minutes() -> None:
+    rig = Rig()
+    rig.prompts.learn("text", 10 * REMEMBERED_S)
+    rig.now += REMEMBERED_S
+    assert not rig.prompts.is_poison("text")
+
+
+def test_a_death_long_ago_does_not_add_up() -> None:
+    rig = Rig()
+    rig.prompts.died_with(["a", "b"], "first", attributable=True)
+    rig.now += REMEMBERED_S
+    rig.prompts.died_with(["a", "b"], "second", attributable=True)
+    assert not rig.prompts.is_suspect("a")
+
+
+def test_what_others_tell_of_deaths_makes_suspects_and_condemns_nobody() -> None:
+    rig = Rig()
+    for death in ("first", "second", "third", "third"):
+        rig.prompts.heard_of(["text"], death, REMEMBERED_S)
+    assert rig.prompts.is_suspect("text")
+    assert rig.found == []
+    rig.prompts.died_with(["text"], "fourth", attributable=True)
+    assert rig.found == [("text", True)]
+    rig.prompts.heard_of(["late"], "first", 0.0)
+    rig.prompts.heard_of(["late"], "second", -1.0)
+    assert not rig.prompts.is_suspect("late")
