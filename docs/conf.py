@@ -22,9 +22,9 @@ html_title = "Sluicegate"
 html_show_sphinx = False
 
 CONTENTS = {
-    "Use it": ["quickstart", "contract", "producers", "consumers", "testing", "dead-letters", "policy", "faq"],
-    "Operate it": ["kubernetes", "operate", "operations", "connections", "shared-cache", "settings", "bench"],
-    "Engines": ["engine", "engine-tensorrt-llm", "sizing", "asking-less", "screen", "text-forms", "long-posts"],
+    "Use it": ["quickstart", "contract", "client", "testing", "policy", "faq"],
+    "Operate it": ["kubernetes", "operations", "connections", "settings", "bench"],
+    "Engines": ["engine", "sizing", "asking-less", "screen", "texts"],
     "Adapt the model": ["adapt", "evaluate", "adapters", "model-card"],
     "Why": ["architecture", "guarantee"],
 }

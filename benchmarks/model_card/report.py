@@ -178,7 +178,7 @@ def evasion(found: dict[str, Any]) -> Iterator[str]:
             ("allowed though the original is not", "slipped"),
         )
     ]
-    yield f"{found['copies']} disguised copies of {found['stream']}, judged with and without their folded form (docs/text-forms.md)."
+    yield f"{found['copies']} disguised copies of {found['stream']}, judged with and without their folded form (docs/texts.md)."
     yield _table(("copies", "without", "with"), lines)
 
 

@@ -59,8 +59,7 @@ def _verdicts(_: Path, broker: LocalBroker) -> dict[str, str]:
 
 
 def _policies(folder: Path, _: LocalBroker) -> dict[str, str]:
-    for name in ("forum.yaml", "next.yaml"):
-        (folder / name).write_text('name: forum\nversion: "1"\nrules:\n  preset: balanced\n')
+    (folder / "next.yaml").write_text('name: forum\nversion: "1"\nrules:\n  preset: balanced\n')
     verdict = json.loads((ROOT / "tests/golden/v1.0/verdict/allowed.json").read_text(encoding="utf-8"))
     (folder / "verdicts.jsonl").write_text(json.dumps(verdict) + "\n")
     return {}
@@ -68,7 +67,7 @@ def _policies(folder: Path, _: LocalBroker) -> dict[str, str]:
 
 STAGES: dict[str, Callable[[Path, LocalBroker], dict[str, str]]] = {
     "docs/adapt.md": _rows,
-    "docs/dead-letters.md": _letter,
-    "docs/operate.md": _policies,
+    "docs/operations.md": _letter,
+    "docs/kubernetes.md": _policies,
     "docs/policy.md": _verdicts,
 }

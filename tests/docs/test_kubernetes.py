@@ -1,4 +1,4 @@
-"""docs/kubernetes.md and docs/operate.md: what they say of each block is so, and what they name exists."""
+"""docs/kubernetes.md and docs/kubernetes.md: what they say of each block is so, and what they name exists."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from scaling.report import short_table
 from sluicegate.pipeline import command
 
 ROOT = Path(__file__).parents[2]
-PAGES = {
-    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("kubernetes", "operate")
-}
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("kubernetes",)}
 WAYS = {"strimzi": 0, "managed": 1}
 
 
@@ -38,7 +36,7 @@ def values(way: str) -> str:
 @pytest.mark.parametrize("overlays", [(), ("gpu",), ("gpu", "scaling")], ids="-".join)
 @pytest.mark.parametrize("way", WAYS)
 def test_the_values_are_rendered(way: str, overlays: tuple[str, ...], tmp_path: Path) -> None:
-    (gpu,), (scaling,) = named("kubernetes", "gpu"), named("operate", "scaling")
+    (gpu,), (scaling,) = named("kubernetes", "gpu"), named("kubernetes", "scaling")
     more = {"gpu": gpu, "scaling": scaling}
     given = []
     for number, text in enumerate([values(way), *(more[one] for one in overlays)]):
@@ -101,7 +99,7 @@ def test_values_named_in_the_prose_exist(page: str) -> None:
 
 
 def test_every_runbook_is_in_the_table() -> None:
-    listed = re.findall(r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \|", PAGES["operate"], re.MULTILINE)
+    listed = re.findall(r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \|", PAGES["kubernetes"], re.MULTILINE)
     assert all(name == file for name, file in listed)
     assert sorted(file for _, file in listed) == sorted(
         path.stem for path in (ROOT / "docs/runbooks").glob("*.md")
@@ -110,12 +108,12 @@ def test_every_runbook_is_in_the_table() -> None:
 
 def test_the_figures_are_those_of_the_report() -> None:
     document = json.loads((ROOT / "benchmarks/reports/scaling.json").read_text(encoding="utf-8"))
-    assert short_table(document) in PAGES["operate"]
+    assert short_table(document) in PAGES["kubernetes"]
     (patient,) = (
         one["alone"]["rebalances"]
         for one in document["search"]
         if one["values"]["behavior"]["scaleUp"] == document["values"]["behavior"]["scaleUp"]
         and one["values"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 1800
     )
-    assert "it makes half of those rebalances" in PAGES["operate"]
+    assert "it makes half of those rebalances" in PAGES["kubernetes"]
     assert patient / document["chosen"]["alone"]["rebalances"] == pytest.approx(0.5, abs=0.1)

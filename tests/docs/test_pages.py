@@ -21,21 +21,6 @@ if TYPE_CHECKING:
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 SOURCES = ("engines", "pipeline", "schemas", "src", "helm", "benchmarks", "examples", "tests", "compose")
 GENERATED = {"settings", "model-card"}
-REFERENCE = {
-    "contract",
-    "faq",
-    "guarantee",
-    "policy",
-    "operations",
-    "operate",
-    "consumers",
-    "sizing",
-    "shared-cache",
-    "long-posts",
-    "text-forms",
-    "engine-tensorrt-llm",
-}
-"""Pages that say first what they are about."""
 GROUP: Any = typer.main.get_command(command.app)
 
 
@@ -52,9 +37,7 @@ def test_the_site_has_every_page_once() -> None:
     assert sorted(listed) == sorted(page.stem for page in DOCS.glob("*.md"))
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in sorted(DOCS.glob("*.md")) if page.stem not in GENERATED | REFERENCE]
-)
+@pytest.mark.parametrize("page", [page for page in sorted(DOCS.glob("*.md")) if page.stem not in GENERATED])
 def test_a_page_begins_with_what_its_reader_can_do_then(page: Path) -> None:
     assert re.match(r"# [^\n]+\n\nAfter this page ", text(page))
 

@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from conformance.walk import LORA
+from docs.pages import text
 from sluicegate.engines.backends.dialects import Lora, TrtllmDialect, Vocabulary
 from sluicegate.engines.backends.trtllm.serve import CONFIG, plan_server
 from sluicegate.engines.backends.trtllm.serving import EXPLANATION_TOKENS, Serving
@@ -20,7 +21,7 @@ from sluicegate.pipeline.settings.sections import EngineSettings
 from support.trtllm_bundle import write_trtllm_bundle
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "engine-tensorrt-llm.md").read_text(encoding="utf-8")
+PAGE = text("engine").partition("\n## Serve\n")[2].partition("\n## The day with a GPU\n")[0]
 LIMITS = {"max_batch_size": 256, "max_num_tokens": 16_384, "max_input_len": 2112, "max_seq_len": 2176}
 
 
@@ -30,7 +31,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_table_names_every_field_of_serving_json_and_nothing_else() -> None:
-    table = PAGE.split("## What a bundle says")[1].split("\n## ")[0]
+    table = PAGE.split("### What a bundle says")[1].split("\n### ")[0]
     cells = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
     assert [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)] == list(Serving.model_fields)
     assert f"room for {EXPLANATION_TOKENS + 16} tokens" in table

@@ -141,7 +141,7 @@ def test_the_back_fill_goes_on_where_it_was_cut_off_and_writes_no_verdict_twice(
 
 
 def test_the_page_for_producers_runs(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWorker) -> None:
-    awaited, by_callback = (one.text for one in blocks("producers", "python"))
+    awaited, by_callback = (one.text for one in blocks("client", "python")[:2])
     assert (
         run(["-c", awaited], sluicegate_broker).stdout == "forum/7#3 stands on posts, and will be answered\n"
     )
@@ -149,7 +149,7 @@ def test_the_page_for_producers_runs(sluicegate_broker: LocalBroker, sluicegate_
 
 
 def test_the_page_for_consumers_runs(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWorker) -> None:
-    acts, waits = (one.text for one in blocks("consumers", "python"))
+    acts, waits = (one.text for one in blocks("client", "python")[2:])
     publish = (
         "from sluicegate.client import *\n"
         "with PostProducer() as producer:\n"
