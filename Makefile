@@ -17,7 +17,7 @@ WAITING = tests/integration tests/faults tests/rendered
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean docs
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -98,9 +98,9 @@ mutants: install ## remove one handling of failure after the other, then change 
 conformance: install ## every call to TensorRT-LLM against its documentation, over a stand-in (seconds)
 	PYTHONPATH=tests $(BIN)/python -m conformance.run
 
-gpu-acceptance: ## in NVIDIA's container, on a GPU: build engines and check them; GUARD=folder of the 8B weights (docs/gpu-day.md; not run yet)
+gpu-acceptance: ## in NVIDIA's container, on a GPU: build engines and check them; GUARD=folder of the 8B weights (docs/engine.md; not run yet)
 	@python3 -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("tensorrt_llm") is None)' || \
-	  { echo 'make: no TensorRT-LLM here; docs/gpu-day.md says how to enter its container' >&2; exit 1; }
+	  { echo 'make: no TensorRT-LLM here; docs/engine.md says how to enter its container' >&2; exit 1; }
 	@test -x $(VENV_GPU)/bin/python || python3 -m venv --system-site-packages $(VENV_GPU)
 	$(VENV_GPU)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bundle]' hypothesis 'pytest>=9' 'pytest-asyncio>=1.2' 'pytest-timeout>=2.4'
 	REQUIRE_GPU=1 SLUICEGATE_GUARD='$(GUARD)' $(VENV_GPU)/bin/python -m pytest -ra -s tests/gpu
@@ -114,6 +114,10 @@ schemas: install ## write the generated files again: JSON Schema, AsyncAPI, sett
 	$(BIN)/python -m sluicegate.pipeline.observe.metrics_page
 	$(BIN)/sluicegate settings docs docs/settings.md
 	$(BIN)/python helm/generate.py
+
+docs: install ## the documentation site, in build/site: a dead link or anchor fails (a minute)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/sphinx-build -q -W --keep-going -c docs . build/site
 
 clean: ## remove the virtual environment, caches and what was fetched for tests
 	rm -rf $(VENV) $(VENV_ADAPT) $(VENV_GPU) .cache .mypy_cache .ruff_cache .hypothesis build dist

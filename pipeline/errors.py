@@ -14,7 +14,7 @@ class PolicyError(PipelineError):
 
 
 class PublishError(PipelineError):
-    """The producer is dead for good (a fatal librdkafka error): the process must end and start anew."""
+    """The producer is dead for good (a fatal librdkafka error): the process must end and start again."""
 
 
 class StartError(PipelineError):

@@ -53,7 +53,7 @@ class AssessedBy(StrEnum):
     SCREEN = "screen"
     """The light CPU model answered within its calibrated error."""
     NONE = "none"
-    """Nobody: the post could not be scored, and the tenant's failure mode decided."""
+    """No model: the post could not be scored, and the tenant's failure mode decided."""
 
 
 class FailureCode(StrEnum):

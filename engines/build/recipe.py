@@ -1,6 +1,6 @@
 """The recipe of a build: a YAML file, checked whole before anything is run.
 
-What TensorRT-LLM 1.2.1 is known not to do, or to do wrongly, is refused here (docs/engine-build.md).
+What TensorRT-LLM 1.2.1 is known not to do, or to do wrongly, is refused here (docs/engine.md).
 """
 
 from __future__ import annotations
@@ -261,14 +261,14 @@ class BuildRecipe(BaseModel):
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, and a deep nest
             mark = getattr(error, "problem_mark", None)
             line = f" (line {mark.line + 1})" if mark else ""
-            raise BuildError(f"{path} is not YAML{line}; see docs/engine-build.md") from error
+            raise BuildError(f"{path} is not YAML{line}; see docs/engine.md") from error
         try:
             return cls.model_validate(_absolute(document, path.absolute().parent))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"]))[:120]
             message = first["msg"].removeprefix("Value error, ")
-            fix = "" if first["type"] == "value_error" else "; see docs/engine-build.md"
+            fix = "" if first["type"] == "value_error" else "; see docs/engine.md"
             raise BuildError(f"{path.name}: {f'{where}: ' if where else ''}{message}{fix}") from error
 
 

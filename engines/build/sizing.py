@@ -155,7 +155,7 @@ def rate_of(demand: Demand) -> Rate:
 
 
 def fleet_of(demand: Demand, rate: Rate, posts_per_day: float) -> Fleet:
-    """GPUs, workers and partitions for so many posts a day, and what the GPUs cost."""
+    """GPUs, workers and partitions for a number of posts a day, and what the GPUs cost."""
     mean = posts_per_day / DAY_S
     peak = mean * demand.peak_factor
     judged = peak * (1 - demand.answered_before)

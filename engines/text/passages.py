@@ -33,7 +33,7 @@ _LEAST_RISK: Final = 0.5
 _LEAST_UNSAFE: Final = 0.15
 _PLAIN_RISK: Final = 0.85
 """A passage is judged where the screen gives it this risk, or both of the two above. Chosen on the first 200 texts of
-``benchmarks/dilution`` and on harmless posts of a stream (docs/long-posts.md)."""
+``benchmarks/dilution`` and on harmless posts of a stream (docs/texts.md)."""
 _MOST_SHARE: Final = 0.8
 """Of a text's characters: a wider passage is the text once more."""
 _EXACT: Final = 64

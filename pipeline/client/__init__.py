@@ -1,4 +1,4 @@
-"""The Python client: posts in, verdicts out, for who builds on Sluicegate. Import it from ``sluicegate.client``.
+"""The Python client: posts in, verdicts out. Import it from ``sluicegate.client``.
 
 A library in somebody else's process: it logs to the standard ``logging`` (``sluicegate.client``),
 starts no process and installs no signal handler.

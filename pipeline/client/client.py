@@ -1,4 +1,4 @@
-"""Client: publish a post and wait for its verdict, for callers who gate something by it."""
+"""Client: publish a post and wait for its verdict, to gate something by it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("sluicegate.client")
 _READ_S = 0.2  # how soon leaving is noticed where nothing comes
 
 OnTimeout = Literal["allow", "review", "block", "raise"]
-"""What a caller gets who waited in vain: an action to take, or :class:`NoVerdictError`."""
+"""What a caller gets after waiting in vain: an action to take, or :class:`NoVerdictError`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class VerdictConsumer:
         actions: Which verdicts; newest-wins needs all three.
         start: Where a group begins: at the beginning of its topics, or at the ends that they have when its first member
             opens; what is added to them later is read from its beginning.
-        memory_posts: For so many posts the verdict that counts is remembered, about 0.5 KiB each.
+        memory_posts: Number of posts whose counting verdict is remembered, about 0.5 KiB each.
         attempts: How often a failing handler is called for one verdict.
         pause_s: Seconds before the second attempt; doubles up to 10.
     """
@@ -120,7 +120,7 @@ class VerdictConsumer:
         A coroutine function is awaited; a plain function runs in a thread, so it may block.
         The handler has 5 minutes for one verdict, attempts included, or the group takes its
         partitions away. Cancelling is safe: a verdict in hand is not committed and comes again,
-        from the next run, or after leaving from whoever consumes next.
+        from the next run, or from the next consumer.
 
         Raises:
             HandlerError: The handler failed ``attempts`` times on one verdict.

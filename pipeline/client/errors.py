@@ -10,7 +10,7 @@ class ClientError(PipelineError):
 
 
 class NotDeliveredError(ClientError):
-    """The brokers have not confirmed a post: nobody has promised to judge it.
+    """The brokers have not confirmed a post: there is no promise to judge it.
 
     Attributes:
         post_id: The post.
@@ -59,7 +59,7 @@ class DeadLetteredError(ClientError):
 class HandlerError(ClientError):
     """A handler failed on a verdict as often as it may; its own exception is the cause.
 
-    The verdict is not committed: whoever consumes next gets it again.
+    The verdict is not committed: the next consumer gets it again.
 
     Attributes:
         verdict_id: The verdict.

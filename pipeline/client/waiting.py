@@ -63,14 +63,14 @@ class Waiting:
                 del self._callers[key]
 
     def answer(self, verdict: Verdict) -> None:
-        """Wake whoever waits for this verdict. One that comes again wakes nobody."""
+        """Wake the caller that waits for this verdict. One that comes again wakes no caller."""
         judged = verdict.tenant, verdict.revision, verdict.content_hash
         for caller in self._callers.get(verdict.post_id.encode(), ()):
             if caller.judged == judged and not caller.answer.done():
                 caller.answer.set_result(verdict)
 
     def bury(self, key: bytes, letter: DeadLetter) -> None:
-        """Wake whoever waits for the post that this dead letter buries, with an error."""
+        """Wake the caller that waits for the post of this dead letter, with an error."""
         for caller in self._callers.get(key, ()):
             if caller.payload_hash == letter.payload_hash and not caller.answer.done():
                 error = DeadLetteredError(

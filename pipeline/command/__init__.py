@@ -1,4 +1,4 @@
-"""The ``sluicegate`` command. One module per noun; clients and runtimes are loaded by who needs them."""
+"""The ``sluicegate`` command. One module per noun. A command loads only the clients and runtimes that it needs."""
 
 from __future__ import annotations
 

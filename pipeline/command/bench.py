@@ -58,7 +58,7 @@ def bench(
     ] = 60.0,
     posts: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_POSTS, help="Stop at so many posts, if the duration gives more."),
+        typer.Option(min=1, max=MOST_POSTS, help="Stop at this number of posts, if the duration gives more."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another one gives other arrivals of the same shape.")] = 0,
     embedded: Annotated[
@@ -87,7 +87,9 @@ def bench(
     patience: Annotated[
         float,
         typer.Option(
-            min=1, max=86_400, help="After so many seconds without any answer, the missing are dropped."
+            min=1,
+            max=86_400,
+            help="After this number of seconds without any answer, missing posts count as dropped.",
         ),
     ] = 60.0,
     settle: Annotated[
@@ -95,7 +97,7 @@ def bench(
         typer.Option(
             min=0,
             max=86_400,
-            help="Read on for so many seconds after the last answer, for repeats and contradictions.",
+            help="Read on for this number of seconds after the last answer, for repeats and contradictions.",
         ),
     ] = 1.0,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the report.")] = Path("bench-report"),

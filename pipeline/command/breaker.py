@@ -20,7 +20,7 @@ OfPolicy = Annotated[str | None, typer.Option("--policy", help="Only under this 
 app = typer.Typer(
     help="Block-volume breakers: see which are open, and reset them.\n\n"
     "Where a tenant's blocks exceed what its policy allows, a rule or a model is likely wrong: further "
-    "blocks become review until somebody has looked, and resets it.\n\n"
+    "blocks become review until a person looks, and resets it.\n\n"
     "Example: sluicegate breaker status",
     no_args_is_help=True,
 )

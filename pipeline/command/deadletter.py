@@ -48,7 +48,7 @@ Since = Annotated[
 Until = Annotated[
     datetime | None, typer.Option("--until", parser=_moment, metavar="TIME", help="Rejected before then.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many, oldest first.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after this number, oldest first.")]
 ShowText = Annotated[
     bool, typer.Option("--show-text", help="Print key, header values and payload too: hostile text.")
 ]
@@ -142,7 +142,7 @@ def replay(
     every: Annotated[
         bool, typer.Option("--all", help="All, where neither ids nor a filter are given.")
     ] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Send no more than so many.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Send at most this number.")] = None,
     to: Annotated[
         str | None, typer.Option("--to", help="Send to this topic, not to the one it came from.")
     ] = None,

@@ -43,7 +43,9 @@ def demo(
         Path | None,
         typer.Option(help="Your own posts, one JSON object a line; without, the samples in the package."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Replay only the first so many.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Replay only this number of records, from the first.")
+    ] = None,
     engine: Annotated[
         DemoEngine,
         typer.Option(help="llama_cpp is a real model on the CPU; fake judges by a hash, at once."),

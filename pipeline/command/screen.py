@@ -17,7 +17,7 @@ from sluicegate.pipeline.text import neutral_json
 app = typer.Typer(
     help="The screen: see whether it is switched off, and reset it.\n\n"
     "Of a screen's answers a sample is judged by the engine, too. One that is wrong more often than tolerated is "
-    "switched off in every worker until somebody has looked, and resets it, or another screen is configured.\n\n"
+    "switched off in every worker until a person resets it, or another screen is configured.\n\n"
     "Example: sluicegate screen status",
     no_args_is_help=True,
 )

@@ -60,14 +60,14 @@ def verdicts(
     start: Annotated[
         Start, typer.Option("--from", help="Begin with what stands there, or with what comes from now on.")
     ] = Start.END,
-    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this number.")] = None,
     action: Annotated[
         list[Action] | None,
         typer.Option(help="Only this action; may be given more than once. Default: all three."),
     ] = None,
     settings: SettingsFile = None,
 ) -> None:
-    """Read verdicts from their topics, without a consumer group: nobody's offsets move.
+    """Read verdicts from their topics, without a consumer group: no offsets move.
 
     Example: sluicegate verdicts --from beginning --no-follow --action block --format json
     """

@@ -136,7 +136,7 @@ class Progress:
             if fetched is not None and reached is not None and reached > fetched:
                 raise ClusterError(
                     f"records {fetched} to {reached - 1} of {partition.topic}/{partition.partition} were fetched and never "
-                    "taken; nothing was committed past them: start the worker anew, and they are read again"
+                    "taken; nothing was committed past them: start the worker again, and they are read again"
                 )
 
     def committable(self, acknowledged: dict[Any, int]) -> dict[TopicPartition, int]:

@@ -26,7 +26,7 @@ _HOPELESS = {
     KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own name
 }
 _AT_WORK = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
-"""What a group with members tells who is none: it has begun already."""
+"""What a group with members tells a client that is none: it has begun already."""
 
 
 class Member(Reader):

@@ -43,6 +43,6 @@ class HandOver:
             topic, partition_number = partition
             raise ClusterError(
                 f"{dropped} records of {topic}/{partition_number} were fetched and dropped on their way; nothing was "
-                "committed past them: start the worker anew, and they are read again"
+                "committed past them: start the worker again, and they are read again"
             )
         self._taken[partition] = number

@@ -150,4 +150,4 @@ class Publisher:
 
 def _raise_if_fatal(error: Refused) -> None:
     if error.fatal:
-        raise PublishError(f"the producer is dead ({error.reason}): the worker must start anew")
+        raise PublishError(f"the producer is dead ({error.reason}): the worker must start again")

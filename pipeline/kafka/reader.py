@@ -1,4 +1,4 @@
-"""Reads topics without a group: commits nothing, disturbs nobody's offsets, sees every partition."""
+"""Reads topics without a group: commits nothing, moves no offsets, sees every partition."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ class Source:
         if self._coordinator_fault is not None:
             raise ClusterError(
                 f"this member of the group is dead ({self._coordinator_fault}); "
-                "start the worker anew, and ask `sluicegate check` for a right that is missing"
+                "start the worker again, and ask `sluicegate check` for a right that is missing"
             )
 
     def _look(self, places: dict[Partition, Place]) -> None:

@@ -21,7 +21,8 @@ class AdapterSettings(BaseModel):
     bundle: Path | None = Field(None, description="Folder of the adapter's own bundle; fake has none.")
     digest: str | None = Field(None, description="Pinned digest of that bundle: another one is refused.")
     url: str | None = Field(
-        None, description="completions: a server of its own; without one it is on the engine's."
+        None,
+        description="completions: address of its own server. Without it, the engine's server has the adapter.",
     )
     model: str | None = Field(
         None, description="completions: what the server calls the model with this adapter."
@@ -33,7 +34,7 @@ class AdapterSettings(BaseModel):
         description="completions, dialect trtllm: the adapter's folder as the server sees it, sent with every request.",
     )
     fake_profile: Path | None = Field(
-        None, description="fake: JSON file with its rules and seed; without one the engine's own."
+        None, description="fake: JSON file with its rules and seed. Without it, the engine's own."
     )
 
 
@@ -45,7 +46,7 @@ def lacking(
 ) -> str | None:
     """What an adapter needs and has not, as a sentence; None where nothing is missing.
 
-    Without it the server would answer for its base, and nobody would see it.
+    Without it the server would answer for its base, unseen.
 
     Args:
         backend: Of the engine.

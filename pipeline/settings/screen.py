@@ -27,20 +27,23 @@ class ScreenSettings(BaseModel):
     path: Path | None = Field(None, description="Folder of the screen; without one there is none.")
     digest: str | None = Field(None, description="Pinned digest: another screen is refused.")
     sample_share: float = Field(
-        0.01, ge=0, le=1, description="So many of its answers are judged by the engine instead, and compared."
+        0.01,
+        ge=0,
+        le=1,
+        description="This share of its answers is judged by the engine instead, and compared.",
     )
     off_confidence: float = Field(
         0.999,
         ge=0.9,
         lt=1,
-        description="So sure that more of its allows are wrong than tolerated, and it is switched off in every worker.",
+        description="At this certainty that more of its allows are wrong than tolerated, every worker switches it off.",
     )
     off_samples: int = Field(
-        10_000, ge=100, le=10_000_000, description="After so many samples the count begins anew."
+        10_000, ge=100, le=10_000_000, description="After this number of samples the count begins again."
     )
     from_edge: bool = Field(
         default=False,
-        description="topics.posts is written by an edge of yours alone: what it says of samples is believed.",
+        description="Set it only where your own edge alone writes topics.posts. Then what a record says of samples is believed.",
     )
 
     @model_validator(mode="after")

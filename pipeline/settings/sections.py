@@ -29,15 +29,15 @@ class KafkaSettings(_Section):
         "127.0.0.1:9092", description="Brokers to ask first, as host:port, by commas."
     )
     group: str = Field("sluicegate", description="Consumer group of the workers.")
-    session_timeout_s: Seconds = Field(45, description="After a crash, partitions stay idle for so long.")
+    session_timeout_s: Seconds = Field(45, description="After a crash, partitions stay idle for this long.")
     rebalance_timeout_s: Seconds = Field(
-        90, description="A worker has so long to hand over; above drain.finish_s."
+        90, description="Time that a worker has to hand over its partitions. Keep it above drain.finish_s."
     )
     commit_interval_s: Seconds = Field(
-        1.0, description="After a crash, so many seconds of work are repeated."
+        1.0, description="How often offsets are committed. After a crash, the work of this time is repeated."
     )
     delivery_timeout_s: Seconds = Field(
-        30, description="A verdict not delivered by then is a hold, and sent again."
+        30, description="A verdict not delivered by then is a hold. It is sent again."
     )
     security: SecuritySettings = SecuritySettings()
 
@@ -45,19 +45,16 @@ class KafkaSettings(_Section):
 class TopicSettings(_Section):
     """Names of the topics; ``sluicegate topics plan`` prints them with partitions, retention and rights."""
 
-    posts: TopicName = Field("posts", description="Posts in.")
+    posts: TopicName = Field("posts", description="Posts come in here.")
     allow: TopicName = Field("verdicts.allow", description="Verdicts whose action is allow.")
     review: TopicName = Field("verdicts.review", description="Verdicts whose action is review.")
     block: TopicName = Field("verdicts.block", description="Verdicts whose action is block.")
     dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
     control: TopicName = Field(
         "sluicegate.control",
-        description="State that outlives a process: replayed dead letters, tripped breakers; compacted.",
+        description="State that outlives a process: replayed dead letters, tripped breakers. It is compacted.",
     )
-    forward: TopicName = Field(
-        "posts.central",
-        description="worker.role screen: posts that the screen does not answer, for workers with an engine.",
-    )
+    forward: TopicName = Field("posts.central", description="worker.role screen: where unanswered posts go.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -86,14 +83,14 @@ class EngineSettings(_Section):
         description="llama_cpp needs nothing but Python; completions is any OpenAI-completions server.",
     )
     bundle: Path | None = Field(
-        None, description="Folder of the engine bundle; llama_cpp finds the fetched one."
+        None, description="Folder of the engine bundle. llama_cpp finds the fetched one by itself."
     )
     digest: str | None = Field(None, description="Pinned bundle digest: another bundle is refused.")
     url: str | None = Field(
         None, description="completions: base URL of the server, such as http://127.0.0.1:8000."
     )
     dialect: Literal["openai", "vllm", "trtllm", "llama_cpp"] = Field(
-        "openai", description="completions: which server's small differences to speak."
+        "openai", description="completions: the kind of server, which decides small differences of requests."
     )
     model: str | None = Field(None, description="completions: what the server calls the model.")
     api_key: SecretStr | None = Field(None, description="completions: bearer token, if the server wants one.")
@@ -101,19 +98,19 @@ class EngineSettings(_Section):
     slots: int = Field(4, ge=1, le=64, description="llama_cpp: prompts in work at once.")
     threads: int = Field(0, ge=0, le=1024, description="llama_cpp: CPU threads; 0 takes every core.")
     score_timeout_s: Seconds = Field(
-        30, description="A micro-batch without scores by then gets its failure mode."
+        30, description="A micro-batch that has no scores by then gets its failure mode."
     )
     explain_timeout_s: Seconds = Field(
-        60, description="Explanations not there by then are left out, with a code."
+        60, description="Explanations that are not there by then are left out, with a code."
     )
     circuit_mute_calls: int = Field(
         5,
         ge=1,
         le=10_000,
-        description="After so many calls in a row that time out or fail as a whole, nothing is sent until the engine is well.",
+        description="This number of calls in a row times out or fails as a whole: then nothing is sent until the engine is well.",
     )
     circuit_pause_s: float = Field(
-        0.2, gt=0, le=60, description="Then its health is asked after this pause, which doubles up to 5 s."
+        0.2, gt=0, le=60, description="Pause before its health is asked. It doubles up to 5 s."
     )
     in_work_folder: Path | None = Field(
         None,
@@ -124,7 +121,7 @@ class EngineSettings(_Section):
     )
     adapter_wait_s: Seconds = Field(
         300,
-        description="With adapters: posts whose engine is away for longer, while another is at work, get their failure mode.",
+        description="With adapters: one engine is away for longer while another is at work. Then its posts get their failure mode.",
     )
     adapters: Adapters = Field(
         default_factory=dict, description="Adapters that a policy may name, each with where it is served."
@@ -144,7 +141,7 @@ class EngineSettings(_Section):
 
 
 class PolicySettings(_Section):
-    """Who decides."""
+    """Which policy decides."""
 
     path: Path | None = Field(None, description="Policy file; without one the built-in policy decides.")
 
@@ -160,20 +157,23 @@ class MicroBatchSettings(_Section):
     """How posts are sent to the engine together."""
 
     posts: int | None = Field(
-        None, ge=1, le=65_536, description="Most posts in one; default: what saturates the engine."
+        None,
+        ge=1,
+        le=65_536,
+        description="Most posts in one. By default, what saturates the engine.",
     )
-    tokens: int = Field(16_384, ge=1, description="Token budget of one; a longer post goes alone.")
+    tokens: int = Field(16_384, ge=1, description="Most tokens in one. A longer post goes alone.")
     max_age_ms: float | None = Field(
         None,
         ge=0,
         le=60_000,
-        description="A post waits no longer for company; default: while the engine has enough to do, for two answers' time at most.",
+        description="A post waits no longer for company. By default it waits while the engine has enough to do, for two answers' time at most.",
     )
     in_flight: int | None = Field(
         None,
         ge=1,
         le=256,
-        description="Micro-batches in work at once; default: as many as keep the engine saturated, found from its answers.",
+        description="Micro-batches in work at once. By default enough to keep the engine saturated, found from its answers.",
     )
 
 
@@ -184,13 +184,18 @@ class NearDuplicateSettings(_Section):
         default=False, description="Answer near duplicates of a judged post without asking the engine."
     )
     entries: int = Field(20_000, ge=1, le=10_000_000, description="Most findings kept.")
-    bytes: int = Field(32 * 2**20, ge=2**16, description="Most bytes of them, by a cautious estimate.")
+    bytes: int = Field(
+        32 * 2**20, ge=2**16, description="Most bytes of findings kept, by a cautious estimate."
+    )
     ttl_s: Seconds = Field(
         3600,
-        description="So long a finding is reused after it was learned, from the engine or the exact cache.",
+        description="A finding is reused for this long after it was learned, from the engine or the exact cache.",
     )
     confidence: float = Field(
-        0.9, ge=0.5, le=1, description="The likeliest severity has at least so much, or nothing is reused."
+        0.9,
+        ge=0.5,
+        le=1,
+        description="Least probability of the likeliest severity. Below, nothing is reused.",
     )
 
 
@@ -204,13 +209,13 @@ class CacheSettings(_Section):
         128 * 2**20, ge=2**16, description="Most bytes of them in memory: about 0.4 to 1.3 KiB each."
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis that all workers share findings in; without one each keeps its own."
+        None, description="Redis in which all workers share findings. Without it, each keeps its own."
     )
     redis_timeout_ms: float = Field(
-        20, gt=0, le=1000, description="A chunk of posts waits no longer for Redis; beyond is a miss."
+        20, gt=0, le=1000, description="A chunk of posts waits no longer for Redis. A later answer is a miss."
     )
     redis_ttl_s: int = Field(
-        86_400, ge=1, le=31_536_000, description="Redis forgets a finding after so long."
+        86_400, ge=1, le=31_536_000, description="Redis forgets a finding after this time."
     )
     near_duplicates: NearDuplicateSettings = NearDuplicateSettings()
 
@@ -239,19 +244,21 @@ class LimitSettings(_Section):
         description="Judge a post's folded form, too, where it differs in substance; the higher risk decides.",
     )
     dead_letter_bytes: int = Field(
-        512 * 1024, ge=0, description="So much of a dead record's payload is kept."
+        512 * 1024, ge=0, description="Most bytes of a dead record's payload that are kept."
     )
 
 
 class DrainSettings(_Section):
     """What a worker may take when it is told to stop, or loses partitions; in seconds."""
 
-    budget_s: Seconds = Field(50, description="The whole; keep the pod's grace period above it.")
-    finish_s: Seconds = Field(
-        25, description="To finish what is in flight; the rest is released unacknowledged."
+    budget_s: Seconds = Field(
+        50, description="Time for the whole drain. Keep the pod's grace period above it."
     )
-    flush_s: Seconds = Field(10, description="To deliver the verdicts already handed to the producer.")
-    leave_s: Seconds = Field(10, description="To commit, leave the group and stop the engine.")
+    finish_s: Seconds = Field(
+        25, description="Time to finish what is in flight. The rest is released unacknowledged."
+    )
+    flush_s: Seconds = Field(10, description="Time to deliver the verdicts that the producer has.")
+    leave_s: Seconds = Field(10, description="Time to commit, leave the group and stop the engine.")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -267,8 +274,8 @@ class DrainSettings(_Section):
 class OpsSettings(_Section):
     """The port of /livez, /readyz and /metrics."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; in a pod 0.0.0.0.")
-    port: Port = Field(8080, description="0 takes a free one; the log says which.")
+    host: str = Field("127.0.0.1", description="Address to listen on. In a pod, take 0.0.0.0.")
+    port: Port = Field(8080, description="Port to listen on. 0 takes a free one, and the log says which.")
 
 
 class TracingSettings(_Section):

@@ -9,15 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class SecuritySettings(BaseModel):
-    """How a client proves who it is, and whom it trusts: the same for every client, see docs/security.md."""
+    """How a client proves who it is, and whom it trusts: the same for every client, see docs/connections.md."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="Of the brokers' listener, in Kafka's own words."
+        "PLAINTEXT", description="Protocol of the brokers' listener, in Kafka's own words."
     )
     ca_file: Path | None = Field(
-        None, description="PEM file of the authorities to trust; without one those of the system."
+        None,
+        description="PEM file of the authorities to trust. Without it, the client trusts those of the system.",
     )
     certificate_file: Path | None = Field(
         None, description="PEM file of this client's certificate, for brokers that ask for one."
@@ -25,12 +26,13 @@ class SecuritySettings(BaseModel):
     key_file: Path | None = Field(None, description="PEM file of the certificate's key.")
     key_password: SecretStr | None = Field(None, description="Password of an encrypted key file.")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="Of SASL: how the password is proved."
+        "SCRAM-SHA-512", description="SASL mechanism: how the client proves its password."
     )
     username: str | None = Field(None, min_length=1, description="Name to log in with.")
     password: SecretStr | None = Field(None, description="Password to log in with.")
     password_file: Path | None = Field(
-        None, description="File with the password, such as a mounted secret; a newline at its end is no part."
+        None,
+        description="File with the password, such as a mounted secret. A newline at its end does not count.",
     )
 
     @property
@@ -71,7 +73,7 @@ class SecuritySettings(BaseModel):
 
     @model_validator(mode="after")
     def _used(self) -> Self:
-        """A setting without effect would make somebody feel safe who is not."""
+        """A setting without effect would give a false sense of safety."""
         for names, has_effect, other in (
             (("ca_file", "certificate_file"), self.tls, "SASL_SSL" if self.sasl else "SSL"),
             (("username", "password", "password_file"), self.sasl, "SASL_SSL"),

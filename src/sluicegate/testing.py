@@ -65,7 +65,7 @@ class LocalWorker:
     def faults(self, **switches: Any) -> Iterator[None]:
         """Make the engine fail while the context lasts, such as ``faults(slow={"delay_s": 3})``.
 
-        The switches are those of docs/fake-engine.md. They act on every test that runs meanwhile.
+        The switches are those of docs/testing.md. They act on every test that runs meanwhile.
         """
         self._switch(switches)
         try:

@@ -7,10 +7,6 @@ import base64
 import hashlib
 import json
 import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,11 +20,11 @@ from sluicegate.schemas import DeadLetter, Origin, dead_letter_id, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from support.workers import Lane
 
 TOPICS = TopicSettings()
-PAGE = (Path(__file__).parents[2] / "docs" / "dead-letters.md").read_text(encoding="utf-8")
 HOSTILE = b'{"id": "a", "text": "\x1b[2Jgone \xe2\x80\xae"'
 
 
@@ -193,31 +189,6 @@ async def test_a_replay_says_what_is_missing_or_makes_no_sense(broker: EmbeddedB
     assert (absent.exit_code, absent.stdout) == (1, "nothing to replay\n")
     assert absent.stderr.endswith("no dead letter nobody\n")
     assert await asyncio.to_thread(records, broker.address, TOPICS.posts) == []
-
-
-async def test_the_commands_of_the_page_run_as_they_stand(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    (tmp_path / "sluicegate").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sluicegate "$@"\n')
-    (tmp_path / "sluicegate").chmod(0o755)
-    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    script = "set -e\n" + "".join(blocks)
-    environment = os.environ | {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": broker.address,
-        "ID": WHOLE.dead_letter_id,
-    }
-    done = await asyncio.to_thread(
-        subprocess.run,
-        ["sh", "-c", script],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-        env=environment,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "1 would be replayed" in done.stdout
-    assert "1 replayed" in done.stdout
 
 
 @pytest.mark.kafka

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from docs.pages import blocks
 from sluicegate.schemas import Post, encode
 
 if TYPE_CHECKING:
@@ -49,11 +49,6 @@ def run(
         check=False,
         timeout=90,
     )
-
-
-def blocks(page: str) -> list[str]:
-    """The Python of a page, block by block."""
-    return re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 def test_the_social_feed_shows_what_is_allowed_as_it_stands_now(
@@ -146,7 +141,7 @@ def test_the_back_fill_goes_on_where_it_was_cut_off_and_writes_no_verdict_twice(
 
 
 def test_the_page_for_producers_runs(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWorker) -> None:
-    awaited, by_callback = blocks("producers.md")
+    awaited, by_callback = (one.text for one in blocks("client", "python")[:2])
     assert (
         run(["-c", awaited], sluicegate_broker).stdout == "forum/7#3 stands on posts, and will be answered\n"
     )
@@ -154,7 +149,7 @@ def test_the_page_for_producers_runs(sluicegate_broker: LocalBroker, sluicegate_
 
 
 def test_the_page_for_consumers_runs(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWorker) -> None:
-    acts, waits = blocks("consumers.md")
+    acts, waits = (one.text for one in blocks("client", "python")[2:])
     publish = (
         "from sluicegate.client import *\n"
         "with PostProducer() as producer:\n"
@@ -165,18 +160,6 @@ def test_the_page_for_consumers_runs(sluicegate_broker: LocalBroker, sluicegate_
     acted = run(["-c", acts], sluicegate_broker)
     assert "hide the last one: takedown" in acted.stdout, acted.stderr
     assert run(["-c", waits], sluicegate_broker).stdout == "passes False\n"
-
-
-def test_the_page_on_testing_runs_in_a_project_of_its_own(tmp_path: Path) -> None:
-    for block in blocks("testing.md"):
-        name = re.match(r"# (\w+\.py)\n", block)
-        assert name
-        (tmp_path / name[1]).write_text(block)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["conftest.py", "test_gate.py"]
-    strict = ["-W", "error", "-o", "asyncio_default_fixture_loop_scope=function"]
-    done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", *strict], folder=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
 
 
 def test_the_fixtures_load_nothing_before_a_test_asks_for_them() -> None:

@@ -158,7 +158,7 @@ async def test_a_redis_that_refuses_us_is_a_miss(tmp_path: Path, options: list[s
 
 
 async def test_the_rights_of_the_page_are_enough_and_no_more(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "shared-cache.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "connections.md").read_text(encoding="utf-8")
     (rights,) = re.findall(r"^user (sluicegate .*)$", page, re.MULTILINE)
     bench = Bench(profile=RULES)
     with redis_server(tmp_path, "--user", *rights.split()) as server:

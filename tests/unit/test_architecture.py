@@ -343,9 +343,7 @@ def test_an_import_past_a_face_is_found(source: str, found: set[str]) -> None:
 THEMES = {
     "adapt/export/test_agreement",
     "adapt/export/test_qwen3",
-    "adapt/train/test_training_page",
     "backends/test_trtllm_closing",
-    "backends/test_trtllm_doc",
     "backends/test_trtllm_serve",
     "backends/test_trtllm_serving",
     "backends/test_trtllm_tensors",

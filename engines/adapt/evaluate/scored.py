@@ -76,7 +76,7 @@ class ScoredRow:
     found_categories: Categories = ()
     found_refusal: bool | None = None
     found_reason: Reason | None = None
-    """Text of the model about the row: shown to nobody who did not ask for texts."""
+    """Text of the model about the row: shown only where texts were asked for."""
 
     def __post_init__(self) -> None:
         if (self.probabilities is None) == (self.failure is None):

@@ -67,7 +67,7 @@ def ship(adapter: Path, wanted: WantedExport, target: Path, report: Callable[[st
         bundle = Path(temporary) / "bundle"
         export(adapter, bundle, wanted, report)
         exported = Manifest.parse((bundle / MANIFEST).read_bytes())
-        # So small a model overlooks one sentence among many, whatever it was trained on (docs/long-posts.md).
+        # So small a model overlooks one sentence among many, whatever it was trained on (docs/texts.md).
         manifest = exported.model_copy(update={"passages": True})
         facts = AdapterFacts(
             name=wanted.name,

@@ -104,7 +104,7 @@ def grouped(rows: Iterable[HeldOut], *, minimum_rows: int = MINIMUM_ROWS) -> lis
 
     Args:
         rows: Each with a language.
-        minimum_rows: A group needs so many, after one-sided sources are left out.
+        minimum_rows: Rows that a group needs, after one-sided sources are left out.
     """
     found: dict[Key, list[HeldOut]] = defaultdict(list)
     for one in rows:

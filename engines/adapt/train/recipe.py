@@ -134,7 +134,7 @@ class Dev(BaseModel):
     patience: int | None = Field(
         default=None,
         ge=1,
-        description="Stop after so many measurements without a better one; absent: never.",
+        description="Stop after this number of measurements without a better one. Absent: never.",
     )
 
 
@@ -190,13 +190,13 @@ class TrainingRecipe(BaseModel):
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f" (line {mark.line + 1})" if mark else ""
-            raise TrainingError(f"{path} is not YAML{line}; see docs/adapt-training.md") from error
+            raise TrainingError(f"{path} is not YAML{line}; see docs/adapt.md") from error
         try:
             return cls.model_validate(document)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(map(str, first["loc"])) or "recipe"
-            raise TrainingError(f"{path}: {where}: {first['msg']}; see docs/adapt-training.md") from error
+            raise TrainingError(f"{path}: {where}: {first['msg']}; see docs/adapt.md") from error
 
 
 def learning_rate(step: int, total: int, optimiser: Optimiser) -> float:
@@ -238,7 +238,7 @@ class Stop:
     """Asked after every step whether to end, and why.
 
     Args:
-        minutes: End after so many; None for no limit.
+        minutes: After this time it ends; None for no limit.
     """
 
     def __init__(self, minutes: float | None = None) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _HOW = (
     f"run the worker in the container nvcr.io/nvidia/tensorrt-llm/release:{VERSION} or, on Linux with CUDA 13.1, "
-    "`pip install 'sluicegate[gpu]'` (docs/engine-tensorrt-llm.md); or serve the bundle with trtllm-serve and "
+    "`pip install 'sluicegate[gpu]'` (docs/engine.md); or serve the bundle with trtllm-serve and "
     "choose backend completions"
 )
 

@@ -176,7 +176,7 @@
 {{- $name := toString (dig "name" "" $build.recipe) -}}
 {{- $gpu := toString (dig "gpu" "" $build.recipe) -}}
 {{- if not (and (regexMatch "^[a-z0-9][a-z0-9._-]{0,56}$" $name) (regexMatch "^[A-Z0-9]+$" $gpu)) -}}
-{{- fail "engine.build.recipe needs a name and a gpu; set them as docs/engine-build.md has it, for example name: guard-h100-fp8 and gpu: H100" -}}
+{{- fail "engine.build.recipe needs a name and a gpu; set them as docs/engine.md has it, for example name: guard-h100-fp8 and gpu: H100" -}}
 {{- end -}}
 {{- if not (regexMatch (printf "(^|-)%s(-|$)" $gpu) .Values.engine.gpu.product) -}}
 {{- fail (printf "engine.build.recipe.gpu is %s and engine.gpu.product %q, so that the build would run on another card or any; set engine.gpu.product to that node label's value, such as NVIDIA-H100-80GB-HBM3" $gpu .Values.engine.gpu.product) -}}

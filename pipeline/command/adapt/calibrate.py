@@ -50,7 +50,7 @@ def calibrate(  # noqa: PLR0917 - options are parameters
         typer.Option(
             min=0.001,
             max=1000,
-            help="Thresholds where a false positive costs so many missed rows. Repeatable.",
+            help="Thresholds where a false positive costs this number of missed rows. Repeatable.",
         ),
     ] = None,
     bundle: Annotated[

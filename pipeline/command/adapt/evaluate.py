@@ -79,14 +79,17 @@ def evaluate(  # noqa: PLR0917 - options are parameters
     threads: Annotated[int | None, typer.Option(min=1, help="For --checkpoint: CPU threads.")] = None,
     split: Annotated[Part | None, typer.Option(help="Only rows of this split.")] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="At most so many rows, by language, severity and source.")
+        int | None,
+        typer.Option(
+            min=1, help="Judge at most this number of rows, drawn by language, severity and source."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the sample and the intervals.")] = 0,
     explain: Annotated[
         Explained, typer.Option(help="Ask for explanations, of rows found harmful or of all.")
     ] = Explained.NONE,
     explain_rows: Annotated[
-        int | None, typer.Option(min=0, help="At most so many explanations; they are slow.")
+        int | None, typer.Option(min=0, help="Ask for at most this number of explanations. They are slow.")
     ] = None,
     hints: Annotated[
         bool, typer.Option("--hints", help="Show the model language and region, as a producer may.")

@@ -83,7 +83,7 @@ def export(  # noqa: PLR0917 - options are parameters
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write an adapter as an engine bundle that a worker opens. The page: docs/adapt-export.md.
+    """Write an adapter as an engine bundle that a worker opens. The page: docs/adapters.md.
 
     Exit code 1 if the gate did not pass and no --override says why to do without.
 

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 _LIMITS_BYTES = 1 << 20
 _SHOWN_REGRESSIONS = 20
-_PAGE = "docs/adapt-gate.md"
+_PAGE = "docs/evaluate.md"
 
 
 def gate(  # noqa: PLR0917 - options are parameters
     new: Annotated[Path, typer.Option("--new", help="Evaluation of the model that may go into service.")],
     current: Annotated[Path, typer.Option("--current", help="Evaluation of the one in service.")],
     limits: Annotated[
-        Path | None, typer.Option(help="YAML of limits, over the built-in ones: docs/adapt-gate.md.")
+        Path | None, typer.Option(help="YAML of limits, over the built-in ones: docs/evaluate.md.")
     ] = None,
     policy: Annotated[
         Path | None, typer.Option(help="Policy whose actions are compared. Default: the built-in one.")

@@ -129,7 +129,7 @@ def prepare(  # noqa: PLR0917 - options are parameters
     with these columns, records with input and output in the Chinese form, and Feedback of reviewers.
 
     Left out, counted and said: faulty rows, equal rows, one text with two severities, and train rows
-    that are in dev, nearly are, or share its groups. conflicts.jsonl lists who disagrees. No text is shown.
+    that are in dev, nearly are, or share its groups. conflicts.jsonl lists the rows that disagree. No text is shown.
 
     Exit code 1 if nothing was written.
 

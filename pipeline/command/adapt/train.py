@@ -13,9 +13,7 @@ from sluicegate.pipeline.command.options import AsJson
 
 
 def train(  # noqa: PLR0917 - options are parameters
-    recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE.yaml", help="What to train: docs/adapt-training.md.")
-    ],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to train: docs/adapt.md.")],
     data: Annotated[Path, typer.Option("--data", help="Folder that `adapt prepare` wrote.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the result; one that was begun is gone on with.")
@@ -24,7 +22,8 @@ def train(  # noqa: PLR0917 - options are parameters
         bool, typer.Option("--dry-run", help="Train a few steps, state memory and time, write nothing.")
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="End this sitting after so many; the next one goes on.")
+        float | None,
+        typer.Option(min=0, help="End this sitting after this number of minutes. The next one goes on."),
     ] = None,
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Time between checkpoints.")] = 10,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: torch's choice.")] = None,

@@ -12,9 +12,7 @@ from sluicegate.pipeline.command.options import AsJson
 
 
 def build(
-    recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE.yaml", help="What to build: docs/engine-build.md.")
-    ],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to build: docs/engine.md.")],
     work: Annotated[
         Path | None,
         typer.Option(

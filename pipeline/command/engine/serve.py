@@ -67,9 +67,7 @@ def serve_config(
 def _show(plan: ServerPlan, out: Path) -> None:
     for name in plan.files:
         typer.echo(f"# written: {out.resolve() / name}\n")
-    typer.echo(
-        f"# 1. Start the server; docs/engine-tensorrt-llm.md says how to watch it.\n{shlex.join(plan.command)}\n"
-    )
+    typer.echo(f"# 1. Start the server; docs/engine.md says how to watch it.\n{shlex.join(plan.command)}\n")
     typer.echo("# 2. Settings of the worker, which waits until the server answers.")
     typer.echo(yaml.safe_dump({"engine": plan.settings}, sort_keys=False))
     typer.echo("# What it does not give:")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,3 @@ def test_what_is_simulated_is_called_so_in_its_row() -> None:
 def test_the_defaults_are_as_the_page_says() -> None:
     assert not NearDuplicateSettings().enabled
     assert "are off by default" in PAGE
-
-
-def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", PAGE):
-        assert (ROOT / "docs" / target).exists(), target

@@ -82,7 +82,7 @@ def test_the_closing_line_has_every_share() -> None:
 def test_the_report_is_the_page_and_stands_in_the_documentation() -> None:
     cost = Cost(**REPORT["stream"])
     assert page(REPORT, cost) == (ROOT / "benchmarks" / "reports" / "dilution.md").read_text(encoding="utf-8")
-    documented = (ROOT / "docs" / "long-posts.md").read_text(encoding="utf-8")
+    documented = (ROOT / "docs" / "texts.md").read_text(encoding="utf-8")
     for name, key in (("set", "sets"), ("way", "ways"), ("language", "languages")):
         assert "\n".join(table(name, [Row(**row) for row in REPORT[key]])) in documented
     for figure in (cost.with_passage, cost.leave, cost.leave_texts):

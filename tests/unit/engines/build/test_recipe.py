@@ -56,12 +56,12 @@ def refusal(folder: Path, **changes: Any) -> str:
             {"adapter": None, "lora": {**LORA, "max_rank": 1024}},
             "lora.max_rank",
             "512",
-            "docs/engine-build.md",
+            "docs/engine.md",
         ),
-        ({"gpu": "B200"}, "gpu", "H100", "docs/engine-build.md"),
-        ({"tokens_per_block": 33}, "tokens_per_block", "32", "docs/engine-build.md"),
-        ({"max_beam_width": 2}, "max_beam_width", "not permitted", "docs/engine-build.md"),
-        ({"name": "../x"}, "name", "pattern", "docs/engine-build.md"),
+        ({"gpu": "B200"}, "gpu", "H100", "docs/engine.md"),
+        ({"tokens_per_block": 33}, "tokens_per_block", "32", "docs/engine.md"),
+        ({"max_beam_width": 2}, "max_beam_width", "not permitted", "docs/engine.md"),
+        ({"name": "../x"}, "name", "pattern", "docs/engine.md"),
     ],
 )
 def test_what_is_known_to_go_wrong_is_refused_with_the_fix(
@@ -151,7 +151,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, message:
     with pytest.raises(BuildError) as caught:
         BuildRecipe.load(path)
     assert message in str(caught.value)
-    assert "docs/engine-build.md" in str(caught.value)
+    assert "docs/engine.md" in str(caught.value)
 
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:

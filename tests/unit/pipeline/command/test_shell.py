@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
-
-from sluicegate.pipeline import command
 
 ROOT = Path(__file__).parents[4]
 PROGRAM = Path(sys.executable).with_name("sluicegate")  # completion goes by the installed program's name
@@ -71,36 +66,3 @@ def test_commands_options_and_choices_are_completed(words: tuple[str, ...], offe
 def test_no_color_means_no_colours_even_where_they_are_forced(arguments: tuple[str, ...]) -> None:
     shown = run(*arguments, NO_COLOR="1", FORCE_COLOR="1")
     assert "\x1b[3" not in shown
-
-
-def commands_named_in(text: str) -> set[tuple[str, ...]]:
-    """The words after the program's name, in code within a line or at the beginning of one."""
-    named = re.findall(
-        r"(?:^|`)sluicegate((?: +[a-z][a-z-]+)+)", text.replace("\n", " ") + text, re.MULTILINE
-    )
-    return {tuple(words.split()) for words in named}
-
-
-@pytest.mark.parametrize(
-    "page", sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")]), ids=lambda page: page.name
-)
-def test_every_command_that_a_page_names_exists(page: Path) -> None:
-    unknown = []
-    for words in commands_named_in(page.read_text(encoding="utf-8")):
-        node: Any = typer.main.get_command(command.app)
-        for word in words:
-            children = getattr(node, "commands", {})
-            if not children:
-                break  # the rest are arguments
-            node = children.get(word)
-            if node is None:
-                unknown.append(" ".join(words))
-                break
-    assert unknown == []
-
-
-def test_a_command_that_does_not_exist_is_seen_in_a_page() -> None:
-    assert commands_named_in("run `sluicegate policy\nfrobnicate`") == {
-        ("policy",),
-        ("policy", "frobnicate"),
-    }

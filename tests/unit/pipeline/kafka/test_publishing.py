@@ -141,7 +141,7 @@ async def test_a_producer_that_is_dead_for_good_ends_the_worker(
     script: deque[Any], error: KafkaError
 ) -> None:
     script.append(error)
-    with pytest.raises(PublishError, match="must start anew"):
+    with pytest.raises(PublishError, match="must start again"):
         await publish(record())
 
 

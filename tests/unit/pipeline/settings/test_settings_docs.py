@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,17 +95,6 @@ def test_unit_range_and_default_are_the_settings_own(
 ) -> None:
     entry = ENTRIES[name]
     assert (entry.unit, entry.allowed, entry.default) == (unit, allowed, default)
-
-
-def test_every_setting_that_documents_name_exists() -> None:
-    named = {
-        (page.name, name)
-        for page in ROOT.glob("docs/*.md")
-        for name in re.findall(r"SLUICEGATE_[A-Z_]+?__[A-Z_]+", page.read_text(encoding="utf-8"))
-    }
-    assert named
-    known = {f"SLUICEGATE_{name.upper().replace('.', '__')}" for name in NAMES}
-    assert {(page, name) for page, name in named if name not in known} == set()
 
 
 def test_each_value_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,119 @@
+"""docs/kubernetes.md and docs/kubernetes.md: what they say of each block is so, and what they name exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from chart.rendering import CHART, render
+from docs.pages import blocks
+from scaling.report import short_table
+from sluicegate.pipeline import command
+
+ROOT = Path(__file__).parents[2]
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("kubernetes",)}
+WAYS = {"strimzi": 0, "managed": 1}
+
+
+def named(page: str, name: str) -> list[str]:
+    return [one.text for one in blocks(page, "yaml") if one.file == f"{name}.yaml"]
+
+
+def values(way: str) -> str:
+    found = named("kubernetes", "values")
+    assert len(found) == len(WAYS)
+    return found[WAYS[way]]
+
+
+@pytest.mark.helm
+@pytest.mark.parametrize("overlays", [(), ("gpu",), ("gpu", "scaling")], ids="-".join)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_values_are_rendered(way: str, overlays: tuple[str, ...], tmp_path: Path) -> None:
+    (gpu,), (scaling,) = named("kubernetes", "gpu"), named("kubernetes", "scaling")
+    more = {"gpu": gpu, "scaling": scaling}
+    given = []
+    for number, text in enumerate([values(way), *(more[one] for one in overlays)]):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text, encoding="utf-8")
+        given += ["--values", str(path)]
+    answer = render(*given)
+    assert answer.code == 0, answer.said
+    assert answer.of("Deployment")["metadata"]["name"] == "guard-sluicegate"
+    assert bool(answer.all("ScaledObject")) is ("scaling" in overlays)
+
+
+@pytest.mark.helm
+def test_strimzis_names_fit_together(tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text(values("strimzi"), encoding="utf-8")
+    answer, given = render("--values", str(path)), yaml.safe_load(values("strimzi"))
+    made = [one for block in blocks("kubernetes", "yaml")[:2] for one in yaml.safe_load_all(block.text)]
+    (kafka,) = (one for one in made if one["kind"] == "Kafka")
+    (tester,) = (one for one in made if one["kind"] == "KafkaUser")
+    sasl, (listener,) = given["kafka"]["security"]["sasl"], kafka["spec"]["kafka"]["listeners"]
+    assert answer.of("KafkaUser")["metadata"]["name"] == sasl["username"] == sasl["existingSecret"]
+    assert given["tests"]["security"]["sasl"]["username"] == tester["metadata"]["name"]
+    cluster = kafka["metadata"]["name"]
+    assert given["kafka"]["bootstrapServers"] == f"{cluster}-kafka-bootstrap:{listener['port']}"
+    assert given["topics"]["strimzi"]["cluster"] == cluster
+    labelled = [*answer.all("KafkaTopic"), answer.of("KafkaUser"), *(one for one in made if one != kafka)]
+    assert {one["metadata"]["labels"]["strimzi.io/cluster"] for one in labelled} == {cluster}
+    topics = {one["spec"]["topicName"] for one in answer.all("KafkaTopic")}
+    acls = {one["resource"]["name"] for one in tester["spec"]["authorization"]["acls"]}
+    assert acls == topics - {"sluicegate.control"}
+
+
+def test_commands_inside_the_pod_are_ones_of_the_worker() -> None:
+    (block,) = (one.text for one in blocks("kubernetes", "sh") if "-- sluicegate" in one.text)
+    parsed = []
+    for line in re.findall(r"-- sluicegate (.+)$", block, re.MULTILINE):
+        name, *words = shlex.split(line)
+        commands: Any = typer.main.get_command(command.app)
+        commands.commands[name].make_context(name, words)
+        parsed.append(name)
+    assert parsed == ["post", "verdicts"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_values_named_in_the_prose_exist(page: str) -> None:
+    known = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    sections = "|".join(name for name, below in known.items() if isinstance(below, dict))
+    # A field of a verdict, and a setting.
+    paths = set(re.findall(rf"`((?:{sections})(?:\.\w+)+)(?:: \w+)?`", PAGES[page])) - {
+        "policy.digest",
+        "engine.in_work_folder",
+    }
+    assert len(paths) >= 5
+    for path in sorted(paths):
+        below = known
+        for part in path.split("."):
+            assert part in below, path
+            below = below[part]
+
+
+def test_every_runbook_is_in_the_table() -> None:
+    listed = re.findall(r"^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \|", PAGES["kubernetes"], re.MULTILINE)
+    assert all(name == file for name, file in listed)
+    assert sorted(file for _, file in listed) == sorted(
+        path.stem for path in (ROOT / "docs/runbooks").glob("*.md")
+    )
+
+
+def test_the_figures_are_those_of_the_report() -> None:
+    document = json.loads((ROOT / "benchmarks/reports/scaling.json").read_text(encoding="utf-8"))
+    assert short_table(document) in PAGES["kubernetes"]
+    (patient,) = (
+        one["alone"]["rebalances"]
+        for one in document["search"]
+        if one["values"]["behavior"]["scaleUp"] == document["values"]["behavior"]["scaleUp"]
+        and one["values"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 1800
+    )
+    assert "it makes half of those rebalances" in PAGES["kubernetes"]
+    assert patient / document["chosen"]["alone"]["rebalances"] == pytest.approx(0.5, abs=0.1)
