@@ -20,7 +20,7 @@ from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Action, Post, Scores
 
 _ROOT = Path(__file__).resolve().parents[2]
-_POLICY_FILES = sorted((_ROOT / "pipeline" / "policies").glob("*.yaml"))
+_POLICY_FILES = sorted((_ROOT / "pipeline" / "policy" / "shipped").glob("*.yaml"))
 _SCORES = [Scores(safe=a, controversial=b, unsafe=c) for a, b, c in ((1, 0, 0), (0, 1, 0), (0.1, 0.2, 0.7))]
 _STRANGER = [
     Post(id="1", text="x", tenant="nobody-knows"),

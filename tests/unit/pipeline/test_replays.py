@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +27,7 @@ from sluicegate.pipeline.dead_letters import (
     tries_of,
 )
 from sluicegate.pipeline.flow.decision import bury
+from sluicegate.pipeline.kafka.producer import Placed, Refused
 from sluicegate.pipeline.records import HOPS
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import DeadLetter, ReasonCode, Rejection, encode
@@ -35,7 +35,7 @@ from support.events import dead_letters
 from unit.pipeline.fakes import MemoryDelivery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
 OWN = (REPLAYED_FROM, TRIES, FIRST_REJECTED)
@@ -250,22 +250,31 @@ class MemoryProducer:
     def __init__(self, refuses: frozenset[str] = frozenset()) -> None:
         self.refuses = refuses
         self.records: list[tuple[str, bytes]] = []
-        self.where: list[dict[str, Any]] = []
+        self.where: list[int | None] = []
 
-    def produce(self, topic: str, value: bytes, *, on_delivery: Any, **how: Any) -> None:
+    def put(
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes | None,
+        headers: object,
+        *,
+        report: Callable[[Placed | Refused], None],
+        partition: int | None,
+    ) -> None:
+        del key, headers
         if topic in self.refuses:
-            on_delivery(SimpleNamespace(name=lambda: "_MSG_TIMED_OUT"), None)
+            report(Refused("_MSG_TIMED_OUT"))
             return
         self.records.append((topic, value))
-        self.where.append(how)
-        on_delivery(None, None)
+        self.where.append(partition)
+        report(Placed(topic, 0, 0))
 
-    def flush(self, timeout_s: float) -> int:
+    def flush(self) -> int:
         return 0
 
-    def list_topics(self, timeout: float) -> Any:
-        topics = {name: SimpleNamespace(partitions={0: None}) for name in ("posts", "other")}
-        return SimpleNamespace(topics=topics)
+    def partitions(self) -> dict[str, int]:
+        return dict.fromkeys(("posts", "other"), 1)
 
 
 def replay(
@@ -275,7 +284,7 @@ def replay(
     notes: dict[str, Note] | None = None,
     **how: Any,
 ) -> list[str]:
-    monkeypatch.setattr(replaying, "_open_producer", lambda _settings: producer)
+    monkeypatch.setattr(replaying, "Producer", lambda _kafka: producer)
     options = {"to": None, "again": False, "dry_run": False, "limit": None} | how
     run = replaying.Replay(Settings(), notes or {}, **options)
     return [outcome.did for outcome in run.run(iter(letters))]
@@ -328,9 +337,9 @@ def test_a_record_goes_to_its_own_partition_where_there_is_one(monkeypatch: pyte
     far = letter.model_copy(update={"origin": letter.origin.model_copy(update={"partition": 5})})
     producer = MemoryProducer()
     assert replay(monkeypatch, [letter, far], producer) == ["replayed"] * 2
-    assert [how.get("partition") for how in producer.where[:2]] == [0, None]
+    assert producer.where[:2] == [0, None]
     elsewhere = MemoryProducer()
     assert replay(monkeypatch, [letter], elsewhere, to="other") == ["replayed"]
     assert elsewhere.records[0] == ("other", b"{bad")
-    assert "partition" not in elsewhere.where[0]
+    assert elsewhere.where[0] is None
     assert replay(monkeypatch, [letter], MemoryProducer(), to="nowhere") == ["refused"]
