@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sluicegate.engines.bundle.bundle import Bundle
     from sluicegate.engines.bundle.calibration import Calibration
     from sluicegate.engines.protocol import Engine
+    from sluicegate.engines.text.passage_finder import PassageFinder
     from sluicegate.engines.text.prompting import Prompter
-    from sluicegate.engines.text.segmenter import PassageFinder
 
 BackendName = Literal["fake", "completions", "llama_cpp", "tensorrt_llm"]
 

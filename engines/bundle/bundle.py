@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.bundle.tokenizer import TextTokenizer
     from sluicegate.engines.layouts import Layout
-    from sluicegate.engines.text.segmenter import PassageFinder
+    from sluicegate.engines.text.passage_finder import PassageFinder
 
 __all__ = ["MANIFEST", "Bundle", "BundleFile", "Label", "LabelMap", "Manifest", "file_digest"]
 
