@@ -66,7 +66,7 @@ evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=f
 	$(BIN)/sluicegate engine fetch-cpu --base
 	$(BIN)/python benchmarks/evaluate $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
 
-injection: install ## attacks on the guard, and 300 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
+injection: install ## attacks on the guard, and 400 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
 	$(BIN)/sluicegate engine fetch-cpu
 	PYTHONPATH=benchmarks:tests $(BIN)/python -m dilution $(if $(DATA),--data '$(DATA)' --out benchmarks/reports)
 

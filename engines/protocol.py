@@ -152,11 +152,3 @@ class Engine(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-class PassageFinder(Protocol):
-    """Says which passage of a text is to be judged apart."""
-
-    def riskiest(self, text: str) -> tuple[int, int] | None:
-        """A half-open range of characters; None for most texts."""
-        ...

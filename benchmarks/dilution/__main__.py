@@ -2,7 +2,7 @@
 
     PYTHONPATH=benchmarks:tests python -m dilution [--data posts-10k.jsonl] [--out benchmarks/reports]
 
-First the attacks of the injection suite (tests/support/attacks.py): none may move a token outside the post. Then 300
+First the attacks of the injection suite (tests/support/attacks.py): none may move a token outside the post. Then 400
 harmful posts, each with something harmless around it, judged by the real CPU model as the worker judges them. With a
 stream of labelled posts it also counts what that costs. What the model said is kept in --work: a stopped run goes on.
 """

@@ -125,7 +125,8 @@ class Judging:
             return self._policy.decide_failure(post).action
         findings = [self._finding(post, part.prompt) for part in parts.parts]
         folded = {number for number, part in enumerate(parts.parts) if part.folded}
-        return self._decided(post, findings[worst(post, findings, self._policy, folded=folded)])
+        number = worst(post, findings, self._policy, folded=folded, least_unsafe=parts.least_unsafe)
+        return self._decided(post, findings[number])
 
     def part_action(self, post: Post, prompt: Prompt) -> Action:
         """What one part alone would lead to."""

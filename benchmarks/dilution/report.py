@@ -105,8 +105,8 @@ def page(told: dict[str, Any], cost: Cost | None) -> str:
         "",
         (
             f"Made by `make injection`. Model: `{told['model']}`, engine digest `{told['engine_digest']}`, default policy, on a "
-            "CPU. The cores are harmful rows of `benchmarks/samples` that the policy stops as they are; what stands around "
-            "them was written for this suite. *Before* is the same model without the passage that is judged apart. The last "
+            "CPU. The cores are harmful rows of `benchmarks/samples`, or were written for this suite as all that stands around "
+            "them was; the policy stops them as they are. *Before* is the same model without the passages that are judged apart. The last "
             "hundred were judged once, after the rule was fixed; nothing about them chose it."
         ),
         "",

@@ -1,6 +1,7 @@
-"""The suite: harmful rows of the shipped sample, each with something harmless around it, in ten ways. Pure but for reading.
+"""The suite: harmful texts, each with something harmless around it, in ten ways. Pure but for reading.
 
-What stands around them was written for this suite. ``cores.json`` names the rows; in ``carriers-*.json`` lies the rest.
+The texts are rows of the shipped sample, and for the last hundred some of ``own-cores.jsonl``, too; ``cores.json`` names
+them. What stands around them was written for this suite and lies in ``carriers-*.json``.
 The last hundred were judged once, when everything else was done.
 """
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parent / "samples" / "dev-sample.jsonl"
+OWN = HERE / "own-cores.jsonl"
 SETS = {
     "first": {"en": 8, "zh": 7, "es": 2, "fr": 2, "de": 1},
-    "last": {"en": 4, "zh": 3, "es": 1, "fr": 1, "de": 1},
+    "second": {"en": 4, "zh": 3, "es": 1, "fr": 1, "de": 1},
+    "last": {"en": 2, "zh": 2, "es": 2, "fr": 1, "de": 1, "it": 1, "ar": 1},
 }
 """By set: posts of each way in each language."""
 NEXT = "\n\n"
@@ -43,12 +46,13 @@ class Diluted:
     original: Post
     way: str
     part: str
-    """``first`` or ``last``."""
+    """``first`` (300 posts) or ``last``."""
 
 
 def suite() -> list[Diluted]:
     """All posts, in an order that is always the same."""
-    rows = {row["id"]: row for row in map(json.loads, SAMPLE.read_bytes().splitlines())}
+    lines = SAMPLE.read_bytes().splitlines() + OWN.read_bytes().splitlines()
+    rows = {row["id"]: row for row in map(json.loads, lines)}
     cores = json.loads((HERE / "cores.json").read_bytes())
     found = []
     for part, quota in SETS.items():
@@ -64,7 +68,14 @@ def suite() -> list[Diluted]:
                     name = f"{part}/{way}/{language}/{number}"
                     facts = {"language": language, "kind": row["kind"]}
                     original = Post(id=f"original/{row['id']}", text=row["text"], **facts)
-                    found.append(Diluted(Post(id=name, text=text, **facts), original, way, part))
+                    found.append(
+                        Diluted(
+                            Post(id=name, text=text, **facts),
+                            original,
+                            way,
+                            "last" if part == "last" else "first",
+                        )
+                    )
     return found
 
 

@@ -12,7 +12,8 @@ from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.backends.http_client import base_address
 from sluicegate.engines.bundle import Bundle, Calibration
 from sluicegate.engines.errors import EngineError, EngineSetupError
-from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure, PassageFinder
+from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure
+from sluicegate.engines.text.passage_finder import PassageFinder
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import CATEGORIES, Post
 

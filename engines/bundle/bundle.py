@@ -15,7 +15,7 @@ from sluicegate.engines.bundle.manifest import MANIFEST, BundleFile, Label, Labe
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer, TextTokenizer
 from sluicegate.engines.errors import BundleError, ScreenError
 from sluicegate.engines.layouts import CompactLayout, Layout, VendorLayout
-from sluicegate.engines.protocol import PassageFinder
+from sluicegate.engines.text.passage_finder import PassageFinder
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""Passages: where a cheap model sees most risk in a long text, to be judged apart.
+"""Passages: where a cheap model sees risk in a long text, to be judged apart.
 
 A small guard overlooks one harmful sentence among many harmless ones: whoever pads it gets it through. So beside
-the whole, it judges the passage that a screen's weights point to, as a text of its own. The screen only says where
-to look: it decides nothing. Pure; needs numpy.
+the whole, it judges the passages that a screen's weights point to, each as a text of its own. The screen says where
+to look, and how sure the model has to be there. Pure; needs numpy.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from sluicegate.engines.screen.features import plain
 from sluicegate.engines.screen.weights import Linear, read_folder
+from sluicegate.engines.text.passage_finder import Passage
 from sluicegate.engines.text.repeated import Range, repeated
 
 Array: TypeAlias = Any
@@ -29,11 +30,17 @@ _WIDEST: Final = 240
 _NARROWEST: Final = 12
 _SENTENCES: Final = 4
 """At most so many in a row are one passage."""
-_LEAST_RISK: Final = 0.5
-_LEAST_UNSAFE: Final = 0.15
-_PLAIN_RISK: Final = 0.85
-"""A passage is judged where the screen gives it this risk, or both of the two above. Chosen on the first 200 texts of
+_MOST: Final = 3
+"""Passages of one text. They do not overlap."""
+_LEAST_RISK: Final = 0.4
+"""A passage is judged where the screen gives it this risk. This and the four below were chosen on the first 300 texts of
 ``benchmarks/dilution`` and on harmless posts of a stream (docs/texts.md)."""
+_SURE: Final = 0.95
+_SLOPE: Final = 0.5
+"""Below the first, P(unsafe) has to be at least this share of what is lacking."""
+_WIDE_SURE: Final = 0.75
+_WIDE_SLOPE: Final = 2.0
+"""The same where half of a passage or more is wide characters, as in Chinese."""
 _MOST_SHARE: Final = 0.8
 """Of a text's characters: a wider passage is the text once more."""
 _EXACT: Final = 64
@@ -66,28 +73,35 @@ class Passages:
         """
         return _shipped()
 
-    def riskiest(self, text: str) -> Range | None:
-        """The half-open range of characters that is to be judged apart.
+    def riskiest(self, text: str) -> list[Passage]:
+        """What is to be judged apart, the riskiest first.
 
-        None for a short text, where nothing looks risky, and where the riskiest passage is nearly all of the text.
+        Nothing of a short text and where nothing looks risky; a passage that is nearly all of the text is left out.
         Where repeats make up half of a text, the riskiest passage of the rest is judged, however little that is.
         Takes some milliseconds for an ordinary long post, and a second or so for 256 KiB.
         """
         if width(text) <= _LONG_FROM:
-            return None
+            return []
         runs = repeated(text)
         pieces = _pieces(text, runs)
         if flooded := sum(end - first for first, end in runs) * 2 >= len(text):
             pieces = [(span, alone) for span, alone in pieces if not alone] or pieces
         spans = self._likeliest(text, _spans(pieces, text))
         if not spans:
-            return None
+            return []
         found = self._linear.judged([plain(text[first:end]) for first, end in spans]).probabilities
-        worst = int(found[:, 0].argmin())
-        first, end = spans[worst]
-        risk, unsafe = 1 - found[worst, 0], found[worst, 2]
-        suspect = flooded or risk >= _PLAIN_RISK or (risk >= _LEAST_RISK and unsafe >= _LEAST_UNSAFE)
-        return (first, end) if suspect and end - first <= _MOST_SHARE * len(text) else None
+        apart: list[tuple[Range, float]] = []
+        for number in np.argsort(found[:, 0], kind="stable"):
+            first, end = spans[number]
+            if all(end <= other or first >= other_end for (other, other_end), _ in apart):
+                apart.append(((first, end), 1 - float(found[number, 0])))
+            if len(apart) == _MOST:
+                break
+        return [
+            Passage(first, end, 0.0 if flooded and number == 0 else _least_unsafe(text[first:end], risk))
+            for number, ((first, end), risk) in enumerate(apart)
+            if (risk >= _LEAST_RISK or (flooded and number == 0)) and end - first <= _MOST_SHARE * len(text)
+        ]
 
     def _likeliest(self, text: str, spans: list[Range]) -> list[Range]:
         if len(spans) <= _EXACT:
@@ -108,6 +122,13 @@ def _shipped() -> Passages:
 def width(text: str) -> float:
     """About how many Latin letters a text is as long as: a Chinese character says as much as two or three."""
     return len(text) if text.isascii() else len(text) + 1.5 * len(_WIDE.findall(text))
+
+
+def _least_unsafe(text: str, risk: float) -> float:
+    """What the model has to find at least: the less, the surer the screen is."""
+    wide = 2 * len(_WIDE.findall(text)) >= len(text)
+    sure, slope = (_WIDE_SURE, _WIDE_SLOPE) if wide else (_SURE, _SLOPE)
+    return max(0.0, slope * (sure - risk))
 
 
 def _spans(pieces: list[tuple[Range, bool]], text: str) -> list[Range]:

@@ -1,7 +1,7 @@
 """Long posts: judged in overlapping segments that end at sentences, so that no part goes unread.
 
 The same for a post's folded form (``engines.text.forms``), which is judged beside the original. For a model that
-overlooks one sentence among many, the riskiest passage of each is judged apart, too (``engines.text.passages``).
+overlooks one sentence among many, the riskiest passages of each are judged apart, too (``engines.text.passages``).
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.protocol import ItemFailure, PassageFinder, Prompt
+from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.forms import fold
 from sluicegate.schemas import FailureCode, Post, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sluicegate.engines.text.passage_finder import PassageFinder
     from sluicegate.engines.text.prompting import Prompter
 
 # One mark and what must follow it: matching is linear in the text, whatever an author repeats.
@@ -48,6 +49,8 @@ class Part:
     end: int
     folded: bool = False
     """True if the text is the post's folded form, not the post as it came."""
+    least_unsafe: float = 0.0
+    """Of a passage: what is found counts only with this P(unsafe) or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,11 @@ class Parts:
     """How much was cut from the oldest side of the context."""
     rules: tuple[str, ...] = ()
     """The rules that folded the text, where parts of the folded form follow the original's."""
+
+    @property
+    def least_unsafe(self) -> dict[int, float]:
+        """By number of a part: the P(unsafe) below which it does not decide. Parts that always count are not in it."""
+        return {number: part.least_unsafe for number, part in enumerate(self.parts) if part.least_unsafe > 0}
 
 
 class Segmenter:
@@ -121,21 +129,23 @@ class Segmenter:
     def _with_passages(
         self, posts: Sequence[Post], found: list[Parts | ItemFailure], passages: PassageFinder
     ) -> list[Parts | ItemFailure]:
-        """Add the passage of each post that has parts. It counts towards no limit: the whole text is read without it."""
+        """Add the passages of each post that has parts. They count towards no limit: the whole text is read without them."""
         wanted = [
             (number, span)
             for number, parts in enumerate(found)
-            if isinstance(parts, Parts) and (span := passages.riskiest(posts[number].text)) is not None
+            if isinstance(parts, Parts)
+            for span in passages.riskiest(posts[number].text)
         ]
         built = self._prompter.build_many(
-            [_part_of(posts[number], posts[number].turns, *span) for number, span in wanted]
+            [_part_of(posts[number], posts[number].turns, *span[:2]) for number, span in wanted]
         )
         for (number, span), beside_all in zip(wanted, built, strict=True):
             parts, prompt = found[number], beside_all
             if isinstance(prompt, ItemFailure):  # its context was cut for the text, too
-                prompt = self._prompter.build(_part_of(posts[number], (), *span))
+                prompt = self._prompter.build(_part_of(posts[number], (), *span[:2]))
             if isinstance(parts, Parts) and isinstance(prompt, Prompt):
-                found[number] = replace(parts, parts=(*parts.parts, Part(prompt, *span)))
+                apart = Part(prompt, span.start, span.end, least_unsafe=span.least_unsafe)
+                found[number] = replace(parts, parts=(*parts.parts, apart))
         return found
 
     def _whole(self, post: Post, prompt: Prompt, limit: LengthLimits) -> Parts | ItemFailure:

@@ -128,7 +128,8 @@ class Answers:
         ]
         number = deciding
         if number is None:
-            number = worst(arrival.post, findings, policy, folded=_folded(arrival.parts))
+            least = arrival.parts.least_unsafe if arrival.parts is not None else {}
+            number = worst(arrival.post, findings, policy, folded=_folded(arrival.parts), least_unsafe=least)
         held, now = arrival.held, self._clock.monotonic()
         asked = [one.sent_at for one in found if one.sent_at is not None]
         sent_at = max(min(asked, default=now), held.taken_at)  # it may have joined later

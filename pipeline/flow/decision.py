@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -29,7 +30,7 @@ from sluicegate.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sluicegate.engines.protocol import EngineInfo, Explanation
@@ -203,6 +204,7 @@ def worst(
     policy: Policy,
     *,
     folded: Collection[int] = (),
+    least_unsafe: Mapping[int, float] = MappingProxyType({}),
 ) -> int:
     """Index of the finding that decides a post of several parts.
 
@@ -215,11 +217,14 @@ def worst(
         findings: Of each part.
         policy: Decides about each.
         folded: Which of the parts are the folded form's.
+        least_unsafe: By part: the P(unsafe) below which it does not decide, if it was judged. Never of all parts.
     """
 
     def weight(number: int) -> tuple[int, int, float, float]:
         finding = findings[number]
         if isinstance(finding, Assessment):
+            if finding.scores.unsafe < least_unsafe.get(number, 0.0):
+                return -1, 0, 0.0, 0.0
             action = policy.decide(post, finding.scores, finding).action
             return _ORDER.index(action), 0, finding.scores.unsafe, finding.scores.controversial
         return _ORDER.index(policy.decide_failure(post).action), -1 if number in folded else 1, 0.0, 0.0

@@ -155,7 +155,10 @@ class Decider:
         findings = [self._finding(post, part.prompt) for part in parts.parts]
         numbers = [number for number, part in enumerate(parts.parts) if folds or not part.folded]
         folded = {place for place, number in enumerate(numbers) if parts.parts[number].folded}
-        decides = worst(post, [findings[number] for number in numbers], self._policy, folded=folded)
+        least = {place: parts.parts[number].least_unsafe for place, number in enumerate(numbers)}
+        decides = worst(
+            post, [findings[number] for number in numbers], self._policy, folded=folded, least_unsafe=least
+        )
         finding = findings[numbers[decides]]
         if isinstance(finding, ItemFailure):
             return self._policy.decide_failure(post).action

@@ -155,7 +155,7 @@ class Judged:
             return parts
         found = [self._part(post, self.key(part.prompt)) for part in parts.parts]
         folded = {number for number, part in enumerate(parts.parts) if part.folded}
-        return found[worst(post, found, self._policy, folded=folded)]
+        return found[worst(post, found, self._policy, folded=folded, least_unsafe=parts.least_unsafe)]
 
     def action(self, post: Post, finding: Assessment | ItemFailure) -> Action:
         if isinstance(finding, ItemFailure):

@@ -265,7 +265,7 @@ MUTANTS = (
         "passage",
         "a harmful sentence among harmless ones would go unread where the model overlooks it",
         "engines/text/segmenter.py",
-        "                found[number] = replace(parts, parts=(*parts.parts, Part(prompt, *span)))\n",
+        "                found[number] = replace(parts, parts=(*parts.parts, apart))\n",
         "                pass\n",
         (
             "tests/unit/pipeline/flow/test_flow_long_posts.py::test_what_a_model_overlooks_in_a_long_text_is_judged_apart_and_told",
@@ -275,11 +275,29 @@ MUTANTS = (
         "passage_of_a_flood",
         "a word hundreds of times would hide a sentence that looks harmless to the screen",
         "engines/text/passages.py",
-        "suspect = flooded or risk",
-        "suspect = risk",
+        "if (risk >= _LEAST_RISK or (flooded and number == 0))",
+        "if risk >= _LEAST_RISK",
         (
             "tests/unit/engines/text/test_passages.py::test_of_a_flood_the_rest_is_read_however_harmless_it_looks",
         ),
+    ),
+    Mutant(
+        "passage_bar",
+        "a passage that the model hardly doubts would stop harmless posts",
+        "pipeline/flow/answers.py",
+        "folded=_folded(arrival.parts), least_unsafe=least",
+        "folded=_folded(arrival.parts)",
+        (
+            f"{_UNIT}/flow/test_flow_long_posts.py::test_a_passage_that_the_model_doubts_too_little_does_not_decide",
+        ),
+    ),
+    Mutant(
+        "passages_of_one_text",
+        "whoever writes a decoy would hide what stands beside it",
+        "engines/text/passages.py",
+        "_MOST: Final = 3",
+        "_MOST: Final = 1",
+        ("tests/unit/engines/text/test_passages.py::test_the_second_passage_is_read_as_well_as_the_first",),
     ),
     Mutant(
         "passage_fault",
@@ -295,7 +313,7 @@ MUTANTS = (
         "passage_beside_a_cut_context",
         "a post with a long context would be judged without its passage",
         "engines/text/segmenter.py",
-        "                prompt = self._prompter.build(_part_of(posts[number], (), *span))\n",
+        "                prompt = self._prompter.build(_part_of(posts[number], (), *span[:2]))\n",
         "                continue\n",
         (
             "tests/unit/engines/text/test_segmenter.py::test_a_passage_is_read_beside_its_context_as_far_as_that_fits",

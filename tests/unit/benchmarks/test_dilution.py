@@ -26,11 +26,11 @@ COST = Cost(
 )  # fmt: skip
 
 
-def test_there_are_three_hundred_posts_in_ten_ways_and_the_last_hundred_are_apart() -> None:
+def test_there_are_four_hundred_posts_in_ten_ways_and_the_last_hundred_are_apart() -> None:
     posts = suite()
-    assert len({one.post.id for one in posts}) == 300
-    assert Counter(one.way for one in posts) == dict.fromkeys(WAYS, 30)
-    assert Counter(one.part for one in posts) == {"first": 200, "last": 100}
+    assert len({one.post.id for one in posts}) == 400
+    assert Counter(one.way for one in posts) == dict.fromkeys(WAYS, 40)
+    assert Counter(one.part for one in posts) == {"first": 300, "last": 100}
     originals = {part: {one.original.id for one in posts if one.part == part} for part in ("first", "last")}
     assert not originals["first"] & originals["last"]
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends import Backends
     from sluicegate.engines.bundle.calibration import Calibration
-    from sluicegate.engines.protocol import Engine, PassageFinder
+    from sluicegate.engines.protocol import Engine
     from sluicegate.engines.screen.model import Screen
+    from sluicegate.engines.text.passage_finder import PassageFinder
     from sluicegate.pipeline.records import Outgoing
 
 

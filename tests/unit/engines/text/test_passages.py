@@ -1,6 +1,8 @@
-"""Passages: found wherever they stand, only in long texts, and never more than one."""
+"""Passages: found wherever they stand, only in long texts, and three at most."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.engines.screen.features import located, plain
-from sluicegate.engines.text.passages import Passages, width
+from sluicegate.engines.text.passages import Passages, _least_unsafe, width
 from sluicegate.engines.text.repeated import TIMES, repeated
 
 INSULT = "You are a stupid worthless bitch and I will kill you."
@@ -26,8 +28,8 @@ def passages() -> Passages:
 
 
 def read(text: str, passages: Passages) -> str | None:
-    span = passages.riskiest(text)
-    return None if span is None else text[slice(*span)]
+    found = passages.riskiest(text)
+    return text[found[0].start : found[0].end] if found else None
 
 
 @pytest.mark.parametrize("place", range(len(HARMLESS) + 1))
@@ -38,7 +40,10 @@ def test_a_sentence_is_found_wherever_it_stands(place: int, between: str, passag
 
 
 def test_a_harmless_text_has_none(passages: Passages) -> None:
-    assert read(" ".join(HARMLESS), passages) is None
+    calm = "The choir meets on Tuesday in the hall behind the church."
+    text = " ".join([HARMLESS[1], calm, HARMLESS[3]])
+    assert width(text) > 200
+    assert read(text, passages) is None
 
 
 def test_a_short_text_has_none_whatever_it_says(passages: Passages) -> None:
@@ -56,6 +61,17 @@ def test_where_the_riskiest_is_nearly_all_the_text_the_text_itself_is_enough(pas
 def test_of_a_flood_the_rest_is_read_however_harmless_it_looks(word: str, passages: Passages) -> None:
     rest = "see you at the station at nine"
     assert read(f"{word * 200}{rest} {word * 200}", passages) == rest
+
+
+def test_the_second_passage_is_read_as_well_as_the_first(passages: Passages) -> None:
+    other = "Fuck you, you ugly fucking pig."
+    text = " ".join([HARMLESS[0], INSULT, *HARMLESS[1:3], other, HARMLESS[3]])
+    assert {text[one.start : one.end] for one in passages.riskiest(text)} >= {INSULT, other}
+
+
+def test_the_surer_the_screen_the_less_the_model_has_to_find() -> None:
+    assert [_least_unsafe("abc", risk) for risk in (0.45, 0.95, 1.0)] == pytest.approx([0.25, 0.0, 0.0])
+    assert [_least_unsafe("你好", risk) for risk in (0.45, 0.75, 1.0)] == pytest.approx([0.6, 0.0, 0.0])
 
 
 def test_a_harmful_sentence_that_is_repeated_is_read_once(passages: Passages) -> None:
@@ -78,9 +94,11 @@ def test_a_harmful_sentence_that_is_repeated_is_read_once(passages: Passages) ->
     ],
     ids=["sentences", "one character", "two letters", "surrogates", "lines", "letters that grow", "NUL"],
 )
-def test_hostile_texts_have_one_at_most_and_it_lies_within(text: str, passages: Passages) -> None:
-    span = passages.riskiest(text)
-    assert span is None or 0 <= span[0] < span[1] <= len(text)
+def test_hostile_texts_have_three_at_most_which_lie_within_and_apart(text: str, passages: Passages) -> None:
+    found = sorted(passages.riskiest(text))
+    assert len(found) <= 3
+    assert all(0 <= one.start < one.end <= len(text) for one in found)
+    assert all(one.end <= other.start for one, other in pairwise(found))
 
 
 def test_of_many_candidates_the_worst_is_still_found(passages: Passages) -> None:

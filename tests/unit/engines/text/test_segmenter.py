@@ -10,6 +10,7 @@ from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.layouts.layout import CompactLayout
 from sluicegate.engines.layouts.vendor import split_template
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.passage_finder import Passage
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.schemas import FailureCode, Post, Turn
@@ -154,9 +155,9 @@ def test_a_text_full_of_the_layouts_own_words_is_cut_like_any_other() -> None:
 class Marked:
     """Finds what stands between two signs."""
 
-    def riskiest(self, text: str) -> tuple[int, int] | None:
+    def riskiest(self, text: str) -> list[Passage]:
         first, end = text.find("<"), text.find(">")
-        return (first, end + 1) if end > first >= 0 else None
+        return [Passage(first, end + 1)] if end > first >= 0 else []
 
 
 def build_marked(post: Post, limits: LengthLimits = WIDE, *, folds: bool = False) -> Parts:
@@ -172,6 +173,18 @@ def test_a_passage_is_a_part_beside_the_whole() -> None:
     assert (whole.start, whole.end) == (0, len(post.text))
     assert post.text[passage.start : passage.end] == "<within>"
     assert passage.prompt == make()[1].build(post.model_copy(update={"text": "<within>"}))
+
+
+def test_every_passage_is_a_part_that_carries_its_bar() -> None:
+    class Two:
+        def riskiest(self, text: str) -> list[Passage]:
+            return [Passage(0, 3, 0.25), Passage(4, len(text))]
+
+    prompter = Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=400)
+    (found,) = Segmenter(prompter, passages=Two()).build_many([Post(id="p", text="one two")], [WIDE])
+    assert isinstance(found, Parts)
+    assert [(part.start, part.end) for part in found.parts] == [(0, 7), (0, 3), (4, 7)]
+    assert found.least_unsafe == {1: 0.25}
 
 
 def test_a_text_that_takes_all_segments_still_has_its_passage() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.engines.protocol import Scored
+from sluicegate.engines.text.passage_finder import Passage
 from sluicegate.schemas import Action, AssessedBy, FailureCode, Scores
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
@@ -134,9 +135,9 @@ async def test_what_was_cut_from_a_long_context_is_told() -> None:
 class Marked:
     """Finds what stands between two signs."""
 
-    def riskiest(self, text: str) -> tuple[int, int] | None:
+    def riskiest(self, text: str) -> list[Passage]:
         first, end = text.find("<"), text.find(">")
-        return (first, end + 1) if end > first >= 0 else None
+        return [Passage(first, end + 1)] if end > first >= 0 else []
 
 
 class Overlooking(FakeEngine):
@@ -166,9 +167,22 @@ async def test_what_a_model_overlooks_in_a_long_text_is_judged_apart_and_told() 
     assert bench.outlet.verdict("plain").action is Action.ALLOW
 
 
+async def test_a_passage_that_the_model_doubts_too_little_does_not_decide() -> None:
+    class Doubted(Marked):
+        def riskiest(self, text: str) -> list[Passage]:
+            return [one._replace(least_unsafe=1.0) for one in super().riskiest(text)]
+
+    profile = FakeProfile(rules=RULES.rules)
+    text = "[good] something harmless <[bad] words> [good] something harmless"
+    bench = Bench(engine=Overlooking(profile), profile=profile, passages=Doubted())
+    await bench.run([{"id": "padded", "text": text}])
+    verdict = bench.outlet.verdict("padded")
+    assert (verdict.action, verdict.segments.count, verdict.segments.deciding) == (Action.ALLOW, 2, 0)
+
+
 async def test_a_fault_in_finding_passages_costs_no_post_its_judgement() -> None:
     class Broken:
-        def riskiest(self, text: str) -> tuple[int, int] | None:
+        def riskiest(self, text: str) -> list[Passage]:
             raise ValueError(len(text))
 
     profile = FakeProfile(rules=RULES.rules)

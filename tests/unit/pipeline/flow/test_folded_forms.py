@@ -167,6 +167,15 @@ def test_a_failure_of_a_folded_part_decides_only_where_it_is_severer() -> None:
     assert decides(safe, failed, odd) == 2
 
 
+def test_a_part_with_a_bar_decides_only_from_there_on_or_where_it_failed() -> None:
+    safe = assess(Scores(safe=1, controversial=0, unsafe=0), None)
+    odd = assess(Scores(safe=0.2, controversial=0.2, unsafe=0.6), None)
+    post, policy = Post(id="p", text="x"), Policy.load(None)
+    assert worst(post, [safe, odd], policy, least_unsafe={1: 0.6}) == 1
+    assert worst(post, [safe, odd], policy, least_unsafe={1: 0.61}) == 0
+    assert worst(post, [safe, ItemFailure(FailureCode.TIMED_OUT)], policy, least_unsafe={1: 0.9}) == 1
+
+
 async def test_a_finding_of_a_part_that_did_not_decide_is_not_traced_to_that_verdict() -> None:
     stand = Bench(profile=FakeProfile(rules={"k1ll you": "unsafe", "kill you": "safe"}))
     async with Turns(stand) as turns:
