@@ -181,11 +181,21 @@ def test_the_list_of_survivors_quotes_the_code_as_it_is() -> None:
     assert len({entry.name for entry in ACCEPTED}) == len(ACCEPTED)
 
 
+ONE_ROOM = """
+import sys
+from mutants.generated import Room
+from mutants.run import main
+
+window = Room("window", ("pipeline/flow/window.py",), ("tests/unit/pipeline/flow/test_window.py",))
+sys.exit(main(["--only", *sys.argv[1:]], rooms=[window]))
+"""
+
+
 def test_a_change_that_the_tests_notice_is_caught_and_no_file_is_touched() -> None:
     name = "pipeline/flow/window.py:Window.close:removed-statement:1"
     before = (ROOT / "pipeline/flow/window.py").read_bytes()
     done = subprocess.run(
-        [sys.executable, "-m", "mutants.run", "--only", name],
+        [sys.executable, "-c", ONE_ROOM, name],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": "tests"},
         capture_output=True,
