@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from itertools import accumulate
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -50,6 +51,7 @@ _LIBRARIES = (
 _TEST_S = 30  # a mutant may wait for ever for what it removed; that is noticing, too
 _LOAD_S = 60
 _SLOW_S = 3.0  # a test that takes longer is of no use as a judge of hundreds of changes
+_ENOUGH_S = 20.0  # of tests for one change: who has not noticed by then is taken for blind
 _BROKEN = 97
 _NOT_EXCHANGED = 98
 _NOT_FOUND = 99
@@ -75,6 +77,8 @@ class Covering:
     def running(self, file: str, lines: Iterable[int] | None, of: Collection[str]) -> list[str]:
         """The tests that run any of these lines, those that mirror the module first, then the fastest.
 
+        What would take too long together is left out from the end, so that a survivor holds up nobody for minutes.
+
         Args:
             file: The module.
             lines: None for all of it.
@@ -94,7 +98,9 @@ class Covering:
             and (ran := runs.get(file))
             and (wanted is None or not wanted.isdisjoint(ran))
         )
-        return sorted(found, key=rank)
+        ranked = sorted(found, key=rank)
+        together = accumulate(self.seconds[test] for test in ranked)
+        return [test for test, spent in zip(ranked, together, strict=True) if spent < _ENOUGH_S]
 
 
 def measure(files: frozenset[str], tests: Sequence[str], *, jobs: int) -> Covering:

@@ -140,6 +140,18 @@ def test_the_nearest_tests_are_asked_first_then_the_fastest() -> None:
     assert covering.running("pipeline/flow/flow.py", None, of) == []
 
 
+def test_what_takes_too_long_together_is_left_out_from_the_end() -> None:
+    names = [f"a/test_{number:02}.py::one" for number in range(12)]
+    seconds = {name: 1.5 + number / 100 for number, name in enumerate(names)}
+    covering = Covering({name: {"pipeline/flow/window.py": {5}} for name in names}, seconds)
+    asked = covering.running("pipeline/flow/window.py", [5], [name.partition("::")[0] for name in names])
+    assert asked == names
+    more = {f"b/test_{number:02}.py::one": 2.0 for number in range(12)}
+    covering.merge(Covering({name: {"pipeline/flow/window.py": {5}} for name in more}, more))
+    of = [name.partition("::")[0] for name in covering.lines]
+    assert covering.running("pipeline/flow/window.py", [5], of) == names
+
+
 def test_a_file_is_imported_under_its_name() -> None:
     assert name_of("pipeline/policy/__init__.py") == "sluicegate.pipeline.policy"
     assert name_of("pipeline/flow/flow.py") == "sluicegate.pipeline.flow.flow"

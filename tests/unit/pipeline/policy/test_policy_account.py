@@ -176,7 +176,12 @@ def test_explain_says_what_a_screen_may_answer_and_where_that_is_written(
         ("response", (1.0, 0.0, 0.0), "asked for: this is a response (explain_responses)"),
         ("post", (0.7, 0.3, 0.0), "asked for: risk 0.3 has reached explain_at 0.3"),
         ("post", (0.8, 0.15, 0.05), "asked for: this is no allow"),
-        ("post", (0.9, 0.05, 0.05), "asked for: this would be no allow if it were Violent"),
+        (
+            "post",
+            (0.9, 0.05, 0.05),
+            "asked for: this would be no allow if it were Violent; it is made to begin with unsafe, since a "
+            "category could change what follows",
+        ),
         (
             "post",
             (0.96, 0.02, 0.02),
