@@ -36,11 +36,6 @@ ACCEPTED: tuple[Accepted, ...] = (
         "It saves time: nothing covers no tag, and among no names there is none that covers one.",
     ),
     Accepted(
-        "pipeline/policy/policy.py:Policy:other-truth:8",
-        "False -> True",
-        "No policy is compared with another. What this field keeps follows from the rest.",
-    ),
-    Accepted(
         "pipeline/policy/reach.py:unreachable:left-out-condition:1",
         "key in left and _meets(laid, path) -> ((_meets(laid, path)))",
         "It discards what is not there, which does nothing.",

@@ -68,6 +68,8 @@ def test_an_operator_changes_one_thing(operator: str, line: str, changed: list[s
         "_log.info('a', b=1)",
         "x = f'{a + 1}' + 'b' if 'c' else 'd'".replace(" + 'b' if 'c' else 'd'", ""),
         "x = 64",
+        "x = 0.5",
+        "x = field(default_factory=dict, compare=False)",
         "x = zip(a, b, strict=True)",
         "@dataclass(frozen=True)\nclass A:\n    a: int | None",
         "class A(Protocol):\n    def f(self) -> int:\n        return 1 + 1",

@@ -203,6 +203,13 @@ async def test_it_joins_hands_on_what_is_its_own_and_leaves(case: Case) -> None:
     assert case.app.told == ["finalize", "start", "stop"]
 
 
+async def test_a_stream_that_faust_ends_is_no_fault(case: Case) -> None:
+    async with case.running():
+        case.app.buffer.events.put_nowait(None)
+        await case.until(lambda: case.app.agent_ is not None and case.app.agent_.done())
+        assert case.app.crash_reason is None
+
+
 async def test_a_flow_that_fails_ends_the_run_with_its_own_fault(case: Case) -> None:
     case.fault = ValueError("the flow's own")
     with pytest.raises(ValueError, match="the flow's own"):

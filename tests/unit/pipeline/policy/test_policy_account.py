@@ -179,8 +179,10 @@ def test_explain_says_what_a_screen_may_answer_and_where_that_is_written(
         (
             "post",
             (0.9, 0.05, 0.05),
-            "asked for: this would be no allow if it were Violent; it is made to begin with unsafe, since a "
-            "category could change what follows",
+            (
+                "asked for: this would be no allow if it were Violent; "
+                "it is made to begin with unsafe, since a category could change what follows"
+            ),
         ),
         (
             "post",
