@@ -143,7 +143,7 @@ def test_the_nearest_tests_are_asked_first_then_the_fastest() -> None:
 
 
 def test_what_takes_too_long_together_is_left_out_from_the_end() -> None:
-    names = [f"a/test_{number:02}.py::one" for number in range(12)]
+    names = [f"a/test_{number:02}.py::one" for number in range(5)]
     seconds = {name: 1.5 + number / 100 for number, name in enumerate(names)}
     covering = Covering({name: {"pipeline/flow/window.py": {5}} for name in names}, seconds)
     asked = covering.running("pipeline/flow/window.py", [5], [name.partition("::")[0] for name in names])

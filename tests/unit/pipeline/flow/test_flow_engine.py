@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -41,6 +42,17 @@ async def test_an_engine_that_fails_on_posts_gives_their_failure_mode(
         assert verdict.assessed_by is AssessedBy.NONE
     assert bench.acknowledged == [0, 1]
     assert len(bench.flow.cache) == 0
+
+
+async def test_the_time_of_calls_and_the_sizes_of_micro_batches_are_counted() -> None:
+    bench = Bench(engine=FakeEngine(RULES), tree={"micro_batch": {"posts": 2}})
+    began = time.monotonic()
+    await bench.run([post(number) for number in range(5)])
+    spent = time.monotonic() - began
+    assert 0 < bench.metric("engine_call_seconds_total", call="score") < spent
+    assert bench.metric("micro_batch_posts_sum") == 5
+    assert bench.metric("micro_batch_posts_count") >= 3
+    assert bench.metric("micro_batch_tokens_count") == bench.metric("micro_batch_posts_count")
 
 
 async def test_an_absent_engine_holds_the_stream_and_nothing_leaves() -> None:
