@@ -23,6 +23,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from mutants.mutant import ROOT
@@ -48,10 +49,11 @@ _LIBRARIES = (
     "tokenizers",
     "typer.testing",
 )
-_TEST_S = 30  # a mutant may wait for ever for what it removed; that is noticing, too
+_TEST_S = 15  # a mutant may wait for ever for what it removed; that is noticing, too
 _LOAD_S = 60
 _SLOW_S = 3.0  # a test that takes longer is of no use as a judge of hundreds of changes
 _ENOUGH_S = 8.0  # of tests for one change: who has not noticed by then is taken for blind
+_PROFILE = "mutants"
 _BROKEN = 97
 _NOT_EXCHANGED = 98
 _NOT_FOUND = 99
@@ -255,7 +257,11 @@ def _try(trial: Trial) -> int:
 
 
 def _pytest(arguments: list[str], plugin: object) -> int:
-    fixed = ["-q", "--no-header", "--tb=no", "--hypothesis-seed=0", "-p", "no:xdist"]
+    # That an example fails is all that is asked: none is made smaller, which takes minutes, or kept.
+    phases = hypothesis.Phase.explicit, hypothesis.Phase.generate
+    hypothesis.settings.register_profile(_PROFILE, phases=phases, database=None, deadline=None)
+    fixed = ["-q", "--no-header", "--tb=no", "--hypothesis-seed=0", f"--hypothesis-profile={_PROFILE}"]
+    fixed += ["-p", "no:xdist"]
     ignored = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # libraries are loaded before pytest starts
     return int(pytest.main([*fixed, *ignored, *arguments], plugins=[plugin]))
 

@@ -289,3 +289,18 @@ async def test_a_thread_that_has_not_begun_or_has_ended_is_not_asked_what_may_be
     state = {"progress": object(), "should_stop": False, "crashed": False}
     thread: Any = SimpleNamespace(**state | {lacking: None if lacking == "progress" else True})
     assert await _Thread.committable(thread, {ONE: 3}, {ONE: 0}) == {}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_fetch_moves_the_progress_of_a_thread_that_has_begun(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    async def fetch(*_: Any, **__: Any) -> str:
+        return "records"
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+    moved: list[Any] = []
+    thread: Any = object.__new__(_Thread)
+    thread.progress = SimpleNamespace(fetched=moved.append) if begun else None
+    assert await thread._fetch_records() == "records"
+    assert moved == (["records"] if begun else [])
