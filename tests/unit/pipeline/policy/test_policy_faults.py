@@ -271,6 +271,7 @@ def test_a_category_hides_and_reorders_nothing(line: str, hidden: str) -> None:
         ('name: "\\UFFFFFFFF"\n', "no YAML (OverflowError)"),
         ("%YAML 1." + "1" * 5000 + "\n---\nname: a\n", "no YAML (ValueError)"),
         ("a: !!int abc\n", "p.yaml:1: a: `int` is no kind of value here"),
+        ("a: !!float abc\n", "p.yaml:1: a: `float` is no kind of value here"),
         ("a: !!bool maybe\n", "p.yaml:1: a: `bool` is no kind of value here"),
         ("a: !!null nothing\n", "p.yaml:1: a: `null` is no kind of value here"),
     ],
