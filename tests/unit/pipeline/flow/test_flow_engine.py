@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
-from sluicegate.engines.protocol import Explanation, Health, ItemFailure
+from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Scored
 from sluicegate.schemas import Action, AssessedBy, FailureCode
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,18 @@ async def test_the_time_of_calls_and_the_sizes_of_micro_batches_are_counted() ->
     assert bench.metric("micro_batch_posts_sum") == 5
     assert bench.metric("micro_batch_posts_count") >= 3
     assert bench.metric("micro_batch_tokens_count") == bench.metric("micro_batch_posts_count")
+
+
+async def test_the_tokens_that_a_prefix_cache_served_are_counted_of_every_prompt() -> None:
+    class Remembering(ScriptedEngine):
+        async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            scored = await super().score(prompts, timeout_s=timeout_s)
+            return [replace(one, cached_tokens=7) for one in scored if isinstance(one, Scored)]
+
+    bench = Bench(engine=Remembering())
+    await bench.run([post(number) for number in range(3)])
+    assert bench.metric("cached_prompt_tokens_total") == 21
+    assert bench.metric("prompt_tokens_total") > 21
 
 
 async def test_an_absent_engine_holds_the_stream_and_nothing_leaves() -> None:

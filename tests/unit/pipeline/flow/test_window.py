@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,10 +146,13 @@ async def test_drained_returns_when_the_last_post_is_finished() -> None:
     await drained
 
 
-async def test_headers_count_as_bytes() -> None:
+@pytest.mark.parametrize(
+    "fields", [{"headers": (("name", b"x" * 60),)}, {"headers": (("x" * 60, None),)}, {"key": b"x" * 60}]
+)
+async def test_keys_and_headers_count_as_bytes(fields: dict[str, Any]) -> None:
     window = make(size_bytes=100)
-    first = await hold(window, MemoryDelivery(0, headers=(("name", b"x" * 60),)))
-    second = asyncio.create_task(window.take(MemoryDelivery(1, headers=(("name", b"x" * 60),))))
+    first = await hold(window, MemoryDelivery(0, **fields))
+    second = asyncio.create_task(window.take(MemoryDelivery(1, **fields)))
     await asyncio.sleep(0)
     assert not second.done()
     window.finish(first)

@@ -348,3 +348,12 @@ async def test_the_lag_is_the_age_of_the_oldest_post_in_hand(case: Case) -> None
         case.go.set()
         await case.look()
         assert case.source.lag_s == 0.0
+
+
+async def test_posts_that_are_not_fetched_yet_are_as_old_as_the_last_one_taken(case: Case) -> None:
+    case.app.found = {ONE: Place(0, 5)}
+    async with case.running():
+        case.app.hands(0, case.clock.utc().timestamp() - 100)
+        await case.until(lambda: case.got == [0])
+        await case.look()
+        assert case.source.lag_s >= 100
