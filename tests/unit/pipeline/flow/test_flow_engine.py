@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
 from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Scored
@@ -57,6 +58,18 @@ async def test_the_time_of_calls_and_the_sizes_of_micro_batches_are_counted() ->
     assert bench.metric("micro_batch_posts_sum") == 5
     assert bench.metric("micro_batch_posts_count") >= 3
     assert bench.metric("micro_batch_tokens_count") == bench.metric("micro_batch_posts_count")
+
+
+async def test_an_answer_that_failed_is_logged_with_its_posts_and_without_their_text() -> None:
+    bench = Bench(engine=FakeEngine(RULES, faults=Faults(error=Fault())))
+    with capture_logs() as logs:
+        await bench.run([post(0, "[bad] secret")])
+    (told,) = [one for one in logs if one["event"] == "item_failed"]
+    assert (told["call"], told["code"], told["posts"]) == ("score", "engine_error", ["p0"])
+    assert "secret" not in str(told)
+    with capture_logs() as logs:
+        await Bench(engine=FakeEngine(RULES)).run([post(0)])
+    assert not [one for one in logs if one["event"] == "item_failed"]
 
 
 async def test_the_tokens_that_a_prefix_cache_served_are_counted_of_every_prompt() -> None:

@@ -114,13 +114,14 @@ async def test_closing_ends_a_waiting_take_without_acknowledging() -> None:
 
 async def test_a_closed_window_takes_again_once_reopened() -> None:
     window = make()
-    assert window.is_open
+    doors = [window.is_open]
     window.close()
-    assert not window.is_open
+    doors.append(window.is_open)
     assert await window.take(MemoryDelivery(0)) is None
     window.reopen()
-    assert window.is_open
+    doors.append(window.is_open)
     assert await window.take(MemoryDelivery(1)) is not None
+    assert doors == [True, False, True]
 
 
 async def test_releasing_gives_everything_back_and_ignores_late_finishes() -> None:

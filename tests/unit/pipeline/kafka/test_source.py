@@ -357,3 +357,16 @@ async def test_posts_that_are_not_fetched_yet_are_as_old_as_the_last_one_taken(c
         await case.until(lambda: case.got == [0])
         await case.look()
         assert case.source.lag_s >= 100
+
+
+async def test_a_look_speaks_for_the_present_until_the_next_one_is_late(case: Case) -> None:
+    case.app.found = {ONE: Place(0, 0)}
+    async with case.running():
+        await case.look()
+        case.app.silent.clear()
+        await asyncio.sleep(0.01)
+        case.clock.now += 4
+        assert case.source.lag_s == 0.0
+        case.clock.now += 2
+        assert case.source.lag_s == 6.0
+        case.app.silent.set()

@@ -102,6 +102,10 @@ def test_every_fault_is_listed_in_the_order_of_the_file() -> None:
             "rules.review_at.unsafe: 0.5 can never fire: block_at.risk = 0.5 is reached first",
         ),
         (
+            HEAD + "rules:\n  review_at: {unsafe: 0, risk: 0.5}\n",
+            "rules.review_at.risk: 0.5 can never fire: review_at.unsafe = 0 is reached first; set it to null, or leave it out",
+        ),
+        (
             HEAD + "rules:\n  block_at: {unsafe: 0}\n  review_at: {risk: 0.5}\n",
             "rules.review_at.risk: 0.5 can never fire: block_at.unsafe = 0 is reached first; set it to null, or leave it out",
         ),
