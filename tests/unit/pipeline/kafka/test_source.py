@@ -307,6 +307,19 @@ async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -
         assert case.source.stalled == ["posts/0"]
 
 
+async def test_a_flow_that_asks_for_nothing_with_an_empty_window_is_a_stall(case: Case) -> None:
+    case.app.found = {ONE: Place(5, 9)}
+    case.go.clear()
+    async with case.running():
+        case.app.hands(1)
+        await case.until(lambda: case.got == [1])
+        await case.look()
+        case.clock.now += STALL_S + 1
+        await case.look()
+        assert case.source.stalled == ["posts/0"]
+        case.go.set()
+
+
 async def test_a_consumer_that_does_not_even_answer_is_told(case: Case) -> None:
     async with case.running():
         await case.look()
