@@ -142,6 +142,14 @@ def test_the_nearest_tests_are_asked_first_then_the_fastest() -> None:
     assert covering.running("pipeline/flow/flow.py", None, of) == []
 
 
+def test_tests_that_go_another_way_through_the_module_are_asked_before_more_of_the_same() -> None:
+    seconds = {"a/test_a.py::one": 0.1, "a/test_a.py::two": 0.2, "a/test_a.py::three": 0.3}
+    lines = {test: {"pipeline/flow/window.py": {5, 6}} for test in seconds}
+    lines["a/test_a.py::three"] = {"pipeline/flow/window.py": {5, 9}}
+    asked = Covering(lines, seconds).running("pipeline/flow/window.py", [5], ["a/test_a.py"])
+    assert asked == ["a/test_a.py::one", "a/test_a.py::three", "a/test_a.py::two"]
+
+
 def test_what_takes_too_long_together_is_left_out_from_the_end() -> None:
     names = [f"a/test_{number:02}.py::one" for number in range(5)]
     seconds = {name: 1.5 + number / 100 for number, name in enumerate(names)}

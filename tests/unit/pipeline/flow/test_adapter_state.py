@@ -207,3 +207,11 @@ def test_people_are_told_how_many_calls_stayed_without_an_answer(calls: int, sai
     for _ in range(calls):
         rig.call(Outcome.MUTE)
     assert rig.state_machine.reason.endswith(said)
+
+
+def test_an_engine_that_says_it_is_not_well_is_away_at_once_and_asked_after_its_first_pause() -> None:
+    rig = Rig(first_pause_s=2.0)
+    rig.state_machine.leave("it is loading")
+    assert rig.state() is AWAY
+    assert rig.state_machine.reason == "it is loading"
+    assert rig.wait_to_ask() == 2.0
