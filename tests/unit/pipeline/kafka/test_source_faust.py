@@ -304,3 +304,20 @@ async def test_a_fetch_moves_the_progress_of_a_thread_that_has_begun(
     thread.progress = SimpleNamespace(fetched=moved.append) if begun else None
     assert await thread._fetch_records() == "records"
     assert moved == (["records"] if begun else [])
+
+
+async def test_what_was_acknowledged_is_committed_at_a_revocation_and_forgotten_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    committed: list[Any] = []
+
+    async def drain_and_commit(consumer: Any, revoked: Any) -> None:
+        committed.append((revoked, dict(consumer._acknowledged), dict(consumer._first)))
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_revoked", drain_and_commit)
+    consumer = Accounts().consumer
+    consumer._stop_at_rebalance = lambda: None
+    consumer._acknowledged, consumer._first = {ONE: 5}, {ONE: 4}
+    await consumer.on_partitions_revoked({ONE})
+    assert committed == [({ONE}, {ONE: 5}, {ONE: 4})]
+    assert (consumer._acknowledged, consumer._first) == ({}, {})
