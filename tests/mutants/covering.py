@@ -17,11 +17,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from itertools import accumulate
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from mutants.mutant import ROOT
@@ -47,9 +49,11 @@ _LIBRARIES = (
     "tokenizers",
     "typer.testing",
 )
-_TEST_S = 30  # a mutant may wait for ever for what it removed; that is noticing, too
+_TEST_S = 15  # a mutant may wait for ever for what it removed; that is noticing, too
 _LOAD_S = 60
 _SLOW_S = 3.0  # a test that takes longer is of no use as a judge of hundreds of changes
+_ENOUGH_S = 8.0  # of tests for one change: who has not noticed by then is taken for blind
+_PROFILE = "mutants"
 _BROKEN = 97
 _NOT_EXCHANGED = 98
 _NOT_FOUND = 99
@@ -73,7 +77,12 @@ class Covering:
         self.failed += other.failed
 
     def running(self, file: str, lines: Iterable[int] | None, of: Collection[str]) -> list[str]:
-        """The tests that run any of these lines, those that mirror the module first, then the fastest.
+        """The tests that run any of these lines: first those that mirror the module, then the fastest.
+
+        Of both, a test comes early that runs something of the module which none before it ran: a hundred that go
+        the same way notice little more than one.
+
+        What would take too long together is left out from the end, so that a survivor holds up nobody for minutes.
 
         Args:
             file: The module.
@@ -94,7 +103,16 @@ class Covering:
             and (ran := runs.get(file))
             and (wanted is None or not wanted.isdisjoint(ran))
         )
-        return sorted(found, key=rank)
+        by_rank = sorted(found, key=rank)
+        ran_before: set[int] = set()
+        further = []
+        for test in by_rank:
+            if not self.lines[test][file] <= ran_before:
+                further.append(test)
+                ran_before |= self.lines[test][file]
+        ranked = list(dict.fromkeys([*further, *by_rank]))
+        together = accumulate(self.seconds[test] for test in ranked)
+        return [test for test, spent in zip(ranked, together, strict=True) if spent < _ENOUGH_S]
 
 
 def measure(files: frozenset[str], tests: Sequence[str], *, jobs: int) -> Covering:
@@ -249,7 +267,11 @@ def _try(trial: Trial) -> int:
 
 
 def _pytest(arguments: list[str], plugin: object) -> int:
-    fixed = ["-q", "--no-header", "--tb=no", "--hypothesis-seed=0", "-p", "no:xdist"]
+    # That an example fails is all that is asked: none is made smaller, which takes minutes, or kept.
+    phases = hypothesis.Phase.explicit, hypothesis.Phase.generate
+    hypothesis.settings.register_profile(_PROFILE, phases=phases, database=None, deadline=None)
+    fixed = ["-q", "--no-header", "--tb=no", "--hypothesis-seed=0", f"--hypothesis-profile={_PROFILE}"]
+    fixed += ["-p", "no:xdist"]
     ignored = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # libraries are loaded before pytest starts
     return int(pytest.main([*fixed, *ignored, *arguments], plugins=[plugin]))
 

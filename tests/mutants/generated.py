@@ -50,7 +50,16 @@ ROOMS = (
         ("pipeline/flow/flow*.py", "pipeline/flow/window*.py", "pipeline/flow/planner*.py"),
         (*_PATH, *_SHORTCUTS, f"{_UNIT}/test_worker_drain.py"),
     ),
-    Room("judge", ("pipeline/flow/judge*.py", "pipeline/flow/server_state*.py"), _PATH),
+    Room(
+        "judge",
+        (
+            "pipeline/flow/judge*.py",
+            "pipeline/flow/server*.py",
+            "pipeline/flow/suspects*.py",
+            "pipeline/flow/adapter_state*.py",
+        ),
+        _PATH,
+    ),
     Room("answers", ("pipeline/flow/answers*.py", "pipeline/flow/decision*.py"), (*_PATH, *_SHORTCUTS)),
     Room("policy", ("pipeline/policy/*.py",), (*_PATH, f"{_UNIT}/policy/test_*.py")),
     Room(

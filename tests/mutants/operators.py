@@ -10,8 +10,9 @@ Left out by rule, because no test of behaviour can or should notice it:
 - annotations, docstrings, ``if TYPE_CHECKING`` and ``__all__``;
 - calls of ``_log``, and what stands inside a ``raise``: these are words for people;
 - strings, for the same reason; what chooses between two of them is changed;
-- numbers above 2: they are figures that somebody chose, and a test could only repeat them;
-- ``strict=`` of ``zip`` and the arguments of decorators: they guard against wrong code, not wrong input;
+- numbers above 2, and fractions: they are figures that somebody chose, and a test could only repeat them;
+- ``strict=`` of ``zip``, what ``field`` says beside a default, and the arguments of decorators: they guard
+  against wrong code, not wrong input;
 - bodies of protocols, which nobody runs;
 - the assignments of ``__init__``: every use would fail, so that they would only flatter the figure.
 """
@@ -49,6 +50,7 @@ _OTHER_WAY: dict[type[ast.operator], str] = {
 }
 _OTHER_CALL = {"min": "max", "max": "min", "any": "all", "all": "any"}
 _GREATEST_NUMBER = 2
+_GUARDS = {"zip": {"strict"}, "field": {"compare", "hash", "init", "kw_only", "repr"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +139,13 @@ class _Finder(ast.NodeVisitor):
         """Words for people."""
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Without ``strict=`` of a zip."""
+        """Without what guards against wrong code."""
         self.visit(node.func)
         for argument in node.args:
             self.visit(argument)
+        guards = _GUARDS.get(node.func.id, set()) if isinstance(node.func, ast.Name) else set()
         for keyword in node.keywords:
-            if not (keyword.arg == "strict" and isinstance(node.func, ast.Name) and node.func.id == "zip"):
+            if keyword.arg not in guards:
                 self.visit(keyword.value)
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -259,7 +262,7 @@ class _Finder(ast.NodeVisitor):
 
 
 def _is_small_number(value: object) -> bool:
-    return isinstance(value, int | float) and value <= _GREATEST_NUMBER
+    return isinstance(value, int | float) and value <= _GREATEST_NUMBER and value == int(value)
 
 
 def _left_out(node: ast.AST) -> bool:

@@ -31,7 +31,7 @@ from mutants.mutant import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mutants.generated import Generated
+    from mutants.generated import Generated, Room
     from mutants.mutant import Mutant
 
 _FOLDERS = ("schemas", "engines", "pipeline", "src", "tests")
@@ -149,13 +149,17 @@ def run(mutants: Sequence[Mutant], *, jobs: int) -> list[Caught]:
             return list(pool.map(one, mutants))
 
 
-def main(arguments: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUTANTS) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    mutants: Sequence[Mutant] = MUTANTS,
+    rooms: Sequence[Room] = ROOMS,
+) -> int:
     """Run the command; 1 if a hand-made mutant was not caught, or too few of the generated ones."""
     parser = argparse.ArgumentParser(
         prog="mutants", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these alone")
-    parser.add_argument("--room", nargs="+", default=[], choices=[room.name for room in ROOMS])
+    parser.add_argument("--room", nargs="+", default=[], choices=[room.name for room in rooms])
     parser.add_argument("--seed", type=int, default=sampling.SEED, help="of the sample")
     parser.add_argument("--count", type=int, default=sampling.COUNT, help="how many to generate; 0 for none")
     parser.add_argument("--jobs", type=int, default=1, help="processes at work side by side")
@@ -167,7 +171,7 @@ def main(arguments: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUT
     alone = options.only or options.room
     chosen = [mutant for mutant in mutants if mutant.name in by_hand or not alone]
     try:
-        drawn = _drawn(options, [name for name in options.only if ":" in name])
+        drawn = _drawn(options, [name for name in options.only if ":" in name], rooms)
         found = run(chosen, jobs=options.jobs) if chosen else []
         sampled = sampling.run(drawn, jobs=options.jobs) if drawn else None
     except RuntimeError as error:
@@ -179,11 +183,11 @@ def main(arguments: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUT
     return 0 if all(one.caught for one in found) and (sampled is None or sampled.passed) else 1
 
 
-def _drawn(options: argparse.Namespace, names: Sequence[str]) -> list[Generated]:
+def _drawn(options: argparse.Namespace, names: Sequence[str], rooms: Sequence[Room]) -> list[Generated]:
     if options.only and not names:
         return []
-    rooms = [room for room in ROOMS if room.name in options.room or not options.room]
-    return sampling.choose(rooms, seed=options.seed, count=options.count, only=names)
+    wanted = [room for room in rooms if room.name in options.room or not options.room]
+    return sampling.choose(wanted, seed=options.seed, count=options.count, only=names)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def test_an_operator_changes_one_thing(operator: str, line: str, changed: list[s
         "_log.info('a', b=1)",
         "x = f'{a + 1}' + 'b' if 'c' else 'd'".replace(" + 'b' if 'c' else 'd'", ""),
         "x = 64",
+        "x = 0.5",
+        "x = field(default_factory=dict, compare=False)",
         "x = zip(a, b, strict=True)",
         "@dataclass(frozen=True)\nclass A:\n    a: int | None",
         "class A(Protocol):\n    def f(self) -> int:\n        return 1 + 1",
@@ -140,6 +142,26 @@ def test_the_nearest_tests_are_asked_first_then_the_fastest() -> None:
     assert covering.running("pipeline/flow/flow.py", None, of) == []
 
 
+def test_tests_that_go_another_way_through_the_module_are_asked_before_more_of_the_same() -> None:
+    seconds = {"a/test_a.py::one": 0.1, "a/test_a.py::two": 0.2, "a/test_a.py::three": 0.3}
+    lines = {test: {"pipeline/flow/window.py": {5, 6}} for test in seconds}
+    lines["a/test_a.py::three"] = {"pipeline/flow/window.py": {5, 9}}
+    asked = Covering(lines, seconds).running("pipeline/flow/window.py", [5], ["a/test_a.py"])
+    assert asked == ["a/test_a.py::one", "a/test_a.py::three", "a/test_a.py::two"]
+
+
+def test_what_takes_too_long_together_is_left_out_from_the_end() -> None:
+    names = [f"a/test_{number:02}.py::one" for number in range(5)]
+    seconds = {name: 1.5 + number / 100 for number, name in enumerate(names)}
+    covering = Covering({name: {"pipeline/flow/window.py": {5}} for name in names}, seconds)
+    asked = covering.running("pipeline/flow/window.py", [5], [name.partition("::")[0] for name in names])
+    assert asked == names
+    more = {f"b/test_{number:02}.py::one": 2.0 for number in range(12)}
+    covering.merge(Covering({name: {"pipeline/flow/window.py": {5}} for name in more}, more))
+    of = [name.partition("::")[0] for name in covering.lines]
+    assert covering.running("pipeline/flow/window.py", [5], of) == names
+
+
 def test_a_file_is_imported_under_its_name() -> None:
     assert name_of("pipeline/policy/__init__.py") == "sluicegate.pipeline.policy"
     assert name_of("pipeline/flow/flow.py") == "sluicegate.pipeline.flow.flow"
@@ -181,11 +203,21 @@ def test_the_list_of_survivors_quotes_the_code_as_it_is() -> None:
     assert len({entry.name for entry in ACCEPTED}) == len(ACCEPTED)
 
 
+ONE_ROOM = """
+import sys
+from mutants.generated import Room
+from mutants.run import main
+
+window = Room("window", ("pipeline/flow/window.py",), ("tests/unit/pipeline/flow/test_window.py",))
+sys.exit(main(["--only", *sys.argv[1:]], rooms=[window]))
+"""
+
+
 def test_a_change_that_the_tests_notice_is_caught_and_no_file_is_touched() -> None:
     name = "pipeline/flow/window.py:Window.close:removed-statement:1"
     before = (ROOT / "pipeline/flow/window.py").read_bytes()
     done = subprocess.run(
-        [sys.executable, "-m", "mutants.run", "--only", name],
+        [sys.executable, "-c", ONE_ROOM, name],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": "tests"},
         capture_output=True,

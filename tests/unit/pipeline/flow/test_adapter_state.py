@@ -197,3 +197,21 @@ def test_the_pause_never_falls_below_the_first_one(pause_s: float) -> None:
     assert rig.wait_to_ask() == pytest.approx(pause_s, abs=0.13)
     rig.state_machine.asked(healthy=False)
     assert rig.wait_to_ask() >= pause_s - 0.13
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"), [(1, "no answer to a call"), (2, "no answer to 2 calls in a row")]
+)
+def test_people_are_told_how_many_calls_stayed_without_an_answer(calls: int, said: str) -> None:
+    rig = Rig(mute_calls=calls)
+    for _ in range(calls):
+        rig.call(Outcome.MUTE)
+    assert rig.state_machine.reason.endswith(said)
+
+
+def test_an_engine_that_says_it_is_not_well_is_away_at_once_and_asked_after_its_first_pause() -> None:
+    rig = Rig(first_pause_s=2.0)
+    rig.state_machine.leave("it is loading")
+    assert rig.state() is AWAY
+    assert rig.state_machine.reason == "it is loading"
+    assert rig.wait_to_ask() == 2.0

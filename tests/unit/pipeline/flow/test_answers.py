@@ -100,3 +100,18 @@ def test_a_post_that_was_given_back_gets_no_answer() -> None:
     case.arrival.held.released = True
     assert [case.settle(part, EXPLAINED) for part in range(3)] == [None] * 3
     assert case.arrival.found == {}
+
+
+def test_what_stands_in_for_a_post_counts_its_folded_parts_and_none_where_it_has_no_parts() -> None:
+    folded = Part(Prompt((2,), "post", 0, (0, 1)), 0, 3, folded=True)
+    for parts, counted in ((Parts((Part(Prompt((1,), "post", 0, (0, 1)), 0, 3), folded)), 1), (None, 0)):
+        instruments = Instruments.for_engine(1)
+        case = Case()
+        case.answers = Answers(Settings(), policy=lambda: EASY, instruments=instruments)
+        case.arrival.parts = parts
+        case.answers.stand_in(case.arrival, BARE, folded=False)
+        assert case.arrival.answered
+        labels = {"assessed_by": BARE.by.value}
+        assert (
+            instruments.metrics.registry.get_sample_value("sluicegate_folded_parts_total", labels) == counted
+        )

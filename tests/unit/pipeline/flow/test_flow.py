@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -287,3 +288,13 @@ async def test_a_fault_in_deciding_gives_that_post_its_failure_mode(monkeypatch:
     failed = {verdict.post_id: verdict.failure for verdict in bench.outlet.verdicts if verdict.failure}
     assert {name: failure.code for name, failure in failed.items()} == {"p1": FailureCode.INTERNAL}
     assert bench.acknowledged == [0, 1, 2]
+
+
+async def test_a_flow_that_has_ended_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    bench = Bench(profile=RULES)
+    await bench.run([post(0)])
+    left = [one for one in threading.enumerate() if one not in before and one.name.startswith("tokenise")]
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
-from sluicegate.engines.protocol import Explanation, Health, ItemFailure
+from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Scored
 from sluicegate.schemas import Action, AssessedBy, FailureCode
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @pytest.mark.parametrize(
@@ -41,6 +47,41 @@ async def test_an_engine_that_fails_on_posts_gives_their_failure_mode(
         assert verdict.assessed_by is AssessedBy.NONE
     assert bench.acknowledged == [0, 1]
     assert len(bench.flow.cache) == 0
+
+
+async def test_the_time_of_calls_and_the_sizes_of_micro_batches_are_counted() -> None:
+    bench = Bench(engine=FakeEngine(RULES), tree={"micro_batch": {"posts": 2}})
+    began = time.monotonic()
+    await bench.run([post(number) for number in range(5)])
+    spent = time.monotonic() - began
+    assert 0 < bench.metric("engine_call_seconds_total", call="score") < spent
+    assert bench.metric("micro_batch_posts_sum") == 5
+    assert bench.metric("micro_batch_posts_count") >= 3
+    assert bench.metric("micro_batch_tokens_count") == bench.metric("micro_batch_posts_count")
+
+
+async def test_an_answer_that_failed_is_logged_with_its_posts_and_without_their_text() -> None:
+    bench = Bench(engine=FakeEngine(RULES, faults=Faults(error=Fault())))
+    with capture_logs() as logs:
+        await bench.run([post(0, "[bad] secret")])
+    (told,) = [one for one in logs if one["event"] == "item_failed"]
+    assert (told["call"], told["code"], told["posts"]) == ("score", "engine_error", ["p0"])
+    assert "secret" not in str(told)
+    with capture_logs() as logs:
+        await Bench(engine=FakeEngine(RULES)).run([post(0)])
+    assert not [one for one in logs if one["event"] == "item_failed"]
+
+
+async def test_the_tokens_that_a_prefix_cache_served_are_counted_of_every_prompt() -> None:
+    class Remembering(ScriptedEngine):
+        async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Scored | ItemFailure]:
+            scored = await super().score(prompts, timeout_s=timeout_s)
+            return [replace(one, cached_tokens=7) for one in scored if isinstance(one, Scored)]
+
+    bench = Bench(engine=Remembering())
+    await bench.run([post(number) for number in range(3)])
+    assert bench.metric("cached_prompt_tokens_total") == 21
+    assert bench.metric("prompt_tokens_total") > 21
 
 
 async def test_an_absent_engine_holds_the_stream_and_nothing_leaves() -> None:

@@ -316,6 +316,43 @@ class TestSharedServer:
         rig.now += 60
         rig.admitted("a")
 
+    def test_before_each_suspect_the_server_is_asked_again_whether_others_keep_it_at_work(self) -> None:
+        rig = Rig(exclusive=False)
+        for _ in range(2):
+            rig.die_with("a", "b")
+        rig.state.report(rig.admitted("a", "b"), Outcome.ANSWERED)
+        assert rig.admit("b", visitor=("a", "b")) is None
+        rig.come_back()
+        assert rig.admit("b", visitor=("a", "b")) is not None
+
+    def test_a_server_that_others_keep_at_work_is_asked_five_times_a_second(self) -> None:
+        rig = Rig(exclusive=False)
+        for _ in range(2):
+            rig.die_with("a")
+        rig.answer("b")
+        rig.idle = False
+        assert rig.admit("a") is None
+        rig.come_back()
+        asked_at = rig.now
+        assert not rig.state.begin_asking(OWN)
+        rig.now += 0.1
+        assert not rig.state.begin_asking(OWN)
+        rig.now = asked_at + 0.2
+        assert rig.state.begin_asking(OWN)
+
+    def test_a_death_after_the_lease_is_over_condemns_nobody(self) -> None:
+        rig = self.suspicious()
+        assert rig.admit("poison") is None
+        rig.state.lease.begin(ours=True)
+        rig.now += 3
+        rig.come_back()
+        permit = rig.admitted("poison")
+        assert permit.sole
+        rig.now += 60  # the others work again
+        rig.die(permit)
+        rig.come_back()
+        assert rig.found == []
+
     def test_where_workers_cannot_agree_suspects_are_asked_and_nobody_is_condemned(self) -> None:
         rig = Rig(exclusive=False)
         for _ in range(3):

@@ -91,6 +91,9 @@ def test_a_claim_of_long_ago_keeps_nobody_out() -> None:
     old = claim.model_copy(update={"at": claim.at - timedelta(seconds=2 * LEASE_S + 1)})
     stand.workers[1].learn([old])
     assert not stand.servers[1].state.lease.lent
+    late = claim.model_copy(update={"at": claim.at - timedelta(seconds=2 * LEASE_S - 30)})
+    stand.workers[1].learn([late])
+    assert stand.servers[1].state.lease.lent
 
 
 def test_poison_that_one_worker_finds_is_known_to_all_for_ten_minutes_and_names_no_text() -> None:

@@ -70,3 +70,44 @@ def test_what_others_tell_of_deaths_makes_suspects_and_condemns_nobody() -> None
     rig.prompts.heard_of(["late"], "first", 0.0)
     rig.prompts.heard_of(["late"], "second", -1.0)
     assert not rig.prompts.is_suspect("late")
+
+
+def test_what_breaks_off_alone_is_set_aside_the_fifth_time_and_not_before() -> None:
+    rig = Rig()
+    for _ in range(4):
+        rig.prompts.broke_off(["text"])
+        assert not rig.prompts.is_aside("text")
+    rig.prompts.broke_off(["text"])
+    assert rig.prompts.is_aside("text")
+    assert rig.found == [("text", False)]
+
+
+def test_deaths_of_several_prompts_together_set_none_of_them_aside() -> None:
+    rig = Rig()
+    for death in ("first", "second", "third"):
+        rig.prompts.died_with(["a", "b"], death, attributable=False)
+    assert rig.found == []
+    rig.prompts.died_with(["a"], "fourth", attributable=False)
+    assert rig.found == [("a", False)]
+    assert not rig.prompts.is_aside("b")
+
+
+def test_what_is_known_of_a_poison_prompt_is_forgotten_ten_minutes_after_it_may_be_asked_again() -> None:
+    rig = Rig()
+    for death in ("first", "second"):
+        rig.prompts.died_with(["text"], death, attributable=True)
+    rig.now += 2 * REMEMBERED_S - 1
+    assert rig.prompts.is_suspect("text")
+    rig.now += 1
+    assert not rig.prompts.is_suspect("text")
+
+
+def test_only_so_many_tallies_are_kept_and_the_oldest_is_forgotten_first() -> None:
+    rig = Rig()
+    for number in range(2048):
+        rig.prompts.heard_of([str(number)], "first", REMEMBERED_S)
+    assert len(rig.prompts.known["tallies"]) == 2048
+    rig.prompts.heard_of(["one more"], "first", REMEMBERED_S)
+    assert len(rig.prompts.known["tallies"]) == 2048
+    assert "0" not in rig.prompts.known["tallies"]
+    assert "one more" in rig.prompts.known["tallies"]

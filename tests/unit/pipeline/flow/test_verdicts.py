@@ -9,7 +9,7 @@ import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.protocol import Explanation, ItemFailure
-from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, engine_reference
+from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, engine_reference, withhold
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import (
     AssessedBy,
@@ -43,6 +43,13 @@ def test_no_failure_carries_anything_that_reads_as_safe(code: FailureCode) -> No
     assert verdict.scores is None
     assert verdict.assessed_by is AssessedBy.NONE
     assert verdict.outcome == f"failure:{code.value}"
+
+
+def test_a_failure_is_never_withheld_as_if_it_were_a_block() -> None:
+    post = Post(id="p", text="x")
+    failed = decide(post, ItemFailure(FailureCode.TIMED_OUT), POLICY, provenance())
+    with pytest.raises(ValueError, match="without scores"):
+        withhold(failed, post, POLICY, open_since=NOW)
 
 
 def test_the_id_tells_outcomes_policies_engines_and_contents_apart() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,10 +114,14 @@ async def test_closing_ends_a_waiting_take_without_acknowledging() -> None:
 
 async def test_a_closed_window_takes_again_once_reopened() -> None:
     window = make()
+    doors = [window.is_open]
     window.close()
+    doors.append(window.is_open)
     assert await window.take(MemoryDelivery(0)) is None
     window.reopen()
+    doors.append(window.is_open)
     assert await window.take(MemoryDelivery(1)) is not None
+    assert doors == [True, False, True]
 
 
 async def test_releasing_gives_everything_back_and_ignores_late_finishes() -> None:
@@ -141,10 +147,13 @@ async def test_drained_returns_when_the_last_post_is_finished() -> None:
     await drained
 
 
-async def test_headers_count_as_bytes() -> None:
+@pytest.mark.parametrize(
+    "fields", [{"headers": (("name", b"x" * 60),)}, {"headers": (("x" * 60, None),)}, {"key": b"x" * 60}]
+)
+async def test_keys_and_headers_count_as_bytes(fields: dict[str, Any]) -> None:
     window = make(size_bytes=100)
-    first = await hold(window, MemoryDelivery(0, headers=(("name", b"x" * 60),)))
-    second = asyncio.create_task(window.take(MemoryDelivery(1, headers=(("name", b"x" * 60),))))
+    first = await hold(window, MemoryDelivery(0, **fields))
+    second = asyncio.create_task(window.take(MemoryDelivery(1, **fields)))
     await asyncio.sleep(0)
     assert not second.done()
     window.finish(first)

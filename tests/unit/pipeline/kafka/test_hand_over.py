@@ -52,8 +52,10 @@ class Fetched:
         for message in fetch:
             yield "posts/0", message
 
-    async def drain(self) -> None:
+    async def drain(self, *, stopped: bool = False) -> None:
         fetcher: Any = SimpleNamespace(_stopped=asyncio.Event())
+        if stopped:
+            fetcher._stopped.set()
         hand_over: Any = _Consumer._drain_messages
         async with asyncio.timeout(10):
             await hand_over(self, fetcher)
@@ -64,6 +66,17 @@ async def test_every_fetch_is_handed_over_in_order() -> None:
     await consumer.drain()
     assert consumer.handed == [1, 2, 3]
     assert consumer.waited_s == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("loop_alone", [True, False])
+async def test_nothing_is_fetched_once_the_consumer_or_its_loop_of_fetches_is_stopped(
+    loop_alone: bool,
+) -> None:
+    consumer = Fetched([1])
+    if not loop_alone:
+        consumer._stopped.set()
+    await consumer.drain(stopped=loop_alone)
+    assert consumer.handed == []
 
 
 async def test_a_long_fetch_gives_others_a_turn() -> None:

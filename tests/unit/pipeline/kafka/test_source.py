@@ -203,6 +203,13 @@ async def test_it_joins_hands_on_what_is_its_own_and_leaves(case: Case) -> None:
     assert case.app.told == ["finalize", "start", "stop"]
 
 
+async def test_a_stream_that_faust_ends_is_no_fault(case: Case) -> None:
+    async with case.running():
+        case.app.buffer.events.put_nowait(None)
+        await case.until(lambda: case.app.agent_ is not None and case.app.agent_.done())
+        assert case.app.crash_reason is None
+
+
 async def test_a_flow_that_fails_ends_the_run_with_its_own_fault(case: Case) -> None:
     case.fault = ValueError("the flow's own")
     with pytest.raises(ValueError, match="the flow's own"):
@@ -300,6 +307,19 @@ async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -
         assert case.source.stalled == ["posts/0"]
 
 
+async def test_a_flow_that_asks_for_nothing_with_an_empty_window_is_a_stall(case: Case) -> None:
+    case.app.found = {ONE: Place(5, 9)}
+    case.go.clear()
+    async with case.running():
+        case.app.hands(1)
+        await case.until(lambda: case.got == [1])
+        await case.look()
+        case.clock.now += STALL_S + 1
+        await case.look()
+        assert case.source.stalled == ["posts/0"]
+        case.go.set()
+
+
 async def test_a_consumer_that_does_not_even_answer_is_told(case: Case) -> None:
     async with case.running():
         await case.look()
@@ -341,3 +361,25 @@ async def test_the_lag_is_the_age_of_the_oldest_post_in_hand(case: Case) -> None
         case.go.set()
         await case.look()
         assert case.source.lag_s == 0.0
+
+
+async def test_posts_that_are_not_fetched_yet_are_as_old_as_the_last_one_taken(case: Case) -> None:
+    case.app.found = {ONE: Place(0, 5)}
+    async with case.running():
+        case.app.hands(0, case.clock.utc().timestamp() - 100)
+        await case.until(lambda: case.got == [0])
+        await case.look()
+        assert case.source.lag_s >= 100
+
+
+async def test_a_look_speaks_for_the_present_until_the_next_one_is_late(case: Case) -> None:
+    case.app.found = {ONE: Place(0, 0)}
+    async with case.running():
+        await case.look()
+        case.app.silent.clear()
+        await asyncio.sleep(0.01)
+        case.clock.now += 4
+        assert case.source.lag_s == 0.0
+        case.clock.now += 2
+        assert case.source.lag_s == 6.0
+        case.app.silent.set()

@@ -9,9 +9,10 @@ import faust
 import faust.streams
 import pytest
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from sluicegate.pipeline.errors import StartError
-from sluicegate.pipeline.kafka.faust_app import FaustApp, _Consumer, check_faust, make_app
+from sluicegate.pipeline.kafka.faust_app import FaustApp, _Consumer, _Thread, check_faust, make_app
 from sluicegate.pipeline.kafka.faust_delivery import FaustDelivery
 from sluicegate.pipeline.kafka.progress import HandOver
 from sluicegate.pipeline.kafka.source import Source
@@ -195,3 +196,128 @@ async def test_the_flow_gives_back_what_it_holds_before_faust_waits_for_it(
     app.before_wait = drains
     await app._consumer_wait_empty(None, None)
     assert told == ["the flow drains", "Faust waits"]
+
+
+ONE, TWO = TP("posts", 0), TP("posts", 1)
+
+
+class Accounts:
+    """A consumer with its account of what may be committed, and a thread that notes what is."""
+
+    def __init__(self) -> None:
+        self.committed: list[dict[TP, int]] = []
+        self.told: list[Any] = []
+        self.reached: dict[TP, int] = {}
+        self.accepts = True
+        consumer: Any = object.__new__(_Consumer)
+        consumer._acknowledged, consumer._first, consumer._unacked_messages = {}, {}, set()
+        consumer._waiting_for_ack, consumer.resets = None, Counter()
+        consumer._committed_offset = {ONE: None, TWO: None}
+        consumer._thread = SimpleNamespace(committable=self.committable)
+        consumer._commit = self.commit
+        consumer.app = SimpleNamespace(position_reset=lambda *told: self.told.append(told))
+        self.consumer = consumer
+
+    async def committable(self, _acknowledged: Any, _first: Any) -> dict[TP, int]:
+        return self.reached
+
+    async def commit(self, due: dict[TP, int]) -> bool:
+        self.committed.append(due)
+        return self.accepts
+
+
+def test_an_acknowledged_record_moves_its_partition_and_is_no_longer_waited_for() -> None:
+    consumer = Accounts().consumer
+    waited_for: list[Any] = []
+    consumer._unacked_messages = SimpleNamespace(discard=waited_for.append)
+    messages = [SimpleNamespace(tp=ONE, offset=offset, acked=False) for offset in (0, 1, 2)]
+    for message in messages:
+        consumer.ack(message)
+    assert (consumer._first, consumer._acknowledged) == ({ONE: 0}, {ONE: 3})
+    assert waited_for == messages
+    assert all(message.acked for message in messages)
+
+
+async def test_only_what_has_moved_is_committed_and_a_commit_that_was_refused_is_made_again() -> None:
+    stand = Accounts()
+    stand.reached = {ONE: 5, TWO: 7}
+    assert await stand.consumer.force_commit()
+    stand.reached, stand.accepts = {ONE: 5, TWO: 9}, False
+    assert not await stand.consumer.force_commit()
+    stand.accepts = True
+    assert await stand.consumer.force_commit()
+    assert not await stand.consumer.force_commit()
+    assert stand.committed == [{ONE: 5, TWO: 7}, {TWO: 9}, {TWO: 9}]
+
+
+@pytest.mark.parametrize(("found", "is_cut"), [(4, True), (5, False), (6, False)])
+def test_only_a_reset_to_an_earlier_offset_makes_stale_what_was_read(found: int, is_cut: bool) -> None:
+    stand = Accounts()
+    stand.consumer._acknowledged, stand.consumer._first = {ONE: 5, TWO: 5}, {ONE: 4, TWO: 4}
+    stand.consumer.position_reset(ONE, 5, found)
+    assert stand.consumer.resets == ({("posts", 0): 1} if is_cut else {})
+    assert (
+        stand.consumer._acknowledged.keys()
+        == stand.consumer._first.keys()
+        == ({TWO} if is_cut else {ONE, TWO})
+    )
+    assert stand.told == [(("posts", 0), 5, found)]
+
+
+async def test_what_was_revoked_meanwhile_is_not_committed_and_counts_as_not_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    committed: list[Any] = []
+
+    async def commit(_thread: Any, offsets: Any) -> bool:
+        committed.append(offsets)
+        return True
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_commit", commit)
+    thread: Any = object.__new__(_Thread)
+    thread.assignment = lambda: {ONE}
+    assert not await thread._commit({TWO: 3})
+    assert committed == []
+    assert await thread._commit({ONE: 3})
+    assert committed == [{ONE: 3}]
+
+
+@pytest.mark.parametrize("lacking", ["progress", "should_stop", "crashed"])
+async def test_a_thread_that_has_not_begun_or_has_ended_is_not_asked_what_may_be_committed(
+    lacking: str,
+) -> None:
+    state = {"progress": object(), "should_stop": False, "crashed": False}
+    thread: Any = SimpleNamespace(**state | {lacking: None if lacking == "progress" else True})
+    assert await _Thread.committable(thread, {ONE: 3}, {ONE: 0}) == {}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_fetch_moves_the_progress_of_a_thread_that_has_begun(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    async def fetch(*_: Any, **__: Any) -> str:
+        return "records"
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+    moved: list[Any] = []
+    thread: Any = object.__new__(_Thread)
+    thread.progress = SimpleNamespace(fetched=moved.append) if begun else None
+    assert await thread._fetch_records() == "records"
+    assert moved == (["records"] if begun else [])
+
+
+async def test_what_was_acknowledged_is_committed_at_a_revocation_and_forgotten_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    committed: list[Any] = []
+
+    async def drain_and_commit(consumer: Any, revoked: Any) -> None:
+        committed.append((revoked, dict(consumer._acknowledged), dict(consumer._first)))
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_revoked", drain_and_commit)
+    consumer = Accounts().consumer
+    consumer._stop_at_rebalance = lambda: None
+    consumer._acknowledged, consumer._first = {ONE: 5}, {ONE: 4}
+    await consumer.on_partitions_revoked({ONE})
+    assert committed == [({ONE}, {ONE: 5}, {ONE: 4})]
+    assert (consumer._acknowledged, consumer._first) == ({}, {})

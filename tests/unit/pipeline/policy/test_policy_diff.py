@@ -118,6 +118,14 @@ def test_an_explanation_that_failed_is_decided_by_both_policies_as_a_worker_woul
     assert diff(new, failed).directions == {"review -> block": 1}  # the failure mode, and the category's bar
 
 
+def test_an_explanation_of_before_verdicts_said_what_it_began_with_counts_by_its_severity() -> None:
+    bars: dict[str, Any] = {"block_at": {"unsafe": 0.9}}
+    new = policy(**bars, categories={"Violent": {"block_at": {"unsafe": 0.5}}})
+    named = verdict(0.6, ["PII"], severity="unsafe")
+    assert diff(new, named, old=policy(**bars)).unchanged == 1
+    assert diff(new, verdict(0.6, severity="unsafe"), old=policy(**bars)).undecidable == 1  # it names nothing
+
+
 def test_what_only_the_new_policy_explains_is_no_failure() -> None:
     assert diff(policy(explain_at=0.1), verdict(0.2)).unchanged == 1
 

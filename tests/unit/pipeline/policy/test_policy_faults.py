@@ -102,6 +102,10 @@ def test_every_fault_is_listed_in_the_order_of_the_file() -> None:
             "rules.review_at.unsafe: 0.5 can never fire: block_at.risk = 0.5 is reached first",
         ),
         (
+            HEAD + "rules:\n  review_at: {unsafe: 0, risk: 0.5}\n",
+            "rules.review_at.risk: 0.5 can never fire: review_at.unsafe = 0 is reached first; set it to null, or leave it out",
+        ),
+        (
             HEAD + "rules:\n  block_at: {unsafe: 0}\n  review_at: {risk: 0.5}\n",
             "rules.review_at.risk: 0.5 can never fire: block_at.unsafe = 0 is reached first; set it to null, or leave it out",
         ),
@@ -271,6 +275,7 @@ def test_a_category_hides_and_reorders_nothing(line: str, hidden: str) -> None:
         ('name: "\\UFFFFFFFF"\n', "no YAML (OverflowError)"),
         ("%YAML 1." + "1" * 5000 + "\n---\nname: a\n", "no YAML (ValueError)"),
         ("a: !!int abc\n", "p.yaml:1: a: `int` is no kind of value here"),
+        ("a: !!float abc\n", "p.yaml:1: a: `float` is no kind of value here"),
         ("a: !!bool maybe\n", "p.yaml:1: a: `bool` is no kind of value here"),
         ("a: !!null nothing\n", "p.yaml:1: a: `null` is no kind of value here"),
     ],

@@ -32,6 +32,18 @@ def test_nothing_is_noted_where_no_allow_is_explained() -> None:
     assert noted(HEAD + rules) == {}
 
 
+def test_only_responses_are_explained_for_being_responses() -> None:
+    written = "rules: {explain_at: 0.6}\nkinds: {response: {explain_responses: false}}\n"
+    assert noted(HEAD + written) == {}
+    assert noted(HEAD + "rules: {explain_at: 0.6}\n") == {"failure_mode (built-in)": None}
+
+
+def test_nothing_is_noted_where_nothing_is_allowed() -> None:
+    assert (
+        noted(HEAD + "rules: {review_at: {risk: 0.0}, categories: {PII: {block_at: {unsafe: 0.2}}}}\n") == {}
+    )
+
+
 def test_bars_of_categories_are_named_for_who_fails_open() -> None:
     text = (
         HEAD

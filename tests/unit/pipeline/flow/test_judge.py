@@ -1,0 +1,52 @@
+"""What the judge still has to ask, and what it answers by itself."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.flow.judge import Judge
+from sluicegate.schemas import FailureCode
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+
+class Item:
+    """Stands in for a judgement."""
+
+    def __init__(self, *, live: bool = True) -> None:
+        self.live = live
+
+
+def left_of(
+    items: dict[Item, str],
+    answers: dict[Item, Any],
+    *,
+    poison: AbstractSet[str] = frozenset(),
+    aside: AbstractSet[str] = frozenset(),
+) -> list[Item]:
+    """What is still to be asked; what the judge answers by itself is added to the answers."""
+    prompts = SimpleNamespace(is_poison=poison.__contains__, is_aside=aside.__contains__)
+    judge: Any = SimpleNamespace(_state=SimpleNamespace(prompts=prompts), _report=lambda *_: None)
+    named: Any = items
+    left: Any = Judge._open(judge, "score", named, answers)  # type: ignore[arg-type]
+    return list(left)
+
+
+def test_an_answer_stays_though_others_find_its_prompt_to_be_poison_meanwhile() -> None:
+    answered, poison, other = Item(), Item(), Item()
+    answers: dict[Item, Any] = {answered: "an answer"}
+    items = {answered: "a", poison: "b", other: "c"}
+    assert left_of(items, answers, poison={"a", "b"}) == [other]
+    assert answers[answered] == "an answer"
+    assert isinstance(answers[poison], ItemFailure)
+    assert answers[poison].code is FailureCode.ENGINE_CRASH
+
+
+def test_what_is_set_aside_or_no_longer_waited_for_is_neither_asked_nor_answered() -> None:
+    aside, over, other = Item(), Item(live=False), Item()
+    answers: dict[Item, Any] = {}
+    assert left_of({aside: "a", over: "b", other: "c"}, answers, aside={"a"}) == [other]
+    assert answers == {}
