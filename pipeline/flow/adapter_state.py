@@ -95,6 +95,8 @@ class AdapterState:
         self._ask_at = 0.0
         self._asking = self._trying = False
         self._left_at: float | None = None
+        self.up_since = float("-inf")
+        """Monotonic seconds at which it was last back at work."""
         self.answered_at = float("-inf")
         """Monotonic seconds of the last call that was answered."""
 
@@ -181,7 +183,7 @@ class AdapterState:
     def _change(self, state: Standing, reason: str) -> None:
         self._state, self._reason = state, reason
         if self.up:
-            self._left_at = None
+            self._left_at, self.up_since = None, self._clock()
         elif self._left_at is None:
             self._left_at = self._clock()
         self._turn += 1

@@ -199,7 +199,7 @@ class Desks:
         """Those whose engine has been away for too long while another is at work.
 
         Their posts get their failure mode, since what they hold up are other tenants' posts. While the
-        engine is on trial they wait for what it says.
+        engine is on trial they wait for what it says. An outage of all engines does not count: one of them is back first.
         """
         named = self._policy().adapters
         at_work = [desk for desk in self if desk.judge.standing.up and desk.adapter in named]
@@ -207,8 +207,11 @@ class Desks:
             desk
             for desk in self
             if (since := desk.judge.standing.away_since) is not None
-            and now - since >= self._wait_s
-            and any(_serves(other, desk, since) for other in at_work)
+            and any(
+                now - max(since, other.judge.standing.up_since) >= self._wait_s
+                for other in at_work
+                if _serves(other, desk, since)
+            )
         }
 
     def close(self) -> None:

@@ -44,6 +44,14 @@ MUTANTS = (
         (f"{_ADAPTERS}::test_an_engine_that_stays_away_beside_others_gives_its_posts_their_failure_mode",),
     ),
     Mutant(
+        "back_second",
+        "after an outage of everything, the posts of the engine that is back second would get their failure mode at once",
+        "pipeline/flow/routes.py",
+        "now - max(since, other.judge.standing.up_since) >= self._wait_s",
+        "now - since >= self._wait_s",
+        (f"{_ADAPTERS}::test_an_outage_of_all_engines_does_not_count_against_the_one_that_is_back_second",),
+    ),
+    Mutant(
         "all_away",
         "an outage of everything would become failure modes instead of a hold",
         "pipeline/flow/routes.py",

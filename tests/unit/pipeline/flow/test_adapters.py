@@ -13,6 +13,8 @@ from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import Health, ItemFailure, Scored
+from sluicegate.pipeline.flow.adapter_state import Outcome
+from sluicegate.pipeline.flow.routes import Desks
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import CATEGORIES, FailureCode
 from unit.pipeline.fakes import Bench
@@ -231,8 +233,28 @@ async def test_where_all_engines_are_away_nobody_is_given_up() -> None:
     for engine in engines:
         engine.away = False
     await running
-    # Not every one without a failure: on a busy machine one engine may be at work long before another is found well.
     assert court.acknowledged == list(range(9))
+
+
+def test_an_outage_of_all_engines_does_not_count_against_the_one_that_is_back_second() -> None:
+    court = Court(tree={"engine": {"adapter_wait_s": 60.0}})
+    desks = Desks(
+        court.backends, court.settings, lambda: court.policy, court.instruments, turned=lambda: None
+    )
+    standings = {desk.adapter: desk.judge.standing for desk in desks}
+    for standing in standings.values():
+        standing.leave("nobody answers")
+    own = standings[None]
+    assert own.begin_asking()
+    own.asked(healthy=True)
+    leave = own.admit()
+    assert leave is not None
+    own.report(leave, Outcome.ANSWERED)
+    left = standings["strict"].away_since
+    assert left is not None
+    assert left < own.up_since
+    assert desks.given_up(left + 60.0) == set()
+    assert {desk.adapter for desk in desks.given_up(own.up_since + 60.0)} == {"strict", "sober"}
 
 
 @pytest.mark.parametrize("case", ["idle on the same server", "not in the policy"])
