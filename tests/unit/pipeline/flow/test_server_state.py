@@ -118,6 +118,9 @@ def test_the_same_process_after_a_broken_connection_is_no_death_and_condemns_nob
         rig.come_back()
     assert rig.found == []
     assert rig.state.prompts.is_aside("a")  # what breaks off each time lets the others work
+    rig.die_with("poison")
+    rig.die_with("poison")
+    assert rig.found == ["poison"]  # and the server's word still counts afterwards
 
 
 def test_a_server_that_refuses_calls_says_nothing_of_what_was_sent() -> None:
