@@ -62,6 +62,8 @@ class Parts:
     """How much was cut from the oldest side of the context."""
     rules: tuple[str, ...] = ()
     """The rules that folded the text, where parts of the folded form follow the original's."""
+    turns: tuple[Turn, ...] | None = None
+    """What was kept of the context; None for all of it."""
 
     @property
     def least_unsafe(self) -> dict[int, float]:
@@ -137,12 +139,13 @@ class Segmenter:
             for span in passages.riskiest(posts[number].text)
         ]
         built = self._prompter.build_many(
-            [_part_of(posts[number], posts[number].turns, *span[:2]) for number, span in wanted]
+            [
+                _part_of(posts[number], _turns_of(posts[number], found[number]), *span[:2])
+                for number, span in wanted
+            ]
         )
-        for (number, span), beside_all in zip(wanted, built, strict=True):
-            parts, prompt = found[number], beside_all
-            if isinstance(prompt, ItemFailure):  # its context was cut for the text, too
-                prompt = self._prompter.build(_part_of(posts[number], (), *span[:2]))
+        for (number, span), prompt in zip(wanted, built, strict=True):
+            parts = found[number]
             if isinstance(parts, Parts) and isinstance(prompt, Prompt):
                 apart = Part(prompt, span.start, span.end, least_unsafe=span.least_unsafe)
                 found[number] = replace(parts, parts=(*parts.parts, apart))
@@ -181,7 +184,7 @@ class Segmenter:
                 if isinstance(prompt, Prompt)
             ]
             if len(parts) == len(ranges):
-                return Parts(tuple(parts), cut)
+                return Parts(tuple(parts), cut, turns=turns)
         return ItemFailure(FailureCode.TOO_LONG, "no segment fits beside the context")
 
     def _overhead(self, post: Post, turns: tuple[Turn, ...]) -> int:
@@ -236,9 +239,24 @@ class Segmenter:
 
 def _together(original: Parts, folded: Parts, rules: tuple[str, ...]) -> Parts:
     """The original's parts, and those of the folded form that ask something else of the engine."""
-    asked = {part.prompt.token_ids for part in original.parts}
-    added = tuple(replace(part, folded=True) for part in folded.parts if part.prompt.token_ids not in asked)
+    asked: dict[tuple[int, ...], float] = {}
+    for part in original.parts:
+        asked[part.prompt.token_ids] = min(
+            part.least_unsafe, asked.get(part.prompt.token_ids, part.least_unsafe)
+        )
+    # A passage of the original that counts less often than this part stands for it in nothing but the question.
+    added = tuple(
+        replace(part, folded=True)
+        for part in folded.parts
+        if (known := asked.get(part.prompt.token_ids)) is None or known > part.least_unsafe
+    )
     return replace(original, parts=original.parts + added, rules=rules) if added else original
+
+
+def _turns_of(post: Post, parts: Parts | ItemFailure) -> tuple[Turn, ...]:
+    """The context that a post's parts are judged with."""
+    kept = parts.turns if isinstance(parts, Parts) else None
+    return post.turns if kept is None else kept
 
 
 def _part_of(post: Post, turns: tuple[Turn, ...], start: int, end: int) -> Post:

@@ -112,12 +112,11 @@ class Judge:
         failed: dict[Judgement, ItemFailure] = {}
         prompt_tokens = cached_tokens = 0
         for judgement, answer in (await self._ask("score", self._score_once, judgements)).items():
-            finding = believed(answer)
-            if isinstance(finding, ItemFailure):
-                failed[judgement] = finding
+            if isinstance(answer, ItemFailure):
+                failed[judgement] = answer
             else:
                 prompt_tokens += len(judgement.prompt.token_ids)
-                cached_tokens += finding.cached_tokens
+                cached_tokens += answer.cached_tokens
         self._metrics.prompt_tokens.inc(prompt_tokens)
         self._metrics.cached_tokens.inc(cached_tokens)
         return failed
@@ -129,12 +128,13 @@ class Judge:
     async def _score_once(self, items: Sequence[Judgement]) -> list[Scored | ItemFailure]:
         timeout_s = self._settings.score_timeout_s
         answers = await self._engine.score([item.prompt for item in items], timeout_s=timeout_s)
+        believable = [believed(answer) for answer in answers]
         if len(answers) == len(items):
-            for item, answer in zip(items, answers, strict=True):
+            for item, answer in zip(items, believable, strict=True):
                 # At once: the rest may be asked one at a time, for long, and what was said must not be lost meanwhile.
-                if isinstance(answer, Scored) and isinstance(believed(answer), Scored):
+                if isinstance(answer, Scored):
                     item.scores = answer.scores
-        return answers
+        return believable
 
     async def _explain_once(self, items: Sequence[Judgement]) -> list[Explanation | ItemFailure]:
         prompts = [item.prompt for item in items]

@@ -175,8 +175,9 @@ def _is_folded(arrival: Arrival, found: Found) -> bool:
 
 
 def _is_one_part(parts: Parts) -> bool:
-    """True for a post that is judged whole; its folded form may stand beside it."""
-    return not parts.context_cut_characters and sum(not part.folded for part in parts.parts) == 1
+    """True for a post that is judged whole; its folded form, whole as well, may stand beside it."""
+    folded = sum(part.folded for part in parts.parts)
+    return not parts.context_cut_characters and len(parts.parts) - folded == 1 and folded <= 1
 
 
 def _keys(arrivals: Sequence[Arrival], policy_digest: str) -> list[NearKey | None]:

@@ -39,7 +39,7 @@ MUTANTS = (
         "absent_adapter_given_up",
         "an adapter that stays away would hold up every tenant of its partitions for ever",
         "pipeline/flow/routes.py",
-        "now - since >= self._wait_s",
+        "now - max(since, other.judge.standing.up_since) >= self._wait_s",
         "now - since >= 10**9",
         (f"{_ADAPTERS}::test_an_engine_that_stays_away_beside_others_gives_its_posts_their_failure_mode",),
     ),

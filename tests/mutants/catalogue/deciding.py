@@ -313,8 +313,8 @@ MUTANTS = (
         "passage_beside_a_cut_context",
         "a post with a long context would be judged without its passage",
         "engines/text/segmenter.py",
-        "                prompt = self._prompter.build(_part_of(posts[number], (), *span[:2]))\n",
-        "                continue\n",
+        "return post.turns if kept is None else kept",
+        "return post.turns",
         (
             "tests/unit/engines/text/test_segmenter.py::test_a_passage_is_read_beside_its_context_as_far_as_that_fits",
         ),
@@ -327,6 +327,16 @@ MUTANTS = (
         "",
         (
             "tests/unit/engines/backends/test_open.py::test_a_bundle_that_asks_for_passages_gets_what_finds_them",
+        ),
+    ),
+    Mutant(
+        "passage_for_the_folded_form",
+        "a disguised text would be doubted as a passage where its folded form, judged whole, counts",
+        "engines/text/segmenter.py",
+        "if (known := asked.get(part.prompt.token_ids)) is None or known > part.least_unsafe",
+        "if part.prompt.token_ids not in asked",
+        (
+            "tests/unit/engines/text/test_segmenter.py::test_a_passage_with_a_bar_does_not_stand_for_the_folded_form_that_has_none",
         ),
     ),
 )

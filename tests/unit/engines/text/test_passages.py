@@ -91,8 +91,20 @@ def test_a_harmful_sentence_that_is_repeated_is_read_once(passages: Passages) ->
         "\n" * 50_000,
         "İ. " * 9_000,
         "\0" * 9_000,
+        "x" * 201 + " " * 200_000,
+        "x" * 201 + "\t " * 100_000,
     ],
-    ids=["sentences", "one character", "two letters", "surrogates", "lines", "letters that grow", "NUL"],
+    ids=[
+        "sentences",
+        "one character",
+        "two letters",
+        "surrogates",
+        "lines",
+        "letters that grow",
+        "NUL",
+        "blanks",
+        "tabs",
+    ],
 )
 def test_hostile_texts_have_three_at_most_which_lie_within_and_apart(text: str, passages: Passages) -> None:
     found = sorted(passages.riskiest(text))

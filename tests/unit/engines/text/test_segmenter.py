@@ -202,8 +202,27 @@ def test_a_passage_is_read_beside_its_context_as_far_as_that_fits() -> None:
         short.model_copy(update={"text": "<within>"})
     )
     long = short.model_copy(update={"context": (Turn(role="user", text="y" * 800),)})
-    bare = long.model_copy(update={"text": "<within>", "context": None})
-    assert build_marked(long).parts[-1].prompt == make()[1].build(bare)
+    found = build_marked(long)
+    assert found.turns is not None
+    assert sum(len(turn.text) for turn in found.turns) == 800 - found.context_cut_characters
+    beside = long.model_copy(update={"text": "<within>", "context": found.turns})
+    assert found.parts[-1].prompt == make()[1].build(beside)
+
+
+def test_a_passage_with_a_bar_does_not_stand_for_the_folded_form_that_has_none() -> None:
+    class Doubted:
+        def riskiest(self, text: str) -> list[Passage]:
+            end = text.find("\u0336")
+            return [Passage(0, end, 0.4)] if end > 0 else []
+
+    text = "I will kill you" + "\u0336" * 9  # folding gives what the passage is
+    prompter = Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=400)
+    segmenter = Segmenter(prompter, folds=True, passages=Doubted())
+    (found,) = segmenter.build_many([Post(id="p", text=text)], [WIDE])
+    assert isinstance(found, Parts)
+    whole, passage, folded = found.parts
+    assert (whole.folded, passage.least_unsafe) == (False, 0.4)
+    assert (folded.folded, folded.least_unsafe, folded.prompt) == (True, 0.0, passage.prompt)
 
 
 def test_a_folded_form_has_its_own_passage() -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from structlog.testing import capture_logs
+
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import Health, ItemFailure, Scored
 from sluicegate.pipeline.flow.decision import bury
@@ -141,7 +143,11 @@ async def test_a_model_that_would_rather_write_something_else_than_a_label_judge
             return [replace(answer, label_mass=0.01) for answer in answers if isinstance(answer, Scored)]
 
     bench = Bench(engine=Astray())
-    await bench.run([post(0, "[good]")])
+    with capture_logs() as logs:
+        await bench.run([post(0, "[good]")])
+    assert [(one["code"], one["posts"]) for one in logs if one["event"] == "item_failed"] == [
+        ("labels_missing", ["p0"])
+    ]
     verdict = bench.outlet.verdict("p0")
     assert verdict.failure is not None
     assert verdict.failure.code is FailureCode.LABELS_MISSING

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
+from sluicegate.engines.protocol import Prompt
+from sluicegate.engines.text.segmenter import Part, Parts
 from sluicegate.pipeline.flow import near_duplicates as reuse
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action, AssessedBy, FailureCode, Post
@@ -296,3 +299,12 @@ async def test_a_fault_in_reducing_costs_no_post_its_judgement(monkeypatch: pyte
     first, second = await in_turn(bench(profile=SURE), post(0), post(1, hidden(SAFE, 13)))
     assert first.failure is second.failure is None
     assert second.assessed_by is not AssessedBy.NEAR_DUPLICATE
+
+
+def test_a_post_whose_folded_form_has_a_passage_stands_for_no_other() -> None:
+    """Its verdict may be of the passage, and another post's parts do not lie where this one's do."""
+    part = Part(Prompt((1,), "post", 0, (0, 1)), 0, 1)
+    folded = dataclasses.replace(part, folded=True)
+    assert reuse._is_one_part(Parts((part, folded)))
+    assert not reuse._is_one_part(Parts((part, folded, folded)))
+    assert not reuse._is_one_part(Parts((part, part)))
