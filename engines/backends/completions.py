@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, Vocabulary
 from sluicegate.engines.backends.generations import read_generation
-from sluicegate.engines.backends.http_client import JsonClient
+from sluicegate.engines.backends.http_client import JsonClient, Reply
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import (
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 _HEALTH_S = 4.5  # the protocol promises an answer within five seconds
 _METRICS, _METRICS_BYTES = "/metrics", 4 << 20
+_LIFE = "/health"  # vLLM answers 503 there once its engine core is dead
+_LIFE_S = 2.0  # for a page that costs the server nothing, well within the time of any call
+_FAULTS = frozenset({0, 500})
+"""What a server says of a fault of its own: 500, or an answer that breaks off. It may be dying of the request."""
+_FAULT_ATTEMPTS = 2
 _ANSWER_BYTES = 1 << 20  # of one prompt; the longest explanation with its candidates is about 150 kB
 _TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
 
@@ -79,6 +84,9 @@ class CompletionsEngine:
         self._client = JsonClient(address, api_key=api_key)
         self._places = _Places(concurrency)
         self._list_prompts = min(dialect.list_prompts, concurrency)
+        self._processes: set[str] = (
+            set()
+        )  # all that were told, so that servers behind a balancer are no restarts
 
     async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
         """Score prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
@@ -113,6 +121,11 @@ class CompletionsEngine:
 
     async def generation(self) -> Generation | None:
         """What the server's Prometheus page says of its start and its work, if its dialect has one."""
+        told = await self._generation()
+        self._processes |= {told.process} if told is not None else set()
+        return told
+
+    async def _generation(self) -> Generation | None:
         if not self._dialect.gauges:
             return None
         page = await self._client.get_text(_METRICS, limit_bytes=_METRICS_BYTES, timeout_s=_HEALTH_S)
@@ -138,7 +151,10 @@ class CompletionsEngine:
             again = [index for index, answer in enumerate(answers) if _is_empty(answer)]
             found = await all_of([self._score_one(prompts[index], deadline) for index in again])
             return [found.pop(0) if index in again else answer for index, answer in enumerate(answers)]
-        answers = await all_of([self._score_one(prompt, deadline) for prompt in prompts])
+        try:
+            answers = await all_of([self._score_one(prompt, deadline) for prompt in prompts])
+        except EngineUnavailable as error:  # it took the list before, and may have died of it
+            raise EngineUnavailable(str(error)) from error
         if not any(isinstance(answer, ItemFailure) for answer in answers):
             self._list_prompts = 1  # the server takes each of them, but no lists
         return answers
@@ -187,15 +203,45 @@ class CompletionsEngine:
 
     async def _ask(self, payload: object, count: int, deadline: float) -> object | ItemFailure:
         """Body of a good answer, still untrusted; a refusal as the failure that it means."""
-        reply = await self._client.post(
-            self._dialect.path, payload, limit_bytes=count * _ANSWER_BYTES, deadline=deadline
-        )
+        reply = await self._reply(payload, count, deadline)
         if reply.status == 200:
             return reply.body
         if self._dialect.is_too_long(reply.status, reply.body):
             return ItemFailure(FailureCode.TOO_LONG, "more tokens than the server's context")
-        what = f"HTTP {reply.status}" if reply.status else "the answer broke off"
-        return ItemFailure(FailureCode.ENGINE_ERROR, what)
+        return ItemFailure(FailureCode.ENGINE_ERROR, _named(reply))
+
+    async def _reply(self, payload: object, count: int, deadline: float) -> Reply:
+        """Ask, and once more after a fault, unless the server is dying.
+
+        Raises:
+            EngineUnavailable: It is away. After a fault it took the request, and may have died of it.
+        """
+        fault = ""
+        for _ in range(_FAULT_ATTEMPTS):
+            try:
+                reply = await self._client.post(
+                    self._dialect.path, payload, limit_bytes=count * _ANSWER_BYTES, deadline=deadline
+                )
+            except EngineUnavailable as error:
+                if fault:
+                    raise EngineUnavailable(f"{error}, after {fault}") from error
+                raise
+            if reply.status not in _FAULTS:
+                break
+            fault = _named(reply)
+            if not await self._lives():
+                raise EngineUnavailable(f"the engine's server ends: {fault}")
+        return reply
+
+    async def _lives(self) -> bool:
+        """False if a server that can tell is ending, or another process answers now. One that cannot tell lives."""
+        if not self._dialect.gauges:
+            return True
+        status = await self._client.get_status(_LIFE, timeout_s=_LIFE_S)
+        if status == 0 or status >= 500:
+            return False
+        told = await self._generation()
+        return told is None or not self._processes or told.process in self._processes
 
     async def _within(self, deadline: float, places: int, ask: Callable[[], Awaitable[T]]) -> T | None:
         """Ask as soon as there is room; None if there is no answer by the deadline."""
@@ -232,6 +278,10 @@ class _Places:
         finally:
             for _ in range(taken):
                 self._free.release()
+
+
+def _named(reply: Reply) -> str:
+    return f"HTTP {reply.status}" if reply.status else "the answer broke off"
 
 
 def _is_empty(answer: object) -> bool:

@@ -25,7 +25,6 @@ _MISCONFIGURED = frozenset({401, 403, 404, 405})
 """Everybody is refused: wrong key, address or model name. The stream must hold, not fail post by post."""
 
 _BUSY_ATTEMPTS = 3
-_FAULT_ATTEMPTS = 2
 _FIRST_PAUSE_S = 0.1
 _CONNECT_S = 2.0
 _IDLE_S = (
@@ -79,9 +78,9 @@ class JsonClient:
         """Post JSON and read JSON.
 
         A refused connection and the statuses 429 and 503 are tried three times, with growing,
-        jittered pauses: the server took nothing. Status 500 and an answer that breaks off are tried
-        twice and then returned. A connection that breaks before the answer begins, and the statuses
-        502 and 504, may tell of a server that died of this request: it is not sent again from here.
+        jittered pauses: the server took nothing. A connection that breaks before the answer begins,
+        and the statuses 502 and 504, may tell of a server that died of this request: it is not sent
+        again from here. All else is returned, status 500 and an answer that breaks off among it.
         Cancelling closes the connection.
 
         Args:
@@ -116,8 +115,6 @@ class JsonClient:
                     )
                     if not refused:
                         break
-                elif reply.status in (0, 500) and attempt < _FAULT_ATTEMPTS:
-                    continue
                 else:
                     return reply
             pause_s = _FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
@@ -128,18 +125,25 @@ class JsonClient:
 
     async def get_text(self, path: str, *, limit_bytes: int, timeout_s: float) -> str:
         """Read a page once; empty if there is none, or it is late or longer than the limit. Never raises."""
+        _, text = await self._page(path, limit_bytes, timeout_s)
+        return text
+
+    async def get_status(self, path: str, *, timeout_s: float) -> int:
+        """The status of a page, asked for once; 0 if no answer came in time. Never raises."""
+        status, _ = await self._page(path, 0, timeout_s)
+        return status
+
+    async def _page(self, path: str, limit_bytes: int, timeout_s: float) -> tuple[int, str]:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._page(self._address().rstrip("/") + path, limit_bytes)
+                url = self._address().rstrip("/") + path
+                if self._session is None:
+                    return 0, ""
+                async with self._session.get(url, allow_redirects=False) as response:
+                    body = await _bounded(response, limit_bytes) if response.status == 200 else b""
+                    return response.status, body.decode(errors="replace")
         except (aiohttp.ClientError, ConnectionError, TimeoutError, EngineUnavailable):
-            return ""
-
-    async def _page(self, url: str, limit_bytes: int) -> str:
-        if self._session is None:
-            raise EngineUnavailable("the engine is not started")
-        async with self._session.get(url, allow_redirects=False) as response:
-            body = await _bounded(response, limit_bytes) if response.status == 200 else b""
-        return body.decode(errors="replace")
+            return 0, ""
 
     async def _once(self, url: str, data: bytes, limit_bytes: int) -> Reply:
         if self._session is None:

@@ -45,7 +45,8 @@ class Outcome(Enum):
     """The call was cancelled, or no item needed the engine."""
 
 
-_MUTE = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERNAL)
+NO_ANSWER = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERNAL)
+"""Failures that are no answer to the item: the engine, or the way to it, was at fault."""
 
 
 def told_by(answers: Sequence[object]) -> Outcome:
@@ -54,7 +55,7 @@ def told_by(answers: Sequence[object]) -> Outcome:
     asked = [code for code in codes if code is not FailureCode.TOO_LONG]
     if not asked:
         return Outcome.NOTHING
-    return Outcome.MUTE if all(code in _MUTE for code in asked) else Outcome.ANSWERED
+    return Outcome.MUTE if all(code in NO_ANSWER for code in asked) else Outcome.ANSWERED
 
 
 @dataclass(frozen=True, slots=True)

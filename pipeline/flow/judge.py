@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import structlog
@@ -10,7 +10,7 @@ import structlog
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.label_mass import believed
 from sluicegate.engines.protocol import Health, ItemFailure, Scored
-from sluicegate.pipeline.flow.adapter_state import Outcome, Standing, told_by
+from sluicegate.pipeline.flow.adapter_state import NO_ANSWER, Outcome, Standing, told_by
 from sluicegate.pipeline.flow.judgement import computed_tokens
 from sluicegate.pipeline.flow.servers import prompt_name
 from sluicegate.pipeline.observe.logs import frames
@@ -190,16 +190,18 @@ class Judge:
             EngineUnavailable: The engine is away; nothing was answered.
         """
         outcome, reason, refused, left = Outcome.NOTHING, "", False, permit.keys
+        failed: tuple[str, ...] = ()
         alone, started = not self._busy.in_work, self._clock.monotonic()
         self._server.note()
         try:
             answers = await self._ask_once(call, ask, items)
-            outcome, left = told_by(answers), _timed_out(call, items, answers)
+            outcome, left = told_by(answers), _failing(call, items, answers, (FailureCode.TIMED_OUT,))
+            failed = _failing(call, items, answers, NO_ANSWER)
         except EngineUnavailable as error:
             outcome, reason, refused, left = Outcome.AWAY, str(error), error.refused, ()
             raise
         finally:
-            self._state.report(permit, outcome, reason=reason, refused=refused, left=left)
+            self._state.report(permit, outcome, reason=reason, refused=refused, left=left, failed=failed)
             self._server.note()
             self._server.changed()
         if outcome is Outcome.ANSWERED and self._depth is not None:
@@ -272,10 +274,12 @@ class Judge:
                 )
 
 
-def _timed_out(call: Call, items: Sequence[Judgement], answers: Sequence[object]) -> tuple[str, ...]:
-    """What the server may still be at work on."""
+def _failing(
+    call: Call, items: Sequence[Judgement], answers: Sequence[object], codes: Collection[FailureCode]
+) -> tuple[str, ...]:
+    """The prompts whose answer is one of these failures."""
     return tuple(
         prompt_name(call, item.key)
         for item, answer in zip(items, answers, strict=True)
-        if isinstance(answer, ItemFailure) and answer.code is FailureCode.TIMED_OUT
+        if isinstance(answer, ItemFailure) and answer.code in codes
     )

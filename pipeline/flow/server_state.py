@@ -152,6 +152,7 @@ class ServerState:
         reason: str = "",
         refused: bool = False,
         left: Collection[str] = (),
+        failed: Collection[str] = (),
     ) -> None:
         """Say what a call told.
 
@@ -161,6 +162,7 @@ class ServerState:
             reason: Why the engine is away; for people, without text of a post.
             refused: The server was there and took nothing: that says nothing of the prompts.
             left: Prompts that the server may still be at work on, since nobody waited for their answer.
+            failed: Prompts that met a fault of the engine: that is no answer, and clears them of nothing.
         """
         self._work.discard(permit)
         self._adapters[permit.adapter].report(permit.leave, outcome, reason)
@@ -169,8 +171,8 @@ class ServerState:
         if outcome is Outcome.AWAY:
             if not refused and permit.life == self._life:
                 self._lose(permit)
-        elif outcome is not Outcome.NOTHING:
-            answered = set(permit.keys) - set(left)
+        elif outcome is Outcome.ANSWERED:
+            answered = set(permit.keys).difference(left, failed)
             self.prompts.cleared(answered)
             if self._lost is not None:
                 self._lost -= answered

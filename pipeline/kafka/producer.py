@@ -47,6 +47,8 @@ class Refused:
 
 
 Report = Callable[[Placed | Refused], None]
+_CLOSED = Refused("_DESTROY", fatal=True)
+"""As librdkafka names what meets a client that is closed."""
 
 
 class Producer:
@@ -90,7 +92,8 @@ class Producer:
             },
             logger=_librdkafka,
         )
-        self._running = True
+        self._running, self._closed = True, False
+        self._sending = threading.Lock()  # what is sent beside close is flushed by it, or refused
         self._poller = (
             threading.Thread(target=self._poll_on, name="producer-poll", daemon=True) if polls else None
         )
@@ -111,7 +114,7 @@ class Producer:
         report: Report,
         partition: int | None = None,
     ) -> bool:
-        """Queue a record; False if the queue is full, and then nothing is reported.
+        """Queue a record; False if the queue is full, and then nothing is reported. After :meth:`close` it is refused.
 
         Args:
             topic: Where it goes.
@@ -136,11 +139,19 @@ class Producer:
 
         try:
             where = {} if partition is None else {"partition": partition}
-            self._client.produce(topic, value, key, headers=list(headers), on_delivery=on_delivery, **where)
+            with self._sending:
+                closed = self._closed
+                if not closed:
+                    self._client.produce(
+                        topic, value, key, headers=list(headers), on_delivery=on_delivery, **where
+                    )
         except BufferError:
             return False
         except self._refusal as error:
             report(_refused(error.args[0]))
+        else:
+            if closed:
+                report(_CLOSED)
         return True
 
     def put(
@@ -172,7 +183,9 @@ class Producer:
         return left
 
     def close(self, timeout_s: float) -> int:
-        """Flush; what is left by then is reported as refused. How many that were."""
+        """Refuse what is sent from now on, and flush; what is left by then is reported as refused. How many that were."""
+        with self._sending:
+            self._closed = True
         left = self.flush(timeout_s)
         if left:
             self._client.purge()

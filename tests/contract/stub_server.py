@@ -63,6 +63,9 @@ class StubServer:
     """True if ``/metrics`` tells the start of its process and the requests in its work, as ``vllm`` does."""
     restart_s: float = 0.5
     """After a ``crash`` every connection breaks for so long."""
+    leaves_by_500: bool = False
+    """True if a ``crash`` ends in vLLM's way: 500 to all requests and 503 on ``/health``, until somebody restarts it."""
+    dead: bool = False
     crashes: int = 0
     down_until: float = 0.0
     connections: set[Any] = field(default_factory=set)
@@ -72,6 +75,7 @@ class StubServer:
         application = web.Application(client_max_size=16 << 20)
         application.router.add_post("/v1/completions", self._handle)
         application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/health", self._health)
         self._server = TestServer(application, port=self.port)
         await self._server.start_server()
         return self
@@ -93,6 +97,15 @@ class StubServer:
             f'vllm:num_requests_running{{model_name="small"}} {float(self.in_flight)}\n'
             'vllm:num_requests_waiting{model_name="small"} 0.0\n'
         )
+
+    async def _health(self, request: web.Request) -> web.StreamResponse:
+        self._is_down(request)
+        return web.Response(status=503 if self.dead else 200)
+
+    def restart(self) -> None:
+        """Another process takes the place of one that ``leaves_by_500``."""
+        self.crashes += 1
+        self.dead = False
 
     def _is_down(self, request: web.Request) -> bool:
         down = time.monotonic() < self.down_until
@@ -131,8 +144,10 @@ class StubServer:
         prompt = body["prompt"]
         prompts: list[list[int]] = prompt if isinstance(prompt[0], list) else [prompt]
         texts = [small_tokenizer().decode(ids) for ids in prompts]
-        if self.statuses:
-            return web.Response(status=self.statuses.pop(0), headers={"Location": "/v1/completions"})
+        self.dead = self.dead or (self.leaves_by_500 and self._hit("crash", texts))
+        if self.dead or self.statuses:
+            status = 500 if self.dead else self.statuses.pop(0)
+            return web.Response(status=status, headers={"Location": "/v1/completions"})
         if self.raw_body is not None:
             return web.Response(body=self.raw_body, content_type="application/json")
         crashes = self._hit("crash", texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from contract.stub_server import CONTEXT_TOKENS, StubServer
 from sluicegate.engines.backends import EngineChoice, open_backend, open_backends
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.pipeline.flow.adapter_state import Outcome, told_by
+from sluicegate.pipeline.flow.server_state import ServerState
 from sluicegate.schemas import FailureCode, Post
 from support.small_bundle import small_manifest, write_small_bundle
 
@@ -80,6 +83,72 @@ async def test_vllm_tells_which_process_answers_and_others_tell_nothing(start: A
     async with start("openai") as (rig, stub):
         stub.tells = True
         assert await rig.engine.generation() is None
+
+
+async def test_vllms_500_to_all_that_is_in_work_is_its_end_and_nothing_is_sent_again(start: Any) -> None:
+    async with start("vllm", model="small") as (rig, stub):
+        stub.tells = stub.leaves_by_500 = True
+        stub.faults = {"crash": MARKER}
+        for call in (1, 2):
+            with pytest.raises(EngineUnavailable, match="HTTP 500") as raised:
+                await rig.engine.score([rig.prompt(MARKER), rig.prompt("hello")], timeout_s=TIMEOUT_S)
+            assert not raised.value.refused
+            assert len(stub.requests) == call
+        assert not (await rig.engine.health()).ok
+        stub.restart()
+        scored(await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S))
+
+
+async def test_copies_of_a_text_that_ends_vllm_in_its_own_way_end_it_three_times_at_most(start: Any) -> None:
+    state = ServerState(time.monotonic)
+    state.enrol(None, mute_calls=5, first_pause_s=0.0, on_change=lambda _state, _reason: None)
+    async with start("vllm", model="small") as (rig, stub):
+        stub.tells = stub.leaves_by_500 = True
+        stub.faults = {"crash": MARKER}
+        prompts = {"killer": rig.prompt(MARKER), "innocent": rig.prompt("hello")}
+        state.seen(await rig.engine.generation())
+        for copy in range(9):
+            while state.begin_asking(None):
+                state.asked(None, healthy=True, generation=await rig.engine.generation())
+            names = [name for name in prompts if not state.prompts.is_aside(name)]
+            permit = state.admit(copy, None, names)
+            assert permit is not None
+            try:
+                asked = [prompts[name] for name in permit.keys]
+                answers = await rig.engine.score(asked, timeout_s=TIMEOUT_S)
+                state.report(permit, told_by(answers))
+            except EngineUnavailable as error:
+                state.report(permit, Outcome.AWAY, refused=error.refused)
+                stub.restart()
+            state.leave(copy)
+        assert state.prompts.is_aside("killer")  # without a lease nobody is condemned
+        assert stub.crashes == 3
+        assert not state.prompts.is_suspect("innocent")
+
+
+async def test_a_fault_of_vllm_after_which_another_process_answers_was_its_end(start: Any) -> None:
+    async with start("vllm", model="small") as (rig, stub):
+        stub.tells = True
+        await rig.engine.generation()
+        stub.statuses = [500]
+        stub.restart()
+        with pytest.raises(EngineUnavailable) as raised:
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert not raised.value.refused
+
+
+async def test_a_fault_of_vllm_is_the_items_where_its_process_is_known_though_not_the_last_that_answered(
+    start: Any,
+) -> None:
+    async with start("vllm", model="small") as (rig, stub):
+        stub.tells = True
+        for process in (0, 1, 0):
+            stub.crashes = process  # a balancer answers from either
+            await rig.engine.generation()
+        stub.crashes = 1
+        stub.statuses = [500, 500]
+        (answer,) = await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert answer == ItemFailure(FailureCode.ENGINE_ERROR, "HTTP 500")
 
 
 async def test_a_server_that_stays_busy_is_unavailable(start: Any) -> None:
@@ -272,6 +341,45 @@ async def test_an_answer_that_breaks_off_is_asked_for_once_more(start: Any) -> N
         (answer,) = await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
         assert answer == ItemFailure(FailureCode.ENGINE_ERROR, "the answer broke off")
         assert len(asked) == 2
+
+
+@asynccontextmanager
+async def leaving_server(answer: bytes) -> AsyncIterator[str]:
+    """A server that answers once and is gone."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        server.close()
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+_HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"
+_STATUS = b"HTTP/1.1 %d x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "dialect", "prompts"),
+    [
+        (_STATUS % 500, "openai", 1),
+        (_HALF, "openai", 1),
+        (_STATUS % 500, "vllm", 1),
+        (_STATUS % 400, "vllm", 2),
+    ],
+    ids=["500", "broken off", "500 of vllm", "a list"],
+)
+async def test_a_server_that_took_a_request_and_is_gone_may_have_died_of_it(
+    start: Any, answer: bytes, dialect: str, prompts: int
+) -> None:
+    async with leaving_server(answer) as url, start(url=url, dialect=dialect, model="small") as (rig, _):
+        with pytest.raises(EngineUnavailable) as raised:
+            await rig.engine.score([rig.prompt("hello")] * prompts, timeout_s=TIMEOUT_S)
+        assert not raised.value.refused
 
 
 @pytest.mark.parametrize("answer", [b"", b"220 smtp ready\r\n\r\n"], ids=["nothing", "not http"])

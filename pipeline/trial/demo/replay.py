@@ -45,16 +45,18 @@ class Replay:
         return not self._left
 
     def top_up(self, answered: int) -> None:
-        """Send as many as may be ahead of so many answers.
+        """Send as many as may be ahead of so many answers, and as there is room for.
 
         Raises:
             DemoError: The broker refused a record.
         """
         while self._left and self.sent - answered < self._ahead:
-            value = self._left.popleft()
+            value = self._left[0]
             who = identity(parse(value), "id")
             key = who[1].encode("utf-8", "replace") if who else None
-            self._producer.send(self._topic, value, key, report=self._delivered)
+            if not self._producer.send(self._topic, value, key, report=self._delivered):
+                break  # the queue is full: the next call goes on with the same record
+            self._left.popleft()
             self.sent += 1
         self._producer.poll()
         if self._failure:

@@ -66,6 +66,14 @@ MUTANTS = (
         (f"{_PUBLISHING}::test_a_full_queue_is_waited_out",),
     ),
     Mutant(
+        "sent_after_close",
+        "a record that is sent while its producer closes would be lost without a word",
+        "pipeline/kafka/producer.py",
+        "            self._closed = True",
+        "            self._closed = False",
+        (f"{_PUBLISHING}::test_what_is_sent_to_a_producer_that_is_closed_or_closing_is_refused_at_once",),
+    ),
+    Mutant(
         "hold_cleared",
         "a hold that is over would excuse every later stall",
         "pipeline/observe/holds.py",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.flow.judge import Judge
+from sluicegate.pipeline.flow.servers import prompt_name
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
@@ -50,3 +51,38 @@ def test_what_is_set_aside_or_no_longer_waited_for_is_neither_asked_nor_answered
     answers: dict[Item, Any] = {}
     assert left_of({aside: "a", over: "b", other: "c"}, answers, aside={"a"}) == [other]
     assert answers == {}
+
+
+async def test_the_state_hears_which_prompts_met_a_fault_of_the_engine_and_which_may_still_be_in_its_work() -> (
+    None
+):
+    codes = (
+        None,
+        FailureCode.ENGINE_ERROR,
+        FailureCode.TIMED_OUT,
+        FailureCode.INTERNAL,
+        FailureCode.TOO_LONG,
+    )
+    answers = [code and ItemFailure(code, "") for code in codes]
+    items: list[Any] = [Item() for _ in codes]
+    for item, code in zip(items, codes, strict=True):
+        item.key = str(code).encode()
+    told: dict[str, Any] = {}
+
+    async def ask_once(*_: Any) -> list[Any]:
+        return answers
+
+    judge: Any = SimpleNamespace(
+        _busy=SimpleNamespace(in_work=False),
+        _clock=SimpleNamespace(monotonic=lambda: 0.0),
+        _server=SimpleNamespace(note=lambda: None, changed=lambda: None),
+        _state=SimpleNamespace(report=lambda *_, **said: told.update(said)),
+        _ask_once=ask_once,
+        _depth=None,
+        _report=lambda *_: None,
+    )
+    permit: Any = SimpleNamespace(keys=())
+    await Judge._try(judge, permit, "score", ask_once, items)
+    failed = (FailureCode.ENGINE_ERROR, FailureCode.TIMED_OUT, FailureCode.INTERNAL)
+    assert told["failed"] == tuple(prompt_name("score", str(code).encode()) for code in failed)
+    assert told["left"] == (prompt_name("score", str(FailureCode.TIMED_OUT).encode()),)

@@ -166,6 +166,28 @@ def test_an_answer_clears_what_was_set_aside() -> None:
     assert not rig.state.prompts.is_suspect("innocent")
 
 
+def test_a_fault_of_the_engine_is_no_answer_and_clears_nobody() -> None:
+    rig = Rig()
+    for _ in range(2):
+        rig.die_with("a", "b", "c")
+    rig.answer("c")
+    rig.state.report(rig.admitted("a"), Outcome.MUTE)
+    rig.state.leave(("a",))
+    rig.state.report(rig.admitted("b"), Outcome.ANSWERED, failed=("b",))
+    rig.state.leave(("b",))
+    assert set(rig.state.prompts.known["tallies"]) == {"a", "b"}
+
+
+def test_who_met_a_fault_of_a_dying_engine_is_counted_at_the_death() -> None:
+    rig = Rig()
+    killer, beside = rig.admitted("killer"), rig.admitted("beside")
+    rig.state.report(beside, Outcome.AWAY, reason="reset")
+    rig.state.report(killer, Outcome.MUTE)
+    rig.life += 1
+    rig.come_back()
+    assert set(rig.state.prompts.known["tallies"]) == {"killer", "beside"}
+
+
 def test_what_was_in_work_of_another_adapter_is_counted_too() -> None:
     rig = Rig()
     for _ in range(2):

@@ -13,10 +13,12 @@ from confluent_kafka import KafkaError, KafkaException
 from sluicegate.pipeline.errors import PublishError
 from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.kafka import publisher as publisher_module
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.observe.holds import Holds
 from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.pipeline.trial.demo.replay import Replay
 from sluicegate.schemas import ReasonCode, Rejection
 from unit.pipeline.fakes import MemoryDelivery
 from unit.pipeline.test_records import NOW
@@ -162,3 +164,32 @@ async def test_a_record_that_was_only_refused_for_its_company_is_not_cut(script:
     await publish(record(b"x" * 1000))
     together, alone = ScriptedProducer.made
     assert alone.produced == together.produced
+
+
+def test_what_is_sent_to_a_producer_that_is_closed_or_closing_is_refused_at_once(script: deque[Any]) -> None:
+    producer = Producer(KafkaSettings())
+    reports: list[Placed | Refused] = []
+
+    def again(outcome: Placed | Refused) -> None:
+        reports.append(outcome)
+        assert producer.send("posts", b"while it closes", report=reports.append)
+
+    producer.send("posts", b"before", report=again)
+    (client,) = ScriptedProducer.made
+    client.flush = lambda _timeout_s: client.poll(0) and 0  # type: ignore[method-assign]
+    producer.close(0.0)
+    assert producer.send("posts", b"after", report=reports.append)
+    closed = Refused("_DESTROY", fatal=True)
+    assert reports == [Placed("posts", 0, 0), closed, closed]
+    assert client.produced == [b"before"]
+
+
+def test_a_demo_goes_on_with_the_same_record_once_the_queue_has_room(script: deque[Any]) -> None:
+    script.extend([None, BufferError()])
+    replay = Replay(KafkaSettings(), "posts", [b"1", b"2", b"3"], ahead=9)
+    replay.top_up(0)
+    assert (replay.sent, replay.done) == (1, False)
+    replay.top_up(0)
+    (client,) = ScriptedProducer.made
+    assert client.produced == [b"1", b"2", b"3"]
+    assert (replay.sent, replay.done) == (3, True)
