@@ -28,6 +28,8 @@ class LeaseState:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._begins = self._ends = self._lent_until = 0.0
+        self.number = 0
+        """Of this worker's leases, the last one; a lease that is renewed keeps its number."""
         self.lending = False
         """True while workers can agree by a lease."""
 
@@ -60,7 +62,9 @@ class LeaseState:
         """It begins now, or is renewed: this worker's, or another's."""
         now = self._clock()
         if ours:
-            self._begins = self._begins if self.held else now + _HEARD_S
+            if not self.held:
+                self._begins = now + _HEARD_S
+                self.number += 1
             self._ends, self._lent_until = now + LEASE_S, 0.0
         else:
             self._ends, self._lent_until = 0.0, now + LEASE_S

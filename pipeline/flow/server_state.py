@@ -87,9 +87,10 @@ class ServerState:
         self._doubts = 0
         self._doubt = False
         self._looking = False
-        self._looks: dict[str | None, int] = {}
+        self._looks: dict[str | None, tuple[int, int | None]] = {}
         self._look_at = 0.0
-        self._idle = self._fresh = False
+        self._idle = False
+        self._looked_by: int | None = None
 
     def enrol(
         self,
@@ -136,7 +137,7 @@ class ServerState:
         permit = Permit(adapter, chosen, leave, self._life, suspect is not None, sole)
         self._work.add(permit)
         self._kept[visitor] -= frozenset(chosen)
-        self._idle = self._fresh = False
+        self._idle, self._looked_by = False, None
         return permit
 
     def leave(self, visitor: Hashable) -> None:
@@ -184,7 +185,7 @@ class ServerState:
             due = (self._doubt or self._wants_look()) and not self._looking and self._clock() >= self._look_at
             self._looking = self._looking or due
         if due:
-            self._looks[adapter] = self._doubts
+            self._looks[adapter] = self._doubts, self._agreement
         return due
 
     def asked(
@@ -192,14 +193,15 @@ class ServerState:
     ) -> None:
         """Say what the engine's health and generation are."""
         state = self._adapters[adapter]
-        is_news = self._looks.pop(adapter, -1) == self._doubts
+        doubts, agreement = self._looks.pop(adapter, (-1, None))
+        is_news = doubts == self._doubts
         self._looking = False
         self._look_at = self._clock() + _LOOK_AGAIN_S
         # No news is what was told of the time before a call was lost.
         if healthy and is_news:
             self._look_at = 0.0 if self._doubt else self._look_at
             self.seen(generation)
-            self._idle, self._fresh = generation is None or generation.idle, True
+            self._idle, self._looked_by = generation is None or generation.idle, agreement
         if state.away:
             state.asked(healthy=healthy)
         elif not healthy:
@@ -276,17 +278,25 @@ class ServerState:
         if self._work or self._lingering:
             return False
         # A server that others keep at work is asked in the end. What it dies of then condemns nobody.
-        return self._exclusive or (self._agreed and self._fresh and (self._idle or self.lease.is_half_over))
+        return self._exclusive or (self._fresh and (self._idle or self.lease.is_half_over))
 
     @property
-    def _agreed(self) -> bool:
-        """True if the other workers let this one ask, or cannot be asked."""
-        return self.lease.in_force or not self.lease.lending
+    def _agreement(self) -> int | None:
+        """By which lease this worker may ask; 0 if workers cannot agree, None if it must not ask yet."""
+        if self.lease.in_force:
+            return self.lease.number
+        return None if self.lease.lending else 0
+
+    @property
+    def _fresh(self) -> bool:
+        """True if the server was looked at since the others let this worker ask. Before that they may have sent more."""
+        return self._looked_by is not None and self._looked_by == self._agreement
 
     def _wants_look(self) -> bool:
         """True if a suspect waits, and nobody knows whether the server is well, and whether others keep it at work."""
         known = self._exclusive or (self._fresh and self._idle)
-        return not known and not self._work and self._agreed and self._first() is not None
+        agreed = self._agreement is not None
+        return not known and not self._work and agreed and self._first() is not None
 
     def _lose(self, permit: Permit) -> None:
         self._doubt = True

@@ -215,6 +215,16 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "idle_before_the_lease",
+        "a text would be condemned for another worker's, which was sent before that worker read of the lease",
+        "pipeline/flow/server_state.py",
+        "return self._looked_by is not None and self._looked_by == self._agreement",
+        "return self._agreement is not None",
+        (
+            f"{_SERVER}::TestSharedServer::test_what_the_server_had_in_its_work_before_the_lease_says_nothing_of_what_came_since",
+        ),
+    ),
+    Mutant(
         "first_claim",
         "two workers would ask a shared server about their suspects at a time",
         "pipeline/flow/servers.py",

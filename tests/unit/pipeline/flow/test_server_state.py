@@ -308,6 +308,35 @@ class TestSharedServer:
         assert rig.found == []
         assert rig.state.prompts.is_aside("poison")
 
+    def test_what_the_server_had_in_its_work_before_the_lease_says_nothing_of_what_came_since(self) -> None:
+        rig = Rig(exclusive=False)
+        rig.state.lease.lending = True
+        for _ in range(2):
+            rig.die_with("innocent", "beside")  # a look follows each death, and tells that nothing is in work
+        assert rig.admit("innocent") is None
+        rig.state.lease.begin(ours=True)
+        rig.idle = False  # another worker, which has not read of the lease, sends what will end the server
+        rig.now += 3
+        assert rig.admit("innocent") is None
+        rig.come_back()
+        assert rig.admit("innocent") is None
+        rig.idle = True
+        rig.come_back()
+        assert rig.admitted("innocent").sole
+
+    def test_what_the_server_had_in_its_work_in_one_lease_says_nothing_of_the_next(self) -> None:
+        rig = self.suspicious()
+        assert rig.admit("poison") is None
+        rig.state.lease.begin(ours=True)
+        rig.now += 3
+        rig.come_back()
+        rig.now += 60  # the others work again
+        rig.state.lease.begin(ours=True)
+        rig.now += 3
+        assert rig.admit("poison") is None
+        rig.come_back()
+        assert rig.admitted("poison").sole
+
     def test_while_another_worker_asks_its_suspects_nothing_is_sent_and_a_worker_that_died_frees_it(
         self,
     ) -> None:
