@@ -58,16 +58,24 @@ class LeaseState:
         """True once so much of it has passed that a server which others keep at work is waited for no longer."""
         return self._clock() > self._ends - LEASE_S / 2
 
-    def begin(self, *, ours: bool) -> None:
-        """It begins now, or is renewed: this worker's, or another's."""
+    def begin(self, *, ours: bool, age_s: float = 0.0) -> None:
+        """It begins, or is renewed: this worker's, or another's.
+
+        Args:
+            ours: True if this worker claimed it.
+            age_s: Seconds since it began. A lease that is over begins nothing.
+        """
         now = self._clock()
+        ends = now + LEASE_S - age_s
+        if ends <= now:
+            return
         if ours:
             if not self.held:
                 self._begins = now + _HEARD_S
                 self.number += 1
-            self._ends, self._lent_until = now + LEASE_S, 0.0
+            self._ends, self._lent_until = max(self._ends, ends), 0.0
         else:
-            self._ends, self._lent_until = 0.0, now + LEASE_S
+            self._ends, self._lent_until = 0.0, ends
 
     def end(self) -> None:
         """It is given back."""

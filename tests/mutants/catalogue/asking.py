@@ -225,6 +225,17 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "old_lease",
+        "two workers would ask a shared server about their suspects at a time, after one of them lost the topic",
+        "pipeline/flow/lease_state.py",
+        "ends = now + LEASE_S - age_s",
+        "ends = now + LEASE_S",
+        (
+            f"{_SERVERS}::test_a_lease_that_is_read_again_after_the_topic_was_lost_is_no_younger_for_that",
+            f"{_SERVERS}::test_a_lease_that_is_read_again_ends_when_it_would_have_ended",
+        ),
+    ),
+    Mutant(
         "first_claim",
         "two workers would ask a shared server about their suspects at a time",
         "pipeline/flow/servers.py",

@@ -15,7 +15,7 @@ from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import Death, Fact, Lease, Poison, read_fact
 from sluicegate.pipeline.flow.adapter_state import Outcome
 from sluicegate.pipeline.flow.in_work_file import InWorkFile
-from sluicegate.pipeline.flow.lease_state import LEASE_S
+from sluicegate.pipeline.flow.lease_state import LEASE_S, LeaseState
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
 from sluicegate.pipeline.flow.suspects import REMEMBERED_S
 from sluicegate.schemas import CATEGORIES
@@ -94,6 +94,53 @@ def test_a_claim_of_long_ago_keeps_nobody_out() -> None:
     late = claim.model_copy(update={"at": claim.at - timedelta(seconds=2 * LEASE_S - 30)})
     stand.workers[1].learn([late])
     assert stand.servers[1].state.lease.lent
+
+
+def test_a_lease_that_is_read_again_after_the_topic_was_lost_is_no_younger_for_that() -> None:
+    stand = Workers(2)
+    owner, bystander = stand.servers
+    stand.suspect(owner)
+    (claim,) = [fact for fact in stand.topic if isinstance(fact, Lease)]
+    for age_s, still in ((LEASE_S - 15, True), (LEASE_S, False)):
+        old = claim.model_copy(update={"at": claim.at - timedelta(seconds=age_s)})
+        for worker, server in zip(stand.workers, stand.servers, strict=True):
+            server.state.lease.end()
+            worker.follow(followed=False)
+            worker.learn([old])
+            worker.follow(followed=True)
+        assert owner.state.lease.held == still
+        assert not owner.state.lease.in_force  # the others have not heard of it again, or it is nearly over
+        assert bystander.state.lease.lent == still
+
+
+def test_a_lease_that_is_read_again_ends_when_it_would_have_ended() -> None:
+    now = 1000.0
+    lease = LeaseState(lambda: now)
+    lease.begin(ours=True)
+    now += 39
+    lease.begin(ours=True, age_s=39)
+    now += 21
+    assert not lease.held
+    lease.begin(ours=False, age_s=50)
+    now += 9
+    assert lease.lent
+    now += 1
+    assert not lease.lent
+
+
+def test_a_lease_that_this_worker_gave_back_stays_given_back_when_both_are_read_again() -> None:
+    stand = Workers(2)
+    owner = stand.servers[0]
+    stand.suspect(owner)
+    told = list(stand.topic)
+    stand.read()
+    owner.state.leave("visitor")
+    owner.changed()
+    told += stand.topic
+    stand.read()
+    stand.workers[0].learn([fact for fact in told if isinstance(fact, Lease)])
+    assert [fact.state for fact in told if isinstance(fact, Lease)] == ["open", "closed"]
+    assert not owner.state.lease.held
 
 
 def test_poison_that_one_worker_finds_is_known_to_all_for_ten_minutes_and_names_no_text() -> None:
