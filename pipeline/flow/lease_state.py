@@ -14,6 +14,8 @@ LEASE_S: Final = 60.0
 """A worker that dies while it asks its suspects keeps the others from the server for so long."""
 _HEARD_S: Final = 2.0
 """Within so long the other workers have read of a lease: they follow the control topic at least twice a second."""
+_UNHEARD_S: Final = 30.0
+"""A claim that was not read back within so long is read by nobody: the topic can be read here, and not be written."""
 _RENEW_S: Final = 20.0
 """A lease is renewed once no more than this is left of it; no suspect is asked in the last half of that."""
 
@@ -28,6 +30,7 @@ class LeaseState:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._begins = self._ends = self._lent_until = 0.0
+        self._claimed_at: float | None = None
         self.number = 0
         """Of this worker's leases, the last one; a lease that is renewed keeps its number."""
         self.lending = False
@@ -57,6 +60,20 @@ class LeaseState:
     def is_half_over(self) -> bool:
         """True once so much of it has passed that a server which others keep at work is waited for no longer."""
         return self._clock() > self._ends - LEASE_S / 2
+
+    @property
+    def is_unheard(self) -> bool:
+        """True while what this worker claims reaches nobody."""
+        return self._claimed_at is not None and self._clock() >= self._claimed_at + _UNHEARD_S
+
+    def claim(self) -> None:
+        """This worker tells of a claim."""
+        if self._claimed_at is None:
+            self._claimed_at = self._clock()
+
+    def heard(self) -> None:
+        """What this worker told was read, or may be read by now."""
+        self._claimed_at = None
 
     def begin(self, *, ours: bool, age_s: float = 0.0) -> None:
         """It begins, or is renewed: this worker's, or another's.

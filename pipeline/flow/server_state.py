@@ -285,7 +285,7 @@ class ServerState:
         """By which lease this worker may ask; 0 if workers cannot agree, None if it must not ask yet."""
         if self.lease.in_force:
             return self.lease.number
-        return None if self.lease.lending else 0
+        return None if self.lease.lending and not self.lease.is_unheard else 0
 
     @property
     def _fresh(self) -> bool:

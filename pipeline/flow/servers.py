@@ -104,10 +104,13 @@ class Server:
             self._tell(self._lease(self._address, is_open=False))
         elif self.state.wants_lease and self._clock.monotonic() >= self._claim_at:
             self._claim_at = self._clock.monotonic() + _CLAIM_AGAIN_S
+            self.state.lease.claim()
             self._tell(self._lease(self._address, is_open=True))
 
     def follow(self, *, followed: bool) -> None:
         """Say whether other workers can be heard."""
+        if not followed:
+            self.state.lease.heard()  # the topic is tried anew once it is followed again
         self.state.lease.lending = followed and self._address is not None
 
     def learn(self, fact: Lease, age_s: float = 0.0) -> None:
@@ -120,6 +123,8 @@ class Server:
         if fact.server != self._address:
             return
         ours = fact.holder == self._holder
+        if ours:
+            self.state.lease.heard()
         if self.state.lease.lent and fact.holder != self._lent_to:
             return
         if fact.state == "closed":

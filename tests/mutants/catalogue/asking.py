@@ -236,6 +236,26 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "unheard_claim",
+        "a worker whose claims reach nobody would send nothing any more while everything is green",
+        "pipeline/flow/server_state.py",
+        "return None if self.lease.lending and not self.lease.is_unheard else 0",
+        "return None if self.lease.lending else 0",
+        (
+            f"{_SERVERS}::test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_nobody_is_condemned",
+        ),
+    ),
+    Mutant(
+        "fatal_producer",
+        "a worker would tell nobody of its trips after one fatal error",
+        "pipeline/control/topic.py",
+        "self._producer_ended = self._producer_ended or outcome.fatal",
+        "pass",
+        (
+            "tests/unit/pipeline/control/test_control.py::test_a_producer_that_can_deliver_nothing_any_more_is_made_anew",
+        ),
+    ),
+    Mutant(
         "first_claim",
         "two workers would ask a shared server about their suspects at a time",
         "pipeline/flow/servers.py",

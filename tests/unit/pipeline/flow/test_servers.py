@@ -34,8 +34,8 @@ THIRD = prompt_name("score", b"a third key")
 class Workers:
     """Workers on one shared server, and the order in which all of them read what they tell."""
 
-    def __init__(self, count: int) -> None:
-        self.clock = Clock()
+    def __init__(self, count: int, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.topic: list[Fact] = []
         self.workers = [Servers(self.clock) for _ in range(count)]
         backend = Backend(FakeEngine(), fake_prompter(), CATEGORIES, server="http://one")
@@ -141,6 +141,65 @@ def test_a_lease_that_this_worker_gave_back_stays_given_back_when_both_are_read_
     stand.workers[0].learn([fact for fact in told if isinstance(fact, Lease)])
     assert [fact.state for fact in told if isinstance(fact, Lease)] == ["open", "closed"]
     assert not owner.state.lease.held
+
+
+class Paced(Clock):
+    """A clock that the test moves."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_nobody_is_condemned() -> None:
+    clock = Paced()
+    stand = Workers(1, clock)
+    server = stand.servers[0]
+    stand.suspect(server)
+
+    def wait(seconds: int) -> Permit | None:
+        permit = None
+        for _ in range(seconds):
+            clock.now += 1.0
+            server.tend()
+            if server.state.begin_asking(None):
+                generation = Generation(f"{id(server)} 2", exclusive=False, idle=True)
+                server.state.asked(None, healthy=True, generation=generation)
+            permit = permit or server.state.admit("visitor", None, [NAME, OTHER])
+        return permit
+
+    assert wait(29) is None
+    assert len([fact for fact in stand.topic if isinstance(fact, Lease)]) == 6  # claimed again and again
+    permit = wait(2)
+    assert permit is not None
+    assert permit.one
+    assert not permit.sole
+    server.state.report(permit, Outcome.ANSWERED)
+    assert server.state.admit("visitor", None, [OTHER]) is None  # the server is looked at before each
+    stand.read()  # what was told is read in the end, and then a lease is worth something again
+    assert server.state.lease.held
+    assert not server.state.lease.is_unheard
+
+
+def test_a_claim_that_lost_against_another_was_heard() -> None:
+    clock = Paced()
+    stand = Workers(2, clock)
+    for server in stand.servers:
+        stand.suspect(server)
+    stand.read()
+    clock.now += 31
+    assert not any(server.state.lease.is_unheard for server in stand.servers)
+
+
+def test_after_the_topic_was_lost_claims_are_tried_anew() -> None:
+    clock = Paced()
+    stand = Workers(1, clock)
+    stand.suspect(stand.servers[0])
+    stand.workers[0].follow(followed=False)
+    clock.now += 31
+    stand.workers[0].follow(followed=True)
+    assert not stand.servers[0].state.lease.is_unheard
 
 
 def test_poison_that_one_worker_finds_is_known_to_all_for_ten_minutes_and_names_no_text() -> None:
