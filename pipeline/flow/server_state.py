@@ -53,6 +53,7 @@ class ServerState:
         origin: Names this state among those of all workers.
         address: Names the server among all servers that several workers share; None if it is this worker's own.
         found: Told of each prompt that is found to be poison here, or set aside, and which of both.
+        several: Told once that several processes answer behind one address.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class ServerState:
         address: str | None = None,
         died: Callable[[str, Collection[str]], None] = lambda _death, _keys: None,
         found: Callable[[str, bool], None] = lambda _key, _certain: None,
+        several: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._origin, self._address = origin, address
         self._tell_death = died
+        self._tell_many = several
         self.prompts = Suspects(clock, found)
         """What is known of prompts."""
         self.lease = LeaseState(clock)
@@ -79,6 +82,7 @@ class ServerState:
         self._visitors: dict[Hashable, str | None] = {}
         self._kept: dict[Hashable, frozenset[str]] = {}
         self._generation: Generation | None = None
+        self._process: str | None = None
         self._past: set[str] = set()
         self._many = False
         self._life = 0
@@ -212,14 +216,20 @@ class ServerState:
         before = self._generation
         if generation is not None:
             # A process that is back after another stands beside it, behind one address: none of them tells of the other's end.
+            # A look that tells nothing, such as one in a network that fails, says of no process that it has ended.
+            if self._process not in (None, generation.process):
+                self._past.add(self._process)
+            self._process = generation.process
+            is_one = not self._many
             self._many = self._many or generation.process in self._past
+            if self._many and is_one:
+                self._tell_many()
         self._generation = generation = None if self._many else generation
         lost, self._lost = self._lost, None
         self.met, self._doubt = True, False
         if before is not None and generation is not None and before.process == generation.process:
             self.prompts.broke_off(lost or ())
             return
-        self._past |= {before.process} if before is not None else set()
         self._life += 1
         self._lingering.clear()
         if lost and (before is not None or generation is None):  # else nothing is known of the process before

@@ -68,6 +68,7 @@ class Server:
             address=address,
             died=self._died,
             found=self._found,
+            several=self._several,
         )
         for left in file.adopt() if file is not None else ():
             self.state.prompts.restore(left.tallies, left.poison)
@@ -168,6 +169,11 @@ class Server:
                     prompts=prompts,
                 )
             )
+
+    def _several(self) -> None:
+        _log.warning(
+            "several_servers_behind_one_address", why="a process answers that was thought to have ended"
+        )
 
     def _found(self, key: str, certain: bool) -> None:
         why = "the engine ended with nothing else in its work" if certain else "the engine seems to end by it"

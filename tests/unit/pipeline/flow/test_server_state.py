@@ -25,7 +25,8 @@ class Rig:
     def __init__(self, *, exclusive: bool = True, told: bool = True) -> None:
         self.now = 1000.0
         self.found: list[str] = []
-        self.state = ServerState(lambda: self.now, found=self.told_of)
+        self.several = 0
+        self.state = ServerState(lambda: self.now, found=self.told_of, several=self.told_of_several)
         for adapter in (OWN, OTHER):
             self.state.enrol(adapter, mute_calls=3, first_pause_s=1.0, on_change=lambda _state, _reason: None)
         self.exclusive, self.told = exclusive, told
@@ -35,6 +36,9 @@ class Rig:
 
     def told_of(self, key: str, certain: bool) -> None:
         self.found += [key] if certain else []
+
+    def told_of_several(self) -> None:
+        self.several += 1
 
     def generation(self) -> Generation | None:
         if not self.told:
@@ -142,6 +146,21 @@ def test_several_servers_behind_one_address_tell_of_no_death() -> None:
         if rig.found or rig.state.prompts.is_aside("a"):
             break
     assert rig.found == []
+    assert rig.several == 1
+
+
+def test_a_look_that_tells_nothing_does_not_make_several_servers_of_one() -> None:
+    rig = Rig()
+    for told in (False, True):
+        rig.state.report(rig.admitted("a"), Outcome.AWAY, reason="reset")
+        rig.state.leave(("a",))
+        rig.told = told  # its page comes too late once, and the same process answers the next time
+        rig.come_back()
+        rig.answer("a")
+    for _ in range(2):
+        rig.die_with("poison")
+    assert rig.found == ["poison"]
+    assert rig.several == 0
 
 
 def test_where_no_generation_is_told_nobody_is_condemned_and_the_suspect_is_set_aside() -> None:
