@@ -169,8 +169,9 @@ class ServerState:
         """
         self._work.discard(permit)
         self._adapters[permit.adapter].report(permit.leave, outcome, reason)
-        for key in left:
-            self._lingering[key] = self._clock() + _LINGER_S
+        now = self._clock()
+        self._lingering = {key: until for key, until in self._lingering.items() if until > now}
+        self._lingering |= dict.fromkeys(left, now + _LINGER_S)
         if outcome is Outcome.AWAY:
             if not refused and permit.life == self._life:
                 self._lose(permit)

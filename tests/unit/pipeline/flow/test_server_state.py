@@ -210,6 +210,14 @@ def test_what_is_given_up_lingers_in_the_server_and_takes_the_blame_with_the_oth
     assert rig.found == []
 
 
+def test_what_was_given_up_long_ago_is_not_remembered() -> None:
+    rig = Rig()
+    for number in range(100):
+        rig.state.report(rig.admitted(f"slow {number}"), Outcome.ANSWERED, left=(f"slow {number}",))
+        rig.now += 1.0
+    assert len(rig.state._lingering) == 30
+
+
 def test_after_a_death_no_adapter_of_the_server_sends_before_somebody_has_asked_which_process_answers() -> (
     None
 ):
