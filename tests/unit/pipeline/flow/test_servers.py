@@ -8,6 +8,8 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
 from sluicegate.engines.protocol import Generation
@@ -314,6 +316,26 @@ def test_the_file_of_a_worker_that_lives_is_left_alone_and_one_that_says_nonsens
     assert descriptor is not None
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
+
+
+def test_a_file_that_another_worker_takes_over_meanwhile_costs_neither_the_others_nor_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash(in_process(tmp_path), NAME)
+    (tmp_path / "0-gone.in-work").symlink_to(tmp_path / "nowhere")  # cannot be opened, like one that was removed
+    (tmp_path / "1-taken.in-work").write_text("{}")
+    unlink = type(tmp_path).unlink
+
+    def unlinked_by_another(path: Path) -> None:
+        unlink(path)
+        if path.name == "1-taken.in-work":
+            unlink(path)
+
+    monkeypatch.setattr(type(tmp_path), "unlink", unlinked_by_another)
+    second = in_process(tmp_path)
+    assert set(second.state.prompts.known["tallies"]) == {NAME}
+    crash(second, NAME)
+    assert in_process(tmp_path).state.prompts.is_poison(NAME)
 
 
 def test_a_folder_that_cannot_be_written_costs_the_memory_and_no_post(tmp_path: Path) -> None:
