@@ -322,7 +322,9 @@ def test_a_file_that_another_worker_takes_over_meanwhile_costs_neither_the_other
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crash(in_process(tmp_path), NAME)
-    (tmp_path / "0-gone.in-work").symlink_to(tmp_path / "nowhere")  # cannot be opened, like one that was removed
+    (tmp_path / "0-gone.in-work").symlink_to(
+        tmp_path / "nowhere"
+    )  # cannot be opened, like one that was removed
     (tmp_path / "1-taken.in-work").write_text("{}")
     unlink = type(tmp_path).unlink
 
