@@ -184,9 +184,8 @@ class ControlTopic:
         def failed(why: str) -> None:
             _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
             self._send_again_at = time.monotonic() + _AGAIN_S
-            if not isinstance(
-                fact, Lease
-            ):  # who still wants one claims it anew; a late claim keeps all out for nothing
+            # Who still wants a lease claims it anew. A late claim would keep all out for nothing.
+            if not isinstance(fact, Lease):
                 self._outbox.put(fact)
 
         def reported(outcome: Placed | Refused) -> None:

@@ -74,9 +74,7 @@ class InWorkFile:
             for path in sorted(self._folder.glob("*.in-work"))[:_MOST_FILES]:
                 found += self._adopted(path)
             path = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}.in-work"
-            early = path.with_suffix(
-                ".new"
-            )  # without its lock it would look like one of a worker that is gone
+            early = path.with_suffix(".new")  # without its lock it would be taken for one that was left
             self._descriptor = os.open(early, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             early.rename(path)

@@ -8,8 +8,6 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
 from sluicegate.engines.protocol import Generation
@@ -24,6 +22,8 @@ from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from sluicegate.pipeline.flow.server_state import Permit
     from sluicegate.pipeline.flow.servers import Server
