@@ -101,6 +101,7 @@ class ControlTopic:
         self._metrics = metrics
         self._outbox: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._producer: Producer | None = None
+        self._producer_ended = False
         self._send_again_at = 0.0
         self._stopping = threading.Event()
         self._looked = asyncio.Event()
@@ -169,6 +170,9 @@ class ControlTopic:
         """Tell what tripped here. What is not delivered is told again; twice is once, the key is the same."""
         if self._producer is not None:
             self._producer.poll()
+        if self._producer is not None and self._producer_ended:
+            self._producer.close(_LEAVE_S)  # what it still had is put back
+            self._producer, self._producer_ended = None, False
         if time.monotonic() < self._send_again_at:
             return
         for _ in range(self._outbox.qsize()):  # what fails is put back, and waits
@@ -180,10 +184,13 @@ class ControlTopic:
         def failed(why: str) -> None:
             _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
             self._send_again_at = time.monotonic() + _AGAIN_S
-            self._outbox.put(fact)
+            # Who still wants a lease claims it anew. A late claim would keep all out for nothing.
+            if not isinstance(fact, Lease):
+                self._outbox.put(fact)
 
         def reported(outcome: Placed | Refused) -> None:
             if isinstance(outcome, Refused):
+                self._producer_ended = self._producer_ended or outcome.fatal
                 failed(outcome.reason)
 
         if self._producer is None:  # made when first needed: most workers never tell anything

@@ -74,8 +74,10 @@ class InWorkFile:
             for path in sorted(self._folder.glob("*.in-work"))[:_MOST_FILES]:
                 found += self._adopted(path)
             path = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}.in-work"
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            early = path.with_suffix(".new")  # without its lock it would be taken for one that was left
+            self._descriptor = os.open(early, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            early.rename(path)
         except OSError as error:
             self._cannot(error)
         return found
@@ -93,13 +95,16 @@ class InWorkFile:
             self._cannot(error)
 
     def _adopted(self, path: Path) -> list[Left]:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return []  # another worker that starts took it over, or it is nobody's file
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             first = os.pread(descriptor, _MOST_BYTES, 0).partition(b"\n")[0]
             path.unlink()
-        except BlockingIOError:
-            return []  # its writer lives
+        except OSError:
+            return []  # its writer lives, or another worker takes it over just now
         finally:
             os.close(descriptor)
         try:

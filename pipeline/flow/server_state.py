@@ -53,6 +53,7 @@ class ServerState:
         origin: Names this state among those of all workers.
         address: Names the server among all servers that several workers share; None if it is this worker's own.
         found: Told of each prompt that is found to be poison here, or set aside, and which of both.
+        several: Told once that several processes answer behind one address.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class ServerState:
         address: str | None = None,
         died: Callable[[str, Collection[str]], None] = lambda _death, _keys: None,
         found: Callable[[str, bool], None] = lambda _key, _certain: None,
+        several: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._origin, self._address = origin, address
         self._tell_death = died
+        self._tell_many = several
         self.prompts = Suspects(clock, found)
         """What is known of prompts."""
         self.lease = LeaseState(clock)
@@ -79,6 +82,7 @@ class ServerState:
         self._visitors: dict[Hashable, str | None] = {}
         self._kept: dict[Hashable, frozenset[str]] = {}
         self._generation: Generation | None = None
+        self._process: str | None = None
         self._past: set[str] = set()
         self._many = False
         self._life = 0
@@ -87,9 +91,10 @@ class ServerState:
         self._doubts = 0
         self._doubt = False
         self._looking = False
-        self._looks: dict[str | None, int] = {}
+        self._looks: dict[str | None, tuple[int, int | None]] = {}
         self._look_at = 0.0
-        self._idle = self._fresh = False
+        self._idle = False
+        self._looked_by: int | None = None
 
     def enrol(
         self,
@@ -136,7 +141,7 @@ class ServerState:
         permit = Permit(adapter, chosen, leave, self._life, suspect is not None, sole)
         self._work.add(permit)
         self._kept[visitor] -= frozenset(chosen)
-        self._idle = self._fresh = False
+        self._idle, self._looked_by = False, None
         return permit
 
     def leave(self, visitor: Hashable) -> None:
@@ -166,8 +171,9 @@ class ServerState:
         """
         self._work.discard(permit)
         self._adapters[permit.adapter].report(permit.leave, outcome, reason)
-        for key in left:
-            self._lingering[key] = self._clock() + _LINGER_S
+        now = self._clock()
+        self._lingering = {key: until for key, until in self._lingering.items() if until > now}
+        self._lingering |= dict.fromkeys(left, now + _LINGER_S)
         if outcome is Outcome.AWAY:
             if not refused and permit.life == self._life:
                 self._lose(permit)
@@ -186,7 +192,7 @@ class ServerState:
             due = (self._doubt or self._wants_look()) and not self._looking and self._clock() >= self._look_at
             self._looking = self._looking or due
         if due:
-            self._looks[adapter] = self._doubts
+            self._looks[adapter] = self._doubts, self._agreement
         return due
 
     def asked(
@@ -194,14 +200,15 @@ class ServerState:
     ) -> None:
         """Say what the engine's health and generation are."""
         state = self._adapters[adapter]
-        is_news = self._looks.pop(adapter, -1) == self._doubts
+        doubts, agreement = self._looks.pop(adapter, (-1, None))
+        is_news = doubts == self._doubts
         self._looking = False
         self._look_at = self._clock() + _LOOK_AGAIN_S
         # No news is what was told of the time before a call was lost.
         if healthy and is_news:
             self._look_at = 0.0 if self._doubt else self._look_at
             self.seen(generation)
-            self._idle, self._fresh = generation is None or generation.idle, True
+            self._idle, self._looked_by = generation is None or generation.idle, agreement
         if state.away:
             state.asked(healthy=healthy)
         elif not healthy:
@@ -212,14 +219,20 @@ class ServerState:
         before = self._generation
         if generation is not None:
             # A process that is back after another stands beside it, behind one address: none of them tells of the other's end.
+            # A look that tells nothing, such as one in a network that fails, says of no process that it has ended.
+            if self._process not in (None, generation.process):
+                self._past.add(self._process)
+            self._process = generation.process
+            is_one = not self._many
             self._many = self._many or generation.process in self._past
+            if self._many and is_one:
+                self._tell_many()
         self._generation = generation = None if self._many else generation
         lost, self._lost = self._lost, None
         self.met, self._doubt = True, False
         if before is not None and generation is not None and before.process == generation.process:
             self.prompts.broke_off(lost or ())
             return
-        self._past |= {before.process} if before is not None else set()
         self._life += 1
         self._lingering.clear()
         if lost and (before is not None or generation is None):  # else nothing is known of the process before
@@ -278,17 +291,25 @@ class ServerState:
         if self._work or self._lingering:
             return False
         # A server that others keep at work is asked in the end. What it dies of then condemns nobody.
-        return self._exclusive or (self._agreed and self._fresh and (self._idle or self.lease.is_half_over))
+        return self._exclusive or (self._fresh and (self._idle or self.lease.is_half_over))
 
     @property
-    def _agreed(self) -> bool:
-        """True if the other workers let this one ask, or cannot be asked."""
-        return self.lease.in_force or not self.lease.lending
+    def _agreement(self) -> int | None:
+        """By which lease this worker may ask; 0 if workers cannot agree, None if it must not ask yet."""
+        if self.lease.in_force:
+            return self.lease.number
+        return None if self.lease.lending and not self.lease.is_unheard else 0
+
+    @property
+    def _fresh(self) -> bool:
+        """True if the server was looked at since the others let this worker ask. Before that they may have sent more."""
+        return self._looked_by is not None and self._looked_by == self._agreement
 
     def _wants_look(self) -> bool:
         """True if a suspect waits, and nobody knows whether the server is well, and whether others keep it at work."""
         known = self._exclusive or (self._fresh and self._idle)
-        return not known and not self._work and self._agreed and self._first() is not None
+        agreed = self._agreement is not None
+        return not known and not self._work and agreed and self._first() is not None
 
     def _lose(self, permit: Permit) -> None:
         self._doubt = True

@@ -68,6 +68,7 @@ class Server:
             address=address,
             died=self._died,
             found=self._found,
+            several=self._several,
         )
         for left in file.adopt() if file is not None else ():
             self.state.prompts.restore(left.tallies, left.poison)
@@ -104,26 +105,40 @@ class Server:
             self._tell(self._lease(self._address, is_open=False))
         elif self.state.wants_lease and self._clock.monotonic() >= self._claim_at:
             self._claim_at = self._clock.monotonic() + _CLAIM_AGAIN_S
+            self.state.lease.claim()
             self._tell(self._lease(self._address, is_open=True))
 
     def follow(self, *, followed: bool) -> None:
         """Say whether other workers can be heard."""
+        if not followed:
+            self.state.lease.heard()  # the topic is tried anew once it is followed again
         self.state.lease.lending = followed and self._address is not None
 
-    def learn(self, fact: Lease) -> None:
-        """Take in a lease. The first claim counts until it is over, in the order in which all workers read them."""
+    def learn(self, fact: Lease, age_s: float = 0.0) -> None:
+        """Take in a lease. The first claim counts until it is over, in the order in which all workers read them.
+
+        Args:
+            fact: The lease.
+            age_s: Seconds since it was told, by the clocks of both workers.
+        """
         if fact.server != self._address:
             return
         ours = fact.holder == self._holder
+        if ours:
+            self.state.lease.heard()
         if self.state.lease.lent and fact.holder != self._lent_to:
             return
         if fact.state == "closed":
             if not ours and self.state.lease.lent:
-                self.state.lease.end()
                 self._claim_at = 0.0
+            if ours or self.state.lease.lent:
+                self.state.lease.end()
         elif ours or not self.state.lease.held:
             self._lent_to = "" if ours else fact.holder
-            self.state.lease.begin(ours=ours)
+            # What is followed is read as it comes, by all workers at once, however their clocks differ. What is read
+            # again is as old as it says. Our own has our own clock.
+            exact = ours or not self.state.lease.lending
+            self.state.lease.begin(ours=ours, age_s=age_s if exact else 0.0)
         self.changed()
 
     def _lease(self, address: str, *, is_open: bool) -> Lease:
@@ -154,6 +169,11 @@ class Server:
                     prompts=prompts,
                 )
             )
+
+    def _several(self) -> None:
+        _log.warning(
+            "several_servers_behind_one_address", why="a process answers that was thought to have ended"
+        )
 
     def _found(self, key: str, certain: bool) -> None:
         why = "the engine ended with nothing else in its work" if certain else "the engine seems to end by it"
@@ -210,16 +230,14 @@ class Servers:
     def learn(self, facts: Iterable[Poison | Death | Lease]) -> None:
         """Take in what other workers tell, and what this one told. Old facts are passed over."""
         for fact in facts:
-            age_s = (self._clock.utc() - fact.at).total_seconds()
+            age_s = max(0.0, (self._clock.utc() - fact.at).total_seconds())  # another's clock may be ahead
             for server in self._servers.values():
                 if isinstance(fact, Poison):
-                    left_s = REMEMBERED_S - max(0.0, age_s)
-                    server.state.prompts.learn(fact.prompt, left_s, certain=fact.certain)
+                    server.state.prompts.learn(fact.prompt, REMEMBERED_S - age_s, certain=fact.certain)
                 elif isinstance(fact, Death):
-                    left_s = REMEMBERED_S - max(0.0, age_s)
-                    server.state.prompts.heard_of(fact.prompts, fact.death, left_s)
+                    server.state.prompts.heard_of(fact.prompts, fact.death, REMEMBERED_S - age_s)
                 elif age_s < 2 * LEASE_S:
-                    server.learn(fact)
+                    server.learn(fact, age_s)
 
 
 def prompt_name(call: str, key: bytes) -> str:

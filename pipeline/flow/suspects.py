@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 REMEMBERED_S: Final = 600.0
 """A prompt that ended the engine is not asked again for so long. It is short, since an engine can end for reasons of
@@ -23,8 +23,8 @@ _ALONE: Final = 2
 _BROKEN_OFF: Final = 5
 """Calls that broke off one after the other, while the same process answered all else: no death, and no answer either."""
 _POISON: Final = 1024
-_TALLIES: Final = 2048
-"""So many prompts are remembered, about 200 bytes each: what a deep engine has in work at several deaths."""
+_TALLIES: Final = 8192
+"""So many prompts are remembered, some hundred bytes each: twice the 4096 that a worker has in work at most."""
 
 
 class Tally(NamedTuple):
@@ -38,6 +38,13 @@ class Tally(NamedTuple):
     """Calls that broke off although the engine did not die."""
     until: float = 0.0
     """Monotonic seconds; written down, the seconds that are left."""
+    own: bool = False
+    """True if this worker counted some of it, and not only heard of it."""
+
+    @property
+    def often(self) -> bool:
+        """True if something happened with it twice."""
+        return len(self.deaths) >= _SUSPECT or self.broken_off >= _SUSPECT
 
     def beside(self, death: str) -> Tally:
         """The tally with one more death; the same if it is known."""
@@ -62,6 +69,50 @@ class _Memory(OrderedDict[str, float]):
             self.popitem(last=False)
 
 
+class _Tallies:
+    """Tallies by prompt. Beyond the bound the oldest goes of those that say least."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        # What is only heard of never makes this worker forget what it counted: others tell of thousands at once.
+        self._ranks: dict[tuple[bool, bool], OrderedDict[str, Tally]] = {
+            (own, often): OrderedDict() for often in (False, True) for own in (False, True)
+        }
+
+    def get(self, key: str) -> Tally | None:
+        """What is remembered of a prompt."""
+        return next((rank[key] for rank in self._ranks.values() if key in rank), None)
+
+    def keep(self, key: str, tally: Tally, *, heard: bool) -> None:
+        """Remember a prompt; ``heard`` if another worker told of it."""
+        self.pop(key)
+        self._ranks[tally.own, tally.often][key] = tally
+        if self._is_over():
+            self._drop_old()
+        if self._is_over():
+            goes = (rank for (own, _), rank in self._ranks.items() if rank and not (own and heard))
+            next(goes).popitem(last=False)
+
+    def pop(self, key: str) -> None:
+        """Forget a prompt."""
+        for rank in self._ranks.values():
+            rank.pop(key, None)
+
+    def _is_over(self) -> bool:
+        return sum(map(len, self._ranks.values())) > _TALLIES
+
+    def _drop_old(self) -> None:
+        now = self._clock()
+        for rank in self._ranks.values():
+            while rank and next(iter(rank.values())).until <= now:
+                rank.popitem(last=False)
+
+    def items(self) -> Iterator[tuple[str, Tally]]:
+        """All of them."""
+        for rank in self._ranks.values():
+            yield from rank.items()
+
+
 class Suspects:
     """What is known of the prompts of one server. Prompts are named by a hash, never by their text.
 
@@ -73,7 +124,7 @@ class Suspects:
     def __init__(self, clock: Callable[[], float], found: Callable[[str, bool], None]) -> None:
         self._clock = clock
         self._found = found
-        self._tallies: OrderedDict[str, Tally] = OrderedDict()
+        self._tallies = _Tallies(clock)
         self._poison = _Memory()
         self._aside = _Memory()
 
@@ -115,7 +166,8 @@ class Suspects:
         """Another worker tells that an engine ended with these in its work. It condemns none of them by itself."""
         for key in keys if left_s > 0 else ():
             tally = self._of(key).beside(death)
-            self._remember(key, tally, max(tally.until - self._clock(), min(left_s, REMEMBERED_S)))
+            for_s = max(tally.until - self._clock(), min(left_s, REMEMBERED_S))
+            self._tallies.keep(key, tally._replace(until=self._clock() + for_s), heard=True)
 
     def broke_off(self, keys: Iterable[str]) -> None:
         """Calls with these broke off, and the engine did not die."""
@@ -130,7 +182,7 @@ class Suspects:
     def cleared(self, keys: Iterable[str]) -> None:
         """The engine answered these."""
         for key in keys:
-            self._tallies.pop(key, None)
+            self._tallies.pop(key)
 
     def learn(self, key: str, left_s: float, *, certain: bool = True) -> None:
         """Another worker, or this one before it was started anew, found that a prompt is poison, or set it aside."""
@@ -165,7 +217,4 @@ class Suspects:
         self._found(key, False)
 
     def _remember(self, key: str, tally: Tally, for_s: float) -> None:
-        self._tallies.pop(key, None)
-        self._tallies[key] = tally._replace(until=self._clock() + for_s)
-        if len(self._tallies) > _TALLIES:
-            self._tallies.popitem(last=False)
+        self._tallies.keep(key, tally._replace(until=self._clock() + for_s, own=True), heard=False)

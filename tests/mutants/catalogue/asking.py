@@ -239,6 +239,47 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "idle_before_the_lease",
+        "a text would be condemned for another worker's, which was sent before that worker read of the lease",
+        "pipeline/flow/server_state.py",
+        "return self._looked_by is not None and self._looked_by == self._agreement",
+        "return self._agreement is not None",
+        (
+            f"{_SERVER}::TestSharedServer::test_what_the_server_had_in_its_work_before_the_lease_says_nothing_of_what_came_since",
+        ),
+    ),
+    Mutant(
+        "old_lease",
+        "two workers would ask a shared server about their suspects at a time, after one of them lost the topic",
+        "pipeline/flow/lease_state.py",
+        "ends = now + LEASE_S - age_s",
+        "ends = now + LEASE_S",
+        (
+            f"{_SERVERS}::test_a_lease_that_is_read_again_after_the_topic_was_lost_is_no_younger_for_that",
+            f"{_SERVERS}::test_a_lease_that_is_read_again_ends_when_it_would_have_ended",
+        ),
+    ),
+    Mutant(
+        "unheard_claim",
+        "a worker whose claims reach nobody would send nothing any more while everything is green",
+        "pipeline/flow/server_state.py",
+        "return None if self.lease.lending and not self.lease.is_unheard else 0",
+        "return None if self.lease.lending else 0",
+        (
+            f"{_SERVERS}::test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_nobody_is_condemned",
+        ),
+    ),
+    Mutant(
+        "fatal_producer",
+        "a worker would tell nobody of its trips after one fatal error",
+        "pipeline/control/topic.py",
+        "self._producer_ended = self._producer_ended or outcome.fatal",
+        "pass",
+        (
+            "tests/unit/pipeline/control/test_control.py::test_a_producer_that_can_deliver_nothing_any_more_is_made_anew",
+        ),
+    ),
+    Mutant(
         "first_claim",
         "two workers would ask a shared server about their suspects at a time",
         "pipeline/flow/servers.py",

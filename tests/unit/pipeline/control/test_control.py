@@ -18,7 +18,7 @@ from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.control import topic as control
 from sluicegate.pipeline.control.topic import ControlTopic
 from sluicegate.pipeline.errors import ClusterError, StartError
-from sluicegate.pipeline.facts import Poison
+from sluicegate.pipeline.facts import Lease, Poison
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
 from sluicegate.pipeline.kafka.check import cluster_probe
@@ -319,6 +319,52 @@ async def test_a_producer_that_refuses_at_once_is_asked_again_only_after_a_pause
             assert table.breaker.admit(tenant, limits, POLICY, blocked=True) is not None
         await until(lambda: producer.given)
     assert len(producer.given) == 1
+
+
+async def test_a_producer_that_can_deliver_nothing_any_more_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ended(ScriptedProducer):
+        closed = False
+
+        def send(self, topic: str, value: bytes, key: bytes, *, report: Any, partition: int) -> bool:
+            del topic, value, key, partition
+            self._reports.append(lambda: report(Refused("_FATAL", fatal=True)))
+            return True
+
+        def close(self, _timeout_s: float) -> None:
+            self.closed = True
+
+    table = Table(monkeypatch, [])
+    ended, good = Ended(), ScriptedProducer()
+    good.fails = 0
+    monkeypatch.setattr(control, "Producer", lambda _kafka: good)
+    table.topic._producer = cast("Any", ended)
+    async with table.topic:
+        assert table.breaker.admit("forum", BlockBreaker(share=None, count=0), POLICY, blocked=True)
+        await until(lambda: good.given)
+    assert ended.closed
+    assert [key for key, _ in good.given] == [table.breaker.open["forum"].key]
+
+
+async def test_a_claim_that_was_not_delivered_is_not_told_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(monkeypatch, [])
+    producer = ScriptedProducer()
+    table.topic._producer = cast("Any", producer)
+    lease = Lease(
+        state="open",
+        generation=0,
+        at=Clock().utc(),
+        by="a worker",
+        why="a text may end the engine",
+        server=prompt_name("score", b"a server"),
+        holder="a worker",
+    )
+    table.topic._outbox.put(lease)
+    table.topic._outbox.put(TRIP)
+    async with table.topic:
+        await until(lambda: len(producer.given) == 3)
+    assert [key for key, _ in producer.given] == [lease.key, TRIP.key, TRIP.key]
 
 
 def test_a_worker_starts_without_a_right_on_the_control_topic_and_not_without_others(

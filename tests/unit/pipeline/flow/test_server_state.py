@@ -25,7 +25,8 @@ class Rig:
     def __init__(self, *, exclusive: bool = True, told: bool = True) -> None:
         self.now = 1000.0
         self.found: list[str] = []
-        self.state = ServerState(lambda: self.now, found=self.told_of)
+        self.several = 0
+        self.state = ServerState(lambda: self.now, found=self.told_of, several=self.told_of_several)
         for adapter in (OWN, OTHER):
             self.state.enrol(adapter, mute_calls=3, first_pause_s=1.0, on_change=lambda _state, _reason: None)
         self.exclusive, self.told = exclusive, told
@@ -35,6 +36,9 @@ class Rig:
 
     def told_of(self, key: str, certain: bool) -> None:
         self.found += [key] if certain else []
+
+    def told_of_several(self) -> None:
+        self.several += 1
 
     def generation(self) -> Generation | None:
         if not self.told:
@@ -142,6 +146,21 @@ def test_several_servers_behind_one_address_tell_of_no_death() -> None:
         if rig.found or rig.state.prompts.is_aside("a"):
             break
     assert rig.found == []
+    assert rig.several == 1
+
+
+def test_a_look_that_tells_nothing_does_not_make_several_servers_of_one() -> None:
+    rig = Rig()
+    for told in (False, True):
+        rig.state.report(rig.admitted("a"), Outcome.AWAY, reason="reset")
+        rig.state.leave(("a",))
+        rig.told = told  # its page comes too late once, and the same process answers the next time
+        rig.come_back()
+        rig.answer("a")
+    for _ in range(2):
+        rig.die_with("poison")
+    assert rig.found == ["poison"]
+    assert rig.several == 0
 
 
 def test_where_no_generation_is_told_nobody_is_condemned_and_the_suspect_is_set_aside() -> None:
@@ -211,6 +230,14 @@ def test_what_is_given_up_lingers_in_the_server_and_takes_the_blame_with_the_oth
     rig.come_back()
     rig.die_with("a")
     assert rig.found == []
+
+
+def test_what_was_given_up_long_ago_is_not_remembered() -> None:
+    rig = Rig()
+    for number in range(100):
+        rig.state.report(rig.admitted(f"slow {number}"), Outcome.ANSWERED, left=(f"slow {number}",))
+        rig.now += 1.0
+    assert len(rig.state._lingering) == 30
 
 
 def test_after_a_death_no_adapter_of_the_server_sends_before_somebody_has_asked_which_process_answers() -> (
@@ -329,6 +356,35 @@ class TestSharedServer:
         rig.come_back()
         assert rig.found == []
         assert rig.state.prompts.is_aside("poison")
+
+    def test_what_the_server_had_in_its_work_before_the_lease_says_nothing_of_what_came_since(self) -> None:
+        rig = Rig(exclusive=False)
+        rig.state.lease.lending = True
+        for _ in range(2):
+            rig.die_with("innocent", "beside")  # a look follows each death, and tells that nothing is in work
+        assert rig.admit("innocent") is None
+        rig.state.lease.begin(ours=True)
+        rig.idle = False  # another worker, which has not read of the lease, sends what will end the server
+        rig.now += 3
+        assert rig.admit("innocent") is None
+        rig.come_back()
+        assert rig.admit("innocent") is None
+        rig.idle = True
+        rig.come_back()
+        assert rig.admitted("innocent").sole
+
+    def test_what_the_server_had_in_its_work_in_one_lease_says_nothing_of_the_next(self) -> None:
+        rig = self.suspicious()
+        assert rig.admit("poison") is None
+        rig.state.lease.begin(ours=True)
+        rig.now += 3
+        rig.come_back()
+        rig.now += 60  # the others work again
+        rig.state.lease.begin(ours=True)
+        rig.now += 3
+        assert rig.admit("poison") is None
+        rig.come_back()
+        assert rig.admitted("poison").sole
 
     def test_while_another_worker_asks_its_suspects_nothing_is_sent_and_a_worker_that_died_frees_it(
         self,

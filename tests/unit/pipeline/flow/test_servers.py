@@ -15,13 +15,15 @@ from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import Death, Fact, Lease, Poison, read_fact
 from sluicegate.pipeline.flow.adapter_state import Outcome
 from sluicegate.pipeline.flow.in_work_file import InWorkFile
-from sluicegate.pipeline.flow.lease_state import LEASE_S
+from sluicegate.pipeline.flow.lease_state import LEASE_S, LeaseState
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
 from sluicegate.pipeline.flow.suspects import REMEMBERED_S
 from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from sluicegate.pipeline.flow.server_state import Permit
     from sluicegate.pipeline.flow.servers import Server
@@ -34,8 +36,8 @@ THIRD = prompt_name("score", b"a third key")
 class Workers:
     """Workers on one shared server, and the order in which all of them read what they tell."""
 
-    def __init__(self, count: int) -> None:
-        self.clock = Clock()
+    def __init__(self, count: int, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.topic: list[Fact] = []
         self.workers = [Servers(self.clock) for _ in range(count)]
         backend = Backend(FakeEngine(), fake_prompter(), CATEGORIES, server="http://one")
@@ -94,6 +96,112 @@ def test_a_claim_of_long_ago_keeps_nobody_out() -> None:
     late = claim.model_copy(update={"at": claim.at - timedelta(seconds=2 * LEASE_S - 30)})
     stand.workers[1].learn([late])
     assert stand.servers[1].state.lease.lent
+
+
+def test_a_lease_that_is_read_again_after_the_topic_was_lost_is_no_younger_for_that() -> None:
+    stand = Workers(2)
+    owner, bystander = stand.servers
+    stand.suspect(owner)
+    (claim,) = [fact for fact in stand.topic if isinstance(fact, Lease)]
+    for age_s, still in ((LEASE_S - 15, True), (LEASE_S, False)):
+        old = claim.model_copy(update={"at": claim.at - timedelta(seconds=age_s)})
+        for worker, server in zip(stand.workers, stand.servers, strict=True):
+            server.state.lease.end()
+            worker.follow(followed=False)
+            worker.learn([old])
+            worker.follow(followed=True)
+        assert owner.state.lease.held == still
+        assert not owner.state.lease.in_force  # the others have not heard of it again, or it is nearly over
+        assert bystander.state.lease.lent == still
+
+
+def test_a_lease_that_is_read_again_ends_when_it_would_have_ended() -> None:
+    now = 1000.0
+    lease = LeaseState(lambda: now)
+    lease.begin(ours=True)
+    now += 39
+    lease.begin(ours=True, age_s=39)
+    now += 21
+    assert not lease.held
+    lease.begin(ours=False, age_s=50)
+    now += 9
+    assert lease.lent
+    now += 1
+    assert not lease.lent
+
+
+def test_a_lease_that_this_worker_gave_back_stays_given_back_when_both_are_read_again() -> None:
+    stand = Workers(2)
+    owner = stand.servers[0]
+    stand.suspect(owner)
+    told = list(stand.topic)
+    stand.read()
+    owner.state.leave("visitor")
+    owner.changed()
+    told += stand.topic
+    stand.read()
+    stand.workers[0].learn([fact for fact in told if isinstance(fact, Lease)])
+    assert [fact.state for fact in told if isinstance(fact, Lease)] == ["open", "closed"]
+    assert not owner.state.lease.held
+
+
+class Paced(Clock):
+    """A clock that the test moves."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_nobody_is_condemned() -> None:
+    clock = Paced()
+    stand = Workers(1, clock)
+    server = stand.servers[0]
+    stand.suspect(server)
+
+    def wait(seconds: int) -> Permit | None:
+        permit = None
+        for _ in range(seconds):
+            clock.now += 1.0
+            server.tend()
+            if server.state.begin_asking(None):
+                generation = Generation(f"{id(server)} 2", exclusive=False, idle=True)
+                server.state.asked(None, healthy=True, generation=generation)
+            permit = permit or server.state.admit("visitor", None, [NAME, OTHER])
+        return permit
+
+    assert wait(29) is None
+    assert len([fact for fact in stand.topic if isinstance(fact, Lease)]) == 6  # claimed again and again
+    permit = wait(2)
+    assert permit is not None
+    assert permit.one
+    assert not permit.sole
+    server.state.report(permit, Outcome.ANSWERED)
+    assert server.state.admit("visitor", None, [OTHER]) is None  # the server is looked at before each
+    stand.read()  # what was told is read in the end, and then a lease is worth something again
+    assert server.state.lease.held
+    assert not server.state.lease.is_unheard
+
+
+def test_a_claim_that_lost_against_another_was_heard() -> None:
+    clock = Paced()
+    stand = Workers(2, clock)
+    for server in stand.servers:
+        stand.suspect(server)
+    stand.read()
+    clock.now += 31
+    assert not any(server.state.lease.is_unheard for server in stand.servers)
+
+
+def test_after_the_topic_was_lost_claims_are_tried_anew() -> None:
+    clock = Paced()
+    stand = Workers(1, clock)
+    stand.suspect(stand.servers[0])
+    stand.workers[0].follow(followed=False)
+    clock.now += 31
+    stand.workers[0].follow(followed=True)
+    assert not stand.servers[0].state.lease.is_unheard
 
 
 def test_poison_that_one_worker_finds_is_known_to_all_for_ten_minutes_and_names_no_text() -> None:
@@ -208,6 +316,28 @@ def test_the_file_of_a_worker_that_lives_is_left_alone_and_one_that_says_nonsens
     assert descriptor is not None
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
+
+
+def test_a_file_that_another_worker_takes_over_meanwhile_costs_neither_the_others_nor_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash(in_process(tmp_path), NAME)
+    (tmp_path / "0-gone.in-work").symlink_to(
+        tmp_path / "nowhere"
+    )  # cannot be opened, like one that was removed
+    (tmp_path / "1-taken.in-work").write_text("{}")
+    unlink = type(tmp_path).unlink
+
+    def unlinked_by_another(path: Path) -> None:
+        unlink(path)
+        if path.name == "1-taken.in-work":
+            unlink(path)
+
+    monkeypatch.setattr(type(tmp_path), "unlink", unlinked_by_another)
+    second = in_process(tmp_path)
+    assert set(second.state.prompts.known["tallies"]) == {NAME}
+    crash(second, NAME)
+    assert in_process(tmp_path).state.prompts.is_poison(NAME)
 
 
 def test_a_folder_that_cannot_be_written_costs_the_memory_and_no_post(tmp_path: Path) -> None:

@@ -104,10 +104,57 @@ def test_what_is_known_of_a_poison_prompt_is_forgotten_ten_minutes_after_it_may_
 
 def test_only_so_many_tallies_are_kept_and_the_oldest_is_forgotten_first() -> None:
     rig = Rig()
-    for number in range(2048):
+    for number in range(8192):
         rig.prompts.heard_of([str(number)], "first", REMEMBERED_S)
-    assert len(rig.prompts.known["tallies"]) == 2048
+    assert len(rig.prompts.known["tallies"]) == 8192
     rig.prompts.heard_of(["one more"], "first", REMEMBERED_S)
-    assert len(rig.prompts.known["tallies"]) == 2048
+    assert len(rig.prompts.known["tallies"]) == 8192
     assert "0" not in rig.prompts.known["tallies"]
     assert "one more" in rig.prompts.known["tallies"]
+
+
+def test_what_this_worker_counted_is_not_forgotten_for_what_it_hears() -> None:
+    rig = Rig()
+    rig.prompts.died_with(["killer", "beside"], "first", attributable=False)
+    for number in range(9000):
+        rig.prompts.heard_of([str(number)], "first", REMEMBERED_S)
+    rig.prompts.died_with(["killer", "another"], "second", attributable=False)
+    assert rig.prompts.is_suspect("killer")
+    for number in range(9000):
+        rig.prompts.heard_of([str(number)], str(number % 2), REMEMBERED_S)
+    known = rig.prompts.known["tallies"]
+    assert len(known) == 8192
+    assert known.keys() >= {"killer", "beside", "another"}
+
+
+def test_a_suspect_is_not_forgotten_for_what_was_in_work_at_one_death() -> None:
+    rig = Rig()
+    for death in ("first", "second"):
+        rig.prompts.died_with(["killer", "beside"], death, attributable=False)
+    rig.prompts.died_with([str(number) for number in range(9000)], "third", attributable=False)
+    assert rig.prompts.is_suspect("killer")
+    assert len(rig.prompts.known["tallies"]) == 8192
+
+
+def test_the_killer_among_as_many_prompts_as_a_worker_can_have_in_work_is_a_suspect_at_the_second_death() -> (
+    None
+):
+    rig = Rig()
+    for death in ("first", "second"):
+        rig.prompts.died_with(
+            ["killer", *(f"{death} {number}" for number in range(4095))], death, attributable=False
+        )
+    assert rig.prompts.is_suspect("killer")
+
+
+def test_what_another_tells_cannot_displace_what_this_worker_counted_even_where_there_is_room_for_nothing_else() -> (
+    None
+):
+    rig = Rig()
+    own = [str(number) for number in range(8192)]
+    rig.prompts.died_with(own, "first", attributable=False)
+    rig.prompts.heard_of(["heard"], "first", REMEMBERED_S)
+    assert rig.prompts.known["tallies"].keys() == set(own)
+    rig.now += REMEMBERED_S
+    rig.prompts.heard_of(["heard"], "first", REMEMBERED_S)
+    assert rig.prompts.known["tallies"].keys() == {"heard"}
