@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,8 +47,11 @@ class Left(BaseModel):
 
 
 def default_folder() -> Path:
-    """A folder of this user's in the system's temporary folder."""
-    return Path(tempfile.gettempdir()) / f"sluicegate-{os.getuid()}"
+    """A folder of this user's in the system's temporary folder.
+
+    It is not looked for by writing, as Python's ``tempfile`` does: where no file may grow, a worker starts all the same.
+    """
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"sluicegate-{os.getuid()}"  # noqa: S108 - of this user alone, see adopt
 
 
 class InWorkFile:
