@@ -46,9 +46,9 @@ class WorkerProcess:
             for name, value in os.environ.items()
             if not name.startswith("SLUICEGATE_") or name == _KEPT
         }
-        named = {
-            f"SLUICEGATE_{name.upper().replace('.', '__')}": value for name, value in self._settings.items()
-        }
+        # Beside its log, so that nothing of it is left once that folder goes.
+        settings = {"engine.in_work_folder": str(self._log.parent), **self._settings}
+        named = {f"SLUICEGATE_{name.upper().replace('.', '__')}": value for name, value in settings.items()}
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "sluicegate", "worker", "--stop-on-eof"),
