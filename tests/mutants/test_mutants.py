@@ -47,7 +47,7 @@ def test_a_mutant_that_nobody_notices_and_a_stale_one_are_told(capsys: pytest.Ca
     harmless = replace(mutant, name="harmless", instead=f"{mutant.text}  # the same")
     stale = replace(mutant, name="stale", text="no such line")
     broken = replace(mutant, name="broken", instead="if (")
-    assert main([], [harmless, stale, broken]) == 1
+    assert main(["--count", "0"], [harmless, stale, broken]) == 1
     told = capsys.readouterr().out.splitlines()
     assert "SURVIVED" in told[1]
     assert mutant.why in told[1]
@@ -60,5 +60,5 @@ def test_tests_that_fail_without_a_mutant_are_no_judges(capsys: pytest.CaptureFi
     mutant = replace(
         BY_NAME["stale_acknowledgement"], tests=("tests/unit/pipeline/flow/test_window.py::test_no_such",)
     )
-    assert main([], [mutant]) == 1
+    assert main(["--count", "0"], [mutant]) == 1
     assert "the tests fail without any mutant" in capsys.readouterr().err

@@ -201,7 +201,7 @@ MUTANTS = (
         "attributable=True",
         (
             f"{_SERVER}::test_where_no_generation_is_told_nobody_is_condemned_and_the_suspect_is_set_aside",
-            f"{_SERVER}::TestSharedServer",
+            f"{_SERVER}::TestSharedServer::test_a_server_that_others_keep_at_work_is_asked_in_the_end_and_condemns_nobody",
         ),
     ),
     Mutant(
