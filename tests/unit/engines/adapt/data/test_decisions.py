@@ -281,8 +281,11 @@ def test_the_order_of_the_rows_decides_nothing(
     def told(order: list[dict[str, Any]]) -> Counter[tuple[str, RowDecision]]:
         facts, pairs = facts_of(rows_of(order))
         found = decide(facts, pairs, chosen)
+        # Where rows are split anew, nobody reads what they said of it: two that differ in that alone are one.
+        unread = {"split"} if chosen.resplit else set()
         return Counter(
-            (repr(sorted(one.items())), decision) for one, decision in zip(order, found.of, strict=True)
+            (repr(sorted((key, value) for key, value in one.items() if key not in unread)), decision)
+            for one, decision in zip(order, found.of, strict=True)
         )
 
     assert told(documents) == told(data.draw(st.permutations(documents)))
