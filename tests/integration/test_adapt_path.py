@@ -26,9 +26,9 @@ OWN = Path(__file__).parents[2] / "examples" / "adapt" / "rows"
 RECIPE = """
 base: {bundle: cpu}
 lora: {preset: small}
-data: {planned_rows: 48, max_tokens: 64}
+data: {planned_rows: 128, max_tokens: 64}
 optimiser: {learning_rate: 2.0e-3, batch_rows: 8}
-dev: {rows: 12, every_rows: 24}
+dev: {rows: 12, every_rows: 64}
 """
 LENIENT = """
 overall: {minimum_rows: 1, macro_f1_drop: 1.0, harmful_recall_drop: 1.0, benign_false_positives_rise: 1.0, benign_blocked_rise: 1.0}
@@ -57,6 +57,7 @@ def some_rows(target: Path) -> Path:
     return target
 
 
+@pytest.mark.timeout(600)
 def test_three_hundred_rows_become_a_bundle_that_judges(
     tmp_path: Path, cpu_base_bundle: Path, cpu_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +104,7 @@ def _agrees(adapter: Path, bundle: Path) -> None:
     posts = rows([Path("prepared/dev.jsonl")], 16)
     found = compare(adapter, bundle, posts)
     assert found.texts == len(posts)
-    # Six steps leave the three labels close together, where llama.cpp's 8-bit arithmetic moves scores most: 0.08 at most
+    # Sixteen steps leave the three labels close together, where llama.cpp's 8-bit arithmetic moves scores most: 0.08 at most
     # and 0.04 on average were seen. A trained adapter is held to less by benchmarks/agreement.
     assert found.unsafe_max < 0.2
     assert found.unsafe_mean < 0.1
