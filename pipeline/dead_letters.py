@@ -14,12 +14,11 @@ import orjson
 
 from sluicegate.pipeline.records import HOPS, name_as_sent
 from sluicegate.pipeline.text import neutral
-from sluicegate.schemas import encode
+from sluicegate.schemas import DeadLetter, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.schemas import DeadLetter
 
 REPLAYED_FROM = "sluicegate-replayed-from"
 TRIES = "sluicegate-tries"

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from sluicegate.schemas import Action, DeadLetter, encode
+from sluicegate.pipeline.settings.tree import TopicSettings
+from sluicegate.schemas import Action, DeadLetter, Verdict, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.pipeline.settings.tree import TopicSettings
-    from sluicegate.schemas import Verdict
 
 Partition = tuple[str, int]
 

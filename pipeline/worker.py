@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from sluicegate.engines.backends import open_backends
+from sluicegate.engines.backends import Backends, open_backends
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.control.topic import ControlTopic
 from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.engine_choice import engine_choices
 from sluicegate.pipeline.flow.flow import Flow
@@ -22,21 +23,18 @@ from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.check.cluster_probe import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.kafka.source import Source
-from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.observe.instruments import Instruments, open_tracing
 from sluicegate.pipeline.observe.logs import DROPPED
 from sluicegate.pipeline.observe.server import OpsServer, Report
-from sluicegate.pipeline.observe.tracing import open_tracing
+from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.file import PolicyFile
+from sluicegate.pipeline.records import Delivery
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.engines.backends import Backends
-    from sluicegate.pipeline.flow.breaker import Breaker
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Delivery
-    from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, Vocabulary
+from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, ServedModel
 from sluicegate.engines.backends.generations import read_generation
 from sluicegate.engines.backends.http_client import JsonClient, Reply
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import (
-    EngineInfo,
     Explanation,
     Generation,
     Health,
@@ -43,19 +42,6 @@ _LIST_REFUSED = (FailureCode.ENGINE_ERROR, FailureCode.UNPARSABLE, FailureCode.T
 """What all prompts of a list answer if the server takes no lists, or dislikes one prompt in it."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """What a client must know of the model behind a server, from its bundle."""
-
-    info: EngineInfo
-    vocabulary: Vocabulary
-    categories: tuple[str, ...]
-    """Names that an explanation may give."""
-    probe: Prompt
-    """A short prompt of our own for :meth:`CompletionsEngine.health`. It starts with the shared
-    prefix, so that asking does not push that prefix out of the server's cache."""
 
 
 class CompletionsEngine:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import orjson
 
-from sluicegate.engines.backends.fake_counts import Counter
+from sluicegate.engines.backends.fake_counts import Counter, Counts
 from sluicegate.engines.backends.fake_faults import Fault, Faults, FaultsFile, SlowFault
-from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile
+from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile, Work
 from sluicegate.engines.backends.fake_texts import TIMED_OUT, Texts, failure_of, text_of
-from sluicegate.engines.bundle.tokenizer import ByteTokenizer
+from sluicegate.engines.bundle.tokenizer import ByteTokenizer, TextTokenizer
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.layouts.layout import CompactLayout
 from sluicegate.engines.protocol import (
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from sluicegate.engines.backends.fake_counts import Counts
-    from sluicegate.engines.backends.fake_profile import Work
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
 
 __all__ = ["FakeEngine", "FakeProfile", "Fault", "Faults", "SlowFault", "fake_prompter"]
 

@@ -7,12 +7,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from sluicegate.engines.protocol import Prompt
+from sluicegate.schemas import Severity
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sluicegate.engines.protocol import Prompt
-    from sluicegate.schemas import Severity
 
 _PREFIXES = 256
 """Prefixes that the simulated cache remembers: a few kinds times the hints in use."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.backends.fake_faults import Fault, Faults
+from sluicegate.engines.bundle.tokenizer import TextTokenizer
+from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.backends.fake_faults import Fault, Faults
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.engines.protocol import Prompt
 
 TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
 

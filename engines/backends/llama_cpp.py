@@ -5,18 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
-from sluicegate.engines.backends.dialects import LlamaCppDialect
+from sluicegate.engines.backends.completions import CompletionsEngine
+from sluicegate.engines.backends.dialects import LlamaCppDialect, ServedModel
+from sluicegate.engines.backends.llama_server import ServerOptions
 from sluicegate.engines.backends.supervisor import Supervisor
-from sluicegate.engines.protocol import Generation
+from sluicegate.engines.protocol import Explanation, Generation, Health, ItemFailure, Prompt, Scored
+from sluicegate.schemas import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from sluicegate.engines.backends.llama_server import ServerOptions
-    from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt, Scored
-    from sluicegate.schemas import Severity
 
 _SERVER = "sluicegate.engines.backends.llama_server"
 _WARM_UP_S = 60.0

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from sluicegate.engines.backends.completions import CompletionsEngine, ServedModel
-from sluicegate.engines.backends.dialects import Lora, Vocabulary, make_dialect
+from sluicegate.engines.backends.dialects import Lora, ServedModel, Vocabulary, make_dialect
 from sluicegate.engines.backends.fake_profile import FakeProfile
-from sluicegate.engines.backends.http_client import base_address
-from sluicegate.engines.bundle import Bundle, Calibration
-from sluicegate.engines.errors import EngineError, EngineSetupError
+from sluicegate.engines.bundle import MANIFEST, Bundle, Calibration, Manifest
+from sluicegate.engines.errors import BundleError, EngineError, EngineSetupError, ScreenError
 from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure
 from sluicegate.engines.text.passage_finder import PassageFinder
 from sluicegate.engines.text.prompting import Prompter
@@ -174,6 +172,8 @@ def _fake(choice: EngineChoice) -> Backend:
 
 
 def _completions(choice: EngineChoice) -> Backend:
+    from sluicegate.engines.backends.completions import CompletionsEngine  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.http_client import base_address  # noqa: PLC0415 - lazy
 
     if choice.bundle is None:
         raise EngineSetupError("engine.bundle is missing: the folder of the bundle that the server serves")
@@ -251,12 +251,31 @@ def _of_bundle(engine: Engine, prompter: Prompter, bundle: Bundle) -> Backend:
         bundle.manifest.categories,
         bundle.calibration,
         tokenizer_digest=bundle.tokenizer.digest,
-        passages=bundle.passages(),
+        passages=_passages(bundle.manifest),
     )
 
 
-def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) -> tuple[Prompter, ServedModel]:
+def _passages(manifest: Manifest) -> PassageFinder | None:
+    """What finds the passages that a model has to be shown apart; None where its manifest asks for none.
 
+    Raises:
+        BundleError: It asks, and a library is missing or what the package brings is damaged.
+    """
+    if not manifest.passages:
+        return None
+    try:
+        from sluicegate.engines.text.passages import Passages  # noqa: PLC0415 - an extra
+
+        return Passages.shipped()
+    except ImportError as error:
+        raise BundleError(
+            f"{MANIFEST}: passages: {error.name} is missing; pip install 'sluicegate[screen]'"
+        ) from error
+    except ScreenError as error:
+        raise BundleError(f"{MANIFEST}: passages: {error}; install Sluicegate again") from error
+
+
+def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) -> tuple[Prompter, ServedModel]:
     manifest = bundle.manifest
     limit = choice.max_prompt_tokens or manifest.limits.max_prompt_tokens
     prompter = Prompter(bundle.tokenizer, bundle.layout, max_prompt_tokens=limit)

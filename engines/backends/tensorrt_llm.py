@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sluicegate.engines.backends.dialects import CATEGORY_HEAD
+from sluicegate.engines.backends.dialects import CATEGORY_HEAD, ServedModel
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.backends.trtllm.aside import aside, end_process
 from sluicegate.engines.backends.trtllm.border import Llm
@@ -21,20 +21,18 @@ from sluicegate.engines.backends.trtllm.grammar import explanation_regex
 from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
 from sluicegate.engines.backends.trtllm.library import load_library
 from sluicegate.engines.backends.trtllm.reader import Reader
+from sluicegate.engines.backends.trtllm.serving import Serving
+from sluicegate.engines.bundle.tokenizer import TextTokenizer
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, Generation, Health, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.parsing import parse_explanation
-from sluicegate.schemas import FailureCode, Kind
+from sluicegate.schemas import FailureCode, Kind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from sluicegate.engines.backends.completions import ServedModel
-    from sluicegate.engines.backends.trtllm.serving import Serving
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.schemas import Severity
 
 _log = logging.getLogger(__name__)
 

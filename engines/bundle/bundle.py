@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sluicegate.engines.bundle.calibration import CALIBRATION_BYTES, Calibration
 from sluicegate.engines.bundle.manifest import MANIFEST, BundleFile, Label, LabelMap, Manifest
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer, TextTokenizer
-from sluicegate.engines.errors import BundleError, ScreenError
+from sluicegate.engines.errors import BundleError
 from sluicegate.engines.layouts import CompactLayout, Layout, VendorLayout
-from sluicegate.engines.text.passage_finder import PassageFinder
 from sluicegate.schemas import NO_CATEGORY
 
 if TYPE_CHECKING:
@@ -88,25 +87,6 @@ class Bundle:
             BundleError: The bundle has no such file.
         """
         return self.path / _entry(self.manifest, role).path
-
-    def passages(self) -> PassageFinder | None:
-        """What finds the passages that its model has to be shown apart; None where the manifest asks for none.
-
-        Raises:
-            BundleError: It asks, and a library is missing or what the package brings is damaged.
-        """
-        if not self.manifest.passages:
-            return None
-        try:
-            from sluicegate.engines.text.passages import Passages  # noqa: PLC0415 - an extra
-
-            return Passages.shipped()
-        except ImportError as error:
-            raise BundleError(
-                f"{MANIFEST}: passages: {error.name} is missing; pip install 'sluicegate[screen]'"
-            ) from error
-        except ScreenError as error:
-            raise BundleError(f"{MANIFEST}: passages: {error}; install Sluicegate again") from error
 
 
 def _entry(manifest: Manifest, role: str) -> BundleFile:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.forms import fold
+from sluicegate.engines.text.passage_finder import PassageFinder
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import FailureCode, Post, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.text.passage_finder import PassageFinder
-    from sluicegate.engines.text.prompting import Prompter
 
 # One mark and what must follow it: matching is linear in the text, whatever an author repeats.
 _SENTENCE_END = re.compile(r"[.!?…।؟][\s\"'”’)]|[。！？\n]")

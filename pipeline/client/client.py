@@ -13,17 +13,15 @@ from sluicegate.pipeline.client.errors import ClientClosedError, ClientError, No
 from sluicegate.pipeline.client.producer import PostProducer
 from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.client.waiting import Waiting
-from sluicegate.pipeline.kafka.incoming import read_dead_letter, read_verdict
+from sluicegate.pipeline.kafka.incoming import Incoming, read_dead_letter, read_verdict
 from sluicegate.pipeline.kafka.tail import Tail
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
-from sluicegate.schemas import Action
+from sluicegate.schemas import Action, Post, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.kafka.incoming import Incoming
-    from sluicegate.schemas import Post, Verdict
 
 _log = logging.getLogger("sluicegate.client")
 

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Literal, Self
 from sluicegate.pipeline.client.errors import ClientClosedError, HandlerError
 from sluicegate.pipeline.client.newest import Newest, Standing
 from sluicegate.pipeline.client.threads import to_the_end
-from sluicegate.pipeline.kafka.incoming import read_verdict
+from sluicegate.pipeline.kafka.incoming import Incoming, read_verdict
 from sluicegate.pipeline.kafka.member import Member
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
-from sluicegate.schemas import Action
+from sluicegate.schemas import Action, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from sluicegate.pipeline.kafka.incoming import Incoming
-    from sluicegate.schemas import Verdict
 
 _log = logging.getLogger("sluicegate.client")
 

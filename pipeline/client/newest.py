@@ -6,10 +6,10 @@ from collections import OrderedDict
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from sluicegate.schemas import Verdict
+
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from sluicegate.schemas import Verdict
 
 
 class Standing(Enum):

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Self
 from sluicegate.pipeline.client.errors import ClientClosedError, NotDeliveredError
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
-from sluicegate.schemas import encode
+from sluicegate.schemas import Post, encode
 from sluicegate.schemas.codec import POST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.schemas import Post
 
 _FULL_PAUSE_S = 0.01  # librdkafka's queue empties as the brokers answer; a few linger times
 

@@ -23,13 +23,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from sluicegate.engines.text.parsing import one_line
-from sluicegate.schemas import NO_CATEGORY
-
-if TYPE_CHECKING:
-    from sluicegate.schemas import Severity, Verdict
+from sluicegate.schemas import NO_CATEGORY, Severity, Verdict
 
 _SEVERITIES: dict[Severity | None, str] = {
     "safe": "Safe",

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.client.errors import ClientError, DeadLetteredError
-from sluicegate.schemas import content_hash, encode
+from sluicegate.schemas import DeadLetter, Post, Verdict, content_hash, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from sluicegate.schemas import DeadLetter, Post, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -25,11 +25,6 @@ from sluicegate.pipeline.command.post import bounded_lines
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.pipeline.trial.bench.arrivals import MOST_POSTS, Shape, plan_arrivals
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from sluicegate.pipeline.trial.bench.places import Place
 
 _MOST_REPORT_BYTES = 64 * 2**20
 _NAME = "sluicegate"
@@ -129,7 +124,6 @@ def bench(
     if next(lines(), None) is None:
         raise BenchError(f"{posts_file} has no lines; give a file with one JSON object a line")
     arrivals = plan_arrivals(shape, rate=rate, duration_s=duration, seed=seed, posts=posts)
-    place: AbstractAsyncContextManager[Place]
     if embedded:
         if engine is BenchEngine.LLAMA_CPP:
             _require_model()

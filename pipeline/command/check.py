@@ -7,17 +7,14 @@ import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.kafka.check.result import Result
 from sluicegate.pipeline.text import neutral, neutral_json
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.kafka.check.result import Result
 
 _MARKS = {"ok": ("ok", typer.colors.GREEN), "fault": ("FAULT", typer.colors.RED), "unknown": ("-", None)}
 _DETAIL_CHARACTERS = 500

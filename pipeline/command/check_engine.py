@@ -12,24 +12,21 @@ from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.label_mass import LEAST_LABEL_MASS
-from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.flow.engine_choice import engine_choice
 from sluicegate.pipeline.flow.screening import open_screen
-from sluicegate.pipeline.kafka.check.result import fault, ok, unknown
+from sluicegate.pipeline.kafka.check.result import Result, fault, ok, unknown
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
-from sluicegate.pipeline.settings.tree import variable
+from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings, ScreenSettings, variable
 from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from sluicegate.engines.protocol import Scored
-    from sluicegate.engines.text.prompting import Prompter
-    from sluicegate.pipeline.kafka.check.result import Result
-    from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings, ScreenSettings
 
 _SEE_ADAPTERS = "sluicegate settings docs  # the section engine.adapters"
 

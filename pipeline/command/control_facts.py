@@ -14,12 +14,12 @@ from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.facts import LINE, ScreenTurn, Trip, Trips
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sluicegate.pipeline.settings.tree import Settings
 
 _READ_S = 0.2
 

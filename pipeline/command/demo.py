@@ -6,7 +6,7 @@ import asyncio
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
@@ -14,9 +14,7 @@ import typer
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.text import neutral
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.trial.demo.run import DemoResult
+from sluicegate.pipeline.trial.demo.snapshot import Snapshot
 
 _NAMED = 10  # of the records that were lost or came twice
 
@@ -82,13 +80,13 @@ def demo(
         screen.show(result.snapshot, final=True)
     if as_json:
         typer.echo(orjson.dumps(result.snapshot.summary(), option=orjson.OPT_INDENT_2).decode())
-    _report(result, to_stderr=as_json)
+    _report(result.snapshot, result.log, to_stderr=as_json)
     if not result.snapshot.balanced:
         raise typer.Exit(1)
 
 
-def _report(result: DemoResult, *, to_stderr: bool) -> None:
-    balance = result.snapshot.balance
+def _report(snapshot: Snapshot, log: Path | None, *, to_stderr: bool) -> None:
+    balance = snapshot.balance
     for what, names in (
         ("lost", balance.lost),
         ("duplicated", balance.duplicated),
@@ -98,8 +96,8 @@ def _report(result: DemoResult, *, to_stderr: bool) -> None:
             shown = ", ".join(neutral(name, 64) for name in names[:_NAMED])
             rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             typer.echo(f"{what}: {shown}{rest}", err=True)
-    if result.log is not None:
-        typer.echo(f"the worker's log: {result.log}", err=True)
+    if log is not None:
+        typer.echo(f"the worker's log: {log}", err=True)
     typer.echo(balance.closing_line(), err=to_stderr)
 
 

@@ -8,21 +8,19 @@ from dataclasses import asdict
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.command.policy_case import Case
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.adapters import require_adapters
 from sluicegate.pipeline.policy.unexplained import notes
 from sluicegate.pipeline.text import neutral, neutral_json
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.command.policy_case import Case
-    from sluicegate.schemas import Verdict
+from sluicegate.schemas import Verdict
 
 _LINE_BYTES = 1_000_000  # a verdict is never larger: Kafka's own default for a record
 

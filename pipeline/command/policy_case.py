@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sluicegate.pipeline.errors import PolicyError
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.account import Account, Check, Origin
+from sluicegate.pipeline.policy.diff import Diff
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Kind as PostKind
-from sluicegate.schemas import Post, Scores, Severity
+from sluicegate.schemas import Post, Scores, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.policy.account import Account, Check, Origin
-    from sluicegate.pipeline.policy.diff import Diff
-    from sluicegate.schemas import Verdict
 
 _EXAMPLE = '{"scores": {"safe": 0.1, "controversial": 0.2, "unsafe": 0.7}, "categories": ["PII"]}'
 _ROWS = 20  # of a table; the JSON form has all

@@ -11,12 +11,12 @@ from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.records import Headers
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.schemas import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sluicegate.pipeline.settings.tree import Settings
-    from sluicegate.schemas import DeadLetter
 
 Did = Literal[
     "replayed", "would be replayed", "already replayed", "came back", "refused", "not delivered", "not noted"

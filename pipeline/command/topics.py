@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.kafka.topics import create_topics, group_rights, plan_topics
+from sluicegate.pipeline.kafka.topics import PlannedTopic, create_topics, group_rights, plan_topics
 from sluicegate.pipeline.settings.tree import load_settings
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.kafka.topics import PlannedTopic
 
 _PARTITIONS = 12  # divides among 2, 3, 4 and 6 workers
 _REPLICATION = 3

@@ -14,6 +14,7 @@ import typer
 
 from sluicegate.pipeline.client.renderings import Finding, to_chinese
 from sluicegate.pipeline.command.options import SettingsFile
+from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Action, Verdict
@@ -21,7 +22,6 @@ from sluicegate.schemas import Action, Verdict
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sluicegate.pipeline.kafka.reader import TopicRecord
 
 _READ_S = 0.2
 _TABLE_ROWS = 1000

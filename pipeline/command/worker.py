@@ -15,13 +15,11 @@ from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import SettingsFile
 from sluicegate.pipeline.errors import PipelineError, SettingsError
 from sluicegate.pipeline.observe.logs import configure_logs, frames
-from sluicegate.pipeline.settings.tree import load_settings, variable
+from sluicegate.pipeline.settings.tree import Settings, load_settings, variable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-    from sluicegate.pipeline.settings.tree import Settings
-    from sluicegate.pipeline.worker import Worker
 
 
 def worker(
@@ -79,31 +77,31 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
 
     running = Worker(settings)
     if stop_on_eof:
-        _stop_at_end_of_input(running)
-    limit = asyncio.create_task(_end_in_time(running, settings.drain.budget_s))
+        _stop_at_end_of_input(running.stop)
+    limit = asyncio.create_task(_end_in_time(running.stopping, settings.drain.budget_s))
     try:
         await running.run()
     finally:
         limit.cancel()
 
 
-async def _end_in_time(running: Worker, budget_s: float) -> None:
+async def _end_in_time(stopping: asyncio.Event, budget_s: float) -> None:
     """End the process where its drain outlasts the budget.
 
     A Kafka client whose brokers are gone takes a minute to stop, whoever asks. Nothing is lost by not
     waiting: what was not acknowledged is read again.
     """
-    await running.stopping.wait()
+    await stopping.wait()
     await asyncio.sleep(budget_s)
     structlog.get_logger("sluicegate").error("drain_outlasted_its_budget", budget_s=budget_s)
     os._exit(1)
 
 
-def _stop_at_end_of_input(running: Worker) -> None:
+def _stop_at_end_of_input(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def watch() -> None:
         sys.stdin.buffer.read()
-        loop.call_soon_threadsafe(running.stop)
+        loop.call_soon_threadsafe(stop)
 
     threading.Thread(target=watch, name="stdin-watch", daemon=True).start()

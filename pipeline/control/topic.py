@@ -31,16 +31,15 @@ from sluicegate.pipeline.facts import (
     read_fact,
 )
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
-from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sluicegate.pipeline.kafka.reader import TopicRecord
-    from sluicegate.pipeline.observe.metrics import Metrics
-    from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -8,25 +8,33 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, withhold, worst
-from sluicegate.pipeline.flow.judgement import Found
+from sluicegate.pipeline.flow.judgement import Arrival, Found, Member
+from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.policy import FAILURE_MODE
-from sluicegate.pipeline.records import dead_letter_record, verdict_record
-from sluicegate.schemas import Action, AssessedBy, Assessment, FailureCode, Segments, Timings
+from sluicegate.pipeline.records import Held, Outgoing, dead_letter_record, verdict_record
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.schemas import (
+    Action,
+    AssessedBy,
+    Assessment,
+    EngineRef,
+    FailureCode,
+    Post,
+    Rejection,
+    Segments,
+    Timings,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.engines.text.segmenter import Parts
-    from sluicegate.pipeline.flow.judgement import Arrival, Member
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Held, Outgoing
-    from sluicegate.pipeline.settings.tree import Settings
-    from sluicegate.schemas import EngineRef, Post, Rejection, Verdict
 
 _log = structlog.get_logger(__name__)
 _WHOLE = Segments()  # of a text that is one part, uncut: most are

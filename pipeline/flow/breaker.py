@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import LAST_GENERATION, OTHERS, Place, Trip, Trips
+from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.pipeline.policy.rules import BlockBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sluicegate.pipeline.clock import Clock
-    from sluicegate.pipeline.observe.metrics import Metrics
-    from sluicegate.pipeline.policy.rules import BlockBreaker
 
 _log = structlog.get_logger(__name__)
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.protocol import EngineInfo, Explanation, ItemFailure
 from sluicegate.pipeline.dead_letters import first_rejected_of, tries_of
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Delivery
 from sluicegate.schemas import (
     Action,
     AssessedBy,
@@ -21,6 +23,11 @@ from sluicegate.schemas import (
     Failure,
     FailureCode,
     Origin,
+    Post,
+    Rejection,
+    Scores,
+    Segments,
+    Severity,
     Timings,
     Verdict,
     WithheldBlock,
@@ -33,10 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from sluicegate.engines.protocol import EngineInfo, Explanation
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Delivery
-    from sluicegate.schemas import Post, Rejection, Scores, Segments, Severity
 
 # A record's key and headers may be as large as the record: keep what tells its origin.
 _KEY_BYTES = 1_024

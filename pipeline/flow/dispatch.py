@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.records import Forwarded
+from sluicegate.pipeline.flow.answers import Answer
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.records import Forwarded, Outlet
+from sluicegate.schemas import DeadLetter, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sluicegate.pipeline.flow.answers import Answer
-    from sluicegate.pipeline.flow.window import Window
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.records import Outlet
-    from sluicegate.schemas import DeadLetter, Verdict
 
 
 class Dispatch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -12,9 +11,7 @@ from sluicegate.engines.backends import EngineChoice
 from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.settings.adapters import lacking
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.settings.tree import EngineSettings
+from sluicegate.pipeline.settings.tree import EngineSettings
 
 
 def engine_choice(engine: EngineSettings, adapter: str | None = None) -> EngineChoice:

@@ -13,32 +13,30 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sluicegate.engines.backends import Backends
 from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers
 from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.dispatch import Dispatch
 from sluicegate.pipeline.flow.intake import Intake
-from sluicegate.pipeline.flow.judgement import Arrival, Found, Judgement, Member, parted
+from sluicegate.pipeline.flow.judgement import Arrival, Asked, Found, Judgement, Member, Outcome, parted
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
 from sluicegate.pipeline.flow.routes import Desk, Desks
 from sluicegate.pipeline.flow.screening import Screening
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Delivery, Outlet
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored
 from sluicegate.schemas import AssessedBy, Assessment, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-
-    from sluicegate.engines.backends import Backends
-    from sluicegate.engines.screen import Screen
-    from sluicegate.pipeline.flow.judgement import Asked, Outcome
-    from sluicegate.pipeline.flow.window import Window
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Delivery, Outlet
-    from sluicegate.pipeline.settings.tree import Settings
 
 
 class Flow:

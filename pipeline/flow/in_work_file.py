@@ -19,12 +19,11 @@ import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.pipeline.flow.suspects import Tally
+from sluicegate.pipeline.flow.suspects import Known, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sluicegate.pipeline.flow.suspects import Known
 
 _log = structlog.get_logger(__name__)
 

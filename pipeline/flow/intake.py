@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.records import Delivery, Held
 from sluicegate.schemas import Post, Rejection, decode_post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from sluicegate.pipeline.flow.window import Window
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.records import Delivery, Held
 
 
 class Intake:

@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.label_mass import believed
-from sluicegate.engines.protocol import Health, ItemFailure, Scored
+from sluicegate.engines.protocol import Engine, Explanation, Generation, Health, ItemFailure, Prompt, Scored
 from sluicegate.pipeline.flow.adapter_state import NO_ANSWER, Outcome, Standing, told_by
-from sluicegate.pipeline.flow.judgement import computed_tokens
-from sluicegate.pipeline.flow.servers import prompt_name
+from sluicegate.pipeline.flow.depth import Depth
+from sluicegate.pipeline.flow.server_state import Permit
+from sluicegate.pipeline.flow.servers import Server, prompt_name
+from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.schemas import FailureCode
-
-if TYPE_CHECKING:
-    from sluicegate.engines.protocol import Engine, Explanation, Generation
-    from sluicegate.pipeline.flow.depth import Depth
-    from sluicegate.pipeline.flow.judgement import Judgement
-    from sluicegate.pipeline.flow.server_state import Permit
-    from sluicegate.pipeline.flow.servers import Server
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.settings.tree import EngineSettings
+from sluicegate.pipeline.records import InWork
+from sluicegate.pipeline.settings.tree import EngineSettings
+from sluicegate.schemas import FailureCode, Post, Scores, Severity
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
+
+
+class Asker(InWork, Protocol):
+    """A post that waits for an answer of the engine."""
+
+    @property
+    def post(self) -> Post:
+        """That post."""
+        ...
+
+
+class Question(Protocol):
+    """One prompt that the engine is asked about, for every post that waits for its answer."""
+
+    key: bytes
+    prompt: Prompt
+    scores: Scores | None
+    """Set by :meth:`Judge.score`, as the engine gave them."""
+    explained_as: Severity | None
+    sent_at: float | None
+
+    @property
+    def live(self) -> bool:
+        """False once nobody waits for the answer any more."""
+        ...
+
+    @property
+    def posts(self) -> Sequence[Asker]:
+        """Who waits for it; a post that has several parts may come several times."""
+        ...
+
+
+_Q = TypeVar("_Q", bound=Question)
 Call = Literal["score", "explain"]
 _CALLS: tuple[Call, ...] = ("score", "explain")
-Ask = Callable[[Sequence["Judgement"]], Awaitable[list[_T | ItemFailure]]]
+Ask = Callable[[Sequence["Question"]], Awaitable[list[_T | ItemFailure]]]
 
 _LOOK_AGAIN_S = (
     0.2  # whoever waits for the engine sees within so long that nobody waits for the answer any more
@@ -86,30 +114,30 @@ class Judge:
         )
         """Whether this adapter is up, away or on trial; to be read."""
 
-    def keeps_back(self, judgement: Judgement) -> bool:
+    def keeps_back(self, judgement: Question) -> bool:
         """True while this was sent and is not in the engine's hands: suspects are asked, or it is set aside."""
         if judgement.sent_at is None:
             return False
         names = [prompt_name(call, judgement.key) for call in _CALLS]
         return any(map(self._state.keeps_back, names)) or self._state.prompts.is_aside(names[0])
 
-    def sets_aside(self, judgement: Judgement) -> bool:
+    def sets_aside(self, judgement: Question) -> bool:
         """True if it is not scored for now, since the engine seems to end by it."""
         return self._state.prompts.is_aside(prompt_name("score", judgement.key))
 
-    async def wait_aside(self, judgement: Judgement) -> None:
+    async def wait_aside(self, judgement: Question) -> None:
         """Hold the stream, and say why, until a judgement is no longer set aside or nobody waits for it."""
         with self._holds.waiter("engine") as declare_hold:
             while judgement.live and self.sets_aside(judgement):
                 declare_hold(self._named(_ASIDE))
                 await self._clock.sleep(_LOOK_AGAIN_S)
 
-    async def score(self, judgements: Sequence[Judgement]) -> dict[Judgement, ItemFailure]:
+    async def score(self, judgements: Sequence[_Q]) -> dict[_Q, ItemFailure]:
         """Set the scores of each judgement; return those that failed.
 
         A judgement that is in neither was abandoned by everybody who waited for it.
         """
-        failed: dict[Judgement, ItemFailure] = {}
+        failed: dict[_Q, ItemFailure] = {}
         prompt_tokens = cached_tokens = 0
         for judgement, answer in (await self._ask("score", self._score_once, judgements)).items():
             if isinstance(answer, ItemFailure):
@@ -121,11 +149,11 @@ class Judge:
         self._metrics.cached_tokens.inc(cached_tokens)
         return failed
 
-    async def explain(self, judgements: Sequence[Judgement]) -> dict[Judgement, Explanation | ItemFailure]:
+    async def explain(self, judgements: Sequence[_Q]) -> dict[_Q, Explanation | ItemFailure]:
         """Explain scored judgements."""
         return await self._ask("explain", self._explain_once, judgements)
 
-    async def _score_once(self, items: Sequence[Judgement]) -> list[Scored | ItemFailure]:
+    async def _score_once(self, items: Sequence[Question]) -> list[Scored | ItemFailure]:
         timeout_s = self._settings.score_timeout_s
         answers = await self._engine.score([item.prompt for item in items], timeout_s=timeout_s)
         believable = [believed(answer) for answer in answers]
@@ -136,18 +164,16 @@ class Judge:
                     item.scores = answer.scores
         return believable
 
-    async def _explain_once(self, items: Sequence[Judgement]) -> list[Explanation | ItemFailure]:
+    async def _explain_once(self, items: Sequence[Question]) -> list[Explanation | ItemFailure]:
         prompts = [item.prompt for item in items]
         severities = [item.explained_as for item in items if item.explained_as is not None]
         timeout_s = self._settings.explain_timeout_s
         return await self._engine.explain(prompts, severities, timeout_s=timeout_s)
 
-    async def _ask(
-        self, call: Call, ask: Ask[_T], items: Sequence[Judgement]
-    ) -> dict[Judgement, _T | ItemFailure]:
+    async def _ask(self, call: Call, ask: Ask[_T], items: Sequence[_Q]) -> dict[_Q, _T | ItemFailure]:
         """Ask until there is an answer for each that is live and not set aside. While the engine is away the stream holds."""
         names = {item: prompt_name(call, item.key) for item in items}
-        answers: dict[Judgement, _T | ItemFailure] = {}
+        answers: dict[_Q, _T | ItemFailure] = {}
         visitor = object()
         try:
             with self._holds.waiter("engine") as declare_hold:
@@ -168,9 +194,7 @@ class Judge:
             self._server.changed()
         return answers
 
-    def _open(
-        self, call: Call, names: dict[Judgement, str], answers: dict[Judgement, _T | ItemFailure]
-    ) -> list[Judgement]:
+    def _open(self, call: Call, names: dict[_Q, str], answers: dict[_Q, _T | ItemFailure]) -> list[_Q]:
         """What is still to be asked. Poison is answered here; what is set aside is left out."""
         prompts = self._state.prompts
         left = [item for item in names if item not in answers and item.live]
@@ -182,8 +206,8 @@ class Judge:
         return [item for item in left if item not in answers and item not in aside]
 
     async def _try(
-        self, permit: Permit, call: Call, ask: Ask[_T], items: Sequence[Judgement]
-    ) -> dict[Judgement, _T | ItemFailure]:
+        self, permit: Permit, call: Call, ask: Ask[_T], items: Sequence[_Q]
+    ) -> dict[_Q, _T | ItemFailure]:
         """Ask once, with the server's permission.
 
         Raises:
@@ -244,10 +268,10 @@ class Judge:
     def _named(self, reason: str) -> str:
         return reason if self._adapter is None else f"adapter {self._adapter}: {reason}"
 
-    async def _ask_once(self, call: Call, ask: Ask[_T], items: Sequence[Judgement]) -> list[Any]:
+    async def _ask_once(self, call: Call, ask: Ask[_T], items: Sequence[Question]) -> list[Any]:
         started = self._clock.monotonic()
         try:
-            posts = (member.arrival for item in items for member in item.members)
+            posts = (post for item in items for post in item.posts)
             with self._busy.work(len(items)), self._tracing.batch(call, posts):
                 answers: list[Any] = await ask(items)
         except EngineUnavailable:
@@ -262,7 +286,7 @@ class Judge:
             return [ItemFailure(FailureCode.UNPARSABLE, f"{len(answers)} answers")] * len(items)
         return answers
 
-    def _report(self, call: str, items: Sequence[Judgement], answers: Sequence[Any]) -> None:
+    def _report(self, call: str, items: Sequence[Question], answers: Sequence[Any]) -> None:
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, ItemFailure):
                 _log.warning(
@@ -270,16 +294,25 @@ class Judge:
                     call=call,
                     code=answer.code.value,
                     detail=answer.detail,
-                    posts=[member.arrival.post.id for member in item.members[:8]],
+                    posts=[asker.post.id for asker in item.posts[:8]],
                 )
 
 
 def _failing(
-    call: Call, items: Sequence[Judgement], answers: Sequence[object], codes: Collection[FailureCode]
+    call: Call, items: Sequence[Question], answers: Sequence[object], codes: Collection[FailureCode]
 ) -> tuple[str, ...]:
     """The prompts whose answer is one of these failures."""
     return tuple(
         prompt_name(call, item.key)
         for item, answer in zip(items, answers, strict=True)
         if isinstance(answer, ItemFailure) and answer.code in codes
+    )
+
+
+def computed_tokens(judgements: Sequence[Question], answers: Sequence[object]) -> int:
+    """Prompt tokens that were read for scores: not those that a cache of prefixes served, or may have served untold."""
+    return sum(
+        max(1, len(one.prompt.token_ids) - max(answer.cached_tokens, one.prompt.shared_tokens))
+        for one, answer in zip(judgements, answers, strict=True)
+        if isinstance(answer, Scored)
     )

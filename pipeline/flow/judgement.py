@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from sluicegate.engines.protocol import Scored
+from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
+from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.flow.planner import Waiting
+from sluicegate.pipeline.flow.routes import Desk
+from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import explains
+from sluicegate.pipeline.records import Held
 from sluicegate.pipeline.shortcuts.cache import cache_key
-from sluicegate.schemas import Assessment
+from sluicegate.pipeline.shortcuts.screening.standing import Sample
+from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
-    from sluicegate.engines.text.segmenter import Parts
-    from sluicegate.pipeline.flow.routes import Desk
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Held
-    from sluicegate.pipeline.shortcuts.screening.standing import Sample
-    from sluicegate.schemas import AssessedBy, Post, Scores, Severity
 
 Asked: TypeAlias = "list[tuple[Member, bytes, Prompt]]"
 """All parts of one post, each with its key in the cache and its prompt."""
@@ -159,6 +157,11 @@ class Judgement:
                 return True
         return False
 
+    @property
+    def posts(self) -> list[Arrival]:
+        """The posts that wait for it; one that has several parts may come several times."""
+        return [member.arrival for member in self.members]
+
     def explain_as(self, policy: Policy) -> Severity | None:
         """What its explanation is to begin with; None if it is not scored, or no member asks for one.
 
@@ -188,12 +191,3 @@ def parted(
     late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
     held = set(late)
     return wanted, [one for one in judgements if one not in held], late
-
-
-def computed_tokens(judgements: Sequence[Judgement], answers: Sequence[object]) -> int:
-    """Prompt tokens that were read for scores: not those that a cache of prefixes served, or may have served untold."""
-    return sum(
-        max(1, len(one.prompt.token_ids) - max(answer.cached_tokens, one.prompt.shared_tokens))
-        for one, answer in zip(judgements, answers, strict=True)
-        if isinstance(answer, Scored)
-    )

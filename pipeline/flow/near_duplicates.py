@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from sluicegate.pipeline.flow.judgement import Found, Member, NearKey
+from sluicegate.engines.protocol import Prompt
+from sluicegate.engines.text.segmenter import Parts
+from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.judgement import Arrival, Asked, Found, Member, NearKey
+from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.near_duplicates.confidence import is_sure
 from sluicegate.pipeline.shortcuts.near_duplicates.index import Index, Known
 from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
@@ -24,13 +30,6 @@ from sluicegate.schemas import AssessedBy, Assessment
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.protocol import Prompt
-    from sluicegate.engines.text.segmenter import Parts
-    from sluicegate.pipeline.flow.answers import Answer, Answers
-    from sluicegate.pipeline.flow.judgement import Arrival, Asked
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
 

@@ -12,16 +12,14 @@ from sluicegate.pipeline.flow.engine_choice import engine_choice
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.records import Record
-from sluicegate.schemas import DeadLetter, Verdict, encode
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Outgoing, Partition, Record
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.schemas import DeadLetter, Post, Verdict, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Outgoing, Partition
-    from sluicegate.pipeline.settings.tree import Settings
-    from sluicegate.schemas import Post
 
 _MARGIN_S = 10.0  # beside the two calls: tokenising a long text, and one more try of a busy engine
 

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sluicegate.engines.backends import Backend
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.forms import fold
-from sluicegate.engines.text.segmenter import LengthLimits, Segmenter
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.schemas import FailureCode
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.tree import LimitSettings
+from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.backends import Backend
-    from sluicegate.engines.text.segmenter import Parts
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.settings.tree import LimitSettings
-    from sluicegate.schemas import Post
 
 _log = structlog.get_logger(__name__)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import ItemFailure
+from sluicegate.pipeline.flow.answers import Answer, Answers
 from sluicegate.pipeline.flow.decision import assess
-from sluicegate.pipeline.flow.judgement import Found
+from sluicegate.pipeline.flow.judgement import Arrival, Found, Judgement, Member
+from sluicegate.pipeline.flow.routes import Desks
+from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import AssessedBy, FailureCode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from sluicegate.pipeline.flow.answers import Answer, Answers
-    from sluicegate.pipeline.flow.judgement import Arrival, Judgement, Member
-    from sluicegate.pipeline.flow.routes import Desks
-    from sluicegate.pipeline.policy import Policy
 
 LOOK_S = 0.25
 """How often to look: no post waits longer than its tenant's ``max_wait_seconds`` and this."""

@@ -6,24 +6,23 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from sluicegate.engines.backends import Backend, Backends
 from sluicegate.pipeline.flow.decision import engine_reference
 from sluicegate.pipeline.flow.depth import Depth
 from sluicegate.pipeline.flow.in_work_file import InWorkFile, default_folder
-from sluicegate.pipeline.flow.judge import Judge
+from sluicegate.pipeline.flow.judge import Judge, Question
 from sluicegate.pipeline.flow.parts import PartBuilder
 from sluicegate.pipeline.flow.planner import Limits
 from sluicegate.pipeline.flow.servers import Servers
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.rules import Subject
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.schemas import Assessment, Post, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sluicegate.engines.backends import Backend, Backends
-    from sluicegate.pipeline.flow.judgement import Judgement
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.policy.rules import Subject
-    from sluicegate.pipeline.settings.tree import Settings
-    from sluicegate.schemas import Assessment, Post, Scores
 
 _TIMEOUT_SHARE = 1 / 2
 """Of a score call's timeout, for the texts in work: the engine may read the next ones at half the speed of its last answers."""
@@ -55,16 +54,16 @@ class Desk:
         """Tokens of those."""
         self._calibration = backend.calibration
 
-    def begin(self, micro_batch: Sequence[Judgement], *, now: float) -> int:
+    def begin(self, micro_batch: Sequence[Question], *, now: float) -> int:
         """Count a micro-batch that is sent; how many tokens it has."""
         for judgement in micro_batch:
             judgement.sent_at = now
         self.in_flight += 1
         return self.shift(micro_batch, 1)
 
-    def shift(self, items: Sequence[Judgement], way: int) -> int:
+    def shift(self, items: Sequence[Question], way: int) -> int:
         """Count prompts that go to the engine (1) or are answered (-1); how many tokens they have."""
-        tokens = sum(item.waiting.tokens for item in items)
+        tokens = sum(len(item.prompt.token_ids) for item in items)
         self.in_work += way * len(items)
         self.tokens_in_work += way * tokens
         return tokens

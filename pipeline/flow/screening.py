@@ -11,24 +11,22 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from sluicegate.engines.screen import Screen, ScreenAnswer
 from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.pipeline.records import Record
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Delivery, Held, Record
+from sluicegate.pipeline.settings.screen import ScreenSettings
 from sluicegate.pipeline.shortcuts.screening.headers import sample_of
 from sluicegate.pipeline.shortcuts.screening.standing import Sample, is_sampled, may_answer, standing
 from sluicegate.pipeline.shortcuts.screening.switch import Switch
-from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Verdict, content_hash
+from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Post, Verdict, content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.screen import Screen, ScreenAnswer
-    from sluicegate.pipeline.flow.answers import Answer, Answers
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.records import Delivery, Held
-    from sluicegate.pipeline.settings.screen import ScreenSettings
-    from sluicegate.schemas import Post
 
 _log = structlog.get_logger(__name__)
 

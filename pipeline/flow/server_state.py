@@ -14,15 +14,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sluicegate.pipeline.flow.adapter_state import AdapterState, Outcome
+from sluicegate.engines.protocol import Generation
+from sluicegate.pipeline.flow.adapter_state import AdapterState, Leave, Outcome, Standing
 from sluicegate.pipeline.flow.lease_state import LeaseState
 from sluicegate.pipeline.flow.suspects import Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence
 
-    from sluicegate.engines.protocol import Generation
-    from sluicegate.pipeline.flow.adapter_state import Leave, Standing
 
 _LINGER_S: Final = 30.0
 """A server may work so long on what was given up: the chart's servers end an explanation of 64 tokens well before."""

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sluicegate.pipeline.facts import DEATH_PROMPTS, Death, Lease, Poison
+from sluicegate.engines.backends import Backend
+from sluicegate.engines.protocol import Engine
+from sluicegate.pipeline.clock import Clock
+from sluicegate.pipeline.facts import DEATH_PROMPTS, Death, Fact, Lease, Poison
+from sluicegate.pipeline.flow.in_work_file import InWorkFile
 from sluicegate.pipeline.flow.lease_state import LEASE_S
 from sluicegate.pipeline.flow.server_state import ServerState
 from sluicegate.pipeline.flow.suspects import REMEMBERED_S
@@ -19,11 +23,6 @@ from sluicegate.pipeline.flow.suspects import REMEMBERED_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from sluicegate.engines.backends import Backend
-    from sluicegate.engines.protocol import Engine
-    from sluicegate.pipeline.clock import Clock
-    from sluicegate.pipeline.facts import Fact
-    from sluicegate.pipeline.flow.in_work_file import InWorkFile
 
 _log = structlog.get_logger(__name__)
 

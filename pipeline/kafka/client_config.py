@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sluicegate.pipeline.kafka.credentials import librdkafka_security
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.pipeline.settings.tree import KafkaSettings
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:

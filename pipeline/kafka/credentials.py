@@ -10,11 +10,11 @@ import ssl
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.settings.tree import SecuritySettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.pipeline.settings.tree import SecuritySettings
 
 _PASSWORD_BYTES = 4096  # a file far longer than any password is another file
 

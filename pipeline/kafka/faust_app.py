@@ -24,13 +24,13 @@ from sluicegate.pipeline.kafka.faust_options import faust_options
 from sluicegate.pipeline.kafka.fetching import Progress, coordinator_fault
 from sluicegate.pipeline.kafka.progress import HandOver
 from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
+from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.records import Partition
+from sluicegate.pipeline.settings.tree import SecuritySettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from sluicegate.pipeline.observe.stalls import Place
-    from sluicegate.pipeline.records import Partition
-    from sluicegate.pipeline.settings.tree import SecuritySettings, Settings
 
 _VERSION = "0.15.3"
 _LOOK_FOR_ROOM_S = 0.05  # of what a paused buffer still holds, thousands of posts a second use a tenth

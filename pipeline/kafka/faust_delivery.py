@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.pipeline.records import Partition
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sluicegate.pipeline.records import Partition
 
 
 class FaustDelivery:

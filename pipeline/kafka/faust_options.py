@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.pipeline.settings.tree import KafkaSettings
 
 _NEVER_S = 10 * 365 * 86_400.0
 

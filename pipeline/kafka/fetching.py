@@ -18,13 +18,12 @@ from aiokafka.errors import KafkaError
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
 from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.records import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiokafka import AIOKafkaConsumer
-
-    from sluicegate.pipeline.records import Partition
 
 
 class BrokersAwayError(Exception):

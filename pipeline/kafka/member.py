@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.incoming import Incoming
 from sluicegate.pipeline.kafka.tail import METADATA_S, Reader, incoming
+from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.kafka.incoming import Incoming
-    from sluicegate.pipeline.settings.tree import KafkaSettings
 
 _log = logging.getLogger("sluicegate.client")
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.errors import ClusterError
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.records import Partition
+from sluicegate.pipeline.records import Partition
 
 
 class HandOver:

@@ -14,13 +14,13 @@ import structlog
 
 from sluicegate.pipeline.errors import ClusterError, PublishError, StartError
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.observe.holds import Holds
+from sluicegate.pipeline.records import Outgoing
+from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.observe.holds import Holds
-    from sluicegate.pipeline.records import Outgoing
-    from sluicegate.pipeline.settings.tree import KafkaSettings
 
 _log = structlog.get_logger(__name__)
 

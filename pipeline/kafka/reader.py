@@ -9,11 +9,11 @@ from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.topic_shape import PASSING, TopicShape, TopicShapes, absent, unreadable
 from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
+from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.settings.tree import KafkaSettings
 
 _METADATA_S = 15.0
 _MOST_RECORDS = 500  # handed over at once: a reader that redraws between two calls stays lively

@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.faust_app import check_faust, make_app
+from sluicegate.pipeline.kafka.faust_app import FaustApp, check_faust, make_app
 from sluicegate.pipeline.kafka.faust_delivery import FaustDelivery
 from sluicegate.pipeline.kafka.fetching import BrokersAwayError
+from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
+from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.lag import Lag
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.pipeline.observe.stalls import Standstill
+from sluicegate.pipeline.observe.stalls import Place, Standstill
+from sluicegate.pipeline.records import Delivery, Holder, Partition
+from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from sluicegate.pipeline.kafka.faust_app import FaustApp
-    from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.observe.stalls import Place
-    from sluicegate.pipeline.records import Delivery, Holder, Partition
-    from sluicegate.pipeline.settings.tree import Settings
 
 _log = structlog.get_logger(__name__)
 

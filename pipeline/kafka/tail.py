@@ -15,11 +15,11 @@ from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.incoming import Incoming
 from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
+from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluicegate.pipeline.settings.tree import KafkaSettings
 
 METADATA_S = 15.0
 _LOOK_S = 2.0  # for partitions while reading: readers must not wait long for a broker that is out

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.unreachable import why_unreachable
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.pipeline.settings.tree import KafkaSettings
 
 PASSING = frozenset(
     {"LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE", "REQUEST_TIMED_OUT"}

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.unreachable import ask_metadata
+from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
 
 Cleanup = Literal["delete", "compact"]
 

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.credentials import tls_context
-from sluicegate.pipeline.settings.tree import variable
+from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings
 
 _FIRST_LOOK_S = 1.0  # a healthy cluster has answered by then; a wrong password has been refused
 _ASK_S = 1.5

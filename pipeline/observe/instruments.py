@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.clock import Clock
+from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.observe.busy import BusyMeter
-from sluicegate.pipeline.observe.holds import Holds
+from sluicegate.pipeline.observe.holds import HoldName, Holds
 from sluicegate.pipeline.observe.metrics import Metrics
-from sluicegate.pipeline.observe.tracing import NO_TRACING
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.observe.holds import HoldName
-    from sluicegate.pipeline.observe.tracing import Tracing
+from sluicegate.pipeline.observe.tracing import NO_TRACING, Tracing
+from sluicegate.pipeline.settings.tree import TracingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +38,20 @@ class Instruments:
         metrics.busy_seconds.set_function(busy.busy_s)
         metrics.in_work.set_function(lambda: busy.in_work)
         return cls(clock, Holds(clock.monotonic, show), busy, metrics, tracing)
+
+
+def open_tracing(settings: TracingSettings) -> Tracing:
+    """What the settings ask for; sends from now on.
+
+    Raises:
+        StartError: The client library is not installed.
+    """
+    if not settings.enabled:
+        return NO_TRACING
+    try:
+        from sluicegate.pipeline.observe.spans import Spans  # noqa: PLC0415 - an extra, loaded only where it is used
+    except ModuleNotFoundError as error:
+        raise StartError(
+            "tracing.enabled needs OpenTelemetry: pip install 'sluicegate[otel]', or set tracing.enabled to false"
+        ) from error
+    return Spans.over_http(settings.endpoint)

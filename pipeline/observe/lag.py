@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.records import Delivery, Partition
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from sluicegate.pipeline.observe.stalls import Place
-    from sluicegate.pipeline.records import Delivery, Partition
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from sluicegate.schemas import Action, DeadLetter, Severity
+from sluicegate.engines.protocol import EngineInfo
+from sluicegate.pipeline.policy import Policy
+from sluicegate.schemas import Action, DeadLetter, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sluicegate.engines.protocol import EngineInfo
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.schemas import Verdict
 
 # From an idle GPU (a few ms) to a long hold, in steps of about 2.
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)

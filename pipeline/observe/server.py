@@ -9,12 +9,13 @@ import orjson
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from sluicegate.pipeline.settings.tree import OpsSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prometheus_client import CollectorRegistry
 
-    from sluicegate.pipeline.settings.tree import OpsSettings
 
 _SHUTDOWN_S = 1.0  # a scrape in work may finish; a kept-alive connection must not hold up the exit
 

@@ -23,7 +23,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from sluicegate.pipeline.records import Forwarded
+from sluicegate.pipeline.observe.tracing import BatchStep, PostStep
+from sluicegate.pipeline.records import Answered, Delivery, Forwarded, Headers, InWork, Outgoing, Partition
 from sluicegate.schemas import DeadLetter
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Span
 
-    from sluicegate.pipeline.observe.tracing import BatchStep, PostStep
-    from sluicegate.pipeline.records import Answered, Delivery, Headers, InWork, Outgoing, Partition
 
 _W3C = TraceContextTextMapPropagator()
 _HEADER_BYTES = 512  # W3C Trace Context asks receivers to carry at least this much of tracestate

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.records import Partition
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from sluicegate.pipeline.records import Partition
 
 
 @dataclass(frozen=True, slots=True)

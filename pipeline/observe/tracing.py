@@ -8,14 +8,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.records import Answered, Delivery, InWork, Outgoing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from sluicegate.pipeline.records import Answered, Delivery, InWork, Outgoing
-    from sluicegate.pipeline.settings.tree import TracingSettings
 
 PostStep = Literal["take", "decode"]
 BatchStep = Literal["look_up", "score", "explain"]
@@ -73,20 +71,3 @@ class NoTracing:
 
 
 NO_TRACING = NoTracing()
-
-
-def open_tracing(settings: TracingSettings) -> Tracing:
-    """What the settings ask for; sends from now on.
-
-    Raises:
-        StartError: The client library is not installed.
-    """
-    if not settings.enabled:
-        return NO_TRACING
-    try:
-        from sluicegate.pipeline.observe.spans import Spans  # noqa: PLC0415 - an extra, loaded only where it is used
-    except ModuleNotFoundError as error:
-        raise StartError(
-            "tracing.enabled needs OpenTelemetry: pip install 'sluicegate[otel]', or set tracing.enabled to false"
-        ) from error
-    return Spans.over_http(settings.endpoint)

@@ -5,27 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.policy.faults import dotted
-from sluicegate.pipeline.policy.policy import FAILURE_MODE
-from sluicegate.pipeline.policy.rules import explains, measures
-from sluicegate.schemas import Action
+from sluicegate.pipeline.policy.faults import Where, dotted
+from sluicegate.pipeline.policy.layers import Laid
+from sluicegate.pipeline.policy.policy import FAILURE_MODE, Policy
+from sluicegate.pipeline.policy.rules import (
+    Bars,
+    BlockBreaker,
+    CategoryBars,
+    Finding,
+    Rules,
+    ScreenRules,
+    Subject,
+    explains,
+    measures,
+)
+from sluicegate.schemas import Action, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from sluicegate.pipeline.policy.faults import Where
-    from sluicegate.pipeline.policy.layers import Laid
-    from sluicegate.pipeline.policy.policy import Policy
-    from sluicegate.pipeline.policy.rules import (
-        Bars,
-        BlockBreaker,
-        CategoryBars,
-        Finding,
-        Rules,
-        ScreenRules,
-        Subject,
-    )
-    from sluicegate.schemas import Scores, Severity
 
 
 @dataclass(frozen=True, slots=True)

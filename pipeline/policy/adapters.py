@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.policy.faults import Fault, InvalidPolicyError
+from sluicegate.pipeline.policy.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sluicegate.pipeline.policy.policy import Policy
 
 _PATH = ("adapter",)
 

@@ -6,15 +6,13 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.policy.policy import SEVERITY
+from sluicegate.pipeline.policy.policy import SEVERITY, Decision, Policy
 from sluicegate.pipeline.policy.rules import explains
-from sluicegate.schemas import Action
+from sluicegate.schemas import Action, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.pipeline.policy.policy import Decision, Policy
-    from sluicegate.schemas import Verdict
 
 _NO_CATEGORY = "(none)"
 _ALL_OTHERS = "(all others)"

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sluicegate.pipeline.policy.rules import Rules
+from sluicegate.pipeline.policy.faults import Where
+from sluicegate.pipeline.policy.rules import Rules, Subject
+from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sluicegate.pipeline.policy.faults import Where
-    from sluicegate.pipeline.policy.rules import Subject
-    from sluicegate.schemas import Kind
 
 KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
 

@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.layers import Context, Scope, When, resolve
+from sluicegate.pipeline.policy.layers import Context, Laid, Layer, Scope, When, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
-from sluicegate.pipeline.policy.rules import explains
+from sluicegate.pipeline.policy.rules import Bars, BlockBreaker, Finding, Rules, Subject, explains
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
-from sluicegate.schemas import Action, PolicyRef
+from sluicegate.schemas import Action, PolicyRef, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sluicegate.pipeline.policy.layers import Laid, Layer
-    from sluicegate.pipeline.policy.rules import Bars, BlockBreaker, Finding, Rules, Subject
-    from sluicegate.schemas import Scores, Severity
 
 SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
 """Actions from mild to severe."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.policy.faults import Fault, dotted
-from sluicegate.pipeline.policy.layers import KINDS
+from sluicegate.pipeline.policy.faults import Fault, Where, dotted
+from sluicegate.pipeline.policy.layers import KINDS, Laid, Layer, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sluicegate.pipeline.policy.faults import Where
-    from sluicegate.pipeline.policy.layers import Laid, Layer, Scope
 
 _MOST_CONTEXTS = 200_000
 """Combinations of tenant, kind, region and language that a policy may tell apart; some seconds to look through."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from sluicegate.pipeline.policy.document import Conditions, Document, Override, TenantPart, WrittenRules
 from sluicegate.pipeline.policy.faults import Fault, InvalidPolicyError, Where
-from sluicegate.pipeline.policy.layers import Scope
+from sluicegate.pipeline.policy.layers import Layer, Scope
 from sluicegate.pipeline.policy.reach import unreachable
 from sluicegate.pipeline.policy.rules import BlockBreaker, CategoryBars, ScreenRules, Thresholds
 from sluicegate.pipeline.policy.yaml_text import Written, YamlFaultError, read_yaml
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from sluicegate.pipeline.policy.layers import Layer
 
 _SHARE = "write a number from 0 to 1, such as 0.8"
 _ACTIONS = "write allow, review or block"

@@ -8,18 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.policy.faults import dotted
-from sluicegate.pipeline.policy.policy import FAILURE_MODE, SEVERITY
+from sluicegate.pipeline.policy.faults import Where, dotted
+from sluicegate.pipeline.policy.layers import Laid, Layer
+from sluicegate.pipeline.policy.policy import FAILURE_MODE, SEVERITY, Policy
 from sluicegate.pipeline.policy.reach import threshold
-from sluicegate.schemas import Action
+from sluicegate.schemas import Action, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.pipeline.policy.faults import Where
-    from sluicegate.pipeline.policy.layers import Laid, Layer
-    from sluicegate.pipeline.policy.policy import Policy
-    from sluicegate.schemas import Kind
 
 _ACTIONS = (Action.BLOCK, Action.REVIEW)
 _MEASURES = ("unsafe", "risk")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import TypeAdapter
 
+from sluicegate.engines.protocol import EngineInfo, Prompt
 from sluicegate.schemas import Assessment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sluicegate.engines.protocol import EngineInfo, Prompt
 
 _ENTRY_BYTES = 160
 """What an entry takes beside its JSON: its key, the heads of two objects, and its places in two tables."""

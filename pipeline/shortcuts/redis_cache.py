@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, 
 
 from sluicegate.engines.text.parsing import one_line
 from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.settings.tree import CacheSettings
 from sluicegate.pipeline.shortcuts.cache import Stored
 from sluicegate.schemas import AssessedBy, Assessment
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from sluicegate.pipeline.observe.instruments import Instruments
-    from sluicegate.pipeline.settings.tree import CacheSettings
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from docs.pages import ROOT
 from sluicegate.engines.adapt.data.rows import Row
-from sluicegate.engines.adapt.gate.checks import GateLimits
+from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends.fake_faults import Faults
 from sluicegate.engines.backends.fake_profile import FakeProfile

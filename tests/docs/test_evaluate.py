@@ -16,8 +16,8 @@ from sluicegate.engines.adapt.evaluate.measures import BINS, MEASURES, MOST_RESA
 from sluicegate.engines.adapt.evaluate.report import PLOTS
 from sluicegate.engines.adapt.evaluate.run import EVALUATION, REPORT
 from sluicegate.engines.adapt.evaluate.scored import SCORES
-from sluicegate.engines.adapt.gate.checks import GateLimits, built_in_text
 from sluicegate.engines.adapt.gate.differences import RESAMPLES
+from sluicegate.engines.adapt.gate.limits import GateLimits, built_in_text
 from sluicegate.engines.adapt.gate.report import SAID
 
 PAGE = text("evaluate")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from sluicegate.engines.adapt.data.decisions import Choices, RowDecision, RowDecisions, decide
 from sluicegate.engines.adapt.data.distribution import Distribution
@@ -27,7 +27,7 @@ from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -64,11 +64,8 @@ _MOST_FAULTS = 1_000  # kept; the rest is counted
 _EVERY_ROWS = 500  # between two reports of progress
 
 
-class Advance(Protocol):
-    """Called now and then, with how far a stage is."""
-
-    def __call__(self, stage: str, done_bytes: int, total_bytes: int) -> None:
-        """Take the news."""
+Advance: TypeAlias = "Callable[[str, int, int], None]"
+"""Called now and then with a stage, the bytes done and all bytes."""
 
 
 @dataclass(frozen=True, slots=True)

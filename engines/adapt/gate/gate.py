@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sluicegate.engines.adapt.errors import GateError
 from sluicegate.engines.adapt.evaluate.evaluation import FAILED
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, Evaluated, ScoredRow
-from sluicegate.engines.adapt.gate.checks import GateLimits, always, compared, sides_of
+from sluicegate.engines.adapt.gate.checks import always, compared, sides_of
 from sluicegate.engines.adapt.gate.differences import RESAMPLES
+from sluicegate.engines.adapt.gate.limits import GateLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -12,7 +12,13 @@ llama_cpp   llama.cpp's ``/completion``  id                                   th
 
 from __future__ import annotations
 
-from sluicegate.engines.backends.dialects.base import CATEGORY_HEAD, Completion, Dialect, Vocabulary
+from sluicegate.engines.backends.dialects.base import (
+    CATEGORY_HEAD,
+    Completion,
+    Dialect,
+    ServedModel,
+    Vocabulary,
+)
 from sluicegate.engines.backends.dialects.llama_cpp import LlamaCppDialect
 from sluicegate.engines.backends.dialects.openai import Lora, OpenAIDialect, TrtllmDialect, VllmDialect
 from sluicegate.engines.errors import EngineSetupError
@@ -25,6 +31,7 @@ __all__ = [
     "LlamaCppDialect",
     "Lora",
     "OpenAIDialect",
+    "ServedModel",
     "TrtllmDialect",
     "VllmDialect",
     "Vocabulary",

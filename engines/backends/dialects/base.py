@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
-from sluicegate.schemas import FailureCode, Scores, Severity
+from sluicegate.engines.bundle.manifest import LabelMap
+from sluicegate.engines.bundle.tokenizer import TextTokenizer
+from sluicegate.engines.protocol import EngineInfo, ItemFailure, Prompt, Scored
+from sluicegate.schemas import FailureCode, Kind, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sluicegate.engines.bundle.manifest import LabelMap
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.schemas import Kind
 
 CATEGORY_HEAD = "\nCategories:"
 """What is forced after the label, so that the first generated token is the category's first."""
@@ -214,3 +213,16 @@ def unparsable(detail: str) -> ItemFailure:
 def empty_completion() -> ItemFailure:
     """The server answered with nothing."""
     return ItemFailure(FailureCode.EMPTY_COMPLETION, "the completion is empty")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What a client must know of the model behind a server, from its bundle."""
+
+    info: EngineInfo
+    vocabulary: Vocabulary
+    categories: tuple[str, ...]
+    """Names that an explanation may give."""
+    probe: Prompt
+    """A short prompt of our own for an engine's health. It starts with the shared
+    prefix, so that asking does not push that prefix out of the server's cache."""

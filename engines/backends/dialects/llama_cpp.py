@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sluicegate.engines.backends.dialects.base import (
     Candidates,
     Completion,
+    JsonObject,
     Vocabulary,
     category_scores,
     empty_completion,
     severity_scores,
     unparsable,
 )
+from sluicegate.engines.protocol import ItemFailure, Scored
 from sluicegate.engines.text.parsing import PROMPT_ONLY
-from sluicegate.schemas import NO_CATEGORY
+from sluicegate.schemas import NO_CATEGORY, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sluicegate.engines.backends.dialects.base import JsonObject
-    from sluicegate.engines.protocol import ItemFailure, Scored
-    from sluicegate.schemas import Kind
 
 EXPLANATION_TOKENS = 40
 """Two of the longest categories and a refusal line are 25 tokens with SmolLM2's vocabulary. The server

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sluicegate.engines.backends.dialects.base import (
     Candidates,
     Completion,
+    JsonObject,
     Vocabulary,
     category_scores,
     empty_completion,
     severity_scores,
     unparsable,
 )
+from sluicegate.engines.protocol import ItemFailure, Scored
+from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.backends.dialects.base import JsonObject
-    from sluicegate.engines.protocol import ItemFailure, Scored
-    from sluicegate.schemas import Kind
 
 _EXPLANATION_TOKENS = 64
 """Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary; a list is rare."""

@@ -11,14 +11,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.backends.dialects.base import Candidates
-from sluicegate.engines.backends.trtllm.serving import EXPLANATION_TOKENS
+from sluicegate.engines.backends.trtllm.library import Library
+from sluicegate.engines.backends.trtllm.serving import EXPLANATION_TOKENS, Serving
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sluicegate.engines.backends.trtllm.library import Library
-    from sluicegate.engines.backends.trtllm.serving import Serving
 
 _CANDIDATES = 20
 """They hold the three labels of a healthy model, and the categories. No bias lifts them there: PyTorch counts one

@@ -6,12 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from sluicegate.engines.text.parsing import PROMPT_ONLY
-from sluicegate.schemas import NO_CATEGORY
+from sluicegate.schemas import NO_CATEGORY, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.schemas import Kind
 
 _ACTIVE = re.compile(r"([.^$*+?{}\[\]\\|()])")
 

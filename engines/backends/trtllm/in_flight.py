@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sluicegate.engines.backends.dialects.base import empty_completion
-from sluicegate.engines.backends.trtllm.border import UnreadableError
+from sluicegate.engines.backends.trtllm.border import Asked, Llm, UnreadableError
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.schemas import FailureCode
@@ -15,7 +15,6 @@ from sluicegate.schemas import FailureCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.engines.backends.trtllm.border import Asked, Llm
 
 T = TypeVar("T")
 

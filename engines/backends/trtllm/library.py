@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sluicegate.engines.backends.trtllm.serving import VERSION
+from sluicegate.engines.backends.trtllm.serving import VERSION, Runtime
 from sluicegate.engines.errors import EngineSetupError
-
-if TYPE_CHECKING:
-    from sluicegate.engines.backends.trtllm.serving import Runtime
 
 _HOW = (
     f"run the worker in the container nvcr.io/nvidia/tensorrt-llm/release:{VERSION} or, on Linux with CUDA 13.1, "

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sluicegate.engines.backends.dialects import ServedModel
 from sluicegate.engines.backends.tensorrt_llm import TensorRTEngine
+from sluicegate.engines.backends.trtllm.serving import Serving
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineSetupError
 from sluicegate.engines.protocol import Prompt
+from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import Kind, Post
-
-if TYPE_CHECKING:
-    from sluicegate.engines.backends.completions import ServedModel
-    from sluicegate.engines.backends.trtllm.serving import Serving
-    from sluicegate.engines.bundle.bundle import Bundle
-    from sluicegate.engines.text.prompting import Prompter
 
 _END = "<|im_end|>"
 _KINDS: tuple[Kind, ...] = ("post", "prompt", "response")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sluicegate.engines.backends.dialects import Vocabulary
 from sluicegate.engines.backends.dialects.base import category_scores, empty_completion, severity_scores
-
-if TYPE_CHECKING:
-    from sluicegate.engines.backends.dialects import Vocabulary
-    from sluicegate.engines.backends.trtllm.border import Asked
-    from sluicegate.engines.bundle.tokenizer import TextTokenizer
-    from sluicegate.engines.protocol import ItemFailure, Scored
+from sluicegate.engines.backends.trtllm.border import Asked
+from sluicegate.engines.bundle.tokenizer import TextTokenizer
+from sluicegate.engines.protocol import ItemFailure, Scored
 
 
 class Reader:

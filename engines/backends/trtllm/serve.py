@@ -12,12 +12,12 @@ import yaml
 
 from sluicegate.engines.backends.dialects.openai import OpenAIDialect, VllmDialect
 from sluicegate.engines.backends.trtllm.serving import Serving
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineSetupError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.bundle.bundle import Bundle
 
 ServerName = Literal["trtllm-serve", "vllm", "sglang"]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import BundleError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.bundle.bundle import Bundle
 
 ROLE: Final = "serving"
 """Role of the file in a bundle's manifest."""

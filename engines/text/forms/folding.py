@@ -11,12 +11,12 @@ from sluicegate.engines.text.forms.leet import without_leet
 from sluicegate.engines.text.forms.letters import plain_letters
 from sluicegate.engines.text.forms.lookalikes import without_lookalikes
 from sluicegate.engines.text.forms.repeats import without_repeats
+from sluicegate.engines.text.forms.result import Result
 from sluicegate.engines.text.forms.spaced import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.engines.text.forms.result import Result
 
 RULES = (
     "format",

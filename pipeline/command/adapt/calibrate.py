@@ -11,6 +11,7 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import CalibrationError
+from sluicegate.engines.bundle import Calibration
 from sluicegate.engines.files import replace_file
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
@@ -19,7 +20,6 @@ from sluicegate.pipeline.text import neutral, neutral_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sluicegate.engines.bundle import Calibration
 
 _LIBRARIES = ("numpy", "matplotlib")
 _TARGET = 0.01

@@ -12,17 +12,17 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import EvaluationError
+from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled
+from sluicegate.engines.adapt.train.recipe import TrainingRecipe
+from sluicegate.engines.backends import Backend
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.pace import Pace
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled
-    from sluicegate.engines.adapt.train.recipe import TrainingRecipe
-    from sluicegate.engines.backends import Backend
-    from sluicegate.pipeline.settings.tree import Settings
 
 _LIBRARIES = ("numpy", "matplotlib")
 _PLAN = "plan.json"  # what a training writes beside its adapters

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
 
+from sluicegate.engines.adapt.export.weights import Form
 from sluicegate.pipeline.command.options import AsJson
-
-if TYPE_CHECKING:
-    from sluicegate.engines.adapt.export.weights import Form
 
 _OF_EVERY_TRAINING = ("adapter", "best")  # folders that `adapt train` writes; the one above has the name
 

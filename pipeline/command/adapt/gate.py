@@ -11,9 +11,13 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import GateError
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow
+from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.files import replacing
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.command.pace import Pace
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.yaml_text import Written
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
@@ -21,10 +25,6 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
-    from sluicegate.engines.adapt.gate.checks import GateLimits
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.policy.yaml_text import Written
 
 _LIMITS_BYTES = 1 << 20
 _SHOWN_REGRESSIONS = 20
@@ -103,7 +103,6 @@ def read_limits(path: Path | None) -> GateLimits:
     """
     from pydantic import ValidationError  # noqa: PLC0415 - at run time here alone
 
-    from sluicegate.engines.adapt.gate.checks import GateLimits  # noqa: PLC0415 - help needs none of it
     from sluicegate.pipeline.policy.yaml_text import YamlFaultError, read_yaml  # noqa: PLC0415 - the same
 
     if path is None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import orjson
 import typer
 
-from sluicegate.engines.adapt.errors import PrepareError
+from sluicegate.engines.adapt.errors import FaultyRow, PrepareError
 from sluicegate.pipeline.command.adapt import (
     calibrate as adapt_calibrate,
 )
@@ -33,9 +33,6 @@ from sluicegate.pipeline.command.adapt import (
 )
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.text import neutral, neutral_json
-
-if TYPE_CHECKING:
-    from sluicegate.engines.adapt.data.prepare import Advance, Preparation
 
 _SHOWN_NAMES = 30  # lines of one table; the card has all
 _TABLES = ("language", "category", "kind", "source")
@@ -164,7 +161,7 @@ def prepare(  # noqa: PLR0917 - options are parameters
         try:
             run.read()
         finally:
-            _show_faults(run, faults, show_text=show_text)
+            _show_faults(run.faults[:faults], run.fault_count, show_text=show_text)
         if strict and run.fault_count:
             raise PrepareError(
                 f"{run.fault_count:,} faults and --strict: nothing was written; correct the rows"
@@ -192,7 +189,7 @@ def _category_map(given: list[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _progress() -> Iterator[Advance]:
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Bars on a terminal; elsewhere nothing."""
     from rich.console import Console  # noqa: PLC0415 - only who shows pays for it
     from rich.progress import Progress  # noqa: PLC0415 - the same
@@ -209,14 +206,13 @@ def _progress() -> Iterator[Advance]:
         yield advance
 
 
-def _show_faults(run: Preparation, limit: int, *, show_text: bool) -> None:
-    for one in run.faults[:limit]:
+def _show_faults(listed: Sequence[FaultyRow], count: int, *, show_text: bool) -> None:
+    for one in listed:
         value = one.fault.value
         shown = f' (there stands "{neutral(value)}")' if show_text and value is not None else ""
         typer.echo(neutral(one.sentence, limit=400) + shown, err=True)
-    listed = min(limit, len(run.faults))
-    if run.fault_count > listed:
-        typer.echo(f"and {run.fault_count - listed:,} more faults; --faults lists up to 1,000", err=True)
+    if count > len(listed):
+        typer.echo(f"and {count - len(listed):,} more faults; --faults lists up to 1,000", err=True)
 
 
 def _told(card: Mapping[str, Any], out: Path) -> Iterator[str]:

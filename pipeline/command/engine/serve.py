@@ -5,16 +5,14 @@ from __future__ import annotations
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import orjson
 import typer
 import yaml
 
+from sluicegate.engines.backends.trtllm.serve import ServerPlan
 from sluicegate.pipeline.command.options import AsJson
-
-if TYPE_CHECKING:
-    from sluicegate.engines.backends.trtllm.serve import ServerPlan
 
 
 class Server(StrEnum):

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from sluicegate.engines.build.sizing import Figure, Fleet
 from sluicegate.pipeline.command.options import AsJson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from sluicegate.engines.build.sizing import Figure, Fleet
 
 
 class GpuChoice(StrEnum):

@@ -6,16 +6,14 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.kafka.check.result import fault, ok, unknown
-from sluicegate.pipeline.kafka.topics import plan_topics
+from sluicegate.pipeline.kafka.check.result import Result, fault, ok, unknown
+from sluicegate.pipeline.kafka.topics import PlannedTopic, plan_topics
+from sluicegate.pipeline.kafka.unreachable import Cause
+from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sluicegate.pipeline.kafka.check.result import Result
-    from sluicegate.pipeline.kafka.topics import PlannedTopic
-    from sluicegate.pipeline.kafka.unreachable import Cause
-    from sluicegate.pipeline.settings.tree import Settings
 
 _REPLICATION = 3  # what `topics create` makes unless told otherwise
 _SKEW_MS = 2_000  # two machines that keep time by NTP are closer than a tenth of this

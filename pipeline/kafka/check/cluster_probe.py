@@ -13,11 +13,11 @@ from sluicegate.pipeline.kafka.check.cluster import ClusterFacts, TopicFacts, mi
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.topics import plan_topics
 from sluicegate.pipeline.kafka.unreachable import Cause, UnreachableError, ask_metadata
+from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sluicegate.pipeline.settings.tree import Settings
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sluicegate.schemas import Assessment
+from sluicegate.schemas import Assessment
 
 _ENTRY_BYTES = 400
 """A key and an entry without an assessment."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.records import HOPS, name_as_sent
+from sluicegate.pipeline.records import HOPS, Headers, name_as_sent
 from sluicegate.pipeline.shortcuts.screening.standing import Sample
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.records import Headers
 
 SAMPLE = "screen-said"
 _DIGITS = re.compile(rb"[0-9]{1,4}")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from sluicegate.engines.screen import answer_within
+from sluicegate.engines.screen import ScreenAnswer, answer_within
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.rules import Subject
 from sluicegate.schemas import Action
-
-if TYPE_CHECKING:
-    from sluicegate.engines.screen import ScreenAnswer
-    from sluicegate.pipeline.policy import Policy
-    from sluicegate.pipeline.policy.rules import Subject
 
 _SIDES = {Action.ALLOW: "safe", Action.BLOCK: "unsafe"}
 """On which side the screen must be sure for an action."""

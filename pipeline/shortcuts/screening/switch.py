@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import LAST_GENERATION, ScreenTurn, Trips
+from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.pipeline.settings.screen import ScreenSettings
+from sluicegate.pipeline.shortcuts.screening.standing import Sample
 from sluicegate.pipeline.shortcuts.screening.tally import Tally, exceeds
+from sluicegate.schemas import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sluicegate.pipeline.clock import Clock
-    from sluicegate.pipeline.observe.metrics import Metrics
-    from sluicegate.pipeline.settings.screen import ScreenSettings
-    from sluicegate.pipeline.shortcuts.screening.standing import Sample
-    from sluicegate.schemas import Action
 
 _log = structlog.get_logger(__name__)
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sluicegate.pipeline.trial.bench.histogram import rounded
+from sluicegate.pipeline.trial.bench.ledger import Ledger
+from sluicegate.pipeline.trial.bench.scrapes import Steady
 from sluicegate.schemas import AssessedBy
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.trial.bench.ledger import Ledger
-    from sluicegate.pipeline.trial.bench.scrapes import Steady
 
 _SPARED = (AssessedBy.CACHE, AssessedBy.NEAR_DUPLICATE, AssessedBy.SCREEN)
 

@@ -13,17 +13,15 @@ from collections import Counter
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sluicegate.pipeline.kafka.reader import TopicRecord
+from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.pipeline.text import neutral
+from sluicegate.pipeline.trial.bench.arrivals import Arrivals
 from sluicegate.pipeline.trial.bench.histogram import Histogram
 from sluicegate.pipeline.trial.demo.tally import parse
 from sluicegate.schemas import AssessedBy, FailureCode
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.kafka.reader import TopicRecord
-    from sluicegate.pipeline.settings.tree import TopicSettings
-    from sluicegate.pipeline.trial.bench.arrivals import Arrivals
 
 STAGES = {
     "late": "the bench itself: from the arrival to the hand-over to the Kafka client",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from sluicegate.pipeline.trial.bench.ledger import Ledger
 from sluicegate.pipeline.trial.terminal_line import TerminalLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from sluicegate.pipeline.trial.bench.ledger import Ledger
 
 
 class Progress:

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.trial.bench.figures import FIGURES, figures
 from sluicegate.pipeline.trial.bench.histogram import GROWTH, rounded
-from sluicegate.pipeline.trial.bench.ledger import STAGES
-from sluicegate.pipeline.trial.bench.scrapes import SATURATED
-from sluicegate.pipeline.trial.bench.thresholds import failed
+from sluicegate.pipeline.trial.bench.ledger import STAGES, Ledger
+from sluicegate.pipeline.trial.bench.scrapes import SATURATED, Scrapes
+from sluicegate.pipeline.trial.bench.thresholds import Threshold, failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sluicegate.pipeline.trial.bench.ledger import Ledger
-    from sluicegate.pipeline.trial.bench.scrapes import Scrapes
-    from sluicegate.pipeline.trial.bench.thresholds import Threshold
 
 FORMAT = 1
 """Of the JSON document; another one is not read."""

@@ -13,7 +13,10 @@ from uuid import uuid4
 from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.trial.bench.arrivals import Arrivals
 from sluicegate.pipeline.trial.bench.ledger import Ledger
+from sluicegate.pipeline.trial.bench.places import Place
+from sluicegate.pipeline.trial.bench.progress import Progress
 from sluicegate.pipeline.trial.bench.scrapes import Scrapes
 from sluicegate.pipeline.trial.bench.sender import Sender
 from sluicegate.pipeline.trial.bench.texts import values
@@ -22,9 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from sluicegate.pipeline.trial.bench.arrivals import Arrivals
-    from sluicegate.pipeline.trial.bench.places import Place
-    from sluicegate.pipeline.trial.bench.progress import Progress
 
 INTERRUPTED = "interrupted"
 

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.pipeline.trial.bench.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sluicegate.pipeline.settings.tree import KafkaSettings
-    from sluicegate.pipeline.trial.bench.ledger import Ledger
 
 _LINGER_MS = 1.0
 _QUEUE_RECORDS = 100_000  # librdkafka's own default

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from sluicegate.pipeline.errors import BenchError
+from sluicegate.pipeline.trial.bench.arrivals import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sluicegate.pipeline.trial.bench.arrivals import Arrivals
 
 _FLOOD_CHARACTERS = 20  # a shorter text has few different copies
 _LOOK_FOR_FLOOD = 1_000  # lines

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.settings.tree import KafkaSettings
 from sluicegate.pipeline.trial.demo.tally import identity, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sluicegate.pipeline.settings.tree import KafkaSettings
 
 
 class Replay:

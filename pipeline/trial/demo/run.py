@@ -16,9 +16,10 @@ import aiohttp
 
 from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
-from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.pipeline.trial.demo.replay import Replay
+from sluicegate.pipeline.trial.demo.screen import Screen
 from sluicegate.pipeline.trial.demo.snapshot import EngineCounts, LastVerdicts, Snapshot
 from sluicegate.pipeline.trial.demo.tally import Tally
 from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
@@ -26,8 +27,6 @@ from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sluicegate.pipeline.kafka.reader import TopicRecord
-    from sluicegate.pipeline.trial.demo.screen import Screen
 
 # Eight times what saturates the CPU engine's four slots: it never starves, and a latency is not
 # the length of a queue that the demo itself made.

@@ -10,11 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sluicegate.pipeline.trial.demo.snapshot import Snapshot
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import TextIO
 
-    from sluicegate.pipeline.trial.demo.snapshot import Snapshot
 
 _REDRAWS_PER_S = 4
 _LINE_EVERY_S = 5.0

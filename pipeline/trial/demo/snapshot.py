@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.text import masked, neutral
-from sluicegate.pipeline.trial.demo.tally import Tally, identity, parse, percentile
-
-if TYPE_CHECKING:
-    from sluicegate.pipeline.kafka.reader import TopicRecord
-    from sluicegate.pipeline.trial.demo.tally import Balance, Identity
+from sluicegate.pipeline.trial.demo.tally import Balance, Identity, Tally, identity, parse, percentile
 
 _LAST_VERDICTS = 8
 _TEXT_CHARACTERS = 60

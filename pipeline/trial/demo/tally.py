@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sluicegate.pipeline.kafka.reader import TopicRecord
+from sluicegate.pipeline.settings.tree import TopicSettings
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.kafka.reader import TopicRecord
-    from sluicegate.pipeline.settings.tree import TopicSettings
 
 Identity = tuple[str, str, int]
 """Tenant, post id and revision: what a verdict names its post by."""

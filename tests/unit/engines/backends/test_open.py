@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -159,3 +160,12 @@ def test_a_bundle_that_asks_for_passages_gets_what_finds_them(tmp_path: Path) ->
     asks = write_small_bundle(tmp_path / "asks", {**small_manifest(), "passages": True})
     assert open_backend(on_a_server(asks)).passages is not None
     assert open_backend(on_a_server(write_small_bundle(tmp_path / "plain"))).passages is None
+
+
+def test_without_the_library_a_bundle_that_asks_for_passages_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = write_small_bundle(tmp_path / "asks", {**small_manifest(), "passages": True})
+    monkeypatch.setitem(sys.modules, "sluicegate.engines.text.passages", None)
+    with pytest.raises(BundleError, match=r"passages.*sluicegate\[screen\]"):
+        open_backend(on_a_server(asks))

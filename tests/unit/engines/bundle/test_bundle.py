@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -277,26 +276,15 @@ def test_a_manifest_survives_its_own_writing() -> None:
     assert Manifest.parse(manifest.model_dump_json().encode()) == manifest
 
 
-def test_passages_are_found_only_where_the_manifest_asks(folder: Path) -> None:
+def test_a_manifest_that_asks_for_passages_is_another_bundle(folder: Path) -> None:
     plain = Bundle.open(folder)
-    assert plain.passages() is None
     asked = Bundle.open(change(folder, lambda document: document.update(passages=True)))
-    assert asked.passages() is not None
     assert asked.digest != plain.digest
 
 
 def test_a_manifest_without_the_field_keeps_its_digest(folder: Path) -> None:
     before = Bundle.open(folder).digest
     assert Bundle.open(change(folder, lambda document: document.update(passages=False))).digest == before
-
-
-def test_without_the_library_a_bundle_that_asks_for_passages_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = Bundle.open(change(folder, lambda document: document.update(passages=True)))
-    monkeypatch.setitem(sys.modules, "sluicegate.engines.text.passages", None)
-    with pytest.raises(BundleError, match=r"passages.*sluicegate\[screen\]"):
-        bundle.passages()
 
 
 def test_the_shipped_model_asks_for_passages_and_its_base_does_not() -> None:

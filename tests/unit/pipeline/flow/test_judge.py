@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.engines.protocol import ItemFailure
-from sluicegate.pipeline.flow.judge import Judge
+from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
+from sluicegate.pipeline.flow.judge import Judge, computed_tokens
 from sluicegate.pipeline.flow.servers import prompt_name
-from sluicegate.schemas import FailureCode
+from sluicegate.schemas import FailureCode, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -32,7 +32,7 @@ def left_of(
     prompts = SimpleNamespace(is_poison=poison.__contains__, is_aside=aside.__contains__)
     judge: Any = SimpleNamespace(_state=SimpleNamespace(prompts=prompts), _report=lambda *_: None)
     named: Any = items
-    left: Any = Judge._open(judge, "score", named, answers)  # type: ignore[arg-type]
+    left: Any = Judge._open(judge, "score", named, answers)
     return list(left)
 
 
@@ -86,3 +86,21 @@ async def test_the_state_hears_which_prompts_met_a_fault_of_the_engine_and_which
     failed = (FailureCode.ENGINE_ERROR, FailureCode.TIMED_OUT, FailureCode.INTERNAL)
     assert told["failed"] == tuple(prompt_name("score", str(code).encode()) for code in failed)
     assert told["left"] == (prompt_name("score", str(FailureCode.TIMED_OUT).encode()),)
+
+
+def test_only_tokens_that_no_cache_served_count_as_read_and_every_answer_as_one_at_least() -> None:
+    scores = Scores(safe=1.0, controversial=0.0, unsafe=0.0)
+
+    def asked(tokens: int, shared: int) -> Any:
+        return SimpleNamespace(prompt=Prompt(tuple(range(tokens)), "post", shared, (0, 1)))
+
+    answers = [
+        Scored(scores, label_mass=1.0, cached_tokens=60),
+        Scored(scores, label_mass=1.0),
+        Scored(scores, label_mass=1.0),
+        ItemFailure(FailureCode.TIMED_OUT),
+    ]
+    assert (
+        computed_tokens([asked(100, 20), asked(100, 20), asked(20, 20), asked(100, 0)], answers)
+        == 40 + 80 + 1
+    )

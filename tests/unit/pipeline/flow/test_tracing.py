@@ -22,9 +22,9 @@ from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Fau
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.flow.flow import Flow
-from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.observe.instruments import Instruments, open_tracing
 from sluicegate.pipeline.observe.spans import Spans, _parent
-from sluicegate.pipeline.observe.tracing import NO_TRACING, open_tracing
+from sluicegate.pipeline.observe.tracing import NO_TRACING
 from sluicegate.pipeline.settings.tree import TracingSettings, load_settings
 from unit.pipeline.fakes import Bench, MemoryDelivery
 
@@ -346,7 +346,8 @@ async def test_with_tracing_off_the_flow_meets_the_same_objects_and_headers_pass
 def test_off_is_the_default_and_loads_nothing() -> None:
     code = (
         "import sys; from sluicegate.pipeline.settings.tree import load_settings; import sluicegate.pipeline.worker; "
-        "from sluicegate.pipeline.observe.tracing import open_tracing, NO_TRACING; "
+        "from sluicegate.pipeline.observe.instruments import open_tracing; "
+        "from sluicegate.pipeline.observe.tracing import NO_TRACING; "
         "assert open_tracing(load_settings().tracing) is NO_TRACING; "
         "print([name for name in sys.modules if name.split('.')[0] == 'opentelemetry'])"
     )

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sluicegate.engines.adapt.gate.checks import GROUPS, GateLimits, built_in_text
+from sluicegate.engines.adapt.gate.checks import GROUPS
+from sluicegate.engines.adapt.gate.limits import GateLimits, built_in_text
 
 
 def test_an_empty_file_is_the_built_in_one() -> None:

@@ -11,8 +11,8 @@ import pytest
 from sluicegate.engines.adapt.errors import GateError
 from sluicegate.engines.adapt.evaluate.scored import read_evaluated
 from sluicegate.engines.adapt.export.gate_file import decide
-from sluicegate.engines.adapt.gate.checks import GateLimits
 from sluicegate.engines.adapt.gate.gate import gate
+from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.adapt.gate.report import page, sentence
 from sluicegate.engines.errors import ExportError
 from support.scored_rows import labelled_rows, scored, spoiled, write_evaluation
