@@ -1,4 +1,4 @@
-"""Trips: what workers and people tell one another of breakers, switches and servers, and what follows of it. Pure.
+"""Facts: what workers and people tell one another of breakers, switches and servers, and what follows of it. Pure.
 
 A breaker of a tenant and a policy opens and is reset in turns. Each turn has a number, its
 generation: a reset begins the next one, and a trip belongs to the one that it happened in. So what
@@ -56,7 +56,7 @@ Place = tuple[str, ...]
 """What a fact is about, such as a tenant and a policy digest."""
 
 
-class Turn(BaseModel):
+class BaseFact(BaseModel):
     """What a fact of any kind says. Fields that a newer version adds are passed over."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
@@ -94,7 +94,7 @@ class Turn(BaseModel):
         return self.model_dump_json().encode()
 
 
-class Trip(Turn):
+class BreakerFact(BaseFact):
     """One fact: a block-volume breaker opened, or was reset."""
 
     kind: Literal["block-breaker"] = "block-breaker"
@@ -107,7 +107,7 @@ class Trip(Turn):
         return self.tenant, self.policy
 
 
-class ScreenTurn(Turn):
+class ScreenFact(BaseFact):
     """One fact: a screen was switched off because it was wrong too often, or may answer again."""
 
     kind: Literal["screen"] = "screen"
@@ -119,7 +119,7 @@ class ScreenTurn(Turn):
         return (self.screen,)
 
 
-class Poison(Turn):
+class Poison(BaseFact):
     """One fact: a prompt ended an engine, or seems to. It holds for ten minutes."""
 
     kind: Literal["poison"] = "poison"
@@ -137,7 +137,7 @@ class Poison(Turn):
         return (str(int(self.prompt[-4:], 16) % POISON_PLACES),)
 
 
-class Death(Turn):
+class Death(BaseFact):
     """One fact: an engine ended with these prompts in its work, be they guilty or not."""
 
     kind: Literal["engine-death"] = "engine-death"
@@ -151,7 +151,7 @@ class Death(Turn):
         return (str((int(self.death, 16) + self.part) % DEATH_PLACES),)
 
 
-class Lease(Turn):
+class Lease(BaseFact):
     """One fact: a worker asks a shared server about its suspects, and the others wait; or it is done."""
 
     kind: Literal["engine-lease"] = "engine-lease"
@@ -169,10 +169,10 @@ class Lease(Turn):
         return f"{self.kind} {self.server}".encode()
 
 
-Fact = Trip | ScreenTurn | Poison | Death | Lease
+Fact = BreakerFact | ScreenFact | Poison | Death | Lease
 _KINDS: dict[str, type[Fact]] = {
-    "block-breaker": Trip,
-    "screen": ScreenTurn,
+    "block-breaker": BreakerFact,
+    "screen": ScreenFact,
     "poison": Poison,
     "engine-death": Death,
     "engine-lease": Lease,
@@ -200,7 +200,7 @@ def read_fact(key: bytes | None, value: bytes) -> Fact | None:
     return fact
 
 
-T = TypeVar("T", bound=Turn)
+T = TypeVar("T", bound=BaseFact)
 
 
 class Learner(Protocol[T]):
@@ -246,7 +246,7 @@ class ServerFacts(Protocol):
         ...
 
 
-class Trips(Generic[T]):
+class Facts(Generic[T]):
     """Everything that is known of breakers, or of switches."""
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ class Delivery(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class Slot:
     """A post in the window."""
 
     delivery: Delivery
@@ -101,7 +101,7 @@ class InWindow(Protocol):
     """What has a place in the window."""
 
     @property
-    def held(self) -> Held:
+    def slot(self) -> Slot:
         """That place."""
         ...
 

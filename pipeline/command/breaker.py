@@ -10,7 +10,7 @@ import typer
 
 from sluicegate.pipeline.command.control_facts import Reason, read_facts, require_reason, who, write_resets
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.facts import Trip
+from sluicegate.pipeline.facts import BreakerFact
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.pipeline.text import neutral_json
 
@@ -36,7 +36,7 @@ def status(
 
     Example: sluicegate breaker status --tenant teens --json
     """
-    found = [one for one in read_facts(load_settings(settings), Trip) if _meant(one, tenant, policy)]
+    found = [one for one in read_facts(load_settings(settings), BreakerFact) if _meant(one, tenant, policy)]
     found.sort(key=lambda one: (one.state != "open", one.tenant, one.at))
     for one in found:
         if as_json:
@@ -68,7 +68,7 @@ def reset(
         raise typer.BadParameter("say which: one tenant, or --all")
     require_reason(reason)
     loaded = load_settings(settings)
-    known = read_facts(loaded, Trip)
+    known = read_facts(loaded, BreakerFact)
     opened = [one for one in known if one.state == "open" and _meant(one, tenant, policy)]
     if not opened:
         typer.echo("no such breaker is open; `sluicegate breaker status` shows which are", err=True)
@@ -82,8 +82,8 @@ def reset(
         typer.echo(f"{one.tenant}: reset, under policy {one.policy}")
 
 
-def _closed(trip: Trip, reason: str) -> Trip:
-    return Trip(
+def _closed(trip: BreakerFact, reason: str) -> BreakerFact:
+    return BreakerFact(
         state="closed",
         tenant=trip.tenant,
         policy=trip.policy,
@@ -94,11 +94,11 @@ def _closed(trip: Trip, reason: str) -> Trip:
     )
 
 
-def _meant(trip: Trip, tenant: str | None, policy: str | None) -> bool:
+def _meant(trip: BreakerFact, tenant: str | None, policy: str | None) -> bool:
     return tenant in (None, trip.tenant) and policy in (None, trip.policy)
 
 
-def _line(trip: Trip) -> str:
+def _line(trip: BreakerFact) -> str:
     said = "open since" if trip.state == "open" else "reset at"
     return (
         f"{trip.tenant}: {said} {trip.at.isoformat(timespec='seconds')} by {trip.by}: {trip.why} "

@@ -11,7 +11,7 @@ import typer
 
 from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.facts import LINE, ScreenTurn, Trip, Trips
+from sluicegate.pipeline.facts import LINE, BreakerFact, Facts, ScreenFact
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.settings.tree import Settings
@@ -25,7 +25,7 @@ _READ_S = 0.2
 
 Reason = Annotated[str, typer.Option("--reason", help=f"Why; everybody reads it. At most {LINE} characters.")]
 
-F = TypeVar("F", Trip, ScreenTurn)
+F = TypeVar("F", BreakerFact, ScreenFact)
 
 
 def require_reason(reason: str) -> None:
@@ -46,11 +46,11 @@ def who() -> str:
     return neutral(f"{user}@{socket.gethostname()}", LINE)
 
 
-def read_facts(settings: Settings, kind: type[F]) -> Trips[F]:
+def read_facts(settings: Settings, kind: type[F]) -> Facts[F]:
     """What the control topic knows of one kind."""
     from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
 
-    facts = Trips[F]()
+    facts = Facts[F]()
     unreadable = 0
     with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
         while True:
@@ -68,7 +68,7 @@ def read_facts(settings: Settings, kind: type[F]) -> Trips[F]:
     return facts
 
 
-def write_resets(settings: Settings, known: Trips[F], resets: Sequence[F]) -> None:
+def write_resets(settings: Settings, known: Facts[F], resets: Sequence[F]) -> None:
     """Write resets, then take away what they supersede, which says nothing any more.
 
     In this order: a run that is killed in between loses no reset.

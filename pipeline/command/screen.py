@@ -10,7 +10,7 @@ import typer
 
 from sluicegate.pipeline.command.control_facts import Reason, read_facts, require_reason, who, write_resets
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.facts import ScreenTurn
+from sluicegate.pipeline.facts import ScreenFact
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.pipeline.text import neutral_json
 
@@ -30,7 +30,7 @@ def status(as_json: AsJson = False, settings: SettingsFile = None) -> None:
     Example: sluicegate screen status --json
     """
     found = sorted(
-        read_facts(load_settings(settings), ScreenTurn), key=lambda one: (one.state != "open", one.at)
+        read_facts(load_settings(settings), ScreenFact), key=lambda one: (one.state != "open", one.at)
     )
     for one in found:
         if as_json:
@@ -58,12 +58,12 @@ def reset(
     """
     require_reason(reason)
     loaded = load_settings(settings)
-    known = read_facts(loaded, ScreenTurn)
+    known = read_facts(loaded, ScreenFact)
     newest = known.newest((screen,))
     if newest is None or newest.state != "open":
         typer.echo("no such screen is off; `sluicegate screen status` shows which are", err=True)
         raise typer.Exit(1)
-    turn = ScreenTurn(
+    turn = ScreenFact(
         state="closed",
         screen=screen,
         generation=newest.generation + 1,

@@ -19,15 +19,15 @@ import structlog
 
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.facts import (
+    BreakerFact,
     Death,
     Fact,
     Learner,
     Lease,
     Lockable,
     Poison,
-    ScreenTurn,
+    ScreenFact,
     ServerFacts,
-    Trip,
     read_fact,
 )
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
@@ -87,9 +87,9 @@ class ControlTopic:
     def __init__(
         self,
         settings: Settings,
-        breaker: Learner[Trip],
+        breaker: Learner[BreakerFact],
         metrics: Metrics,
-        switch: Lockable[ScreenTurn] | None = None,
+        switch: Lockable[ScreenFact] | None = None,
         servers: ServerFacts | None = None,
     ) -> None:
         self._kafka = settings.kafka
@@ -215,9 +215,9 @@ class ControlTopic:
                 self._switch.forget(keys)
 
     def _learn(self, facts: Sequence[Fact]) -> None:
-        if trips := [fact for fact in facts if isinstance(fact, Trip)]:
+        if trips := [fact for fact in facts if isinstance(fact, BreakerFact)]:
             self._metrics.control_refused.inc(self._breaker.learn(trips))
-        turns = [fact for fact in facts if isinstance(fact, ScreenTurn)]
+        turns = [fact for fact in facts if isinstance(fact, ScreenFact)]
         if turns and self._switch is not None:
             self._metrics.control_refused.inc(self._switch.learn(turns))
         if self._servers is not None:
@@ -238,7 +238,7 @@ class ControlTopic:
 
     def _tell_again(self) -> None:
         """Tell a topic made anew what is known: it must not die with the one before."""
-        facts: list[Trip | ScreenTurn] = [*self._breaker.newest]
+        facts: list[BreakerFact | ScreenFact] = [*self._breaker.newest]
         facts += self._switch.newest if self._switch is not None else []
         for fact in facts:
             self._outbox.put(fact)

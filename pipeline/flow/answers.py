@@ -12,12 +12,12 @@ from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, withhold, worst
-from sluicegate.pipeline.flow.judgement import Arrival, Found, Member
+from sluicegate.pipeline.flow.work import Found, PartInWork, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.policy import FAILURE_MODE
-from sluicegate.pipeline.records import Held, Outgoing, dead_letter_record, verdict_record
+from sluicegate.pipeline.records import Outgoing, Slot, dead_letter_record, verdict_record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (
     Action,
@@ -44,11 +44,11 @@ _WHOLE = Segments()  # of a text that is one part, uncut: most are
 class Answer:
     """A post held and the record that answers it."""
 
-    held: Held
+    slot: Slot
     record: Outgoing
     event_id: str
     """Verdict id or dead-letter id; empty for a record that is forwarded."""
-    arrival: Arrival | None = None
+    arrival: PostInWork | None = None
     """The post; None where no engine was asked."""
     found: Found | None = None
     """What decided."""
@@ -70,7 +70,7 @@ class Answers:
         self._metrics = instruments.metrics
         self.breaker = Breaker(instruments.clock, instruments.metrics)
 
-    def settle(self, member: Member, found: Found) -> Answer | None:
+    def settle(self, member: PartInWork, found: Found) -> Answer | None:
         """Note what was found of one part; the answer, once the policy in force has what it asks for of every part."""
         arrival = member.arrival
         if arrival.over or arrival.parts is None:
@@ -84,7 +84,7 @@ class Answers:
             found = replace(before, finding=finding)
             arrival.again.discard(member.part)
         arrival.found[member.part] = found
-        arrival.held.moved_at = self._clock.monotonic()
+        arrival.slot.moved_at = self._clock.monotonic()
         if before is None and arrival.parts.parts[member.part].folded:
             self._metrics.folded_parts.labels(found.by.value).inc()
         parts = len(arrival.parts.parts)
@@ -92,7 +92,7 @@ class Answers:
             return None
         return self._verdict(arrival, [arrival.found[number] for number in range(len(arrival.parts.parts))])
 
-    def stand_in(self, arrival: Arrival, found: Found, *, folded: bool) -> Answer:
+    def stand_in(self, arrival: PostInWork, found: Found, *, folded: bool) -> Answer:
         """Answer a post of parts with a finding that stands for all of them.
 
         Args:
@@ -105,7 +105,7 @@ class Answers:
         deciding = forms.index(folded) if folded in forms else 0
         return self._verdict(arrival, [found] * len(forms), deciding)
 
-    def give_up(self, arrival: Arrival, failure: ItemFailure) -> Answer:
+    def give_up(self, arrival: PostInWork, failure: ItemFailure) -> Answer:
         """Answer a post with what was found so far; every other part has failed."""
         parts = len(arrival.parts.parts) if arrival.parts is not None else 1
         failed = Found(failure, AssessedBy.NONE)
@@ -115,7 +115,7 @@ class Answers:
                 arrival.found[number] = replace(bare, finding=assess(bare.finding.scores, failure))
         return self._verdict(arrival, [arrival.found.get(number, failed) for number in range(parts)])
 
-    def _verdict(self, arrival: Arrival, found: list[Found], deciding: int | None = None) -> Answer:
+    def _verdict(self, arrival: PostInWork, found: list[Found], deciding: int | None = None) -> Answer:
         """7: the worst part decides, unless it is said which. A fault of ours gives the failure mode; it must not stop the partition."""
         arrival.answered = True
         try:
@@ -125,11 +125,11 @@ class Answers:
             failed = Found(ItemFailure(FailureCode.INTERNAL, type(error).__name__), AssessedBy.NONE)
             return self._decide(arrival, [failed] * len(found))
 
-    def _decide(self, arrival: Arrival, found: list[Found], deciding: int | None = None) -> Answer:
+    def _decide(self, arrival: PostInWork, found: list[Found], deciding: int | None = None) -> Answer:
         policy = self._policy()
         # Each part is calibrated before they are compared.
         findings = [
-            arrival.desk.finding(one.finding, arrival.post)
+            arrival.route.finding(one.finding, arrival.post)
             if isinstance(one.finding, Assessment)
             else one.finding
             for one in found
@@ -138,16 +138,16 @@ class Answers:
         if number is None:
             least = arrival.parts.least_unsafe if arrival.parts is not None else {}
             number = worst(arrival.post, findings, policy, folded=_folded(arrival.parts), least_unsafe=least)
-        held, now = arrival.held, self._clock.monotonic()
+        slot, now = arrival.slot, self._clock.monotonic()
         asked = [one.sent_at for one in found if one.sent_at is not None]
-        sent_at = max(min(asked, default=now), held.taken_at)  # it may have joined later
+        sent_at = max(min(asked, default=now), slot.taken_at)  # it may have joined later
         timings = Timings(
-            queued_ms=milliseconds(sent_at - held.taken_at),
+            queued_ms=milliseconds(sent_at - slot.taken_at),
             engine_ms=milliseconds(now - sent_at),
-            total_ms=milliseconds(now - held.taken_at),
+            total_ms=milliseconds(now - slot.taken_at),
         )
         provenance = Provenance(
-            engine=arrival.desk.stamp,
+            engine=arrival.route.stamp,
             assessed_by=found[number].by,
             reused_from=found[number].reused_from,
             segments=_segments(arrival.parts, number),
@@ -158,22 +158,22 @@ class Answers:
         verdict = self._unless_withheld(
             decide(arrival.post, findings[number], policy, provenance), arrival.post, policy
         )
-        record = verdict_record(verdict, held.delivery, self._settings.topics)
-        return Answer(held, record, verdict.verdict_id, arrival, found[number])
+        record = verdict_record(verdict, slot.delivery, self._settings.topics)
+        return Answer(slot, record, verdict.verdict_id, arrival, found[number])
 
     def without_engine(
-        self, held: Held, post: Post, finding: Assessment | ItemFailure, stamp: EngineRef
+        self, slot: Slot, post: Post, finding: Assessment | ItemFailure, stamp: EngineRef
     ) -> Answer:
         """Answer a post of which no engine was asked.
 
         Args:
-            held: Its place in the window.
+            slot: Its place in the window.
             post: The post.
             finding: As the policy sees it: nothing is calibrated here.
             stamp: Who found it.
         """
         policy, now = self._policy(), self._clock.monotonic()
-        took_ms = milliseconds(now - held.taken_at)
+        took_ms = milliseconds(now - slot.taken_at)
         provenance = Provenance(
             engine=stamp,
             assessed_by=finding.assessed_by if isinstance(finding, Assessment) else AssessedBy.NONE,
@@ -183,8 +183,8 @@ class Answers:
             judged_at=self._clock.utc(),
         )
         verdict = self._unless_withheld(decide(post, finding, policy, provenance), post, policy)
-        record = verdict_record(verdict, held.delivery, self._settings.topics)
-        return Answer(held, record, verdict.verdict_id)
+        record = verdict_record(verdict, slot.delivery, self._settings.topics)
+        return Answer(slot, record, verdict.verdict_id)
 
     def _unless_withheld(self, verdict: Verdict, post: Post, policy: Policy) -> Verdict:
         """The verdict, or what becomes of it while its tenant's breaker is open.
@@ -202,12 +202,12 @@ class Answers:
         )
         return verdict if opened is None else withhold(verdict, post, policy, open_since=opened.at)
 
-    def dead_letter(self, held: Held, rejection: Rejection) -> Answer:
+    def dead_letter(self, slot: Slot, rejection: Rejection) -> Answer:
         """Bury a record that can never be judged."""
         kept_bytes = self._settings.limits.dead_letter_bytes
-        letter = bury(held.delivery, rejection, payload_bytes=kept_bytes, now=self._clock.utc())
-        record = dead_letter_record(letter, held.delivery, self._settings.topics)
-        return Answer(held, record, letter.dead_letter_id)
+        letter = bury(slot.delivery, rejection, payload_bytes=kept_bytes, now=self._clock.utc())
+        record = dead_letter_record(letter, slot.delivery, self._settings.topics)
+        return Answer(slot, record, letter.dead_letter_id)
 
 
 def _folded(parts: Parts | None) -> set[int]:

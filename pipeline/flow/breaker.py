@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.facts import LAST_GENERATION, OTHERS, Place, Trip, Trips
+from sluicegate.pipeline.facts import LAST_GENERATION, OTHERS, BreakerFact, Facts, Place
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
 
@@ -71,13 +71,13 @@ class Breaker:
     def __init__(self, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._trips = Trips[Trip]()
+        self._facts = Facts[BreakerFact]()
         self._policy = ""
         self._intervals: OrderedDict[str, Interval] = OrderedDict()  # the tenant idle for longest comes first
-        self.announce: Callable[[Trip], None] = lambda _trip: None
+        self.announce: Callable[[BreakerFact], None] = lambda _trip: None
         """Told what trips here, so that other workers learn of it."""
 
-    def admit(self, tenant: str, limits: BlockBreaker, policy: str, *, blocked: bool) -> Trip | None:
+    def admit(self, tenant: str, limits: BlockBreaker, policy: str, *, blocked: bool) -> BreakerFact | None:
         """Count a post that was judged; why its block must be withheld, or None.
 
         The block that exceeds a limit is the first one withheld.
@@ -101,31 +101,31 @@ class Breaker:
             self._intervals.clear()
             self._show()
 
-    def learn(self, trips: Iterable[Trip]) -> int:
+    def learn(self, trips: Iterable[BreakerFact]) -> int:
         """Take in what other workers, or who reset a breaker, tell; how many of it there was no room for."""
-        changed, refused = self._trips.learn(trips, most=FACTS)
+        changed, refused = self._facts.learn(trips, most=FACTS)
         self._changed(set(changed))
         return refused
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Forget facts of the control topic."""
-        self._changed({place for key in keys if (place := self._trips.remove(key)) is not None})
+        self._changed({place for key in keys if (place := self._facts.remove(key)) is not None})
 
     @property
-    def newest(self) -> list[Trip]:
+    def newest(self) -> list[BreakerFact]:
         """The newest fact on every breaker that one is known of."""
-        return list(self._trips)
+        return list(self._facts)
 
     @property
-    def open(self) -> dict[str, Trip]:
+    def open(self) -> dict[str, BreakerFact]:
         """Tenants whose breaker is open under the policy in force."""
-        return {one.tenant: one for one in self._trips if one.policy == self._policy and one.state == "open"}
+        return {one.tenant: one for one in self._facts if one.policy == self._policy and one.state == "open"}
 
-    def _open(self, tenant: str) -> Trip | None:
-        newest = self._trips.newest((tenant, self._policy))
+    def _open(self, tenant: str) -> BreakerFact | None:
+        newest = self._facts.newest((tenant, self._policy))
         return newest if newest is not None and newest.state == "open" else None
 
-    def _count(self, tenant: str, limits: BlockBreaker, *, blocked: bool) -> Trip | None:
+    def _count(self, tenant: str, limits: BlockBreaker, *, blocked: bool) -> BreakerFact | None:
         now = self._clock.monotonic()
         counted = self._room_for(tenant, now)
         if counted == OTHERS and (opened := self._open(OTHERS)) is not None:
@@ -149,9 +149,9 @@ class Breaker:
             return tenant
         return OTHERS
 
-    def _trip(self, tenant: str, interval: Interval, limits: BlockBreaker) -> Trip:
-        before = self._trips.newest((tenant, self._policy))
-        trip = Trip(
+    def _trip(self, tenant: str, interval: Interval, limits: BlockBreaker) -> BreakerFact:
+        before = self._facts.newest((tenant, self._policy))
+        trip = BreakerFact(
             state="open",
             tenant=tenant,
             policy=self._policy,
@@ -160,7 +160,7 @@ class Breaker:
             by=socket.gethostname()[:200] or "a worker",
             why=f"{interval.blocks} of {interval.posts} posts blocked in {limits.interval_seconds:g} s",
         )
-        self._trips.add(trip)
+        self._facts.add(trip)
         self._metrics.breaker_trips.inc()
         self._changed({trip.place})
         self.announce(trip)
@@ -177,7 +177,7 @@ class Breaker:
                 [tenant] if tenant != OTHERS else [one for one in self._intervals if one.startswith(OTHERS)]
             ):
                 self._intervals.pop(row, None)
-            newest = self._trips.newest((tenant, policy))
+            newest = self._facts.newest((tenant, policy))
             if newest is not None:
                 _log.warning(
                     "block_breaker_tripped" if newest.state == "open" else "block_breaker_reset",

@@ -21,8 +21,8 @@ T = TypeVar("T", bound=InWindow)
 async def next_chunk(queue: Queue[T]) -> list[T]:
     """The first that comes, and what stands behind it, bounded by posts and bytes."""
     chunk = [await queue.get()]
-    size_bytes = chunk[0].held.size_bytes
+    size_bytes = chunk[0].slot.size_bytes
     while len(chunk) < CHUNK and size_bytes < _CHUNK_BYTES and not queue.empty():
         chunk.append(queue.get_nowait())
-        size_bytes += chunk[-1].held.size_bytes
+        size_bytes += chunk[-1].slot.size_bytes
     return chunk

@@ -43,7 +43,7 @@ class Dispatch:
             await delivering
         self._count(answered)
         for answer in answered:
-            self._window.finish(answer.held)  # 9
+            self._window.finish(answer.slot)  # 9
 
     def give_back(self) -> int:
         """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
@@ -58,5 +58,5 @@ class Dispatch:
             if isinstance(record, Forwarded):
                 self._metrics.forwarded.labels(str(record.sampled).lower()).inc()
             else:
-                delivered.append((record.event, answer.held.delivery.timestamp_ms))
+                delivered.append((record.event, answer.slot.delivery.timestamp_ms))
         self._metrics.count(delivered, now_ms=self._clock.utc().timestamp() * 1000)

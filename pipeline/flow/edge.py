@@ -25,7 +25,7 @@ from sluicegate.pipeline.flow.screening import Screening, screen_stamp
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Delivery, Forwarded, Held, Outlet, Record, dead_letter_record
+from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Record, Slot, dead_letter_record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.screening.headers import hops_of, with_ours, without_ours
 from sluicegate.pipeline.shortcuts.screening.standing import Sample
@@ -45,14 +45,14 @@ MOST_HOPS = 4
 class _Taken:
     """A record in the window, and the post in it."""
 
-    held: Held
+    slot: Slot
     post: Post
     answered: bool = False
     sample: Sample | None = field(default=None)
 
     @property
     def over(self) -> bool:
-        return self.answered or self.held.released
+        return self.answered or self.slot.released
 
 
 class EdgeFlow:
@@ -111,17 +111,17 @@ class EdgeFlow:
         return self._dispatch.give_back()
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for held, post in self._intake.posts(source):  # 1, 2
+        async for slot, post in self._intake.posts(source):  # 1, 2
             if isinstance(post, Rejection):
-                self._spawn([self._forward(held, post, None)])
+                self._spawn([self._forward(slot, post, None)])
             else:
-                self._decoded.put_nowait(_Taken(held, post))
+                self._decoded.put_nowait(_Taken(slot, post))
 
     async def _screen_all(self) -> None:
         while True:
             chunk = await next_chunk(self._decoded)
             answered = await self._screening.look_up([one for one in chunk if self._is_short(one.post)])  # 3
-            answered += [self._forward(one.held, one.post, one.sample) for one in chunk if not one.over]  # 4
+            answered += [self._forward(one.slot, one.post, one.sample) for one in chunk if not one.over]  # 4
             self._spawn(answered)
 
     def _is_short(self, post: Post) -> bool:
@@ -131,15 +131,15 @@ class EdgeFlow:
             most = min(most, rules.max_tokens)
         return rules.max_segments is None and len(post.text.encode()) <= most
 
-    def _forward(self, held: Held, post: Post | Rejection, sample: Sample | None) -> Answer:
+    def _forward(self, slot: Slot, post: Post | Rejection, sample: Sample | None) -> Answer:
         """Send a record on; one that went in a circle gets an answer here, or it would go on for ever."""
-        delivery = held.delivery
+        delivery = slot.delivery
         if hops_of(delivery.headers) >= MOST_HOPS:
             _log.error("forwarded_in_a_circle", topic=self._settings.topics.forward)
             if isinstance(post, Rejection):
-                return self._answers.dead_letter(held, post)
+                return self._answers.dead_letter(slot, post)
             failed = ItemFailure(FailureCode.INTERNAL, "forwarded in a circle")
-            return self._answers.without_engine(held, post, failed, self._stamp)
+            return self._answers.without_engine(slot, post, failed, self._stamp)
         headers = with_ours(delivery.headers, sample)
         record = Forwarded(
             self._settings.topics.forward,
@@ -150,7 +150,7 @@ class EdgeFlow:
             bury=lambda: self._buried(delivery),
             sampled=sample is not None,
         )
-        return Answer(held, record, "")
+        return Answer(slot, record, "")
 
     def _buried(self, delivery: Delivery) -> Record:
         """The dead letter of a record that the second topic takes in no form."""
@@ -166,4 +166,4 @@ class EdgeFlow:
         self._tasks.create_task(self._publish(answered))
 
     async def _publish(self, answered: list[Answer]) -> None:
-        await self._dispatch.publish([answer for answer in answered if not answer.held.released])  # 5 and 6
+        await self._dispatch.publish([answer for answer in answered if not answer.slot.released])  # 5 and 6

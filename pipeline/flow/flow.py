@@ -21,13 +21,13 @@ from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.dispatch import Dispatch
 from sluicegate.pipeline.flow.intake import Intake
-from sluicegate.pipeline.flow.judgement import Arrival, Asked, Found, Judgement, Member, Outcome, parted
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
-from sluicegate.pipeline.flow.routes import Desk, Desks
+from sluicegate.pipeline.flow.routes import Route, Routes
 from sluicegate.pipeline.flow.screening import Screening
 from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.flow.work import Asked, Found, Outcome, PartInWork, PostInWork, PromptInWork, parted
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Outlet
@@ -54,8 +54,8 @@ class Flow:
     ) -> None:
         self._settings = settings
         self._wake = asyncio.Event()
-        self._desks = Desks(backends, settings, policy, instruments, turned=self._wake.set)
-        self.servers = self._desks.servers
+        self._routes = Routes(backends, settings, policy, instruments, turned=self._wake.set)
+        self.servers = self._routes.servers
         self._policy = policy
         self._window = window
         self._clock = instruments.clock
@@ -69,10 +69,10 @@ class Flow:
         self._dispatch = Dispatch(window, outlet, instruments)
         self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
-        self._decoded: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by the window
-        self._waiting: dict[int, Judgement] = {}
+        self._decoded: asyncio.Queue[PostInWork] = asyncio.Queue()  # bounded by the window
+        self._waiting: dict[int, PromptInWork] = {}
         self._line = Line()
-        self._single_flight: dict[bytes, Judgement] = {}
+        self._single_flight: dict[bytes, PromptInWork] = {}
         self._numbers = 0
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -95,7 +95,7 @@ class Flow:
                     loop.cancel()
         finally:
             self._tasks = None
-            self._desks.close()
+            self._routes.close()
 
     @property
     def running(self) -> bool:
@@ -103,12 +103,12 @@ class Flow:
         return self._tasks is not None
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for held, post in self._intake.posts(source):  # 1, 2
+        async for slot, post in self._intake.posts(source):  # 1, 2
             if isinstance(post, Rejection):
-                self._spawn(self._publish([self._answers.dead_letter(held, post)]))
+                self._spawn(self._publish([self._answers.dead_letter(slot, post)]))
             else:
-                sample = self._screening.sample_from(held.delivery)
-                self._decoded.put_nowait(Arrival(held, post, self._desks.of(post), sample=sample))
+                sample = self._screening.sample_from(slot.delivery)
+                self._decoded.put_nowait(PostInWork(slot, post, self._routes.of(post), sample=sample))
 
     async def _look_up_all(self) -> None:
         while True:
@@ -119,12 +119,12 @@ class Flow:
                 self._spawn(self._publish(answered))
             self._wake.set()
 
-    async def _look_up_chunk(self, arrivals: Sequence[Arrival]) -> list[Answer]:
+    async def _look_up_chunk(self, arrivals: Sequence[PostInWork]) -> list[Answer]:
         answered: list[Answer] = []
         wanted: list[Asked] = []
-        for desk in dict.fromkeys(arrival.desk for arrival in arrivals):
-            its = [arrival for arrival in arrivals if arrival.desk is desk]
-            built = await desk.parts.build([arrival.post for arrival in its])
+        for route in dict.fromkeys(arrival.route for arrival in arrivals):
+            its = [arrival for arrival in arrivals if arrival.route is route]
+            built = await route.parts.build([arrival.post for arrival in its])
             for arrival, parts in zip(its, built, strict=True):
                 if isinstance(parts, ItemFailure):
                     answered.append(self._answers.give_up(arrival, parts))
@@ -144,7 +144,7 @@ class Flow:
     def _known(self, key: bytes) -> bool:
         return key in self._single_flight or key in self.cache
 
-    def _look_up(self, member: Member, key: bytes, prompt: Prompt) -> list[Answer]:
+    def _look_up(self, member: PartInWork, key: bytes, prompt: Prompt) -> list[Answer]:
         """Answer from the cache, join the judgement of the same prompt, or begin one."""
         stored = self.cache.get(key)
         if stored is not None and member.suffices(self._policy(), stored.assessment):
@@ -159,16 +159,16 @@ class Flow:
             self._begin(key, prompt, [member], stored)
         return []
 
-    def _settle_part(self, member: Member, found: Found) -> list[Answer]:
+    def _settle_part(self, member: PartInWork, found: Found) -> list[Answer]:
         """Note one part. What the policy in force asks for of the others, since they were found, is asked for now."""
         answer, arrival = self._answers.settle(member, found), member.arrival
         if answer is not None or arrival.over:
             return [answer] if answer is not None else []
         return [one for asked in arrival.asked_again(self._policy()) for one in self._look_up(*asked)]
 
-    def _begin(self, key: bytes, prompt: Prompt, members: list[Member], stored: Stored | None) -> None:
+    def _begin(self, key: bytes, prompt: Prompt, members: list[PartInWork], stored: Stored | None) -> None:
         self._numbers += 1
-        judgement = Judgement.begun(self._numbers, key, prompt, members, since=self._clock.monotonic())
+        judgement = PromptInWork.begun(self._numbers, key, prompt, members, since=self._clock.monotonic())
         if stored is not None:  # only its explanation is missing
             judgement.reused = True
             judgement.scores, judgement.scored_in = stored.assessment.scores, stored.verdict_id
@@ -177,7 +177,7 @@ class Flow:
         self._line.add(judgement.waiting)
         self._wake.set()
 
-    def _leave_line(self, judgement: Judgement) -> Judgement:
+    def _leave_line(self, judgement: PromptInWork) -> PromptInWork:
         self._line.remove(judgement.waiting)
         return self._waiting.pop(judgement.waiting.key)
 
@@ -185,12 +185,12 @@ class Flow:
         while True:
             self._wake.clear()
             ask_again_at: list[float] = []
-            for desks, free, idle, limits in self._desks.shares():
+            for routes, free, idle, limits in self._routes.shares():
                 if free <= 0:
                     continue
                 decided = plan(  # 4
                     self._line,
-                    adapters={desk.adapter for desk in desks},
+                    adapters={route.adapter for route in routes},
                     now=self._clock.monotonic(),
                     free=free,
                     idle=idle,
@@ -201,31 +201,33 @@ class Flow:
                     self._send([self._leave_line(self._waiting[key]) for key in keys])
             await self._clock.wait(self._wake, until=min(ask_again_at, default=None))
 
-    def _send(self, micro_batch: list[Judgement]) -> None:
-        desk = micro_batch[0].desk
-        tokens = desk.begin(micro_batch, now=self._clock.monotonic())
+    def _send(self, micro_batch: list[PromptInWork]) -> None:
+        route = micro_batch[0].route
+        tokens = route.begin(micro_batch, now=self._clock.monotonic())
         self._metrics.micro_batch_posts.observe(len(micro_batch))
         self._metrics.micro_batch_tokens.observe(tokens)
         self._wake.set()  # another adapter's may go, too
-        self._spawn(self._judge_batch(desk, micro_batch))
+        self._spawn(self._judge_batch(route, micro_batch))
 
-    async def _judge_batch(self, desk: Desk, micro_batch: list[Judgement]) -> None:
-        failures = await desk.judge.score([item for item in micro_batch if item.scores is None])  # 5
+    async def _judge_batch(self, route: Route, micro_batch: list[PromptInWork]) -> None:
+        failures = await route.judge.score([item for item in micro_batch if item.scores is None])  # 5
         wanted, early, late = parted(micro_batch, self._policy())
         answered = self._settle(early, failures)
-        desk.shift(micro_batch, -1)
-        desk.shift(wanted, 1)
+        route.shift(micro_batch, -1)
+        route.shift(wanted, 1)
         if wanted:  # the others do not wait for them
             self._wake.set()
             self._spawn(self._publish(answered))
-            explained = await desk.judge.explain(wanted)  # 6
+            explained = await route.judge.explain(wanted)  # 6
             answered = self._settle(late, failures | explained)
-        desk.in_flight -= 1
-        desk.shift(wanted, -1)
+        route.in_flight -= 1
+        route.shift(wanted, -1)
         self._wake.set()
         await self._publish(answered)
 
-    def _settle(self, judgements: Iterable[Judgement], found: Mapping[Judgement, Outcome]) -> list[Answer]:
+    def _settle(
+        self, judgements: Iterable[PromptInWork], found: Mapping[PromptInWork, Outcome]
+    ) -> list[Answer]:
         answered: list[Answer] = []
         for judgement in judgements:
             del self._single_flight[judgement.key]
@@ -239,8 +241,8 @@ class Flow:
                 self._spawn(self._begin_again(judgement))
         return answered
 
-    async def _begin_again(self, judgement: Judgement) -> None:
-        await judgement.desk.judge.wait_aside(judgement)
+    async def _begin_again(self, judgement: PromptInWork) -> None:
+        await judgement.route.judge.wait_aside(judgement)
         del self._single_flight[judgement.key]
         if judgement.live:
             self._begin(judgement.key, judgement.prompt, judgement.members, None)
@@ -249,16 +251,16 @@ class Flow:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
         while True:
             await self._clock.sleep(LOOK_S)
-            now, held = self._clock.monotonic(), self._single_flight.values()
-            if given_up := run_out(held, self._answers, self._policy(), self._desks, now=now):
+            now, slot = self._clock.monotonic(), self._single_flight.values()
+            if given_up := run_out(slot, self._answers, self._policy(), self._routes, now=now):
                 self._spawn(self._publish(given_up))
             for over in [judgement for judgement in self._waiting.values() if not judgement.live]:
                 del self._single_flight[self._leave_line(over).key]
 
-    def _conclude(self, judgement: Judgement, finding: Assessment | ItemFailure) -> list[Answer]:
+    def _conclude(self, judgement: PromptInWork, finding: Assessment | ItemFailure) -> list[Answer]:
         """Settle every member, store what may be reused, and begin anew for those it does not suffice."""
         answered: list[Answer] = []
-        unexplained: list[Member] = []
+        unexplained: list[PartInWork] = []
         first = judgement.scored_in
         by = AssessedBy.CACHE if judgement.reused else AssessedBy.ENGINE
         for member in judgement.members:
@@ -288,7 +290,7 @@ class Flow:
 
     async def _publish(self, answered: list[Answer]) -> None:
         """8 and 9: deliver, then acknowledge. What was given back meanwhile is neither."""
-        answered = [answer for answer in answered if not answer.held.released]
+        answered = [answer for answer in answered if not answer.slot.released]
         answered += self._near.follow(answered)
         await self._dispatch.publish(answered)
         self._screening.compare(answered)

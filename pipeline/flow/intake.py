@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.records import Delivery, Held
+from sluicegate.pipeline.records import Delivery, Slot
 from sluicegate.schemas import Post, Rejection, decode_post
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ class Intake:
         self._metrics = instruments.metrics
         self._tracing = instruments.tracing
 
-    async def posts(self, source: AsyncIterator[Delivery]) -> AsyncIterator[tuple[Held, Post | Rejection]]:
+    async def posts(self, source: AsyncIterator[Delivery]) -> AsyncIterator[tuple[Slot, Post | Rejection]]:
         """What the window has room for, with its post, or why it is none. Tombstones end here.
 
         May be cancelled: what is taken then stays unacknowledged.
         """
         async for delivery in self._tracing.posts(source):
             with self._tracing.step("take", delivery):
-                held = await self._window.take(delivery)  # 1
-            if held is None:
+                slot = await self._window.take(delivery)  # 1
+            if slot is None:
                 continue
             self._metrics.taken.inc()
             if delivery.value is None:
                 self._metrics.tombstones.inc()
-                self._window.finish(held)
+                self._window.finish(slot)
                 continue
             with self._tracing.step("decode", delivery):
                 post = decode_post(delivery.value, limit_bytes=self._limit_bytes)  # 2
-            yield held, post
+            yield slot, post

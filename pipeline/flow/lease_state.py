@@ -42,7 +42,7 @@ class LeaseState:
         return self._clock() < self._lent_until
 
     @property
-    def held(self) -> bool:
+    def slot(self) -> bool:
         """True while this worker has it."""
         return self._clock() < self._ends
 
@@ -87,7 +87,7 @@ class LeaseState:
         if ends <= now:
             return
         if ours:
-            if not self.held:
+            if not self.slot:
                 self._begins = now + _HEARD_S
                 self.number += 1
             self._ends, self._lent_until = max(self._ends, ends), 0.0

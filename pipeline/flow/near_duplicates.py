@@ -17,7 +17,7 @@ import structlog
 from sluicegate.engines.protocol import Prompt
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.flow.answers import Answer, Answers
-from sluicegate.pipeline.flow.judgement import Arrival, Asked, Found, Member, NearKey
+from sluicegate.pipeline.flow.work import Asked, Found, NearKey, PartInWork, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 class _Lead:
     """A post that goes to the engine, and its near duplicates that wait for what it finds."""
 
-    arrival: Arrival
+    arrival: PostInWork
     followers: list[Asked] = field(default_factory=list)
 
 
@@ -61,7 +61,7 @@ class NearDuplicates:
         instruments: Instruments,
         answers: Answers,
         known: Callable[[bytes], bool],
-        look_up: Callable[[Member, bytes, Prompt], list[Answer]],
+        look_up: Callable[[PartInWork, bytes, Prompt], list[Answer]],
     ) -> None:
         self._settings = settings.cache.near_duplicates
         self._policy = policy
@@ -73,7 +73,7 @@ class NearDuplicates:
         self._index = Index(self._settings.entries, self._settings.bytes)
         self._leading: dict[bytes, _Lead] = {}
 
-    async def read(self, arrivals: Sequence[Arrival]) -> None:
+    async def read(self, arrivals: Sequence[PostInWork]) -> None:
         """Note the key of each post that another one may stand in for; in a thread, as tokenising is."""
         if not self._settings.enabled:
             return
@@ -95,7 +95,7 @@ class NearDuplicates:
             return self._reuse(arrival, known) or self._ask(asked)
         lead = self._leading.get(near.key)
         # One that was answered a moment ago is on its way to ``follow``, where those that wait are seen to.
-        if lead is not None and not lead.arrival.held.released:
+        if lead is not None and not lead.arrival.slot.released:
             lead.followers.append(asked)
             return []
         if near.stands:
@@ -130,12 +130,12 @@ class NearDuplicates:
     def _ask(self, asked: Asked) -> list[Answer]:
         return [answer for part in asked for answer in self._look_up(*part)]
 
-    def _reuse(self, arrival: Arrival, known: Known) -> list[Answer]:
+    def _reuse(self, arrival: PostInWork, known: Known) -> list[Answer]:
         """The answer with what is known; none where it does not suffice."""
         assessment = known.assessment
         if assessment is None or arrival.parts is None or not self._is_of_policy(arrival.near):
             return []
-        if not Member(arrival, 0).suffices(self._policy(), assessment):
+        if not PartInWork(arrival, 0).suffices(self._policy(), assessment):
             return []
         self._hits.labels("near").inc()
         found = Found(assessment, AssessedBy.NEAR_DUPLICATE, reused_from=known.verdict_id)
@@ -145,7 +145,7 @@ class NearDuplicates:
         """False under another policy than the key's: how far from its bars a score is, nobody has looked at."""
         return near is not None and near.policy == self._policy().digest
 
-    def _learn(self, answer: Answer, arrival: Arrival, near: NearKey) -> Known | None:
+    def _learn(self, answer: Answer, arrival: PostInWork, near: NearKey) -> Known | None:
         """What may be reused of an answer: what the engine found, now or before, all parts read and explained."""
         found = answer.found
         if not near.stands or found is None or found.by not in {AssessedBy.ENGINE, AssessedBy.CACHE}:
@@ -158,7 +158,7 @@ class NearDuplicates:
             return None
         if (known := self._index.get(near.key, now)) is not None:
             return known
-        calibrated = arrival.desk.finding(finding, arrival.post)
+        calibrated = arrival.route.finding(finding, arrival.post)
         sure = is_sure(arrival.post, calibrated, self._policy(), least=self._settings.confidence)
         source = found.reused_from or answer.event_id
         expires_at = now + self._settings.ttl_s
@@ -167,7 +167,7 @@ class NearDuplicates:
         return known
 
 
-def _is_folded(arrival: Arrival, found: Found) -> bool:
+def _is_folded(arrival: PostInWork, found: Found) -> bool:
     """True if what decided was found of the folded form."""
     parts = arrival.parts.parts if arrival.parts is not None else []
     return any(part.folded and arrival.found.get(number) is found for number, part in enumerate(parts))
@@ -179,13 +179,13 @@ def _is_one_part(parts: Parts) -> bool:
     return not parts.context_cut_characters and len(parts.parts) - folded == 1 and folded <= 1
 
 
-def _keys(arrivals: Sequence[Arrival], policy_digest: str) -> list[NearKey | None]:
+def _keys(arrivals: Sequence[PostInWork], policy_digest: str) -> list[NearKey | None]:
     return [_key(arrival, policy_digest) for arrival in arrivals]
 
 
-def _key(arrival: Arrival, policy_digest: str) -> NearKey | None:
+def _key(arrival: PostInWork, policy_digest: str) -> NearKey | None:
     """The key of a post; a fault of ours costs no post its judgement."""
-    post, info = arrival.post, arrival.desk.info
+    post, info = arrival.post, arrival.route.info
     try:
         reduced = reduced_form(post.text)
     except Exception as error:  # noqa: BLE001 - see above

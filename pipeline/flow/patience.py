@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.flow.answers import Answer, Answers
 from sluicegate.pipeline.flow.decision import assess
-from sluicegate.pipeline.flow.judgement import Arrival, Found, Judgement, Member
-from sluicegate.pipeline.flow.routes import Desks
+from sluicegate.pipeline.flow.routes import Routes
+from sluicegate.pipeline.flow.work import Found, PartInWork, PostInWork, PromptInWork
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import AssessedBy, FailureCode
 
@@ -24,7 +24,7 @@ _OVERLOAD = ItemFailure(FailureCode.OVERLOAD)
 
 
 def run_out(
-    judgements: Collection[Judgement], answers: Answers, policy: Policy, desks: Desks, *, now: float
+    judgements: Collection[PromptInWork], answers: Answers, policy: Policy, routes: Routes, *, now: float
 ) -> list[Answer]:
     """Answer the posts that were in the window for their tenants' ``max_wait_seconds``, by failure mode.
 
@@ -37,23 +37,23 @@ def run_out(
         judgements: All that wait or are in hand.
         answers: Makes the answers.
         policy: The policy in force.
-        desks: Say which engines are at work.
+        routes: Say which engines are at work.
         now: Monotonic seconds.
     """
     least_s = policy.least_wait_seconds
-    if least_s is None and desks.all_at_work:
+    if least_s is None and routes.all_at_work:
         return []  # the common case, several times a second beside a full window
-    given_up = desks.given_up(now)
-    over: list[tuple[Member, ItemFailure]] = []
+    given_up = routes.given_up(now)
+    over: list[tuple[PartInWork, ItemFailure]] = []
     for judgement in judgements:
-        judge = judgement.desk.judge
+        judge = judgement.route.judge
         # A long wait may see many rebalances, each of which gives posts back and takes them again.
         judgement.members = [member for member in judgement.members if not member.arrival.over]
         if judgement.sent_at is not None and judge.standing.up and not judge.keeps_back(judgement):
             continue
         for member in judgement.members:
             arrival = member.arrival
-            waits = judgement.desk not in given_up and not _impatient(arrival, policy, least_s, now)
+            waits = judgement.route not in given_up and not _impatient(arrival, policy, least_s, now)
             if arrival.over or waits:
                 continue
             over.append((member, _failure(judgement)))
@@ -63,12 +63,12 @@ def run_out(
     return [answers.give_up(member.arrival, failure) for member, failure in over if not member.arrival.over]
 
 
-def _failure(judgement: Judgement) -> ItemFailure:
-    judge = judgement.desk.judge
+def _failure(judgement: PromptInWork) -> ItemFailure:
+    judge = judgement.route.judge
     return _OVERLOAD if judge.standing.up and not judge.keeps_back(judgement) else _AWAY
 
 
-def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy: Policy) -> None:
+def _note_scores(judgements: Iterable[PromptInWork], given_up: set[PostInWork], policy: Policy) -> None:
     """Keep what the engine said of any part of these posts, be it in hand or not: at most explanations are missing."""
     for judgement in judgements:
         if judgement.scores is None:
@@ -81,8 +81,8 @@ def _note_scores(judgements: Iterable[Judgement], given_up: set[Arrival], policy
                 member.arrival.found[member.part] = found
 
 
-def _impatient(arrival: Arrival, policy: Policy, least_s: float | None, now: float) -> bool:
-    waited_s = now - arrival.held.taken_at
+def _impatient(arrival: PostInWork, policy: Policy, least_s: float | None, now: float) -> bool:
+    waited_s = now - arrival.slot.taken_at
     if least_s is None or waited_s < least_s:  # spares most posts the look into the policy
         return False
     patience_s = policy.rules(arrival.post).max_wait_seconds

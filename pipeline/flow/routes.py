@@ -1,4 +1,4 @@
-"""Desks: one for each adapter, with its engine and all that its posts meet there."""
+"""Routes: one for each adapter, with its engine and all that its posts meet there."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _TIMEOUT_SHARE = 1 / 2
 """Of a score call's timeout, for the texts in work: the engine may read the next ones at half the speed of its last answers."""
 
 
-class Desk:
+class Route:
     """Where the posts of one adapter are judged: its prompts, its judge, its stamp and its calibration.
 
     Args:
-        adapter: Its name in the policy and the settings; None is the engine's own desk.
+        adapter: Its name in the policy and the settings; None is the engine's own route.
         backend: The engine, and what makes its prompts.
         judge: Asks it.
         parts: Cuts posts for it.
@@ -83,9 +83,9 @@ class Desk:
 
 
 class Share(NamedTuple):
-    """Desks that send micro-batches together."""
+    """Routes that send micro-batches together."""
 
-    desks: set[Desk]
+    routes: set[Route]
     free: int
     """How many more they may send."""
     idle: bool
@@ -94,8 +94,8 @@ class Share(NamedTuple):
     """Of each."""
 
 
-class Desks:
-    """Every adapter's desk, and the engine's own. One event loop.
+class Routes:
+    """Every adapter's route, and the engine's own. One event loop.
 
     Args:
         backends: By adapter; entered by the caller.
@@ -125,7 +125,7 @@ class Desks:
         in_process = any(backend.in_process for backend in backends.values())
         folder = settings.engine.in_work_folder or default_folder()
         self.servers = Servers(instruments.clock, InWorkFile(folder) if in_process else None)
-        self._desks: dict[str | None, Desk] = {}
+        self._routes: dict[str | None, Route] = {}
         for name, backend in backends.items():
             judge = Judge(
                 backend.engine,
@@ -136,39 +136,42 @@ class Desks:
                 turned=self._engine_turned,
                 depth=self.depth,
             )
-            self._desks[name] = Desk(name, backend, judge, PartBuilder(backend, settings.limits, policy))
+            self._routes[name] = Route(name, backend, judge, PartBuilder(backend, settings.limits, policy))
 
-    def __iter__(self) -> Iterator[Desk]:
-        return iter(self._desks.values())
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes.values())
 
-    def of(self, post: Subject) -> Desk:
-        """The desk that the policy in force names for a post."""
-        return self._desks[self._policy().rules(post).adapter]
+    def of(self, post: Subject) -> Route:
+        """The route that the policy in force names for a post."""
+        return self._routes[self._policy().rules(post).adapter]
 
     @property
     def all_at_work(self) -> bool:
         """False while any engine is away or on trial."""
-        return all(desk.judge.standing.up for desk in self)
+        return all(route.judge.standing.up for route in self)
 
     def shares(self) -> Iterator[Share]:
-        """Which desks may send micro-batches together, and how many more.
+        """Which routes may send micro-batches together, and how many more.
 
         All engines at work share the depth, or ``micro_batch.in_flight`` where it is set. One that is away gets one
         micro-batch, to wait for it and try it, and takes no room from the others meanwhile: more would all be
         sent at once when it is back.
         """
-        at_work, limits = {desk for desk in self if desk.judge.standing.up}, self._limits()
+        at_work, limits = {route for route in self if route.judge.standing.up}, self._limits()
         if at_work:
-            in_work = sum(desk.in_work for desk in at_work)
+            in_work = sum(route.in_work for route in at_work)
             if self._micro_batch.in_flight is None:
-                tokens = sum(desk.tokens_in_work for desk in at_work)
+                tokens = sum(route.tokens_in_work for route in at_work)
                 free, bounded = self._in_time(self.depth.room(in_work, limits.posts), limits, tokens)
             else:
-                free, bounded = self._micro_batch.in_flight - sum(desk.in_flight for desk in at_work), limits
+                free, bounded = (
+                    self._micro_batch.in_flight - sum(route.in_flight for route in at_work),
+                    limits,
+                )
             yield Share(at_work, free, self.depth.hungry(in_work), bounded)
-        for desk in self:
-            if desk not in at_work:
-                yield Share({desk}, 1 - desk.in_flight, idle=True, limits=limits)
+        for route in self:
+            if route not in at_work:
+                yield Share({route}, 1 - route.in_flight, idle=True, limits=limits)
 
     def _in_time(self, free: int, limits: Limits, tokens_in_work: int) -> tuple[int, Limits]:
         """So many micro-batches, and so large, that an engine reads all in work well within their time."""
@@ -194,31 +197,31 @@ class Desks:
         self.depth.reset()  # what comes back may be another engine, and is cold in any case
         self._turned()
 
-    def given_up(self, now: float) -> set[Desk]:
+    def given_up(self, now: float) -> set[Route]:
         """Those whose engine has been away for too long while another is at work.
 
         Their posts get their failure mode, since what they hold up are other tenants' posts. While the
         engine is on trial they wait for what it says. An outage of all engines does not count: one of them is back first.
         """
         named = self._policy().adapters
-        at_work = [desk for desk in self if desk.judge.standing.up and desk.adapter in named]
+        at_work = [route for route in self if route.judge.standing.up and route.adapter in named]
         return {
-            desk
-            for desk in self
-            if (since := desk.judge.standing.away_since) is not None
+            route
+            for route in self
+            if (since := route.judge.standing.away_since) is not None
             and any(
                 now - max(since, other.judge.standing.up_since) >= self._wait_s
                 for other in at_work
-                if _serves(other, desk, since)
+                if _serves(other, route, since)
             )
         }
 
     def close(self) -> None:
         """Let the threads that tokenise end."""
-        for desk in self:
-            desk.parts.close()
+        for route in self:
+            route.parts.close()
 
 
-def _serves(other: Desk, away: Desk, since: float) -> bool:
+def _serves(other: Route, away: Route, since: float) -> bool:
     """True if one engine is at work beside another that is away: not if nobody asked it, on a server that is gone."""
     return other.server is None or other.server != away.server or other.judge.standing.answered_at > since

@@ -17,7 +17,7 @@ from sluicegate.pipeline.flow.answers import Answer, Answers
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Delivery, Held, Record
+from sluicegate.pipeline.records import Delivery, Record, Slot
 from sluicegate.pipeline.settings.screen import ScreenSettings
 from sluicegate.pipeline.shortcuts.screening.headers import sample_of
 from sluicegate.pipeline.shortcuts.screening.standing import Sample, is_sampled, may_answer, standing
@@ -36,7 +36,7 @@ _JUDGED = {AssessedBy.ENGINE, AssessedBy.CACHE}
 class Screenable(Protocol):
     """A post that waits for an answer."""
 
-    held: Held
+    slot: Slot
     post: Post
     answered: bool
     sample: Sample | None
@@ -135,7 +135,7 @@ class Screening:
             finding = Assessment(
                 scores=found.scores, severity=found.scores.severity, assessed_by=AssessedBy.SCREEN
             )
-            answer = self._answers.without_engine(one.held, one.post, finding, screen_stamp(screen.digest))
+            answer = self._answers.without_engine(one.slot, one.post, finding, screen_stamp(screen.digest))
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(error, 1)
             return None

@@ -273,7 +273,7 @@ class ServerState:
     @property
     def spares_lease(self) -> bool:
         """True if this worker has a lease and no suspect any more."""
-        return self.lease.held and not self._visitors and not any(one.one for one in self._work)
+        return self.lease.slot and not self._visitors and not any(one.one for one in self._work)
 
     @property
     def _exclusive(self) -> bool:

@@ -132,7 +132,7 @@ class Server:
                 self._claim_at = 0.0
             if ours or self.state.lease.lent:
                 self.state.lease.end()
-        elif ours or not self.state.lease.held:
+        elif ours or not self.state.lease.slot:
             self._lent_to = "" if ours else fact.holder
             # What is followed is read as it comes, by all workers at once, however their clocks differ. What is read
             # again is as old as it says. Our own has our own clock.

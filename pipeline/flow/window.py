@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.records import Delivery, Held, Partition
+from sluicegate.pipeline.records import Delivery, Partition, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ class Window:
         self._limit_posts = posts
         self._limit_bytes = size_bytes
         self._clock = clock
-        self._rows: dict[Partition, deque[Held]] = {}
-        self._oldest: Held | None = None
+        self._rows: dict[Partition, deque[Slot]] = {}
+        self._oldest: Slot | None = None
         self._oldest_since = 0.0
         self._posts = 0
         self._bytes = 0
@@ -47,7 +47,7 @@ class Window:
         """False while draining."""
         return self._open
 
-    async def take(self, delivery: Delivery) -> Held | None:
+    async def take(self, delivery: Delivery) -> Slot | None:
         """Hold a delivery, waiting for room.
 
         A record larger than the whole byte limit is let into an empty window, so that it can
@@ -67,20 +67,20 @@ class Window:
             delivery.release()
             return None
         now = self._clock()
-        held = Held(delivery, size, now)
-        self._rows.setdefault(delivery.partition, deque()).append(held)
+        slot = Slot(delivery, size, now)
+        self._rows.setdefault(delivery.partition, deque()).append(slot)
         if self._oldest is None:
-            self._oldest, self._oldest_since = held, now
+            self._oldest, self._oldest_since = slot, now
         self._posts += 1
         self._bytes += size
-        return held
+        return slot
 
-    def finish(self, held: Held) -> None:
+    def finish(self, slot: Slot) -> None:
         """Mark a post as answered and acknowledge its partition's finished prefix, in offset order."""
-        if held.released:
+        if slot.released:
             return
-        held.finished = True
-        partition = held.delivery.partition
+        slot.finished = True
+        partition = slot.delivery.partition
         row = self._rows[partition]
         while row and row[0].finished:
             head = row.popleft()
@@ -115,9 +115,9 @@ class Window:
         """Give back everything held, unacknowledged, and say how many posts that were."""
         given_back = 0
         for row in self._rows.values():
-            for held in row:
-                held.released = True
-                held.delivery.release()
+            for slot in row:
+                slot.released = True
+                slot.delivery.release()
                 given_back += 1
         self._rows.clear()
         self._oldest = None

@@ -168,7 +168,7 @@ class Spans:
 
     def batch(self, name: BatchStep, arrivals: Iterable[InWork]) -> AbstractContextManager[None]:
         """A span linked with those of the posts, if any of them is sampled."""
-        spans = [_span_of(arrival.held.delivery) for arrival in dict.fromkeys(arrivals) if not arrival.over]
+        spans = [_span_of(arrival.slot.delivery) for arrival in dict.fromkeys(arrivals) if not arrival.over]
         recording = [span for span in spans if span.is_recording()]
         if not recording:
             return nullcontext()
@@ -185,7 +185,7 @@ class Spans:
         """A ``publish`` span per record, which its headers name."""
         spans, records = [], []
         for answer in answered:
-            post = _span_of(answer.held.delivery)
+            post = _span_of(answer.slot.delivery)
             _describe(post, answer.record)
             span = self._child("publish", post, SpanKind.PRODUCER)
             span.set_attribute("messaging.destination.name", answer.record.topic)

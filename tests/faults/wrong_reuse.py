@@ -25,8 +25,8 @@ from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.flow.answers import Answer
-    from sluicegate.pipeline.flow.judgement import Arrival, Asked
     from sluicegate.pipeline.flow.window import Window
+    from sluicegate.pipeline.flow.work import Asked, PostInWork
 
 FORGETFUL, HASTY, GENEROUS = "forgetful", "hasty", "generous"
 _DECIDING = re.compile("|".join(RULES))
@@ -39,7 +39,7 @@ def _begin_seen(flow: Flow, *parts: Any, **named: Any) -> None:
     _windows[:] = [flow._window]
 
 
-def _waits(near: NearDuplicates, asked: Asked) -> Arrival | None:
+def _waits(near: NearDuplicates, asked: Asked) -> PostInWork | None:
     arrival = asked[0][0].arrival
     lead = near._leading.get(arrival.near.key) if arrival.near is not None else None
     return arrival if lead is not None and lead.followers[-1:] == [asked] else None
@@ -48,7 +48,7 @@ def _waits(near: NearDuplicates, asked: Asked) -> Arrival | None:
 def _acknowledge_who_waits(near: NearDuplicates, asked: Asked) -> list[Answer]:
     answers = _look_up(near, asked)
     if not answers and (arrival := _waits(near, asked)) is not None:
-        _windows[0].finish(arrival.held)
+        _windows[0].finish(arrival.slot)
     return answers
 
 

@@ -25,7 +25,7 @@ from sluicegate.pipeline.command import main
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.fetching import Progress
 from sluicegate.pipeline.observe.server import OpsServer, Report
-from sluicegate.pipeline.records import Held
+from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.schemas import Post, decode_post
 
@@ -34,15 +34,15 @@ TAKE, OUT_OF_ORDER = "take", "out_of_order"
 _JUDGING_S = 1.0
 
 
-def _finish_out_of_order(window: Window, held: Held) -> None:
-    if held.released:
+def _finish_out_of_order(window: Window, slot: Slot) -> None:
+    if slot.released:
         return
-    window._rows[held.delivery.partition].remove(held)
+    window._rows[slot.delivery.partition].remove(slot)
     window._posts -= 1
-    window._bytes -= held.size_bytes
+    window._bytes -= slot.size_bytes
     window._oldest = None
-    if held.delivery.is_current:
-        held.delivery.acknowledge()
+    if slot.delivery.is_current:
+        slot.delivery.acknowledge()
     window._changed.set()
 
 

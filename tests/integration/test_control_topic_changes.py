@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
 from integration.test_breaker_on_kafka import POLICY, posts, ready, status, wait_breakers
 
-from sluicegate.pipeline.facts import Trip
+from sluicegate.pipeline.facts import BreakerFact
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.settings.tree import KafkaSettings
@@ -59,17 +59,17 @@ def leaders(lane: Lane) -> int:
     return sum(one.leader >= 0 for one in found)
 
 
-def reset_of(lane: Lane) -> Trip:
+def reset_of(lane: Lane) -> BreakerFact:
     (known,) = status(lane)
     told: dict[str, Any] = known | {
         "state": "closed",
         "generation": known["generation"] + 1,
         "at": datetime.now(UTC),
     }
-    return Trip(**told)
+    return BreakerFact(**told)
 
 
-def write(lane: Lane, fact: Trip, partition: int) -> None:
+def write(lane: Lane, fact: BreakerFact, partition: int) -> None:
     producer = Producer({"bootstrap.servers": lane.bootstrap, "log_level": 0})
     producer.produce(control(lane), fact.encode(), fact.key, partition)
     assert producer.flush(20) == 0
@@ -97,7 +97,7 @@ def test_a_reset_in_a_partition_that_was_added_is_heard(lane: Lane) -> None:
 def test_a_reset_by_command_finds_what_stands_in_another_partition(lane: Lane) -> None:
     worker = tripped(lane)
     grow(lane)
-    write(lane, Trip(**(status(lane)[0] | {"at": datetime.now(UTC), "tenant": "teens"})), 7)
+    write(lane, BreakerFact(**(status(lane)[0] | {"at": datetime.now(UTC), "tenant": "teens"})), 7)
     wait_breakers(worker, ["forum", "teens"])
     done = lane.command("breaker", "reset", "--all", "--reason", "looked at")
     assert (done.returncode, done.stderr) == (0, "")

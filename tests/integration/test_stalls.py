@@ -112,10 +112,10 @@ async def running(
 
 async def answer_all(self: Running, deliveries: AsyncIterator[Delivery]) -> None:
     async for delivery in deliveries:
-        held = await self.window.take(delivery)
+        slot = await self.window.take(delivery)
         self.took += 1
-        if held is not None:
-            self.window.finish(held)
+        if slot is not None:
+            self.window.finish(slot)
 
 
 async def test_a_fetch_that_died_is_found(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ async def test_a_flow_that_takes_nothing_more_and_holds_nothing_is_found(
 ) -> None:
     async def take_three(self: Running, deliveries: AsyncIterator[Delivery]) -> None:
         async for delivery in deliveries:
-            held = await self.window.take(delivery)
-            assert held is not None
-            self.window.finish(held)
+            slot = await self.window.take(delivery)
+            assert slot is not None
+            self.window.finish(slot)
             self.took += 1
             if self.took == 3:
                 await asyncio.Event().wait()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.facts import LAST_GENERATION, ScreenTurn, Trips
+from sluicegate.pipeline.facts import LAST_GENERATION, Facts, ScreenFact
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.settings.screen import ScreenSettings
 from sluicegate.pipeline.shortcuts.screening.standing import Sample
@@ -51,11 +51,11 @@ class Switch:
         self._clock = clock
         self._metrics = metrics
         self._own = own
-        self._turns = Trips[ScreenTurn]()
+        self._facts = Facts[ScreenFact]()
         self._policy = ""
         self._tallies: OrderedDict[tuple[str, Action, float], Tally] = OrderedDict()
         self._counted: OrderedDict[_Text, None] = OrderedDict()
-        self.announce: Callable[[ScreenTurn], None] = lambda _turn: None
+        self.announce: Callable[[ScreenFact], None] = lambda _turn: None
         """Told when it is thrown here, so that other workers learn of it."""
         self.known = True
         """False until the control topic was read: a screen that was switched off must not answer meanwhile."""
@@ -105,30 +105,30 @@ class Switch:
             self._counted.popitem(last=False)
         return not new
 
-    def learn(self, turns: Iterable[ScreenTurn]) -> int:
+    def learn(self, turns: Iterable[ScreenFact]) -> int:
         """Take in what other workers, or who reset a screen, tell; how many of it there was no room for."""
-        changed, refused = self._turns.learn(turns, most=FACTS)
+        changed, refused = self._facts.learn(turns, most=FACTS)
         for (screen,) in changed:
             self._changed(screen)
         return refused
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Forget facts of the control topic."""
-        for (screen,) in {place for key in keys if (place := self._turns.remove(key)) is not None}:
+        for (screen,) in {place for key in keys if (place := self._facts.remove(key)) is not None}:
             self._changed(screen)
 
     @property
-    def newest(self) -> list[ScreenTurn]:
+    def newest(self) -> list[ScreenFact]:
         """The newest fact on every screen that one is known of."""
-        return list(self._turns)
+        return list(self._facts)
 
     def _is_thrown(self, screen: str) -> bool:
-        newest = self._turns.newest((screen,))
+        newest = self._facts.newest((screen,))
         return newest is not None and newest.state == "open"
 
     def _throw(self, sample: Sample, tally: Tally, tolerance: float) -> None:
-        before = self._turns.newest((sample.screen,))
-        turn = ScreenTurn(
+        before = self._facts.newest((sample.screen,))
+        turn = ScreenFact(
             state="open",
             screen=sample.screen,
             generation=min(before.generation, LAST_GENERATION) if before is not None else 0,
@@ -137,7 +137,7 @@ class Switch:
             why=f"the engine disagreed with {tally.wrong} of {tally.samples} sampled answers ({sample.action}); "
             f"tolerated {tolerance:g}",
         )
-        self._turns.add(turn)
+        self._facts.add(turn)
         self._changed(sample.screen)
         self.announce(turn)
 
@@ -145,7 +145,7 @@ class Switch:
         for key in [key for key in self._tallies if key[0] == screen]:
             del self._tallies[key]
         self._counted.clear()
-        newest = self._turns.newest((screen,))
+        newest = self._facts.newest((screen,))
         if newest is not None:
             _log.warning(
                 "screen_switched_off" if newest.state == "open" else "screen_reset",

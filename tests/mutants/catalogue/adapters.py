@@ -29,7 +29,7 @@ MUTANTS = (
         "room_beside_an_absent_adapter",
         "micro-batches that wait for an absent adapter would leave the others no room",
         "pipeline/flow/routes.py",
-        "at_work, limits = {desk for desk in self if desk.judge.standing.up}, self._limits()",
+        "at_work, limits = {route for route in self if route.judge.standing.up}, self._limits()",
         "at_work, limits = set(self), self._limits()",
         (
             f"{_ADAPTERS}::test_while_an_adapter_is_away_the_posts_of_the_others_are_answered_and_its_own_wait",
@@ -55,8 +55,8 @@ MUTANTS = (
         "all_away",
         "an outage of everything would become failure modes instead of a hold",
         "pipeline/flow/routes.py",
-        "if desk.judge.standing.up and desk.adapter in named]",
-        "if desk.adapter in named]",
+        "if route.judge.standing.up and route.adapter in named]",
+        "if route.adapter in named]",
         (f"{_ADAPTERS}::test_where_all_engines_are_away_nobody_is_given_up",),
     ),
     Mutant(

@@ -224,7 +224,7 @@ MUTANTS = (
     Mutant(
         "joined_safe",
         "posts that wait together would be explained for whoever asks least",
-        "pipeline/flow/judgement.py",
+        "pipeline/flow/work.py",
         'if wanted is not None and wanted != "safe":',
         "if wanted is not None:",
         (f"{_SAFE}::test_posts_that_wait_for_one_judgement_are_explained_once_for_whoever_asks_most",),
@@ -232,8 +232,8 @@ MUTANTS = (
     Mutant(
         "policy_turned_safe",
         "a policy that changes within a post would decide a part by an explanation that began with safe",
-        "pipeline/flow/judgement.py",
-        "not Member(self, number).suffices(policy, one.finding)",
+        "pipeline/flow/work.py",
+        "not PartInWork(self, number).suffices(policy, one.finding)",
         "one.finding.explained_as is None",
         (f"{_SAFE}::test_a_policy_that_changes_within_a_post_asks_again_what_began_with_safe",),
     ),
@@ -323,7 +323,7 @@ MUTANTS = (
         "passages_of_the_bundle",
         "the shipped model would be asked without the passages that it needs",
         "engines/backends/open.py",
-        "        passages=bundle.passages(),\n",
+        "        passages=_passages(bundle.manifest),\n",
         "",
         (
             "tests/unit/engines/backends/test_open.py::test_a_bundle_that_asks_for_passages_gets_what_finds_them",

@@ -62,7 +62,7 @@ MUTANTS = (
         "released_is_not_published",
         "what a drain gave back would be published here and judged again elsewhere",
         "pipeline/flow/flow.py",
-        "answered = [answer for answer in answered if not answer.held.released]",
+        "answered = [answer for answer in answered if not answer.slot.released]",
         "answered = list(answered)",
         (f"{_STRAIN}::test_a_dead_letter_of_a_record_that_was_given_back_meanwhile_is_not_published",),
     ),
@@ -86,7 +86,7 @@ MUTANTS = (
         "part_is_progress",
         "a worker would be killed again and again while it judges the parts of a long post",
         "pipeline/flow/answers.py",
-        "        arrival.held.moved_at = self._clock.monotonic()\n",
+        "        arrival.slot.moved_at = self._clock.monotonic()\n",
         "",
         (
             "tests/unit/pipeline/flow/test_flow_long_posts.py::test_each_part_that_is_found_counts_as_progress_of_its_post",

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.dead_letters import Note
-from sluicegate.pipeline.facts import LAST_GENERATION, Trip, Trips, read_fact
+from sluicegate.pipeline.facts import LAST_GENERATION, BreakerFact, Facts, read_fact
 from sluicegate.pipeline.kafka.reader import TopicRecord
 
 POLICY = "sha256:" + "a" * 64
-TRIP = Trip(
+TRIP = BreakerFact(
     state="open",
     tenant="forum",
     policy=POLICY,
@@ -40,13 +40,13 @@ def record(key: bytes | None, value: bytes | None) -> TopicRecord:
     return TopicRecord("sluicegate.control", 0, 0, key, value, None)
 
 
-def known(facts: Trips[Trip]) -> dict[tuple[str, ...], tuple[int, bool]]:
+def known(facts: Facts[BreakerFact]) -> dict[tuple[str, ...], tuple[int, bool]]:
     return {one.place: one.rank for one in facts}
 
 
 @given(st.lists(trips, max_size=20), st.randoms())
-def test_what_is_known_hangs_on_neither_order_nor_repeats(facts: list[Trip], random: Any) -> None:
-    one, other = Trips[Trip](), Trips[Trip]()
+def test_what_is_known_hangs_on_neither_order_nor_repeats(facts: list[BreakerFact], random: Any) -> None:
+    one, other = Facts[BreakerFact](), Facts[BreakerFact]()
     for fact in facts:
         one.add(fact)
     shuffled = facts * 2
@@ -61,9 +61,9 @@ def test_what_is_known_hangs_on_neither_order_nor_repeats(facts: list[Trip], ran
 
 
 @given(st.lists(trips, max_size=20), st.data())
-def test_taking_facts_back_leaves_what_the_others_say(facts: list[Trip], data: st.DataObject) -> None:
+def test_taking_facts_back_leaves_what_the_others_say(facts: list[BreakerFact], data: st.DataObject) -> None:
     gone = {fact.key for fact in facts if data.draw(st.booleans())}
-    one, other = Trips[Trip](), Trips[Trip]()
+    one, other = Facts[BreakerFact](), Facts[BreakerFact]()
     for fact in facts:
         one.add(fact)
         if fact.key not in gone:
@@ -77,7 +77,7 @@ def test_taking_facts_back_leaves_what_the_others_say(facts: list[Trip], data: s
 def test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset() -> None:
     reset = TRIP.model_copy(update={"state": "closed", "generation": 1})
     for known_before in ([TRIP, reset], [reset]):  # the trip itself may be news, if somebody was cut off
-        facts = Trips[Trip]()
+        facts = Facts[BreakerFact]()
         assert all(facts.add(fact) for fact in known_before)
         assert not facts.add(TRIP.model_copy(update={"by": "a worker that was cut off"}))
         (newest,) = facts
@@ -85,7 +85,7 @@ def test_a_late_trip_of_an_earlier_turn_does_not_undo_a_reset() -> None:
 
 
 @given(trips)
-def test_a_fact_is_read_as_it_was_written(trip: Trip) -> None:
+def test_a_fact_is_read_as_it_was_written(trip: BreakerFact) -> None:
     assert read_fact(trip.key, trip.encode()) == trip
 
 

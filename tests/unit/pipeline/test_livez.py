@@ -74,13 +74,13 @@ async def test_a_hold_of_ten_minutes_leaves_it_at_200_and_what_waited_has_its_ti
 
 async def test_a_post_that_is_never_answered_is_a_stall() -> None:
     found = Probed()
-    held = await found.window.take(MemoryDelivery(0))
-    assert held is not None
+    slot = await found.window.take(MemoryDelivery(0))
+    assert slot is not None
     found.clock.now += found.after_s
     assert found.probe()[0]
     found.clock.now += 0.1
     assert not found.probe()[0]
-    found.window.finish(held)
+    found.window.finish(slot)
     assert found.probe()[0]
 
 

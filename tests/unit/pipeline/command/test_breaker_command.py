@@ -20,7 +20,7 @@ from unit.pipeline.test_facts import POLICY, TRIP
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sluicegate.pipeline.facts import Trip
+    from sluicegate.pipeline.facts import BreakerFact
     from sluicegate.pipeline.kafka.reader import TopicRecord
 
 CONTROL = TopicSettings().control
@@ -35,7 +35,7 @@ def run(bootstrap: str, *arguments: str) -> Result:
     return CliRunner().invoke(command.app, ["breaker", *arguments], env={**cleared, **given})
 
 
-def publish(bootstrap: str, *trips: Trip) -> None:
+def publish(bootstrap: str, *trips: BreakerFact) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "log_level": 2})
     for trip in trips:
         producer.produce(CONTROL, trip.encode(), trip.key)

@@ -81,7 +81,7 @@ class ScriptedReader:
     def read(self, _timeout_s: float) -> list[TopicRecord]:
         if not self.script:
             return []
-        if isinstance(held := self.script[0], threading.Event) and not held.wait(0.001):
+        if isinstance(slot := self.script[0], threading.Event) and not slot.wait(0.001):
             return []
         step = self.script.pop(0)
         if isinstance(step, threading.Event):

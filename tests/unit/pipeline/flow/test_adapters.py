@@ -14,7 +14,7 @@ from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_promp
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import Health, ItemFailure, Scored
 from sluicegate.pipeline.flow.adapter_state import Outcome
-from sluicegate.pipeline.flow.routes import Desks
+from sluicegate.pipeline.flow.routes import Routes
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import CATEGORIES, FailureCode
 from unit.pipeline.fakes import Bench
@@ -238,10 +238,10 @@ async def test_where_all_engines_are_away_nobody_is_given_up() -> None:
 
 def test_an_outage_of_all_engines_does_not_count_against_the_one_that_is_back_second() -> None:
     court = Court(tree={"engine": {"adapter_wait_s": 60.0}})
-    desks = Desks(
+    routes = Routes(
         court.backends, court.settings, lambda: court.policy, court.instruments, turned=lambda: None
     )
-    standings = {desk.adapter: desk.judge.standing for desk in desks}
+    standings = {route.adapter: route.judge.standing for route in routes}
     for standing in standings.values():
         standing.leave("nobody answers")
     own = standings[None]
@@ -252,8 +252,8 @@ def test_an_outage_of_all_engines_does_not_count_against_the_one_that_is_back_se
     left = standings["strict"].away_since
     assert left is not None
     assert left < own.up_since
-    assert desks.given_up(left + 60.0) == set()
-    assert {desk.adapter for desk in desks.given_up(own.up_since + 60.0)} == {"strict", "sober"}
+    assert routes.given_up(left + 60.0) == set()
+    assert {route.adapter for route in routes.given_up(own.up_since + 60.0)} == {"strict", "sober"}
 
 
 @pytest.mark.parametrize("case", ["idle on the same server", "not in the policy"])
@@ -344,7 +344,7 @@ async def test_who_waits_for_the_end_of_that_search_waits_no_longer_than_its_ten
         return await crashing(prompts, timeout_s=timeout_s)
 
     monkeypatch.setattr(court.strict, "score", then_hanging)
-    state = next(desk.judge._state for desk in court.flow._desks if desk.adapter == "strict")
+    state = next(route.judge._state for route in court.flow._routes if route.adapter == "strict")
     async with Turns(court) as turns:
         await turns.send(*SUSPECTS)
         await until(lambda: any(permit.one for permit in state._work))
@@ -361,8 +361,8 @@ async def test_an_adapter_that_is_gone_in_the_midst_of_that_search_keeps_out_no_
     engine = QUICK | {"adapter_wait_s": 0.2}
     court = Court(server="http://one", tree={"engine": engine}, policy=POLICY)
     court.strict.killer = "poison"
-    for desk in court.flow._desks:
-        desk.server = "http://one"  # the engine's own desk, too
+    for route in court.flow._routes:
+        route.server = "http://one"  # the engine's own route, too
 
     async def gone_for_good() -> Health:
         return Health(ok=court.strict.crashes < 2)
@@ -419,7 +419,7 @@ async def test_a_text_is_not_condemned_for_the_crash_of_another_adapters_text(
 
 def test_each_server_has_its_own_state_and_the_adapters_of_one_share_it() -> None:
     def of(court: Court) -> list[Judge]:
-        return [desk.judge for desk in court.flow._desks]
+        return [route.judge for route in court.flow._routes]
 
     alone, together = of(Court()), of(Court(server="http://one"))
     assert len({id(judge._state) for judge in alone}) == 3

@@ -10,16 +10,16 @@ from sluicegate.engines.protocol import Explanation, Prompt
 from sluicegate.engines.text.segmenter import Part, Parts
 from sluicegate.pipeline.flow.answers import Answers
 from sluicegate.pipeline.flow.decision import assess, engine_reference
-from sluicegate.pipeline.flow.judgement import Arrival, Found, Member
+from sluicegate.pipeline.flow.work import Found, PartInWork, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Held
+from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import AssessedBy, Post, Scores
 from unit.pipeline.fakes import MemoryDelivery
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.flow.routes import Desk
+    from sluicegate.pipeline.flow.routes import Route
 
 SCORES = Scores(safe=0.8, controversial=0.1, unsafe=0.1)
 _NEVER = {"block_at": {"unsafe": None}, "review_at": {"unsafe": None, "risk": None}}
@@ -35,7 +35,7 @@ class Case:
 
     def __init__(self, parts: tuple[Part, ...] | None = None) -> None:
         info = FakeEngine().info
-        desk = SimpleNamespace(
+        route = SimpleNamespace(
             info=info,
             stamp=engine_reference(info),
             calibrated=lambda scores, _post: scores,
@@ -46,11 +46,11 @@ class Case:
         )
         self.policy = EASY
         self.answers = Answers(Settings(), policy=lambda: self.policy, instruments=Instruments.for_engine(1))
-        held = Held(cast("Any", MemoryDelivery(0)), 1, 0.0)
-        self.arrival = Arrival(held, Post(id="p", text="abc"), cast("Desk", desk), parts=Parts(parts))
+        slot = Slot(cast("Any", MemoryDelivery(0)), 1, 0.0)
+        self.arrival = PostInWork(slot, Post(id="p", text="abc"), cast("Route", route), parts=Parts(parts))
 
     def settle(self, part: int, found: Found) -> Any:
-        return self.answers.settle(Member(self.arrival, part), found)
+        return self.answers.settle(PartInWork(self.arrival, part), found)
 
     def asked_again(self) -> list[int]:
         return [asked[0].part for asked in self.arrival.asked_again(self.policy)]
@@ -97,7 +97,7 @@ def test_where_the_folded_form_decides_its_own_place_is_told() -> None:
 
 def test_a_post_that_was_given_back_gets_no_answer() -> None:
     case = Case()
-    case.arrival.held.released = True
+    case.arrival.slot.released = True
     assert [case.settle(part, EXPLAINED) for part in range(3)] == [None] * 3
     assert case.arrival.found == {}
 

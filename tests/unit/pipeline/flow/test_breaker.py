@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.facts import OTHERS, Trip
+from sluicegate.pipeline.facts import OTHERS, BreakerFact
 from sluicegate.pipeline.flow import breaker as module
 from sluicegate.pipeline.flow.breaker import SLICES, Breaker, Interval
 from sluicegate.pipeline.observe.metrics import Metrics
@@ -41,7 +41,7 @@ class Room:
         self.clock = HandClock()
         self.metrics = Metrics()
         self.breaker = Breaker(self.clock, self.metrics)
-        self.announced: list[Trip] = []
+        self.announced: list[BreakerFact] = []
         self.breaker.announce = self.announced.append
 
     def admit(
@@ -59,7 +59,7 @@ class Room:
         return self.metrics.registry.get_sample_value(f"sluicegate_{name}", labels)
 
 
-def closed(trip: Trip) -> Trip:
+def closed(trip: BreakerFact) -> BreakerFact:
     changes = {"state": "closed", "generation": trip.generation + 1, "by": "ada", "why": "looked at"}
     return trip.model_copy(update=changes)
 

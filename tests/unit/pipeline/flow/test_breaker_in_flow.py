@@ -16,7 +16,7 @@ from unit.pipeline.flow.test_breaker import closed
 from unit.pipeline.scripted import RULES, post
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.facts import Trip
+    from sluicegate.pipeline.facts import BreakerFact
 
 
 def policy(count: int = 2, **rules: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ async def test_a_withheld_block_has_another_id_than_the_block() -> None:
 
 async def test_a_reset_lets_the_next_block_through() -> None:
     bench = Bench(profile=RULES, policy=policy())
-    told: list[Trip] = []
+    told: list[BreakerFact] = []
     bench.flow.breaker.announce = told.append
 
     async def source() -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from sluicegate.pipeline.facts import ScreenTurn
+from sluicegate.pipeline.facts import ScreenFact
 from sluicegate.pipeline.flow.edge import MOST_HOPS, EdgeFlow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
@@ -225,4 +225,4 @@ async def test_what_is_given_back_is_neither_delivered_nor_acknowledged() -> Non
 
 
 def test_the_edge_learns_of_a_switch_by_its_own_kind_alone() -> None:
-    assert ScreenTurn.model_validate_json(TURN.encode()) == TURN
+    assert ScreenFact.model_validate_json(TURN.encode()) == TURN

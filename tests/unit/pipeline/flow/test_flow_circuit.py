@@ -33,8 +33,8 @@ def codes(bench: Bench) -> list[str]:
 
 
 def judge_of(bench: Bench) -> Judge:
-    (desk,) = bench.flow._desks
-    return desk.judge
+    (route,) = bench.flow._routes
+    return route.judge
 
 
 def asking(bench: Bench) -> bool:

@@ -119,12 +119,12 @@ async def test_a_slow_engine_gets_no_more_text_than_it_reads_in_time(
     tokens_per_s: int, in_work: int, free: int, tokens: int | None
 ) -> None:
     bench = Bench(profile=PROFILE)
-    desks = bench.flow._desks
+    routes = bench.flow._routes
     for now in (1.0, 2.0):
-        desks.depth.answered(now, 4, 1.0, alone=True, tokens=tokens_per_s)
-    (desk,) = desks
-    desk.tokens_in_work = in_work
-    (share,) = desks.shares()
+        routes.depth.answered(now, 4, 1.0, alone=True, tokens=tokens_per_s)
+    (route,) = routes
+    route.tokens_in_work = in_work
+    (share,) = routes.shares()
     assert share.free == free
     if tokens is not None:
         assert share.limits.tokens == tokens
@@ -133,17 +133,17 @@ async def test_a_slow_engine_gets_no_more_text_than_it_reads_in_time(
 async def test_the_tokens_in_work_are_those_that_were_sent_and_not_answered() -> None:
     engine = Watched()
     bench = Bench(engine=engine, profile=PROFILE)
-    (desk,) = bench.flow._desks
+    (route,) = bench.flow._routes
     engine.may_explain.clear()
     running = asyncio.create_task(bench.run([{"id": "slow", "text": "attack"}, *posts(4)]))
     async with asyncio.timeout(10):
         while len(bench.outlet.records) < 4:
             await asyncio.sleep(0)
-        assert desk.in_work == 1
-        assert desk.tokens_in_work > 0
+        assert route.in_work == 1
+        assert route.tokens_in_work > 0
         engine.may_explain.set()
         await running
-    assert (desk.in_work, desk.tokens_in_work, desk.in_flight) == (0, 0, 0)
+    assert (route.in_work, route.tokens_in_work, route.in_flight) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ async def test_an_engine_that_has_not_answered_yet_gets_the_text_of_one_micro_ba
     in_work: int, free: int, tokens: int | None
 ) -> None:
     bench = Bench(profile=PROFILE, tree={"micro_batch": {"posts": 1}})
-    (desk,) = bench.flow._desks
-    desk.tokens_in_work = in_work
-    (share,) = bench.flow._desks.shares()
+    (route,) = bench.flow._routes
+    route.tokens_in_work = in_work
+    (share,) = bench.flow._routes.shares()
     assert share.free == free
     if tokens is not None:
         assert share.limits.tokens == tokens
@@ -170,6 +170,6 @@ async def test_what_the_cache_of_prefixes_served_was_not_read() -> None:
 
     bench = Bench(engine=Caching(PROFILE), profile=PROFILE)
     await bench.run(posts(4))
-    within = bench.flow._desks.depth.tokens_within(1)
+    within = bench.flow._routes.depth.tokens_within(1)
     assert within is not None
     assert within <= 4 / 0.02

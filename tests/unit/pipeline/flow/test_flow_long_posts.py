@@ -81,7 +81,7 @@ async def test_each_part_that_is_found_counts_as_progress_of_its_post() -> None:
 
     class Looking(ScriptedEngine):
         async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
-            moved.extend(held.moved_at for row in bench.window._rows.values() for held in row)
+            moved.extend(slot.moved_at for row in bench.window._rows.values() for slot in row)
             return await super().score(prompts, timeout_s=timeout_s)
 
     tree = {"micro_batch": {"posts": 1, "in_flight": 1}}

@@ -110,14 +110,14 @@ async def test_long_posts_are_tokenised_in_small_chunks_so_that_the_first_need_n
     None
 ):
     bench = Bench(profile=RULES)
-    (desk,) = bench.flow._desks
-    build, chunks = desk.parts.build, []
+    (route,) = bench.flow._routes
+    build, chunks = route.parts.build, []
 
     async def counted(posts: Sequence[Any]) -> Any:
         chunks.append(sum(len(item.text) for item in posts))
         return await build(posts)
 
-    desk.parts.build = counted  # type: ignore[method-assign]  # to see what goes through it
+    route.parts.build = counted  # type: ignore[method-assign]  # to see what goes through it
     await bench.run([{"id": f"p{number}", "text": "7" * 200_000} for number in range(8)])
     assert max(chunks) <= 400_000
     assert bench.acknowledged == list(range(8))

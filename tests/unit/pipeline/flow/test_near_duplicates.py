@@ -179,8 +179,8 @@ async def test_a_policy_that_changes_while_the_engine_judges_is_no_bar_that_was_
 
 def test_engine_and_adapter_are_part_of_the_key() -> None:
     def key(**info: Any) -> Any:
-        desk = SimpleNamespace(info=SimpleNamespace(**({"digest": "d", "adapter": None} | info)))
-        arrival: Any = SimpleNamespace(post=Post(id="p", text=SAFE), desk=desk, parts=None)
+        route = SimpleNamespace(info=SimpleNamespace(**({"digest": "d", "adapter": None} | info)))
+        arrival: Any = SimpleNamespace(post=Post(id="p", text=SAFE), route=route, parts=None)
         return reuse._key(arrival, "policy")
 
     assert key() == key() is not None

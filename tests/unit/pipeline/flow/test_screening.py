@@ -17,7 +17,7 @@ from unit.pipeline.scripted import RULES, ScriptedEngine, post
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sluicegate.pipeline.facts import ScreenTurn
+    from sluicegate.pipeline.facts import ScreenFact
 
 POLICY = {"name": "p", "version": "1", "rules": {"screen": {"tolerance": 0.01}}}
 TOLERATES_NONE: dict[str, Any] = {
@@ -220,7 +220,7 @@ async def test_a_screen_that_loses_an_answer_answers_none() -> None:
 
 async def test_one_that_is_wrong_too_often_is_switched_off_and_told_of() -> None:
     stand = bench(ALWAYS)
-    told: list[ScreenTurn] = []
+    told: list[ScreenFact] = []
     stand.flow.switch.announce = told.append
     wrong = [post(number, "easy [bad]") for number in range(40)]
     await in_turns(stand, wrong, [post(99, "easy but other")])

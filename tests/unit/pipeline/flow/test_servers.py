@@ -76,8 +76,8 @@ def test_the_first_claim_gives_the_server_to_one_worker_and_the_others_wait_unti
     stand.suspect(first)
     stand.suspect(second)
     stand.read()
-    assert first.state.lease.held
-    assert not second.state.lease.held
+    assert first.state.lease.slot
+    assert not second.state.lease.slot
     assert bystander.state.admit("post", None, [THIRD]) is None
     first.state.leave("visitor")
     first.changed()
@@ -110,7 +110,7 @@ def test_a_lease_that_is_read_again_after_the_topic_was_lost_is_no_younger_for_t
             worker.follow(followed=False)
             worker.learn([old])
             worker.follow(followed=True)
-        assert owner.state.lease.held == still
+        assert owner.state.lease.slot == still
         assert not owner.state.lease.in_force  # the others have not heard of it again, or it is nearly over
         assert bystander.state.lease.lent == still
 
@@ -122,7 +122,7 @@ def test_a_lease_that_is_read_again_ends_when_it_would_have_ended() -> None:
     now += 39
     lease.begin(ours=True, age_s=39)
     now += 21
-    assert not lease.held
+    assert not lease.slot
     lease.begin(ours=False, age_s=50)
     now += 9
     assert lease.lent
@@ -142,7 +142,7 @@ def test_a_lease_that_this_worker_gave_back_stays_given_back_when_both_are_read_
     stand.read()
     stand.workers[0].learn([fact for fact in told if isinstance(fact, Lease)])
     assert [fact.state for fact in told if isinstance(fact, Lease)] == ["open", "closed"]
-    assert not owner.state.lease.held
+    assert not owner.state.lease.slot
 
 
 class Paced(Clock):
@@ -180,7 +180,7 @@ def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_n
     server.state.report(permit, Outcome.ANSWERED)
     assert server.state.admit("visitor", None, [OTHER]) is None  # the server is looked at before each
     stand.read()  # what was told is read in the end, and then a lease is worth something again
-    assert server.state.lease.held
+    assert server.state.lease.slot
     assert not server.state.lease.is_unheard
 
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.records import Held
+from sluicegate.pipeline.records import Slot
 from unit.pipeline.fakes import MemoryDelivery
 
 
-async def hold(window: Window, delivery: MemoryDelivery) -> Held:
-    held = await window.take(delivery)
-    assert held is not None
-    return held
+async def hold(window: Window, delivery: MemoryDelivery) -> Slot:
+    slot = await window.take(delivery)
+    assert slot is not None
+    return slot
 
 
 class Now:
@@ -41,10 +41,10 @@ def test_acknowledges_in_offset_order_whatever_finishes_first(
             MemoryDelivery(offset, partition=("posts", part), log=log)
             for offset, part in enumerate(partitions)
         ]
-        held = [await hold(window, delivery) for delivery in deliveries]
+        slot = [await hold(window, delivery) for delivery in deliveries]
         finished: set[int] = set()
         for index in order:
-            window.finish(held[index])
+            window.finish(slot[index])
             finished.add(index)
             for part in range(3):
                 mine = [offset for offset, where in enumerate(partitions) if where == part]
@@ -95,9 +95,9 @@ async def test_a_stale_delivery_is_not_taken() -> None:
 
 async def test_what_became_stale_while_held_is_released_not_acknowledged() -> None:
     window, delivery = make(), MemoryDelivery(0)
-    held = await hold(window, delivery)
+    slot = await hold(window, delivery)
     delivery.is_current = False
-    window.finish(held)
+    window.finish(slot)
     assert delivery.log == [("released", 0)]
 
 
@@ -127,23 +127,23 @@ async def test_a_closed_window_takes_again_once_reopened() -> None:
 async def test_releasing_gives_everything_back_and_ignores_late_finishes() -> None:
     window = make()
     log: list[tuple[str, int]] = []
-    held = [await hold(window, MemoryDelivery(offset, log=log)) for offset in range(3)]
-    window.finish(held[1])  # finished, but behind a held head
+    slot = [await hold(window, MemoryDelivery(offset, log=log)) for offset in range(3)]
+    window.finish(slot[1])  # finished, but behind a held head
     assert window.release() == 3
-    window.finish(held[0])
+    window.finish(slot[0])
     assert log == [("released", 0), ("released", 1), ("released", 2)]
-    assert all(item.released for item in held)
+    assert all(item.released for item in slot)
     assert window.posts == 0
 
 
 async def test_drained_returns_when_the_last_post_is_finished() -> None:
     window = make()
-    held = [await hold(window, MemoryDelivery(offset)) for offset in range(2)]
+    slot = [await hold(window, MemoryDelivery(offset)) for offset in range(2)]
     drained = asyncio.create_task(window.drained())
-    window.finish(held[0])
+    window.finish(slot[0])
     await asyncio.sleep(0)
     assert not drained.done()
-    window.finish(held[1])
+    window.finish(slot[1])
     await drained
 
 
@@ -165,9 +165,9 @@ async def test_a_partition_behind_the_backlog_of_another_waits_its_turn_and_has_
     window = make(posts=1000, clock=clock)
     backlog = [await hold(window, MemoryDelivery(number)) for number in range(300)]
     last = await hold(window, MemoryDelivery(0, partition=("posts", 1)))
-    for held in backlog:
+    for slot in backlog:
         clock.value += 1
-        window.finish(held)
+        window.finish(slot)
         assert window.stalled(50) is None
     clock.value += 51
     assert window.stalled(50) == ("posts", 1)
@@ -178,7 +178,7 @@ async def test_a_partition_behind_the_backlog_of_another_waits_its_turn_and_has_
 async def test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not() -> None:
     clock = Now()
     window = make(clock=clock)
-    held = await hold(window, MemoryDelivery(0))
+    slot = await hold(window, MemoryDelivery(0))
     moving = await hold(window, MemoryDelivery(0, partition=("posts", 1)))
     await window.take(MemoryDelivery(1, partition=("posts", 1)))
     clock.value = 100.0
@@ -188,18 +188,18 @@ async def test_a_partition_without_progress_is_stalled_and_an_empty_one_is_not()
         ("posts", 0): 0,
         ("posts", 1): 1,
     }
-    window.finish(held)
+    window.finish(slot)
     assert window.stalled(50) is None
 
 
 async def test_a_long_post_of_which_parts_are_found_now_and_then_has_not_stalled() -> None:
     clock = Now()
     window = make(clock=clock)
-    held = await hold(window, MemoryDelivery(0))
+    slot = await hold(window, MemoryDelivery(0))
     for _ in range(5):
         clock.value += 40
         assert window.stalled(50) is None
-        held.moved_at = clock.value
+        slot.moved_at = clock.value
     clock.value += 51
     assert window.stalled(50) == ("posts", 0)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from sluicegate.pipeline.flow.answers import Answer
-    from sluicegate.pipeline.flow.judgement import Arrival
+    from sluicegate.pipeline.flow.work import PostInWork
 
 
 class HeldUp:
@@ -30,7 +30,7 @@ class HeldUp:
         self.read: set[str] = set()
         read = NearDuplicates.read
 
-        async def held_up(near: NearDuplicates, arrivals: Sequence[Arrival]) -> None:
+        async def held_up(near: NearDuplicates, arrivals: Sequence[PostInWork]) -> None:
             await read(near, arrivals)
             ids = {arrival.post.id for arrival in arrivals}
             if post_id in ids:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.control.topic import read_changes
-from sluicegate.pipeline.facts import ScreenTurn
+from sluicegate.pipeline.facts import ScreenFact
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.settings.screen import ScreenSettings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
 OWN, OTHER = "sha256:" + "5" * 64, "sha256:" + "6" * 64
-TURN = ScreenTurn(
+TURN = ScreenFact(
     state="open", screen=OWN, generation=0, at=datetime(2026, 1, 1, tzinfo=UTC), by="worker-1", why="wrong"
 )
 POLICY = "sha256:" + "a" * 64
@@ -64,7 +64,7 @@ def test_agreement_never_throws_it() -> None:
 
 def test_it_is_thrown_for_one_screen_and_told_once() -> None:
     switch = made()
-    told: list[ScreenTurn] = []
+    told: list[ScreenFact] = []
     switch.announce = told.append
     wrong(switch, 50, OTHER)
     assert switch.is_off(OTHER)
@@ -109,7 +109,7 @@ def test_a_reset_lets_it_answer_again_and_begins_a_new_count() -> None:
     assert metrics.registry.get_sample_value("sluicegate_screen_off") == 0
     wrong(switch, 1)
     assert not switch.is_off(OWN)
-    told: list[ScreenTurn] = []
+    told: list[ScreenFact] = []
     switch.announce = told.append
     wrong(switch, 10)
     assert [turn.generation for turn in told] == [1]  # and so newer than the reset

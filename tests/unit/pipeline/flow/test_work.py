@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.pipeline.flow.judgement import Judgement
+from sluicegate.pipeline.flow.work import PromptInWork
 from sluicegate.schemas import Scores
 
 SCORES = Scores(safe=1.0, controversial=0.0, unsafe=0.0)
@@ -29,7 +29,7 @@ def test_an_explanation_for_several_is_made_if_one_asks_and_serves_who_wants_a_c
         return SimpleNamespace(explain_as=lambda _policy, _scores: severity)
 
     anything: Any = None
-    shared = Judgement(b"key", anything, anything, anything, [member(one) for one in wanted])
+    shared = PromptInWork(b"key", anything, anything, anything, [member(one) for one in wanted])
     assert shared.explain_as(anything) is None  # it is not scored yet
     shared.scores = SCORES
     assert shared.explain_as(anything) == made

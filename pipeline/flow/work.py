@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.flow.planner import Waiting
-from sluicegate.pipeline.flow.routes import Desk
+from sluicegate.pipeline.flow.routes import Route
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import explains
-from sluicegate.pipeline.records import Held
+from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.pipeline.shortcuts.screening.standing import Sample
 from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-Asked: TypeAlias = "list[tuple[Member, bytes, Prompt]]"
+Asked: TypeAlias = "list[tuple[PartInWork, bytes, Prompt]]"
 """All parts of one post, each with its key in the cache and its prompt."""
 Outcome: TypeAlias = "Explanation | ItemFailure"
 """What a call leaves of a judgement beside its scores."""
@@ -50,12 +50,12 @@ class NearKey:
 
 
 @dataclass(slots=True, eq=False)
-class Arrival:
+class PostInWork:
     """A decoded post, its place in the window, and what was found of its parts so far."""
 
-    held: Held
+    slot: Slot
     post: Post
-    desk: Desk
+    route: Route
     """Of the adapter that the policy named when the post was taken; another policy does not move it."""
     parts: Parts | None = None
     found: dict[int, Found] = field(default_factory=dict)
@@ -70,15 +70,16 @@ class Arrival:
     @property
     def over(self) -> bool:
         """True once it was answered or given back: nothing more is to be done for it."""
-        return self.answered or self.held.released
+        return self.answered or self.slot.released
 
     @property
     def asked(self) -> Asked:
         """Every part with its key in the cache and its prompt."""
         prompts = [part.prompt for part in self.parts.parts] if self.parts is not None else []
-        info = self.desk.info
+        info = self.route.info
         return [
-            (Member(self, number), cache_key(prompt, info), prompt) for number, prompt in enumerate(prompts)
+            (PartInWork(self, number), cache_key(prompt, info), prompt)
+            for number, prompt in enumerate(prompts)
         ]
 
     def lacking(self, policy: Policy) -> set[int]:
@@ -86,7 +87,8 @@ class Arrival:
         return {
             number
             for number, one in self.found.items()
-            if isinstance(one.finding, Assessment) and not Member(self, number).suffices(policy, one.finding)
+            if isinstance(one.finding, Assessment)
+            and not PartInWork(self, number).suffices(policy, one.finding)
         }
 
     def asked_again(self, policy: Policy) -> Asked:
@@ -99,16 +101,16 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Member:
+class PartInWork:
     """One part of a post that waits for a judgement; most posts have one part."""
 
-    arrival: Arrival
+    arrival: PostInWork
     part: int
 
     def explain_as(self, policy: Policy, scores: Scores) -> Severity | None:
         """The severity that its explanation is to begin with, once these scores are calibrated; None for none."""
         post = self.arrival.post
-        return policy.explain_as(post, self.arrival.desk.calibrated(scores, post))
+        return policy.explain_as(post, self.arrival.route.calibrated(scores, post))
 
     def suffices(self, policy: Policy, finding: Assessment) -> bool:
         """True if a finding has the explanation that its policy asks for, or that one was asked for and failed.
@@ -122,15 +124,15 @@ class Member:
 
 
 @dataclass(slots=True, eq=False)
-class Judgement:
+class PromptInWork:
     """One distinct prompt in work, and everything that shares its answer (single flight)."""
 
     key: bytes
     prompt: Prompt
-    desk: Desk
+    route: Route
     waiting: Waiting
     """What the planner sees of it. The first member's tenant stands for all."""
-    members: list[Member] = field(default_factory=list)
+    members: list[PartInWork] = field(default_factory=list)
     scores: Scores | None = None
     """As the engine gave them, not calibrated. Known beforehand where only the explanation is missing."""
     reused: bool = False
@@ -143,11 +145,13 @@ class Judgement:
     """Monotonic seconds of the hand-over to the engine."""
 
     @classmethod
-    def begun(cls, number: int, key: bytes, prompt: Prompt, members: list[Member], *, since: float) -> Self:
+    def begun(
+        cls, number: int, key: bytes, prompt: Prompt, members: list[PartInWork], *, since: float
+    ) -> Self:
         """One that waits for the planner from now on."""
         arrival = members[0].arrival
-        waiting = Waiting(number, len(prompt.token_ids), arrival.post.tenant, arrival.desk.adapter, since)
-        return cls(key, prompt, arrival.desk, waiting, members)
+        waiting = Waiting(number, len(prompt.token_ids), arrival.post.tenant, arrival.route.adapter, since)
+        return cls(key, prompt, arrival.route, waiting, members)
 
     @property
     def live(self) -> bool:
@@ -158,7 +162,7 @@ class Judgement:
         return False
 
     @property
-    def posts(self) -> list[Arrival]:
+    def posts(self) -> list[PostInWork]:
         """The posts that wait for it; one that has several parts may come several times."""
         return [member.arrival for member in self.members]
 
@@ -178,8 +182,8 @@ class Judgement:
 
 
 def parted(
-    judgements: Sequence[Judgement], policy: Policy
-) -> tuple[list[Judgement], list[Judgement], list[Judgement]]:
+    judgements: Sequence[PromptInWork], policy: Policy
+) -> tuple[list[PromptInWork], list[PromptInWork], list[PromptInWork]]:
     """Part scored judgements: those to be explained, those that wait for none of these, and all the others.
 
     What waits is a post: none of its parts is settled before the part that is to be explained.
@@ -189,5 +193,5 @@ def parted(
     wanted = [one for one in judgements if one.explained_as is not None]
     waiting = {member.arrival for one in wanted for member in one.members}
     late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
-    held = set(late)
-    return wanted, [one for one in judgements if one not in held], late
+    slot = set(late)
+    return wanted, [one for one in judgements if one not in slot], late
