@@ -16,11 +16,10 @@ from sluicegate.pipeline.control.topic import ControlTopic
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.edge import EdgeFlow
-from sluicegate.pipeline.flow.engine_choice import engine_choices
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.kafka.check.cluster_probe import require_rights
+from sluicegate.pipeline.kafka.check import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments, open_tracing
@@ -29,6 +28,7 @@ from sluicegate.pipeline.observe.server import OpsServer, Report
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.records import Delivery
+from sluicegate.pipeline.settings.engine_choice import engine_choices
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 

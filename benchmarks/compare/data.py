@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.pipeline.trial.bench.texts import renamed, rounds
+from sluicegate.pipeline.trial.bench.load import renamed, rounds
 from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import Post, decode_post
 

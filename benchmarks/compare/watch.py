@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.trial.bench.scrapes import read_metrics
+from sluicegate.pipeline.trial.bench.figures import read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

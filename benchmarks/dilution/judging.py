@@ -15,9 +15,9 @@ from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.label_mass import believed
 from sluicegate.engines.protocol import ItemFailure, Scored
 from sluicegate.pipeline.flow.decision import assess, worst
-from sluicegate.pipeline.flow.engine_choice import engine_choice
-from sluicegate.pipeline.flow.parts import PartBuilder
+from sluicegate.pipeline.flow.routes import PartBuilder
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import Action, FailureCode, Scores

@@ -33,7 +33,7 @@ from sluicegate.engines.adapt.evaluate.scored import read_scores, write_scores
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
-from sluicegate.pipeline.command.pace import Pace
+from sluicegate.pipeline.command.options import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from in_flight.rules import Answered, Rule, Seen
 from sluicegate.pipeline.flow.planner import Limits, Line, Waiting, plan
-from sluicegate.pipeline.observe.busy import BusyMeter
+from sluicegate.pipeline.observe.instruments import BusyMeter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Literal, Self
 
 from sluicegate.pipeline.client.errors import ClientClosedError, HandlerError
-from sluicegate.pipeline.client.newest import Newest, Standing
 from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.kafka.incoming import Incoming, read_verdict
 from sluicegate.pipeline.kafka.member import Member
@@ -19,6 +20,62 @@ from sluicegate.schemas import Action, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+
+class Standing(Enum):
+    """What a verdict is beside the one that counts so far."""
+
+    NEW = "new"
+    """It counts from now on: act on it."""
+    REPEAT = "repeat"
+    """The verdict that counts, once more: done already."""
+    OUTDATED = "outdated"
+    """An older one, or one on an older revision: never act on it."""
+
+
+class Newest:
+    """The contract's rules for repeats and order, over the posts seen last.
+
+    Of the verdicts on one post the highest (revision, judged_at) counts; equal ones are told
+    apart by id, so that every consumer picks the same. A post that was forgotten starts anew:
+    an old verdict on it would count again.
+
+    Args:
+        posts: Most posts remembered, about 0.5 KiB each; those untouched for longest go first.
+    """
+
+    def __init__(self, posts: int) -> None:
+        self._limit = posts
+        self._counts: OrderedDict[tuple[str, str], tuple[int, datetime, str]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def standing(self, verdict: Verdict) -> Standing:
+        """What the verdict is, judging by those applied so far. Changes nothing."""
+        known = self._counts.get((verdict.tenant, verdict.post_id))
+        if known is None:
+            return Standing.NEW
+        if known[2] == verdict.verdict_id:
+            return Standing.REPEAT
+        return Standing.NEW if _version(verdict) > known else Standing.OUTDATED
+
+    def apply(self, verdict: Verdict) -> None:
+        """Remember that a new verdict was acted on, or that the one that counts came again.
+
+        A repeat may be judged later than the first: what lies between the two is outdated.
+        """
+        post = verdict.tenant, verdict.post_id
+        version = _version(verdict)
+        self._counts[post] = max(version, self._counts.get(post, version))
+        self._counts.move_to_end(post)
+        while len(self._counts) > self._limit:
+            self._counts.popitem(last=False)
+
+
+def _version(verdict: Verdict) -> tuple[int, datetime, str]:
+    return verdict.revision, verdict.judged_at, verdict.verdict_id
 
 
 _log = logging.getLogger("sluicegate.client")
@@ -42,7 +99,7 @@ class VerdictConsumer:
     """Consumes verdicts as a member of a group. Use as an async context manager, in one task.
 
     The handler sees a verdict at least once, and only if it counts: repeats and outdated
-    verdicts are passed over (:class:`~sluicegate.pipeline.client.newest.Newest`). Its offset is committed only
+    verdicts are passed over (:class:`~sluicegate.pipeline.client.consumer.Newest`). Its offset is committed only
     after the handler returned. What the memory forgot, or another member handled, may come
     again: keep (revision, judged_at) beside your own data where acting twice does harm.
 

@@ -17,6 +17,7 @@ from sluicegate.pipeline.command import (
     check,
     deadletter,
     demo,
+    engine,
     judge,
     policy,
     post,
@@ -28,7 +29,6 @@ from sluicegate.pipeline.command import (
     worker,
 )
 from sluicegate.pipeline.command.adapt import prepare as adapt
-from sluicegate.pipeline.command.engine import cpu as engine
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.text import neutral
 

@@ -24,7 +24,7 @@ from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.post import bounded_lines
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.settings.tree import load_settings
-from sluicegate.pipeline.trial.bench.arrivals import MOST_POSTS, Shape, plan_arrivals
+from sluicegate.pipeline.trial.bench.load import MOST_POSTS, Shape, plan_arrivals
 
 _MOST_REPORT_BYTES = 64 * 2**20
 _NAME = "sluicegate"
@@ -115,10 +115,10 @@ def bench(
 
     Example: sluicegate bench --embedded --rate 50 --duration 30 --fail-if 'p99_ms>500'
     """
-    from sluicegate.pipeline.trial.bench import places, report, run, thresholds  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.trial.bench.progress import Progress  # noqa: PLC0415 - only a run needs it
+    from sluicegate.pipeline.trial.bench import places, report, run  # noqa: PLC0415 - loads Kafka's client
+    from sluicegate.pipeline.trial.bench.run import Progress  # noqa: PLC0415 - only a run needs it
 
-    conditions = [thresholds.parse_threshold(text) for text in fail_if or ()]
+    conditions = [report.parse_threshold(text) for text in fail_if or ()]
     earlier = [] if beside is None else report.systems_of(_read_report(beside))
     lines = partial(_lines, posts_file)
     if next(lines(), None) is None:

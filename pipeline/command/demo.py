@@ -14,7 +14,7 @@ import typer
 from sluicegate.pipeline.command.options import AsJson
 from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.text import neutral
-from sluicegate.pipeline.trial.demo.snapshot import Snapshot
+from sluicegate.pipeline.trial.demo.tally import Snapshot
 
 _NAMED = 10  # of the records that were lost or came twice
 

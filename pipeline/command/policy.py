@@ -17,8 +17,7 @@ from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.policy_case import Case
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
-from sluicegate.pipeline.policy.adapters import require_adapters
-from sluicegate.pipeline.policy.unexplained import notes
+from sluicegate.pipeline.policy.checks import notes, require_adapters
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Verdict
 

@@ -24,7 +24,7 @@ def show(as_json: AsJson = False, settings: SettingsFile = None) -> None:
 
     Example: sluicegate settings show --settings settings.yaml --json
     """
-    from sluicegate.pipeline.settings.origin import effective_settings  # noqa: PLC0415 - reads the environment
+    from sluicegate.pipeline.settings.page import effective_settings  # noqa: PLC0415 - reads the environment
 
     loaded, entries = effective_settings(settings)
     if as_json:

@@ -17,18 +17,15 @@ import structlog
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers
-from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import bury
-from sluicegate.pipeline.flow.dispatch import Dispatch
-from sluicegate.pipeline.flow.intake import Intake
 from sluicegate.pipeline.flow.screening import Screening, screen_stamp
+from sluicegate.pipeline.flow.steps import Dispatch, Intake, next_chunk
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Record, Slot, dead_letter_record
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.screening.headers import hops_of, with_ours, without_ours
-from sluicegate.pipeline.shortcuts.screening.standing import Sample
+from sluicegate.pipeline.shortcuts.screening import Sample, hops_of, with_ours, without_ours
 from sluicegate.schemas import FailureCode, Post, ReasonCode, Rejection
 
 if TYPE_CHECKING:

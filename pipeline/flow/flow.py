@@ -17,15 +17,13 @@ from sluicegate.engines.backends import Backends
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers
-from sluicegate.pipeline.flow.chunks import next_chunk
 from sluicegate.pipeline.flow.decision import assess
-from sluicegate.pipeline.flow.dispatch import Dispatch
-from sluicegate.pipeline.flow.intake import Intake
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
 from sluicegate.pipeline.flow.routes import Route, Routes
 from sluicegate.pipeline.flow.screening import Screening
+from sluicegate.pipeline.flow.steps import Dispatch, Intake, next_chunk
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.flow.work import Asked, Found, Outcome, PartInWork, PostInWork, PromptInWork, parted
 from sluicegate.pipeline.observe.instruments import Instruments

@@ -22,9 +22,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.near_duplicates.confidence import is_sure
-from sluicegate.pipeline.shortcuts.near_duplicates.index import Index, Known
-from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
+from sluicegate.pipeline.shortcuts.near_duplicates import Index, Known, is_sure, reduced_form
 from sluicegate.schemas import AssessedBy, Assessment
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.backends import open_backend
 from sluicegate.pipeline.errors import JudgeError
-from sluicegate.pipeline.flow.engine_choice import engine_choice
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Outgoing, Partition, Record
+from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import DeadLetter, Post, Verdict, encode
 

@@ -18,10 +18,9 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Record, Slot
-from sluicegate.pipeline.settings.screen import ScreenSettings
-from sluicegate.pipeline.shortcuts.screening.headers import sample_of
-from sluicegate.pipeline.shortcuts.screening.standing import Sample, is_sampled, may_answer, standing
-from sluicegate.pipeline.shortcuts.screening.switch import Switch
+from sluicegate.pipeline.settings.sections import ScreenSettings
+from sluicegate.pipeline.shortcuts.screening import Sample, is_sampled, may_answer, sample_of, standing
+from sluicegate.pipeline.shortcuts.switch import Switch
 from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Post, Verdict, content_hash
 
 if TYPE_CHECKING:

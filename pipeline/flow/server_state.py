@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from sluicegate.engines.protocol import Generation
 from sluicegate.pipeline.flow.adapter_state import AdapterState, Leave, Outcome, Standing
-from sluicegate.pipeline.flow.lease_state import LeaseState
-from sluicegate.pipeline.flow.suspects import Suspects
+from sluicegate.pipeline.flow.suspects import LeaseState, Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence

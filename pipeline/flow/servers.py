@@ -16,9 +16,8 @@ from sluicegate.engines.protocol import Engine
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import DEATH_PROMPTS, Death, Fact, Lease, Poison
 from sluicegate.pipeline.flow.in_work_file import InWorkFile
-from sluicegate.pipeline.flow.lease_state import LEASE_S
 from sluicegate.pipeline.flow.server_state import ServerState
-from sluicegate.pipeline.flow.suspects import REMEMBERED_S
+from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

@@ -1,4 +1,4 @@
-"""Judgements: what the engine is asked once, for every post that waits for the same answer."""
+"""What is in work: a post, its parts, and each prompt that the engine is asked about once for all who wait for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import explains
 from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.shortcuts.cache import cache_key
-from sluicegate.pipeline.shortcuts.screening.standing import Sample
+from sluicegate.pipeline.shortcuts.screening import Sample
 from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
 
 if TYPE_CHECKING:

@@ -2,10 +2,115 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ssl
+from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.kafka.credentials import librdkafka_security
-from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_PASSWORD_BYTES = 4096  # a file far longer than any password is another file
+
+
+def librdkafka_security(security: SecuritySettings) -> dict[str, str]:
+    """Librdkafka's settings for it; the host name of a broker is always checked against its certificate.
+
+    Raises:
+        SettingsError: A file is missing or of no use; the message names setting and file.
+    """
+    tls_context(security)  # asked first: librdkafka names neither the setting nor the file
+    config: dict[str, str] = {"security.protocol": security.protocol}
+    if security.tls:
+        files = {
+            "ssl.ca.location": security.ca_file,
+            "ssl.certificate.location": security.certificate_file,
+            "ssl.key.location": security.key_file,
+        }
+        config |= {name: str(path) for name, path in files.items() if path is not None}
+        if security.key_password is not None:
+            config["ssl.key.password"] = security.key_password.get_secret_value()
+    if security.sasl:
+        config["sasl.mechanism"] = security.mechanism
+        config["sasl.username"] = security.username or ""
+        config["sasl.password"] = sasl_password(security)
+    return config
+
+
+def tls_context(security: SecuritySettings) -> ssl.SSLContext | None:
+    """A context that checks the broker's certificate and name; None where the protocol has no TLS.
+
+    Raises:
+        SettingsError: A file is missing or of no use; the message names setting and file.
+    """
+    if not security.tls:
+        return None
+    if security.ca_file is not None:
+        _read("ca_file", security.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=security.ca_file)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"kafka.security.ca_file {security.ca_file} holds no certificate in PEM form; "
+            "give the file of the authority that issued the brokers' certificates"
+        ) from error
+    if security.certificate_file is not None and security.key_file is not None:
+        _read("certificate_file", security.certificate_file)
+        _read("key_file", security.key_file)
+        _load_certificate(context, security, security.certificate_file, security.key_file)
+    return context
+
+
+def sasl_password(security: SecuritySettings) -> str:
+    """The password, from the setting or its file.
+
+    Raises:
+        SettingsError: The file cannot be read, or holds no password.
+    """
+    if security.password_file is None:
+        return security.password.get_secret_value() if security.password is not None else ""
+    content = _read("password_file", security.password_file)
+    try:
+        password = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        password = ""
+    if not password or len(content) > _PASSWORD_BYTES:
+        raise SettingsError(
+            f"kafka.security.password_file {security.password_file} holds no password; "
+            f"it must be text of at most {_PASSWORD_BYTES} bytes and nothing but the password"
+        ) from None
+    return password
+
+
+def _load_certificate(
+    context: ssl.SSLContext, security: SecuritySettings, certificate: Path, key: Path
+) -> None:
+    secret = security.key_password
+    try:
+        # Without a password given here, OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(certificate, key, lambda: secret.get_secret_value() if secret else "")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise SettingsError(
+                f"kafka.security.key_file {key} is not the key of kafka.security.certificate_file {certificate}; "
+                "give the two that were issued together"
+            ) from error
+        raise SettingsError(
+            f"kafka.security.certificate_file {certificate} and kafka.security.key_file {key} cannot be used; "
+            "both must be PEM, and kafka.security.key_password right where the key is encrypted"
+        ) from error
+
+
+def _read(name: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_PASSWORD_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(
+            f"kafka.security.{name} {path} cannot be read ({error.strerror}); mount the file there, or correct the setting"
+        ) from error
 
 
 def client_config(kafka: KafkaSettings) -> dict[str, Any]:

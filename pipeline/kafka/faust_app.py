@@ -19,17 +19,91 @@ from mode import CrashingSupervisor
 from mode.utils.futures import notify
 
 from sluicegate.pipeline.errors import ClusterError, StartError
-from sluicegate.pipeline.kafka.credentials import sasl_password, tls_context
-from sluicegate.pipeline.kafka.faust_options import faust_options
-from sluicegate.pipeline.kafka.fetching import Progress, coordinator_fault
-from sluicegate.pipeline.kafka.progress import HandOver
-from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
+from sluicegate.pipeline.kafka.client_config import sasl_password, tls_context
+from sluicegate.pipeline.kafka.fetching import HandOver, Progress, StreamBuffer, coordinator_fault
 from sluicegate.pipeline.observe.stalls import Place
 from sluicegate.pipeline.records import Partition
-from sluicegate.pipeline.settings.tree import SecuritySettings, Settings
+from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+
+class FaustDelivery:
+    """An event that is acknowledged or released, once."""
+
+    __slots__ = (
+        "_app",
+        "_event",
+        "_generation",
+        "_resets",
+        "headers",
+        "key",
+        "offset",
+        "partition",
+        "timestamp_ms",
+        "value",
+    )
+
+    def __init__(self, app: Any, event: Any) -> None:
+        message = event.message
+        self._app = app
+        self._event = event
+        self._generation = message.generation_id
+        self.partition: Partition = (message.topic, message.partition)
+        self._resets: int = getattr(message, "cuts", 0)
+        self.offset: int = message.offset
+        self.key: bytes | None = message.key
+        self.value: bytes | None = message.value
+        self.headers: Sequence[tuple[str, bytes | None]] = tuple(message.headers or ())
+        self.timestamp_ms: int | None = None if message.timestamp is None else round(message.timestamp * 1000)
+
+    @property
+    def is_current(self) -> bool:
+        """False after a rebalance, even one that gave the partition back: it is read again from the commit.
+
+        False as well once the partition is read anew from an earlier offset.
+        """
+        same_generation = self._app.consumer_generation_id == self._generation
+        return bool(same_generation and self._app.consumer.resets[self.partition] == self._resets)
+
+    def acknowledge(self) -> None:
+        """Let the group commit past this record."""
+        event, self._event = self._event, None
+        if event is not None:
+            event.ack()
+
+    def release(self) -> None:
+        """Take the record off Faust's list of those to wait for, without acknowledging it."""
+        event, self._event = self._event, None
+        if event is not None:
+            self._app.consumer._unacked_messages.discard(event.message)  # noqa: SLF001 - its wait has no other end
+
+
+_NEVER_S = 10 * 365 * 86_400.0
+
+
+def faust_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """All but the group, the credentials and what is a class of Faust's."""
+    return {
+        "broker": [f"aiokafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+        "store": "memory://",
+        "web_enabled": False,
+        "topic_allow_declare": False,  # no topic of Faust's own
+        "topic_disable_leader": True,
+        "table_standby_replicas": 0,
+        "consumer_auto_offset_reset": "earliest",  # a new group must not skip what is there
+        "stream_wait_empty": True,
+        "broker_commit_interval": kafka.commit_interval_s,
+        "broker_session_timeout": kafka.session_timeout_s,
+        "broker_heartbeat_interval": kafka.session_timeout_s / 10,
+        "broker_rebalance_timeout": kafka.rebalance_timeout_s,
+        # Faust fetches nothing while its buffers are full, and aiokafka would leave the group for that,
+        # and never come back: it asks for a fetch first, which only a member makes.
+        "broker_max_poll_interval": _NEVER_S,
+        "broker_request_timeout": max(90.0, kafka.session_timeout_s + 5, kafka.rebalance_timeout_s + 5),
+        "worker_redirect_stdouts": False,
+    }
 
 
 _VERSION = "0.15.3"

@@ -14,6 +14,7 @@ import aiokafka.consumer.consumer
 import aiokafka.consumer.fetcher
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
+from mode.utils.queues import ThrowableQueue
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
@@ -24,6 +25,111 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiokafka import AIOKafkaConsumer
+
+
+_TOGETHER_BYTES = 262_144
+
+
+class StreamBuffer(ThrowableQueue):  # type: ignore[misc]  # untyped base
+    """Faust's queue of events, which is under pressure from a number of bytes on, too.
+
+    Under pressure each partition pauses with its next record. What was fetched by then still comes
+    in, so at most one fetch of each partition stands above the bound.
+
+    Args:
+        most_bytes: Keys, values and headers of the records, together.
+        options: Those of Faust's queue.
+    """
+
+    def __init__(self, *, most_bytes: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._most_bytes = most_bytes
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the records that stand here now."""
+        return self._size_bytes
+
+    @property
+    def pressure_high_size(self) -> int:
+        """Records from which on Faust's queue pauses its partitions."""
+        return int(self.maxsize / self.pressure_high_ratio) if self._size_bytes < self._most_bytes else 0
+
+    @property
+    def pressure_drop_size(self) -> int:
+        """Records down to which Faust's queue lets its partitions go on."""
+        low_bytes = self._most_bytes * self.pressure_drop_ratio
+        return int(self.maxsize * self.pressure_drop_ratio) if self._size_bytes <= low_bytes else 0
+
+    def full(self) -> bool:
+        """Never: what was fetched stands in memory anyway, and under pressure no more is fetched."""
+        return False
+
+    async def get_some(self, most: int) -> list[Any]:
+        """Wait for an event; what stands here then, at most so many, and of long records few: no bound counts them now."""
+        events = [await self.get()]
+        left = self._size_bytes - _TOGETHER_BYTES
+        while len(events) < most and not self.empty() and self._size_bytes > left:
+            events.append(self.get_nowait())
+        return events
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+        self._size_bytes += _bytes_of(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._size_bytes -= _bytes_of(item)
+        return item
+
+    def clear(self) -> None:
+        """Drop everything: Faust does so when partitions are taken away."""
+        super().clear()
+        self._size_bytes = 0
+
+
+def _bytes_of(event: Any) -> int:
+    message = event.message
+    headers = sum(len(name) + len(value or b"") for name, value in message.headers or ())
+    return len(message.key or b"") + len(message.value or b"") + headers
+
+
+class HandOver:
+    """The account of one assignment."""
+
+    def __init__(self) -> None:
+        self.reached: dict[Partition, int] = {}
+        """Behind the last record given, per partition."""
+        self._given: Counter[Partition] = Counter()
+        self._taken: Counter[Partition] = Counter()
+
+    def begin(self) -> None:
+        """Begin anew, with another assignment."""
+        self.reached.clear()
+        self._given.clear()
+        self._taken.clear()
+
+    def give(self, partition: Partition, offset: int) -> int:
+        """Note a record on its way to the stream; its number in this assignment."""
+        self.reached[partition] = offset + 1
+        self._given[partition] = number = self._given[partition] + 1
+        return number
+
+    def take(self, partition: Partition, number: int) -> None:
+        """Note that the flow got a record. Offsets may have gaps, or come again after a seek; numbers do neither.
+
+        Raises:
+            ClusterError: Records before it were dropped on the way. To go on would be to commit past them.
+        """
+        dropped = number - 1 - self._taken[partition]
+        if dropped:
+            topic, partition_number = partition
+            raise ClusterError(
+                f"{dropped} records of {topic}/{partition_number} were fetched and dropped on their way; nothing was "
+                "committed past them: start the worker again, and they are read again"
+            )
+        self._taken[partition] = number
 
 
 class BrokersAwayError(Exception):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.topic_shape import PASSING, TopicShape, TopicShapes, absent, unreadable
+from sluicegate.pipeline.kafka.topics import PASSING, TopicShape, TopicShapes, absent, unreadable
 from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
 from sluicegate.pipeline.settings.tree import KafkaSettings
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.faust_app import FaustApp, check_faust, make_app
-from sluicegate.pipeline.kafka.faust_delivery import FaustDelivery
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError
-from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
+from sluicegate.pipeline.kafka.faust_app import FaustApp, FaustDelivery, check_faust, make_app
+from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.lag import Lag
 from sluicegate.pipeline.observe.logs import frames

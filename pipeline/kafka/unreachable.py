@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.credentials import tls_context
+from sluicegate.pipeline.kafka.client_config import client_config, tls_context
 from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings, variable
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.policy.faults import Where, dotted
 from sluicegate.pipeline.policy.layers import Laid
 from sluicegate.pipeline.policy.policy import FAILURE_MODE, Policy
 from sluicegate.pipeline.policy.rules import (
@@ -19,6 +18,7 @@ from sluicegate.pipeline.policy.rules import (
     explains,
     measures,
 )
+from sluicegate.pipeline.policy.yaml_text import Where, dotted
 from sluicegate.schemas import Action, Scores, Severity
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import yaml
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from sluicegate.pipeline.policy.faults import Where
 from sluicegate.pipeline.policy.layers import Layer, When, flatten
 from sluicegate.pipeline.policy.rules import PRINTABLE, CategoryName, Part, Rules
+from sluicegate.pipeline.policy.yaml_text import Where
 from sluicegate.schemas import Kind
 
 Preset = Literal["strict", "balanced", "loose"]

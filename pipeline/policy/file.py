@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.adapters import require_adapters
+from sluicegate.pipeline.policy.checks import require_adapters
 from sluicegate.pipeline.policy.policy import Policy
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES
 

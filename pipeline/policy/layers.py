@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sluicegate.pipeline.policy.faults import Where
 from sluicegate.pipeline.policy.rules import Rules, Subject
+from sluicegate.pipeline.policy.yaml_text import Where
 from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:

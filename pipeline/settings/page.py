@@ -2,17 +2,183 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel
+from pydantic_settings import EnvSettingsSource
 
-from sluicegate.pipeline.settings.reasons import REASONS, UNITS
-from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.settings.tree import Settings, load_settings, read_tree, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+
+_NONE_TO_GUESS = "No other value could be guessed."
+_VERDICTS = "Sorts together with the other verdict topics."
+
+REASONS: dict[str, str] = {
+    "kafka.bootstrap_servers": "Kafka's own port on this machine: right for a first try, and nowhere else.",
+    "kafka.group": "One deployment, one group.",
+    "kafka.session_timeout_s": "Kafka's own default: the pause of a busy machine is no crash.",
+    "kafka.rebalance_timeout_s": "More than three times drain.finish_s: a slow hand-over throws no worker out.",
+    "kafka.commit_interval_s": "Little is repeated after a crash, for one small request a second.",
+    "kafka.delivery_timeout_s": "Outlasts the election of a new leader; what takes longer is shown as a hold.",
+    "kafka.security.protocol": "Kafka's own default: right for a first try, and inside a network of your own.",
+    "kafka.security.ca_file": "Brokers with a certificate of a public authority need no file.",
+    "kafka.security.certificate_file": "Only brokers that ask for certificates of clients need one.",
+    "kafka.security.key_file": "Only a certificate needs one.",
+    "kafka.security.key_password": "Mounted secrets mostly hold the key as it is.",
+    "kafka.security.mechanism": "The strongest of the three; no broker ever sees the password.",
+    "kafka.security.username": _NONE_TO_GUESS,
+    "kafka.security.password": _NONE_TO_GUESS,
+    "kafka.security.password_file": _NONE_TO_GUESS,
+    "topics.posts": "The name says what it holds.",
+    "topics.allow": _VERDICTS,
+    "topics.review": _VERDICTS,
+    "topics.block": _VERDICTS,
+    "topics.dead_letter": "Sorts beside the topic that its records come from.",
+    "topics.control": "Named after the product, which alone uses it.",
+    "topics.forward": "Sorts beside the topic that its records come from.",
+    "engine.backend": "Runs on any machine: a first try needs no server and no GPU.",
+    "engine.bundle": "The CPU model is found where `sluicegate engine fetch-cpu` puts it; any other lies where you put it.",
+    "engine.digest": "A first try has nothing to pin. In production pin it: `sluicegate check` prints the line.",
+    "engine.url": _NONE_TO_GUESS,
+    "engine.dialect": "The common ground of such servers.",
+    "engine.model": "Unset, the bundle's own name: a server that was started from the bundle knows it by that.",
+    "engine.api_key": "Servers inside one network mostly ask for none.",
+    "engine.concurrency": "A cautious start, not measured on a GPU: raise it until posts/s grow no more.",
+    "engine.slots": "On two cores more slots brought no more posts (measured); with fewer, an explanation holds up scores.",
+    "engine.threads": "The worker's own work is small beside the model's.",
+    "engine.score_timeout_s": "It is generous for a CPU, too: only an engine that is stuck should meet it.",
+    "engine.explain_timeout_s": "Twice that of the scores: an explanation is many tokens, one after the other.",
+    "engine.circuit_mute_calls": "Chance and a few hard posts do not reach it. If an engine hangs, this number of micro-batches and those in flight lose their judgement.",
+    "engine.in_work_folder": "The chart's temporary folder is an emptyDir, which outlives a container. Workers may share a folder.",
+    "engine.circuit_pause_s": "A small model's server is back within a second; a large one is asked every five.",
+    "engine.fake_profile": "Without one the fake engine takes no time, which is what tests want.",
+    "engine.adapters.NAME.bundle": _NONE_TO_GUESS,
+    "engine.adapters.NAME.digest": "As for engine.digest.",
+    "engine.adapters.NAME.url": "One server with its base in memory once, where it can serve several adapters.",
+    "engine.adapters.NAME.model": "Unset, the bundle's own name, where the adapter has a server of its own.",
+    "engine.adapters.NAME.lora_path": _NONE_TO_GUESS,
+    "engine.adapters.NAME.fake_profile": "An adapter may differ by its name alone.",
+    "engine.adapter_wait_s": "Outlasts the restart of a large model's server; afterwards neighbours wait no longer for it.",
+    "policy.path": "The built-in policy lets a first try decide something; write your own with `sluicegate policy new`.",
+    "worker.role": "One worker does it all: an edge pays where engines are far, or few.",
+    "screen.path": "Off unless asked for: which errors are tolerable, only you can say.",
+    "screen.digest": "As for engine.digest.",
+    "screen.sample_share": "Costs a hundredth of what is saved, and of a million answers compares ten thousand.",
+    "screen.off_confidence": "A screen that is in order is switched off once in a thousand counts.",
+    "screen.off_samples": "A long good past must not hide a bad present; at 1 % they come from a million answers.",
+    "screen.from_edge": "What stands in a record's headers is a producer's word, unless you know better.",
+    "window.posts": "Some micro-batches ahead of a fast engine; of long posts window.bytes admits fewer.",
+    "window.bytes": "256 posts of the largest size: bounds what a flood of them costs in memory.",
+    "micro_batch.posts": "The engine says with how many it is saturated.",
+    "micro_batch.tokens": "Keeps an accelerator busy, and the next micro-batch comes soon; not measured on a GPU.",
+    "micro_batch.max_age_ms": "Waiting costs a post nothing while the engine has enough to do; a number of milliseconds suits one engine only (simulated).",
+    "micro_batch.in_flight": "No number suits near and far engines, scores and explanations (simulated): docs/adr/0016-in-flight-depth.md.",
+    "cache.entries": "43 to 122 MiB (measured), and copies of a text mostly follow each other soon.",
+    "cache.bytes": "Holds the default's entries, each explained with a reason of 150 characters (measured).",
+    "cache.redis_url": "Off unless asked for: a worker needs nothing but Kafka and its engine.",
+    "cache.redis_timeout_ms": "Far less than asking the engine again.",
+    "cache.redis_ttl_s": "A day: a wave of copies is over by then.",
+    "cache.near_duplicates.enabled": "Off until harm on your own posts is known: docs/asking-less.md says how it is measured.",
+    "cache.near_duplicates.entries": "Unexplained they take 31 MiB, explained more: then cache.near_duplicates.bytes bounds them. A flood is one entry.",
+    "cache.near_duplicates.bytes": "Room for the entries with their reasons; where all are long, fewer stay.",
+    "cache.near_duplicates.ttl_s": "A flood of copies is over by then, and old findings make room.",
+    "cache.near_duplicates.confidence": "Far from every threshold of the built-in policy; the guard beside it knows yours.",
+    "limits.post_bytes": "Holds 32,768 tokens of every script, and fits Kafka's default of 1 MiB for a record.",
+    "limits.post_tokens": "The context that Qwen3Guard is served with.",
+    "limits.segments": "The longest text fits at any engine limit from about a thousand tokens on.",
+    "limits.folded_forms": "Letters are disguised to be read past; of ordinary traffic, 14 posts in a thousand are judged twice for it (measured).",
+    "limits.dead_letter_bytes": "683 KiB as base64: below Kafka's default of 1 MiB for a record.",
+    "drain.budget_s": "The three parts, and five seconds for what comes between them.",
+    "drain.finish_s": "A micro-batch and its explanations end well within it; the rest another worker judges.",
+    "drain.flush_s": "Outlasts the election of a new leader.",
+    "drain.leave_s": "One commit, one request to leave, and the end of an engine process.",
+    "ops.host": "No other machine reaches it unless you say so.",
+    "ops.port": "Needs no privilege, and is where probes are commonly looked for.",
+    "log.level": "A line for each change of state, and none for each post.",
+    "tracing.enabled": "Off unless asked for: spans cost time and need a collector.",
+    "tracing.endpoint": "OpenTelemetry's own variables are there already where it is in use.",
+}
+
+UNITS: dict[str, str] = {
+    "cache.entries": "assessments",
+    "cache.near_duplicates.confidence": "probability",
+    "cache.near_duplicates.entries": "findings",
+    "engine.circuit_mute_calls": "calls",
+    "engine.concurrency": "requests",
+    "engine.slots": "prompts",
+    "engine.threads": "threads",
+    "limits.segments": "segments",
+    "screen.off_confidence": "probability",
+    "screen.off_samples": "samples",
+    "screen.sample_share": "share of 1",
+    "micro_batch.in_flight": "micro-batches",
+}
+
+
+Origin = Literal["default", "file", "environment"]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSetting:
+    """One setting as a worker would use it."""
+
+    name: str
+    """Dotted, such as ``kafka.group``."""
+    value: Any
+    """As a JSON value; a secret is stars."""
+    origin: Origin
+    where: str | None
+    """The file, or the variable; None for a default."""
+
+
+def effective_settings(path: Path | None) -> tuple[Settings, list[EffectiveSetting]]:
+    """Load the settings and say for each where its value comes from.
+
+    Raises:
+        SettingsError: As :func:`~sluicegate.pipeline.settings.tree.load_settings`.
+    """
+    settings, written = load_settings(path), read_tree(path)
+    environment: dict[str, Any] = EnvSettingsSource(Settings)()
+    found = []
+    for names, value in _leaves(settings.masked()):
+        origin: Origin = "default"
+        where: str | None = None
+        if _has(environment, names):
+            origin, where = "environment", _set_variable(names)
+        elif _has(written, names):
+            origin, where = "file", str(path)
+        found.append(EffectiveSetting(".".join(names), value, origin, where))
+    return settings, found
+
+
+def _leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, name))
+        else:
+            yield (*above, name), value
+
+
+def _has(tree: Any, names: tuple[str, ...]) -> bool:
+    for name in names:
+        if not isinstance(tree, dict) or name not in tree:
+            return False
+        tree = tree[name]
+    return True
+
+
+def _set_variable(names: tuple[str, ...]) -> str:
+    """The variable that sets this: its own, or one that holds a whole section as JSON."""
+    candidates = [variable(*names[:length]) for length in range(len(names), 0, -1)]
+    return next((one for one in candidates if os.environ.get(one)), candidates[0])
+
 
 # A number's unit is the end of its name.
 _UNITS = {"_s": "seconds", "_ms": "milliseconds", "bytes": "bytes", "tokens": "tokens", "posts": "posts"}

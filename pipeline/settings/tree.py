@@ -20,7 +20,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentFault
 
 from sluicegate.pipeline.errors import SettingsError
-from sluicegate.pipeline.settings.screen import ScreenSettings, WorkerSettings
 from sluicegate.pipeline.settings.sections import (
     CacheSettings,
     DrainSettings,
@@ -31,9 +30,11 @@ from sluicegate.pipeline.settings.sections import (
     MicroBatchSettings,
     OpsSettings,
     PolicySettings,
+    ScreenSettings,
     TopicSettings,
     TracingSettings,
     WindowSettings,
+    WorkerSettings,
 )
 from sluicegate.pipeline.settings.security import SecuritySettings
 from sluicegate.pipeline.text import neutral

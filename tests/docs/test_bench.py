@@ -11,10 +11,10 @@ import pytest
 import typer.main
 
 from sluicegate.pipeline import command
-from sluicegate.pipeline.trial.bench.arrivals import MOST_POSTS, Shape
 from sluicegate.pipeline.trial.bench.figures import FIGURES
 from sluicegate.pipeline.trial.bench.ledger import STAGES
-from sluicegate.pipeline.trial.bench.thresholds import parse_threshold
+from sluicegate.pipeline.trial.bench.load import MOST_POSTS, Shape
+from sluicegate.pipeline.trial.bench.report import parse_threshold
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")

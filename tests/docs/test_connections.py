@@ -6,8 +6,8 @@ import inspect
 import re
 from pathlib import Path
 
+from sluicegate.pipeline.kafka import check as cluster
 from sluicegate.pipeline.kafka import unreachable
-from sluicegate.pipeline.kafka.check import cluster
 from sluicegate.pipeline.kafka.topics import plan_topics
 from sluicegate.pipeline.settings.tree import load_settings
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from docs.pages import text
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 from sluicegate.pipeline.settings.tree import load_settings
-from sluicegate.pipeline.shortcuts.near_duplicates import confidence, reduced_form
+from sluicegate.pipeline.shortcuts import near_duplicates
 from studies.near_duplicates.report import MOST_HARM, most_harm
-from unit.pipeline.shortcuts.near_duplicates.test_attacks import TRIES
+from unit.pipeline.shortcuts.test_near_duplicates_attacks import TRIES
 
 ROOT = Path(__file__).parents[2]
 PAGE = text("asking-less").partition("## Reuse near duplicates")[2]
@@ -28,8 +28,12 @@ def test_the_settings_of_the_page_load_and_are_the_defaults_but_for_the_switch(t
 
 
 def test_the_numbers_of_the_page_are_the_codes() -> None:
-    assert (reduced_form._MOST_CHARACTERS, reduced_form._LONGER, reduced_form._LEAST_LETTERS) == (4096, 2, 6)
-    assert (reduced_form._RUN, confidence._MOVE) == (5, 0.05)
+    assert (near_duplicates._MOST_CHARACTERS, near_duplicates._LONGER, near_duplicates._LEAST_LETTERS) == (
+        4096,
+        2,
+        6,
+    )
+    assert (near_duplicates._RUN, near_duplicates._MOVE) == (5, 0.05)
     for said in (
         "4,096 characters, or twice as many",
         "fewer than six different",

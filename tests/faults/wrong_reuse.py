@@ -20,7 +20,7 @@ from sluicegate.pipeline.command import main
 from sluicegate.pipeline.flow import near_duplicates as reuse
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
-from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
+from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import pytest
 from sluicegate.engines.backends import open_backend
 from sluicegate.engines.label_mass import LEAST_LABEL_MASS
 from sluicegate.engines.protocol import Prompt, Scored
-from sluicegate.pipeline.flow.engine_choice import engine_choice
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.schemas import Action, FailureCode, Post
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet

@@ -11,12 +11,12 @@ import pytest
 
 from sluicegate.engines.backends import Backends, open_backend
 from sluicegate.engines.bundle.manifest import MANIFEST, Manifest
-from sluicegate.pipeline.flow.engine_choice import engine_choice
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.schemas import Verdict
 from support.adapted_bundle import with_opposed_adapters

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
-from sluicegate.pipeline.settings.screen import ScreenSettings
-from sluicegate.pipeline.shortcuts.screening.standing import is_sampled
+from sluicegate.pipeline.settings.sections import ScreenSettings
+from sluicegate.pipeline.shortcuts.screening import is_sampled
 from sluicegate.schemas import Post, content_hash
 from support.collector import account, committed, ends, read
 from support.scripted_screen import DIGEST

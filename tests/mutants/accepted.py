@@ -36,12 +36,12 @@ ACCEPTED: tuple[Accepted, ...] = (
         "It saves time: nothing covers no tag, and among no names there is none that covers one.",
     ),
     Accepted(
-        "pipeline/policy/reach.py:unreachable:left-out-condition:1",
+        "pipeline/policy/reading.py:unreachable:left-out-condition:1",
         "key in left and _meets(laid, path) -> ((_meets(laid, path)))",
         "It discards what is not there, which does nothing.",
     ),
     Accepted(
-        "pipeline/policy/reach.py:unreachable:moved-boundary:1",
+        "pipeline/policy/reading.py:unreachable:moved-boundary:1",
         "count > _MOST_CONTEXTS -> count >= _MOST_CONTEXTS",
         "The bound is a round number of combinations. A policy of exactly so many takes seconds to look through.",
     ),

@@ -20,7 +20,7 @@ MAY_IMPORT = {
 }
 EDGES = {
     "faust": ["pipeline.kafka.faust_app"],
-    "mode": ["pipeline.kafka.faust_app", "pipeline.kafka.stream_buffer"],
+    "mode": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching"],
     "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching", "pipeline.kafka.lenient_records"],
     "confluent_kafka": ["pipeline.kafka.*"],
     "aiohttp": [
@@ -271,15 +271,15 @@ BESIDE_A_FACE = {
     "engines.adapt.export.weights": ["pipeline.command.adapt.*"],
     "engines.adapt.gate.limits": ["pipeline.command.adapt.*"],
     "engines.adapt.train.recipe": ["pipeline.command.adapt.*"],
-    "engines.backends.trtllm.serve": ["pipeline.command.engine.*"],
-    "engines.build.sizing": ["pipeline.command.engine.*"],
+    "engines.backends.trtllm.serve": ["pipeline.command.engine"],
+    "engines.build.sizing": ["pipeline.command.engine"],
     # Errors alone: a command that catches them loads nothing else.
     "engines.adapt.errors": ["pipeline.command.adapt.*"],
     # What one backend says of itself, for those who build for it or judge beside it.
     "engines.backends.gpu": ["engines.build.*"],
     "engines.backends.trtllm.serving": ["engines.build.*"],
     "engines.backends.dialects": ["engines.adapt.evaluate.checkpoint"],
-    "engines.backends.fake_profile": ["pipeline.flow.engine_choice"],
+    "engines.backends.fake_profile": ["pipeline.settings.engine_choice"],
     # Merging a model is no part of running one, and writing what is shipped none of reading it.
     "engines.cpu_model.shipped": ["engines.adapt.export.ship"],
     "engines.cpu_model.gguf_merge": ["engines.adapt.export.weights"],

@@ -14,7 +14,7 @@ import orjson
 from faults.death import PUBLISHED, REUSED, Orders, _die_if_ordered
 from faults.floods import ACTIONS, RULES, SEVERITIES, check_truth, copies, flood_post, text_of, truth_of
 from sluicegate.engines.backends.fake import FakeProfile
-from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
+from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 from support.collector import Record
 from unit.pipeline.fakes import Bench
 

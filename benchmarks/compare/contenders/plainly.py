@@ -18,9 +18,9 @@ from confluent_kafka import KafkaException, Producer
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
 from sluicegate.pipeline.flow.decision import Provenance, assess, decide, engine_reference
-from sluicegate.pipeline.flow.engine_choice import fake_profile
-from sluicegate.pipeline.observe.busy import BusyMeter
+from sluicegate.pipeline.observe.instruments import BusyMeter
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.engine_choice import fake_profile
 from sluicegate.schemas import AssessedBy, FailureCode, Post, Segments, Timings, decode_post, encode
 
 if TYPE_CHECKING:

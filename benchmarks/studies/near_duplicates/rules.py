@@ -12,7 +12,7 @@ from rensa import RMinHash, RMinHashLSH
 
 from sluicegate.engines.adapt.data.row_facts import bare_form, shingles
 from sluicegate.engines.text.forms import PLAIN, fold
-from sluicegate.pipeline.shortcuts.near_duplicates.reduced_form import reduced_form
+from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,7 +31,7 @@ from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.policy import SEVERITY, Policy
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 from sluicegate.pipeline.shortcuts.cache import cache_key
-from sluicegate.pipeline.shortcuts.near_duplicates.confidence import is_sure
+from sluicegate.pipeline.shortcuts.near_duplicates import is_sure
 from sluicegate.schemas import Action, FailureCode, Post, Scores
 from studies.evasion.study import Builder, Store, ask, read, sample
 from studies.near_duplicates.floods import MUTATIONS, flood

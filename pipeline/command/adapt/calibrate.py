@@ -13,8 +13,7 @@ import typer
 from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.bundle import Calibration
 from sluicegate.engines.files import replace_file
-from sluicegate.pipeline.command.options import AsJson
-from sluicegate.pipeline.command.pace import Pace
+from sluicegate.pipeline.command.options import AsJson, Pace
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:

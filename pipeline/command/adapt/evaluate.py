@@ -15,8 +15,7 @@ from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
-from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.command.pace import Pace
+from sluicegate.pipeline.command.options import AsJson, Pace, SettingsFile
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.text import neutral, neutral_json
 
@@ -170,8 +169,8 @@ def _served(
     settings: Settings, bundle: Path | None, engine: EvaluatedEngine | None, adapter: str | None
 ) -> Backend:
     from sluicegate.engines.backends import open_backend  # noqa: PLC0415 - help needs none of these
-    from sluicegate.pipeline.flow.engine_choice import engine_choice  # noqa: PLC0415 - the same
     from sluicegate.pipeline.observe.logs import configure_logs  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.settings.engine_choice import engine_choice  # noqa: PLC0415 - the same
 
     changed: dict[str, Any] = {} if engine is None else {"backend": engine.value}
     if bundle is not None:

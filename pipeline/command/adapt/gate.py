@@ -14,8 +14,7 @@ from sluicegate.engines.adapt.errors import GateError
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.files import replacing
-from sluicegate.pipeline.command.options import AsJson
-from sluicegate.pipeline.command.pace import Pace
+from sluicegate.pipeline.command.options import AsJson, Pace
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.yaml_text import Written
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -129,7 +128,7 @@ def read_limits(path: Path | None) -> GateLimits:
 
 
 def _faulty_limit(path: Path, written: Written, error: ValidationError) -> str:
-    from sluicegate.pipeline.policy.faults import dotted  # noqa: PLC0415 - help needs none of it
+    from sluicegate.pipeline.policy.yaml_text import dotted  # noqa: PLC0415 - help needs none of it
 
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = first["loc"]

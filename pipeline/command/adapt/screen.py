@@ -12,8 +12,7 @@ import orjson
 import typer
 
 from sluicegate.engines.errors import ScreenError
-from sluicegate.pipeline.command.options import AsJson
-from sluicegate.pipeline.command.pace import Pace
+from sluicegate.pipeline.command.options import AsJson, Pace
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import aiohttp
 from sluicegate.pipeline.errors import DemoError, PipelineError
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
-from sluicegate.pipeline.trial.bench.scrapes import MOST_BYTES
+from sluicegate.pipeline.trial.bench.figures import MOST_BYTES
 from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
 
 if TYPE_CHECKING:

@@ -4,26 +4,140 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from uuid import uuid4
 
 from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
-from sluicegate.pipeline.trial.bench.arrivals import Arrivals
+from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.pipeline.trial.bench.figures import Scrapes
 from sluicegate.pipeline.trial.bench.ledger import Ledger
+from sluicegate.pipeline.trial.bench.load import Arrivals, values
 from sluicegate.pipeline.trial.bench.places import Place
-from sluicegate.pipeline.trial.bench.progress import Progress
-from sluicegate.pipeline.trial.bench.scrapes import Scrapes
-from sluicegate.pipeline.trial.bench.sender import Sender
-from sluicegate.pipeline.trial.bench.texts import values
+from sluicegate.pipeline.trial.terminal_line import TerminalLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
+
+
+class Progress:
+    """Tells of a run.
+
+    Args:
+        stream: A terminal's line is written over and over; anything else gets a line now and then.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._line = TerminalLine(stream, terminal_s=0.5, log_s=5.0, clock=clock)
+        self._began = clock()
+
+    def say(self, sentence: str) -> None:
+        """One plain line."""
+        self._line.end()
+        self._stream.write(f"{sentence}\n")
+        self._stream.flush()
+
+    def show(self, ledger: Ledger, *, final: bool = False) -> None:
+        """The state of a run, if the last one is some time old."""
+        if final or self._line.is_due:
+            self._line.show(progress_line(ledger, self._clock() - self._began), last=final)
+
+    def begin(self) -> None:
+        """Count seconds from now."""
+        self._began = self._clock()
+        self._line.restart()
+
+
+def progress_line(ledger: Ledger, seconds: float) -> str:
+    """The state of a run as one line."""
+    latency = "/".join(
+        "–" if value is None else f"{value:,.0f}"
+        for value in (ledger.latency.percentile_ms(share) for share in (0.5, 0.95, 0.99))
+    )
+    return (
+        f"{seconds:5.0f} s  sent {ledger.sent:,} of {len(ledger.arrivals.at_s):,}  answered {ledger.answered:,}  "
+        f"p50/p95/p99 {latency} ms"
+    )
+
+
+_LINGER_MS = 1.0
+_QUEUE_RECORDS = 100_000  # librdkafka's own default
+_FULL_PAUSE_S = 0.01
+_NO_ROOM = "_QUEUE_FULL"  # librdkafka's name of it
+_FLUSH_STEP_S = 0.2
+_FLUSH_MORE_S = 5.0  # beyond the delivery timeout, for the report of it
+_CUT_FLUSH_S = 2.0
+
+
+class Sender(threading.Thread):
+    """Sends the records of a run in their order, in a thread of its own. Start it once.
+
+    Args:
+        kafka: The cluster.
+        topic: The input topic.
+        values: What to send, one for each arrival.
+        ledger: Knows the arrivals, and notes what is sent.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str, values: Iterator[bytes], ledger: Ledger) -> None:
+        super().__init__(name="sluicegate-bench", daemon=True)
+        self._kafka = kafka
+        self._topic = topic
+        self._values = values
+        self._ledger = ledger
+        self._cut = threading.Event()
+        self.fault: Exception | None = None
+        """What ended the sending before its time."""
+
+    def cut(self) -> None:
+        """Send nothing more; the thread ends soon."""
+        self._cut.set()
+
+    def run(self) -> None:
+        """Send until all is sent or it is cut."""
+        producer = Producer(self._kafka, queue_records=_QUEUE_RECORDS, linger_ms=_LINGER_MS, polls=True)
+        try:
+            self._send(producer)
+        except Exception as error:  # noqa: BLE001 - who watches this thread raises it
+            self.fault = error
+        finally:
+            self._flush(producer)
+            producer.close(_CUT_FLUSH_S)
+
+    def _flush(self, producer: Producer) -> None:
+        """Wait for what is under way, in steps: whoever cuts does not wait for brokers that are out."""
+        until = time.monotonic() + self._kafka.delivery_timeout_s + _FLUSH_MORE_S
+        while not self._cut.is_set() and time.monotonic() < until:
+            if not producer.flush(_FLUSH_STEP_S):
+                return
+
+    def _send(self, producer: Producer) -> None:
+        began = time.monotonic()
+        self._ledger.began_ms = time.time() * 1000
+        for number, (at_s, value) in enumerate(zip(self._ledger.arrivals.at_s, self._values, strict=True)):
+            left_s = began + at_s - time.monotonic()
+            if self._cut.wait(left_s) if left_s > 0 else self._cut.is_set():
+                return
+            self._ledger.note_sent(number, at_ms=time.time() * 1000, size=len(value))
+            key, report = self._ledger.name(number).encode(), partial(self._report, number)
+            while not producer.send(self._topic, value, key, report=report):
+                if self._cut.wait(_FULL_PAUSE_S):
+                    self._ledger.note_refused(number, _NO_ROOM)
+                    return
+
+    def _report(self, number: int, outcome: Placed | Refused) -> None:
+        if isinstance(outcome, Refused):
+            self._ledger.note_refused(number, outcome.reason)
 
 
 INTERRUPTED = "interrupted"

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sluicegate.pipeline.trial.demo.snapshot import Snapshot
+from sluicegate.pipeline.trial.demo.tally import Snapshot
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from faults.scenario import scenario
-from sluicegate.pipeline.client.newest import Newest, Standing
+from sluicegate.pipeline.client.consumer import Newest, Standing
 from sluicegate.schemas import Post, Verdict, content_hash
 
 if TYPE_CHECKING:

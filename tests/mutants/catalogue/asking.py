@@ -251,7 +251,7 @@ MUTANTS = (
     Mutant(
         "old_lease",
         "two workers would ask a shared server about their suspects at a time, after one of them lost the topic",
-        "pipeline/flow/lease_state.py",
+        "pipeline/flow/suspects.py",
         "ends = now + LEASE_S - age_s",
         "ends = now + LEASE_S",
         (

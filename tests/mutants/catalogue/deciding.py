@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant(
         "folded_fault",
         "a fault in folding would cost the post its judgement",
-        "pipeline/flow/parts.py",
+        "pipeline/flow/routes.py",
         "                return [self._build_plain(posts[0], error)]\n",
         "                return [ItemFailure(FailureCode.INTERNAL)]\n",
         (f"{_UNIT}/flow/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
@@ -302,7 +302,7 @@ MUTANTS = (
     Mutant(
         "passage_fault",
         "a fault in looking for passages would cost a post its judgement",
-        "pipeline/flow/parts.py",
+        "pipeline/flow/routes.py",
         "                return [self._build_plain(posts[0], error)]\n",
         "                return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)]\n",
         (

@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant(
         "tombstone",
         "a record without a value would end the worker",
-        "pipeline/flow/intake.py",
+        "pipeline/flow/steps.py",
         "            if delivery.value is None:",
         "            if delivery.value == 0:",
         (f"{_FLOW}::test_undecodable_records_become_dead_letters_and_the_rest_goes_on",),
@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         "tokeniser_fault",
         "one text that breaks the tokeniser would end the worker",
-        "pipeline/flow/parts.py",
+        "pipeline/flow/routes.py",
         "        except Exception as error:  # noqa: BLE001",
         "        except ZeroDivisionError as error:  # noqa: BLE001",
         (f"{_FLOW}::test_a_tokeniser_that_breaks_on_one_post_fails_that_post_alone",),

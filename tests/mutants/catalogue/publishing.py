@@ -12,7 +12,7 @@ MUTANTS = (
     Mutant(
         "publish_before_acknowledge",
         "a post would be acknowledged before the brokers have its verdict",
-        "pipeline/flow/dispatch.py",
+        "pipeline/flow/steps.py",
         "            await delivering\n",
         "            await asyncio.sleep(0)\n",
         (f"{_FLOW}::test_nothing_is_acknowledged_before_it_is_published",),

@@ -37,7 +37,7 @@ MUTANTS = (
     Mutant(
         "generation",
         "after a rebalance every acknowledgement would pass for a current one",
-        "pipeline/kafka/faust_delivery.py",
+        "pipeline/kafka/faust_app.py",
         "return bool(same_generation and ",
         "return bool(",
         (f"{_UNIT}/kafka/test_source_faust.py::test_a_delivery_of_an_earlier_generation_is_stale",),
@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(
         "release_on_drain",
         "a delivery that a hold keeps waiting would go out after its post was given back",
-        "pipeline/flow/dispatch.py",
+        "pipeline/flow/steps.py",
         "            delivering.cancel()  # and with it the task that waits for it\n",
         "            pass\n",
         (f"{_STRAIN}::test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on",),
@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant(
         "dropped_on_the_way",
         "a record that is dropped between the fetch and the flow would be committed past",
-        "pipeline/kafka/progress.py",
+        "pipeline/kafka/fetching.py",
         "        if dropped:\n",
         "        if False:\n",
         (f"{_UNIT}/kafka/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),

@@ -17,7 +17,7 @@ from compare.readings import lines
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.protocol import Prompt
-from sluicegate.pipeline.flow.engine_choice import fake_profile
+from sluicegate.pipeline.settings.engine_choice import fake_profile
 from sluicegate.schemas import Post, Verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from sluicegate.engines.backends import gpu, open_backends
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineError, EngineSetupError
-from sluicegate.pipeline.flow.engine_choice import engine_choices
+from sluicegate.pipeline.settings.engine_choice import engine_choices
 from sluicegate.pipeline.settings.tree import EngineSettings
 from support.small_build import A100, H100
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.client.newest import Newest, Standing
+from sluicegate.pipeline.client.consumer import Newest, Standing
 from unit.pipeline.client_fakes import verdict
 
 if TYPE_CHECKING:

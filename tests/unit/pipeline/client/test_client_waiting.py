@@ -7,8 +7,8 @@ import hashlib
 
 import pytest
 
+from sluicegate.pipeline.client.client import Waiting
 from sluicegate.pipeline.client.errors import ClientError, DeadLetteredError
-from sluicegate.pipeline.client.waiting import Waiting
 from sluicegate.schemas import DeadLetter, Post, Verdict, encode
 from unit.pipeline.client_fakes import verdict_on
 

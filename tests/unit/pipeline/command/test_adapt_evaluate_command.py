@@ -19,7 +19,7 @@ from sluicegate.engines.adapt.evaluate.report import PLOTS
 from sluicegate.engines.adapt.evaluate.scored import read_scores
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.command.adapt import evaluate as adapt_evaluate
-from sluicegate.pipeline.command.pace import Pace, pace_line
+from sluicegate.pipeline.command.options import Pace, pace_line
 from support.labelled import read_lines, row, sentence, write_lines
 
 if TYPE_CHECKING:

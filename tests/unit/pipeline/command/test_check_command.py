@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sluicegate.pipeline import command
-from sluicegate.pipeline.kafka.check.result import Result, fault, ok, unknown
+from sluicegate.pipeline.kafka.check import Result, fault, ok, unknown
 
 BROKEN = fault("policy", "p.yaml:3: \x1b[31mrules\u202e is wrong", "sluicegate policy check p.yaml")
 SOUND = [ok("broker", "one"), unknown("rights", "they could not be asked")]

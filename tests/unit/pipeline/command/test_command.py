@@ -18,8 +18,7 @@ from sluicegate.pipeline import command
 from sluicegate.pipeline.command.post import bounded_lines, key_of
 from sluicegate.pipeline.command.verdicts import human_line, json_line
 from sluicegate.pipeline.trial.demo.run import DemoResult
-from sluicegate.pipeline.trial.demo.snapshot import Snapshot
-from sluicegate.pipeline.trial.demo.tally import Balance
+from sluicegate.pipeline.trial.demo.tally import Balance, Snapshot
 from sluicegate.schemas import Verdict, encode
 
 if TYPE_CHECKING:

@@ -17,15 +17,15 @@ from typer.testing import CliRunner, Result
 
 from sluicegate.engines.screen.model import Screen
 from sluicegate.pipeline import command
-from sluicegate.pipeline.command.check_engine import screen_result
+from sluicegate.pipeline.command.check import screen_result
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.settings.screen import ScreenSettings
+from sluicegate.pipeline.settings.sections import ScreenSettings
 from sluicegate.pipeline.settings.tree import Settings, TopicSettings, load_settings
 from support.scripted_screen import DIGEST, load
-from unit.pipeline.shortcuts.screening.test_switch import OTHER, TURN
+from unit.pipeline.shortcuts.test_switch import OTHER, TURN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -21,19 +21,18 @@ from sluicegate.pipeline.errors import ClusterError, StartError
 from sluicegate.pipeline.facts import Lease, Poison
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
-from sluicegate.pipeline.kafka.check import cluster_probe
-from sluicegate.pipeline.kafka.check.cluster import ClusterFacts, TopicFacts
+from sluicegate.pipeline.kafka import check as cluster_probe
+from sluicegate.pipeline.kafka.check import ClusterFacts, TopicFacts
 from sluicegate.pipeline.kafka.producer import Placed, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
-from sluicegate.pipeline.kafka.topic_shape import TopicShape
-from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION, TopicShape
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
-from sluicegate.pipeline.settings.screen import ScreenSettings
+from sluicegate.pipeline.settings.sections import ScreenSettings
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.screening.switch import Switch
+from sluicegate.pipeline.shortcuts.switch import Switch
 from sluicegate.schemas import CATEGORIES
-from unit.pipeline.shortcuts.screening.test_switch import TURN
+from unit.pipeline.shortcuts.test_switch import TURN
 from unit.pipeline.test_facts import POLICY, TRIP, record
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import CATEGORIES, FailureCode
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import post
-from unit.pipeline.shortcuts.near_duplicates.turns import Turns
+from unit.pipeline.shortcuts.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,11 +15,11 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import HOPS, Forwarded, Record
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.screening.headers import SAMPLE
+from sluicegate.pipeline.shortcuts.screening import SAMPLE
 from sluicegate.schemas import Action, AssessedBy, DeadLetter, FailureCode
 from support.scripted_screen import DIGEST, ScriptedScreen
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
-from unit.pipeline.shortcuts.screening.test_switch import TURN
+from unit.pipeline.shortcuts.test_switch import TURN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action, AssessedBy, FailureCode, Post, Scores, Verdict
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import ScriptedEngine
-from unit.pipeline.shortcuts.near_duplicates.turns import Turns
+from unit.pipeline.shortcuts.turns import Turns
 
 if TYPE_CHECKING:
     import pytest

@@ -16,7 +16,7 @@ from sluicegate.pipeline.flow import near_duplicates as reuse
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action, AssessedBy, FailureCode, Post
 from unit.pipeline.scripted import ScriptedEngine
-from unit.pipeline.shortcuts.near_duplicates.turns import ON, Turns, bench, in_turn
+from unit.pipeline.shortcuts.turns import ON, Turns, bench, in_turn
 
 if TYPE_CHECKING:
     from sluicegate.schemas import Verdict

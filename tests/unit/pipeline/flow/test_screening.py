@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.shortcuts.screening.headers import SAMPLE
+from sluicegate.pipeline.shortcuts.screening import SAMPLE
 from sluicegate.schemas import Action, AssessedBy, Post, content_hash
 from support.scripted_screen import DIGEST, ScriptedScreen
 from unit.pipeline.fakes import Bench, MemoryDelivery

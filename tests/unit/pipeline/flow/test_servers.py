@@ -15,9 +15,8 @@ from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import Death, Fact, Lease, Poison, read_fact
 from sluicegate.pipeline.flow.adapter_state import Outcome
 from sluicegate.pipeline.flow.in_work_file import InWorkFile
-from sluicegate.pipeline.flow.lease_state import LEASE_S, LeaseState
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
-from sluicegate.pipeline.flow.suspects import REMEMBERED_S
+from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S, LeaseState
 from sluicegate.schemas import CATEGORIES
 
 if TYPE_CHECKING:

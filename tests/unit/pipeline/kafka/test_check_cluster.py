@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.pipeline.kafka.check.cluster import ClusterFacts, TopicFacts, cluster_results
+from sluicegate.pipeline.kafka.check import ClusterFacts, TopicFacts, cluster_results
 from sluicegate.pipeline.kafka.topics import plan_topics
 from sluicegate.pipeline.kafka.unreachable import Cause
 from sluicegate.pipeline.settings.tree import Settings
@@ -16,7 +16,7 @@ from sluicegate.pipeline.settings.tree import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sluicegate.pipeline.kafka.check.result import Result
+    from sluicegate.pipeline.kafka.check import Result
 
 NOW_MS = 1_800_000_000_000
 ALL = frozenset({"Describe", "Read", "Write", "DescribeConfigs"})

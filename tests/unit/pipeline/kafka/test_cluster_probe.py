@@ -3,7 +3,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.kafka.check import cluster_probe
+from sluicegate.pipeline.kafka import check as cluster_probe
 
 if TYPE_CHECKING:
     import pytest
@@ -20,4 +20,4 @@ def test_a_coordinator_that_does_not_answer_in_time_is_a_fact_and_no_crash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cluster_probe, "_DETAIL_S", 0.01)
-    assert cluster_probe._group(SilentCluster(), "g") == (None, "_TIMED_OUT")
+    assert cluster_probe._describe_group(SilentCluster(), "g") == (None, "_TIMED_OUT")

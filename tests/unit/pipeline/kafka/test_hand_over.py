@@ -12,9 +12,8 @@ from mode.utils.queues import FlowControlEvent
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka import faust_app as source_faust
 from sluicegate.pipeline.kafka.faust_app import _Consumer
-from sluicegate.pipeline.kafka.progress import HandOver
+from sluicegate.pipeline.kafka.fetching import HandOver, StreamBuffer
 from sluicegate.pipeline.kafka.source import Source
-from sluicegate.pipeline.kafka.stream_buffer import StreamBuffer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,7 +18,7 @@ from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.observe.holds import Holds
 from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.tree import KafkaSettings
-from sluicegate.pipeline.trial.demo.replay import Replay
+from sluicegate.pipeline.trial.demo.run import Replay
 from sluicegate.schemas import ReasonCode, Rejection
 from unit.pipeline.fakes import MemoryDelivery
 from unit.pipeline.test_records import NOW

@@ -12,9 +12,15 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from sluicegate.pipeline.errors import StartError
-from sluicegate.pipeline.kafka.faust_app import FaustApp, _Consumer, _Thread, check_faust, make_app
-from sluicegate.pipeline.kafka.faust_delivery import FaustDelivery
-from sluicegate.pipeline.kafka.progress import HandOver
+from sluicegate.pipeline.kafka.faust_app import (
+    FaustApp,
+    FaustDelivery,
+    _Consumer,
+    _Thread,
+    check_faust,
+    make_app,
+)
+from sluicegate.pipeline.kafka.fetching import HandOver
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.settings.tree import Settings
 

@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from sluicegate.pipeline import command
-from sluicegate.pipeline.command.check_engine import policy_result
+from sluicegate.pipeline.command.check import policy_result
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.account import account_for
-from sluicegate.pipeline.policy.adapters import require_adapters
+from sluicegate.pipeline.policy.checks import require_adapters
 from sluicegate.pipeline.policy.diff import Diff
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.settings.tree import PolicySettings

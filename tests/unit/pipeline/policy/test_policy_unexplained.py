@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.unexplained import notes
+from sluicegate.pipeline.policy.checks import notes
 from sluicegate.schemas import Action, Post, Scores
 from unit.pipeline.policy.test_policy_total import all_scores, documents, policy_of, posts
 

@@ -14,9 +14,13 @@ from typer.testing import CliRunner
 from sluicegate.pipeline import command
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.settings.adapters import AdapterSettings
-from sluicegate.pipeline.settings.origin import effective_settings
-from sluicegate.pipeline.settings.page import setting_entries, settings_page
-from sluicegate.pipeline.settings.reasons import REASONS, UNITS
+from sluicegate.pipeline.settings.page import (
+    REASONS,
+    UNITS,
+    effective_settings,
+    setting_entries,
+    settings_page,
+)
 from sluicegate.pipeline.settings.tree import load_settings
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.settings.tree import TopicSettings
-from sluicegate.pipeline.trial.demo.snapshot import EngineCounts, LastVerdicts, Snapshot
-from sluicegate.pipeline.trial.demo.tally import Tally, percentile
+from sluicegate.pipeline.trial.demo.tally import EngineCounts, LastVerdicts, Snapshot, Tally, percentile
 
 TOPICS = TopicSettings()
 _offsets = itertools.count()

@@ -8,8 +8,8 @@ from typing import Any
 
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.tree import TopicSettings
-from sluicegate.pipeline.trial.bench.arrivals import Shape, plan_arrivals
 from sluicegate.pipeline.trial.bench.ledger import Ledger
+from sluicegate.pipeline.trial.bench.load import Shape, plan_arrivals
 
 TOPICS = TopicSettings()
 BEGAN_MS = 1_700_000_000_000.0

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from sluicegate.pipeline import command
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.trial.bench import plots, run
-from sluicegate.pipeline.trial.bench.scrapes import Scrapes
+from sluicegate.pipeline.trial.bench.figures import Scrapes
 from unit.pipeline.trial.bench.records import arrived_ms, ledger, verdict
 
 if TYPE_CHECKING:

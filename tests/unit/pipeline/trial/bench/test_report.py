@@ -10,10 +10,8 @@ import pytest
 
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.trial.bench import plots, report
-from sluicegate.pipeline.trial.bench.figures import FIGURES, figures
-from sluicegate.pipeline.trial.bench.report import Setting
-from sluicegate.pipeline.trial.bench.scrapes import Scrapes, Steady
-from sluicegate.pipeline.trial.bench.thresholds import Threshold, failed, parse_threshold
+from sluicegate.pipeline.trial.bench.figures import FIGURES, Scrapes, Steady, figures
+from sluicegate.pipeline.trial.bench.report import Setting, Threshold, failed, parse_threshold
 from unit.pipeline.trial.bench.records import TOPICS, arrived_ms, dead_letter, ledger, verdict
 
 if TYPE_CHECKING:

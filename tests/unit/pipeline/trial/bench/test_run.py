@@ -15,8 +15,7 @@ from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.settings.tree import KafkaSettings
 from sluicegate.pipeline.trial.bench.places import Place, cluster
-from sluicegate.pipeline.trial.bench.progress import Progress
-from sluicegate.pipeline.trial.bench.run import INTERRUPTED, Load, _Stop, _Watch, run_bench
+from sluicegate.pipeline.trial.bench.run import INTERRUPTED, Load, Progress, _Stop, _Watch, run_bench
 from unit.pipeline.trial.bench.records import TOPICS, ledger, verdict
 
 if TYPE_CHECKING:

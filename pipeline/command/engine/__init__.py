@@ -1,1 +1,0 @@
-"""`sluicegate engine`: what the engine is fetched, built, sized and served with."""

@@ -1,1 +1,0 @@
-"""The diagnosis behind ``sluicegate check``: what a worker with these settings would find missing."""

@@ -1,0 +1,134 @@
+"""What `policy check` says beyond faults: posts that a failed explanation would change, and adapters without a server. Pure.
+
+Such a post was allowed once. Whoever wrote a policy then may have relied on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from sluicegate.pipeline.policy.layers import Laid, Layer
+from sluicegate.pipeline.policy.policy import FAILURE_MODE, SEVERITY, Policy
+from sluicegate.pipeline.policy.reading import threshold
+from sluicegate.pipeline.policy.yaml_text import Fault, InvalidPolicyError, Where, dotted
+from sluicegate.schemas import Action, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+_ACTIONS = (Action.BLOCK, Action.REVIEW)
+_MEASURES = ("unsafe", "risk")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A value that decides where an explanation fails."""
+
+    line: int | None
+    """From 1; None for what is built in."""
+    place: str
+    said: str
+
+    def sentence(self, source: str) -> str:
+        """The note as one line, with file and line first."""
+        where = source if self.line is None else f"{source}:{self.line}"
+        return f"{where}: note: {self.place}: {self.said}"
+
+
+def notes(policy: Policy) -> list[Note]:
+    """Every value by which a post whose explanation fails is no allow any more, in the order of the file."""
+    found: dict[tuple[Where, Where], Note] = {}
+    for context in policy.scope.contexts():
+        laid = policy.scope.lay(context)
+        mode = Action(laid[FAILURE_MODE,][0])
+        stricter = list(_stricter(laid))
+        values: list[tuple[Where, str]] = []
+        if mode is not Action.ALLOW and (stricter or _explains_an_allow(laid, context.kind)):
+            values.append(
+                (
+                    (FAILURE_MODE,),
+                    f"a post whose explanation fails is `{mode.value}` at least; it was an allow where its scores were one",
+                )
+            )
+        values += [
+            (
+                path,
+                f"a post whose explanation fails is `{action.value}` from here on, whatever its category; it was an allow",
+            )
+            for path, action in stricter
+            if SEVERITY.index(action) > SEVERITY.index(mode)
+        ]
+        for path, said in values:
+            layer = laid[path][1]
+            found.setdefault((layer.where, path), _note(policy, layer, path, said))
+    return sorted(found.values(), key=lambda note: (note.line or 0, note.place))
+
+
+def _note(policy: Policy, layer: Layer, path: Where, said: str) -> Note:
+    if not layer.written:
+        return Note(None, f"{dotted(path)} (built-in)", said)
+    where = (*layer.where, *path)
+    return Note(policy.written.line(where), dotted(where), said)
+
+
+def _stricter(laid: Laid) -> Iterator[tuple[Where, Action]]:
+    """Bars of categories that some scores reach which all general bars allow."""
+    for path, (value, _layer) in laid.items():
+        if path[0] != "categories" or path[-2] not in ("block_at", "review_at") or value is None:
+            continue
+        least = float(value)
+        if _allowed(laid, least if path[-1] == "unsafe" else 0.0, least):
+            yield path, Action(str(path[-2]).removesuffix("_at"))
+
+
+def _explains_an_allow(laid: Laid, kind: Kind) -> bool:
+    """True if something that the general bars allow is explained for its risk, or as a response."""
+    if kind == "response" and laid["explain_responses",][0] and _allowed(laid, 0.0, 0.0):
+        return True
+    return _allowed(laid, 0.0, float(laid["explain_at",][0]))
+
+
+def _allowed(laid: Laid, unsafe: float, risk: float) -> bool:
+    return all(
+        value < threshold(laid, (), f"{action.value}_at", name)
+        for action in _ACTIONS
+        for name, value in zip(_MEASURES, (unsafe, risk), strict=True)
+    )
+
+
+_PATH = ("adapter",)
+
+
+def require_adapters(policy: Policy, known: Collection[str], source: str) -> None:
+    """Refuse a policy that names an adapter which is not there: its posts must not get another one's verdict.
+
+    Args:
+        policy: As it was read.
+        known: Names of ``engine.adapters`` in the settings.
+        source: The file, for faults.
+
+    Raises:
+        InvalidPolicyError: With every place that names one, and its line.
+    """
+    faults = [
+        Fault(
+            where := (*layer.where, *_PATH),
+            f"the settings have no adapter `{name}`",
+            _right(name, known),
+            policy.written.line(where),
+        )
+        for layer in policy.layers
+        if (name := layer.values.get(_PATH)) is not None and name not in known
+    ]
+    if faults:
+        raise InvalidPolicyError(source, faults)
+
+
+def _right(name: str, known: Collection[str]) -> str:
+    if close := get_close_matches(name, known, n=1):
+        return f"did you mean `{close[0]}`? else say under engine.adapters.{name} where it is served"
+    there = f"there are {', '.join(sorted(known))}" if known else "there are none"
+    return f"say under engine.adapters.{name} where it is served; {there}"

@@ -1,1 +1,0 @@
-"""Near duplicates: texts that differ from a judged one in nothing that could carry meaning."""
