@@ -131,7 +131,7 @@ def identity(letter: DeadLetter) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ReplayNote:
     """What the control topic keeps of a replay."""
 
     topic: str
@@ -144,7 +144,7 @@ class Note:
         return orjson.dumps({"kind": _KIND, "topic": self.topic, "at": self.at})
 
     @classmethod
-    def decode(cls, value: bytes | None) -> Note | None:
+    def decode(cls, value: bytes | None) -> ReplayNote | None:
         """Read a value of the control topic; None for one that is no note of a replay."""
         try:
             document = orjson.loads(value or b"")

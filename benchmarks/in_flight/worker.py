@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from in_flight.rules import Answered, Rule, Seen
-from sluicegate.pipeline.flow.planner import Limits, Line, Waiting, plan
+from sluicegate.pipeline.flow.planner import BatchLimits, Line, WaitingPrompt, plan
 from sluicegate.pipeline.observe.instruments import BusyMeter
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Worker:
         self.busy = BusyMeter(self.saturating, lambda: self.events.now)
         self._topic: deque[Post] = deque()
         self._posts: dict[int, Post] = {}
-        self._waiting: dict[int, Waiting] = {}
+        self._waiting: dict[int, WaitingPrompt] = {}
         self._held = self._numbers = 0
         self._appointment = float("inf")
 
@@ -75,7 +75,7 @@ class Worker:
             self._held += 1
             self._numbers += 1
             self._posts[self._numbers] = post
-            self._waiting[self._numbers] = Waiting(
+            self._waiting[self._numbers] = WaitingPrompt(
                 self._numbers, post.tokens, post.tenant, None, self.events.now
             )
 
@@ -83,11 +83,11 @@ class Worker:
         free = self.rule.free(self.seen)
         if free <= 0 or not self._waiting:
             return
-        waiting: Sequence[Waiting] = list(self._waiting.values())
+        waiting: Sequence[WaitingPrompt] = list(self._waiting.values())
         if self.habits.by_length:
             waiting = _alike(waiting, self.habits.posts)
         idle = self.rule.idle(self.seen)
-        limits = Limits(self.habits.posts, self.habits.tokens, self.rule.age_s)
+        limits = BatchLimits(self.habits.posts, self.habits.tokens, self.rule.age_s)
         decided = plan(Line(waiting), now=self.events.now, free=free, idle=idle, limits=limits)
         for keys in decided.micro_batches:
             self._send([self._waiting.pop(key) for key in keys])
@@ -96,13 +96,13 @@ class Worker:
             self._appointment = again
             self.events.at(again, self._plan)
 
-    def _send(self, batch: list[Waiting]) -> None:
+    def _send(self, batch: list[WaitingPrompt]) -> None:
         sent, alone = self.events.now, not (self.seen.scoring or self.seen.explaining)
         self.seen.scoring += 1
         self._shift(len(batch))
         self.engine.score([one.tokens for one in batch], lambda: self._scored(batch, sent, alone=alone))
 
-    def _scored(self, batch: list[Waiting], sent: float, *, alone: bool) -> None:
+    def _scored(self, batch: list[WaitingPrompt], sent: float, *, alone: bool) -> None:
         now = self.events.now
         self.seen.scoring -= 1
         self._shift(-len(batch))
@@ -119,7 +119,7 @@ class Worker:
             self.engine.explain(len(explained), lambda: self._explained(len(explained), rest, sent))
         self._plan()
 
-    def _explained(self, prompts: int, batch: list[Waiting], sent: float) -> None:
+    def _explained(self, prompts: int, batch: list[WaitingPrompt], sent: float) -> None:
         now = self.events.now
         self.rule.answered(Answered(now, prompts, now - sent, alone=False, scored=False))
         self.seen.explaining -= 1
@@ -127,7 +127,7 @@ class Worker:
         self._finish(batch)
         self._plan()
 
-    def _finish(self, batch: Sequence[Waiting]) -> None:
+    def _finish(self, batch: Sequence[WaitingPrompt]) -> None:
         for one in batch:
             self.finished.append(Finished(self._posts.pop(one.key), self.events.now))
         self._held -= len(batch)
@@ -138,7 +138,7 @@ class Worker:
         self.busy._shift(prompts)  # noqa: SLF001 - its context manager has no place in events
 
 
-def _alike(waiting: Sequence[Waiting], posts: int) -> Sequence[Waiting]:
+def _alike(waiting: Sequence[WaitingPrompt], posts: int) -> Sequence[WaitingPrompt]:
     """The oldest, and those nearest to it in length: as many as a micro-batch may have."""
     oldest = waiting[0]
     near = sorted(waiting, key=lambda one: abs(one.tokens - oldest.tokens))[:posts]

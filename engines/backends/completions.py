@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, ServedModel
 from sluicegate.engines.backends.generations import read_generation
-from sluicegate.engines.backends.http_client import JsonClient, Reply
+from sluicegate.engines.backends.http_client import HttpReply, JsonClient
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import (
@@ -196,7 +196,7 @@ class CompletionsEngine:
             return ItemFailure(FailureCode.TOO_LONG, "more tokens than the server's context")
         return ItemFailure(FailureCode.ENGINE_ERROR, _named(reply))
 
-    async def _reply(self, payload: object, count: int, deadline: float) -> Reply:
+    async def _reply(self, payload: object, count: int, deadline: float) -> HttpReply:
         """Ask, and once more after a fault, unless the server is dying.
 
         Raises:
@@ -266,7 +266,7 @@ class _Places:
                 self._free.release()
 
 
-def _named(reply: Reply) -> str:
+def _named(reply: HttpReply) -> str:
     return f"HTTP {reply.status}" if reply.status else "the answer broke off"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import orjson
 
-from sluicegate.engines.backends.fake_counts import Counter, Counts
+from sluicegate.engines.backends.fake_counts import Counter, FakeCounts
 from sluicegate.engines.backends.fake_faults import Fault, Faults, FaultsFile, SlowFault
 from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile, Work
 from sluicegate.engines.backends.fake_texts import TIMED_OUT, Texts, failure_of, text_of
@@ -139,7 +139,7 @@ class FakeEngine:
         return explained[self._left_out(prompts) :]
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> FakeCounts:
         """What it has done so far, by its own count."""
         return self._counter.counts
 

@@ -17,7 +17,7 @@ _EVERY_S = 0.05
 
 
 @dataclass(slots=True)
-class Counts:
+class FakeCounts:
     """Sums since the engine was made. Tokens are those of a real vocabulary, by ``bytes_per_token``."""
 
     prompts: int = 0
@@ -47,7 +47,7 @@ class Counter:
     """
 
     def __init__(self, saturating: int, path: Path | None = None) -> None:
-        self.counts = Counts()
+        self.counts = FakeCounts()
         self._saturating = saturating
         self._path = path
         self._in_work = 0

@@ -34,7 +34,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """What the server answered in the end."""
 
     status: int
@@ -74,7 +74,7 @@ class JsonClient:
             await self._session.close()
             self._session = None
 
-    async def post(self, path: str, payload: object, *, limit_bytes: int, deadline: float) -> Reply:
+    async def post(self, path: str, payload: object, *, limit_bytes: int, deadline: float) -> HttpReply:
         """Post JSON and read JSON.
 
         A refused connection and the statuses 429 and 503 are tried three times, with growing,
@@ -145,14 +145,14 @@ class JsonClient:
         except (aiohttp.ClientError, ConnectionError, TimeoutError, EngineUnavailable):
             return 0, ""
 
-    async def _once(self, url: str, data: bytes, limit_bytes: int) -> Reply:
+    async def _once(self, url: str, data: bytes, limit_bytes: int) -> HttpReply:
         if self._session is None:
             raise EngineUnavailable("the engine is not started")
         async with self._session.post(url, data=data, allow_redirects=False) as response:
             try:
-                return Reply(response.status, _json(await _bounded(response, limit_bytes)))
+                return HttpReply(response.status, _json(await _bounded(response, limit_bytes)))
             except (aiohttp.ClientError, ConnectionError):
-                return Reply(0, None)
+                return HttpReply(0, None)
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:

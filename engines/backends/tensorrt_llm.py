@@ -20,7 +20,7 @@ from sluicegate.engines.backends.trtllm.border import Llm
 from sluicegate.engines.backends.trtllm.grammar import explanation_regex
 from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
 from sluicegate.engines.backends.trtllm.library import load_library
-from sluicegate.engines.backends.trtllm.reader import Reader
+from sluicegate.engines.backends.trtllm.reader import AnswerReader
 from sluicegate.engines.backends.trtllm.serving import Serving
 from sluicegate.engines.bundle.tokenizer import TextTokenizer
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
@@ -79,7 +79,7 @@ class TensorRTEngine:
         self._model = model
         self._serving = serving
         self._root = root
-        self._reader = Reader(model.vocabulary, tokenizer, end_id=end_id)
+        self._reader = AnswerReader(model.vocabulary, tokenizer, end_id=end_id)
         self._warm = tuple(warm)
         self._end_id = end_id
         self._give_up = give_up or end_process

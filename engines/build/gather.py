@@ -19,7 +19,7 @@ from sluicegate.engines.backends.gpu import Gpu
 from sluicegate.engines.backends.trtllm.serving import VERSION, Serving
 from sluicegate.engines.build.gpus import GPUS
 from sluicegate.engines.build.plan import BuildPlan
-from sluicegate.engines.bundle import MANIFEST, Build, Bundle, BundleFile, Limits, Manifest, file_digest
+from sluicegate.engines.bundle import MANIFEST, Build, Bundle, BundleFile, BundleLimits, Manifest, file_digest
 from sluicegate.engines.errors import BuildError
 
 _CONFIG_BYTES = 4 << 20
@@ -157,7 +157,7 @@ def _manifest(
             "quantisation": recipe.quantisation,
             "runtime": f"TensorRT-LLM {VERSION} {recipe.route}",
             "gpu_arch": f"{kind.architecture} {kind.compute_capability}",
-            "limits": Limits(max_prompt_tokens=recipe.limits.max_prompt_tokens),
+            "limits": BundleLimits(max_prompt_tokens=recipe.limits.max_prompt_tokens),
             "files": files,
             "evaluation": evaluation,
             "build": build,

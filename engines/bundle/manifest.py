@@ -129,7 +129,7 @@ class Build(BaseModel):
     tensorrt_llm: Text
 
 
-class Limits(BaseModel):
+class BundleLimits(BaseModel):
     """What the engine takes."""
 
     model_config = _STRICT
@@ -162,7 +162,7 @@ class Manifest(BaseModel):
     tokenizer: TokenizerRef
     labels: LabelMap
     categories: Annotated[tuple[CategoryName, ...], Field(min_length=1, max_length=64)]
-    limits: Limits
+    limits: BundleLimits
     files: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")], BundleFile]
     licence: Licence
     evaluation: dict[Text, float] = Field(description="Score by name; empty means not evaluated.")

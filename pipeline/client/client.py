@@ -38,7 +38,7 @@ class _Caller:
     answer: asyncio.Future[Verdict | ClientError]
 
 
-class Waiting:
+class WaitingCallers:
     """The callers that wait, by record key. Only the event loop's thread may change it."""
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Client:
         self._topics = topics or load_settings().topics
         # A caller waits for each post: company in a request is worth no delay.
         self._producer = PostProducer(self._kafka, self._topics, linger_ms=0, flush_s=1.0)
-        self._waiting = Waiting()
+        self._waiting = WaitingCallers()
         self._reader: threading.Thread | None = None
         self._running = False
         self._trouble: str | None = None

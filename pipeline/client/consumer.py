@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Standing(Enum):
+class Freshness(Enum):
     """What a verdict is beside the one that counts so far."""
 
     NEW = "new"
@@ -52,14 +52,14 @@ class Newest:
     def __len__(self) -> int:
         return len(self._counts)
 
-    def standing(self, verdict: Verdict) -> Standing:
+    def standing(self, verdict: Verdict) -> Freshness:
         """What the verdict is, judging by those applied so far. Changes nothing."""
         known = self._counts.get((verdict.tenant, verdict.post_id))
         if known is None:
-            return Standing.NEW
+            return Freshness.NEW
         if known[2] == verdict.verdict_id:
-            return Standing.REPEAT
-        return Standing.NEW if _version(verdict) > known else Standing.OUTDATED
+            return Freshness.REPEAT
+        return Freshness.NEW if _version(verdict) > known else Freshness.OUTDATED
 
     def apply(self, verdict: Verdict) -> None:
         """Remember that a new verdict was acted on, or that the one that counts came again.
@@ -215,10 +215,10 @@ class VerdictConsumer:
 
     async def _apply(self, verdict: Verdict, handler: Callable[[Verdict], Awaitable[None] | None]) -> None:
         standing = self._newest.standing(verdict)
-        if standing is Standing.OUTDATED:
+        if standing is Freshness.OUTDATED:
             self.counts.outdated += 1
             return
-        if standing is Standing.REPEAT:
+        if standing is Freshness.REPEAT:
             self.counts.repeats += 1
         else:
             await self._handle(verdict, handler)

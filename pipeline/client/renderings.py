@@ -68,7 +68,7 @@ _CHINESE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RenderedFinding:
     """What both forms say."""
 
     severity: Severity | None
@@ -83,7 +83,7 @@ class Finding:
         return cls(verdict.severity, verdict.categories, verdict.refusal, verdict.reason)
 
 
-def to_lines(finding: Finding) -> str:
+def to_lines(finding: RenderedFinding) -> str:
     """The line form. Whatever a name or a reason holds, it can begin no line of its own."""
     lines = [
         f"Safety: {_SEVERITIES[finding.severity]}",
@@ -96,13 +96,13 @@ def to_lines(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-def from_lines(text: str) -> Finding | None:
+def from_lines(text: str) -> RenderedFinding | None:
     """The finding that the line form says; None if the text is anything else."""
     shape = _LINES.fullmatch(text)
     if shape is None or shape["severity"] not in _SEVERITIES_BACK:
         return None
     names = shape["categories"]
-    return Finding(
+    return RenderedFinding(
         severity=_SEVERITIES_BACK[shape["severity"]],
         categories=() if names == NO_CATEGORY else tuple(names.split(", ")),
         refusal={"Yes": True, "No": False}.get(shape["refusal"]),
@@ -110,7 +110,7 @@ def from_lines(text: str) -> Finding | None:
     )
 
 
-def to_chinese(finding: Finding) -> str:
+def to_chinese(finding: RenderedFinding) -> str:
     """The Chinese form. Whatever a name or a reason holds, it can begin no line of its own."""
     names = [_CATEGORIES_IN_CHINESE.get(name, name) for name in _names(finding, "、")]
     lines = [
@@ -123,13 +123,13 @@ def to_chinese(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-def from_chinese(text: str) -> Finding | None:
+def from_chinese(text: str) -> RenderedFinding | None:
     """The finding that the Chinese form says, with the names of categories as the model has them."""
     shape = _CHINESE.fullmatch(text)
     if shape is None or shape["severity"] not in _SEVERITIES_BACK_FROM_CHINESE:
         return None
     names = () if shape["categories"] == _NONE_IN_CHINESE else shape["categories"].split("、")
-    return Finding(
+    return RenderedFinding(
         severity=_SEVERITIES_BACK_FROM_CHINESE[shape["severity"]],
         categories=tuple(_CATEGORIES_BACK_FROM_CHINESE.get(name, name) for name in names),
         refusal={"是": True, "否": False}.get(shape["refusal"]),
@@ -137,7 +137,7 @@ def from_chinese(text: str) -> Finding | None:
     )
 
 
-def _names(finding: Finding, separator: str) -> list[str]:
+def _names(finding: RenderedFinding, separator: str) -> list[str]:
     """Category names that a list can hold; what separates names becomes a space inside one."""
     cleaned = (one_line(name.replace(separator, " ")) for name in finding.categories)
     return [name for name in cleaned if name]

@@ -17,7 +17,7 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.command.replaying import TROUBLES, Replay, noted
+from sluicegate.pipeline.command.replaying import TROUBLES, LetterReplay, noted
 from sluicegate.pipeline.command.verdicts import json_line
 from sluicegate.pipeline.dead_letters import Selection, identity, line, page, summary
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -164,7 +164,7 @@ def replay(
         raise typer.BadParameter("say which: ids, a filter, or --all")
     if to in {loaded.topics.dead_letter, loaded.topics.control, *loaded.topics.outputs}:
         raise typer.BadParameter("a topic that posts are taken from", param_hint="--to")
-    work = Replay(loaded, noted(loaded), to=to, again=again, dry_run=dry_run, limit=limit)
+    work = LetterReplay(loaded, noted(loaded), to=to, again=again, dry_run=dry_run, limit=limit)
     counts: Counter[str] = Counter()
     seen = set()
     for outcome in work.run(letter for letter, _ in _letters(loaded, chosen)):

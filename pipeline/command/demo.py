@@ -62,7 +62,7 @@ def demo(
     Example: sluicegate demo --limit 50 --show-text
     """
     from sluicegate.pipeline.trial.demo.run import DemoOptions, run_demo  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.trial.demo.screen import Screen  # noqa: PLC0415 - loads rich
+    from sluicegate.pipeline.trial.demo.screen import DemoScreen  # noqa: PLC0415 - loads rich
 
     records = _records(posts)[:limit]
     if not records:
@@ -72,7 +72,7 @@ def demo(
     options = DemoOptions(
         records=records, engine=engine.value, policy=policy, show_text=show_text, verdicts=verdicts
     )
-    with Screen(sys.stderr if as_json else sys.stdout) as screen:
+    with DemoScreen(sys.stderr if as_json else sys.stdout) as screen:
         try:
             result = asyncio.run(run_demo(options, screen))
         except asyncio.CancelledError:  # by SIGTERM or a closed terminal

@@ -57,7 +57,7 @@ def build(
         typer.echo(f"written: {bundle.path}; digest {bundle.digest}")
 
 
-class Server(StrEnum):
+class ServerChoice(StrEnum):
     """Servers that a bundle can be served by."""
 
     TRTLLM_SERVE = "trtllm-serve"
@@ -67,7 +67,7 @@ class Server(StrEnum):
 
 def serve_config(
     path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle made for TensorRT-LLM.")],
-    server: Annotated[Server, typer.Option("--for", help="The server.")] = Server.TRTLLM_SERVE,
+    server: Annotated[ServerChoice, typer.Option("--for", help="The server.")] = ServerChoice.TRTLLM_SERVE,
     out: Annotated[
         Path,
         typer.Option(help="Folder for the server's configuration file; the server must see it there, too."),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sluicegate.pipeline.client.renderings import Finding, to_chinese, to_lines
+from sluicegate.pipeline.client.renderings import RenderedFinding, to_chinese, to_lines
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import JudgeError
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -147,7 +147,7 @@ def _read() -> str:
 
 
 def _show(verdict: Verdict, form: JudgeFormat) -> None:
-    finding = Finding.of(verdict)
+    finding = RenderedFinding.of(verdict)
     typer.echo(to_lines(finding) if form is JudgeFormat.LINES else to_chinese(finding))
     typer.echo()
     scores = verdict.scores

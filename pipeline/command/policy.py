@@ -32,7 +32,7 @@ app = typer.Typer(
 File = Annotated[Path, typer.Argument(help="The policy file.")]
 
 
-class Example(StrEnum):
+class ExamplePolicy(StrEnum):
     """Policies to begin with."""
 
     STARTER = "starter"
@@ -49,7 +49,7 @@ class ExplainEngine(StrEnum):
     FAKE = "fake"
 
 
-class Kind(StrEnum):
+class KindChoice(StrEnum):
     """What the text is."""
 
     POST = "post"
@@ -63,8 +63,8 @@ def new(
         Path | None, typer.Argument(help="Where to write; must not exist. Without: standard output.")
     ] = None,
     example: Annotated[
-        Example, typer.Option("--from", help="The commented starter, or a worked example.")
-    ] = Example.STARTER,
+        ExamplePolicy, typer.Option("--from", help="The commented starter, or a worked example.")
+    ] = ExamplePolicy.STARTER,
 ) -> None:
     """Write a policy to begin with.
 
@@ -146,7 +146,7 @@ def explain(  # noqa: PLR0917 - options are parameters
     engine: Annotated[
         ExplainEngine, typer.Option(help="For --post. fake judges by a hash: no model, at once.")
     ] = ExplainEngine.LLAMA_CPP,
-    kind: Annotated[Kind | None, typer.Option(help="What the text is. Default: post.")] = None,
+    kind: Annotated[KindChoice | None, typer.Option(help="What the text is. Default: post.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Whose rules. Default: default.")] = None,
     region: Annotated[str | None, typer.Option(help="Region of the post, such as DE.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the post, such as en.")] = None,

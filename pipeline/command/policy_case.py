@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.account import Account, Check, Origin
+from sluicegate.pipeline.policy.account import Account, Check, RuleOrigin
 from sluicegate.pipeline.policy.diff import Diff
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Kind as PostKind
@@ -157,7 +157,7 @@ def _compared(one: Check) -> str:
     return f"{neutral(one.rule)} >= {threshold}"
 
 
-def _written(origin: Origin) -> str:
+def _written(origin: RuleOrigin) -> str:
     return origin.place if origin.line is None else f"{origin.place}, line {origin.line}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from sluicegate.pipeline.dead_letters import Note, Original, identity, original, replayed_from
+from sluicegate.pipeline.dead_letters import Original, ReplayNote, identity, original, replayed_from
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
@@ -29,7 +29,7 @@ _TOGETHER = 50  # so many may come twice if the command is killed; so many paylo
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReplayOutcome:
     """What became of one dead letter."""
 
     dead_letter_id: str
@@ -37,17 +37,17 @@ class Outcome:
     detail: str = ""
 
 
-def noted(settings: Settings) -> dict[str, Note]:
+def noted(settings: Settings) -> dict[str, ReplayNote]:
     """The newest note on every replay so far, by :func:`~sluicegate.pipeline.dead_letters.identity`. Blocking.
 
     Raises:
         ClusterError: The control topic is missing or cannot be read.
     """
-    notes: dict[str, Note] = {}
+    notes: dict[str, ReplayNote] = {}
     with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
         while True:
             for record in reader.read(_READ_S):
-                note = Note.decode(record.value)
+                note = ReplayNote.decode(record.value)
                 if note is None or record.key is None:
                     continue
                 name = record.key.decode(errors="replace")
@@ -58,7 +58,7 @@ def noted(settings: Settings) -> dict[str, Note]:
                 return notes
 
 
-class Replay:
+class LetterReplay:
     """One run of a replay. Blocking.
 
     A record is sent, then noted. Killed between the two, it is sent again by the next run: twice
@@ -76,7 +76,7 @@ class Replay:
     def __init__(
         self,
         settings: Settings,
-        notes: Mapping[str, Note],
+        notes: Mapping[str, ReplayNote],
         *,
         to: str | None,
         again: bool,
@@ -94,12 +94,12 @@ class Replay:
         self._producer = Producer(settings.kafka)
         self._partitions = self._producer.partitions()
 
-    def run(self, letters: Iterable[DeadLetter]) -> Iterator[Outcome]:
+    def run(self, letters: Iterable[DeadLetter]) -> Iterator[ReplayOutcome]:
         """Work through the letters; each gets one outcome, in any order."""
         waiting: list[tuple[DeadLetter, Original]] = []
         for letter in letters:
             decided = self._decide(letter)
-            if isinstance(decided, Outcome):
+            if isinstance(decided, ReplayOutcome):
                 yield decided
                 if decided.did != "would be replayed":
                     continue
@@ -114,26 +114,28 @@ class Replay:
                 break
         yield from self._send(waiting)
 
-    def _decide(self, letter: DeadLetter) -> Outcome | Original:
+    def _decide(self, letter: DeadLetter) -> ReplayOutcome | Original:
         named = letter.dead_letter_id
         # What this run sent may be rejected while it still reads: to follow that would never end.
         if replayed_from(letter) in self._sent_ids:
-            return Outcome(named, "came back", "rejected again during this run")
+            return ReplayOutcome(named, "came back", "rejected again during this run")
         note = self._notes.get(identity(letter))
         if note is not None and not self._again:
-            return Outcome(named, "already replayed", f"to {note.topic} at {note.at}; --again sends it again")
+            return ReplayOutcome(
+                named, "already replayed", f"to {note.topic} at {note.at}; --again sends it again"
+            )
         found = original(letter)
         if isinstance(found, str):
-            return Outcome(named, "refused", found)
+            return ReplayOutcome(named, "refused", found)
         target = self._target(letter)
         if target not in self._partitions:
-            return Outcome(named, "refused", f"topic {target} does not exist")
-        return Outcome(named, "would be replayed", f"to {target}") if self._dry_run else found
+            return ReplayOutcome(named, "refused", f"topic {target} does not exist")
+        return ReplayOutcome(named, "would be replayed", f"to {target}") if self._dry_run else found
 
     def _target(self, letter: DeadLetter) -> str:
         return self._to or letter.origin.topic
 
-    def _send(self, waiting: list[tuple[DeadLetter, Original]]) -> Iterator[Outcome]:
+    def _send(self, waiting: list[tuple[DeadLetter, Original]]) -> Iterator[ReplayOutcome]:
         unsent: dict[str, str] = {}
         for letter, record in waiting:
             topic, origin = self._target(letter), letter.origin
@@ -147,7 +149,7 @@ class Replay:
         unnoted: dict[str, str] = {}
         for letter, _ in waiting:
             if not unsent[identity(letter)]:
-                note = Note(self._target(letter), _now()).encode()
+                note = ReplayNote(self._target(letter), _now()).encode()
                 key = identity(letter).encode()
                 control = self._settings.topics.control
                 self._produce(unnoted, letter, control, note, key, partition=SHARED_PARTITION)
@@ -155,11 +157,13 @@ class Replay:
         for letter, _ in waiting:
             named, topic = letter.dead_letter_id, self._target(letter)
             if error := unsent[identity(letter)]:
-                yield Outcome(named, "not delivered", f"to {topic}: {error}")
+                yield ReplayOutcome(named, "not delivered", f"to {topic}: {error}")
             elif error := unnoted[identity(letter)]:
-                yield Outcome(named, "not noted", f"sent to {topic}; the next run sends it again: {error}")
+                yield ReplayOutcome(
+                    named, "not noted", f"sent to {topic}; the next run sends it again: {error}"
+                )
             else:
-                yield Outcome(named, "replayed", f"to {topic} as try {letter.tries + 1}")
+                yield ReplayOutcome(named, "replayed", f"to {topic} as try {letter.tries + 1}")
 
     def _produce(
         self,

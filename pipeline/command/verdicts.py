@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.pipeline.client.renderings import Finding, to_chinese
+from sluicegate.pipeline.client.renderings import to_chinese
 from sluicegate.pipeline.command.options import SettingsFile
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -97,7 +97,7 @@ def chinese_lines(verdict: Verdict) -> str:
     """A verdict's finding in Chinese under the post it is about, and an empty line."""
     withheld = "（熔断：拦截改为复核）" if verdict.breaker else ""
     post = f"{neutral(verdict.tenant, 64)}/{neutral(verdict.post_id, 256)}{withheld}"
-    return f"帖子：{post}\n{to_chinese(Finding.of(verdict))}\n"
+    return f"帖子：{post}\n{to_chinese(RenderedFinding.of(verdict))}\n"
 
 
 def json_line(document: bytes) -> str:

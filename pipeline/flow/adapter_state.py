@@ -32,7 +32,7 @@ class Standing(StrEnum):
     ON_TRIAL = "half_open"
 
 
-class Outcome(Enum):
+class CallOutcome(Enum):
     """What a call tells of the engine."""
 
     ANSWERED = auto()
@@ -49,13 +49,13 @@ NO_ANSWER = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERN
 """Failures that are no answer to the item: the engine, or the way to it, was at fault."""
 
 
-def told_by(answers: Sequence[object]) -> Outcome:
+def told_by(answers: Sequence[object]) -> CallOutcome:
     """What the answers of one call tell of the engine. A text that is too long was sent to none."""
     codes = [answer.code if isinstance(answer, ItemFailure) else None for answer in answers]
     asked = [code for code in codes if code is not FailureCode.TOO_LONG]
     if not asked:
-        return Outcome.NOTHING
-    return Outcome.MUTE if all(code in NO_ANSWER for code in asked) else Outcome.ANSWERED
+        return CallOutcome.NOTHING
+    return CallOutcome.MUTE if all(code in NO_ANSWER for code in asked) else CallOutcome.ANSWERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +133,21 @@ class AdapterState:
         self._trying = self._state is Standing.ON_TRIAL
         return Leave(self._turn)
 
-    def report(self, leave: Leave, outcome: Outcome, reason: str = "") -> None:
+    def report(self, leave: Leave, outcome: CallOutcome, reason: str = "") -> None:
         """Say what a call told of the engine; ``reason`` is for people, and never holds text of a post."""
-        if outcome is Outcome.ANSWERED:
+        if outcome is CallOutcome.ANSWERED:
             self.answered_at = self._clock()
         if leave.turn != self._turn:
             return  # sent before it turned: it tells of an engine as it was
         self._trying = False
-        if outcome is Outcome.ANSWERED:
+        if outcome is CallOutcome.ANSWERED:
             self._mute = 0
             if not self.up:
                 self._change(Standing.UP, "")
-        elif outcome is Outcome.AWAY:
+        elif outcome is CallOutcome.AWAY:
             self._mute = 0
             self._leave(self._first_pause_s, reason)
-        elif outcome is Outcome.MUTE:
+        elif outcome is CallOutcome.MUTE:
             self._mute += 1
             if not self.up:
                 self._leave(min(self._first_pause_s * 2 ** min(self._mute, 16), _TRIAL_MOST_S), self._reason)

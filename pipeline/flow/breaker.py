@@ -32,7 +32,7 @@ TENANTS = 4096
 """So many tenants are counted one by one, about 1 KiB each; a producer may invent more."""
 
 
-class Interval:
+class BlockInterval:
     """Posts and blocks of the last interval."""
 
     __slots__ = ("_slices", "blocks", "posts", "until")
@@ -73,7 +73,9 @@ class Breaker:
         self._metrics = metrics
         self._facts = Facts[BreakerFact]()
         self._policy = ""
-        self._intervals: OrderedDict[str, Interval] = OrderedDict()  # the tenant idle for longest comes first
+        self._intervals: OrderedDict[str, BlockInterval] = (
+            OrderedDict()
+        )  # the tenant idle for longest comes first
         self.announce: Callable[[BreakerFact], None] = lambda _trip: None
         """Told what trips here, so that other workers learn of it."""
 
@@ -132,7 +134,7 @@ class Breaker:
             return opened
         # Slices of one length and another cannot be counted together.
         row = counted if counted != OTHERS else f"{OTHERS} {limits.interval_seconds:g}"
-        interval = self._intervals.setdefault(row, Interval())
+        interval = self._intervals.setdefault(row, BlockInterval())
         self._intervals.move_to_end(row)
         interval.add(now, limits.interval_seconds, blocked=blocked)
         if not blocked or not limits.exceeded(posts=interval.posts, blocks=interval.blocks):
@@ -149,7 +151,7 @@ class Breaker:
             return tenant
         return OTHERS
 
-    def _trip(self, tenant: str, interval: Interval, limits: BlockBreaker) -> BreakerFact:
+    def _trip(self, tenant: str, interval: BlockInterval, limits: BlockBreaker) -> BreakerFact:
         before = self._facts.newest((tenant, self._policy))
         trip = BreakerFact(
             state="open",

@@ -19,7 +19,7 @@ import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.pipeline.flow.suspects import Known, Tally
+from sluicegate.pipeline.flow.suspects import DeathTally, KnownPrompts
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,7 +41,7 @@ class Left(BaseModel):
     at_s: _Seconds
     """Unix time."""
     in_work: frozenset[_Name]
-    tallies: dict[_Name, Tally]
+    tallies: dict[_Name, DeathTally]
     poison: dict[_Name, _Seconds]
 
 
@@ -83,7 +83,7 @@ class InWorkFile:
             self._cannot(error)
         return found
 
-    def write(self, in_work: Collection[str], known: Known) -> None:
+    def write(self, in_work: Collection[str], known: KnownPrompts) -> None:
         """Put this in place of what the file says."""
         if self._descriptor is None:
             return

@@ -10,7 +10,7 @@ import structlog
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.label_mass import believed
 from sluicegate.engines.protocol import Engine, Explanation, Generation, Health, ItemFailure, Prompt, Scored
-from sluicegate.pipeline.flow.adapter_state import NO_ANSWER, Outcome, Standing, told_by
+from sluicegate.pipeline.flow.adapter_state import NO_ANSWER, CallOutcome, Standing, told_by
 from sluicegate.pipeline.flow.depth import Depth
 from sluicegate.pipeline.flow.server_state import Permit
 from sluicegate.pipeline.flow.servers import Server, prompt_name
@@ -213,7 +213,7 @@ class Judge:
         Raises:
             EngineUnavailable: The engine is away; nothing was answered.
         """
-        outcome, reason, refused, left = Outcome.NOTHING, "", False, permit.keys
+        outcome, reason, refused, left = CallOutcome.NOTHING, "", False, permit.keys
         failed: tuple[str, ...] = ()
         alone, started = not self._busy.in_work, self._clock.monotonic()
         self._server.note()
@@ -222,13 +222,13 @@ class Judge:
             outcome, left = told_by(answers), _failing(call, items, answers, (FailureCode.TIMED_OUT,))
             failed = _failing(call, items, answers, NO_ANSWER)
         except EngineUnavailable as error:
-            outcome, reason, refused, left = Outcome.AWAY, str(error), error.refused, ()
+            outcome, reason, refused, left = CallOutcome.AWAY, str(error), error.refused, ()
             raise
         finally:
             self._state.report(permit, outcome, reason=reason, refused=refused, left=left, failed=failed)
             self._server.note()
             self._server.changed()
-        if outcome is Outcome.ANSWERED and self._depth is not None:
+        if outcome is CallOutcome.ANSWERED and self._depth is not None:
             # After the report: a turn of the state forgets all.
             now, tokens = self._clock.monotonic(), computed_tokens(items, answers)
             self._depth.answered(now, len(items), now - started, alone=alone, tokens=tokens)

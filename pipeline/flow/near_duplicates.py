@@ -22,7 +22,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.near_duplicates import Index, Known, is_sure, reduced_form
+from sluicegate.pipeline.shortcuts.near_duplicates import Index, KnownText, is_sure, reduced_form
 from sluicegate.schemas import AssessedBy, Assessment
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class NearDuplicates:
     def _ask(self, asked: Asked) -> list[Answer]:
         return [answer for part in asked for answer in self._look_up(*part)]
 
-    def _reuse(self, arrival: PostInWork, known: Known) -> list[Answer]:
+    def _reuse(self, arrival: PostInWork, known: KnownText) -> list[Answer]:
         """The answer with what is known; none where it does not suffice."""
         assessment = known.assessment
         if assessment is None or arrival.parts is None or not self._is_of_policy(arrival.near):
@@ -143,7 +143,7 @@ class NearDuplicates:
         """False under another policy than the key's: how far from its bars a score is, nobody has looked at."""
         return near is not None and near.policy == self._policy().digest
 
-    def _learn(self, answer: Answer, arrival: PostInWork, near: NearKey) -> Known | None:
+    def _learn(self, answer: Answer, arrival: PostInWork, near: NearKey) -> KnownText | None:
         """What may be reused of an answer: what the engine found, now or before, all parts read and explained."""
         found = answer.found
         if not near.stands or found is None or found.by not in {AssessedBy.ENGINE, AssessedBy.CACHE}:
@@ -160,7 +160,7 @@ class NearDuplicates:
         sure = is_sure(arrival.post, calibrated, self._policy(), least=self._settings.confidence)
         source = found.reused_from or answer.event_id
         expires_at = now + self._settings.ttl_s
-        known = Known(finding if sure else None, source, expires_at, folded=_is_folded(arrival, found))
+        known = KnownText(finding if sure else None, source, expires_at, folded=_is_folded(arrival, found))
         self._index.put(near.key, known)
         return known
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingPrompt:
     """One judgement that waits for the engine."""
 
     key: int
@@ -25,7 +25,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """Bounds of one micro-batch."""
 
     posts: int
@@ -51,16 +51,16 @@ class Line:
         waiting: In order of arrival.
     """
 
-    def __init__(self, waiting: Iterable[Waiting] = ()) -> None:
-        self._queues: dict[str | None, dict[str, dict[int, Waiting]]] = {}
+    def __init__(self, waiting: Iterable[WaitingPrompt] = ()) -> None:
+        self._queues: dict[str | None, dict[str, dict[int, WaitingPrompt]]] = {}
         for item in waiting:
             self.add(item)
 
-    def add(self, item: Waiting) -> None:
+    def add(self, item: WaitingPrompt) -> None:
         """Put one at the end of its queue."""
         self._queues.setdefault(item.adapter, {}).setdefault(item.tenant, {})[item.key] = item
 
-    def remove(self, item: Waiting) -> None:
+    def remove(self, item: WaitingPrompt) -> None:
         """Take one out, wherever it stands.
 
         Raises:
@@ -85,7 +85,7 @@ class Line:
         }
 
 
-_Heads = list[tuple[Waiting, "Iterator[Waiting]"]]
+_Heads = list[tuple[WaitingPrompt, "Iterator[WaitingPrompt]"]]
 
 
 def plan(
@@ -95,7 +95,7 @@ def plan(
     now: float,
     free: int,
     idle: bool,
-    limits: Limits,
+    limits: BatchLimits,
 ) -> Plan:
     """Group waiting posts into at most ``free`` micro-batches; the line stays as it is.
 
@@ -117,7 +117,7 @@ def plan(
         return Plan((), None)
     queues = line.heads(adapters)
     batches: list[tuple[int, ...]] = []
-    young: list[list[Waiting]] = []
+    young: list[list[WaitingPrompt]] = []
     while queues and len(batches) < free:
         adapter = min(queues, key=lambda name: _oldest(queues[name]))
         picked, full, queues[adapter] = _fill(queues[adapter], limits)
@@ -135,7 +135,7 @@ def plan(
     return Plan(tuple(batches[:free]), min((at for at in appointments if at < math.inf), default=None))
 
 
-def _of_age_at(picked: list[Waiting], limits: Limits) -> float:
+def _of_age_at(picked: list[WaitingPrompt], limits: BatchLimits) -> float:
     return min(item.since for item in picked) + limits.max_age_s
 
 
@@ -143,9 +143,9 @@ def _oldest(heads: _Heads) -> tuple[float, int]:
     return min((head.since, head.key) for head, _ in heads)
 
 
-def _fill(heads: _Heads, limits: Limits) -> tuple[list[Waiting], bool, _Heads]:
+def _fill(heads: _Heads, limits: BatchLimits) -> tuple[list[WaitingPrompt], bool, _Heads]:
     """Take one micro-batch out of the queues; say whether it is full, and what is left of them."""
-    picked: list[Waiting] = []
+    picked: list[WaitingPrompt] = []
     tokens = 0
     # The tenant with the fewest tokens so far; among equals the one whose next post is oldest. Keys differ.
     turns = [(0, head.since, head.key, head, behind) for head, behind in heads]

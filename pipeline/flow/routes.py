@@ -19,7 +19,7 @@ from sluicegate.pipeline.flow.decision import engine_reference
 from sluicegate.pipeline.flow.depth import Depth
 from sluicegate.pipeline.flow.in_work_file import InWorkFile, default_folder
 from sluicegate.pipeline.flow.judge import Judge, Question
-from sluicegate.pipeline.flow.planner import Limits
+from sluicegate.pipeline.flow.planner import BatchLimits
 from sluicegate.pipeline.flow.servers import Servers
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
@@ -150,7 +150,7 @@ class Share(NamedTuple):
     """How many more they may send."""
     idle: bool
     """True if one that is not full should be among them."""
-    limits: Limits
+    limits: BatchLimits
     """Of each."""
 
 
@@ -233,7 +233,7 @@ class Routes:
             if route not in at_work:
                 yield Share({route}, 1 - route.in_flight, idle=True, limits=limits)
 
-    def _in_time(self, free: int, limits: Limits, tokens_in_work: int) -> tuple[int, Limits]:
+    def _in_time(self, free: int, limits: BatchLimits, tokens_in_work: int) -> tuple[int, BatchLimits]:
         """So many micro-batches, and so large, that an engine reads all in work well within their time."""
         within = self.depth.tokens_within(self._in_engine_s)
         if within is None:  # of an engine that has not answered yet, as much as one may have
@@ -247,11 +247,11 @@ class Routes:
             return min(free, 1), replace(limits, tokens=math.ceil(left))
         return int(min(free, left / limits.tokens)), limits
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> BatchLimits:
         """Of a micro-batch sent now, whatever is in work."""
         given, age_ms = self._micro_batch, self._micro_batch.max_age_ms
         max_age_s = self.depth.patience_s if age_ms is None else age_ms / 1000
-        return Limits(given.posts or self._saturating, given.tokens, max_age_s)
+        return BatchLimits(given.posts or self._saturating, given.tokens, max_age_s)
 
     def _engine_turned(self) -> None:
         self.depth.reset()  # what comes back may be another engine, and is cold in any case

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sluicegate.engines.protocol import Generation
-from sluicegate.pipeline.flow.adapter_state import AdapterState, Leave, Outcome, Standing
+from sluicegate.pipeline.flow.adapter_state import AdapterState, CallOutcome, Leave, Standing
 from sluicegate.pipeline.flow.suspects import LeaseState, Suspects
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class ServerState:
     def report(
         self,
         permit: Permit,
-        outcome: Outcome,
+        outcome: CallOutcome,
         *,
         reason: str = "",
         refused: bool = False,
@@ -172,10 +172,10 @@ class ServerState:
         now = self._clock()
         self._lingering = {key: until for key, until in self._lingering.items() if until > now}
         self._lingering |= dict.fromkeys(left, now + _LINGER_S)
-        if outcome is Outcome.AWAY:
+        if outcome is CallOutcome.AWAY:
             if not refused and permit.life == self._life:
                 self._lose(permit)
-        elif outcome is Outcome.ANSWERED:
+        elif outcome is CallOutcome.ANSWERED:
             answered = set(permit.keys).difference(left, failed)
             self.prompts.cleared(answered)
             if self._lost is not None:

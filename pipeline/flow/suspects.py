@@ -117,7 +117,7 @@ _TALLIES: Final = 8192
 """So many prompts are remembered, some hundred bytes each: twice the 4096 that a worker has in work at most."""
 
 
-class Tally(NamedTuple):
+class DeathTally(NamedTuple):
     """What happened with one prompt in the engine's work, since it was last answered."""
 
     deaths: tuple[str, ...] = ()
@@ -136,15 +136,15 @@ class Tally(NamedTuple):
         """True if something happened with it twice."""
         return len(self.deaths) >= _SUSPECT or self.broken_off >= _SUSPECT
 
-    def beside(self, death: str) -> Tally:
+    def beside(self, death: str) -> DeathTally:
         """The tally with one more death; the same if it is known."""
         return self if death in self.deaths else self._replace(deaths=(*self.deaths, death))
 
 
-class Known(TypedDict):
+class KnownPrompts(TypedDict):
     """What is known of prompts, in a form that can be written down. Times are seconds that are left."""
 
-    tallies: dict[str, Tally]
+    tallies: dict[str, DeathTally]
     poison: dict[str, float]
 
 
@@ -165,15 +165,15 @@ class _Tallies:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         # What is only heard of never makes this worker forget what it counted: others tell of thousands at once.
-        self._ranks: dict[tuple[bool, bool], OrderedDict[str, Tally]] = {
+        self._ranks: dict[tuple[bool, bool], OrderedDict[str, DeathTally]] = {
             (own, often): OrderedDict() for often in (False, True) for own in (False, True)
         }
 
-    def get(self, key: str) -> Tally | None:
+    def get(self, key: str) -> DeathTally | None:
         """What is remembered of a prompt."""
         return next((rank[key] for rank in self._ranks.values() if key in rank), None)
 
-    def keep(self, key: str, tally: Tally, *, heard: bool) -> None:
+    def keep(self, key: str, tally: DeathTally, *, heard: bool) -> None:
         """Remember a prompt; ``heard`` if another worker told of it."""
         self.pop(key)
         self._ranks[tally.own, tally.often][key] = tally
@@ -197,7 +197,7 @@ class _Tallies:
             while rank and next(iter(rank.values())).until <= now:
                 rank.popitem(last=False)
 
-    def items(self) -> Iterator[tuple[str, Tally]]:
+    def items(self) -> Iterator[tuple[str, DeathTally]]:
         """All of them."""
         for rank in self._ranks.values():
             yield from rank.items()
@@ -281,30 +281,32 @@ class Suspects:
             memory.keep(key, self._clock() + min(left_s, REMEMBERED_S), most=_POISON)
 
     @property
-    def known(self) -> Known:
+    def known(self) -> KnownPrompts:
         """All of it, to be read by a process that takes this one's place."""
         now = self._clock()
         tallies = {key: tally._replace(until=tally.until - now) for key, tally in self._tallies.items()}
-        return Known(tallies=tallies, poison={key: until - now for key, until in self._poison.items()})
+        return KnownPrompts(tallies=tallies, poison={key: until - now for key, until in self._poison.items()})
 
-    def restore(self, tallies: Mapping[str, Tally], poison: Mapping[str, float]) -> None:
+    def restore(self, tallies: Mapping[str, DeathTally], poison: Mapping[str, float]) -> None:
         """Take over what :attr:`known` told of processes that are gone."""
         for key, left in tallies.items():
             if left.until > 0:
                 here = self._of(key)
                 both = tuple(sorted({*here.deaths, *left.deaths}))
-                self._remember(key, Tally(both, here.alone + left.alone), min(left.until, 2 * REMEMBERED_S))
+                self._remember(
+                    key, DeathTally(both, here.alone + left.alone), min(left.until, 2 * REMEMBERED_S)
+                )
         for key, left_s in poison.items():
             self.learn(key, left_s)
 
-    def _of(self, key: str) -> Tally:
+    def _of(self, key: str) -> DeathTally:
         found = self._tallies.get(key)
-        return found if found is not None and found.until > self._clock() else Tally()
+        return found if found is not None and found.until > self._clock() else DeathTally()
 
-    def _set_aside(self, key: str, tally: Tally) -> None:
+    def _set_aside(self, key: str, tally: DeathTally) -> None:
         self._remember(key, tally, 2 * REMEMBERED_S)
         self._aside.keep(key, self._clock() + REMEMBERED_S, most=_POISON)
         self._found(key, False)
 
-    def _remember(self, key: str, tally: Tally, for_s: float) -> None:
+    def _remember(self, key: str, tally: DeathTally, for_s: float) -> None:
         self._tallies.keep(key, tally._replace(until=self._clock() + for_s, own=True), heard=False)

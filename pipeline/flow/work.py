@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
 from sluicegate.engines.text.segmenter import Parts
-from sluicegate.pipeline.flow.planner import Waiting
+from sluicegate.pipeline.flow.planner import WaitingPrompt
 from sluicegate.pipeline.flow.routes import Route
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import explains
@@ -130,7 +130,7 @@ class PromptInWork:
     key: bytes
     prompt: Prompt
     route: Route
-    waiting: Waiting
+    waiting: WaitingPrompt
     """What the planner sees of it. The first member's tenant stands for all."""
     members: list[PartInWork] = field(default_factory=list)
     scores: Scores | None = None
@@ -150,7 +150,9 @@ class PromptInWork:
     ) -> Self:
         """One that waits for the planner from now on."""
         arrival = members[0].arrival
-        waiting = Waiting(number, len(prompt.token_ids), arrival.post.tenant, arrival.route.adapter, since)
+        waiting = WaitingPrompt(
+            number, len(prompt.token_ids), arrival.post.tenant, arrival.route.adapter, since
+        )
         return cls(key, prompt, arrival.route, waiting, members)
 
     @property

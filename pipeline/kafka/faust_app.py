@@ -20,8 +20,8 @@ from mode.utils.futures import notify
 
 from sluicegate.pipeline.errors import ClusterError, StartError
 from sluicegate.pipeline.kafka.client_config import sasl_password, tls_context
-from sluicegate.pipeline.kafka.fetching import HandOver, Progress, StreamBuffer, coordinator_fault
-from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.kafka.fetching import FetchProgress, HandOver, StreamBuffer, coordinator_fault
+from sluicegate.pipeline.observe.stalls import ReadPlace
 from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings, Settings
 
@@ -115,7 +115,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
     """The thread of the consumer: reads what is committed, and keeps track of its progress."""
 
     logger = driver.logger  # as its base: Faust's talk is bounded by its name
-    progress: Progress | None = None
+    progress: FetchProgress | None = None
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -125,7 +125,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
 
     async def on_start(self) -> None:
         await super().on_start()
-        self.progress = Progress(self._consumer)
+        self.progress = FetchProgress(self._consumer)
         self._consumer._fetcher.on_reset = self._tell_reset  # noqa: SLF001 - the one of pipeline.fetching
 
     async def _fetch_records(self, *args: Any, **options: Any) -> Any:
@@ -144,7 +144,9 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # untyped b
             return {}  # nobody would answer
         return await self.call_thread(self._committable, self.progress, dict(acknowledged), dict(first))
 
-    def _committable(self, progress: Progress, acknowledged: dict[Any, int], first: Mapping[Any, int]) -> Any:
+    def _committable(
+        self, progress: FetchProgress, acknowledged: dict[Any, int], first: Mapping[Any, int]
+    ) -> Any:
         progress.require_taken(first)
         return progress.committable(acknowledged)
 
@@ -321,7 +323,7 @@ class FaustApp(faust.App):  # type: ignore[misc]  # untyped base
         """The name of what ended the task that keeps this member in its group; None while that lives."""
         return coordinator_fault(self.consumer._thread._consumer)  # noqa: SLF001 - no public way
 
-    async def places(self, *, within_s: float) -> dict[Partition, Place]:
+    async def places(self, *, within_s: float) -> dict[Partition, ReadPlace]:
         """Where each assigned partition is read next, and where it ends.
 
         Raises:

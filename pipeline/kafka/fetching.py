@@ -18,7 +18,7 @@ from mode.utils.queues import ThrowableQueue
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
-from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.observe.stalls import ReadPlace
 from sluicegate.pipeline.records import Partition
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ aiokafka.consumer.consumer.Fetcher = Fetcher
 aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
 
 
-class Progress:
+class FetchProgress:
     """How far one consumer has come in each of its partitions. Used in its thread only."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
@@ -260,7 +260,7 @@ class Progress:
                 found[partition] = reached
         return found
 
-    async def places(self, *, within_s: float) -> dict[Partition, Place]:
+    async def places(self, *, within_s: float) -> dict[Partition, ReadPlace]:
         """Where each partition is read next, and where the brokers say that it ends.
 
         The end is that of the last closed transaction: an open one is nobody's stall.
@@ -274,7 +274,7 @@ class Progress:
         except KafkaError as error:
             raise BrokersAwayError(type(error).__name__) from error
         return {
-            (partition.topic, partition.partition): Place(
+            (partition.topic, partition.partition): ReadPlace(
                 state.position if state.has_valid_position else None, ends[partition]
             )
             for partition, state in self._states().items()

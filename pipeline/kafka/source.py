@@ -15,7 +15,7 @@ from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.lag import Lag
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.pipeline.observe.stalls import Place, Standstill
+from sluicegate.pipeline.observe.stalls import ReadPlace, Standstill
 from sluicegate.pipeline.records import Delivery, Holder, Partition
 from sluicegate.pipeline.settings.tree import Settings
 
@@ -69,7 +69,7 @@ class Source:
         """What the flow got last, until it asks for the next."""
         self._taken: dict[Partition, int] = {}
         self._lag = Lag(fresh_s=look_every_s + _ANSWER_S)
-        self._places: dict[Partition, Place] = {}
+        self._places: dict[Partition, ReadPlace] = {}
         """Of the last look that the brokers answered in this assignment."""
         self._resets: set[tuple[Partition, int, int]] = set()
         """Resets told of in this assignment: where from, where to."""
@@ -231,7 +231,7 @@ class Source:
                 "start the worker again, and ask `sluicegate check` for a right that is missing"
             )
 
-    def _look(self, places: dict[Partition, Place]) -> None:
+    def _look(self, places: dict[Partition, ReadPlace]) -> None:
         # A flow that asks for nothing has a full window, or one whose oldest post tells of a stall.
         at_work = self._passing is not None and self._window.posts > 0
         if self._instruments.holds or at_work or self._app.rebalancing:
@@ -241,7 +241,7 @@ class Source:
         for topic, number in self._standstill.look(seen, self._clock()):
             _log.error("partition_stalled", topic=topic, partition=number, **asdict(seen[topic, number]))
 
-    def _progress(self, places: dict[Partition, Place]) -> dict[Partition, Place]:
+    def _progress(self, places: dict[Partition, ReadPlace]) -> dict[Partition, ReadPlace]:
         """The same places, with how far the stream and the flow have come by now."""
         return {
             one: replace(

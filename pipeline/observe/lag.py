@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.observe.stalls import ReadPlace
 from sluicegate.pipeline.records import Delivery, Partition
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class Lag:
         """Note the record taken last from its partition."""
         self._taken_ms[delivery.partition] = delivery.timestamp_ms
 
-    def look(self, places: Mapping[Partition, Place], held: Mapping[Partition, Delivery], now: float) -> None:
+    def look(
+        self, places: Mapping[Partition, ReadPlace], held: Mapping[Partition, Delivery], now: float
+    ) -> None:
         """Take note of where the partitions ended at a time, and of the oldest delivery held of each."""
         for partition in self._marks.keys() & places.keys():
             place = places[partition]
@@ -77,7 +79,7 @@ class Lag:
 
     def seconds(
         self,
-        places: Mapping[Partition, Place],
+        places: Mapping[Partition, ReadPlace],
         held: Mapping[Partition, Delivery],
         *,
         now: float,
@@ -88,7 +90,13 @@ class Lag:
         return max(ages, default=0.0)
 
     def _age(
-        self, partition: Partition, place: Place | None, held: Delivery | None, *, now: float, utc_ms: float
+        self,
+        partition: Partition,
+        place: ReadPlace | None,
+        held: Delivery | None,
+        *,
+        now: float,
+        utc_ms: float,
     ) -> float:
         mark, looked_at = self._marks[partition], self._looked_at[partition]
         offset = _oldest(place, held)
@@ -109,7 +117,7 @@ class Lag:
         return min(max(by_stamp, now - seen_at), now - absent_at)
 
 
-def _oldest(place: Place | None, held: Delivery | None) -> int:
+def _oldest(place: ReadPlace | None, held: Delivery | None) -> int:
     """The offset of the oldest record without an answer, or of the one that comes next."""
     if held is not None:
         return held.offset

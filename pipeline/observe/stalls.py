@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReadPlace:
     """How far one partition has come."""
 
     position: int | None
@@ -48,7 +48,7 @@ class Standstill:
         """Those that stood still at the last look."""
         return self._partitions
 
-    def look(self, places: Mapping[Partition, Place], now: float) -> tuple[Partition, ...]:
+    def look(self, places: Mapping[Partition, ReadPlace], now: float) -> tuple[Partition, ...]:
         """Compare with the looks before, at a time of the monotonic clock; give the newly found."""
         before, self._since = self._since, {}
         for partition, place in places.items():

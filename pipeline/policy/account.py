@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RuleOrigin:
     """Where a value is written."""
 
     place: str
@@ -45,7 +45,7 @@ class Check:
     fired: bool
     said: str
     """Why it fired, or why it did not."""
-    origin: Origin
+    origin: RuleOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +65,19 @@ class Account:
     disposition: str
     parameters: Mapping[str, str | float | bool]
     rule: str
-    origin: Origin
+    origin: RuleOrigin
     """Of the rule that fired; of the failure mode; where nothing fired, of nothing in particular."""
     places: tuple[str, ...]
     """Parts of the policy that hold for this post, in order."""
     adapter: str | None
     """Whose engine judges; None for the engine's own."""
-    adapter_origin: Origin
+    adapter_origin: RuleOrigin
     breaker: str
     """From which volume on blocks become review."""
-    breaker_origin: Origin
+    breaker_origin: RuleOrigin
     screen: str
     """What a screen may answer here, where the worker has one."""
-    screen_origin: Origin
+    screen_origin: RuleOrigin
     explanation: str
     """Whether categories are asked for, and why."""
     categories: tuple[CategoryCheck, ...]
@@ -119,7 +119,7 @@ class _Accountant:
             fired = [one.origin for one in checks if one.fired]
             if decision.rule == FAILURE_MODE:
                 fired = [self._origin((FAILURE_MODE,))]
-            origin = fired[0] if fired else Origin("no threshold was reached", None)
+            origin = fired[0] if fired else RuleOrigin("no threshold was reached", None)
         return Account(
             action=decision.action,
             disposition=decision.disposition,
@@ -222,20 +222,20 @@ class _Accountant:
                 )
         return checks
 
-    def _origin(self, path: Where) -> Origin:
+    def _origin(self, path: Where) -> RuleOrigin:
         """Where a value comes from; a category's, where it says nothing itself, from the general one."""
         own = path if path in self._laid else path[2:]
         layer = self._laid[own][1]
         if not layer.where:
-            return Origin("built-in", None)
+            return RuleOrigin("built-in", None)
         if layer.preset is not None:
-            return Origin(
+            return RuleOrigin(
                 f"preset {layer.preset}, {dotted(layer.where[:-1])}", self._policy.written.line(layer.where)
             )
         where = (*layer.where, *own)
-        return Origin(dotted(layer.where), self._policy.written.line(where))
+        return RuleOrigin(dotted(layer.where), self._policy.written.line(where))
 
-    def _newest_origin(self, section: str) -> Origin:
+    def _newest_origin(self, section: str) -> RuleOrigin:
         """Where the last of a section's values is written."""
         paths = [path for path in self._laid if path[0] == section]
         order = {id(layer): number for number, layer in enumerate(self._policy.layers)}

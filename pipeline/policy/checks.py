@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sluicegate.pipeline.policy.layers import Laid, Layer
 from sluicegate.pipeline.policy.policy import FAILURE_MODE, SEVERITY, Policy
 from sluicegate.pipeline.policy.reading import threshold
-from sluicegate.pipeline.policy.yaml_text import Fault, InvalidPolicyError, Where, dotted
+from sluicegate.pipeline.policy.yaml_text import DocumentFault, InvalidPolicyError, Where, dotted
 from sluicegate.schemas import Action, Kind
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _MEASURES = ("unsafe", "risk")
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class PolicyNote:
     """A value that decides where an explanation fails."""
 
     line: int | None
@@ -38,9 +38,9 @@ class Note:
         return f"{where}: note: {self.place}: {self.said}"
 
 
-def notes(policy: Policy) -> list[Note]:
+def notes(policy: Policy) -> list[PolicyNote]:
     """Every value by which a post whose explanation fails is no allow any more, in the order of the file."""
-    found: dict[tuple[Where, Where], Note] = {}
+    found: dict[tuple[Where, Where], PolicyNote] = {}
     for context in policy.scope.contexts():
         laid = policy.scope.lay(context)
         mode = Action(laid[FAILURE_MODE,][0])
@@ -67,11 +67,11 @@ def notes(policy: Policy) -> list[Note]:
     return sorted(found.values(), key=lambda note: (note.line or 0, note.place))
 
 
-def _note(policy: Policy, layer: Layer, path: Where, said: str) -> Note:
+def _note(policy: Policy, layer: Layer, path: Where, said: str) -> PolicyNote:
     if not layer.written:
-        return Note(None, f"{dotted(path)} (built-in)", said)
+        return PolicyNote(None, f"{dotted(path)} (built-in)", said)
     where = (*layer.where, *path)
-    return Note(policy.written.line(where), dotted(where), said)
+    return PolicyNote(policy.written.line(where), dotted(where), said)
 
 
 def _stricter(laid: Laid) -> Iterator[tuple[Where, Action]]:
@@ -114,7 +114,7 @@ def require_adapters(policy: Policy, known: Collection[str], source: str) -> Non
         InvalidPolicyError: With every place that names one, and its line.
     """
     faults = [
-        Fault(
+        DocumentFault(
             where := (*layer.where, *_PATH),
             f"the settings have no adapter `{name}`",
             _right(name, known),

@@ -20,7 +20,7 @@ _EXAMPLES = 3
 
 
 @dataclass(slots=True)
-class Example:
+class ChangedExample:
     """One verdict that would have come out differently. It holds neither text nor the post's id."""
 
     verdict_id: str
@@ -50,7 +50,7 @@ class Diff:
     """By ``old -> new`` action."""
     tenants: dict[str, Counter[str]] = field(default_factory=dict)
     categories: dict[str, Counter[str]] = field(default_factory=dict)
-    examples: dict[str, list[Example]] = field(default_factory=dict)
+    examples: dict[str, list[ChangedExample]] = field(default_factory=dict)
 
     def add(self, verdict: Verdict) -> None:
         """Decide a verdict's finding by both policies, and count what differs."""
@@ -76,7 +76,7 @@ class Diff:
         kept = self.examples.setdefault(direction, [])
         if len(kept) < self.examples_kept:
             scores = verdict.scores.model_dump() if verdict.scores else None
-            kept.append(Example(verdict.verdict_id, verdict.tenant, scores, before.rule, after.rule))
+            kept.append(ChangedExample(verdict.verdict_id, verdict.tenant, scores, before.rule, after.rule))
 
     @property
     def stricter(self) -> int:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from sluicegate.pipeline.policy.layers import Layer, When, flatten
-from sluicegate.pipeline.policy.rules import PRINTABLE, CategoryName, Part, Rules
+from sluicegate.pipeline.policy.rules import PRINTABLE, CategoryName, RulePart, Rules
 from sluicegate.pipeline.policy.yaml_text import Where
 from sluicegate.schemas import Kind
 
@@ -47,7 +47,7 @@ Regions = Annotated[frozenset[Region], BeforeValidator(_listed), Field(min_lengt
 Languages = Annotated[frozenset[Language], BeforeValidator(_listed), Field(min_length=1)]
 
 
-class Conditions(Part):
+class Conditions(RulePart):
     """For which posts an override holds: every condition must."""
 
     tenant: Tenants | None = None
@@ -62,21 +62,21 @@ class Conditions(Part):
         return self
 
 
-class Override(Part):
+class Override(RulePart):
     """Rules for the posts that fulfil some conditions."""
 
     when: Conditions
     rules: RulesPart
 
 
-class TenantPart(Part):
+class TenantPart(RulePart):
     """What one tenant has differently."""
 
     rules: RulesPart = WrittenRules()
     kinds: KindsPart = Field(default_factory=dict)
 
 
-class Document(Part):
+class Document(RulePart):
     """A policy as it is written."""
 
     name: ShortText

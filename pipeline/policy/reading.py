@@ -12,7 +12,7 @@ from sluicegate.pipeline.policy.document import Conditions, Document, Override, 
 from sluicegate.pipeline.policy.layers import KINDS, Laid, Layer, Scope
 from sluicegate.pipeline.policy.rules import BlockBreaker, CategoryBars, ScreenRules, Thresholds
 from sluicegate.pipeline.policy.yaml_text import (
-    Fault,
+    DocumentFault,
     InvalidPolicyError,
     Where,
     Written,
@@ -33,12 +33,14 @@ _MOST_CONTEXTS = 200_000
 """Combinations of tenant, kind, region and language that a policy may tell apart; some seconds to look through."""
 
 
-def unreachable(layers: Sequence[Layer], scope: Scope, line: Callable[[Where], int | None]) -> list[Fault]:
+def unreachable(
+    layers: Sequence[Layer], scope: Scope, line: Callable[[Where], int | None]
+) -> list[DocumentFault]:
     """Every value that the author wrote and that no post of any tenant can ever meet."""
     count = len(KINDS) * (len(scope.tenants) + 1) * (len(scope.regions) + 1) * (len(scope.languages) + 1)
     if count > _MOST_CONTEXTS:
         return [
-            Fault(
+            DocumentFault(
                 (),
                 f"tells {count:,} combinations of tenant, kind, region and language apart",
                 f"at most {_MOST_CONTEXTS:,} can be checked; give some tenants a worker and policy of their own",
@@ -112,7 +114,7 @@ def _first_reached_by(bars: dict[Where, float], path: Where) -> Where | None:
     return None
 
 
-def _fault(scope: Scope, layer: Layer, path: Where, line: Callable[[Where], int | None]) -> Fault:
+def _fault(scope: Scope, layer: Layer, path: Where, line: Callable[[Where], int | None]) -> DocumentFault:
     where = (*layer.where, *path)
     for context in scope.contexts():
         if not layer.when.matches(context):
@@ -123,7 +125,7 @@ def _fault(scope: Scope, layer: Layer, path: Where, line: Callable[[Where], int 
             bars = next(_readers(laid, path))
             first = _first_reached_by(bars, path)
             if first is not None:
-                return Fault(
+                return DocumentFault(
                     where,
                     f"{bars[path[-2:]]:g} can never fire: {dotted(first)} = {bars[first]:g} is reached first",
                     f"set it below {bars[first]:g}, or to null"
@@ -134,13 +136,13 @@ def _fault(scope: Scope, layer: Layer, path: Where, line: Callable[[Where], int 
         else:
             other = (*winner.where, *(path if winner.written else ()))
             on = line(other)
-            return Fault(
+            return DocumentFault(
                 where,
                 f"never holds: {dotted(other)}{f' on line {on}' if on else ''} replaces it for every such post",
                 "remove one of the two",
                 line(where),
             )
-    return Fault(where, "can never decide anything", "remove it", line(where))
+    return DocumentFault(where, "can never decide anything", "remove it", line(where))
 
 
 _SHARE = "write a number from 0 to 1, such as 0.8"
@@ -204,7 +206,7 @@ def check_data(written: Written, source: str) -> tuple[Document, tuple[Layer, ..
         InvalidPolicyError: With every fault found.
     """
     if not isinstance(written.data, dict):
-        fault = Fault((), "is no mapping", "begin with `name: …` and `version: …`", written.line(()))
+        fault = DocumentFault((), "is no mapping", "begin with `name: …` and `version: …`", written.line(()))
         raise InvalidPolicyError(source, [fault])
     try:
         document = Document.model_validate(written.data)
@@ -222,23 +224,23 @@ def check_data(written: Written, source: str) -> tuple[Document, tuple[Layer, ..
     return document, layers, written
 
 
-def _distinct(faults: Iterable[Fault]) -> list[Fault]:
+def _distinct(faults: Iterable[DocumentFault]) -> list[DocumentFault]:
     """One fault a place: a value that may have several types fails at each of them."""
     return list({fault.where: fault for fault in faults}.values())
 
 
-def _shape_fault(error: ErrorDetails, written: Written) -> Fault:
+def _shape_fault(error: ErrorDetails, written: Written) -> DocumentFault:
     where = tuple(part for part in error["loc"] if part != "[key]")
     kind = error["type"]
     if kind == "missing":
-        return Fault(where, "is missing", _right(where) or "add it", written.line(where[:-1]))
+        return DocumentFault(where, "is missing", _right(where) or "add it", written.line(where[:-1]))
     if kind == "extra_forbidden":
-        return Fault(where, "is unknown here", _known_keys(where), written.line(where))
+        return DocumentFault(where, "is unknown here", _known_keys(where), written.line(where))
     where = _within(where, written)
     if kind == "no_condition":
-        return Fault(where, "holds for every post", _RIGHT["when"], written.line(where))
+        return DocumentFault(where, "holds for every post", _RIGHT["when"], written.line(where))
     right = _right(where) or f"it {error['msg'].removeprefix('Input ')}"
-    return Fault(where, f"{_shown(error['input'])} cannot be used", right, written.line(where))
+    return DocumentFault(where, f"{_shown(error['input'])} cannot be used", right, written.line(where))
 
 
 def _within(where: Where, written: Written) -> Where:
@@ -290,9 +292,9 @@ def _model_at(where: Where) -> type[BaseModel]:
     return by_key.get(where[-1], WrittenRules) if where else Document
 
 
-def _unknown_categories(document: Document, layers: Sequence[Layer], written: Written) -> list[Fault]:
+def _unknown_categories(document: Document, layers: Sequence[Layer], written: Written) -> list[DocumentFault]:
     known = [*CATEGORIES, *document.extra_categories]
-    faults: dict[Where, Fault] = {}
+    faults: dict[Where, DocumentFault] = {}
     for layer in layers:
         for path in layer.values:
             if path[0] == "categories" and path[1] not in known:
@@ -301,11 +303,11 @@ def _unknown_categories(document: Document, layers: Sequence[Layer], written: Wr
     return list(faults.values())
 
 
-def _open_to_strangers(layers: Sequence[Layer], written: Written) -> list[Fault]:
+def _open_to_strangers(layers: Sequence[Layer], written: Written) -> list[DocumentFault]:
     """Failing open is a tenant's own choice: one that nobody wrote rules for must never do it."""
     path: Where = ("failure_mode",)
     return [
-        Fault(
+        DocumentFault(
             where := (*layer.where, *path),
             "`allow` would hold for tenants that the policy does not know",
             "write it under `tenants`, for those that chose to fail open",
@@ -316,10 +318,10 @@ def _open_to_strangers(layers: Sequence[Layer], written: Written) -> list[Fault]
     ]
 
 
-def _breaker_of_a_part(layers: Sequence[Layer], written: Written) -> list[Fault]:
+def _breaker_of_a_part(layers: Sequence[Layer], written: Written) -> list[DocumentFault]:
     """A breaker counts all of a tenant's posts together: it cannot differ between them."""
     return [
-        Fault(
+        DocumentFault(
             where := (*layer.where, "block_breaker"),
             "would hold for some of a tenant's posts only",
             "write it under `rules` or `tenants.NAME.rules`: it counts a tenant's posts together",
@@ -331,7 +333,7 @@ def _breaker_of_a_part(layers: Sequence[Layer], written: Written) -> list[Fault]
     ]
 
 
-def _unknown_category(where: Where, known: Sequence[str], written: Written) -> Fault:
+def _unknown_category(where: Where, known: Sequence[str], written: Written) -> DocumentFault:
     name = str(where[-1])
     if name == NO_CATEGORY:
         right = "put these values one level up: they hold where no category applies"
@@ -339,4 +341,4 @@ def _unknown_category(where: Where, known: Sequence[str], written: Written) -> F
         right = f"did you mean `{close[0]}`? if your model has this one, list it under extra_categories"
     else:
         right = f"known are {', '.join(known)}; list what your model has beside them under extra_categories"
-    return Fault(where, "is no category that is known", right, written.line(where))
+    return DocumentFault(where, "is no category that is known", right, written.line(where))

@@ -21,7 +21,7 @@ AdapterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,6
 CategoryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
 
 
-class Part(BaseModel):
+class RulePart(BaseModel):
     """Base of everything that a policy file may hold: frozen, and a stranger to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,7 +51,7 @@ class Subject(Protocol):
         ...
 
 
-class Thresholds(Part):
+class Thresholds(RulePart):
     """Scores from which on an action applies; either suffices, and null is never reached."""
 
     unsafe: Share | None = None
@@ -76,7 +76,7 @@ def risk_of(scores: Scores) -> float:
     return scores.unsafe + scores.controversial
 
 
-class Disposition(Part):
+class Disposition(RulePart):
     """A suggested enforcement, with what it needs to know.
 
     Written as a name, or as a mapping with ``name`` and any parameters.
@@ -104,7 +104,7 @@ def _usual() -> dict[Action, Disposition]:
     }
 
 
-class Bars(Part):
+class Bars(RulePart):
     """Thresholds of both actions and what is suggested with each."""
 
     block_at: Thresholds = Thresholds(unsafe=0.8)
@@ -134,7 +134,7 @@ class CategoryBars(Bars):
         return found.category_scores.get(name, 0.0) >= self.applies_at
 
 
-class BlockBreaker(Part):
+class BlockBreaker(RulePart):
     """From which volume of blocks on a rule or a model must be wrong; either suffices, and null is never reached.
 
     Counted per tenant: of the posts that were judged, over the last interval, by each worker.
@@ -155,7 +155,7 @@ class BlockBreaker(Part):
         return by_share or (self.count is not None and blocks > self.count)
 
 
-class ScreenRules(Part):
+class ScreenRules(RulePart):
     """What the screen may answer, where the worker has one; everything else goes to the engine."""
 
     tolerance: Annotated[float, Field(ge=0, le=0.1, strict=True)] | None = Field(

@@ -25,7 +25,7 @@ Where = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DocumentFault:
     """One fault of a policy document."""
 
     where: Where
@@ -48,7 +48,7 @@ class Fault:
 class InvalidPolicyError(PolicyError):
     """A policy that cannot be used. The message is the first fault, and how many more there are."""
 
-    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+    def __init__(self, source: str, faults: Sequence[DocumentFault]) -> None:
         self.source = source
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line or 0))
         more = len(self.faults) - 1
@@ -111,7 +111,7 @@ for _tag, _pattern, _first in (
 class YamlFaultError(Exception):
     """Text that is no YAML, or more of YAML than a policy needs. ``fault`` says where and what."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: DocumentFault) -> None:
         super().__init__(fault.wrong)
         self.fault = fault
 
@@ -127,7 +127,7 @@ def read_yaml(text: str) -> Written:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlFaultError(
-            Fault(
+            DocumentFault(
                 (),
                 f"no YAML ({error.problem})",
                 "check indentation, quotes and brackets around there",
@@ -137,7 +137,9 @@ def read_yaml(text: str) -> Written:
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         # The last two come from PyYAML's own reading of numbers: a version, an escaped code point.
         raise YamlFaultError(
-            Fault((), f"no YAML ({type(error).__name__})", "write plain UTF-8 text, not nested too deeply")
+            DocumentFault(
+                (), f"no YAML ({type(error).__name__})", "write plain UTF-8 text, not nested too deeply"
+            )
         ) from error
     reader = _Reader()
     data = reader.value(node, ()) if node is not None else None
@@ -154,7 +156,9 @@ class _Reader:
         line = node.start_mark.line + 1
         self.lines.setdefault(where, line)
         if self._nodes > _MOST_NODES or len(where) > _MOST_DEPTH:
-            raise YamlFaultError(Fault(where[:3], "too large or too deeply nested", "make it smaller", line))
+            raise YamlFaultError(
+                DocumentFault(where[:3], "too large or too deeply nested", "make it smaller", line)
+            )
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, where)
         if isinstance(node, yaml.SequenceNode):
@@ -166,12 +170,16 @@ class _Reader:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise YamlFaultError(Fault(where, "a key that is no plain text", "write `key: value`", line))
+                raise YamlFaultError(
+                    DocumentFault(where, "a key that is no plain text", "write `key: value`", line)
+                )
             key = key_node.value
             place = (*where, key)
             if key in found:
                 raise YamlFaultError(
-                    Fault(place, f"stands twice, first on line {self.lines[place]}", "keep one of them", line)
+                    DocumentFault(
+                        place, f"stands twice, first on line {self.lines[place]}", "keep one of them", line
+                    )
                 )
             self.lines[place] = line
             found[key] = self.value(value_node, place)
@@ -195,7 +203,7 @@ def _scalar(node: yaml.Node, where: Where, line: int) -> Any:
             return float(text)
         case tag:
             raise YamlFaultError(
-                Fault(
+                DocumentFault(
                     where,
                     f"`{neutral(tag, 40)}` is no kind of value here",
                     "write plain text or a number",

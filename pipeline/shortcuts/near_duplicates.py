@@ -48,7 +48,7 @@ _SCORE_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownText:
     """What became of a text that was judged."""
 
     assessment: Assessment | None
@@ -79,14 +79,14 @@ class Index:
 
     def __init__(self, entries: int, size_bytes: int) -> None:
         self._most, self._most_bytes = entries, size_bytes
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._known: OrderedDict[bytes, KnownText] = OrderedDict()
         self.size_bytes = 0
         """About what is held."""
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, key: bytes, now: float) -> Known | None:
+    def get(self, key: bytes, now: float) -> KnownText | None:
         """What is known, unless it has expired. To ask does not make it last longer."""
         known = self._known.get(key)
         if known is None:
@@ -97,7 +97,7 @@ class Index:
         self._known.move_to_end(key)
         return known
 
-    def put(self, key: bytes, known: Known) -> None:
+    def put(self, key: bytes, known: KnownText) -> None:
         """Keep, dropping the least recently used beyond either bound."""
         self._drop(key)
         self._known[key] = known

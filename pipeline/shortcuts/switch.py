@@ -55,7 +55,7 @@ def _at_least(wrong: int, samples: int, share: float) -> float:
 
 
 @dataclass(slots=True)
-class Tally:
+class DisagreementTally:
     """The samples of one count. It begins anew after ``most``, so that a good past hides no bad present."""
 
     most: int
@@ -99,7 +99,7 @@ class Switch:
         self._own = own
         self._facts = Facts[ScreenFact]()
         self._policy = ""
-        self._tallies: OrderedDict[tuple[str, Action, float], Tally] = OrderedDict()
+        self._tallies: OrderedDict[tuple[str, Action, float], DisagreementTally] = OrderedDict()
         self._counted: OrderedDict[_Text, None] = OrderedDict()
         self.announce: Callable[[ScreenFact], None] = lambda _turn: None
         """Told when it is thrown here, so that other workers learn of it."""
@@ -132,7 +132,7 @@ class Switch:
         if self._is_counted((sample.screen, sample.action, judged, tolerance, content)):
             return
         key = sample.screen, sample.action, tolerance
-        tally = self._tallies.setdefault(key, Tally(self._settings.off_samples))
+        tally = self._tallies.setdefault(key, DisagreementTally(self._settings.off_samples))
         self._tallies.move_to_end(key)
         if len(self._tallies) > _TALLIES:
             self._tallies.popitem(last=False)
@@ -172,7 +172,7 @@ class Switch:
         newest = self._facts.newest((screen,))
         return newest is not None and newest.state == "open"
 
-    def _throw(self, sample: Sample, tally: Tally, tolerance: float) -> None:
+    def _throw(self, sample: Sample, tally: DisagreementTally, tolerance: float) -> None:
         before = self._facts.newest((sample.screen,))
         turn = ScreenFact(
             state="open",

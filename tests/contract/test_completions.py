@@ -15,7 +15,7 @@ from contract.stub_server import CONTEXT_TOKENS, StubServer
 from sluicegate.engines.backends import EngineChoice, open_backend, open_backends
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
-from sluicegate.pipeline.flow.adapter_state import Outcome, told_by
+from sluicegate.pipeline.flow.adapter_state import CallOutcome, told_by
 from sluicegate.pipeline.flow.server_state import ServerState
 from sluicegate.schemas import FailureCode, Post
 from support.small_bundle import small_manifest, write_small_bundle
@@ -118,7 +118,7 @@ async def test_copies_of_a_text_that_ends_vllm_in_its_own_way_end_it_three_times
                 answers = await rig.engine.score(asked, timeout_s=TIMEOUT_S)
                 state.report(permit, told_by(answers))
             except EngineUnavailable as error:
-                state.report(permit, Outcome.AWAY, refused=error.refused)
+                state.report(permit, CallOutcome.AWAY, refused=error.refused)
                 stub.restart()
             state.leave(copy)
         assert state.prompts.is_aside("killer")  # without a lease nobody is condemned

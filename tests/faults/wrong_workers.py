@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from sluicegate.pipeline.command import main
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.kafka.fetching import Progress
+from sluicegate.pipeline.kafka.fetching import FetchProgress
 from sluicegate.pipeline.observe.server import OpsServer, Report
 from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -125,5 +125,5 @@ if __name__ == "__main__":
         asyncio.run(_take(load_settings(None)))
     else:
         Window.finish = _finish_out_of_order  # type: ignore[method-assign, assignment]  # that is what is wrong with it
-        Progress.require_taken = lambda *_: None  # type: ignore[method-assign]  # and that
+        FetchProgress.require_taken = lambda *_: None  # type: ignore[method-assign]  # and that
         main()

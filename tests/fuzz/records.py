@@ -17,7 +17,7 @@ from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.layouts import CompactLayout
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.prompting import Prompter
-from sluicegate.pipeline.dead_letters import Note, Original, line, original, page, summary
+from sluicegate.pipeline.dead_letters import Original, ReplayNote, line, original, page, summary
 from sluicegate.pipeline.facts import read_fact
 from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.kafka.incoming import Incoming, read_dead_letter, read_verdict
@@ -142,7 +142,7 @@ def check_control(raw: bytes) -> None:
     if trip is not None:
         assert trip.key == key
         assert read_fact(trip.key, trip.encode()) == trip
-    note = Note.decode(value)
+    note = ReplayNote.decode(value)
     if note is not None:
         note.encode()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from sluicegate.pipeline.client.renderings import Finding, from_chinese
+from sluicegate.pipeline.client.renderings import RenderedFinding, from_chinese
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import Verdict
@@ -58,4 +58,4 @@ async def test_every_verdict_stands_in_chinese_under_its_post() -> None:
         post, _, finding = block.partition("\n")
         shown[post] = from_chinese(finding)
     verdicts = [Verdict.model_validate_json((GOLDEN / f"{name}.json").read_bytes()) for name in SHOWN]
-    assert shown == {f"帖子：{one.tenant}/{one.post_id}": Finding.of(one) for one in verdicts}
+    assert shown == {f"帖子：{one.tenant}/{one.post_id}": RenderedFinding.of(one) for one in verdicts}

@@ -9,7 +9,7 @@ from sluicegate.engines.bundle.tokenizer import TextTokenizer
 from sluicegate.engines.protocol import ItemFailure, Scored
 
 
-class Reader:
+class AnswerReader:
     """Reads answers that are not empty.
 
     Args:

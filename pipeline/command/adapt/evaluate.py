@@ -44,7 +44,7 @@ class Explained(StrEnum):
     ALL = "all"
 
 
-class Part(StrEnum):
+class RowPart(StrEnum):
     """A side of the split."""
 
     TRAIN = "train"
@@ -76,7 +76,7 @@ def evaluate(  # noqa: PLR0917 - options are parameters
         Path | None, typer.Option(help="For --checkpoint: its recipe. Default: the plan.json beside it.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="For --checkpoint: CPU threads.")] = None,
-    split: Annotated[Part | None, typer.Option(help="Only rows of this split.")] = None,
+    split: Annotated[RowPart | None, typer.Option(help="Only rows of this split.")] = None,
     sample: Annotated[
         int | None,
         typer.Option(

@@ -53,7 +53,7 @@ class Settling(StrEnum):
     KEEP = "keep"
 
 
-class Kind(StrEnum):
+class RowKind(StrEnum):
     """What the text is."""
 
     POST = "post"
@@ -91,7 +91,7 @@ def prepare(  # noqa: PLR0917 - options are parameters
     licence: Annotated[
         str | None, typer.Option(help="Only rows under one of these, such as MIT,Apache-2.0,CC-BY-4.0.")
     ] = None,
-    kind: Annotated[Kind, typer.Option(help="Kind of rows that do not say it.")] = Kind.POST,
+    kind: Annotated[RowKind, typer.Option(help="Kind of rows that do not say it.")] = RowKind.POST,
     language: Annotated[str | None, typer.Option(help="Language of rows that do not say it.")] = None,
     map_category: Annotated[
         list[str] | None,

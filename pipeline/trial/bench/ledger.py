@@ -99,7 +99,7 @@ _OTHER = "other"
 
 
 @dataclass(slots=True)
-class Interval:
+class SendInterval:
     """The posts that arrived in one part of the run."""
 
     latency: Histogram = field(default_factory=Histogram)
@@ -142,7 +142,7 @@ class Ledger:
         self.latency, self.seen = Histogram(), Histogram()
         self.stages = {name: Histogram() for name in STAGES}
         self.interval_s = max(1.0, math.ceil(arrivals.duration_s / _INTERVALS))
-        self.intervals: dict[int, Interval] = {}
+        self.intervals: dict[int, SendInterval] = {}
         self.last_answer_ms = 0.0
 
     def name(self, number: int) -> str:
@@ -282,8 +282,8 @@ class Ledger:
     def _arrived_ms(self, number: int) -> float:
         return self.began_ms + self.arrivals.at_s[number] * 1000
 
-    def _interval(self, number: int) -> Interval:
-        return self.intervals.setdefault(int(self.arrivals.at_s[number] / self.interval_s), Interval())
+    def _interval(self, number: int) -> SendInterval:
+        return self.intervals.setdefault(int(self.arrivals.at_s[number] / self.interval_s), SendInterval())
 
     def _number(self, name: object) -> int | None:
         """The number of a post of this run that was sent; None for any other name."""

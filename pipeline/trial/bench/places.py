@@ -31,7 +31,7 @@ _EMBEDDED = "the embedded broker lets a fetch wait for up to 1.5 s where Kafka w
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LoadPlace:
     """Where posts go and verdicts come from."""
 
     kafka: KafkaSettings
@@ -49,7 +49,7 @@ class Place:
 @asynccontextmanager
 async def cluster(
     kafka: KafkaSettings, topics: TopicSettings, metrics: Sequence[str]
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[LoadPlace]:
     """A cluster as the settings name it.
 
     Args:
@@ -58,11 +58,13 @@ async def cluster(
         metrics: URLs of its workers' metrics.
     """
     async with _session() as session:
-        yield Place(kafka, topics, partial(_fetch_all, session, metrics))
+        yield LoadPlace(kafka, topics, partial(_fetch_all, session, metrics))
 
 
 @asynccontextmanager
-async def embedded(engine: Literal["llama_cpp", "fake"], fake_profile: Path | None) -> AsyncIterator[Place]:
+async def embedded(
+    engine: Literal["llama_cpp", "fake"], fake_profile: Path | None
+) -> AsyncIterator[LoadPlace]:
     """A broker and a worker of this machine's own, ended with the block.
 
     Args:
@@ -86,7 +88,7 @@ async def embedded(engine: Literal["llama_cpp", "fake"], fake_profile: Path | No
                 await worker.ready(session)
                 kafka = KafkaSettings(bootstrap_servers=broker.address)
                 scrape = partial(_of_worker, worker, session)
-                yield Place(kafka, topics, scrape, worker.check, _EMBEDDED_BACKLOG_BYTES, _EMBEDDED)
+                yield LoadPlace(kafka, topics, scrape, worker.check, _EMBEDDED_BACKLOG_BYTES, _EMBEDDED)
                 keep = _has_ended(worker)
     except PipelineError:
         keep = True

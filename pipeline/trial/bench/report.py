@@ -21,7 +21,7 @@ _COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operato
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class FailCondition:
     """A run fails if this is true of one of its figures."""
 
     figure: str
@@ -37,14 +37,18 @@ class Threshold:
         return found is None or bool(_COMPARE[self.relation](found, self.value))
 
 
-PROMISE = (Threshold("drops", ">", 0), Threshold("refused", ">", 0), Threshold("contradictions", ">", 0))
+PROMISE = (
+    FailCondition("drops", ">", 0),
+    FailCondition("refused", ">", 0),
+    FailCondition("contradictions", ">", 0),
+)
 """What fails every run that was not cut short."""
 
-JUDGEMENT = Threshold("judged", "<", 1)
+JUDGEMENT = FailCondition("judged", "<", 1)
 """What fails such a run too if anything was answered: answers alone say nothing of the engine."""
 
 
-def parse_threshold(text: str) -> Threshold:
+def parse_threshold(text: str) -> FailCondition:
     """Read a threshold such as ``p99_ms>500``.
 
     Raises:
@@ -56,14 +60,14 @@ def parse_threshold(text: str) -> Threshold:
     name, relation, value = found.groups()
     if name not in FIGURES:
         raise BenchError(f"--fail-if: no figure is called {neutral(name)}; there are {', '.join(FIGURES)}")
-    return Threshold(name, relation, float(value))
+    return FailCondition(name, relation, float(value))
 
 
 def failed(
-    figures: Mapping[str, float | None], thresholds: Sequence[Threshold], *, cut_short: bool
+    figures: Mapping[str, float | None], thresholds: Sequence[FailCondition], *, cut_short: bool
 ) -> list[str]:
     """The conditions that hold, as they are written."""
-    always: tuple[Threshold, ...] = () if cut_short else PROMISE
+    always: tuple[FailCondition, ...] = () if cut_short else PROMISE
     if always and figures.get("answered"):
         always += (JUDGEMENT,)
     return [str(one) for one in dict.fromkeys((*always, *thresholds)) if one.fails(figures)]
@@ -91,7 +95,7 @@ class Setting:
 
 
 def system(
-    setting: Setting, ledger: Ledger, scrapes: Scrapes, thresholds: Sequence[Threshold], *, stopped: str
+    setting: Setting, ledger: Ledger, scrapes: Scrapes, thresholds: Sequence[FailCondition], *, stopped: str
 ) -> dict[str, Any]:
     """One system's part of the document.
 

@@ -19,7 +19,7 @@ from sluicegate.pipeline.settings.tree import KafkaSettings
 from sluicegate.pipeline.trial.bench.figures import Scrapes
 from sluicegate.pipeline.trial.bench.ledger import Ledger
 from sluicegate.pipeline.trial.bench.load import Arrivals, values
-from sluicegate.pipeline.trial.bench.places import Place
+from sluicegate.pipeline.trial.bench.places import LoadPlace
 from sluicegate.pipeline.trial.terminal_line import TerminalLine
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
-class Progress:
+class RunProgress:
     """Tells of a run.
 
     Args:
@@ -161,7 +161,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """What a run left."""
 
     ledger: Ledger
@@ -172,7 +172,9 @@ class Outcome:
     """What the place does to the figures."""
 
 
-async def run_bench(place: AbstractAsyncContextManager[Place], load: Load, progress: Progress) -> Outcome:
+async def run_bench(
+    place: AbstractAsyncContextManager[LoadPlace], load: Load, progress: RunProgress
+) -> RunOutcome:
     """Send a load to a place and follow it until every post is answered or nothing comes any more.
 
     The first Ctrl-C, SIGTERM or SIGHUP while posts are under way ends the run with what there is;
@@ -192,7 +194,7 @@ async def run_bench(place: AbstractAsyncContextManager[Place], load: Load, progr
             sender = Sender(
                 where.kafka, where.topics.posts, values(load.lines, load.arrivals, ledger.name), ledger
             )
-            watch = _Watch(where, load, ledger, reader, sender)
+            watch = _RunWatch(where, load, ledger, reader, sender)
             progress.say(f"sending {len(load.arrivals.at_s):,} posts in {load.arrivals.duration_s:.0f} s")
             progress.begin()
             scraping = asyncio.create_task(watch.scrape())
@@ -205,10 +207,10 @@ async def run_bench(place: AbstractAsyncContextManager[Place], load: Load, progr
                 sender.cut()
                 await to_the_end(sender.join)
         progress.show(ledger, final=True)
-        return Outcome(ledger, watch.scrapes, reason, where.remark)
+        return RunOutcome(ledger, watch.scrapes, reason, where.remark)
 
 
-def _require_input(where: Place) -> None:
+def _require_input(where: LoadPlace) -> None:
     """Look the input topic up. Blocking.
 
     A producer would make one under a mistyped name, or learn post by post that there is none.
@@ -238,10 +240,12 @@ class _Stop:
             self._task.cancel()
 
 
-class _Watch:
+class _RunWatch:
     """Follows one run."""
 
-    def __init__(self, place: Place, load: Load, ledger: Ledger, reader: TopicReader, sender: Sender) -> None:
+    def __init__(
+        self, place: LoadPlace, load: Load, ledger: Ledger, reader: TopicReader, sender: Sender
+    ) -> None:
         self._place = place
         self._patience_s = load.patience_s
         self._settle_s = load.settle_s
@@ -251,7 +255,7 @@ class _Watch:
         self._moved_at = time.monotonic()
         self.scrapes = Scrapes()
 
-    async def follow(self, progress: Progress, stop: _Stop) -> str:
+    async def follow(self, progress: RunProgress, stop: _Stop) -> str:
         """Read until the end; why it came early, or nothing."""
         try:
             while not self._at_end():

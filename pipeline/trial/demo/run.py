@@ -20,15 +20,22 @@ from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
-from sluicegate.pipeline.trial.demo.screen import Screen
-from sluicegate.pipeline.trial.demo.tally import EngineCounts, LastVerdicts, Snapshot, Tally, identity, parse
+from sluicegate.pipeline.trial.demo.screen import DemoScreen
+from sluicegate.pipeline.trial.demo.tally import (
+    DemoTally,
+    EngineCounts,
+    LastVerdicts,
+    Snapshot,
+    identity,
+    parse,
+)
 from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
-class Replay:
+class DemoReplay:
     """Sends records in their order. Use as a context manager, from the event loop: nothing here blocks.
 
     Args:
@@ -110,7 +117,7 @@ class DemoResult:
     log: Path | None
 
 
-async def run_demo(options: DemoOptions, screen: Screen) -> DemoResult:
+async def run_demo(options: DemoOptions, screen: DemoScreen) -> DemoResult:
     """Run the demo. Everything it started is stopped when this returns, raises or is cancelled.
 
     Raises:
@@ -137,7 +144,7 @@ async def run_demo(options: DemoOptions, screen: Screen) -> DemoResult:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run(options: DemoOptions, screen: Screen, log: Path) -> Snapshot:
+async def _run(options: DemoOptions, screen: DemoScreen, log: Path) -> Snapshot:
     topics = TopicSettings()
     screen.say("starting the embedded broker")
     async with (
@@ -152,7 +159,7 @@ async def _run(options: DemoOptions, screen: Screen, log: Path) -> Snapshot:
             watched = [topics.posts, *topics.outputs]
             with (
                 TopicReader(kafka, watched, start="beginning") as reader,
-                Replay(kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
+                DemoReplay(kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
                 _kept(options.verdicts, topics) as keep,
             ):
                 return await _Watch(options, screen, worker, session, keep).follow(reader, replay)
@@ -201,7 +208,7 @@ class _Watch:
     def __init__(
         self,
         options: DemoOptions,
-        screen: Screen,
+        screen: DemoScreen,
         worker: WorkerProcess,
         session: aiohttp.ClientSession,
         keep: Callable[[TopicRecord], None],
@@ -211,12 +218,12 @@ class _Watch:
         self._worker = worker
         self._session = session
         self._keep = keep
-        self._tally = Tally(TopicSettings())
+        self._tally = DemoTally(TopicSettings())
         self._last = LastVerdicts(self._tally, options.show_text)
         self._counts = self._first_counts = EngineCounts(0.0, {})
         self._began = self._answered_at = time.monotonic()
 
-    async def follow(self, reader: TopicReader, replay: Replay) -> Snapshot:
+    async def follow(self, reader: TopicReader, replay: DemoReplay) -> Snapshot:
         self._counts = self._first_counts = await self._scrape()
         self._began = self._answered_at = time.monotonic()
         scraped_at = self._began

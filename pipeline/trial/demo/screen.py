@@ -32,7 +32,7 @@ _LAST_COLUMNS = {
 _COLOURS = {"allow": "green", "review": "yellow", "block": "red"}
 
 
-class Screen:
+class DemoScreen:
     """Shows snapshots. Use as a context manager.
 
     Args:

@@ -89,7 +89,7 @@ class Balance:
 
 
 @dataclass(slots=True)
-class Tally:
+class DemoTally:
     """Collects the records of all topics, in whatever order they are read."""
 
     topics: TopicSettings
@@ -310,7 +310,7 @@ class LastVerdicts:
         show_text: True shows the beginning of each text; else two characters and its length.
     """
 
-    tally: Tally
+    tally: DemoTally
     show_text: bool
     _texts: dict[Identity, str] = field(default_factory=dict)
     _rows: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LAST_VERDICTS))

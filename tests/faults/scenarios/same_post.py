@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from faults.scenario import scenario
-from sluicegate.pipeline.client.consumer import Newest, Standing
+from sluicegate.pipeline.client.consumer import Freshness, Newest
 from sluicegate.schemas import Post, Verdict, content_hash
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _check_newest(stage: Stage, verdicts: list[Verdict]) -> int:
     counts: dict[str, int] = {}
     newest = Newest(len(verdicts) + 1)
     for verdict in verdicts:
-        if newest.standing(verdict) is Standing.NEW:
+        if newest.standing(verdict) is Freshness.NEW:
             newest.apply(verdict)
             counts[verdict.post_id] = verdict.revision
     highest: dict[str, int] = {}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.control.topic import read_changes
-from sluicegate.pipeline.dead_letters import Note
+from sluicegate.pipeline.dead_letters import ReplayNote
 from sluicegate.pipeline.facts import LAST_GENERATION, BreakerFact, Facts, read_fact
 from sluicegate.pipeline.kafka.reader import TopicRecord
 
@@ -142,7 +142,7 @@ def test_a_fact_under_another_key_is_refused() -> None:
 
 
 def test_records_of_other_kinds_are_passed_over_and_tombstones_read() -> None:
-    note = Note("posts", "2026-01-01T00:00:00+00:00").encode()
+    note = ReplayNote("posts", "2026-01-01T00:00:00+00:00").encode()
     later = json.dumps(json.loads(TRIP.encode()) | {"a_later_field": 1}).encode()
     records = [
         record(b"some letter", note),

@@ -16,8 +16,8 @@ from sluicegate.pipeline.dead_letters import (
     FIRST_REJECTED,
     REPLAYED_FROM,
     TRIES,
-    Note,
     Original,
+    ReplayNote,
     Selection,
     identity,
     line,
@@ -240,8 +240,8 @@ def test_a_selection_admits_what_every_part_of_it_admits(selection: Selection, a
     | st.sampled_from([b"[]", b"{}", b'{"kind":"deadletter-replay"}'])
 )
 def test_what_is_no_note_on_the_control_topic_is_passed_over(value: bytes | None) -> None:
-    assert Note.decode(value) is None
-    assert Note.decode(Note("posts", "then").encode()) == Note("posts", "then")
+    assert ReplayNote.decode(value) is None
+    assert ReplayNote.decode(ReplayNote("posts", "then").encode()) == ReplayNote("posts", "then")
 
 
 class MemoryProducer:
@@ -281,12 +281,12 @@ def replay(
     monkeypatch: pytest.MonkeyPatch,
     letters: list[DeadLetter],
     producer: MemoryProducer,
-    notes: dict[str, Note] | None = None,
+    notes: dict[str, ReplayNote] | None = None,
     **how: Any,
 ) -> list[str]:
     monkeypatch.setattr(replaying, "Producer", lambda _kafka: producer)
     options = {"to": None, "again": False, "dry_run": False, "limit": None} | how
-    run = replaying.Replay(Settings(), notes or {}, **options)
+    run = replaying.LetterReplay(Settings(), notes or {}, **options)
     return [outcome.did for outcome in run.run(iter(letters))]
 
 
@@ -315,7 +315,7 @@ def test_what_is_not_delivered_is_not_noted_and_what_is_not_noted_is_said(
 
 def test_a_note_counts_for_this_record_only(monkeypatch: pytest.MonkeyPatch) -> None:
     letter = buried()
-    notes = {identity(letter): Note("posts", "then")}
+    notes = {identity(letter): ReplayNote("posts", "then")}
     assert replay(monkeypatch, [letter], MemoryProducer(), notes) == ["already replayed"]
     assert replay(monkeypatch, [letter], MemoryProducer(), notes, again=True) == ["replayed"]
     # The topic was made anew: another record has the same place, and the same id.
@@ -324,7 +324,7 @@ def test_a_note_counts_for_this_record_only(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_limit_counts_what_is_sent_and_not_what_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     letters = [buried(number) for number in range(5)]
-    notes = {identity(letters[0]): Note("posts", "then")}
+    notes = {identity(letters[0]): ReplayNote("posts", "then")}
     for dry_run, did in ((False, "replayed"), (True, "would be replayed")):
         producer = MemoryProducer()
         found = replay(monkeypatch, letters, producer, notes, limit=2, dry_run=dry_run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.client.consumer import Newest, Standing
+from sluicegate.pipeline.client.consumer import Freshness, Newest
 from unit.pipeline.client_fakes import verdict
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def act(verdicts: list[Verdict], newest: Newest) -> list[Verdict]:
     acted = []
     for one in verdicts:
         standing = newest.standing(one)
-        if standing is Standing.NEW:
+        if standing is Freshness.NEW:
             acted.append(one)
-        if standing is not Standing.OUTDATED:
+        if standing is not Freshness.OUTDATED:
             newest.apply(one)
     return acted
 
@@ -75,12 +75,12 @@ def test_the_memory_never_holds_more_posts_than_it_may(posts: list[str], limit: 
     for at, post in enumerate(posts):
         newest.apply(verdict(post, at=at))
         assert len(newest) <= limit
-        assert newest.standing(verdict(post, at=at)) is Standing.REPEAT
+        assert newest.standing(verdict(post, at=at)) is Freshness.REPEAT
 
 
 def test_the_post_untouched_for_longest_is_forgotten_first() -> None:
     newest = Newest(2)
     for post in ("a", "b", "a", "c"):
         newest.apply(verdict(post, at=1))
-    assert newest.standing(verdict("a", at=0)) is Standing.OUTDATED
-    assert newest.standing(verdict("b", at=0)) is Standing.NEW
+    assert newest.standing(verdict("a", at=0)) is Freshness.OUTDATED
+    assert newest.standing(verdict("b", at=0)) is Freshness.NEW

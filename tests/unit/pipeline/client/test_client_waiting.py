@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from sluicegate.pipeline.client.client import Waiting
+from sluicegate.pipeline.client.client import WaitingCallers
 from sluicegate.pipeline.client.errors import ClientError, DeadLetteredError
 from sluicegate.schemas import DeadLetter, Post, Verdict, encode
 from unit.pipeline.client_fakes import verdict_on
@@ -31,7 +31,7 @@ def letter(payload: bytes) -> DeadLetter:
 
 
 async def test_the_verdict_on_a_post_wakes_everybody_who_waits_for_it() -> None:
-    waiting = Waiting()
+    waiting = WaitingCallers()
     with waiting.expect(POST) as first, waiting.expect(POST) as second:
         assert len(waiting) == 2
         assert waiting.wants(b"a")
@@ -52,7 +52,7 @@ async def test_the_verdict_on_a_post_wakes_everybody_who_waits_for_it() -> None:
     ],
 )
 async def test_a_verdict_on_anything_else_wakes_nobody(other: Post) -> None:
-    waiting = Waiting()
+    waiting = WaitingCallers()
     with waiting.expect(POST) as answer:
         waiting.answer(verdict_on(other))
         assert not answer.done()
@@ -61,7 +61,7 @@ async def test_a_verdict_on_anything_else_wakes_nobody(other: Post) -> None:
 
 
 async def test_a_repeated_verdict_changes_nothing() -> None:
-    waiting = Waiting()
+    waiting = WaitingCallers()
     with waiting.expect(POST) as answer:
         waiting.answer(verdict_on(POST, at=1))
         waiting.answer(verdict_on(POST, at=2))
@@ -74,7 +74,7 @@ async def test_a_repeated_verdict_changes_nothing() -> None:
 
 
 async def test_a_dead_letter_answers_with_its_reason() -> None:
-    waiting = Waiting()
+    waiting = WaitingCallers()
     with waiting.expect(POST) as answer:
         waiting.bury(b"b", letter(encode(POST)))
         waiting.bury(b"a", letter(b'{"id": "a"}'))
@@ -87,7 +87,7 @@ async def test_a_dead_letter_answers_with_its_reason() -> None:
 
 
 async def test_a_fault_answers_everybody_with_an_error_of_their_own() -> None:
-    waiting = Waiting()
+    waiting = WaitingCallers()
     with waiting.expect(POST) as first, waiting.expect(Post(id="b", text="b")) as second:
         waiting.fail(lambda: ClientError("gone"))
         assert await first is not await second
@@ -95,7 +95,7 @@ async def test_a_fault_answers_everybody_with_an_error_of_their_own() -> None:
 
 @pytest.mark.parametrize("ending", ["cancel", "error", "answer"])
 async def test_nobody_is_kept_however_the_wait_ends(ending: str) -> None:
-    waiting = Waiting()
+    waiting = WaitingCallers()
 
     async def call() -> None:
         with waiting.expect(POST) as answer:

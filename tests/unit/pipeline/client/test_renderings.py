@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from sluicegate.engines.protocol import Explanation
 from sluicegate.engines.text.parsing import one_line, parse_explanation
-from sluicegate.pipeline.client.renderings import Finding, from_chinese, from_lines, to_chinese, to_lines
+from sluicegate.pipeline.client.renderings import (
+    RenderedFinding,
+    from_chinese,
+    from_lines,
+    to_chinese,
+    to_lines,
+)
 from sluicegate.schemas import CATEGORIES, Verdict
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1.0" / "verdict"
@@ -25,14 +31,14 @@ unknown_names = (
 )
 names = st.one_of(st.sampled_from(CATEGORIES), unknown_names)
 findings = st.builds(
-    Finding,
+    RenderedFinding,
     severity=severities,
     categories=st.lists(names, max_size=5).map(tuple),
     refusal=refusals,
     reason=st.text(max_size=500).map(one_line),
 )
 hostile = st.builds(
-    Finding,
+    RenderedFinding,
     severity=severities,
     categories=st.lists(st.text(min_size=1, max_size=64), max_size=5).map(tuple),
     refusal=refusals,
@@ -43,17 +49,17 @@ TRANSLATED |= {"不道德行为", "政治敏感话题", "侵犯版权", "越狱�
 
 
 @given(findings)
-def test_the_line_form_comes_back_as_it_was(finding: Finding) -> None:
+def test_the_line_form_comes_back_as_it_was(finding: RenderedFinding) -> None:
     assert from_lines(to_lines(finding)) == finding
 
 
 @given(findings.filter(lambda finding: TRANSLATED.isdisjoint(finding.categories)))
-def test_the_chinese_form_comes_back_as_it_was(finding: Finding) -> None:
+def test_the_chinese_form_comes_back_as_it_was(finding: RenderedFinding) -> None:
     assert from_chinese(to_chinese(finding)) == finding
 
 
 @given(hostile)
-def test_no_field_can_forge_a_line_or_another_severity(finding: Finding) -> None:
+def test_no_field_can_forge_a_line_or_another_severity(finding: RenderedFinding) -> None:
     lines, chinese = from_lines(to_lines(finding)), from_chinese(to_chinese(finding))
     assert lines is not None
     assert chinese is not None
@@ -65,12 +71,12 @@ def test_no_field_can_forge_a_line_or_another_severity(finding: Finding) -> None
 
 
 def test_the_nine_categories_have_translations_of_their_own() -> None:
-    shown = to_chinese(Finding("unsafe", CATEGORIES)).splitlines()[2]
+    shown = to_chinese(RenderedFinding("unsafe", CATEGORIES)).splitlines()[2]
     assert set(shown.removeprefix("类型：").split("、")) == TRANSLATED
 
 
 def test_a_response_in_both_forms() -> None:
-    finding = Finding("unsafe", ("PII", "Fraud"), refusal=False, reason="gives out an address")
+    finding = RenderedFinding("unsafe", ("PII", "Fraud"), refusal=False, reason="gives out an address")
     assert to_lines(finding) == (
         "Safety: Unsafe\nCategories: PII, Fraud\nRefusal: No\nReason: gives out an address"
     )
@@ -80,7 +86,7 @@ def test_a_response_in_both_forms() -> None:
 
 
 def test_the_line_form_is_what_the_model_itself_is_read_by() -> None:
-    finding = Finding("controversial", ("Violent", "PII"), refusal=True, reason="why")
+    finding = RenderedFinding("controversial", ("Violent", "PII"), refusal=True, reason="why")
     label, rest = to_lines(finding).split("\n", 1)
     assert label == "Safety: Controversial"
     assert parse_explanation(f"\n{rest}", "response", CATEGORIES) == Explanation(
@@ -90,7 +96,7 @@ def test_the_line_form_is_what_the_model_itself_is_read_by() -> None:
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
 def test_every_golden_verdict_has_both_forms(path: Path) -> None:
-    finding = Finding.of(Verdict.model_validate_json(json.dumps(json.loads(path.read_text()))))
+    finding = RenderedFinding.of(Verdict.model_validate_json(json.dumps(json.loads(path.read_text()))))
     assert from_lines(to_lines(finding)) == finding
     assert from_chinese(to_chinese(finding)) == finding
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sluicegate.pipeline.client.renderings import Finding, from_chinese, from_lines
+from sluicegate.pipeline.client.renderings import RenderedFinding, from_chinese, from_lines
 from sluicegate.schemas import Action, Verdict
 from unit.pipeline.fakes import Bench
 
@@ -83,7 +83,7 @@ def test_both_renderings_say_what_the_json_says(form: str, parse: object, kind: 
     rendering, _, facts = shown.stdout.partition("\n\n")
     assert callable(parse)
     judged = verdict("a text", "--kind", kind)
-    assert parse(rendering) == Finding.of(judged)
+    assert parse(rendering) == RenderedFinding.of(judged)
     assert f"action:       {judged.action.value} ({judged.disposition})" in facts
 
 

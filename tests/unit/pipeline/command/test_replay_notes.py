@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.command import replaying
-from sluicegate.pipeline.dead_letters import Note
+from sluicegate.pipeline.dead_letters import ReplayNote
 from sluicegate.pipeline.settings.tree import Settings
 from unit.pipeline.test_facts import record
 
@@ -21,8 +21,8 @@ class TwoPartitions:
         pass
 
     def __enter__(self) -> SimpleNamespace:
-        newer = Note("posts", "2026-01-02T00:00:00+00:00")
-        older = Note("elsewhere", "2026-01-01T00:00:00+00:00")
+        newer = ReplayNote("posts", "2026-01-02T00:00:00+00:00")
+        older = ReplayNote("elsewhere", "2026-01-01T00:00:00+00:00")
         records = [record(b"one", newer.encode()), record(b"one", older.encode())]
         return SimpleNamespace(read=lambda _timeout_s: records, at_end=True)
 

@@ -13,7 +13,7 @@ from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import Health, ItemFailure, Scored
-from sluicegate.pipeline.flow.adapter_state import Outcome
+from sluicegate.pipeline.flow.adapter_state import CallOutcome
 from sluicegate.pipeline.flow.routes import Routes
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import CATEGORIES, FailureCode
@@ -248,7 +248,7 @@ def test_an_outage_of_all_engines_does_not_count_against_the_one_that_is_back_se
     own.asked(healthy=True)
     leave = own.admit()
     assert leave is not None
-    own.report(leave, Outcome.ANSWERED)
+    own.report(leave, CallOutcome.ANSWERED)
     left = standings["strict"].away_since
     assert left is not None
     assert left < own.up_since

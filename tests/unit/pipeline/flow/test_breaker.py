@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import OTHERS, BreakerFact
 from sluicegate.pipeline.flow import breaker as module
-from sluicegate.pipeline.flow.breaker import SLICES, Breaker, Interval
+from sluicegate.pipeline.flow.breaker import SLICES, BlockInterval, Breaker
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
 
@@ -136,7 +136,7 @@ def test_no_interval_lets_more_blocks_through_than_the_count(
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), min_size=1, max_size=120))
 def test_an_interval_counts_what_is_in_it_and_up_to_one_slice_more(steps: list[tuple[float, bool]]) -> None:
-    interval = Interval()
+    interval = BlockInterval()
     now, seen = 0.0, []
     for pause, blocked in steps:
         now += pause
@@ -149,7 +149,7 @@ def test_an_interval_counts_what_is_in_it_and_up_to_one_slice_more(steps: list[t
 
 
 def test_a_clock_that_is_set_back_counts_on() -> None:
-    interval = Interval()
+    interval = BlockInterval()
     for now in (100.0, 20.0, 101.0):
         interval.add(now, 10.0, blocked=True)
     assert interval.posts == interval.blocks == 3

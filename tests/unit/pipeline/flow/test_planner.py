@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.flow.planner import Limits, Line, Plan, Waiting, plan
+from sluicegate.pipeline.flow.planner import BatchLimits, Line, Plan, WaitingPrompt, plan
 
-LIMITS = Limits(posts=4, tokens=100, max_age_s=1.0)
+LIMITS = BatchLimits(posts=4, tokens=100, max_age_s=1.0)
 
 
 def wait(
     key: int, tokens: int = 10, tenant: str = "a", adapter: str | None = None, since: float = 0.0
-) -> Waiting:
-    return Waiting(key, tokens, tenant, adapter, since)
+) -> WaitingPrompt:
+    return WaitingPrompt(key, tokens, tenant, adapter, since)
 
 
 items = st.builds(
-    Waiting,
+    WaitingPrompt,
     key=st.just(0),
     tokens=st.integers(1, 150),
     tenant=st.sampled_from("abc"),
@@ -27,14 +27,14 @@ items = st.builds(
 )
 queues = st.lists(items, max_size=40).map(
     lambda found: [
-        Waiting(number, item.tokens, item.tenant, item.adapter, item.since)
+        WaitingPrompt(number, item.tokens, item.tenant, item.adapter, item.since)
         for number, item in enumerate(sorted(found, key=lambda item: item.since))
     ]
 )
 
 
 @given(waiting=queues, free=st.integers(0, 5), idle=st.booleans(), now=st.floats(5, 7))
-def test_every_plan_keeps_its_bounds(waiting: list[Waiting], free: int, idle: bool, now: float) -> None:
+def test_every_plan_keeps_its_bounds(waiting: list[WaitingPrompt], free: int, idle: bool, now: float) -> None:
     decided = plan(Line(waiting), now=now, free=free, idle=idle, limits=LIMITS)
     by_key = {item.key: item for item in waiting}
     sent = [key for batch in decided.micro_batches for key in batch]
@@ -54,7 +54,7 @@ def test_every_plan_keeps_its_bounds(waiting: list[Waiting], free: int, idle: bo
 
 @given(waiting=queues.filter(bool), free=st.integers(1, 5))
 def test_an_idle_engine_with_waiting_posts_gets_work_and_the_oldest_is_in_it(
-    waiting: list[Waiting], free: int
+    waiting: list[WaitingPrompt], free: int
 ) -> None:
     decided = plan(Line(waiting), now=5.0, free=free, idle=True, limits=LIMITS)
     assert decided.micro_batches
@@ -63,7 +63,7 @@ def test_an_idle_engine_with_waiting_posts_gets_work_and_the_oldest_is_in_it(
 
 @given(waiting=queues, now=st.floats(5, 7))
 def test_with_room_nothing_of_age_is_left_waiting_and_the_rest_has_an_appointment(
-    waiting: list[Waiting], now: float
+    waiting: list[WaitingPrompt], now: float
 ) -> None:
     decided = plan(Line(waiting), now=now, free=1000, idle=False, limits=LIMITS)
     sent = {key for batch in decided.micro_batches for key in batch}
@@ -105,7 +105,7 @@ def test_adapters_are_never_mixed() -> None:
     assert decided.micro_batches == ((0, 2, 4, 6), (1, 3, 5, 7))
 
 
-NO_AGE = Limits(posts=4, tokens=100, max_age_s=math.inf)
+NO_AGE = BatchLimits(posts=4, tokens=100, max_age_s=math.inf)
 
 
 def test_without_an_age_limit_nobody_goes_without_company_and_there_is_no_appointment() -> None:
@@ -116,7 +116,7 @@ def test_without_an_age_limit_nobody_goes_without_company_and_there_is_no_appoin
 
 @given(waiting=queues, free=st.integers(1, 5), idle=st.booleans())
 def test_a_busy_adapter_never_passes_one_whose_post_is_older_than_all_of_its_own(
-    waiting: list[Waiting], free: int, idle: bool
+    waiting: list[WaitingPrompt], free: int, idle: bool
 ) -> None:
     decided = plan(Line(waiting), now=5.0, free=free, idle=idle, limits=NO_AGE)
     sent = {key for batch in decided.micro_batches for key in batch}
@@ -132,7 +132,7 @@ def test_a_quiet_adapter_goes_before_a_busy_one_though_it_is_not_full() -> None:
 
 
 @given(waiting=queues, free=st.integers(0, 5), idle=st.booleans())
-def test_a_plan_leaves_the_line_as_it_is(waiting: list[Waiting], free: int, idle: bool) -> None:
+def test_a_plan_leaves_the_line_as_it_is(waiting: list[WaitingPrompt], free: int, idle: bool) -> None:
     line = Line(waiting)
     first, again = (plan(line, now=5.0, free=free, idle=idle, limits=LIMITS) for _ in range(2))
     assert first == again
@@ -140,7 +140,7 @@ def test_a_plan_leaves_the_line_as_it_is(waiting: list[Waiting], free: int, idle
 
 @given(waiting=queues, data=st.data(), free=st.integers(1, 5))
 def test_who_left_the_line_is_as_if_never_there(
-    waiting: list[Waiting], data: st.DataObject, free: int
+    waiting: list[WaitingPrompt], data: st.DataObject, free: int
 ) -> None:
     gone = {key for key in range(len(waiting)) if data.draw(st.booleans())}
     line = Line(waiting)

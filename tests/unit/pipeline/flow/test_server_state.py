@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.engines.protocol import Generation
-from sluicegate.pipeline.flow.adapter_state import Outcome
+from sluicegate.pipeline.flow.adapter_state import CallOutcome
 from sluicegate.pipeline.flow.server_state import ServerState
 from sluicegate.pipeline.flow.suspects import REMEMBERED_S
 
@@ -56,7 +56,7 @@ class Rig:
     def die(self, *permits: Permit) -> None:
         self.life += 1
         for permit in permits:
-            self.state.report(permit, Outcome.AWAY, reason="it crashed")
+            self.state.report(permit, CallOutcome.AWAY, reason="it crashed")
 
     def come_back(self, adapter: str | None = OWN) -> None:
         while not self.state.begin_asking(adapter):
@@ -69,7 +69,7 @@ class Rig:
         self.come_back()
 
     def answer(self, *keys: str) -> None:
-        self.state.report(self.admitted(*keys), Outcome.ANSWERED)
+        self.state.report(self.admitted(*keys), CallOutcome.ANSWERED)
         self.state.leave(keys)
 
 
@@ -84,7 +84,7 @@ def test_after_the_second_death_the_suspects_are_asked_one_at_a_time_and_the_thi
     for _ in range(2):
         permit = rig.admitted("a", "b", "poison")
         asked.append(permit.keys)
-        rig.state.report(permit, Outcome.ANSWERED)
+        rig.state.report(permit, CallOutcome.ANSWERED)
     rig.state.leave(("a", "b", "poison"))
     assert asked == [("a",), ("b",)]
     rig.die_with("poison")
@@ -109,7 +109,7 @@ def test_a_prompt_that_was_beside_two_killers_is_asked_alone_and_cleared() -> No
     assert rig.found == []
     permit = rig.admitted("innocent")
     assert permit.one
-    rig.state.report(permit, Outcome.ANSWERED)
+    rig.state.report(permit, CallOutcome.ANSWERED)
     assert not rig.state.prompts.is_suspect("innocent")
 
 
@@ -117,7 +117,7 @@ def test_the_same_process_after_a_broken_connection_is_no_death_and_condemns_nob
     rig = Rig()
     for _ in range(9):
         permit = rig.admitted("a")
-        rig.state.report(permit, Outcome.AWAY, reason="reset")
+        rig.state.report(permit, CallOutcome.AWAY, reason="reset")
         rig.state.leave(("a",))
         rig.come_back()
     assert rig.found == []
@@ -130,7 +130,7 @@ def test_the_same_process_after_a_broken_connection_is_no_death_and_condemns_nob
 def test_a_server_that_refuses_calls_says_nothing_of_what_was_sent() -> None:
     rig = Rig()
     for _ in range(9):
-        rig.state.report(rig.admitted("a"), Outcome.AWAY, reason="full", refused=True)
+        rig.state.report(rig.admitted("a"), CallOutcome.AWAY, reason="full", refused=True)
         rig.life += 1
         rig.come_back()
     assert not rig.state.prompts.is_suspect("a")
@@ -139,7 +139,7 @@ def test_a_server_that_refuses_calls_says_nothing_of_what_was_sent() -> None:
 def test_several_servers_behind_one_address_tell_of_no_death() -> None:
     rig = Rig()
     for turn in range(6):
-        rig.state.report(rig.admitted("a"), Outcome.AWAY, reason="reset")
+        rig.state.report(rig.admitted("a"), CallOutcome.AWAY, reason="reset")
         rig.state.leave(("a",))
         rig.life = (turn + 1) % 2  # a balancer answers from either
         rig.come_back()
@@ -152,7 +152,7 @@ def test_several_servers_behind_one_address_tell_of_no_death() -> None:
 def test_a_look_that_tells_nothing_does_not_make_several_servers_of_one() -> None:
     rig = Rig()
     for told in (False, True):
-        rig.state.report(rig.admitted("a"), Outcome.AWAY, reason="reset")
+        rig.state.report(rig.admitted("a"), CallOutcome.AWAY, reason="reset")
         rig.state.leave(("a",))
         rig.told = told  # its page comes too late once, and the same process answers the next time
         rig.come_back()
@@ -190,9 +190,9 @@ def test_a_fault_of_the_engine_is_no_answer_and_clears_nobody() -> None:
     for _ in range(2):
         rig.die_with("a", "b", "c")
     rig.answer("c")
-    rig.state.report(rig.admitted("a"), Outcome.MUTE)
+    rig.state.report(rig.admitted("a"), CallOutcome.MUTE)
     rig.state.leave(("a",))
-    rig.state.report(rig.admitted("b"), Outcome.ANSWERED, failed=("b",))
+    rig.state.report(rig.admitted("b"), CallOutcome.ANSWERED, failed=("b",))
     rig.state.leave(("b",))
     assert set(rig.state.prompts.known["tallies"]) == {"a", "b"}
 
@@ -200,8 +200,8 @@ def test_a_fault_of_the_engine_is_no_answer_and_clears_nobody() -> None:
 def test_who_met_a_fault_of_a_dying_engine_is_counted_at_the_death() -> None:
     rig = Rig()
     killer, beside = rig.admitted("killer"), rig.admitted("beside")
-    rig.state.report(beside, Outcome.AWAY, reason="reset")
-    rig.state.report(killer, Outcome.MUTE)
+    rig.state.report(beside, CallOutcome.AWAY, reason="reset")
+    rig.state.report(killer, CallOutcome.MUTE)
     rig.life += 1
     rig.come_back()
     assert set(rig.state.prompts.known["tallies"]) == {"killer", "beside"}
@@ -225,7 +225,7 @@ def test_what_is_given_up_lingers_in_the_server_and_takes_the_blame_with_the_oth
     rig = Rig()
     rig.die_with("a")
     hanging = rig.admitted("hanging")
-    rig.state.report(hanging, Outcome.MUTE, left=("hanging",))
+    rig.state.report(hanging, CallOutcome.MUTE, left=("hanging",))
     rig.state.leave(("hanging",))
     rig.come_back()
     rig.die_with("a")
@@ -235,7 +235,7 @@ def test_what_is_given_up_lingers_in_the_server_and_takes_the_blame_with_the_oth
 def test_what_was_given_up_long_ago_is_not_remembered() -> None:
     rig = Rig()
     for number in range(100):
-        rig.state.report(rig.admitted(f"slow {number}"), Outcome.ANSWERED, left=(f"slow {number}",))
+        rig.state.report(rig.admitted(f"slow {number}"), CallOutcome.ANSWERED, left=(f"slow {number}",))
         rig.now += 1.0
     assert len(rig.state._lingering) == 30
 
@@ -280,7 +280,7 @@ def test_a_suspect_waits_for_the_work_to_end_and_whoever_comes_later_waits_for_i
     assert rig.admit("late", adapter=OTHER) is None
     assert rig.state.keeps_back("late")
     assert not rig.state.keeps_back("busy")
-    rig.state.report(busy, Outcome.ANSWERED)
+    rig.state.report(busy, CallOutcome.ANSWERED)
     alone = rig.admitted("poison", "beside")
     assert alone.keys == ("poison",)
     assert rig.admit("late", adapter=OTHER) is None
@@ -294,9 +294,9 @@ def test_an_adapter_that_is_away_keeps_nobody_out_with_its_suspects() -> None:
     busy = rig.admitted("busy", adapter=OTHER)
     missing = rig.admitted("missing")
     assert rig.admit("poison", "beside") is None
-    rig.state.report(missing, Outcome.AWAY, reason="no such model", refused=True)
+    rig.state.report(missing, CallOutcome.AWAY, reason="no such model", refused=True)
     rig.admitted("late", adapter=OTHER)
-    rig.state.report(busy, Outcome.ANSWERED)
+    rig.state.report(busy, CallOutcome.ANSWERED)
     assert rig.admit("poison", "beside") is None
 
 
@@ -401,7 +401,7 @@ class TestSharedServer:
         rig = Rig(exclusive=False)
         for _ in range(2):
             rig.die_with("a", "b")
-        rig.state.report(rig.admitted("a", "b"), Outcome.ANSWERED)
+        rig.state.report(rig.admitted("a", "b"), CallOutcome.ANSWERED)
         assert rig.admit("b", visitor=("a", "b")) is None
         rig.come_back()
         assert rig.admit("b", visitor=("a", "b")) is not None
@@ -483,10 +483,10 @@ class World:
             self.rig.life += 1
             life = -1
         if life != self.rig.life:
-            self.rig.state.report(permit, Outcome.AWAY, reason="gone")
+            self.rig.state.report(permit, CallOutcome.AWAY, reason="gone")
             return
         self.answered |= set(permit.keys)
-        self.rig.state.report(permit, Outcome.ANSWERED)
+        self.rig.state.report(permit, CallOutcome.ANSWERED)
 
     def look(self, adapter: str | None) -> None:
         if self.rig.state.begin_asking(adapter):
@@ -519,7 +519,7 @@ def play(world: World, steps: list[tuple[str, int]]) -> None:
             world.rig.now += 0.5
         elif number in world.running:  # the connection breaks, and nothing dies
             permit, _ = world.running.pop(number)
-            world.rig.state.report(permit, Outcome.AWAY, reason="reset")
+            world.rig.state.report(permit, CallOutcome.AWAY, reason="reset")
 
 
 @settings(max_examples=200, deadline=None)

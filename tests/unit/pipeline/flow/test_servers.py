@@ -13,7 +13,7 @@ from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
 from sluicegate.engines.protocol import Generation
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import Death, Fact, Lease, Poison, read_fact
-from sluicegate.pipeline.flow.adapter_state import Outcome
+from sluicegate.pipeline.flow.adapter_state import CallOutcome
 from sluicegate.pipeline.flow.in_work_file import InWorkFile
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
 from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S, LeaseState
@@ -59,7 +59,7 @@ class Workers:
         for life in (1, 2):
             permit = server.state.admit("visitor", None, [NAME, OTHER])
             assert permit is not None
-            server.state.report(permit, Outcome.AWAY)
+            server.state.report(permit, CallOutcome.AWAY)
             while not server.state.begin_asking(None):
                 pass
             server.state.asked(
@@ -176,7 +176,7 @@ def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_n
     assert permit is not None
     assert permit.one
     assert not permit.sole
-    server.state.report(permit, Outcome.ANSWERED)
+    server.state.report(permit, CallOutcome.ANSWERED)
     assert server.state.admit("visitor", None, [OTHER]) is None  # the server is looked at before each
     stand.read()  # what was told is read in the end, and then a lease is worth something again
     assert server.state.lease.slot
@@ -224,7 +224,7 @@ def test_a_death_that_two_workers_saw_counts_once_and_one_that_another_saw_count
         server.state.prompts.cleared([NAME])
         permit = server.state.admit(server, None, [NAME, OTHER])
         assert permit is not None
-        server.state.report(permit, Outcome.AWAY)
+        server.state.report(permit, CallOutcome.AWAY)
     for server in (first, second):
         while not server.state.begin_asking(None):
             pass
@@ -283,7 +283,7 @@ def test_what_an_engine_in_process_had_in_work_outlives_the_worker_and_the_third
     permit = third.state.admit("visitor", None, [NAME, OTHER])
     assert permit is not None
     assert permit.keys == (NAME,)
-    third.state.report(permit, Outcome.NOTHING)
+    third.state.report(permit, CallOutcome.NOTHING)
     crash(third, NAME)
     fourth = in_process(tmp_path)
     assert fourth.state.prompts.is_poison(NAME)
@@ -297,7 +297,7 @@ def test_a_worker_that_ends_with_nothing_in_work_blames_nobody(tmp_path: Path) -
     permit = server.state.admit("visitor", None, [NAME])
     assert permit is not None
     server.note()
-    server.state.report(permit, Outcome.NOTHING)
+    server.state.report(permit, CallOutcome.NOTHING)
     crash(server, OTHER)
     known = in_process(tmp_path).state.prompts.known["tallies"]
     assert set(known) == {OTHER}

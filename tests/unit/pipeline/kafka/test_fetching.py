@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError, Fetcher, Progress
+from sluicegate.pipeline.kafka.fetching import BrokersAwayError, Fetcher, FetchProgress
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
-from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.observe.stalls import ReadPlace
 from support.gaps import RawName
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class Positions:
 
 def progress(
     positions: dict[TopicPartition, int | None], ends: Callable[..., Any] | None = None
-) -> tuple[Progress, Positions]:
+) -> tuple[FetchProgress, Positions]:
     assignment = Positions(positions)
     subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
     consumer: Any = SimpleNamespace(_subscription=subscription, _fetcher=SimpleNamespace(end_offsets=ends))
-    return Progress(consumer), assignment
+    return FetchProgress(consumer), assignment
 
 
 def records(*offsets: int) -> list[Any]:
@@ -117,7 +117,7 @@ async def test_a_place_is_the_position_beside_the_end() -> None:
         return dict.fromkeys(partitions, 9)
 
     found, _ = progress({ONE: 5, TWO: None}, ends)
-    assert await found.places(within_s=2) == {("posts", 0): Place(5, 9), ("posts", 1): Place(None, 9)}
+    assert await found.places(within_s=2) == {("posts", 0): ReadPlace(5, 9), ("posts", 1): ReadPlace(None, 9)}
 
 
 async def test_brokers_that_do_not_answer_are_told_from_a_stall() -> None:

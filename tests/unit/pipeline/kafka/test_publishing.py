@@ -18,7 +18,7 @@ from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.observe.holds import Holds
 from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.tree import KafkaSettings
-from sluicegate.pipeline.trial.demo.run import Replay
+from sluicegate.pipeline.trial.demo.run import DemoReplay
 from sluicegate.schemas import ReasonCode, Rejection
 from unit.pipeline.fakes import MemoryDelivery
 from unit.pipeline.test_records import NOW
@@ -186,7 +186,7 @@ def test_what_is_sent_to_a_producer_that_is_closed_or_closing_is_refused_at_once
 
 def test_a_demo_goes_on_with_the_same_record_once_the_queue_has_room(script: deque[Any]) -> None:
     script.extend([None, BufferError()])
-    replay = Replay(KafkaSettings(), "posts", [b"1", b"2", b"3"], ahead=9)
+    replay = DemoReplay(KafkaSettings(), "posts", [b"1", b"2", b"3"], ahead=9)
     replay.top_up(0)
     assert (replay.sent, replay.done) == (1, False)
     replay.top_up(0)

@@ -17,7 +17,7 @@ from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.fetching import BrokersAwayError
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.observe.stalls import Place
+from sluicegate.pipeline.observe.stalls import ReadPlace
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class FakeApp:
             hand_over=SimpleNamespace(reached=Counter[Any]()),
             resets=Counter[Any](),
         )
-        self.found: dict[Any, Place] | Exception = {}
+        self.found: dict[Any, ReadPlace] | Exception = {}
         self.looks = 0
         self.silent = asyncio.Event()
         self.silent.set()
@@ -106,7 +106,7 @@ class FakeApp:
         assert self.agent_ is not None
         self.agent_.cancel()
 
-    async def places(self, *, within_s: float) -> dict[Any, Place]:
+    async def places(self, *, within_s: float) -> dict[Any, ReadPlace]:
         assert within_s > 0
         await self.silent.wait()
         self.looks += 1
@@ -248,7 +248,7 @@ async def test_a_member_whose_coordinator_has_died_ends_the_run_and_says_why(cas
 
 
 async def test_a_partition_that_waits_without_a_reason_is_stalled_after_its_time(case: Case) -> None:
-    case.app.found = {ONE: Place(5, 9)}
+    case.app.found = {ONE: ReadPlace(5, 9)}
     async with case.running():
         await case.look()
         assert case.source.stalled == []
@@ -273,7 +273,7 @@ async def test_a_partition_that_waits_without_a_reason_is_stalled_after_its_time
 
 
 async def test_what_was_handed_on_and_not_taken_is_stalled_and_what_the_flow_has_is_not(case: Case) -> None:
-    case.app.found = {ONE: Place(1, 1)}  # everything is fetched
+    case.app.found = {ONE: ReadPlace(1, 1)}  # everything is fetched
     async with case.running():
         case.app.hands(0)
         await case.until(lambda: case.got == [0])
@@ -289,7 +289,7 @@ async def test_what_was_handed_on_and_not_taken_is_stalled_and_what_the_flow_has
 
 
 async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -> None:
-    case.app.found = {ONE: Place(5, 9)}
+    case.app.found = {ONE: ReadPlace(5, 9)}
     case.go.clear()
     delivery: Any = SimpleNamespace(partition=ONE, offset=0, key=b"", value=b"", headers=(), is_current=True)
     async with case.running():
@@ -308,7 +308,7 @@ async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -
 
 
 async def test_a_flow_that_asks_for_nothing_with_an_empty_window_is_a_stall(case: Case) -> None:
-    case.app.found = {ONE: Place(5, 9)}
+    case.app.found = {ONE: ReadPlace(5, 9)}
     case.go.clear()
     async with case.running():
         case.app.hands(1)
@@ -341,20 +341,20 @@ async def test_brokers_that_do_not_answer_are_a_hold_until_they_do(case: Case) -
         case.app.found = BrokersAwayError("NodeNotReadyError")
         await case.look()
         assert "NodeNotReadyError" in case.instruments.holds.current["input"].reason
-        case.app.found = {ONE: Place(0, 0)}
+        case.app.found = {ONE: ReadPlace(0, 0)}
         await case.look()
         assert not case.instruments.holds
 
 
 async def test_the_lag_is_the_age_of_the_oldest_post_in_hand(case: Case) -> None:
-    case.app.found = {ONE: Place(0, 0)}
+    case.app.found = {ONE: ReadPlace(0, 0)}
     case.go.clear()
     async with case.running():
         await case.look()
         assert case.source.lag_s == 0.0
         case.app.hands(0, case.clock.utc().timestamp() - 1)
         await case.until(lambda: case.got == [0])
-        case.app.found = {ONE: Place(1, 1)}
+        case.app.found = {ONE: ReadPlace(1, 1)}
         await case.look()
         case.clock.now += 60
         assert case.source.lag_s >= 1.0  # in hand, though the window has not taken it
@@ -364,7 +364,7 @@ async def test_the_lag_is_the_age_of_the_oldest_post_in_hand(case: Case) -> None
 
 
 async def test_posts_that_are_not_fetched_yet_are_as_old_as_the_last_one_taken(case: Case) -> None:
-    case.app.found = {ONE: Place(0, 5)}
+    case.app.found = {ONE: ReadPlace(0, 5)}
     async with case.running():
         case.app.hands(0, case.clock.utc().timestamp() - 100)
         await case.until(lambda: case.got == [0])
@@ -373,7 +373,7 @@ async def test_posts_that_are_not_fetched_yet_are_as_old_as_the_last_one_taken(c
 
 
 async def test_a_look_speaks_for_the_present_until_the_next_one_is_late(case: Case) -> None:
-    case.app.found = {ONE: Place(0, 0)}
+    case.app.found = {ONE: ReadPlace(0, 0)}
     async with case.running():
         await case.look()
         case.app.silent.clear()

@@ -9,16 +9,16 @@ import pytest
 
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.shortcuts.near_duplicates import Index, Known, is_sure
+from sluicegate.pipeline.shortcuts.near_duplicates import Index, KnownText, is_sure
 from sluicegate.schemas import Assessment, FailureCode, Post, Scores
 
 BUILT_IN = Policy.load(None)
 POST = Post(id="p", text="x")
 
 
-def known(number: int = 0, *, expires_at: float = 10.0, reason: str | None = None) -> Known:
+def known(number: int = 0, *, expires_at: float = 10.0, reason: str | None = None) -> KnownText:
     finding = assess(Scores(safe=1, controversial=0, unsafe=0), None)
-    return Known(finding.model_copy(update={"reason": reason}), str(number), expires_at)
+    return KnownText(finding.model_copy(update={"reason": reason}), str(number), expires_at)
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -81,7 +81,7 @@ def test_a_finding_whose_explanation_failed_is_unsure() -> None:
 
 @pytest.mark.parametrize("scores", [0, 9])
 def test_the_bytes_that_are_counted_of_findings_are_those_that_are_taken(scores: int) -> None:
-    def finding() -> Known:
+    def finding() -> KnownText:
         text = orjson.dumps(
             {
                 "scores": {"safe": 1.0, "controversial": 0.0, "unsafe": 0.0},
@@ -91,7 +91,7 @@ def test_the_bytes_that_are_counted_of_findings_are_those_that_are_taken(scores:
                 "category_scores": {f"category {number}": 0.1 + number / 100 for number in range(scores)},
             }
         )
-        return Known(Assessment.model_validate_json(text), str(uuid4()), 1.5)
+        return KnownText(Assessment.model_validate_json(text), str(uuid4()), 1.5)
 
     index = Index(10_000, 2**30)
     index.put(b"a", finding())

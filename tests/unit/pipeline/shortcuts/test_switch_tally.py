@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.shortcuts.switch import Tally, exceeds
+from sluicegate.pipeline.shortcuts.switch import DisagreementTally, exceeds
 
 
 def chance(wrong: int, samples: int, share: float) -> float:
@@ -39,7 +39,7 @@ def test_where_nothing_is_tolerated_one_is_too_many() -> None:
 
 def run(share: float, samples: int, chances: random.Random) -> int | None:
     """After how many samples it is said to exceed 1 %."""
-    tally = Tally(samples)
+    tally = DisagreementTally(samples)
     for number in range(1, samples + 1):
         tally.add(wrong=chances.random() < share)
         if exceeds(tally.wrong, tally.samples, tolerance=0.01, confidence=0.99):
@@ -60,7 +60,7 @@ def test_one_that_is_wrong_far_too_often_is_soon_found() -> None:
 
 
 def test_a_good_past_hides_no_bad_present() -> None:
-    tally = Tally(1_000)
+    tally = DisagreementTally(1_000)
     for _ in range(1_000):
         tally.add(wrong=False)
     tally.add(wrong=True)

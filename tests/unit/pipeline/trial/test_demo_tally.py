@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.settings.tree import TopicSettings
-from sluicegate.pipeline.trial.demo.tally import EngineCounts, LastVerdicts, Snapshot, Tally, percentile
+from sluicegate.pipeline.trial.demo.tally import DemoTally, EngineCounts, LastVerdicts, Snapshot, percentile
 
 TOPICS = TopicSettings()
 _offsets = itertools.count()
@@ -47,8 +47,8 @@ def dead_letter(letter_id: str, offset: int) -> TopicRecord:
     return record(TOPICS.dead_letter, {"dead_letter_id": letter_id, "origin": origin})
 
 
-def tally(*records: TopicRecord) -> Tally:
-    made = Tally(TOPICS)
+def tally(*records: TopicRecord) -> DemoTally:
+    made = DemoTally(TOPICS)
     for one in records:
         made.add(one)
     return made
@@ -202,7 +202,7 @@ def test_the_worker_s_own_metrics_are_read_by_the_names_it_exports() -> None:
 def test_the_last_verdicts_show_a_text_only_on_request_and_never_let_it_act(
     show_text: bool, shown: str
 ) -> None:
-    last = LastVerdicts(Tally(TOPICS), show_text)
+    last = LastVerdicts(DemoTally(TOPICS), show_text)
     last.add(verdict("a", "va", "block"))
     last.add(post("a", text="a \x1b[2Jsecret\n"))
     (row,) = last.rows()

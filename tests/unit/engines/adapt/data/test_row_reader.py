@@ -14,7 +14,7 @@ from sluicegate.engines.adapt.data.row_reader import CHINESE_CATEGORIES as IN_CH
 from sluicegate.engines.adapt.data.row_reader import RowReader
 from sluicegate.engines.adapt.data.rows import RIGHT, Row
 from sluicegate.engines.adapt.errors import FaultyRow, PrepareError, RowFault
-from sluicegate.pipeline.client.renderings import Finding, to_chinese
+from sluicegate.pipeline.client.renderings import RenderedFinding, to_chinese
 from sluicegate.schemas import CATEGORIES
 from support.labelled import row
 
@@ -206,7 +206,7 @@ def test_the_three_words_for_severity(word: str, severity: str) -> None:
 
 def test_what_the_pipeline_renders_in_chinese_is_read_back() -> None:
     assert tuple(IN_CHINESE.values()) == CATEGORIES
-    finding = Finding("controversial", CATEGORIES[:-1], refusal=False, reason="含有攻击性")
+    finding = RenderedFinding("controversial", CATEGORIES[:-1], refusal=False, reason="含有攻击性")
     found = good({"input": "答", "kind": "response", "output": to_chinese(finding)})
     assert (found.severity, found.categories, found.refusal, found.reason) == (
         "controversial",

@@ -18,7 +18,7 @@ from sluicegate.engines.adapt.train.base import open_base
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Vocabulary
 from sluicegate.engines.backends.trtllm.border import Asked
-from sluicegate.engines.backends.trtllm.reader import Reader
+from sluicegate.engines.backends.trtllm.reader import AnswerReader
 from sluicegate.engines.backends.trtllm.serving import Serving
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import ExportError
@@ -176,13 +176,15 @@ def generated(model: Any, ids: Sequence[int], *, forced: Sequence[Sequence[int]]
     return made.sequences[0, len(ids) :].tolist(), torch.stack([one[0] for one in made.logits])
 
 
-def read_by_serving(merged: Merged, logits: Any) -> tuple[Reader, Asked]:
+def read_by_serving(merged: Merged, logits: Any) -> tuple[AnswerReader, Asked]:
     """The logits of one generated token as the compiled engine's border takes them."""
     document = {**small_serving("engine"), "vocab_size": VOCABULARY}
     serving = Serving.model_validate_json(orjson.dumps(document))
     completion = SimpleNamespace(token_ids=[0], generation_logits=logits[:1])
     asked = Asked(SimpleNamespace(outputs=[completion], cached_tokens=0), serving)
-    return Reader(vocabulary_of(merged.bundle), merged.bundle.tokenizer, end_id=CONTROL["<|im_end|>"]), asked
+    return AnswerReader(
+        vocabulary_of(merged.bundle), merged.bundle.tokenizer, end_id=CONTROL["<|im_end|>"]
+    ), asked
 
 
 def shares(logits: Any, ids: Sequence[int]) -> list[float]:

@@ -56,9 +56,9 @@ def test_what_went_wrong_is_told_and_the_settling_is_as_asked(
     found.note_refused(0, "TOPIC_AUTHORIZATION_FAILED")
     found.add(verdict(found, 1, failure={"code": "engine_crash"}), read_ms=arrived_ms(found, 1) + 80)
 
-    async def run_bench(_place: Any, load: run.Load, _progress: Any) -> run.Outcome:
+    async def run_bench(_place: Any, load: run.Load, _progress: Any) -> run.RunOutcome:
         loads.append(load)
-        return run.Outcome(found, Scrapes(), "", "")
+        return run.RunOutcome(found, Scrapes(), "", "")
 
     monkeypatch.setattr(run, "run_bench", run_bench)
     monkeypatch.setattr(plots, "draw", lambda *_: None)

@@ -11,7 +11,7 @@ import pytest
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.trial.bench import plots, report
 from sluicegate.pipeline.trial.bench.figures import FIGURES, Scrapes, Steady, figures
-from sluicegate.pipeline.trial.bench.report import Setting, Threshold, failed, parse_threshold
+from sluicegate.pipeline.trial.bench.report import FailCondition, Setting, failed, parse_threshold
 from unit.pipeline.trial.bench.records import TOPICS, arrived_ms, dead_letter, ledger, verdict
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def test_a_threshold_fails_a_run_as_it_is_written(text: str, found: float | None
 
 def test_a_threshold_is_shown_as_it_was_meant() -> None:
     assert str(parse_threshold(" p95_ms  >= 12.50 ")) == "p95_ms>=12.5"
-    assert parse_threshold("drops>0") == Threshold("drops", ">", 0)
+    assert parse_threshold("drops>0") == FailCondition("drops", ">", 0)
 
 
 @pytest.mark.parametrize(

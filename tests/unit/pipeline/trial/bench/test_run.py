@@ -14,8 +14,8 @@ from sluicegate.pipeline.errors import ClusterError, DemoError
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.settings.tree import KafkaSettings
-from sluicegate.pipeline.trial.bench.places import Place, cluster
-from sluicegate.pipeline.trial.bench.run import INTERRUPTED, Load, Progress, _Stop, _Watch, run_bench
+from sluicegate.pipeline.trial.bench.places import LoadPlace, cluster
+from sluicegate.pipeline.trial.bench.run import INTERRUPTED, Load, RunProgress, _RunWatch, _Stop, run_bench
 from unit.pipeline.trial.bench.records import TOPICS, ledger, verdict
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ async def follow(
     stop: _Stop | None = None,
     **place: Any,
 ) -> str:
-    where = Place(KafkaSettings(), TOPICS, no_metrics, **place)
+    where = LoadPlace(KafkaSettings(), TOPICS, no_metrics, **place)
     load = Load(found.arrivals, lambda: iter(()), patience_s=0.05, settle_s=settle_s)
-    watch = _Watch(where, load, found, reader, sender)  # type: ignore[arg-type]  # fakes
-    return await watch.follow(Progress(io.StringIO()), stop or _Stop())
+    watch = _RunWatch(where, load, found, reader, sender)  # type: ignore[arg-type]  # fakes
+    return await watch.follow(RunProgress(io.StringIO()), stop or _Stop())
 
 
 async def test_a_run_ends_when_all_is_answered_and_repeats_that_follow_at_once_still_count() -> None:
@@ -102,7 +102,7 @@ async def test_an_input_topic_that_does_not_exist_ends_the_run_before_it_is_made
         with pytest.raises(
             ClusterError, match=r"topic posts is not there, or not for this user; `sluicegate topics create`"
         ):
-            await run_bench(cluster(kafka, TOPICS, ()), load, Progress(progress))
+            await run_bench(cluster(kafka, TOPICS, ()), load, RunProgress(progress))
         assert progress.getvalue() == ""
         with pytest.raises(ClusterError), TopicReader(kafka, [TOPICS.posts], start="end"):
             pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from sluicegate.pipeline.trial.bench.run import Progress
+from sluicegate.pipeline.trial.bench.run import RunProgress
 from unit.pipeline.trial.bench.records import arrived_ms, ledger, verdict
 
 
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 def test_a_log_gets_a_line_every_five_seconds_and_the_last_one() -> None:
     now, stream, found = [0.0], io.StringIO(), ledger(10, sent=4)
     found.add(verdict(found, 0), read_ms=arrived_ms(found, 0) + 75)
-    progress = Progress(stream, lambda: now[0])
+    progress = RunProgress(stream, lambda: now[0])
     progress.begin()
     for second in range(1, 13):
         now[0] = float(second)
@@ -29,7 +29,7 @@ def test_a_log_gets_a_line_every_five_seconds_and_the_last_one() -> None:
 
 def test_a_terminal_has_one_line_that_is_written_over_and_ends_before_a_sentence() -> None:
     now, stream = [0.0], Terminal()
-    progress = Progress(stream, lambda: now[0])
+    progress = RunProgress(stream, lambda: now[0])
     for half_second in range(1, 5):
         now[0] = half_second / 2
         progress.show(ledger(10))
@@ -40,5 +40,5 @@ def test_a_terminal_has_one_line_that_is_written_over_and_ends_before_a_sentence
 
 def test_without_an_answer_no_latency_is_made_up() -> None:
     stream = io.StringIO()
-    Progress(stream).show(ledger(3, sent=0), final=True)
+    RunProgress(stream).show(ledger(3, sent=0), final=True)
     assert "sent 0 of 3  answered 0  p50/p95/p99 –/–/– ms" in stream.getvalue()
