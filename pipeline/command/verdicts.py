@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from sluicegate.pipeline.client.renderings import to_chinese
+from sluicegate.pipeline.client.renderings import RenderedFinding, to_chinese
 from sluicegate.pipeline.command.options import SettingsFile
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.tree import Settings, load_settings

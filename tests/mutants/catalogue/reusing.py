@@ -28,8 +28,8 @@ MUTANTS = (
         "unsure_finding",
         "a finding beside a threshold would stand for texts that deserve another action",
         _REUSE,
-        "Known(finding if sure else None,",
-        "Known(finding,",
+        "KnownText(finding if sure else None,",
+        "KnownText(finding,",
         (f"{_TESTS}::test_an_unsure_finding_stands_for_nobody_and_makes_nobody_wait_again",),
     ),
     Mutant(
