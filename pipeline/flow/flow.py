@@ -30,7 +30,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Outlet
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored
+from sluicegate.pipeline.shortcuts.cache import AssessmentCache, SharedAssessments, Stored
 from sluicegate.schemas import AssessedBy, Assessment, Rejection
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Flow:
     """Carries posts from a source to their topics. One per worker; one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a path is made of
         self,
         settings: Settings,
         backends: Backends,
@@ -49,6 +49,8 @@ class Flow:
         outlet: Outlet,
         instruments: Instruments,
         screen: Screen | None = None,
+        *,
+        shared: SharedAssessments | None = None,
     ) -> None:
         self._settings = settings
         self._wake = asyncio.Event()
@@ -65,7 +67,7 @@ class Flow:
         self.switch = self._screening.switch
         self._intake = Intake(window, settings.limits.post_bytes, instruments)
         self._dispatch = Dispatch(window, outlet, instruments)
-        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes)
+        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes, shared)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[PostInWork] = asyncio.Queue()  # bounded by the window
         self._waiting: dict[int, PromptInWork] = {}

@@ -11,7 +11,7 @@ import structlog
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.faust_app import FaustApp, FaustDelivery, check_faust, make_app
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer
+from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer, install
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.lag import Lag
 from sluicegate.pipeline.observe.logs import frames
@@ -113,6 +113,7 @@ class Source:
             Exception: What made Faust, the consumer of deliveries or the group membership fail.
         """
         check_faust()
+        install()
         self._app = app = self._make_app()
         app.finalize()
         watchdog = asyncio.create_task(

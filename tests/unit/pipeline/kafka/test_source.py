@@ -141,6 +141,8 @@ class Case:
         self.fault: Exception | None = None
         monkeypatch.setattr("sluicegate.pipeline.kafka.source.make_app", lambda _settings: self.app)
         monkeypatch.setattr("sluicegate.pipeline.kafka.source.check_faust", lambda: None)
+        self.installed = 0
+        monkeypatch.setattr("sluicegate.pipeline.kafka.source.install", self.install)
         self.source = Source(
             Settings(),
             window=self.window,
@@ -157,6 +159,9 @@ class Case:
             if self.fault is not None:
                 raise self.fault
             await self.go.wait()
+
+    def install(self) -> None:
+        self.installed += 1
 
     async def drain(self) -> None:
         raise AssertionError("Faust's own wait calls it")
@@ -191,6 +196,7 @@ async def test_it_joins_hands_on_what_is_its_own_and_leaves(case: Case) -> None:
     assert not case.source.joined
     async with case.running():
         assert (case.source.joined, case.source.partitions, case.window.is_open) == (True, 1, True)
+        assert case.installed == 1
         case.app.hands(0)
         await case.until(lambda: case.got == [0])
         case.app.tracks = False
