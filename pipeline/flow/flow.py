@@ -17,9 +17,9 @@ from sluicegate.engines.backends import Backends
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.deadline import LOOK_S, run_out
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
-from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
 from sluicegate.pipeline.flow.routes import Route, Routes
 from sluicegate.pipeline.flow.screening import Screening
@@ -87,7 +87,7 @@ class Flow:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                watching = self._look_up_all(), self._plan_all(), self._watch_patience()
+                watching = self._look_up_all(), self._plan_all(), self._watch_deadlines()
                 loops = [tasks.create_task(loop) for loop in watching]
                 await self._take_all(source)
                 await self._window.drained()
@@ -247,7 +247,7 @@ class Flow:
         if judgement.live:
             self._begin(judgement.key, judgement.prompt, judgement.members, None)
 
-    async def _watch_patience(self) -> None:
+    async def _watch_deadlines(self) -> None:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
         while True:
             await self._clock.sleep(LOOK_S)

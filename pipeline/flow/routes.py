@@ -17,10 +17,9 @@ from sluicegate.engines.text.forms import fold
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.flow.decision import engine_reference
 from sluicegate.pipeline.flow.depth import Depth
-from sluicegate.pipeline.flow.in_work_file import InWorkFile, default_folder
 from sluicegate.pipeline.flow.judge import Judge, Question
 from sluicegate.pipeline.flow.planner import BatchLimits
-from sluicegate.pipeline.flow.servers import Servers
+from sluicegate.pipeline.flow.servers import InWorkFile, Servers, default_folder
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy

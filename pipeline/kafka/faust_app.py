@@ -21,7 +21,7 @@ from mode.utils.futures import notify
 from sluicegate.pipeline.errors import ClusterError, StartError
 from sluicegate.pipeline.kafka.client_config import sasl_password, tls_context
 from sluicegate.pipeline.kafka.fetching import FetchProgress, HandOver, StreamBuffer, coordinator_fault
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import ReadPlace
 from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings, Settings
 

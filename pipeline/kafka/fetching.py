@@ -18,7 +18,7 @@ from mode.utils.queues import ThrowableQueue
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import ReadPlace
 from sluicegate.pipeline.records import Partition
 
 if TYPE_CHECKING:

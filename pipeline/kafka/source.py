@@ -13,9 +13,8 @@ from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.faust_app import FaustApp, FaustDelivery, check_faust, make_app
 from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer, install
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.observe.lag import Lag
+from sluicegate.pipeline.observe.lag import Lag, ReadPlace, Standstill
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.pipeline.observe.stalls import ReadPlace, Standstill
 from sluicegate.pipeline.records import Delivery, Holder, Partition
 from sluicegate.pipeline.settings.tree import Settings
 

@@ -360,8 +360,8 @@ MUTANTS = (
     Mutant(
         "patience",
         "a tenant that waits for seconds only would wait for as long as the engine is away",
-        "pipeline/flow/patience.py",
-        "waited_s >= patience_s",
+        "pipeline/flow/deadline.py",
+        "waited_s >= longest_s",
         "waited_s >= 10**9",
         (f"{_ENGINE}::test_a_tenant_that_waits_no_longer_gets_its_failure_mode_and_the_others_wait_on",),
     ),

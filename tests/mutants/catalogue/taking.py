@@ -121,7 +121,7 @@ MUTANTS = (
     Mutant(
         "standstill",
         "a partition that is not even read would pass for an idle one",
-        "pipeline/observe/stalls.py",
+        "pipeline/observe/lag.py",
         "if now - since > self._after_s",
         "if now < 0",
         (

@@ -17,7 +17,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.fetching import BrokersAwayError, Fetcher, FetchProgress, install
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import ReadPlace
 from support.gaps import RawName
 
 if TYPE_CHECKING:

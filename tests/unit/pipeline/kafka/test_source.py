@@ -17,7 +17,7 @@ from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.fetching import BrokersAwayError
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import ReadPlace
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sluicegate.pipeline.observe.stalls import ReadPlace, Standstill
+from sluicegate.pipeline.observe.lag import ReadPlace, Standstill
 
 ONE, TWO = ("posts", 0), ("posts", 1)
 

@@ -1,4 +1,4 @@
-"""Patience: which posts wait no longer for the engine, as their tenants chose."""
+"""The deadline: which posts wait no longer for the engine, as their tenants chose."""
 
 from __future__ import annotations
 
@@ -85,5 +85,5 @@ def _impatient(arrival: PostInWork, policy: Policy, least_s: float | None, now: 
     waited_s = now - arrival.slot.taken_at
     if least_s is None or waited_s < least_s:  # spares most posts the look into the policy
         return False
-    patience_s = policy.rules(arrival.post).max_wait_seconds
-    return patience_s is not None and waited_s >= patience_s
+    longest_s = policy.rules(arrival.post).max_wait_seconds
+    return longest_s is not None and waited_s >= longest_s
