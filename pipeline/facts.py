@@ -128,7 +128,7 @@ class Poison(BaseFact):
     )
 
     certain: bool = Field(
-        True, description="False if nobody can tell: the prompt waits, and is not condemned."
+        True, description="False if nobody can tell: the prompt waits, and is not taken for poison."
     )
 
     @property

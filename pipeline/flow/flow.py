@@ -23,7 +23,7 @@ from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.planner import Line, plan
 from sluicegate.pipeline.flow.routes import Route, Routes
 from sluicegate.pipeline.flow.screening import Screening
-from sluicegate.pipeline.flow.steps import Dispatch, Intake, next_chunk
+from sluicegate.pipeline.flow.steps import PublishAndAcknowledge, TakeAndDecode, next_chunk
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.flow.work import Asked, Found, Outcome, PartInWork, PostInWork, PromptInWork, parted
 from sluicegate.pipeline.observe.instruments import Instruments
@@ -65,8 +65,8 @@ class Flow:
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
-        self._intake = Intake(window, settings.limits.post_bytes, instruments)
-        self._dispatch = Dispatch(window, outlet, instruments)
+        self._take_and_decode = TakeAndDecode(window, settings.limits.post_bytes, instruments)
+        self._publish_and_acknowledge = PublishAndAcknowledge(window, outlet, instruments)
         self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes, shared)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[PostInWork] = asyncio.Queue()  # bounded by the window
@@ -103,7 +103,7 @@ class Flow:
         return self._tasks is not None
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for slot, post in self._intake.posts(source):  # 1, 2
+        async for slot, post in self._take_and_decode.posts(source):  # 1, 2
             if isinstance(post, Rejection):
                 self._spawn(self._publish([self._answers.dead_letter(slot, post)]))
             else:
@@ -286,13 +286,13 @@ class Flow:
     def give_back(self) -> int:
         """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
         self._near.give_back()
-        return self._dispatch.give_back()
+        return self._publish_and_acknowledge.give_back()
 
     async def _publish(self, answered: list[Answer]) -> None:
         """8 and 9: deliver, then acknowledge. What was given back meanwhile is neither."""
         answered = [answer for answer in answered if not answer.slot.released]
         answered += self._near.follow(answered)
-        await self._dispatch.publish(answered)
+        await self._publish_and_acknowledge.publish(answered)
         self._screening.compare(answered)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -95,7 +95,7 @@ def _bytes_of(event: Any) -> int:
     return len(message.key or b"") + len(message.value or b"") + headers
 
 
-class HandOver:
+class DeliveryCount:
     """The account of one assignment."""
 
     def __init__(self) -> None:

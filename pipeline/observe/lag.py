@@ -36,7 +36,7 @@ class ReadPlace:
         return self.taken if self.position is None or self.taken < self.handed else self.position
 
 
-class Standstill:
+class StallDetection:
     """Finds partitions that wait at the same place for longer than ``after_s`` without an excuse."""
 
     def __init__(self, after_s: float) -> None:

@@ -319,7 +319,7 @@ MUTANTS = (
         "circuit_open",
         "an engine that is away would be asked by every post",
         "pipeline/flow/adapter_state.py",
-        "        if self._state is Standing.AWAY or self._trying:",
+        "        if self._state is Availability.AWAY or self._trying:",
         "        if self._trying:",
         (f"{_STANDING}::test_an_engine_that_is_away_opens_it_at_once_and_nothing_passes",),
     ),

@@ -150,7 +150,9 @@ MUTANTS = (
         "pipeline/kafka/fetching.py",
         "        if dropped:\n",
         "        if False:\n",
-        (f"{_UNIT}/kafka/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),
+        (
+            f"{_UNIT}/kafka/test_fetching_delivery_count.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",
+        ),
     ),
     Mutant(
         "deaf_to_new_partitions",

@@ -61,7 +61,7 @@ class FakeApp:
         self.tracks = True
         self.consumer = SimpleNamespace(
             track=lambda _message: self.tracks,
-            hand_over=SimpleNamespace(reached=Counter[Any]()),
+            delivery_count=SimpleNamespace(reached=Counter[Any]()),
             resets=Counter[Any](),
         )
         self.found: dict[Any, ReadPlace] | Exception = {}
@@ -125,7 +125,7 @@ class FakeApp:
             timestamp=timestamp,
             generation_id=1,
         )
-        self.consumer.hand_over.reached[ONE] = offset + 1
+        self.consumer.delivery_count.reached[ONE] = offset + 1
         self.buffer.events.put_nowait(SimpleNamespace(message=message, ack=lambda: None))
 
 
@@ -287,7 +287,7 @@ async def test_what_was_handed_on_and_not_taken_is_stalled_and_what_the_flow_has
         case.clock.now += STALL_S + 1
         await case.look()
         assert case.source.stalled == []
-        case.app.consumer.hand_over.reached[ONE] = 2  # one more, which never arrives
+        case.app.consumer.delivery_count.reached[ONE] = 2  # one more, which never arrives
         await case.look()
         case.clock.now += STALL_S + 1
         await case.look()
