@@ -85,7 +85,7 @@ REASONS: dict[str, str] = {
     "cache.redis_url": "Off unless asked for: a worker needs nothing but Kafka and its engine.",
     "cache.redis_timeout_ms": "Far less than asking the engine again.",
     "cache.redis_ttl_s": "A day: a wave of copies is over by then.",
-    "cache.near_duplicates.enabled": "Off until harm on your own posts is known: docs/asking-less.md says how it is measured.",
+    "cache.near_duplicates.enabled": "Off until harm on your own posts is known: docs/shortcuts.md says how it is measured.",
     "cache.near_duplicates.entries": "Unexplained they take 31 MiB, explained more: then cache.near_duplicates.bytes bounds them. A flood is one entry.",
     "cache.near_duplicates.bytes": "Room for the entries with their reasons; where all are long, fewer stay.",
     "cache.near_duplicates.ttl_s": "A flood of copies is over by then, and old findings make room.",

@@ -14,7 +14,7 @@ from studies.near_duplicates.report import MOST_HARM, most_harm
 from unit.pipeline.shortcuts.test_near_duplicates_attacks import TRIES
 
 ROOT = Path(__file__).parents[2]
-PAGE = text("asking-less").partition("## Reuse near duplicates")[2]
+PAGE = text("shortcuts").partition("\n## Reuse near duplicates\n")[2].partition("\n## ")[0]
 ADR = (ROOT / "docs" / "adr" / "0014-near-duplicates-by-a-reduced-form.md").read_text(encoding="utf-8")
 REPORT = json.loads((ROOT / "benchmarks" / "reports" / "near-duplicates.json").read_text(encoding="utf-8"))
 
