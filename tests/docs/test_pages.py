@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 SOURCES = ("engines", "pipeline", "schemas", "src", "helm", "benchmarks", "examples", "tests", "compose")
-GENERATED = {"settings", "model-card"}
+GENERATED = {"model-card"}
 TOP = {*SOURCES, "docs", "NOTICE"}
 GROUP: Any = typer.main.get_command(command.app)
 

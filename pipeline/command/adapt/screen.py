@@ -38,7 +38,7 @@ def screen(  # noqa: PLR0917 - options are parameters
             "--report", help="The report, such as screen.json; page and picture beside it. Default: by --out."
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the screen. Default: the folder's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the screen. Default: the folder's.")] = None,
     features: Annotated[
         int,
         typer.Option(
