@@ -79,7 +79,7 @@ bench-quick: install ## a small load, fake engine and CPU model, and its report 
 	$(BIN)/sluicegate bench $(DATA) $(BENCH) --name fake --rate 100 --duration 40
 	$(BIN)/sluicegate bench $(DATA) $(BENCH) --name cpu --engine llama_cpp --rate 10 --duration 20 --beside build/bench/bench.json
 
-asking-less: install ## layouts and ways of asking on the CPU model, a simulated H100, docs/asking-less.md: DATA=posts.jsonl (half an hour or more)
+asking-less: install ## layouts and ways of asking on the CPU model, a simulated H100, docs/shortcuts.md: DATA=posts.jsonl (half an hour or more)
 	@test -n '$(DATA)' || { echo 'make: give the stream, as its reports on reuse are about: make asking-less DATA=posts.jsonl' >&2; exit 1; }
 	$(BIN)/sluicegate engine fetch-cpu
 	$(BIN)/python benchmarks/layouts --data '$(DATA)' --out benchmarks/reports

@@ -22,11 +22,12 @@ html_title = "Sluicegate"
 html_show_sphinx = False
 
 CONTENTS = {
-    "Use it": ["quickstart", "contract", "client", "testing", "policy", "faq"],
-    "Operate it": ["kubernetes", "operations", "connections", "settings", "bench"],
-    "Engines": ["engine", "sizing", "asking-less", "screen", "texts"],
+    "Start here": ["architecture"],
+    "Use it": ["quickstart", "contract", "client", "policy"],
+    "Operate it": ["kubernetes", "operations", "connections", "settings", "bench", "sizing"],
+    "Engines": ["engine", "shortcuts", "texts"],
     "Adapt the model": ["adapt", "evaluate", "adapters", "model-card"],
-    "Why": ["architecture", "guarantee"],
+    "Why": ["guarantee"],
 }
 """Captions of the side bar, and their pages in docs/."""
 

@@ -1,1 +1,1 @@
-"""The figures of docs/asking-less.md, from the reports."""
+"""The figures of docs/shortcuts.md, from the reports."""

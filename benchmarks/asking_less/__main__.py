@@ -1,4 +1,4 @@
-"""The figures of docs/asking-less.md, from the reports."""
+"""The figures of docs/shortcuts.md, from the reports."""
 
 from __future__ import annotations
 

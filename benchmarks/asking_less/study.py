@@ -1,6 +1,6 @@
-"""The figures of docs/asking-less.md, from the reports.
+"""The figures of docs/shortcuts.md, from the reports.
 
-python benchmarks/asking_less [--reports benchmarks/reports] [--page docs/asking-less.md] [--check]
+python benchmarks/asking_less [--reports benchmarks/reports] [--page docs/shortcuts.md] [--check]
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--reports", type=Path, default=HERE / "reports")
-    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "asking-less.md")
+    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "shortcuts.md")
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if the page is behind")
     asked = parser.parse_args(arguments)
     page = asked.page.read_text(encoding="utf-8")

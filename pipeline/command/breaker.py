@@ -49,7 +49,7 @@ def status(
 
 @app.command("reset")
 def reset(
-    tenant: Annotated[str | None, typer.Argument(help="Whose breaker, as `status` shows it.")] = None,
+    tenant: Annotated[str | None, typer.Argument(help="Tenant of the breaker, as `status` shows it.")] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every open breaker.")] = False,
     policy: OfPolicy = None,

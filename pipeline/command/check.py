@@ -220,7 +220,7 @@ def _engine_fix(engine: EngineSettings, adapter: str | None) -> str:
         return "pip install 'sluicegate[cpu]' && sluicegate engine fetch-cpu"
     if engine.backend == "tensorrt_llm":
         return "export SLUICEGATE_ENGINE__BACKEND=completions SLUICEGATE_ENGINE__DIALECT=trtllm"
-    return "unset SLUICEGATE_ENGINE__FAKE_PROFILE  # or correct that file: docs/testing.md"
+    return "unset SLUICEGATE_ENGINE__FAKE_PROFILE  # or correct that file: docs/client.md"
 
 
 def _explain_fix(engine: EngineSettings, adapter: str | None, tried: _Tried) -> str:

@@ -41,12 +41,16 @@ Codes = Annotated[
     list[str] | None, typer.Option("--code", help="Only this code; may be given more than once.")
 ]
 Topic = Annotated[str | None, typer.Option("--topic", help="Only records that stood on this topic.")]
-Partition = Annotated[int | None, typer.Option("--partition", min=0, help="Only of this partition.")]
+Partition = Annotated[
+    int | None, typer.Option("--partition", min=0, help="Only records that stood on this partition.")
+]
 Since = Annotated[
-    datetime | None, typer.Option("--since", parser=_moment, metavar="TIME", help="Rejected then or later.")
+    datetime | None,
+    typer.Option("--since", parser=_moment, metavar="TIME", help="Only records rejected then or later."),
 ]
 Until = Annotated[
-    datetime | None, typer.Option("--until", parser=_moment, metavar="TIME", help="Rejected before then.")
+    datetime | None,
+    typer.Option("--until", parser=_moment, metavar="TIME", help="Only records rejected before then."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Stop after this number, oldest first.")]
 ShowText = Annotated[

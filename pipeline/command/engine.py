@@ -136,16 +136,20 @@ class QuantisationChoice(StrEnum):
 def size(  # noqa: PLR0917 - options are parameters
     gpu: Annotated[GpuChoice, typer.Option(help="Kind of GPU.")],
     posts_per_day: Annotated[
-        list[float], typer.Option(min=1, max=1e12, help="Such as 30e6. Repeatable: then a table is printed.")
+        list[float],
+        typer.Option(min=1, max=1e12, help="Posts a day, such as 30e6. Repeatable: then a table is printed."),
     ],
     tokens_per_post: Annotated[
-        float, typer.Option(min=1, max=30_000, help="Mean; a short comment has 30 to 60.")
+        float, typer.Option(min=1, max=30_000, help="Tokens of a mean post. A short comment has 30 to 60.")
     ],
     quantisation: Annotated[
         QuantisationChoice | None, typer.Option(help="Default: the best the GPU computes.")
     ] = None,
     peak_factor: Annotated[
-        float, typer.Option(min=1, max=100, help="Busiest minute to the mean one. Assumed.")
+        float,
+        typer.Option(
+            min=1, max=100, help="Posts of the busiest minute, divided by those of a mean one. Assumed."
+        ),
     ] = 3.0,
     answered_before: Annotated[
         float, typer.Option(min=0, max=0.999, help="Share that cache and screen answer. Assumed.")
@@ -160,14 +164,14 @@ def size(  # noqa: PLR0917 - options are parameters
         int, typer.Option(min=0, max=30_000, help="Tokens of the layout with Safety:; default: vendor's.")
     ] = 299,
     shared_tokens: Annotated[
-        int, typer.Option(min=0, max=30_000, help="Of them, the first that all prompts share.")
+        int, typer.Option(min=0, max=30_000, help="How many of them, from the first, all prompts share.")
     ] = 201,
     worker_posts_s: Annotated[
         float, typer.Option(min=1, max=1e6, help="What one worker passes on. Assumed: measure yours.")
     ] = 500.0,
     price: Annotated[
         float | None,
-        typer.Option(min=0, max=1e6, help="Of a GPU's hour, in your currency. Default: assumed."),
+        typer.Option(min=0, max=1e6, help="Price of a GPU's hour, in your currency. Default: assumed."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -64,7 +64,7 @@ def judge(  # noqa: PLR0917 - options are parameters
         PostKind, typer.Option(help="A user's post, a prompt for an LLM, or an LLM's response.")
     ] = PostKind.POST,
     context: Annotated[str | None, typer.Option(help="For a response: the prompt that it answers.")] = None,
-    tenant: Annotated[str, typer.Option(help="Whose rules decide.")] = "default",
+    tenant: Annotated[str, typer.Option(help="Tenant whose rules decide.")] = "default",
     region: Annotated[str | None, typer.Option(help="Region hint, such as DE.")] = None,
     language: Annotated[str | None, typer.Option(help="Language hint, such as en.")] = None,
     policy: Annotated[

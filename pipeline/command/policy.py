@@ -147,7 +147,7 @@ def explain(  # noqa: PLR0917 - options are parameters
         ExplainEngine, typer.Option(help="For --post. fake judges by a hash: no model, at once.")
     ] = ExplainEngine.LLAMA_CPP,
     kind: Annotated[KindChoice | None, typer.Option(help="What the text is. Default: post.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Whose rules. Default: default.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Tenant whose rules decide. Default: default.")] = None,
     region: Annotated[str | None, typer.Option(help="Region of the post, such as DE.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of the post, such as en.")] = None,
     as_json: AsJson = False,

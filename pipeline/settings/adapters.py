@@ -34,7 +34,7 @@ class AdapterSettings(BaseModel):
         description="completions, dialect trtllm: the adapter's folder as the server sees it, sent with every request.",
     )
     fake_profile: Path | None = Field(
-        None, description="fake: JSON file with its rules and seed. Without it, the engine's own."
+        None, description="fake: JSON file with its rules and seed. Without it, the engine's own is taken."
     )
 
 

@@ -92,5 +92,5 @@ def fake_profile(path: Path) -> FakeProfile:
     except (OSError, orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise SettingsError(
             f"engine.fake_profile {path}: must be a JSON object with fields of FakeProfile ({type(error).__name__}); "
-            "see docs/testing.md"
+            "see docs/client.md"
         ) from error

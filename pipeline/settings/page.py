@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 _NONE_TO_GUESS = "No other value could be guessed."
-_VERDICTS = "Sorts together with the other verdict topics."
+_VERDICTS = "It sorts together with the other verdict topics."
 
 REASONS: dict[str, str] = {
-    "kafka.bootstrap_servers": "Kafka's own port on this machine: right for a first try, and nowhere else.",
-    "kafka.group": "One deployment, one group.",
-    "kafka.session_timeout_s": "Kafka's own default: the pause of a busy machine is no crash.",
-    "kafka.rebalance_timeout_s": "More than three times drain.finish_s: a slow hand-over throws no worker out.",
+    "kafka.bootstrap_servers": "It is Kafka's own port on this machine. That is right for a first try, and nowhere else.",
+    "kafka.group": "One deployment has one group.",
+    "kafka.session_timeout_s": "It is Kafka's own default: the pause of a busy machine is no crash.",
+    "kafka.rebalance_timeout_s": "It is more than three times drain.finish_s: a slow hand-over throws no worker out.",
     "kafka.commit_interval_s": "Little is repeated after a crash, for one small request a second.",
-    "kafka.delivery_timeout_s": "Outlasts the election of a new leader; what takes longer is shown as a hold.",
-    "kafka.security.protocol": "Kafka's own default: right for a first try, and inside a network of your own.",
+    "kafka.delivery_timeout_s": "It outlasts the election of a new leader. What takes longer is shown as a hold.",
+    "kafka.security.protocol": "It is Kafka's own default. That is right for a first try, and inside a network of your own.",
     "kafka.security.ca_file": "Brokers with a certificate of a public authority need no file.",
     "kafka.security.certificate_file": "Only brokers that ask for certificates of clients need one.",
     "kafka.security.key_file": "Only a certificate needs one.",
     "kafka.security.key_password": "Mounted secrets mostly hold the key as it is.",
-    "kafka.security.mechanism": "The strongest of the three; no broker ever sees the password.",
+    "kafka.security.mechanism": "It is the strongest of the three: no broker ever sees the password.",
     "kafka.security.username": _NONE_TO_GUESS,
     "kafka.security.password": _NONE_TO_GUESS,
     "kafka.security.password_file": _NONE_TO_GUESS,
@@ -40,69 +40,69 @@ REASONS: dict[str, str] = {
     "topics.allow": _VERDICTS,
     "topics.review": _VERDICTS,
     "topics.block": _VERDICTS,
-    "topics.dead_letter": "Sorts beside the topic that its records come from.",
-    "topics.control": "Named after the product, which alone uses it.",
-    "topics.forward": "Sorts beside the topic that its records come from.",
-    "engine.backend": "Runs on any machine: a first try needs no server and no GPU.",
-    "engine.bundle": "The CPU model is found where `sluicegate engine fetch-cpu` puts it; any other lies where you put it.",
+    "topics.dead_letter": "It sorts beside the topic that its records come from.",
+    "topics.control": "It is named after the product, which alone uses it.",
+    "topics.forward": "It sorts beside the topic that its records come from.",
+    "engine.backend": "It runs on any machine: a first try needs no server and no GPU.",
+    "engine.bundle": "The CPU model is found where `sluicegate engine fetch-cpu` puts it. Any other bundle lies where you put it.",
     "engine.digest": "A first try has nothing to pin. In production pin it: `sluicegate check` prints the line.",
     "engine.url": _NONE_TO_GUESS,
-    "engine.dialect": "The common ground of such servers.",
-    "engine.model": "Unset, the bundle's own name: a server that was started from the bundle knows it by that.",
+    "engine.dialect": "All such servers understand it.",
+    "engine.model": "Without it the bundle's own name is sent. A server that was started from the bundle knows it by that name.",
     "engine.api_key": "Servers inside one network mostly ask for none.",
-    "engine.concurrency": "A cautious start, not measured on a GPU: raise it until posts/s grow no more.",
-    "engine.slots": "On two cores more slots brought no more posts (measured); with fewer, an explanation holds up scores.",
+    "engine.concurrency": "It is a cautious start, not measured on a GPU. Raise it until posts/s grow no more.",
+    "engine.slots": "On two cores more slots brought no more posts (measured). With fewer, an explanation holds up scores.",
     "engine.threads": "The worker's own work is small beside the model's.",
     "engine.score_timeout_s": "It is generous for a CPU, too: only an engine that is stuck should meet it.",
-    "engine.explain_timeout_s": "Twice that of the scores: an explanation is many tokens, one after the other.",
+    "engine.explain_timeout_s": "It is twice that of the scores: an explanation is many tokens, one after the other.",
     "engine.circuit_mute_calls": "Chance and a few hard posts do not reach it. If an engine hangs, this number of micro-batches and those in flight lose their judgement.",
     "engine.in_work_folder": "The chart's temporary folder is an emptyDir, which outlives a container. Workers may share a folder.",
-    "engine.circuit_pause_s": "A small model's server is back within a second; a large one is asked every five.",
+    "engine.circuit_pause_s": "A small model's server is back within a second. A large one is asked every five.",
     "engine.fake_profile": "Without one the fake engine takes no time, which is what tests want.",
     "engine.adapters.NAME.bundle": _NONE_TO_GUESS,
-    "engine.adapters.NAME.digest": "As for engine.digest.",
-    "engine.adapters.NAME.url": "One server with its base in memory once, where it can serve several adapters.",
-    "engine.adapters.NAME.model": "Unset, the bundle's own name, where the adapter has a server of its own.",
+    "engine.adapters.NAME.digest": "The reason is that of engine.digest.",
+    "engine.adapters.NAME.url": "One server has its base in memory once, where it can serve several adapters.",
+    "engine.adapters.NAME.model": "Without it the bundle's own name is sent, where the adapter has a server of its own.",
     "engine.adapters.NAME.lora_path": _NONE_TO_GUESS,
     "engine.adapters.NAME.fake_profile": "An adapter may differ by its name alone.",
-    "engine.adapter_wait_s": "Outlasts the restart of a large model's server; afterwards neighbours wait no longer for it.",
-    "policy.path": "The built-in policy lets a first try decide something; write your own with `sluicegate policy new`.",
-    "worker.role": "One worker does it all: an edge pays where engines are far, or few.",
-    "screen.path": "Off unless asked for: which errors are tolerable, only you can say.",
-    "screen.digest": "As for engine.digest.",
-    "screen.sample_share": "Costs a hundredth of what is saved, and of a million answers compares ten thousand.",
+    "engine.adapter_wait_s": "It outlasts the restart of a large model's server. Afterwards neighbours wait no longer for it.",
+    "policy.path": "The built-in policy lets a first try decide something. Write your own with `sluicegate policy new`.",
+    "worker.role": "One worker does everything. An edge pays where engines are far, or few.",
+    "screen.path": "It is off unless you ask for it: only you can say which errors are tolerable.",
+    "screen.digest": "The reason is that of engine.digest.",
+    "screen.sample_share": "It costs a hundredth of what is saved, and compares ten thousand of a million answers.",
     "screen.off_confidence": "A screen that is in order is switched off once in a thousand counts.",
-    "screen.off_samples": "A long good past must not hide a bad present; at 1 % they come from a million answers.",
+    "screen.off_samples": "A long good past must not hide a bad present. At 1 % they come from a million answers.",
     "screen.from_edge": "What stands in a record's headers is a producer's word, unless you know better.",
-    "window.posts": "Some micro-batches ahead of a fast engine; of long posts window.bytes admits fewer.",
-    "window.bytes": "256 posts of the largest size: bounds what a flood of them costs in memory.",
+    "window.posts": "It keeps some micro-batches ready for a fast engine. window.bytes admits fewer long posts.",
+    "window.bytes": "It has room for 256 posts of the largest size, which bounds what a flood of them costs in memory.",
     "micro_batch.posts": "The engine says with how many it is saturated.",
-    "micro_batch.tokens": "Keeps an accelerator busy, and the next micro-batch comes soon; not measured on a GPU.",
-    "micro_batch.max_age_ms": "Waiting costs a post nothing while the engine has enough to do; a number of milliseconds suits one engine only (simulated).",
+    "micro_batch.tokens": "It keeps an accelerator busy, and the next micro-batch comes soon. It was not measured on a GPU.",
+    "micro_batch.max_age_ms": "Waiting costs a post nothing while the engine has enough to do. A number of milliseconds suits one engine only (simulated).",
     "micro_batch.in_flight": "No number suits near and far engines, scores and explanations (simulated): docs/adr/0016-in-flight-depth.md.",
-    "cache.entries": "43 to 122 MiB (measured), and copies of a text mostly follow each other soon.",
-    "cache.bytes": "Holds the default's entries, each explained with a reason of 150 characters (measured).",
-    "cache.redis_url": "Off unless asked for: a worker needs nothing but Kafka and its engine.",
-    "cache.redis_timeout_ms": "Far less than asking the engine again.",
-    "cache.redis_ttl_s": "A day: a wave of copies is over by then.",
-    "cache.near_duplicates.enabled": "Off until harm on your own posts is known: docs/asking-less.md says how it is measured.",
-    "cache.near_duplicates.entries": "Unexplained they take 31 MiB, explained more: then cache.near_duplicates.bytes bounds them. A flood is one entry.",
-    "cache.near_duplicates.bytes": "Room for the entries with their reasons; where all are long, fewer stay.",
+    "cache.entries": "They take 43 to 122 MiB (measured). Copies of a text mostly follow each other soon.",
+    "cache.bytes": "It holds the default's entries, each explained with a reason of 150 characters (measured).",
+    "cache.redis_url": "It is off unless you ask for it: a worker needs nothing but Kafka and its engine.",
+    "cache.redis_timeout_ms": "Asking the engine again takes far longer.",
+    "cache.redis_ttl_s": "A wave of copies is over within a day.",
+    "cache.near_duplicates.enabled": "It is off until harm on your own posts is known: docs/shortcuts.md says how it is measured.",
+    "cache.near_duplicates.entries": "Unexplained they take 31 MiB. Explained they take more, and cache.near_duplicates.bytes bounds them. A flood is one entry.",
+    "cache.near_duplicates.bytes": "It has room for the entries with their reasons. Where all reasons are long, fewer stay.",
     "cache.near_duplicates.ttl_s": "A flood of copies is over by then, and old findings make room.",
-    "cache.near_duplicates.confidence": "Far from every threshold of the built-in policy; the guard beside it knows yours.",
-    "limits.post_bytes": "Holds 32,768 tokens of every script, and fits Kafka's default of 1 MiB for a record.",
-    "limits.post_tokens": "The context that Qwen3Guard is served with.",
+    "cache.near_duplicates.confidence": "It is far from every threshold of the built-in policy. The guard beside it knows yours.",
+    "limits.post_bytes": "It holds 32,768 tokens of every script, and fits Kafka's default of 1 MiB for a record.",
+    "limits.post_tokens": "It is the context that Qwen3Guard is served with.",
     "limits.segments": "The longest text fits at any engine limit from about a thousand tokens on.",
-    "limits.folded_forms": "Letters are disguised to be read past; of ordinary traffic, 14 posts in a thousand are judged twice for it (measured).",
-    "limits.dead_letter_bytes": "683 KiB as base64: below Kafka's default of 1 MiB for a record.",
-    "drain.budget_s": "The three parts, and five seconds for what comes between them.",
-    "drain.finish_s": "A micro-batch and its explanations end well within it; the rest another worker judges.",
-    "drain.flush_s": "Outlasts the election of a new leader.",
-    "drain.leave_s": "One commit, one request to leave, and the end of an engine process.",
+    "limits.folded_forms": "People disguise letters to pass a filter. Of ordinary traffic, 14 posts in a thousand are judged twice for it (measured).",
+    "limits.dead_letter_bytes": "It becomes 683 KiB in base64, below Kafka's default of 1 MiB for a record.",
+    "drain.budget_s": "It has room for the three parts, and five seconds for what comes between them.",
+    "drain.finish_s": "A micro-batch and its explanations end well within it. Another worker judges the rest.",
+    "drain.flush_s": "It outlasts the election of a new leader.",
+    "drain.leave_s": "It suffices for one commit, one request to leave, and the end of an engine process.",
     "ops.host": "No other machine reaches it unless you say so.",
-    "ops.port": "Needs no privilege, and is where probes are commonly looked for.",
-    "log.level": "A line for each change of state, and none for each post.",
-    "tracing.enabled": "Off unless asked for: spans cost time and need a collector.",
+    "ops.port": "It needs no privilege, and probes are commonly looked for there.",
+    "log.level": "It writes a line for each change of state, and none for each post.",
+    "tracing.enabled": "It is off unless you ask for it: spans cost time and need a collector.",
     "tracing.endpoint": "OpenTelemetry's own variables are there already where it is in use.",
 }
 
@@ -185,10 +185,11 @@ _UNITS = {"_s": "seconds", "_ms": "milliseconds", "bytes": "bytes", "tokens": "t
 _INTRODUCTION = """\
 # Settings
 
-Made by `sluicegate settings docs`; do not edit by hand.
+After this page you know every setting, with its unit, its range and the reason for its default. `sluicegate settings
+docs` makes the page: do not edit it by hand.
 
 Settings come from their defaults, then from a YAML file (`--settings FILE` or `SLUICEGATE_SETTINGS`), then
-from the environment: the later wins. In the file a setting is a key of its section; in the environment it
+from the environment: the later wins. In the file a setting is a key of its section. In the environment it
 is `SLUICEGATE_` and its name in capitals, with two underscores for the dot:
 
 ```yaml
@@ -200,9 +201,9 @@ kafka:
 export SLUICEGATE_KAFKA__GROUP=sluicegate-eu
 ```
 
-An unknown key, a value out of range, or two settings that cannot both hold are refused at the start, with
-their names and a pair that works. `sluicegate settings show` prints every value and where it comes from;
-secrets are shown as stars."""
+At the start a worker refuses an unknown key, a value out of range, and two settings that cannot both hold. It
+names them, and a pair that works. `sluicegate settings show` prints every value and where it comes from.
+Secrets are shown as stars."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ class WorkerSettings(BaseModel):
 
     role: Literal["judge", "screen"] = Field(
         "judge",
-        description="judge has an engine; screen has none, answers what its screen may and forwards the rest.",
+        description="A judge has an engine. A screen has none: it answers what it may, and forwards the rest.",
     )
 
 
 class ScreenSettings(BaseModel):
-    """The screen: a light CPU model that answers what it is sure of. Whose posts it may answer, the policy says."""
+    """The screen: a light CPU model that answers what it is sure of. The policy says for which tenants."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,13 +34,13 @@ class ScreenSettings(BaseModel):
         0.01,
         ge=0,
         le=1,
-        description="This share of its answers is judged by the engine instead, and compared.",
+        description="The engine judges this share of its answers instead, and both are compared.",
     )
     off_confidence: float = Field(
         0.999,
         ge=0.9,
         lt=1,
-        description="At this certainty that more of its allows are wrong than tolerated, every worker switches it off.",
+        description="Every worker switches it off at this certainty that more of its allows are wrong than tolerated.",
     )
     off_samples: int = Field(
         10_000, ge=100, le=10_000_000, description="After this number of samples the count begins again."
@@ -156,7 +156,7 @@ class EngineSettings(_Section):
         5,
         ge=1,
         le=10_000,
-        description="This number of calls in a row times out or fails as a whole: then nothing is sent until the engine is well.",
+        description="If this number of calls in a row time out or fail as a whole, nothing is sent until the engine is well.",
     )
     circuit_pause_s: float = Field(
         0.2, gt=0, le=60, description="Pause before its health is asked. It doubles up to 5 s."
@@ -170,7 +170,7 @@ class EngineSettings(_Section):
     )
     adapter_wait_s: Seconds = Field(
         300,
-        description="With adapters: one engine is away for longer while another is at work. Then its posts get their failure mode.",
+        description="If an adapter's engine is away for longer while another is at work, its posts get their failure mode.",
     )
     adapters: Adapters = Field(
         default_factory=dict, description="Adapters that a policy may name, each with where it is served."
@@ -244,7 +244,7 @@ class NearDuplicateSettings(_Section):
         0.9,
         ge=0.5,
         le=1,
-        description="Least probability of the likeliest severity. Below, nothing is reused.",
+        description="A finding is reused only if its likeliest severity has this probability or more.",
     )
 
 
@@ -282,7 +282,7 @@ class LimitSettings(_Section):
     """Limits on what comes in and what goes out."""
 
     post_bytes: int = Field(
-        POST_BYTES, ge=1024, description="A longer record is a dead letter (oversize), unread."
+        POST_BYTES, ge=1024, description="A longer record is not read: it becomes a dead letter (oversize)."
     )
     post_tokens: int = Field(
         32_768, ge=1, description="A text with more tokens is too_long; longer prompts are cut into segments."
@@ -290,7 +290,7 @@ class LimitSettings(_Section):
     segments: int = Field(64, ge=1, le=1024, description="A text that needs more segments is too_long.")
     folded_forms: bool = Field(
         default=True,
-        description="Judge a post's folded form, too, where it differs in substance; the higher risk decides.",
+        description="Judge a post's folded form, too, where it differs in substance. The higher risk decides.",
     )
     dead_letter_bytes: int = Field(
         512 * 1024, ge=0, description="Most bytes of a dead record's payload that are kept."

@@ -1,4 +1,4 @@
-"""The Python client: publish posts, consume verdicts, gate by a verdict. See ``docs/client.md`` and ``docs/client.md``."""
+"""The Python client: publish posts, consume verdicts, gate by a verdict. See ``docs/client.md``."""
 
 from sluicegate.pipeline.client.client import Client, OnTimeout, Reply
 from sluicegate.pipeline.client.consumer import Counts, VerdictConsumer

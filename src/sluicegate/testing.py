@@ -1,6 +1,6 @@
 """Pytest fixtures for your own tests: a broker, a worker with the fake engine, and a client. No Java, no model.
 
-Say ``pytest_plugins = ["sluicegate.testing"]`` in your top ``conftest.py``; docs/testing.md has
+Say ``pytest_plugins = ["sluicegate.testing"]`` in your top ``conftest.py``; docs/client.md has
 examples. Broker and worker start once a session, when a test first asks for them.
 
 PYTEST_DONT_REWRITE: there are no assertions here, and a conftest may import this module first.
@@ -65,7 +65,7 @@ class LocalWorker:
     def faults(self, **switches: Any) -> Iterator[None]:
         """Make the engine fail while the context lasts, such as ``faults(slow={"delay_s": 3})``.
 
-        The switches are those of docs/testing.md. They act on every test that runs meanwhile.
+        The switches are those of docs/client.md. They act on every test that runs meanwhile.
         """
         self._switch(switches)
         try:

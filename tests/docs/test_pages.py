@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 SOURCES = ("engines", "pipeline", "schemas", "src", "helm", "benchmarks", "examples", "tests", "compose")
-GENERATED = {"settings", "model-card"}
+GENERATED = {"model-card"}
+TOP = {*SOURCES, "docs", "NOTICE"}
 GROUP: Any = typer.main.get_command(command.app)
 
 
@@ -61,6 +62,45 @@ def test_every_page_that_a_source_names_exists() -> None:
             r"\bdocs/[\w/-]+\.(?:md|svg)", path.read_text(encoding="utf-8", errors="replace")
         )
         if not (ROOT / name).exists() and "://" not in name and "golden" not in path.parts
+    ]
+    assert dead == []
+
+
+def named_paths(page: Path) -> list[tuple[str, Path]]:
+    """Paths in code, links apart, and where each has to stand: at the root, or in the folder that its section names."""
+    found = []
+    for part in re.split(r"^(?=#)", re.sub(r"\[[^]]*\]\([^)]*\)", "", prose(page)), flags=re.MULTILINE):
+        folder = re.search(r"(?:^#+ Inside|\| where in) `(\w+/)`", part)
+        for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.py))`", part):
+            inside = folder[1] if folder and name.partition("/")[0] not in TOP else ""
+            found.append((name, ROOT / inside / name))
+    return found
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_way_into_the_code_names_exists(name: str) -> None:
+    paths = named_paths(ROOT / name)
+    assert [path for path, place in paths if not place.exists()] == []
+    assert len(paths) > 5
+
+
+def test_every_room_and_module_stands_on_the_page_of_the_architecture() -> None:
+    named = {place for _, place in named_paths(DOCS / "architecture.md")}
+    rooms = [
+        place
+        for place in (ROOT / "pipeline").iterdir()
+        if place.suffix == ".py" or (place / "__init__.py").exists()
+    ]
+    assert {place for place in rooms if place.name != "__init__.py"} <= named
+
+
+def test_every_path_that_a_page_names_exists() -> None:
+    dead = [
+        f"{page.name}: {name}"
+        for page in pages()
+        if page.parent.name != "adr"
+        for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)+)`", prose(page))
+        if name.split("/")[0] in TOP and not (ROOT / name).exists()
     ]
     assert dead == []
 

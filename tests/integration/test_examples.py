@@ -149,7 +149,7 @@ def test_the_page_for_producers_runs(sluicegate_broker: LocalBroker, sluicegate_
 
 
 def test_the_page_for_consumers_runs(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWorker) -> None:
-    acts, waits = (one.text for one in blocks("client", "python")[2:])
+    acts, waits = (one.text for one in blocks("client", "python")[2:4])
     publish = (
         "from sluicegate.client import *\n"
         "with PostProducer() as producer:\n"

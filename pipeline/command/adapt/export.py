@@ -75,7 +75,7 @@ def export(  # noqa: PLR0917 - options are parameters
     licence: Annotated[
         str | None, typer.Option(help="SPDX name; default: the base bundle's. A checkpoint needs it.")
     ] = None,
-    attribution: Annotated[str | None, typer.Option(help="Whom to name beside the base's makers.")] = None,
+    attribution: Annotated[str | None, typer.Option(help="Names to credit beside the base's makers.")] = None,
     max_prompt_tokens: Annotated[
         int | None, typer.Option(min=64, help="Longest prompt; default: the base bundle's, else 2048.")
     ] = None,

@@ -76,7 +76,7 @@ def prepare(  # noqa: PLR0917 - options are parameters
     dev_share: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of the rows without a split that goes to dev.")
     ] = 0.1,
-    seed: Annotated[int, typer.Option(help="Another seed, another dev.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split. Another one draws other rows for dev.")] = 0,
     resplit: Annotated[bool, typer.Option("--resplit", help="Forget the splits that rows name.")] = False,
     conflicts: Annotated[
         Settling, typer.Option(help="The same text with several severities.")
@@ -121,14 +121,14 @@ def prepare(  # noqa: PLR0917 - options are parameters
 ) -> None:
     """Check labelled texts and write train.jsonl, dev.jsonl, data-card.md and data-card.json.
 
-    A row is an object: text, severity (safe, controversial, unsafe), categories, and where known kind,
-    context, refusal, reason, language, region, tenant, id, source, licence, group, split. Also taken: CSV
-    with these columns, records with input and output in the Chinese form, and Feedback of reviewers.
+    A row is an object with text, severity (safe, controversial, unsafe) and categories. It may have kind,
+    context, refusal, reason, language, region, tenant, id, source, licence, group and split. CSV with these
+    columns is taken, too, and so are records in the Chinese form and Feedback of reviewers.
 
-    Left out, counted and said: faulty rows, equal rows, one text with two severities, and train rows
-    that are in dev, nearly are, or share its groups. conflicts.jsonl lists the rows that disagree. No text is shown.
+    Faulty rows, equal rows and texts with two severities are left out and counted. So are train rows that
+    are in dev, nearly are, or share its groups. conflicts.jsonl lists the rows that disagree. No text is shown.
 
-    Exit code 1 if nothing was written.
+    The exit code is 1 if nothing was written.
 
     Example: sluicegate adapt prepare labelled.jsonl feedback.jsonl --out prepared --mask-pii
     """

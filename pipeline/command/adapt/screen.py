@@ -38,7 +38,7 @@ def screen(  # noqa: PLR0917 - options are parameters
             "--report", help="The report, such as screen.json; page and picture beside it. Default: by --out."
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the screen. Default: the folder's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the screen. Default: the folder's.")] = None,
     features: Annotated[
         int,
         typer.Option(
@@ -64,7 +64,7 @@ def screen(  # noqa: PLR0917 - options are parameters
     score are wrong, at most. In service it answers where that is within the tenant's tolerance, and nothing else.
     What has too few rows, no language, or context is left to the engine.
 
-    Some minutes on one core for 40,000 rows. The page: docs/screen.md.
+    Some minutes on one core for 40,000 rows. The page: docs/shortcuts.md.
 
     Example: sluicegate adapt screen prepared/train.jsonl prepared/dev.jsonl --out screen
     """

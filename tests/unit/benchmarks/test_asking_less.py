@@ -10,7 +10,7 @@ from asking_less import study as asking_less
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "asking-less.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8")
 
 
 def test_the_pages_figures_are_the_reports() -> None:

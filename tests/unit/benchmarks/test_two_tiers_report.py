@@ -102,7 +102,7 @@ def test_the_committed_report_is_its_figures_and_no_post_was_lost(report: dict[s
 
 
 def test_the_page_on_the_screen_has_the_reports_figures(report: dict[str, Any]) -> None:
-    told = (ROOT / "docs" / "screen.md").read_text(encoding="utf-8")
+    told = (ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8")
     runs = [Run(**one) for one in report["runs"]]
     assert table(runs) in told
     flat = " ".join(told.split())
@@ -113,6 +113,6 @@ def test_the_page_on_the_screen_has_the_reports_figures(report: dict[str, Any]) 
 def test_the_page_on_the_screen_has_the_harm_that_was_found() -> None:
     points = json.loads((REPORTS / "screen-harm.json").read_text(encoding="utf-8"))["curve"]
     one = next(point for point in points if point["tolerance"] == 0.05)
-    told = " ".join((ROOT / "docs" / "screen.md").read_text(encoding="utf-8").split())
+    told = " ".join((ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8").split())
     assert f"{one['harm']} of the {one['answered']}" in told
     assert f"at most {100 * one['harm_at_most']:.1f} %" in told

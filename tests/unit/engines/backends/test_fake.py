@@ -59,7 +59,7 @@ async def test_equal_posts_get_equal_scores_in_every_process() -> None:
 
 
 async def test_the_documented_example_runs_as_written() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "testing.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "client.md").read_text()
     example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
     names: dict[str, Any] = {}
     code = compile(example, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

@@ -43,7 +43,7 @@ def test_its_sources_are_permissive_and_named_on_the_card(screen: Screen) -> Non
 
 
 def test_the_page_gives_the_figures_of_the_report() -> None:
-    page = (ROOT / "docs" / "screen.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| (\w+), (\w+) \| ([\d.]+) \| ([\d.]+) % \| ([\d.]+) % \|$", page, re.MULTILINE)
     assert len(lines) >= 4
     groups = {(one["kind"], one["language"]): one for one in REPORT["dev"]["groups"]}
@@ -58,7 +58,7 @@ def test_the_page_gives_the_figures_of_the_report() -> None:
 
 
 def test_the_page_says_how_wrong_it_is_of_a_source_that_it_never_saw() -> None:
-    page = " ".join((ROOT / "docs" / "screen.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8").split())
     (found,) = [one for one in REPORT["unseen"] if one["source"] == "davidson"]
     point = {one["tolerance"]: one for one in found["safe"]}[0.01]
     said = f"{point['answered']} of {found['rows']:,} are called safe within 0.01, and {point['wrong']} of these are not"
@@ -74,7 +74,7 @@ def test_the_page_says_how_many_harmful_look_alikes_it_calls_safe(screen: Screen
         if pair[f"{one}_label"] != "safe"
     ]
     safe = [found for found in screen.answers(posts) if found is not None and found.severity == "safe"]
-    page = " ".join((ROOT / "docs" / "screen.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8").split())
     counts = [sum(answer_within(one, tolerance) for one in safe) for tolerance in (0.01, 0.02, 0.05, 0.1)]
     said = "{} within 0.01, {} within 0.02, {} within 0.05, {} within 0.1".format(*counts)
     assert f"Of the {len(posts)} harmful texts" in page

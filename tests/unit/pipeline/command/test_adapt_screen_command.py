@@ -98,4 +98,4 @@ def test_its_help_teaches() -> None:
     assert "sluicegate adapt screen prepared/train.jsonl prepared/dev.jsonl --out screen" in " ".join(
         done.output.split()
     )
-    assert "docs/screen.md" in done.output
+    assert "docs/shortcuts.md" in done.output

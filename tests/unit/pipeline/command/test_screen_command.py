@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CONTROL = TopicSettings().control
-PAGE = (Path(__file__).parents[4] / "docs" / "screen.md").read_text(encoding="utf-8")
+WHOLE = (Path(__file__).parents[4] / "docs" / "shortcuts.md").read_text(encoding="utf-8")
+PAGE = WHOLE.partition("\n## The screen\n")[2]
 
 
 def run(bootstrap: str, *arguments: str) -> Result:
