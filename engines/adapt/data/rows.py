@@ -62,11 +62,6 @@ class Row(BaseModel):
     """Of a correction: when."""
 
     @property
-    def is_correction(self) -> bool:
-        """True for what a reviewer corrected."""
-        return self.verdict_id is not None
-
-    @property
     def context_text(self) -> str | None:
         """The context as one text, for comparing."""
         if self.context is None or isinstance(self.context, str):
