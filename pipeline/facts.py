@@ -128,7 +128,7 @@ class Poison(BaseFact):
     )
 
     certain: bool = Field(
-        True, description="False if nobody can tell: the prompt waits, and is not condemned."
+        True, description="False if nobody can tell: the prompt waits, and is not taken for poison."
     )
 
     @property
@@ -206,8 +206,9 @@ T = TypeVar("T", bound=BaseFact)
 class Learner(Protocol[T]):
     """What learns of facts of one kind, and announces its own."""
 
-    announce: Callable[[T], None]
-    """Told of each fact that arises here, so that other workers learn of it."""
+    def announce_to(self, announce: Callable[[T], None], /) -> None:
+        """Tell each fact that arises here to others."""
+        ...
 
     @property
     def newest(self) -> list[T]:
@@ -226,8 +227,9 @@ class Learner(Protocol[T]):
 class Lockable(Learner[T], Protocol[T]):
     """A learner that may not act while it does not know what others told."""
 
-    known: bool
-    """False until the control topic was read."""
+    def follow(self, *, followed: bool) -> None:
+        """Note whether what others tell is heard."""
+        ...
 
 
 class ServerFacts(Protocol):

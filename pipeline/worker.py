@@ -159,9 +159,12 @@ class Worker:
         if settings.worker.role == "screen" and self._screen is not None:
             await publisher.require_topic(settings.topics.forward)
             return EdgeFlow(settings, policy, window, publisher, instruments, self._screen)
-        flow = Flow(settings, self._backends, policy, window, publisher, instruments, self._screen)
-        if self._shared_cache is not None:
-            flow.cache.shared = await stack.enter_async_context(self._shared_cache)
+        shared = self._shared_cache
+        if shared is not None:
+            await stack.enter_async_context(shared)
+        flow = Flow(
+            settings, self._backends, policy, window, publisher, instruments, self._screen, shared=shared
+        )
         instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
         return flow
 

@@ -3,3 +3,6 @@
 A library in somebody else's process: it logs to the standard ``logging`` (``sluicegate.client``),
 starts no process and installs no signal handler.
 """
+
+__all__ = ["client", "consumer", "errors", "producer", "renderings", "threads"]
+"""Modules that other rooms may import."""

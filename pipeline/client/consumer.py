@@ -52,7 +52,7 @@ class Newest:
     def __len__(self) -> int:
         return len(self._counts)
 
-    def standing(self, verdict: Verdict) -> Freshness:
+    def freshness(self, verdict: Verdict) -> Freshness:
         """What the verdict is, judging by those applied so far. Changes nothing."""
         known = self._counts.get((verdict.tenant, verdict.post_id))
         if known is None:
@@ -214,11 +214,11 @@ class VerdictConsumer:
         return self._taken
 
     async def _apply(self, verdict: Verdict, handler: Callable[[Verdict], Awaitable[None] | None]) -> None:
-        standing = self._newest.standing(verdict)
-        if standing is Freshness.OUTDATED:
+        freshness = self._newest.freshness(verdict)
+        if freshness is Freshness.OUTDATED:
             self.counts.outdated += 1
             return
-        if standing is Freshness.REPEAT:
+        if freshness is Freshness.REPEAT:
             self.counts.repeats += 1
         else:
             await self._handle(verdict, handler)

@@ -113,10 +113,10 @@ class ControlTopic:
     async def __aenter__(self) -> Self:
         """Begin, and wait a while for what is known already."""
         self._loop = asyncio.get_running_loop()
-        self._breaker.announce = self._outbox.put
+        self._breaker.announce_to(self._outbox.put)
         if self._switch is not None:
-            self._switch.announce = self._outbox.put
-            self._switch.known = False
+            self._switch.announce_to(self._outbox.put)
+            self._switch.follow(followed=False)
         if self._servers is not None:
             self._servers.announce_to(self._outbox.put)
         self._thread.start()
@@ -229,7 +229,7 @@ class ControlTopic:
             self._tell_again()
         self.state = "followed"
         if self._switch is not None:
-            self._switch.known = True
+            self._switch.follow(followed=True)
         if self._servers is not None:
             self._servers.follow(followed=True)
         self._metrics.control_followed.set(1)
@@ -248,7 +248,7 @@ class ControlTopic:
             _log.warning("control_topic_not_followed", why=why)
         self.state = why
         if self._switch is not None:
-            self._switch.known = False  # who throws it meanwhile is not heard
+            self._switch.follow(followed=False)  # who throws it meanwhile is not heard
         if self._servers is not None:
             self._servers.follow(followed=False)
         self._metrics.control_followed.set(0)

@@ -24,7 +24,7 @@ _TRIAL_MOST_S = 60.0
 """A trial that fails costs its posts their judgement, so trials grow rarer, but never cease."""
 
 
-class Standing(StrEnum):
+class Availability(StrEnum):
     """Whether calls pass. The values are the labels of ``sluicegate_engine_circuit``."""
 
     UP = "closed"
@@ -82,13 +82,13 @@ class AdapterState:
         mute_calls: int,
         first_pause_s: float,
         clock: Callable[[], float],
-        on_change: Callable[[Standing, str], None],
+        on_change: Callable[[Availability, str], None],
     ) -> None:
         self._mute_calls = mute_calls
         self._first_pause_s = first_pause_s
         self._clock = clock
         self._on_change = on_change
-        self._state = Standing.UP
+        self._state = Availability.UP
         self._reason = ""
         self._turn = 0
         self._mute = 0  # calls in a row, while up; trials in a row, from then on
@@ -102,19 +102,19 @@ class AdapterState:
         """Monotonic seconds of the last call that was answered."""
 
     @property
-    def state(self) -> Standing:
+    def state(self) -> Availability:
         """The state now."""
         return self._state
 
     @property
     def up(self) -> bool:
         """True while everything passes."""
-        return self._state is Standing.UP
+        return self._state is Availability.UP
 
     @property
     def away(self) -> bool:
         """True while nothing passes."""
-        return self._state is Standing.AWAY
+        return self._state is Availability.AWAY
 
     @property
     def away_since(self) -> float | None:
@@ -128,9 +128,9 @@ class AdapterState:
 
     def admit(self) -> Leave | None:
         """Leave for one call, if calls pass now. Every leave must be reported."""
-        if self._state is Standing.AWAY or self._trying:
+        if self._state is Availability.AWAY or self._trying:
             return None
-        self._trying = self._state is Standing.ON_TRIAL
+        self._trying = self._state is Availability.ON_TRIAL
         return Leave(self._turn)
 
     def report(self, leave: Leave, outcome: CallOutcome, reason: str = "") -> None:
@@ -143,7 +143,7 @@ class AdapterState:
         if outcome is CallOutcome.ANSWERED:
             self._mute = 0
             if not self.up:
-                self._change(Standing.UP, "")
+                self._change(Availability.UP, "")
         elif outcome is CallOutcome.AWAY:
             self._mute = 0
             self._leave(self._first_pause_s, reason)
@@ -163,7 +163,7 @@ class AdapterState:
 
     def begin_asking(self) -> bool:
         """True for whoever shall ask the engine for its health now; :meth:`asked` must follow."""
-        due = self._state is Standing.AWAY and not self._asking and self._clock() >= self._ask_at
+        due = self._state is Availability.AWAY and not self._asking and self._clock() >= self._ask_at
         self._asking = self._asking or due
         return due
 
@@ -171,7 +171,7 @@ class AdapterState:
         """Say what the engine's health is."""
         self._asking = False
         if healthy:
-            self._change(Standing.ON_TRIAL, self._reason)
+            self._change(Availability.ON_TRIAL, self._reason)
         else:
             self._pause_s = min(self._pause_s * 2, max(_PROBE_MOST_S, self._first_pause_s))
             self._ask_at = self._clock() + self._pause_s
@@ -179,9 +179,9 @@ class AdapterState:
     def _leave(self, pause_s: float, reason: str) -> None:
         self._pause_s = pause_s
         self._ask_at = self._clock() + pause_s
-        self._change(Standing.AWAY, reason)
+        self._change(Availability.AWAY, reason)
 
-    def _change(self, state: Standing, reason: str) -> None:
+    def _change(self, state: Availability, reason: str) -> None:
         self._state, self._reason = state, reason
         if self.up:
             self._left_at, self.up_since = None, self._clock()

@@ -15,8 +15,7 @@ from sluicegate.pipeline.flow.decision import Provenance, assess, bury, decide, 
 from sluicegate.pipeline.flow.work import Found, PartInWork, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.policy import FAILURE_MODE
+from sluicegate.pipeline.policy import FAILURE_MODE, Policy
 from sluicegate.pipeline.records import Outgoing, Slot, dead_letter_record, verdict_record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (

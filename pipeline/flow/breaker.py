@@ -76,8 +76,11 @@ class Breaker:
         self._intervals: OrderedDict[str, BlockInterval] = (
             OrderedDict()
         )  # the tenant idle for longest comes first
-        self.announce: Callable[[BreakerFact], None] = lambda _trip: None
-        """Told what trips here, so that other workers learn of it."""
+        self._announce: Callable[[BreakerFact], None] = lambda _fact: None
+
+    def announce_to(self, announce: Callable[[BreakerFact], None]) -> None:
+        """Say what is told of each breaker that opens here, so that other workers learn of it."""
+        self._announce = announce
 
     def admit(self, tenant: str, limits: BlockBreaker, policy: str, *, blocked: bool) -> BreakerFact | None:
         """Count a post that was judged; why its block must be withheld, or None.
@@ -165,7 +168,7 @@ class Breaker:
         self._facts.add(trip)
         self._metrics.breaker_trips.inc()
         self._changed({trip.place})
-        self.announce(trip)
+        self._announce(trip)
         return trip
 
     def _changed(self, places: set[Place]) -> None:

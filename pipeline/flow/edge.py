@@ -19,7 +19,7 @@ from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers
 from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.flow.screening import Screening, screen_stamp
-from sluicegate.pipeline.flow.steps import Dispatch, Intake, next_chunk
+from sluicegate.pipeline.flow.steps import PublishAndAcknowledge, TakeAndDecode, next_chunk
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
@@ -75,8 +75,8 @@ class EdgeFlow:
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
         self.servers = None
-        self._intake = Intake(window, settings.limits.post_bytes, instruments)
-        self._dispatch = Dispatch(window, outlet, instruments)
+        self._take_and_decode = TakeAndDecode(window, settings.limits.post_bytes, instruments)
+        self._publish_and_acknowledge = PublishAndAcknowledge(window, outlet, instruments)
         self._decoded: asyncio.Queue[_Taken] = asyncio.Queue()  # bounded by the window
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -105,10 +105,10 @@ class EdgeFlow:
 
     def give_back(self) -> int:
         """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
-        return self._dispatch.give_back()
+        return self._publish_and_acknowledge.give_back()
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for slot, post in self._intake.posts(source):  # 1, 2
+        async for slot, post in self._take_and_decode.posts(source):  # 1, 2
             if isinstance(post, Rejection):
                 self._spawn([self._forward(slot, post, None)])
             else:
@@ -163,4 +163,6 @@ class EdgeFlow:
         self._tasks.create_task(self._publish(answered))
 
     async def _publish(self, answered: list[Answer]) -> None:
-        await self._dispatch.publish([answer for answer in answered if not answer.slot.released])  # 5 and 6
+        await self._publish_and_acknowledge.publish(
+            [answer for answer in answered if not answer.slot.released]
+        )  # 5 and 6

@@ -17,20 +17,20 @@ from sluicegate.engines.backends import Backends
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.deadline import LOOK_S, run_out
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
-from sluicegate.pipeline.flow.patience import LOOK_S, run_out
 from sluicegate.pipeline.flow.planner import Line, plan
 from sluicegate.pipeline.flow.routes import Route, Routes
 from sluicegate.pipeline.flow.screening import Screening
-from sluicegate.pipeline.flow.steps import Dispatch, Intake, next_chunk
+from sluicegate.pipeline.flow.steps import PublishAndAcknowledge, TakeAndDecode, next_chunk
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.flow.work import Asked, Found, Outcome, PartInWork, PostInWork, PromptInWork, parted
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Outlet
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored
+from sluicegate.pipeline.shortcuts.cache import AssessmentCache, SharedAssessments, Stored
 from sluicegate.schemas import AssessedBy, Assessment, Rejection
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Flow:
     """Carries posts from a source to their topics. One per worker; one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a path is made of
         self,
         settings: Settings,
         backends: Backends,
@@ -49,6 +49,8 @@ class Flow:
         outlet: Outlet,
         instruments: Instruments,
         screen: Screen | None = None,
+        *,
+        shared: SharedAssessments | None = None,
     ) -> None:
         self._settings = settings
         self._wake = asyncio.Event()
@@ -63,9 +65,9 @@ class Flow:
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
-        self._intake = Intake(window, settings.limits.post_bytes, instruments)
-        self._dispatch = Dispatch(window, outlet, instruments)
-        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes)
+        self._take_and_decode = TakeAndDecode(window, settings.limits.post_bytes, instruments)
+        self._publish_and_acknowledge = PublishAndAcknowledge(window, outlet, instruments)
+        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes, shared)
         self._near = NearDuplicates(settings, policy, instruments, self._answers, self._known, self._look_up)
         self._decoded: asyncio.Queue[PostInWork] = asyncio.Queue()  # bounded by the window
         self._waiting: dict[int, PromptInWork] = {}
@@ -85,7 +87,7 @@ class Flow:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                watching = self._look_up_all(), self._plan_all(), self._watch_patience()
+                watching = self._look_up_all(), self._plan_all(), self._watch_deadlines()
                 loops = [tasks.create_task(loop) for loop in watching]
                 await self._take_all(source)
                 await self._window.drained()
@@ -101,7 +103,7 @@ class Flow:
         return self._tasks is not None
 
     async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for slot, post in self._intake.posts(source):  # 1, 2
+        async for slot, post in self._take_and_decode.posts(source):  # 1, 2
             if isinstance(post, Rejection):
                 self._spawn(self._publish([self._answers.dead_letter(slot, post)]))
             else:
@@ -245,7 +247,7 @@ class Flow:
         if judgement.live:
             self._begin(judgement.key, judgement.prompt, judgement.members, None)
 
-    async def _watch_patience(self) -> None:
+    async def _watch_deadlines(self) -> None:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
         while True:
             await self._clock.sleep(LOOK_S)
@@ -284,13 +286,13 @@ class Flow:
     def give_back(self) -> int:
         """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
         self._near.give_back()
-        return self._dispatch.give_back()
+        return self._publish_and_acknowledge.give_back()
 
     async def _publish(self, answered: list[Answer]) -> None:
         """8 and 9: deliver, then acknowledge. What was given back meanwhile is neither."""
         answered = [answer for answer in answered if not answer.slot.released]
         answered += self._near.follow(answered)
-        await self._dispatch.publish(answered)
+        await self._publish_and_acknowledge.publish(answered)
         self._screening.compare(answered)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -18,7 +18,7 @@ from sluicegate.engines.protocol import (
     Scored,
     believed,
 )
-from sluicegate.pipeline.flow.adapter_state import NO_ANSWER, CallOutcome, Standing, told_by
+from sluicegate.pipeline.flow.adapter_state import NO_ANSWER, Availability, CallOutcome, told_by
 from sluicegate.pipeline.flow.depth import Depth
 from sluicegate.pipeline.flow.server_state import Permit
 from sluicegate.pipeline.flow.servers import Server, prompt_name
@@ -114,7 +114,7 @@ class Judge:
         self._tracing = instruments.tracing
         self._server = server
         self._state = server.state
-        self.standing = server.state.enrol(
+        self.adapter_state = server.state.enrol(
             adapter,
             mute_calls=settings.circuit_mute_calls,
             first_pause_s=settings.circuit_pause_s,
@@ -265,9 +265,9 @@ class Judge:
     async def _generation(self, health: Health) -> Generation | None:
         return await self._engine.generation() if health.ok else None
 
-    def _stands(self, state: Standing, reason: str) -> None:
+    def _stands(self, state: Availability, reason: str) -> None:
         self._metrics.circuit_is(state, self._adapter)
-        log = _log.info if state is Standing.UP else _log.warning
+        log = _log.info if state is Availability.UP else _log.warning
         named = {"adapter": self._adapter} if self._adapter is not None else {}
         log("engine_circuit", state=state.value, **named, **({"reason": reason} if reason else {}))
         self._server.changed()

@@ -17,10 +17,9 @@ from sluicegate.engines.text.forms import fold
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.flow.decision import engine_reference
 from sluicegate.pipeline.flow.depth import Depth
-from sluicegate.pipeline.flow.in_work_file import InWorkFile, default_folder
 from sluicegate.pipeline.flow.judge import Judge, Question
 from sluicegate.pipeline.flow.planner import BatchLimits
-from sluicegate.pipeline.flow.servers import Servers
+from sluicegate.pipeline.flow.servers import InWorkFile, Servers, default_folder
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
@@ -208,7 +207,7 @@ class Routes:
     @property
     def all_at_work(self) -> bool:
         """False while any engine is away or on trial."""
-        return all(route.judge.standing.up for route in self)
+        return all(route.judge.adapter_state.up for route in self)
 
     def shares(self) -> Iterator[Share]:
         """Which routes may send micro-batches together, and how many more.
@@ -217,7 +216,7 @@ class Routes:
         micro-batch, to wait for it and try it, and takes no room from the others meanwhile: more would all be
         sent at once when it is back.
         """
-        at_work, limits = {route for route in self if route.judge.standing.up}, self._limits()
+        at_work, limits = {route for route in self if route.judge.adapter_state.up}, self._limits()
         if at_work:
             in_work = sum(route.in_work for route in at_work)
             if self._micro_batch.in_flight is None:
@@ -264,13 +263,13 @@ class Routes:
         engine is on trial they wait for what it says. An outage of all engines does not count: one of them is back first.
         """
         named = self._policy().adapters
-        at_work = [route for route in self if route.judge.standing.up and route.adapter in named]
+        at_work = [route for route in self if route.judge.adapter_state.up and route.adapter in named]
         return {
             route
             for route in self
-            if (since := route.judge.standing.away_since) is not None
+            if (since := route.judge.adapter_state.away_since) is not None
             and any(
-                now - max(since, other.judge.standing.up_since) >= self._wait_s
+                now - max(since, other.judge.adapter_state.up_since) >= self._wait_s
                 for other in at_work
                 if _serves(other, route, since)
             )
@@ -284,4 +283,6 @@ class Routes:
 
 def _serves(other: Route, away: Route, since: float) -> bool:
     """True if one engine is at work beside another that is away: not if nobody asked it, on a server that is gone."""
-    return other.server is None or other.server != away.server or other.judge.standing.answered_at > since
+    return (
+        other.server is None or other.server != away.server or other.judge.adapter_state.answered_at > since
+    )

@@ -19,7 +19,7 @@ from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Record, Slot
 from sluicegate.pipeline.settings.sections import ScreenSettings
-from sluicegate.pipeline.shortcuts.screening import Sample, is_sampled, may_answer, sample_of, standing
+from sluicegate.pipeline.shortcuts.screening import Sample, action_of, is_sampled, may_answer, sample_of
 from sluicegate.pipeline.shortcuts.switch import Switch
 from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Post, Verdict, content_hash
 
@@ -125,7 +125,7 @@ class Screening:
     def _answer(self, screen: Screen, one: Screenable, found: ScreenAnswer | None) -> Answer | None:
         try:
             policy = self._policy()
-            action = standing(one.post, found, policy) if self.on and not one.over else None
+            action = action_of(one.post, found, policy) if self.on and not one.over else None
             if found is None or action is None:
                 return None
             if is_sampled(content_hash(one.post), self._settings.sample_share):

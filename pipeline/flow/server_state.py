@@ -5,7 +5,7 @@ of whichever adapter, is counted when another process answers in its place. Afte
 prompts in work these are asked one at a time, with nothing else in the server's work.
 
 A death is what the engine's generation says: the same process after a broken connection is none. Where the server is
-shared, workers agree by a lease who asks its suspects. Where the server tells no generation, nobody is condemned.
+shared, workers agree by a lease who asks its suspects. Where the server tells no generation, no prompt is taken for poison.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sluicegate.engines.protocol import Generation
-from sluicegate.pipeline.flow.adapter_state import AdapterState, CallOutcome, Leave, Standing
+from sluicegate.pipeline.flow.adapter_state import AdapterState, Availability, CallOutcome, Leave
 from sluicegate.pipeline.flow.suspects import LeaseState, Suspects
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class ServerState:
         *,
         mute_calls: int,
         first_pause_s: float,
-        on_change: Callable[[Standing, str], None],
+        on_change: Callable[[Availability, str], None],
     ) -> AdapterState:
         """Add an adapter of this server; its own state, to be read."""
         self._adapters[adapter] = AdapterState(
@@ -288,7 +288,7 @@ class ServerState:
         self._lingering = {key: until for key, until in self._lingering.items() if until > now}
         if self._work or self._lingering:
             return False
-        # A server that others keep at work is asked in the end. What it dies of then condemns nobody.
+        # A server that others keep at work is asked in the end. A prompt that it dies of then is not taken for poison.
         return self._exclusive or (self._fresh and (self._idle or self.lease.is_half_over))
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 
-class Intake:
+class TakeAndDecode:
     """One per flow; one event loop.
 
     Args:
@@ -69,7 +69,7 @@ async def next_chunk(queue: Queue[T]) -> list[T]:
     return chunk
 
 
-class Dispatch:
+class PublishAndAcknowledge:
     """One per flow; one event loop.
 
     Args:

@@ -223,7 +223,7 @@ class Suspects:
         return self._poison.get(key, 0.0) > self._clock()
 
     def is_aside(self, key: str) -> bool:
-        """True if the engine seems to end by it, and nobody can tell: it waits, and is not condemned."""
+        """True if the engine seems to end by it, and nobody can tell: it waits, and is not taken for poison."""
         return self._aside.get(key, 0.0) > self._clock()
 
     def is_suspect(self, key: str) -> bool:
@@ -253,7 +253,7 @@ class Suspects:
                 self._set_aside(key, tally)
 
     def heard_of(self, keys: Iterable[str], death: str, left_s: float) -> None:
-        """Another worker tells that an engine ended with these in its work. It condemns none of them by itself."""
+        """Another worker tells that an engine ended with these in its work. None of them is taken for poison by that alone."""
         for key in keys if left_s > 0 else ():
             tally = self._of(key).beside(death)
             for_s = max(tally.until - self._clock(), min(left_s, REMEMBERED_S))

@@ -20,8 +20,8 @@ from mode.utils.futures import notify
 
 from sluicegate.pipeline.errors import ClusterError, StartError
 from sluicegate.pipeline.kafka.client_config import sasl_password, tls_context
-from sluicegate.pipeline.kafka.fetching import FetchProgress, HandOver, StreamBuffer, coordinator_fault
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.kafka.fetching import DeliveryCount, FetchProgress, StreamBuffer, coordinator_fault
+from sluicegate.pipeline.observe.lag import ReadPlace
 from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings, Settings
 
@@ -184,7 +184,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         super().__init__(*args, **options)
         self._acknowledged: dict[Any, int] = {}
         self._first: dict[Any, int] = {}
-        self.hand_over = HandOver()
+        self.delivery_count = DeliveryCount()
         self._in_force: object | None = None  # the assignment; none in a rebalance
         self.resets: Counter[Partition] = Counter()  # how often each was set back to an earlier offset
 
@@ -194,7 +194,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     def _to_message(self, tp: Any, record: Any) -> Any:
         place = record.topic, record.partition
         message = super()._to_message(tp, record)
-        message.number = self.hand_over.give(place, record.offset)
+        message.number = self.delivery_count.give(place, record.offset)
         if cuts := self._thread.progress.cuts_at_fetch.get(place):
             message.cuts = cuts  # as of the fetch: what stood in a buffer when the log was cut is read again
         return message
@@ -227,7 +227,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
         """
         if not self.app.flow_control.is_active() or message.generation_id != self.app.consumer_generation_id:
             return False
-        self.hand_over.take((message.topic, message.partition), message.number)
+        self.delivery_count.take((message.topic, message.partition), message.number)
         self._unacked_messages.add(message)
         return True
 
@@ -276,7 +276,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]  # untyped base
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         self._stop_at_rebalance()
         self._in_force = object()
-        self.hand_over.begin()
+        self.delivery_count.begin()
         await super().on_partitions_assigned(assigned, generation_id)
 
     def position_reset(self, partition: Any, wanted: int, found: int) -> None:

@@ -1,7 +1,7 @@
 """Fetching: aiokafka's consumer where its habits do not suffice (docs/adr/0007).
 
 aiokafka has no way to hand in a fetcher or a parser. So the two names under which it looks them
-up are replaced, for this process, when this module is imported.
+up are replaced, for this process, by :func:`install`, which the source calls when it starts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mode.utils.queues import ThrowableQueue
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import ReadPlace
 from sluicegate.pipeline.records import Partition
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _bytes_of(event: Any) -> int:
     return len(message.key or b"") + len(message.value or b"") + headers
 
 
-class HandOver:
+class DeliveryCount:
     """The account of one assignment."""
 
     def __init__(self) -> None:
@@ -168,8 +168,10 @@ class Fetcher(aiokafka.consumer.fetcher.Fetcher):  # type: ignore[misc]  # untyp
         return has_news
 
 
-aiokafka.consumer.consumer.Fetcher = Fetcher
-aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+def install() -> None:
+    """Let every consumer of aiokafka that this process makes fetch in our way."""
+    aiokafka.consumer.consumer.Fetcher = Fetcher
+    aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
 
 
 class FetchProgress:

@@ -11,11 +11,10 @@ import structlog
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.faust_app import FaustApp, FaustDelivery, check_faust, make_app
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer
+from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer, install
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.observe.lag import Lag
+from sluicegate.pipeline.observe.lag import Lag, ReadPlace, StallDetection
 from sluicegate.pipeline.observe.logs import frames
-from sluicegate.pipeline.observe.stalls import ReadPlace, Standstill
 from sluicegate.pipeline.records import Delivery, Holder, Partition
 from sluicegate.pipeline.settings.tree import Settings
 
@@ -64,7 +63,7 @@ class Source:
         self._partitions = 0
         self._coordinator_fault: str | None = None
         self._fault: Exception | None = None
-        self._standstill = Standstill(settings.stall_after_s)
+        self._stall_detection = StallDetection(settings.stall_after_s)
         self._passing: Delivery | None = None
         """What the flow got last, until it asks for the next."""
         self._taken: dict[Partition, int] = {}
@@ -93,7 +92,7 @@ class Source:
     @property
     def stalled(self) -> list[str]:
         """What stands still though records wait and nothing declared explains it, at the last look."""
-        stalled = [f"{topic}/{number}" for topic, number in self._standstill.partitions]
+        stalled = [f"{topic}/{number}" for topic, number in self._stall_detection.partitions]
         silent_s = 0.0 if self._answered_at is None else self._clock() - self._answered_at
         if silent_s > self._settings.stall_after_s + _ANSWER_S:
             stalled.append("consumer")  # its thread does not even say where it is
@@ -113,6 +112,7 @@ class Source:
             Exception: What made Faust, the consumer of deliveries or the group membership fail.
         """
         check_faust()
+        install()
         self._app = app = self._make_app()
         app.finalize()
         watchdog = asyncio.create_task(
@@ -235,17 +235,19 @@ class Source:
         # A flow that asks for nothing has a full window, or one whose oldest post tells of a stall.
         at_work = self._passing is not None and self._window.posts > 0
         if self._instruments.holds or at_work or self._app.rebalancing:
-            self._standstill.excuse()
+            self._stall_detection.excuse()
             return
         seen = self._progress(places)
-        for topic, number in self._standstill.look(seen, self._clock()):
+        for topic, number in self._stall_detection.look(seen, self._clock()):
             _log.error("partition_stalled", topic=topic, partition=number, **asdict(seen[topic, number]))
 
     def _progress(self, places: dict[Partition, ReadPlace]) -> dict[Partition, ReadPlace]:
         """The same places, with how far the stream and the flow have come by now."""
         return {
             one: replace(
-                place, handed=self._app.consumer.hand_over.reached.get(one, 0), taken=self._taken.get(one, 0)
+                place,
+                handed=self._app.consumer.delivery_count.reached.get(one, 0),
+                taken=self._taken.get(one, 0),
             )
             for one, place in places.items()
         }

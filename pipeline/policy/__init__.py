@@ -1,6 +1,18 @@
 """Policy: who decides, and how. The language is described in docs/policy.md."""
 
-from sluicegate.pipeline.policy.policy import SEVERITY, Decision, Policy
-from sluicegate.pipeline.policy.yaml_text import DocumentFault, InvalidPolicyError
+from sluicegate.pipeline.policy.policy import FAILURE_MODE, Policy
+from sluicegate.pipeline.policy.yaml_text import InvalidPolicyError
 
-__all__ = ["SEVERITY", "Decision", "DocumentFault", "InvalidPolicyError", "Policy"]
+__all__ = [
+    "FAILURE_MODE",
+    "InvalidPolicyError",
+    "Policy",
+    "account",
+    "checks",
+    "diff",
+    "document",
+    "file",
+    "rules",
+    "yaml_text",
+]
+"""What other rooms may import: these names, and these modules."""

@@ -73,16 +73,16 @@ class AssessmentCache:
     Args:
         entries: Most of them.
         size_bytes: Most bytes of all together.
+        shared: Asked for what is not here, told of what is put here.
     """
 
-    def __init__(self, entries: int, size_bytes: int) -> None:
+    def __init__(self, entries: int, size_bytes: int, shared: SharedAssessments | None = None) -> None:
         self._entries = entries
         self._most_bytes = size_bytes
         self._stored: OrderedDict[bytes, bytes] = OrderedDict()
         self.size_bytes = 0
         """About what is held: 2 % beside the resident memory of the measured entries, and more than tracemalloc counts."""
-        self.shared: SharedAssessments | None = None
-        """Asked for what is not here, told of what is put here."""
+        self._shared = shared
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -101,18 +101,18 @@ class AssessmentCache:
 
     async def fetch(self, keys: Iterable[bytes]) -> None:
         """Bring here what the shared cache knows of those keys that are not here."""
-        if self.shared is None:
+        if self._shared is None:
             return
         absent = [key for key in dict.fromkeys(keys) if key not in self._stored]
-        for key, stored in (await self.shared.get_many(absent)).items():
+        for key, stored in (await self._shared.get_many(absent)).items():
             if key not in self._stored:  # this worker may have found it meanwhile
                 self._keep(key, stored)
 
     def put(self, key: bytes, stored: Stored) -> None:
         """Store, dropping the least recently used beyond either bound."""
         self._keep(key, stored)
-        if self.shared is not None:
-            self.shared.put(key, stored)
+        if self._shared is not None:
+            self._shared.put(key, stored)
 
     def _keep(self, key: bytes, stored: Stored) -> None:
         self._drop(key)

@@ -37,7 +37,7 @@ def may_answer(post: Subject, policy: Policy) -> bool:
     return rules.screen.tolerance is not None and not (post.kind == "response" and rules.explain_responses)
 
 
-def standing(post: Subject, answer: ScreenAnswer | None, policy: Policy) -> Action | None:
+def action_of(post: Subject, answer: ScreenAnswer | None, policy: Policy) -> Action | None:
     """The action that an answer leads to; None where the engine is to be asked.
 
     An allow must be one that needs no explanation. A block has no category that could tell bars apart, so

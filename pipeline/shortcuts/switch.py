@@ -101,14 +101,20 @@ class Switch:
         self._policy = ""
         self._tallies: OrderedDict[tuple[str, Action, float], DisagreementTally] = OrderedDict()
         self._counted: OrderedDict[_Text, None] = OrderedDict()
-        self.announce: Callable[[ScreenFact], None] = lambda _turn: None
-        """Told when it is thrown here, so that other workers learn of it."""
-        self.known = True
-        """False until the control topic was read: a screen that was switched off must not answer meanwhile."""
+        self._announce: Callable[[ScreenFact], None] = lambda _fact: None
+        self._known = True
+
+    def announce_to(self, announce: Callable[[ScreenFact], None]) -> None:
+        """Say what is told of each screen that is switched off here, so that other workers learn of it."""
+        self._announce = announce
+
+    def follow(self, *, followed: bool) -> None:
+        """Note whether what others tell is heard: until then, a screen that was switched off must not answer."""
+        self._known = followed
 
     def is_off(self, screen: str) -> bool:
         """True if a screen may answer nothing: it was switched off, or nobody knows yet."""
-        return not self.known or self._is_thrown(screen)
+        return not self._known or self._is_thrown(screen)
 
     def compare(
         self, sample: Sample, judged: Action, tolerance: float | None, *, policy: str, content: str
@@ -185,7 +191,7 @@ class Switch:
         )
         self._facts.add(turn)
         self._changed(sample.screen)
-        self.announce(turn)
+        self._announce(turn)
 
     def _changed(self, screen: str) -> None:
         for key in [key for key in self._tallies if key[0] == screen]:

@@ -57,7 +57,7 @@ async def sharing(bench: Bench, server: RedisServer, url: str | None = None) -> 
     shared = open_shared_cache(settings.cache, bench.instruments)
     assert shared is not None
     shared._retry_s = 0.2
-    bench.flow.cache.shared = shared
+    bench.flow = bench.open_flow(shared)
     async with shared:
         yield shared
 
@@ -200,7 +200,7 @@ async def test_a_server_that_speaks_no_redis_is_a_miss() -> None:
     settings = load_settings(cache={"redis_url": f"redis://127.0.0.1:{port}/0"})
     shared = open_shared_cache(settings.cache, bench.instruments)
     assert shared is not None
-    bench.flow.cache.shared = shared
+    bench.flow = bench.open_flow(shared)
     async with server, shared:
         await eventually(lambda: bench.metric("shared_cache_errors_total", call="connect") >= 1)
         await bench.run(posts(*range(5)))

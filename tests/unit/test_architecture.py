@@ -430,3 +430,42 @@ def test_an_arrow_that_runs_up_is_found(module: str, source: str, wrong: bool) -
 
 def test_few_modules_stand_at_the_root_of_the_pipeline() -> None:
     assert len(list((ROOT / "pipeline").glob("*.py"))) <= ROOT_MODULES
+
+
+def doors(room: str) -> set[str]:
+    """What a room of `pipeline` lets others import: names of its ``__init__``, or modules."""
+    for node in ast.parse(MODULES[f"pipeline.{room}"].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+PIPELINE_ROOMS = sorted(path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py"))
+DOORS = {room: doors(room) for room in PIPELINE_ROOMS}
+USERS = {
+    **IMPORTS,
+    "client": imports((ROOT / "src/sluicegate/client.py").read_text(encoding="utf-8"), "client"),
+}
+
+
+def ways_in(module: str, imported: set[str]) -> set[tuple[str, str]]:
+    """The room and the name of all that a module imports from other rooms of `pipeline`."""
+    parts = (name.split(".")[2:4] for name in imported if name.startswith("sluicegate.pipeline."))
+    own = f"{module}.".split(".")[1]
+    return {(part[0], part[1]) for part in parts if len(part) == 2 and part[0] in DOORS and part[0] != own}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("pipeline")])
+def test_other_rooms_come_in_by_the_doors_of_a_room(module: str) -> None:
+    assert [way for way in sorted(ways_in(module, IMPORTS[module])) if way[1] not in DOORS[way[0]]] == []
+
+
+def test_a_way_past_a_door_is_found() -> None:
+    source = "from sluicegate.pipeline.flow.judge import Judge"
+    assert ways_in("pipeline.worker", imports(source, "")) == {("flow", "judge")}
+    assert "judge" not in DOORS["flow"]
+
+
+def test_no_room_has_a_door_that_nobody_uses() -> None:
+    used = {way for module, imported in USERS.items() for way in ways_in(module, imported)}
+    assert {(room, door) for room in PIPELINE_ROOMS for door in DOORS[room]} - used == set()

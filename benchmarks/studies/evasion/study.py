@@ -27,7 +27,8 @@ from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
 from sluicegate.engines.text.forms import fold
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.flow.decision import assess, worst
-from sluicegate.pipeline.policy import SEVERITY, Policy
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.policy import SEVERITY
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import Action, FailureCode, Post, Scores
 from studies.evasion.report import Pair, cost, lines, page

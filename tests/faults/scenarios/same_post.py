@@ -77,7 +77,7 @@ def _check_newest(stage: Stage, verdicts: list[Verdict]) -> int:
     counts: dict[str, int] = {}
     newest = Newest(len(verdicts) + 1)
     for verdict in verdicts:
-        if newest.standing(verdict) is Freshness.NEW:
+        if newest.freshness(verdict) is Freshness.NEW:
             newest.apply(verdict)
             counts[verdict.post_id] = verdict.revision
     highest: dict[str, int] = {}

@@ -168,11 +168,11 @@ MUTANTS = (
     Mutant(
         "scores_given_up",
         "what the engine said of one part would be lost with the part that is given up, and a block become an allow",
-        "pipeline/flow/patience.py",
+        "pipeline/flow/deadline.py",
         "        _note_scores(judgements, {member.arrival for member, _ in over}, policy)\n",
         "        pass\n",
         (
-            f"{_UNIT}/flow/test_patience.py::test_a_part_that_is_scored_decides_though_others_are_given_up_while_it_is_explained",
+            f"{_UNIT}/flow/test_deadline.py::test_a_part_that_is_scored_decides_though_others_are_given_up_while_it_is_explained",
         ),
     ),
     Mutant(

@@ -121,7 +121,7 @@ MUTANTS = (
     Mutant(
         "standstill",
         "a partition that is not even read would pass for an idle one",
-        "pipeline/observe/stalls.py",
+        "pipeline/observe/lag.py",
         "if now - since > self._after_s",
         "if now < 0",
         (
@@ -150,7 +150,9 @@ MUTANTS = (
         "pipeline/kafka/fetching.py",
         "        if dropped:\n",
         "        if False:\n",
-        (f"{_UNIT}/kafka/test_hand_over.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",),
+        (
+            f"{_UNIT}/kafka/test_fetching_delivery_count.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",
+        ),
     ),
     Mutant(
         "deaf_to_new_partitions",

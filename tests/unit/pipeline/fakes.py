@@ -16,6 +16,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Forwarded, Record
 from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.shortcuts.cache import SharedAssessments
 from sluicegate.schemas import CATEGORIES, DeadLetter, Verdict
 
 if TYPE_CHECKING:
@@ -109,14 +110,19 @@ class Bench:
         )
         self.outlet = MemoryOutlet()
         self.log: list[tuple[str, int]] = []
-        self.flow = Flow(
+        self._screen = screen
+        self.flow = self.open_flow()
+
+    def open_flow(self, shared: SharedAssessments | None = None) -> Flow:
+        return Flow(
             self.settings,
             self.backends,
             lambda: self.policy,
             self.window,
             self.outlet,
             self.instruments,
-            screen,
+            self._screen,
+            shared=shared,
         )
 
     def delivery(self, value: bytes | dict[str, Any] | None, offset: int) -> MemoryDelivery:

@@ -30,10 +30,10 @@ def act(verdicts: list[Verdict], newest: Newest) -> list[Verdict]:
     """What a consumer acts on."""
     acted = []
     for one in verdicts:
-        standing = newest.standing(one)
-        if standing is Freshness.NEW:
+        freshness = newest.freshness(one)
+        if freshness is Freshness.NEW:
             acted.append(one)
-        if standing is not Freshness.OUTDATED:
+        if freshness is not Freshness.OUTDATED:
             newest.apply(one)
     return acted
 
@@ -75,12 +75,12 @@ def test_the_memory_never_holds_more_posts_than_it_may(posts: list[str], limit: 
     for at, post in enumerate(posts):
         newest.apply(verdict(post, at=at))
         assert len(newest) <= limit
-        assert newest.standing(verdict(post, at=at)) is Freshness.REPEAT
+        assert newest.freshness(verdict(post, at=at)) is Freshness.REPEAT
 
 
 def test_the_post_untouched_for_longest_is_forgotten_first() -> None:
     newest = Newest(2)
     for post in ("a", "b", "a", "c"):
         newest.apply(verdict(post, at=1))
-    assert newest.standing(verdict("a", at=0)) is Freshness.OUTDATED
-    assert newest.standing(verdict("b", at=0)) is Freshness.NEW
+    assert newest.freshness(verdict("a", at=0)) is Freshness.OUTDATED
+    assert newest.freshness(verdict("b", at=0)) is Freshness.NEW

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.flow.adapter_state import AdapterState, CallOutcome, Standing
+from sluicegate.pipeline.flow.adapter_state import AdapterState, Availability, CallOutcome
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.flow.adapter_state import Leave
 
-UP, AWAY, ON_TRIAL = Standing.UP, Standing.AWAY, Standing.ON_TRIAL
+UP, AWAY, ON_TRIAL = Availability.UP, Availability.AWAY, Availability.ON_TRIAL
 
 
 class Rig:
     def __init__(self, *, mute_calls: int = 3, first_pause_s: float = 1.0) -> None:
         self.now = 100.0
-        self.changes: list[Standing] = []
+        self.changes: list[Availability] = []
         self.state_machine = AdapterState(
             mute_calls=mute_calls,
             first_pause_s=first_pause_s,
@@ -35,7 +35,7 @@ class Rig:
     def call(self, outcome: CallOutcome, reason: str = "") -> None:
         self.state_machine.report(self.admit(), outcome, reason)
 
-    def state(self) -> Standing:
+    def state(self) -> Availability:
         """Read anew: the type checker would remember the last comparison."""
         return self.state_machine.state
 

@@ -241,9 +241,9 @@ def test_an_outage_of_all_engines_does_not_count_against_the_one_that_is_back_se
     routes = Routes(
         court.backends, court.settings, lambda: court.policy, court.instruments, turned=lambda: None
     )
-    standings = {route.adapter: route.judge.standing for route in routes}
-    for standing in standings.values():
-        standing.leave("nobody answers")
+    standings = {route.adapter: route.judge.adapter_state for route in routes}
+    for adapter_state in standings.values():
+        adapter_state.leave("nobody answers")
     own = standings[None]
     own.asked(healthy=True)
     leave = own.admit()

@@ -42,7 +42,7 @@ class Room:
         self.metrics = Metrics()
         self.breaker = Breaker(self.clock, self.metrics)
         self.announced: list[BreakerFact] = []
-        self.breaker.announce = self.announced.append
+        self.breaker.announce_to(self.announced.append)
 
     def admit(
         self,

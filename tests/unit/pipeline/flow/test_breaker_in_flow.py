@@ -76,7 +76,7 @@ async def test_a_withheld_block_has_another_id_than_the_block() -> None:
 async def test_a_reset_lets_the_next_block_through() -> None:
     bench = Bench(profile=RULES, policy=policy())
     told: list[BreakerFact] = []
-    bench.flow.breaker.announce = told.append
+    bench.flow.breaker.announce_to(told.append)
 
     async def source() -> Any:
         for number in range(6):

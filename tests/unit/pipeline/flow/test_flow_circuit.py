@@ -38,7 +38,7 @@ def judge_of(bench: Bench) -> Judge:
 
 
 def asking(bench: Bench) -> bool:
-    return judge_of(bench).standing._asking
+    return judge_of(bench).adapter_state._asking
 
 
 @pytest.mark.parametrize("fault", ["hang", "error"])

@@ -91,11 +91,11 @@ async def test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on
     async def source() -> AsyncIterator[Delivery]:
         for number in range(3):
             yield bench.delivery(post(number), number)
-        while bench.instruments.busy.in_work or not bench.flow._dispatch._delivering:
+        while bench.instruments.busy.in_work or not bench.flow._publish_and_acknowledge._delivering:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert bench.flow.give_back() == 3
-        while bench.flow._dispatch._delivering:
+        while bench.flow._publish_and_acknowledge._delivering:
             await asyncio.sleep(0)
         bench.outlet.gate.set()
         yield bench.delivery(post(9), 9)

@@ -187,7 +187,7 @@ async def test_what_the_engine_found_of_the_folded_form_comes_first_too() -> Non
 async def test_a_screen_that_is_switched_off_while_it_is_asked_answers_nothing() -> None:
     class Late(ScriptedScreen):
         def answers(self, posts: Any) -> Any:
-            stand.flow.switch.known = False
+            stand.flow.switch.follow(followed=False)
             return super().answers(posts)
 
     stand = bench(screen=Late())
@@ -221,7 +221,7 @@ async def test_a_screen_that_loses_an_answer_answers_none() -> None:
 async def test_one_that_is_wrong_too_often_is_switched_off_and_told_of() -> None:
     stand = bench(ALWAYS)
     told: list[ScreenFact] = []
-    stand.flow.switch.announce = told.append
+    stand.flow.switch.announce_to(told.append)
     wrong = [post(number, "easy [bad]") for number in range(40)]
     await in_turns(stand, wrong, [post(99, "easy but other")])
     assert stand.flow.switch.is_off(DIGEST)

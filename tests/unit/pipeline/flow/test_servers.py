@@ -14,8 +14,7 @@ from sluicegate.engines.protocol import Generation
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import Death, Fact, Lease, Poison, read_fact
 from sluicegate.pipeline.flow.adapter_state import CallOutcome
-from sluicegate.pipeline.flow.in_work_file import InWorkFile
-from sluicegate.pipeline.flow.servers import Servers, prompt_name
+from sluicegate.pipeline.flow.servers import InWorkFile, Servers, prompt_name
 from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S, LeaseState
 from sluicegate.schemas import CATEGORIES
 

@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError, Fetcher, FetchProgress
+from sluicegate.pipeline.kafka.fetching import BrokersAwayError, Fetcher, FetchProgress, install
 from sluicegate.pipeline.kafka.lenient_records import LenientRecords
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import ReadPlace
 from support.gaps import RawName
 
 if TYPE_CHECKING:
@@ -129,7 +129,12 @@ async def test_brokers_that_do_not_answer_are_told_from_a_stall() -> None:
         await found.places(within_s=2)
 
 
-def test_the_consumer_finds_our_fetcher_and_our_records() -> None:
+def test_once_installed_the_consumer_finds_our_fetcher_and_our_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aiokafka.consumer.consumer, "Fetcher", None)
+    monkeypatch.setattr(aiokafka.consumer.fetcher, "MemoryRecords", None)
+    install()
     assert aiokafka.consumer.consumer.Fetcher is Fetcher
     assert aiokafka.consumer.fetcher.MemoryRecords is LenientRecords
 

@@ -17,7 +17,7 @@ from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.fetching import BrokersAwayError
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import ReadPlace
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class FakeApp:
         self.tracks = True
         self.consumer = SimpleNamespace(
             track=lambda _message: self.tracks,
-            hand_over=SimpleNamespace(reached=Counter[Any]()),
+            delivery_count=SimpleNamespace(reached=Counter[Any]()),
             resets=Counter[Any](),
         )
         self.found: dict[Any, ReadPlace] | Exception = {}
@@ -125,7 +125,7 @@ class FakeApp:
             timestamp=timestamp,
             generation_id=1,
         )
-        self.consumer.hand_over.reached[ONE] = offset + 1
+        self.consumer.delivery_count.reached[ONE] = offset + 1
         self.buffer.events.put_nowait(SimpleNamespace(message=message, ack=lambda: None))
 
 
@@ -141,6 +141,8 @@ class Case:
         self.fault: Exception | None = None
         monkeypatch.setattr("sluicegate.pipeline.kafka.source.make_app", lambda _settings: self.app)
         monkeypatch.setattr("sluicegate.pipeline.kafka.source.check_faust", lambda: None)
+        self.installed = 0
+        monkeypatch.setattr("sluicegate.pipeline.kafka.source.install", self.install)
         self.source = Source(
             Settings(),
             window=self.window,
@@ -157,6 +159,9 @@ class Case:
             if self.fault is not None:
                 raise self.fault
             await self.go.wait()
+
+    def install(self) -> None:
+        self.installed += 1
 
     async def drain(self) -> None:
         raise AssertionError("Faust's own wait calls it")
@@ -191,6 +196,7 @@ async def test_it_joins_hands_on_what_is_its_own_and_leaves(case: Case) -> None:
     assert not case.source.joined
     async with case.running():
         assert (case.source.joined, case.source.partitions, case.window.is_open) == (True, 1, True)
+        assert case.installed == 1
         case.app.hands(0)
         await case.until(lambda: case.got == [0])
         case.app.tracks = False
@@ -281,7 +287,7 @@ async def test_what_was_handed_on_and_not_taken_is_stalled_and_what_the_flow_has
         case.clock.now += STALL_S + 1
         await case.look()
         assert case.source.stalled == []
-        case.app.consumer.hand_over.reached[ONE] = 2  # one more, which never arrives
+        case.app.consumer.delivery_count.reached[ONE] = 2  # one more, which never arrives
         await case.look()
         case.clock.now += STALL_S + 1
         await case.look()

@@ -20,7 +20,7 @@ from sluicegate.pipeline.kafka.faust_app import (
     check_faust,
     make_app,
 )
-from sluicegate.pipeline.kafka.fetching import HandOver
+from sluicegate.pipeline.kafka.fetching import DeliveryCount
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.settings.tree import Settings
 
@@ -103,12 +103,12 @@ def test_a_record_is_stamped_with_the_cuts_of_its_partition_at_its_fetch(
 ) -> None:
     monkeypatch.setattr(driver.Consumer, "_to_message", lambda *_: SimpleNamespace())
     consumer: Any = object.__new__(_Consumer)
-    consumer.hand_over = HandOver()
+    consumer.delivery_count = DeliveryCount()
     consumer._thread = SimpleNamespace(progress=SimpleNamespace(cuts_at_fetch=cuts))
     record = SimpleNamespace(topic="posts", partition=1, offset=41)
     message = consumer._to_message(None, record)
     assert (getattr(message, "cuts", None), message.number) == (stamp, 1)
-    assert consumer.hand_over.reached == {("posts", 1): 42}
+    assert consumer.delivery_count.reached == {("posts", 1): 42}
 
 
 def test_start_up_asserts_what_this_module_relies_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.observe.lag import Lag
-from sluicegate.pipeline.observe.stalls import ReadPlace
+from sluicegate.pipeline.observe.lag import Lag, ReadPlace
 from unit.pipeline.fakes import MemoryDelivery
 
 ONE, TWO = ("posts", 0), ("posts", 1)

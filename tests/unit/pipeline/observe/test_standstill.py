@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sluicegate.pipeline.observe.stalls import ReadPlace, Standstill
+from sluicegate.pipeline.observe.lag import ReadPlace, StallDetection
 
 ONE, TWO = ("posts", 0), ("posts", 1)
 
@@ -25,7 +25,7 @@ def test_a_partition_waits_while_there_is_something_to_fetch_or_to_take(
 
 
 def test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once() -> None:
-    standstill = Standstill(10)
+    standstill = StallDetection(10)
     here = {ONE: ReadPlace(5, 9), TWO: ReadPlace(9, 9)}
     assert standstill.look(here, 0) == ()
     assert standstill.look(here, 10) == ()
@@ -41,14 +41,14 @@ def test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_o
     ids=["fetched", "taken", "all fetched"],
 )
 def test_any_progress_begins_the_time_anew(moved: ReadPlace) -> None:
-    standstill = Standstill(10)
+    standstill = StallDetection(10)
     standstill.look({ONE: ReadPlace(5, 9)}, 0)
     standstill.look({ONE: moved}, 9)
     assert standstill.look({ONE: moved}, 18) == ()
 
 
 def test_a_stalled_partition_that_moves_on_is_no_longer_named() -> None:
-    standstill = Standstill(10)
+    standstill = StallDetection(10)
     standstill.look({ONE: ReadPlace(5, 9)}, 0)
     standstill.look({ONE: ReadPlace(5, 9)}, 11)
     standstill.look({ONE: ReadPlace(6, 9)}, 12)
@@ -56,14 +56,14 @@ def test_a_stalled_partition_that_moves_on_is_no_longer_named() -> None:
 
 
 def test_a_partition_that_was_handed_over_is_forgotten() -> None:
-    standstill = Standstill(10)
+    standstill = StallDetection(10)
     standstill.look({ONE: ReadPlace(5, 9)}, 0)
     standstill.look({}, 5)
     assert standstill.look({ONE: ReadPlace(5, 9)}, 11) == ()
 
 
 def test_an_excuse_begins_every_time_anew() -> None:
-    standstill = Standstill(10)
+    standstill = StallDetection(10)
     standstill.look({ONE: ReadPlace(5, 9)}, 0)
     standstill.look({ONE: ReadPlace(5, 9)}, 11)
     standstill.excuse()
@@ -73,6 +73,6 @@ def test_an_excuse_begins_every_time_anew() -> None:
 
 
 def test_an_end_that_moves_is_no_progress() -> None:
-    standstill = Standstill(10)
+    standstill = StallDetection(10)
     standstill.look({ONE: ReadPlace(5, 9)}, 0)
     assert standstill.look({ONE: ReadPlace(5, 900)}, 11) == (ONE,)

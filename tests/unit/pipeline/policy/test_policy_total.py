@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.policy import SEVERITY, InvalidPolicyError, Policy
+from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.account import account_for
+from sluicegate.pipeline.policy.policy import SEVERITY
 from sluicegate.schemas import CATEGORIES, Action, Post, Scores
 
 TENANTS, REGIONS, LANGUAGES = ("a", "b"), ("DE", "US", "US-CA"), ("en", "zh-hant")

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.flow import flow
+from sluicegate.pipeline.flow.deadline import run_out
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
-from sluicegate.pipeline.flow.patience import run_out
 from sluicegate.schemas import AssessedBy, FailureCode
 from unit.pipeline.flow.test_near_duplicates import BAD, SAFE, SURE, hidden, post
 from unit.pipeline.scripted import ScriptedEngine

@@ -13,10 +13,10 @@ from sluicegate.pipeline.records import HOPS
 from sluicegate.pipeline.shortcuts.screening import (
     SAMPLE,
     Sample,
+    action_of,
     hops_of,
     is_sampled,
     sample_of,
-    standing,
     with_ours,
     without_ours,
 )
@@ -33,25 +33,25 @@ def policy(**rules: Any) -> Policy:
 
 
 def test_without_a_word_of_the_policy_it_answers_nothing() -> None:
-    assert standing(POST, SAFE, policy()) is None
-    assert standing(POST, SAFE, Policy.load(None)) is None
+    assert action_of(POST, SAFE, policy()) is None
+    assert action_of(POST, SAFE, Policy.load(None)) is None
 
 
 def test_an_allow_stands_within_the_tolerance_and_not_beyond() -> None:
-    assert standing(POST, SAFE, policy(screen={"tolerance": 0.004})) is Action.ALLOW
-    assert standing(POST, SAFE, policy(screen={"tolerance": 0.0039})) is None
-    assert standing(POST, None, policy(screen={"tolerance": 0.1})) is None
+    assert action_of(POST, SAFE, policy(screen={"tolerance": 0.004})) is Action.ALLOW
+    assert action_of(POST, SAFE, policy(screen={"tolerance": 0.0039})) is None
+    assert action_of(POST, None, policy(screen={"tolerance": 0.1})) is None
 
 
 def test_a_block_stands_only_where_it_may() -> None:
-    assert standing(POST, UNSAFE, policy(screen={"tolerance": 0.01})) is None
-    assert standing(POST, UNSAFE, policy(screen={"tolerance": 0.01, "may_block": True})) is Action.BLOCK
+    assert action_of(POST, UNSAFE, policy(screen={"tolerance": 0.01})) is None
+    assert action_of(POST, UNSAFE, policy(screen={"tolerance": 0.01, "may_block": True})) is Action.BLOCK
 
 
 def test_a_block_that_hangs_on_a_category_goes_to_the_engine() -> None:
     lenient = {"PII": {"block_at": {"unsafe": None}}}
     rules = policy(screen={"tolerance": 0.01, "may_block": True}, categories=lenient)
-    assert standing(POST, UNSAFE, rules) is None
+    assert action_of(POST, UNSAFE, rules) is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_block_that_hangs_on_a_category_goes_to_the_engine() -> None:
     ],
 )
 def test_what_is_no_confident_allow_goes_to_the_engine(rules: dict[str, Any]) -> None:
-    assert standing(POST, SAFE, policy(screen={"tolerance": 0.01, "may_block": True}, **rules)) is None
+    assert action_of(POST, SAFE, policy(screen={"tolerance": 0.01, "may_block": True}, **rules)) is None
 
 
 def test_it_is_not_sure_that_a_text_is_unsafe_and_then_allows_it() -> None:
@@ -73,16 +73,16 @@ def test_it_is_not_sure_that_a_text_is_unsafe_and_then_allows_it() -> None:
         review_at={"unsafe": None, "risk": None},
         explain_at=1.0,
     )
-    assert standing(POST, UNSAFE, loose) is None
+    assert action_of(POST, UNSAFE, loose) is None
     hasty = policy(screen={"tolerance": 0.01, "may_block": True}, block_at={"unsafe": 0.0})
-    assert standing(POST, SAFE, hasty) is None
+    assert action_of(POST, SAFE, hasty) is None
 
 
 def test_a_response_whose_refusal_is_wanted_goes_to_the_engine() -> None:
     response = Post(id="p", text="no", kind="response")
-    assert standing(response, SAFE, policy(screen={"tolerance": 0.01})) is None
+    assert action_of(response, SAFE, policy(screen={"tolerance": 0.01})) is None
     assert (
-        standing(response, SAFE, policy(screen={"tolerance": 0.01}, explain_responses=False)) is Action.ALLOW
+        action_of(response, SAFE, policy(screen={"tolerance": 0.01}, explain_responses=False)) is Action.ALLOW
     )
 
 
@@ -93,8 +93,8 @@ def test_tenants_say_so_one_by_one() -> None:
         "tenants": {"forum": {"rules": {"screen": {"tolerance": 0.01}}}},
     }
     rules = Policy.parse(document)
-    assert standing(POST, SAFE, rules) is None
-    assert standing(POST.model_copy(update={"tenant": "forum"}), SAFE, rules) is Action.ALLOW
+    assert action_of(POST, SAFE, rules) is None
+    assert action_of(POST.model_copy(update={"tenant": "forum"}), SAFE, rules) is Action.ALLOW
 
 
 @pytest.mark.parametrize(

@@ -334,11 +334,10 @@ async def test_the_cache_at_hand_asks_only_for_what_it_lacks_and_tells_what_it_i
         near = AssessmentCache(10, 2**20)
         await near.fetch([b"a"])  # without a shared one, nothing happens
         near.put(b"own", stored())
-        near.shared = here.cache
+        near = AssessmentCache(10, 2**20, here.cache)
         near.put(b"told", stored())
         await until(lambda: len(here.redis.values) == 1)
-        far = AssessmentCache(10, 2**20)
-        far.shared = here.cache
+        far = AssessmentCache(10, 2**20, here.cache)
         await far.fetch([b"own", b"told", b"told"])
         assert far.get(b"own") is None
         assert far.get(b"told") == Stored(EXPLAINED, ID, how="shared")
@@ -356,7 +355,7 @@ async def carried(
 ) -> Bench:
     bench = Bench(profile=RULES)
     shared = SharedCache(cast("Redis", redis), bench.instruments, timeout_s=10, ttl_s=60, retry_s=0.05)
-    bench.flow.cache.shared = shared
+    bench.flow = bench.open_flow(shared)
     async with shared:
         await until(lambda: shared.up or redis.fault is not None)
         await bench.run(posts)
@@ -393,7 +392,7 @@ async def test_failures_are_shared_with_nobody() -> None:
     redis = MemoryRedis()
     bench = Bench(engine=FakeEngine(RULES, faults=Faults(error=Fault())))
     shared = SharedCache(cast("Redis", redis), bench.instruments, timeout_s=10, ttl_s=60)
-    bench.flow.cache.shared = shared
+    bench.flow = bench.open_flow(shared)
     async with shared:
         await until(lambda: shared.up)
         await bench.run([{"id": "p", "text": "whatever"}])

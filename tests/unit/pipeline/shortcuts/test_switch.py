@@ -65,7 +65,7 @@ def test_agreement_never_throws_it() -> None:
 def test_it_is_thrown_for_one_screen_and_told_once() -> None:
     switch = made()
     told: list[ScreenFact] = []
-    switch.announce = told.append
+    switch.announce_to(told.append)
     wrong(switch, 50, OTHER)
     assert switch.is_off(OTHER)
     assert not switch.is_off(OWN)
@@ -110,7 +110,7 @@ def test_a_reset_lets_it_answer_again_and_begins_a_new_count() -> None:
     wrong(switch, 1)
     assert not switch.is_off(OWN)
     told: list[ScreenFact] = []
-    switch.announce = told.append
+    switch.announce_to(told.append)
     wrong(switch, 10)
     assert [turn.generation for turn in told] == [1]  # and so newer than the reset
 
@@ -163,9 +163,9 @@ def test_one_text_counts_once_however_often_it_is_posted() -> None:
 def test_what_was_not_counted_counts_when_it_comes_again() -> None:
     switch = made()
     text = "sha256:" + "1" * 64
-    switch.known = False
+    switch.follow(followed=False)
     compare(switch, Action.BLOCK, 0.0, content=text)
-    switch.known = True
+    switch.follow(followed=True)
     assert not switch.is_off(OWN)
     compare(switch, Action.ALLOW, 0.0, content=text)  # another tenant's bars
     assert not switch.is_off(OWN)

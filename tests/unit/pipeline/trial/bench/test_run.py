@@ -114,7 +114,7 @@ async def test_a_run_ends_when_nothing_comes_for_as_long_as_patience_lasts() -> 
     assert found.waiting == 1
 
 
-async def test_patience_counts_from_the_end_of_the_sending() -> None:
+async def test_deadline_counts_from_the_end_of_the_sending() -> None:
     sender = FakeSender(alive=True)
     going = asyncio.create_task(follow(ledger(1), reader=FakeReader(), sender=sender))
     await asyncio.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Patience: which posts wait no longer for the engine, as their tenants chose."""
+"""The deadline: which posts wait no longer for the engine, as their tenants chose."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run_out(
         judge = judgement.route.judge
         # A long wait may see many rebalances, each of which gives posts back and takes them again.
         judgement.members = [member for member in judgement.members if not member.arrival.over]
-        if judgement.sent_at is not None and judge.standing.up and not judge.keeps_back(judgement):
+        if judgement.sent_at is not None and judge.adapter_state.up and not judge.keeps_back(judgement):
             continue
         for member in judgement.members:
             arrival = member.arrival
@@ -65,7 +65,7 @@ def run_out(
 
 def _failure(judgement: PromptInWork) -> ItemFailure:
     judge = judgement.route.judge
-    return _OVERLOAD if judge.standing.up and not judge.keeps_back(judgement) else _AWAY
+    return _OVERLOAD if judge.adapter_state.up and not judge.keeps_back(judgement) else _AWAY
 
 
 def _note_scores(judgements: Iterable[PromptInWork], given_up: set[PostInWork], policy: Policy) -> None:
@@ -85,5 +85,5 @@ def _impatient(arrival: PostInWork, policy: Policy, least_s: float | None, now: 
     waited_s = now - arrival.slot.taken_at
     if least_s is None or waited_s < least_s:  # spares most posts the look into the policy
         return False
-    patience_s = policy.rules(arrival.post).max_wait_seconds
-    return patience_s is not None and waited_s >= patience_s
+    longest_s = policy.rules(arrival.post).max_wait_seconds
+    return longest_s is not None and waited_s >= longest_s

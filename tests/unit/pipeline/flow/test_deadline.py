@@ -1,4 +1,4 @@
-"""Patience beside an engine at work: what it has said already is never lost with the rest of the post."""
+"""Deadlines beside an engine at work: what it has said already is never lost with the rest of the post."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mode.utils.queues import FlowControlEvent
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka import faust_app as source_faust
 from sluicegate.pipeline.kafka.faust_app import _Consumer
-from sluicegate.pipeline.kafka.fetching import HandOver, StreamBuffer
+from sluicegate.pipeline.kafka.fetching import DeliveryCount, StreamBuffer
 from sluicegate.pipeline.kafka.source import Source
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class Fetched:
         fetcher: Any = SimpleNamespace(_stopped=asyncio.Event())
         if stopped:
             fetcher._stopped.set()
-        hand_over: Any = _Consumer._drain_messages
+        delivery_count: Any = _Consumer._drain_messages
         async with asyncio.timeout(10):
-            await hand_over(self, fetcher)
+            await delivery_count(self, fetcher)
 
 
 async def test_every_fetch_is_handed_over_in_order() -> None:
@@ -130,9 +130,9 @@ def test_what_was_fetched_before_a_rebalance_or_in_one_is_not_taken(
     flow = SimpleNamespace(is_active=lambda: active)
     app = SimpleNamespace(flow_control=flow, consumer_generation_id=3)
     noted: list[Any] = []
-    given = HandOver()
+    given = DeliveryCount()
     unacknowledged = SimpleNamespace(add=noted.append)
-    consumer: Any = SimpleNamespace(app=app, hand_over=given, _unacked_messages=unacknowledged)
+    consumer: Any = SimpleNamespace(app=app, delivery_count=given, _unacked_messages=unacknowledged)
     number = given.give(("posts", 0), 7)
     message = SimpleNamespace(topic="posts", partition=0, generation_id=generation, number=number)
     assert _Consumer.track(consumer, message) is taken
@@ -140,7 +140,7 @@ def test_what_was_fetched_before_a_rebalance_or_in_one_is_not_taken(
 
 
 def test_of_what_was_given_nothing_may_be_missing_when_it_is_taken() -> None:
-    given = HandOver()
+    given = DeliveryCount()
     first, other, second, again = (
         given.give(*one)
         for one in [(HERE, 5), (THERE, 0), (HERE, 9), (HERE, 5)]  # a gap, and a seek back
@@ -155,7 +155,7 @@ def test_of_what_was_given_nothing_may_be_missing_when_it_is_taken() -> None:
 
 
 def test_another_assignment_begins_another_account() -> None:
-    given = HandOver()
+    given = DeliveryCount()
     given.give(HERE, 5)
     given.begin()
     assert given.reached == {}

@@ -9,7 +9,7 @@ import sys
 def test_a_worker_for_whom_no_file_may_grow_has_a_folder_and_no_fault() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-        "from sluicegate.pipeline.flow.in_work_file import InWorkFile, default_folder\n"
+        "from sluicegate.pipeline.flow.servers import InWorkFile, default_folder\n"
         "from sluicegate.pipeline.flow.suspects import Suspects\n"
         "file = InWorkFile(default_folder())\n"
         "file.adopt()\n"
