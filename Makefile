@@ -103,7 +103,7 @@ gpu-acceptance: ## in NVIDIA's container, on a GPU: build engines and check them
 	  { echo 'make: no TensorRT-LLM here; docs/engine.md says how to enter its container' >&2; exit 1; }
 	@test -x $(VENV_GPU)/bin/python || python3 -m venv --system-site-packages $(VENV_GPU)
 	$(VENV_GPU)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bundle]' hypothesis 'pytest>=9' 'pytest-asyncio>=1.2' 'pytest-timeout>=2.4'
-	REQUIRE_GPU=1 SLUICEGATE_GUARD='$(GUARD)' $(VENV_GPU)/bin/python -m pytest -ra -s tests/gpu
+	REQUIRE_GPU=1 ACCEPTANCE_GUARD='$(GUARD)' $(VENV_GPU)/bin/python -m pytest -ra -s tests/gpu
 
 fmt: install ## format, and fix what the linter can fix
 	$(BIN)/ruff format $(CODE)

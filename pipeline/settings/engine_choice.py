@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 import orjson
@@ -12,6 +12,7 @@ from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.settings.adapters import lacking
 from sluicegate.pipeline.settings.tree import EngineSettings
+from sluicegate.pipeline.text import neutral
 
 
 def engine_choice(engine: EngineSettings, adapter: str | None = None) -> EngineChoice:
@@ -46,7 +47,7 @@ def engine_choice(engine: EngineSettings, adapter: str | None = None) -> EngineC
         if fault := lacking(engine.backend, engine.dialect, engine.model, {adapter: own}):
             raise SettingsError(fault)
         profile = own.fake_profile or profile
-        choice = replace(
+        choice = dataclasses.replace(
             choice,
             bundle=own.bundle,
             pinned_digest=own.digest,
@@ -55,7 +56,7 @@ def engine_choice(engine: EngineSettings, adapter: str | None = None) -> EngineC
             model=own.model or (engine.model if own.url is None else None),
             lora_path=own.lora_path,
         )
-    return replace(choice, fake=fake_profile(profile)) if profile else choice
+    return dataclasses.replace(choice, fake=fake_profile(profile)) if profile else choice
 
 
 def engine_choices(engine: EngineSettings) -> dict[str | None, EngineChoice]:
@@ -80,9 +81,14 @@ def fake_profile(path: Path) -> FakeProfile:
     try:
         fields = orjson.loads(path.read_bytes())
         base = FakeProfile.h100() if fields.pop("preset", None) == "h100" else FakeProfile()
+        known = [field.name for field in dataclasses.fields(FakeProfile)]
+        if unknown := sorted(set(fields) - set(known)):
+            raise SettingsError(
+                f"engine.fake_profile {path}: {neutral(unknown[0])}: no such field; there are preset, {', '.join(known)}"
+            )
         for name in {"faults_file", "counts_file"} & fields.keys():
             fields[name] = Path(fields[name])
-        return replace(base, **fields)
+        return dataclasses.replace(base, **fields)
     except (OSError, orjson.JSONDecodeError, AttributeError, TypeError) as error:
         raise SettingsError(
             f"engine.fake_profile {path}: must be a JSON object with fields of FakeProfile ({type(error).__name__}); "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -65,6 +66,12 @@ __all__ = [
 ]
 
 _PREFIX, _NESTED = "SLUICEGATE_", "__"
+_OTHER_VARIABLES = {"SLUICEGATE_SETTINGS", "SLUICEGATE_CACHE_DIR"}
+"""Ours, and no settings: the file of settings, and where the CPU model lies."""
+_OF_KUBERNETES = re.compile(
+    r"SLUICEGATE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+"""What it sets in each pod for a service whose name begins with ours."""
 
 
 class Settings(BaseSettings):
@@ -167,7 +174,21 @@ def read_tree(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); check the name and your rights"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is no UTF-8 text; save the file as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
+        wrong = neutral(error.problem or type(error).__name__)
+        if error.context_mark is not None:
+            wrong += f" ({neutral(error.context or 'what')} from line {error.context_mark.line + 1})"
+        raise SettingsError(
+            f"{path}{line}: this is no YAML: {wrong}; correct that line or the one before"
+        ) from error
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         # The last two are PyYAML's as well: a day that no month has, a number of 5,000 digits.
         raise SettingsError(
             f"{path}: cannot be read as YAML ({type(error).__name__}); fix or leave out"
@@ -217,7 +238,7 @@ def load_settings(path: Path | None = None, **sections: Any) -> Settings:
 def _refuse_unknown_variables() -> None:
     """A misspelt section, or one underscore for two, would otherwise be passed over in silence.
 
-    Other names are let through: Kubernetes sets ``SLUICEGATE_PORT`` and more for a service of this name.
+    What Kubernetes sets for a service of this name is let through, such as ``SLUICEGATE_PORT``.
     """
     meant = {
         f"{section}_{key}".upper(): variable(section, key)
@@ -231,6 +252,12 @@ def _refuse_unknown_variables() -> None:
         if name.upper().startswith(_PREFIX) and _NESTED in name and section not in Settings.model_fields:
             raise SettingsError(
                 f"{name}: no section {section!r}{_meant(section, list(Settings.model_fields))}"
+            )
+        alone = name.upper().startswith(_PREFIX) and section not in Settings.model_fields
+        if alone and name.upper() not in _OTHER_VARIABLES and not _OF_KUBERNETES.fullmatch(name.upper()):
+            raise SettingsError(
+                f"{name}: no such setting; a variable is {_PREFIX.upper()}SECTION__KEY, such as "
+                f"{variable('kafka', 'group')}: correct its name or leave it out"
             )
 
 

@@ -25,8 +25,8 @@ class NotRunError(Exception):
 
 
 def folder() -> Path:
-    """Where bundles and findings go: ``SLUICEGATE_GPU_FOLDER``, or ``gpu-acceptance`` in the repository."""
-    found = Path(os.environ.get("SLUICEGATE_GPU_FOLDER") or ROOT / "gpu-acceptance")
+    """Where bundles and findings go: ``ACCEPTANCE_FOLDER``, or ``gpu-acceptance`` in the repository."""
+    found = Path(os.environ.get("ACCEPTANCE_FOLDER") or ROOT / "gpu-acceptance")
     found.mkdir(parents=True, exist_ok=True)
     return found
 
@@ -35,15 +35,15 @@ def guard_checkpoint() -> Path:
     """The mounted 8B weights.
 
     Raises:
-        NotRunError: ``SLUICEGATE_GUARD`` does not name them.
+        NotRunError: ``ACCEPTANCE_GUARD`` does not name them.
     """
-    named = os.environ.get("SLUICEGATE_GUARD")
+    named = os.environ.get("ACCEPTANCE_GUARD")
     if not named:
         raise NotRunError(
-            "SLUICEGATE_GUARD names no checkpoint of Qwen3Guard-Gen-8B: make gpu-acceptance GUARD=/models/…"
+            "ACCEPTANCE_GUARD names no checkpoint of Qwen3Guard-Gen-8B: make gpu-acceptance GUARD=/models/…"
         )
     if not (Path(named) / "config.json").is_file():
-        raise NotRunError(f"SLUICEGATE_GUARD is {named}, which holds no config.json")
+        raise NotRunError(f"ACCEPTANCE_GUARD is {named}, which holds no config.json")
     return Path(named)
 
 

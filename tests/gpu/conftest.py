@@ -87,5 +87,5 @@ def guard(kind: GpuKind, checkpoint: Path, posts: Path, quantisation: str) -> di
     bundle = acceptance.build(
         "guard", checkpoint=checkpoint, gpu=kind.name, quantisation=quantisation, posts=posts
     )
-    soak_s = 60 * float(os.environ.get("SLUICEGATE_GPU_SOAK_MINUTES", "20"))
+    soak_s = 60 * float(os.environ.get("ACCEPTANCE_SOAK_MINUTES", "20"))
     return acceptance.measured(bundle, posts, throughput_s=60, soak_s=soak_s)

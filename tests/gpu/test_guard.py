@@ -1,4 +1,4 @@
-"""Qwen3Guard-Gen-8B on this machine's GPU, where ``SLUICEGATE_GUARD`` names its weights. NOT RUN so far, on any card."""
+"""Qwen3Guard-Gen-8B on this machine's GPU, where ``ACCEPTANCE_GUARD`` names its weights. NOT RUN so far, on any card."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ def test_its_memory_does_not_grow(guard: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", checks.PUBLISHED)
 def test_it_is_as_right_as_published(guard: dict[str, Any], name: str) -> None:
     """Rows: JSON lines of ``text``, ``harmful``, and for responses ``kind`` and ``context``."""
-    path = Path(os.environ.get("SLUICEGATE_PUBLISHED", "/nowhere")) / f"{name}.jsonl"
+    path = Path(os.environ.get("ACCEPTANCE_PUBLISHED", "/nowhere")) / f"{name}.jsonl"
     if not path.is_file():
-        pytest.skip(f"NOT RUN: gpu tests: SLUICEGATE_PUBLISHED holds no {name}.jsonl")
+        pytest.skip(f"NOT RUN: gpu tests: ACCEPTANCE_PUBLISHED holds no {name}.jsonl")
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     made = [
         Post.model_validate(

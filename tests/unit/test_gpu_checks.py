@@ -164,10 +164,10 @@ def test_the_kind_of_a_card_is_found_or_the_reason_is_told(
 def test_without_the_weights_the_reason_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("SLUICEGATE_GUARD", raising=False)
-    with pytest.raises(acceptance.NotRunError, match="SLUICEGATE_GUARD"):
+    monkeypatch.delenv("ACCEPTANCE_GUARD", raising=False)
+    with pytest.raises(acceptance.NotRunError, match="ACCEPTANCE_GUARD"):
         acceptance.guard_checkpoint()
-    monkeypatch.setenv("SLUICEGATE_GUARD", str(tmp_path))
+    monkeypatch.setenv("ACCEPTANCE_GUARD", str(tmp_path))
     with pytest.raises(acceptance.NotRunError, match=r"holds no config\.json"):
         acceptance.guard_checkpoint()
 

@@ -1,7 +1,7 @@
 """What is said of Qwen3Guard's tokens, with Qwen's real vocabulary.
 
 The lengths of its prompts need its chat template, too, which is the vendor's text and not part of this project:
-SLUICEGATE_GUARD_TEMPLATE names a file of it, such as a checkpoint's chat_template.jinja.
+ACCEPTANCE_GUARD_TEMPLATE names a file of it, such as a checkpoint's chat_template.jinja.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ def test_prompts_have_the_lengths_that_are_said_of_them(
     qwen_ranks: bytes, tmp_path: Path, kind: Kind, shared: int, own: int
 ) -> None:
     """``own`` is all but the post, its context and ``Safety:``."""
-    path = os.environ.get("SLUICEGATE_GUARD_TEMPLATE")
+    path = os.environ.get("ACCEPTANCE_GUARD_TEMPLATE")
     if path is None:
         pytest.skip(
-            "NOT RUN: lengths of the guard's prompts: SLUICEGATE_GUARD_TEMPLATE names no chat_template.jinja"
+            "NOT RUN: lengths of the guard's prompts: ACCEPTANCE_GUARD_TEMPLATE names no chat_template.jinja"
         )
     template = Path(path).read_text(encoding="utf-8")
     texts = [template, *LABELS, "\n\nUSER: Hello\n\n", "\n\nASSISTANT: Hello\n\n", HEADS, *CONTROL]

@@ -81,10 +81,36 @@ def test_one_underscore_for_two_is_refused_with_the_right_name(
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["SLUICEGATE_FOO", "SLUICEGATE_KAFKA_GRUOP", "sluicegate_foo"])
+def test_a_variable_of_no_setting_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "5")
+    with pytest.raises(SettingsError, match=rf"{name}: no such setting; .*SLUICEGATE_KAFKA__GROUP"):
+        load_settings()
+
+
+def test_a_file_that_is_no_yaml_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("kafka:\n  group: eu\n  security: [\nengine: {}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as refused:
+        load_settings(path)
+    assert "settings.yaml:5: this is no YAML: expected" in str(refused.value)
+    assert "flow sequence from line 3); correct that line" in str(refused.value)
+    path.write_text("kafka:\n  group: a: b\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"settings\.yaml:2: this is no YAML: mapping values are not"):
+        load_settings(path)
+
+
 def test_what_kubernetes_sets_for_a_service_of_this_name_is_let_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("SLUICEGATE_PORT", "SLUICEGATE_SERVICE_HOST", "SLUICEGATE_PORT_8080_TCP_ADDR"):
+    for name in (
+        "SLUICEGATE_PORT",
+        "SLUICEGATE_SERVICE_HOST",
+        "SLUICEGATE_SERVICE_PORT_OPS",
+        "SLUICEGATE_PORT_8080_TCP_ADDR",
+        "SLUICEGATE_WORKERS_SERVICE_HOST",
+        "SLUICEGATE_WORKERS_PORT_9090_TCP",
+    ):
         monkeypatch.setenv(name, "tcp://10.0.0.1:8080")
     load_settings()
 
