@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from h100_table.report import gain, pair, told
 from layouts.report import ALWAYS, IDLE, ON_DEMAND, OURS, SCORE, VENDOR, Pass, hit_share, of, ratio
-from sluicegate.engines.adapt.report.markdown import ruled
+from sluicegate.engines.adapt.report import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from compare.figures import over
 from compare.plan import FAUST, GENERATE, ONE, OURS, SKEWED, STAGES, THREE, TWO
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.report import draw_picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Self
 from sluicegate.engines.backends import open_backend
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
-from sluicegate.engines.label_mass import believed
-from sluicegate.engines.protocol import ItemFailure, Scored
+from sluicegate.engines.protocol import ItemFailure, Scored, believed
 from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.flow.routes import PartBuilder
 from sluicegate.pipeline.policy import Policy

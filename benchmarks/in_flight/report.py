@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from in_flight.arrivals import BURST_LASTS, BURSTS_IN, EXPLAINED, QUIET, SPREAD
 from in_flight.cell import LOADS, WARM_SHARE
 from in_flight.compare import BEFORE, SHIPPED
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.report import draw_picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.shares import Share
-from sluicegate.engines.adapt.report.markdown import ruled
+from sluicegate.engines.adapt.report import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

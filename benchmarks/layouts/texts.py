@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
-from sluicegate.engines.layouts.vendor import Frame, VendorLayout, split_template
+from sluicegate.engines.layouts import Frame, VendorLayout, split_template
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:

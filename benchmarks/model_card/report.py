@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.engines.adapt.report.markdown import ruled
+from sluicegate.engines.adapt.report import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

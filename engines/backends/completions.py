@@ -1,15 +1,18 @@
-"""The completions engine: a client of any server that completes prompts given as token ids."""
+"""The completions engine: a client of any server that completes prompts given as token ids.
+
+Its server's Prometheus page says which process answers, and whether it has anything in its work.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, ServedModel
-from sluicegate.engines.backends.generations import read_generation
 from sluicegate.engines.backends.http_client import HttpReply, JsonClient
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
@@ -27,6 +30,42 @@ from sluicegate.schemas import FailureCode, Severity
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
+
+
+_STARTED = "process_start_time_seconds"
+"""Prometheus' Python client tells it of the process that serves the page."""
+
+
+def read_generation(page: str, gauges: Sequence[str]) -> Generation | None:
+    """Read a page in Prometheus' text format.
+
+    Args:
+        page: Untrusted.
+        gauges: Names of the requests in work; all of them must be there.
+
+    Returns:
+        None unless the page tells the start, once, and every gauge. The server may have other clients.
+    """
+    started = _values(page, _STARTED)
+    counted = [_values(page, gauge) for gauge in gauges]
+    if len(started) != 1 or not math.isfinite(started[0]) or not all(counted):
+        return None
+    idle = not any(value for values in counted for value in values)
+    return Generation(f"started {started[0]!r}", exclusive=False, idle=idle)
+
+
+def _values(page: str, name: str) -> list[float]:
+    """Every value that a page has under a name, whatever its labels; a word that is no number counts as some."""
+    found = []
+    for line in page.splitlines():
+        if not line.startswith((f"{name} ", f"{name}{{")):
+            continue
+        try:
+            found.append(float(line[len(name) :].rpartition("}")[2].split()[0]))
+        except (ValueError, IndexError):
+            found.append(math.inf)
+    return found
+
 
 _HEALTH_S = 4.5  # the protocol promises an answer within five seconds
 _METRICS, _METRICS_BYTES = "/metrics", 4 << 20

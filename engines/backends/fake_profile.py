@@ -55,7 +55,7 @@ class FakeProfile:
     faults_file: Path | None = None
     """JSON that switches faults while the engine runs: :mod:`~sluicegate.engines.backends.fake_faults`."""
     counts_file: Path | None = None
-    """JSON lines that the engine appends its own counts to: :mod:`~sluicegate.engines.backends.fake_counts`."""
+    """JSON lines that the engine appends its own counts to: :mod:`~sluicegate.engines.backends.fake`."""
     in_flight_batching: bool = False
     """True: the passes of all calls are shared, as a server with in-flight batching shares them. A call then
     books its tokens at the full rates and nothing for passes that are not full; it still takes ``step_s``

@@ -11,8 +11,7 @@ from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.bundle import MANIFEST, Bundle, Calibration, Manifest
 from sluicegate.engines.errors import BundleError, EngineError, EngineSetupError, ScreenError
 from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure
-from sluicegate.engines.text.passage_finder import PassageFinder
-from sluicegate.engines.text.prompting import Prompter
+from sluicegate.engines.text.prompting import PassageFinder, Prompter
 from sluicegate.schemas import CATEGORIES, Post
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ def _llama_cpp(choice: EngineChoice) -> Backend:
 
 def _tensorrt_llm(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.gpu import check_gpu  # noqa: PLC0415 - lazy
-    from sluicegate.engines.backends.trtllm.making import make_engine  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.tensorrt_llm import make_engine  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.trtllm.serving import Serving  # noqa: PLC0415 - lazy
 
     if choice.bundle is None:

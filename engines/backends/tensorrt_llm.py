@@ -1,7 +1,8 @@
 """The TensorRT-LLM engine: the model in this process, on its GPU.
 
 Two runtimes behind one engine (docs/adr/0011-two-runtimes.md): a compiled engine gives the logits of the label token,
-the PyTorch runtime the logarithms of the 20 likeliest tokens.
+the PyTorch runtime the logarithms of the 20 likeliest tokens. An explanation is held to its shape by a regular
+expression, for guided decoding.
 """
 
 from __future__ import annotations
@@ -9,29 +10,86 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sluicegate.engines.backends.dialects import CATEGORY_HEAD, ServedModel
-from sluicegate.engines.backends.side_by_side import all_of
-from sluicegate.engines.backends.trtllm.aside import aside, end_process
-from sluicegate.engines.backends.trtllm.border import Llm
-from sluicegate.engines.backends.trtllm.grammar import explanation_regex
+from sluicegate.engines.backends.dialects import CATEGORY_HEAD, ServedModel, Vocabulary
+from sluicegate.engines.backends.dialects.base import category_scores, empty_completion, severity_scores
+from sluicegate.engines.backends.side_by_side import all_of, aside, end_process
+from sluicegate.engines.backends.trtllm.border import Asked, Llm, load_library
 from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
-from sluicegate.engines.backends.trtllm.library import load_library
-from sluicegate.engines.backends.trtllm.reader import AnswerReader
 from sluicegate.engines.backends.trtllm.serving import Serving
+from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.bundle.tokenizer import TextTokenizer
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, Generation, Health, ItemFailure, Prompt, Scored
-from sluicegate.engines.text.parsing import parse_explanation
-from sluicegate.schemas import FailureCode, Kind, Severity
+from sluicegate.engines.text.parsing import PROMPT_ONLY, parse_explanation
+from sluicegate.engines.text.prompting import Prompter
+from sluicegate.schemas import NO_CATEGORY, FailureCode, Kind, Post, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
     from types import TracebackType
+
+
+_ACTIVE = re.compile(r"([.^$*+?{}\[\]\\|()])")
+
+
+def explanation_regex(kind: Kind, categories: Sequence[str], *, reasons: bool = False) -> str:
+    """What may follow ``Categories:``, as :func:`~sluicegate.engines.text.parsing.parse_explanation` takes it.
+
+    Only groups, alternatives, ``?``, ``*`` and one negated class: what every engine for regular
+    expressions has. A category may be named twice, which the parser forgives.
+
+    Args:
+        kind: Kind of the post: a response has a refusal line and no category of prompts.
+        categories: The names that the engine may give.
+        reasons: Whoever names a category gives a reason, too; else it is left to the model.
+    """
+    allowed = [name for name in categories if kind != "response" or name != PROMPT_ONLY]
+    name = "(" + "|".join(_ACTIVE.sub(r"\\\1", each) for each in allowed) + ")"
+    refusal = r"\nRefusal: (Yes|No)" if kind == "response" else ""
+    if reasons:
+        return rf" ({NO_CATEGORY}{refusal}|{name}(, {name})*{refusal}\nReason: [^\n ][^\n]*)"
+    return rf" ({NO_CATEGORY}|{name}(, {name})*){refusal}(\nReason: [^\n]*)?"
+
+
+class AnswerReader:
+    """Reads answers that are not empty.
+
+    Args:
+        vocabulary: The bundle's tokens.
+        tokenizer: Decodes what was generated.
+        end_id: The token that ends an answer.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, tokenizer: TextTokenizer, *, end_id: int) -> None:
+        self._vocabulary = vocabulary
+        self._tokenizer = tokenizer
+        self._end_id = end_id
+
+    def scores(self, asked: Asked) -> Scored | ItemFailure:
+        """Probabilities of the three labels."""
+        return severity_scores(
+            asked.candidates(tuple(self._vocabulary.first_label_ids.values())),
+            self._vocabulary,
+            cached_tokens=asked.cached_tokens,
+        )
+
+    def categories(self, asked: Asked) -> dict[str, float]:
+        """Distribution over the categories; empty if none of them is a candidate."""
+        return category_scores(
+            asked.candidates(tuple(self._vocabulary.category_ids.values())), self._vocabulary
+        )
+
+    def text(self, asked: Asked) -> str | ItemFailure:
+        """What was written, without the token that ends it."""
+        ids = asked.token_ids
+        text = self._tokenizer.decode(ids[:-1] if ids[-1] == self._end_id else ids)
+        return text if text.strip() else empty_completion()
 
 
 _log = logging.getLogger(__name__)
@@ -280,3 +338,24 @@ class TensorRTEngine:
         if length <= limit:
             return None
         return ItemFailure(FailureCode.TOO_LONG, f"{length} prompt tokens; the limit is {limit}")
+
+
+_END = "<|im_end|>"
+
+
+def make_engine(model: ServedModel, serving: Serving, bundle: Bundle, prompter: Prompter) -> TensorRTEngine:
+    """The engine of a bundle, not started yet.
+
+    Raises:
+        EngineSetupError: The bundle does not say which token ends an answer.
+    """
+    end_id = bundle.manifest.tokenizer.control_tokens.get(_END)
+    if end_id is None:
+        raise EngineSetupError(
+            f"manifest.json: tokenizer.control_tokens has no {_END}, which ends an answer; make the bundle again"
+        )
+    built = (prompter.build(Post(id="warm", text="Hello", kind=kind)) for kind in _KINDS)
+    warm = {
+        prompt.token_ids[: prompt.shared_tokens]: prompt for prompt in built if isinstance(prompt, Prompt)
+    }
+    return TensorRTEngine(model, serving, bundle.path, bundle.tokenizer, warm=[*warm.values()], end_id=end_id)

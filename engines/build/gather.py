@@ -15,9 +15,8 @@ import orjson
 
 from sluicegate.engines.adapt.export.base_parts import BaseParts
 from sluicegate.engines.adapt.train.base import checkpoint_tokenizer
-from sluicegate.engines.backends.gpu import Gpu
+from sluicegate.engines.backends.gpu import GPUS, Gpu
 from sluicegate.engines.backends.trtllm.serving import VERSION, Serving
-from sluicegate.engines.build.gpus import GPUS
 from sluicegate.engines.build.plan import BuildPlan
 from sluicegate.engines.bundle import MANIFEST, Build, Bundle, BundleFile, BundleLimits, Manifest, file_digest
 from sluicegate.engines.errors import BuildError

@@ -6,9 +6,9 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sluicegate.engines.backends.gpu import GPUS
 from sluicegate.engines.build import commands
 from sluicegate.engines.build.commands import IMAGE
-from sluicegate.engines.build.gpus import GPUS
 from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.engines.build.shape import ModelShape
 from sluicegate.engines.errors import BuildError

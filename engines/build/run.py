@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from sluicegate.engines.backends.gpu import Gpu, first_visible, probe_gpus, wished_device
+from sluicegate.engines.backends.gpu import GPUS, Gpu, first_visible, probe_gpus, wished_device
 from sluicegate.engines.backends.trtllm.serving import VERSION
 from sluicegate.engines.build.commands import Host, Runner, known_fault, run_command
 from sluicegate.engines.build.gather import GatheredBundle, gather
-from sluicegate.engines.build.gpus import GPUS
-from sluicegate.engines.build.inputs import FILE, Checked, check_base, write_texts
+from sluicegate.engines.build.inputs import FILE, Checked, State, alone, check_base, digest_of, write_texts
 from sluicegate.engines.build.plan import BuildPlan, Paths, Stage, lay_out
 from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.engines.build.shape import QWEN3GUARD_8B, ModelShape
-from sluicegate.engines.build.state import State, alone, digest_of
 from sluicegate.engines.bundle import Bundle, file_digest
 from sluicegate.engines.errors import BuildError
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sluicegate.engines.build.gpus import GPUS, RATES, GpuName
+from sluicegate.engines.backends.gpu import GPUS, RATES, GpuName
 from sluicegate.engines.build.recipe import BuildLimits, Quantisation
 from sluicegate.engines.build.shape import QWEN3GUARD_8B
 from sluicegate.engines.errors import BuildError

@@ -1,9 +1,13 @@
 """The CPU model: a bundle for any machine without a GPU, and the adapter that is merged into it."""
 
 from sluicegate.engines.cpu_model.cpu_model import (
+    ADAPTER_FACTS,
+    ADAPTER_WEIGHTS,
+    AdapterFacts,
     cpu_bundle_path,
     fetch_cpu_model,
     original_beside,
+    read_shipped,
 )
 from sluicegate.engines.cpu_model.gguf_model import (
     GgufModel,
@@ -13,12 +17,6 @@ from sluicegate.engines.cpu_model.peft_adapter import (
     WEIGHTS,
     PeftAdapter,
     read_adapter,
-)
-from sluicegate.engines.cpu_model.shipped import (
-    ADAPTER_FACTS,
-    ADAPTER_WEIGHTS,
-    AdapterFacts,
-    read_shipped,
 )
 
 __all__ = [

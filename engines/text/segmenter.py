@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.forms import fold
-from sluicegate.engines.text.passage_finder import PassageFinder
-from sluicegate.engines.text.prompting import Prompter
+from sluicegate.engines.text.prompting import PassageFinder, Prompter
 from sluicegate.schemas import FailureCode, Post, Turn
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from sluicegate.engines.backends import open_backends
 from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
-from sluicegate.engines.label_mass import LEAST_LABEL_MASS
-from sluicegate.engines.protocol import ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import LEAST_LABEL_MASS, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import PipelineError, SettingsError

@@ -12,7 +12,7 @@ import orjson
 import typer
 import yaml
 
-from sluicegate.engines.backends.trtllm.serve import ServerPlan
+from sluicegate.engines.backends.trtllm.serving import ServerPlan
 from sluicegate.engines.build.sizing import Figure, Fleet
 from sluicegate.pipeline.command.options import AsJson
 
@@ -83,7 +83,7 @@ def serve_config(
 
     Example: sluicegate engine serve-config /bundles/guard --for trtllm-serve --out /etc/trtllm
     """
-    from sluicegate.engines.backends.trtllm.serve import plan_server  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.backends.trtllm.serving import plan_server  # noqa: PLC0415 - loads the tokenizer
     from sluicegate.engines.bundle import Bundle  # noqa: PLC0415 - the same
 
     # The worker hashes the weights at its start; here they are only named.

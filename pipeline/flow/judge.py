@@ -8,8 +8,16 @@ from typing import Any, Literal, Protocol, TypeVar
 import structlog
 
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.label_mass import believed
-from sluicegate.engines.protocol import Engine, Explanation, Generation, Health, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import (
+    Engine,
+    Explanation,
+    Generation,
+    Health,
+    ItemFailure,
+    Prompt,
+    Scored,
+    believed,
+)
 from sluicegate.pipeline.flow.adapter_state import NO_ANSWER, Availability, CallOutcome, told_by
 from sluicegate.pipeline.flow.depth import Depth
 from sluicegate.pipeline.flow.server_state import Permit

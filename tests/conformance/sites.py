@@ -8,9 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "engines" / "backends" / "trtllm"
-LIBRARY = PACKAGE / "library.py"
 BORDER = PACKAGE / "border.py"
-SERVE = PACKAGE / "serve.py"
+SERVING = PACKAGE / "serving.py"
 BUILD = ROOT / "engines" / "build" / "commands.py"
 
 RECEIVERS = {

@@ -15,7 +15,7 @@ import pytest
 
 from conformance import run
 from conformance.sheet import load_sheet
-from conformance.sites import BORDER, LIBRARY, SERVE, sites_of
+from conformance.sites import BORDER, SERVING, sites_of
 from conformance.walk import AGREES, Row, flag_rows, option_rows, rows, walk
 from sluicegate.engines.backends import tensorrt_llm
 from sluicegate.engines.backends.trtllm import in_flight
@@ -37,12 +37,12 @@ def wrong(found: Sequence[Row]) -> list[Row]:
 def test_every_call_site_agrees(walked: Sequence[Row]) -> None:
     assert wrong(walked) == []
     places = {row.place.rpartition(":")[0].rpartition("/")[2] for row in walked}
-    assert places == {"library.py", "border.py", "serve.py", "commands.py", "openai.py"}
+    assert places == {"border.py", "serving.py", "commands.py", "openai.py"}
 
 
 def test_every_site_that_the_source_has_is_in_the_report(walked: Sequence[Row]) -> None:
     reported = {row.place for row in walked}
-    sites = [*sites_of(LIBRARY), *sites_of(BORDER)]
+    sites = sites_of(BORDER)
     assert len(sites) > 20
     assert [
         site
@@ -171,7 +171,7 @@ async def test_a_wrong_call_is_found(
 async def test_a_wrong_import_is_found(
     old: str, new: str, result: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = await walk_with(old, new, tmp_path, monkeypatch, LIBRARY)
+    found = await walk_with(old, new, tmp_path, monkeypatch)
     assert found
     if result != "has no argument":  # the wrong one of two right classes: it does not load an engine
         assert [row for row in found if result in row.result], found
@@ -207,7 +207,7 @@ def test_a_site_that_nothing_passes_does_not_agree() -> None:
     ],
 )
 def test_a_wrong_command_line_is_found(argv: list[str], result: str) -> None:
-    assert [row for row in wrong(flag_rows(SERVE, argv)) if result in row.result]
+    assert [row for row in wrong(flag_rows(SERVING, argv)) if result in row.result]
 
 
 def test_a_right_command_line_is_not() -> None:
@@ -223,7 +223,7 @@ def test_a_right_command_line_is_not() -> None:
         "--max_seq_len",
         "9",
     ]
-    found = flag_rows(SERVE, argv)
+    found = flag_rows(SERVING, argv)
     assert len(found) == 5
     assert wrong(found) == []
 

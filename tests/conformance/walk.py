@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from conformance.brain import Brain
 from conformance.sheet import DisagreementError, load_sheet
-from conformance.sites import BORDER, BUILD, LIBRARY, ROOT, SERVE, Site, literal_line, sites_of
+from conformance.sites import BORDER, BUILD, ROOT, SERVING, Site, literal_line, sites_of
 from conformance.stand_in import StandIn
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.dialects import Lora, TrtllmDialect, Vocabulary
-from sluicegate.engines.backends.trtllm.serve import plan_server, trtllm_options
-from sluicegate.engines.backends.trtllm.serving import Serving
+from sluicegate.engines.backends.trtllm.serving import Serving, plan_server, trtllm_options
 from sluicegate.engines.build.commands import compile_engine, quantise
 from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.engines.bundle.bundle import Bundle
@@ -58,7 +57,7 @@ async def walk(folder: Path) -> list[Row]:
             faults += await _use(stand_in, folder / f"{runtime}-{guided}", runtime, guided=guided)
             uses += stand_in.uses
             faults += stand_in.disagreements + stand_in.unsettled()
-    sites = [*sites_of(LIBRARY), *sites_of(BORDER)]
+    sites = sites_of(BORDER)
     found = {*rows(sites, uses, faults), *command_rows(folder), *build_rows(), *body_rows()}
     return sorted(found, key=lambda row: (_line_last(row.place), row))
 
@@ -142,7 +141,7 @@ def command_rows(folder: Path) -> list[Row]:
         path = write_trtllm_bundle(folder / f"serve-{runtime}", runtime, tokenizer_folder="hf", lora=LORA)
         bundle = Bundle.open(path)
         plan = plan_server(bundle, "trtllm-serve", port=8000, config=folder)
-        found += flag_rows(SERVE, plan.command)
+        found += flag_rows(SERVING, plan.command)
         key = "TrtLLM" if runtime == "engine" else "LLM"
         found += option_rows(key, trtllm_options(Serving.of(bundle)))
     return found
@@ -192,7 +191,7 @@ def option_rows(key: str, options: Mapping[str, Any]) -> list[Row]:
     found = []
     for name, value in _flat(key, options):
         owner, _, argument = name.partition(".")
-        line = literal_line(SERVE, argument)
+        line = literal_line(SERVING, argument)
         result = AGREES
         try:
             kind = sheet.classes[owner].takes[argument].kind
@@ -202,7 +201,7 @@ def option_rows(key: str, options: Mapping[str, Any]) -> list[Row]:
             result = f"{owner} has no argument {argument!r}"
         except DisagreementError as error:
             result = str(error)
-        found.append(Row(f"{_short(SERVE)}:{line}", f"{argument}:", name, result))
+        found.append(Row(f"{_short(SERVING)}:{line}", f"{argument}:", name, result))
     return found
 
 

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.label_mass import LEAST_LABEL_MASS, believed
-from sluicegate.engines.protocol import Engine, Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import (
+    LEAST_LABEL_MASS,
+    Engine,
+    Explanation,
+    ItemFailure,
+    Prompt,
+    Scored,
+    believed,
+)
 from sluicegate.schemas import FailureCode, Post, Severity
 
 if TYPE_CHECKING:

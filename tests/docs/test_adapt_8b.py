@@ -10,7 +10,7 @@ import yaml
 
 from docs.pages import text
 from sluicegate.engines.adapt.train.recipe import ALL_LINEAR, TrainingRecipe
-from sluicegate.engines.build.gpus import RATES
+from sluicegate.engines.backends.gpu import RATES
 from sluicegate.engines.build.shape import QWEN3GUARD_8B as MODEL
 from sluicegate.engines.build.sizing import Demand
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from sluicegate.engines.build.gpus import GPUS
+from sluicegate.engines.backends.gpu import GPUS
 from sluicegate.engines.build.plan import StageName
 from sluicegate.engines.build.recipe import BuildLimits, BuildRecipe, CalibrationData
 

@@ -8,9 +8,8 @@ import yaml
 
 from docs.pages import blocks, names_in_first_column, section, text
 from sluicegate.engines.adapt.calibrate.calibrate import _LEAST_ROWS
-from sluicegate.engines.adapt.calibrate.fitting import FITS, FOLDS
+from sluicegate.engines.adapt.calibrate.fitting import FITS, FOLDS, Aims
 from sluicegate.engines.adapt.calibrate.grouping import MINIMUM_ROWS
-from sluicegate.engines.adapt.calibrate.thresholds import Aims
 from sluicegate.engines.adapt.evaluate.journal import JOURNAL
 from sluicegate.engines.adapt.evaluate.measures import BINS, MEASURES, MOST_RESAMPLES
 from sluicegate.engines.adapt.evaluate.report import PLOTS

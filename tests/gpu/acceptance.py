@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from gpu.material import ROOT, write_recipe
-from sluicegate.engines.build.gpus import GPUS
+from sluicegate.engines.backends.gpu import GPUS
 
 if TYPE_CHECKING:
-    from sluicegate.engines.backends.gpu import Gpu
-    from sluicegate.engines.build.gpus import GpuKind
+    from sluicegate.engines.backends.gpu import Gpu, GpuKind
 
 _BUILD_S = 3 * 3600
 _MEASURE_S = 3600

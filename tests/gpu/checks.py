@@ -12,7 +12,7 @@ from sluicegate.engines.build.sizing import Demand, rate_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.engines.build.gpus import GpuName
+    from sluicegate.engines.backends.gpu import GpuName
     from sluicegate.engines.build.recipe import Quantisation
 
 MOST_FLIPS: Final = 0.01

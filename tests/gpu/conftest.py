@@ -15,7 +15,7 @@ from sluicegate.engines.backends.gpu import first_visible, probe_gpus
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sluicegate.engines.build.gpus import GpuKind
+    from sluicegate.engines.backends.gpu import GpuKind
 
 _SMALL_POSTS = 200
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sluicegate.engines.layouts.vendor import _render
+from sluicegate.engines.layouts import _render
 
 if TYPE_CHECKING:
     from sluicegate.engines.bundle.tokenizer import TextTokenizer

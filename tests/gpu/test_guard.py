@@ -14,11 +14,11 @@ from gpu.material import write_posts
 from gpu.shapes import EXPECTED, shape_lengths
 from sluicegate.engines.adapt.train.base import _chat_template, open_base
 from sluicegate.engines.adapt.train.recipe import TrainingBase
-from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.layouts import split_template
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
-    from sluicegate.engines.build.gpus import GpuKind
+    from sluicegate.engines.backends.gpu import GpuKind
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.engines.backends import open_backend
-from sluicegate.engines.label_mass import LEAST_LABEL_MASS
-from sluicegate.engines.protocol import Prompt, Scored
+from sluicegate.engines.protocol import LEAST_LABEL_MASS, Prompt, Scored
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments

@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
-from sluicegate.engines.adapt.data.row_facts import RowFacts
-from sluicegate.engines.adapt.data.rows import Row
+from sluicegate.engines.adapt.data.rows import Row, RowFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

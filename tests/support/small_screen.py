@@ -9,7 +9,6 @@ import numpy as np
 from safetensors.numpy import save
 
 from sluicegate.engines.bundle.calibration import Calibration, Temperature
-from sluicegate.engines.screen.features import hashed, plain, probe
 from sluicegate.engines.screen.manifest import (
     MANIFEST,
     WEIGHTS,
@@ -18,6 +17,7 @@ from sluicegate.engines.screen.manifest import (
     ScreenSource,
     Weights,
 )
+from sluicegate.engines.screen.weights import hashed, plain, probe
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:

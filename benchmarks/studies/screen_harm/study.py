@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
 from sluicegate.engines.adapt.evaluate.scored import read_scores
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.report import draw_picture
 from sluicegate.engines.adapt.screen.grouping import upper_bound
-from sluicegate.engines.adapt.screen.measuring import TOLERANCES
+from sluicegate.engines.adapt.screen.making import TOLERANCES
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Prompt
 from sluicegate.engines.screen.model import Screen, answer_within

@@ -25,7 +25,7 @@ import orjson
 
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.adapt.gate.report import sentence
-from sluicegate.engines.adapt.report.markdown import plain, table
+from sluicegate.engines.adapt.report import plain, table
 from sluicegate.engines.errors import EngineError
 
 if TYPE_CHECKING:

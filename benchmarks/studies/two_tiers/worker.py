@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sluicegate.engines.backends import fake_counts
+from sluicegate.engines.backends import fake
 from sluicegate.pipeline.command import main
 
 if __name__ == "__main__":
-    fake_counts._EVERY_S = 0.0  # noqa: SLF001 - apart from that it is `sluicegate`
+    fake._EVERY_S = 0.0  # noqa: SLF001 - apart from that it is `sluicegate`
     main()

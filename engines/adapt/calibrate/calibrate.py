@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 
-from sluicegate.engines.adapt.calibrate.fitting import fold_numbers
+from sluicegate.engines.adapt.calibrate.fitting import fold_numbers, sides
 from sluicegate.engines.adapt.calibrate.grouping import Fitted, GroupingTerms, applied, fit, members
-from sluicegate.engines.adapt.calibrate.thresholds import sides
 from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.adapt.evaluate.evaluation import reliability
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows, estimates

@@ -13,6 +13,7 @@ import orjson
 from sluicegate.engines.adapt.calibrate.fitting import (
     FOLDS,
     INHERITED,
+    Aims,
     Choice,
     calibrated,
     choose,
@@ -20,8 +21,8 @@ from sluicegate.engines.adapt.calibrate.fitting import (
     part,
     raw_losses,
     rejudged,
+    thresholds_of,
 )
-from sluicegate.engines.adapt.calibrate.thresholds import Aims, thresholds_of
 from sluicegate.engines.adapt.evaluate.measures import Array, MeasuredRows, clusters
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 from sluicegate.engines.bundle import Calibration, Group, Temperature

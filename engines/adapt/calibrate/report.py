@@ -8,8 +8,7 @@ from sluicegate.engines.adapt.calibrate.fitting import INHERITED
 from sluicegate.engines.adapt.calibrate.grouping import RAW
 from sluicegate.engines.adapt.evaluate.report import SAID as MEASURES_SAID
 from sluicegate.engines.adapt.evaluate.report import shown
-from sluicegate.engines.adapt.report.markdown import plain, table
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.report import draw_picture, plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
+from sluicegate.engines.adapt.data.row_files import licence_name
 from sluicegate.engines.adapt.data.rows import Row, Split
-from sluicegate.engines.adapt.data.sources import licence_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

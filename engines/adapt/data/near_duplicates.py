@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from rensa import RMinHash, RMinHashLSH
 
-from sluicegate.engines.adapt.data.row_facts import bare_form, digest, shingles
+from sluicegate.engines.adapt.data.rows import bare_form, digest, shingles
 
 Matters: TypeAlias = Callable[[int, int], bool]
 

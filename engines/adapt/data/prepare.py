@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, TypeAlias
 from sluicegate.engines.adapt.data.decisions import Choices, RowDecision, RowDecisions, decide
 from sluicegate.engines.adapt.data.distribution import Distribution
 from sluicegate.engines.adapt.data.near_duplicates import DEFAULT_SIMILARITY, NearDuplicateIndex
-from sluicegate.engines.adapt.data.output import CONFLICTS, WrittenFile, replaced_together
 from sluicegate.engines.adapt.data.personal import Span, find, masked
-from sluicegate.engines.adapt.data.records import RecordFile
-from sluicegate.engines.adapt.data.row_facts import RowFacts
+from sluicegate.engines.adapt.data.row_files import (
+    CONFLICTS,
+    DataSource,
+    RecordFile,
+    SourceBook,
+    WrittenFile,
+    is_licensed,
+    licence_name,
+    replaced_together,
+)
 from sluicegate.engines.adapt.data.row_reader import RowReader
-from sluicegate.engines.adapt.data.rows import Row, Split
-from sluicegate.engines.adapt.data.sources import DataSource, SourceBook, is_licensed, licence_name
+from sluicegate.engines.adapt.data.rows import Row, RowFacts, Split
 from sluicegate.engines.adapt.errors import FaultyRow, PrepareError, RowFault
 from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.protocol import ItemFailure

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from sluicegate.engines.adapt.train.base import OpenedBase, open_base
-from sluicegate.engines.adapt.train.loss import logits_at
-from sluicegate.engines.adapt.train.model import ADAPTER, add_adapter, load_base
+from sluicegate.engines.adapt.train.model import ADAPTER, add_adapter, load_base, logits_at
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD

@@ -13,8 +13,7 @@ from sluicegate.engines.adapt.evaluate.labelled_rows import draw
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES, ScoredRow, labelled
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.errors import EngineUnavailable
-from sluicegate.engines.label_mass import believed
-from sluicegate.engines.protocol import Engine, Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import Engine, Explanation, ItemFailure, Prompt, Scored, believed
 from sluicegate.engines.text.segmenter import LengthLimits, Segmenter
 from sluicegate.schemas import FailureCode, Post, Scores, Severity
 

@@ -7,10 +7,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.adapt.data.records import RecordFile
+from sluicegate.engines.adapt.data.row_files import RecordFile, SourceBook, input_files
 from sluicegate.engines.adapt.data.row_reader import RowReader
 from sluicegate.engines.adapt.data.rows import Row, Split
-from sluicegate.engines.adapt.data.sources import SourceBook, input_files
 from sluicegate.engines.adapt.errors import EvaluationError, FaultyRow, RowFault
 from sluicegate.schemas import CATEGORIES
 

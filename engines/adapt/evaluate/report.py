@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sluicegate.engines.adapt.evaluate.evaluation import FAILED
 from sluicegate.engines.adapt.evaluate.measures import BINS
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
-from sluicegate.engines.adapt.report.markdown import plain, table
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.report import draw_picture, plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -26,9 +26,9 @@ from sluicegate.engines.cpu_model import (
     ADAPTER_WEIGHTS,
     WEIGHTS,
     AdapterFacts,
+    cpu_model,
     read_adapter,
     read_shipped,
-    shipped,
 )
 from sluicegate.engines.errors import EngineError, ExportError
 
@@ -72,7 +72,7 @@ def ship(adapter: Path, wanted: WantedExport, target: Path, report: Callable[[st
         facts = AdapterFacts(
             name=wanted.name,
             digest=read.digest,
-            base=Manifest.parse(shipped.base_manifest()).base.name,
+            base=Manifest.parse(cpu_model.base_manifest()).base.name,
             r=read.r,
             alpha=read.alpha,
             targets=read.targets,
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--calibration", type=Path, help="calibration.json of `sluicegate adapt calibrate`")
     parser.add_argument("--attribution", help="whom to name beside the base's makers")
     parser.add_argument(
-        "--target", type=Path, default=shipped.adapter_folder(), help="default: the package's folder"
+        "--target", type=Path, default=cpu_model.adapter_folder(), help="default: the package's folder"
     )
     given = parser.parse_args(arguments)
     wanted = WantedExport(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
 from sluicegate.engines.adapt.gate.checks import ALL
 from sluicegate.engines.adapt.gate.differences import MEASURES
-from sluicegate.engines.adapt.report.markdown import plain, table
+from sluicegate.engines.adapt.report import plain, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

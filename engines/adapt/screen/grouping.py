@@ -11,7 +11,7 @@ from scipy.special import betaincinv
 
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.screen import MOST_CHARACTERS, ScreenGroup, Steps, is_written_in, scripts, spoken
-from sluicegate.engines.screen.features import Array
+from sluicegate.engines.screen.weights import Array
 from sluicegate.engines.text.forms.invisible import hides_something
 from sluicegate.schemas import Kind
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.engines.adapt.report.markdown import plain, table
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.report import draw_picture, plain, table
 from sluicegate.engines.adapt.screen.making import MadeScreen, ScreenTerms
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ def document(
     Args:
         made: The screen.
         terms: How it was made.
-        dev: Of :func:`~sluicegate.engines.adapt.screen.measuring.measured`.
-        unseen: Of :func:`~sluicegate.engines.adapt.screen.measuring.unseen`.
+        dev: Of :func:`~sluicegate.engines.adapt.screen.making.measured`.
+        unseen: Of :func:`~sluicegate.engines.adapt.screen.making.unseen`.
         command: The command line.
     """
     manifest = made.manifest

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-LABEL = 0
-"""Index of the label's first token in a completion: the one whose probability becomes a score."""
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
     """One row as token ids. The completion begins with the label."""

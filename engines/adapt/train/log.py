@@ -1,16 +1,74 @@
-"""Log of a training: one JSON object a line, kept in step with the checkpoint, and drawn as a picture."""
+"""Log of a training: one JSON object a line, kept in step with the checkpoint, and drawn as a picture.
+
+What is measured on dev while the training goes on are the evaluation's measures, of all rows and by language.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.evaluate.measures import (
+    MeasuredRows,
+    accuracy,
+    auroc_safe,
+    auroc_unsafe,
+    likeliest,
+    macro_f1,
+)
+from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
+from sluicegate.engines.adapt.report import draw_picture
+from sluicegate.schemas import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DevJudged:
+    """One labelled row and the probabilities a model gave it."""
+
+    language: str
+    severity: Severity
+    probabilities: tuple[float, float, float]
+    """In the order of :data:`SEVERITIES`."""
+
+
+_MEASURES = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "auroc_safe": auroc_safe,
+    "auroc_unsafe": auroc_unsafe,
+}
+
+
+def summary(judged: Sequence[DevJudged]) -> dict[str, float]:
+    """Measures by name, rounded; those that are not defined for these rows are absent.
+
+    Args:
+        judged: The rows, at least one.
+    """
+    probabilities = np.array([one.probabilities for one in judged], dtype=float)
+    labels = np.array([SEVERITIES.index(one.severity) for one in judged], dtype=int)
+    rows = MeasuredRows(labels, probabilities, likeliest(probabilities))
+    each_once = np.ones((1, len(judged)))
+    values = {name: float(measure(rows, each_once)[0]) for name, measure in _MEASURES.items()}
+    known = {name: value for name, value in values.items() if not math.isnan(value)}
+    return {name: round(value, 4) for name, value in {"rows": float(len(judged)), **known}.items()}
+
+
+def by_language(judged: Sequence[DevJudged]) -> dict[str, dict[str, float]]:
+    """The summary of each language."""
+    groups: dict[str, list[DevJudged]] = defaultdict(list)
+    for one in judged:
+        groups[one.language].append(one)
+    return {language: summary(group) for language, group in sorted(groups.items())}
 
 
 LOG = "log.jsonl"
@@ -48,7 +106,7 @@ class Log:
 
 CURVES = "curves.png"
 _SMOOTHING = 0.95
-_MEASURES = {
+_DRAWN = {
     "macro_f1": "macro-F1",
     "auroc_safe": "AUROC safe vs rest",
     "auroc_unsafe": "AUROC unsafe vs rest",
@@ -68,7 +126,7 @@ def draw(entries: Sequence[dict[str, Any]], path: Path, *, planned_rows: int) ->
         above.set_ylabel("weighted cross entropy")
         above.set_yscale("log")
         above.legend()
-        for name, label in _MEASURES.items():
+        for name, label in _DRAWN.items():
             points = [(entry["rows"], entry[name]) for entry in devs if name in entry]
             below.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=label)
         below.set_xlabel(f"rows trained, of {planned_rows:,} planned")

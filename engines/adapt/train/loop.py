@@ -17,10 +17,16 @@ import torch
 from peft.helpers import disable_input_dtype_casting
 
 from sluicegate.engines.adapt.train import model
-from sluicegate.engines.adapt.train.log import CURVES, LOG, Log, draw, read_log
-from sluicegate.engines.adapt.train.loss import collate, judge, loss_sum, weight_of
-from sluicegate.engines.adapt.train.measures import by_language, summary
-from sluicegate.engines.adapt.train.model import CHECKPOINT, read_checkpoint, write_checkpoint
+from sluicegate.engines.adapt.train.log import CURVES, LOG, Log, by_language, draw, read_log, summary
+from sluicegate.engines.adapt.train.model import (
+    CHECKPOINT,
+    collate,
+    judge,
+    loss_sum,
+    read_checkpoint,
+    weight_of,
+    write_checkpoint,
+)
 from sluicegate.engines.adapt.train.plan import TrainingEstimate, TrainingOutcome, TrainingPlan
 from sluicegate.engines.adapt.train.recipe import Stop, TrainingProgress, learning_rate
 

@@ -167,11 +167,6 @@ class TrainingRecipe(BaseModel):
         plain = orjson.dumps(self.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
         return f"sha256:{hashlib.sha256(plain).hexdigest()}"
 
-    @property
-    def planned_steps(self) -> int:
-        """Optimiser steps of the whole training."""
-        return -(-self.data.planned_rows // self.optimiser.batch_rows)
-
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a recipe.

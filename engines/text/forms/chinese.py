@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.text.forms.result import NOTHING, Result
+from sluicegate.engines.text.forms.stage import NOTHING, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable

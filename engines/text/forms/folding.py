@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from sluicegate.engines.text.forms.chinese import plain_chinese
 from sluicegate.engines.text.forms.invisible import without_invisible
 from sluicegate.engines.text.forms.leet import without_leet
-from sluicegate.engines.text.forms.letters import plain_letters
-from sluicegate.engines.text.forms.lookalikes import without_lookalikes
-from sluicegate.engines.text.forms.repeats import without_repeats
-from sluicegate.engines.text.forms.result import Result
-from sluicegate.engines.text.forms.spaced import joined
+from sluicegate.engines.text.forms.letters import plain_letters, without_lookalikes
+from sluicegate.engines.text.forms.stage import Result
+from sluicegate.engines.text.forms.stretched import joined, without_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable

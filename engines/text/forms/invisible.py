@@ -12,8 +12,7 @@ import unicodedata
 from functools import cache
 from itertools import takewhile
 
-from sluicegate.engines.text.forms.character_class import one_of
-from sluicegate.engines.text.forms.result import NOTHING, Result
+from sluicegate.engines.text.forms.stage import NOTHING, Result, one_of
 
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 # Unicode's Default_Ignorable_Code_Point (14.0, DerivedCoreProperties.txt) but for the harmless below, and

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from sluicegate.engines.text.forms.result import NOTHING, Result
+from sluicegate.engines.text.forms.stage import NOTHING, Result
 
 _FIRED = frozenset({"leet"})
 _LETTER_OF = {

@@ -87,7 +87,7 @@ def calibrate(  # noqa: PLR0917 - options are parameters
     _require_libraries()
     from sluicegate.engines.adapt.calibrate import grouping  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.calibrate.calibrate import calibrate as fitted  # noqa: PLC0415 - the same
-    from sluicegate.engines.adapt.calibrate.thresholds import Aims  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.calibrate.fitting import Aims  # noqa: PLC0415 - the same
     from sluicegate.engines.adapt.evaluate.scored import read_evaluated  # noqa: PLC0415 - the same
 
     rates = target_fpr or ([] if cost else [_TARGET])

@@ -117,7 +117,7 @@ def evaluate(  # noqa: PLR0917 - options are parameters
     _require_libraries()
     from sluicegate.engines.adapt.evaluate import labelled_rows, run  # noqa: PLC0415 - an extra
     from sluicegate.engines.adapt.evaluate.judging import JudgingTerms  # noqa: PLC0415 - loads the tokenizer
-    from sluicegate.engines.label_mass import LEAST_LABEL_MASS  # noqa: PLC0415 - the same
+    from sluicegate.engines.protocol import LEAST_LABEL_MASS  # noqa: PLC0415 - the same
     from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - help needs none of it
 
     if checkpoint is not None and (bundle or engine or adapter):

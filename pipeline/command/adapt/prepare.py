@@ -133,14 +133,18 @@ def prepare(  # noqa: PLR0917 - options are parameters
     Example: sluicegate adapt prepare labelled.jsonl feedback.jsonl --out prepared --mask-pii
     """
     try:
-        from sluicegate.engines.adapt.data import decisions, prepare, sources  # noqa: PLC0415 - an extra
-        from sluicegate.engines.adapt.report import card  # noqa: PLC0415 - an extra
+        from sluicegate.engines.adapt.data import (  # noqa: PLC0415 - an extra
+            card,
+            decisions,
+            prepare,
+            row_files,
+        )
     except ImportError as error:
         raise PrepareError(f"{error.name} is missing: pip install 'sluicegate[prepare]'") from error
 
     compared = prepare.Lengths(bundle) if bundle else None
     request = prepare.Request(
-        files=tuple(sources.input_files(inputs)),
+        files=tuple(row_files.input_files(inputs)),
         choices=decisions.Choices(
             conflicts=decisions.ConflictSettling(conflicts.value),
             near_conflicts=decisions.ConflictSettling(near_conflicts.value),

@@ -78,7 +78,7 @@ def screen(  # noqa: PLR0917 - options are parameters
         raise typer.BadParameter("--name: up to 64 of a-z 0-9 . _ -, such as forum-1")
     _require_libraries()
     from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled  # noqa: PLC0415 - an extra
-    from sluicegate.engines.adapt.screen import making, measuring  # noqa: PLC0415 - the same
+    from sluicegate.engines.adapt.screen import making  # noqa: PLC0415 - the same
     from sluicegate.engines.adapt.screen.report import document  # noqa: PLC0415 - the same
     from sluicegate.engines.screen import Screen  # noqa: PLC0415 - the same
 
@@ -96,8 +96,8 @@ def screen(  # noqa: PLR0917 - options are parameters
     found = document(
         made,
         terms,
-        measuring.measured(Screen.load(out), dev_rows, advance),
-        measuring.unseen(made, terms, advance) if unseen_sources else [],
+        making.measured(Screen.load(out), dev_rows, advance),
+        making.unseen(made, terms, advance) if unseen_sources else [],
         ["sluicegate", *sys.argv[1:]],
     )
     _write(found, written)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sluicegate.engines.adapt.report.picture import draw_picture
+from sluicegate.engines.adapt.report import draw_picture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

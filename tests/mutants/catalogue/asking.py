@@ -17,7 +17,7 @@ MUTANTS = (
     Mutant(
         "label_mass",
         "a model that was led astray would be believed by the rest of its probability",
-        "engines/label_mass.py",
+        "engines/protocol.py",
         "answer.label_mass >= least",
         "answer.label_mass >= 0",
         (f"{_STRAIN}::test_a_model_that_would_rather_write_something_else_than_a_label_judges_nothing",),

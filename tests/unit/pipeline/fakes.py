@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sluicegate.engines.bundle.calibration import Calibration
     from sluicegate.engines.protocol import Engine
     from sluicegate.engines.screen.model import Screen
-    from sluicegate.engines.text.passage_finder import PassageFinder
+    from sluicegate.engines.text.prompting import PassageFinder
     from sluicegate.pipeline.records import Outgoing
 
 

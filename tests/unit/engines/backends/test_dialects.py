@@ -13,8 +13,7 @@ from sluicegate.engines.backends.dialects.base import Candidates, severity_score
 from sluicegate.engines.backends.dialects.llama_cpp import explanation_grammar
 from sluicegate.engines.bundle.manifest import Label, LabelMap
 from sluicegate.engines.errors import EngineSetupError
-from sluicegate.engines.label_mass import believed
-from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored, believed
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, FailureCode
 from support.small_bundle import small_tokenizer

@@ -14,8 +14,8 @@ import pytest
 from conformance.brain import BLOCK, Brain
 from conformance.stand_in import StandIn
 from sluicegate.engines.backends import EngineChoice, open_backend, tensorrt_llm
-from sluicegate.engines.backends.trtllm import library, making
-from sluicegate.engines.backends.trtllm.aside import aside
+from sluicegate.engines.backends.side_by_side import aside
+from sluicegate.engines.backends.trtllm import border
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, Generation, ItemFailure, Prompt, Scored
 from sluicegate.schemas import FailureCode, Post
@@ -87,7 +87,7 @@ async def test_a_library_that_does_not_load_is_a_sentence(
 async def test_a_folder_that_does_not_load_is_a_sentence(
     stand_in: StandIn, opened: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = library.load_library
+    real = border.load_library
     monkeypatch.setattr(tensorrt_llm, "load_library", lambda _: real("pytorch"))
     with pytest.raises(EngineSetupError, match=r"does not load served \(ValueError"):
         async with opened("engine").engine:
@@ -377,7 +377,7 @@ async def test_a_shutdown_that_hangs_or_fails_is_left_behind(
 async def test_a_bundle_without_an_end_token_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "_END", "<|stop|>")
+    monkeypatch.setattr(tensorrt_llm, "_END", "<|stop|>")
     with pytest.raises(EngineSetupError, match=r"control_tokens has no <\|stop\|>"):
         open_backend(EngineChoice("tensorrt_llm", bundle=write_trtllm_bundle(tmp_path, "engine")))
 

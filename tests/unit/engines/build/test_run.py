@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from sluicegate.engines.backends.trtllm.serving import Serving
 from sluicegate.engines.build import run
-from sluicegate.engines.build.state import alone
+from sluicegate.engines.build.inputs import alone
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
 from sluicegate.engines.errors import BuildError, EngineError
-from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.layouts import split_template
 from sluicegate.pipeline.command import app
 from support.build_stubs import A100, VERSIONS, calls, write_stubs
 from support.build_stubs import H100 as H100_LINE

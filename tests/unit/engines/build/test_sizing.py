@@ -8,10 +8,17 @@ from typing import get_args
 
 import pytest
 
+from sluicegate.engines.backends.gpu import GPUS, RATES, GpuName
 from sluicegate.engines.build import sizing
-from sluicegate.engines.build.gpus import GPUS, RATES, GpuName
 from sluicegate.engines.build.shape import QWEN3GUARD_8B
-from sluicegate.engines.build.sizing import Demand, cache_tokens, figures, fleet_of, quantisation_of, rate_of
+from sluicegate.engines.build.sizing import (
+    Demand,
+    cache_tokens,
+    figures,
+    fleet_of,
+    quantisation_of,
+    rate_of,
+)
 from sluicegate.engines.errors import BuildError
 
 COMMENTS = Demand(gpu="H100", tokens_per_post=61.0, explained=0.0)

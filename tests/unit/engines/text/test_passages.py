@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.screen.features import located, plain
-from sluicegate.engines.text.passages import Passages, _least_unsafe, width
-from sluicegate.engines.text.repeated import TIMES, repeated
+from sluicegate.engines.screen.weights import located, plain
+from sluicegate.engines.text.passages import TIMES, Passages, _least_unsafe, repeated, width
 
 INSULT = "You are a stupid worthless bitch and I will kill you."
 HARMLESS = (

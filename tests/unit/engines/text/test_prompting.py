@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer, ByteTokenizer, TextTokenizer
-from sluicegate.engines.layouts import CompactLayout
-from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.layouts import CompactLayout, split_template
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import FailureCode, Kind, Post, Turn

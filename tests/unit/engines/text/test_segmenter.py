@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
-from sluicegate.engines.layouts.layout import CompactLayout
-from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.layouts import CompactLayout, split_template
 from sluicegate.engines.protocol import ItemFailure
-from sluicegate.engines.text.passage_finder import Passage
-from sluicegate.engines.text.prompting import Prompter
+from sluicegate.engines.text.prompting import Passage, Prompter
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.schemas import FailureCode, Post, Turn
 from support.chat_template import TEMPLATE

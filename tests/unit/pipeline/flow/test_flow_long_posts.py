@@ -9,7 +9,7 @@ import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.engines.protocol import Scored
-from sluicegate.engines.text.passage_finder import Passage
+from sluicegate.engines.text.prompting import Passage
 from sluicegate.schemas import Action, AssessedBy, FailureCode, Scores
 from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import RULES, ScriptedEngine, post

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from sluicegate.engines.adapt.calibrate.calibrate import calibrate, with_calibration
+from sluicegate.engines.adapt.calibrate.fitting import Aims
 from sluicegate.engines.adapt.calibrate.grouping import GroupingTerms
 from sluicegate.engines.adapt.calibrate.report import page
-from sluicegate.engines.adapt.calibrate.thresholds import Aims
 from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.adapt.evaluate.scored import Evaluated, JudgedEngine, read_evaluated
 from sluicegate.engines.bundle.bundle import Bundle, file_digest

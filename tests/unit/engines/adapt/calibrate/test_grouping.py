@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sluicegate.engines.adapt.calibrate.fitting import INHERITED, fold_numbers
+from sluicegate.engines.adapt.calibrate.fitting import INHERITED, Aims, fold_numbers
 from sluicegate.engines.adapt.calibrate.grouping import RAW, GroupingTerms, applied, data_digest, fit
-from sluicegate.engines.adapt.calibrate.thresholds import Aims
 from sluicegate.engines.bundle.calibration import Temperature
 from sluicegate.schemas import Scores
 from support.scored import drawn

@@ -17,7 +17,7 @@ from sluicegate.engines.adapt.data.decisions import (
     assign,
     decide,
 )
-from sluicegate.engines.adapt.data.row_facts import RowFacts
+from sluicegate.engines.adapt.data.rows import RowFacts
 from support.labelled import every, facts_of, rows_of, sentence
 
 if TYPE_CHECKING:

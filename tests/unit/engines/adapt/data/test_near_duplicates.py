@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.adapt.data.label_conflicts import Clusters
+from sluicegate.engines.adapt.data.decisions import Clusters
 from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
-from sluicegate.engines.adapt.data.row_facts import bare_form, digest, plain_form, shingles
+from sluicegate.engines.adapt.data.rows import bare_form, digest, plain_form, shingles
 from support.labelled import every, sentence
 
 LONG = (

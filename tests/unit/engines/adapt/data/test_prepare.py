@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate.engines.adapt.data import card
 from sluicegate.engines.adapt.data.decisions import Choices, RowDecision
 from sluicegate.engines.adapt.data.prepare import Lengths, Preparation, Request
 from sluicegate.engines.adapt.errors import PrepareError
-from sluicegate.engines.adapt.report import card
 from support.labelled import read_lines, row, sentence, write_lines
 from support.small_bundle import write_small_bundle
 

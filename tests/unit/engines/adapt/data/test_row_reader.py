@@ -252,7 +252,6 @@ def feedback(name: str, **changes: Any) -> dict[str, Any]:
 
 def test_a_correction_becomes_a_row_that_says_where_it_comes_from() -> None:
     found = good(feedback("with_everything"), extra_categories=["Advance Fee"], language="de")
-    assert found.is_correction
     assert found.document() == {
         "id": "feedback:5d1c9d7e-55c8-5a0e-8a5e-7e0f2c8f6b02",
         "text": "Send the fee first; the prize is guaranteed.",

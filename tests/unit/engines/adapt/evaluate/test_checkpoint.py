@@ -88,7 +88,7 @@ def shares(answers: Sequence[Scored | ItemFailure]) -> list[tuple[float, float, 
 
 
 async def test_scores_are_those_that_training_measures_on_dev(tmp_path: Path, opened: Any) -> None:
-    from sluicegate.engines.adapt.train import loss  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.adapt.train import model as trained  # noqa: PLC0415 - loads the tokenizer
     from sluicegate.engines.adapt.train.model import add_adapter  # noqa: PLC0415 - loads the tokenizer
 
     folder = adapter_in(tmp_path / "adapter", spread=0.5)
@@ -98,7 +98,7 @@ async def test_scores_are_those_that_training_measures_on_dev(tmp_path: Path, op
     maker = ExampleMaker(base, max_tokens=256, hinted_share=0)
     examples, _ = maker.make_all(rows)
     model = add_adapter(tiny_model(), RECIPE.lora, seed=1, start_from=str(folder))
-    judged = loss.judge(model, examples, base.labels.first_ids(), micro_tokens=512, device="cpu")
+    judged = trained.judge(model, examples, base.labels.first_ids(), micro_tokens=512, device="cpu")
     built = backend.prompter.build_many([maker.post(row) for row in rows])
     found = shares(await backend.engine.score(built, timeout_s=60))
     # dev judges by length, and says which row it was by nothing but its scores.

@@ -27,8 +27,8 @@ from sluicegate.engines.adapt.evaluate.measures import (
     resamples,
 )
 from sluicegate.engines.adapt.evaluate.scored import SEVERITIES
-from sluicegate.engines.adapt.train.measures import DevJudged as TrainingJudged
-from sluicegate.engines.adapt.train.measures import summary
+from sluicegate.engines.adapt.train.log import DevJudged as TrainingJudged
+from sluicegate.engines.adapt.train.log import summary
 from support.scored import drawn, scored, sure, weights_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sluicegate.engines.adapt.evaluate import report
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation, roc
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows
 from sluicegate.engines.adapt.evaluate.report import SAID, page, shown
-from sluicegate.engines.adapt.report.markdown import plain, table
+from sluicegate.engines.adapt.report import plain, table
 from support.scored import drawn, scored, sure, weights_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from sluicegate.engines.adapt.export import base_parts, ship
 from sluicegate.engines.adapt.export.export import WantedExport
 from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.cpu_model import shipped
+from sluicegate.engines.cpu_model import cpu_model
 from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model
 from sluicegate.engines.errors import EngineSetupError, ExportError
 from support.small_gguf import adapter_arrays, write_base, write_peft
@@ -30,8 +30,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package whose CPU model is the small one; its folder of the shipped adapter."""
     base = write_base(tmp_path / "cache" / "base")
     raw = (base / "manifest.json").read_bytes()
-    monkeypatch.setattr(shipped, "base_manifest", lambda: raw)
-    monkeypatch.setattr(shipped, "adapter_folder", lambda: tmp_path / "package")
+    monkeypatch.setattr(cpu_model, "base_manifest", lambda: raw)
+    monkeypatch.setattr(cpu_model, "adapter_folder", lambda: tmp_path / "package")
     monkeypatch.setattr(base_parts, "cpu_bundle_path", lambda *, base: tmp_path / "cache" / "base")
     return tmp_path / "package"
 

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from sluicegate.engines.adapt.data.rows import Row
-from sluicegate.engines.adapt.screen.making import MadeScreen, ScreenTerms, claim, make, write
-from sluicegate.engines.adapt.screen.measuring import curves, measured, unseen
+from sluicegate.engines.adapt.screen.making import (
+    MadeScreen,
+    ScreenTerms,
+    claim,
+    curves,
+    make,
+    measured,
+    unseen,
+    write,
+)
 from sluicegate.engines.screen.model import Screen, ScreenError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from sluicegate.engines.adapt.train.examples import (
 from sluicegate.engines.adapt.train.plan import read_rows
 from sluicegate.engines.adapt.train.recipe import TrainingBase
 from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.layouts import split_template
 from sluicegate.engines.protocol import Explanation, Prompt
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.engines.text.prompting import Prompter

@@ -12,7 +12,7 @@ from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train.log import LOG, read_log
 from sluicegate.engines.adapt.train.plan import TrainingPlan, make_plan
 from sluicegate.engines.adapt.train.recipe import Stop, TrainingRecipe
-from sluicegate.engines.layouts.vendor import split_template
+from sluicegate.engines.layouts import split_template
 from support.chat_template import TEMPLATE
 from support.training import labelled_rows, small_base, write_rows
 
@@ -159,7 +159,7 @@ def test_how_a_step_is_cut_into_micro_batches_does_not_change_its_gradient(tmp_p
 def test_only_completions_are_learnt_and_the_labels_first_token_weighs_more(tmp_path: Path) -> None:
     import torch  # noqa: PLC0415 - gigabytes
 
-    from sluicegate.engines.adapt.train.loss import collate, loss_sum  # noqa: PLC0415 - loads torch
+    from sluicegate.engines.adapt.train.model import collate, loss_sum  # noqa: PLC0415 - loads torch
 
     plan = planned(tmp_path)
     examples = sorted(plan.train[:3], key=lambda one: one.tokens)
@@ -183,7 +183,7 @@ def test_measuring_gives_the_label_probabilities_that_serving_takes_and_changes_
     import torch  # noqa: PLC0415 - gigabytes
 
     from sluicegate.engines.adapt.evaluate.scored import SEVERITIES  # noqa: PLC0415 - the same
-    from sluicegate.engines.adapt.train.loss import judge  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.adapt.train.model import judge  # noqa: PLC0415 - loads the tokenizer
 
     plan = planned(tmp_path)
     learner = training(plan)

@@ -59,7 +59,3 @@ def test_the_digest_changes_with_a_value_and_not_with_a_default_spelled_out(tmp_
     plain = load(tmp_path, SMALLEST)
     assert plain.digest == load(tmp_path, SMALLEST + "seed: 1\n").digest
     assert plain.digest != load(tmp_path, SMALLEST + "seed: 2\n").digest
-
-
-def test_a_last_step_may_be_short(tmp_path: Path) -> None:
-    assert load(tmp_path, SMALLEST).planned_steps == 3

@@ -1,1 +1,0 @@
-"""What every report is made of: tables, pictures and the data card."""

@@ -1,0 +1,29 @@
+"""What the stages of folding share: their answer, and patterns that match quickly.
+
+Beyond the basic plane a pattern's class is searched entry by entry, with the interpreter's lock held: a thousand
+single letters would stop every other thread for most of a second on a text of the largest size.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+Result: TypeAlias = tuple[str, frozenset[str]]
+"""The text, and the rules that fired."""
+
+NOTHING: frozenset[str] = frozenset()
+"""No rule fired."""
+
+
+def one_of(codes: Iterable[int]) -> str:
+    """The class of these code points, in ranges; none of them may have a meaning within a class, as ``]`` has."""
+    ordered = sorted(codes)
+    starts = [ordered[0], *(after for before, after in pairwise(ordered) if after != before + 1)]
+    ends = [*(before for before, after in pairwise(ordered) if after != before + 1), ordered[-1]]
+    ranges = (f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+    return f"[{''.join(ranges)}]"

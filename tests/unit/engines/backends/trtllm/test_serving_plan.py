@@ -1,0 +1,116 @@
+"""Plans of servers: what they say is what the bundle is, and the worker takes its part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from sluicegate.engines.backends.trtllm.serving import CONFIG, ServerPlan, plan_server
+from sluicegate.engines.bundle.bundle import Bundle
+from sluicegate.engines.errors import EngineSetupError
+from sluicegate.pipeline.command import app
+from sluicegate.pipeline.settings.sections import EngineSettings
+from support.trtllm_bundle import write_trtllm_bundle
+
+LORA = {"max_rank": 16, "target_modules": ["attn_q", "attn_v"], "max_adapters": 4}
+
+
+def plan(folder: Path, runtime: str, server: Any = "trtllm-serve", **changes: Any) -> ServerPlan:
+    bundle = Bundle.open(write_trtllm_bundle(folder, runtime, **changes))
+    return plan_server(bundle, server, port=8123, config=Path("/etc/trtllm"))
+
+
+def flag(planned: ServerPlan, name: str) -> str:
+    return planned.command[planned.command.index(name) + 1]
+
+
+def test_a_compiled_engine_is_served_as_it_was_built(tmp_path: Path) -> None:
+    planned = plan(tmp_path, "engine", tokenizer_folder="hf")
+    assert planned.command[:3] == ("trtllm-serve", "serve", str(tmp_path / "served"))
+    assert flag(planned, "--backend") == "tensorrt"
+    assert flag(planned, "--tokenizer") == str(tmp_path / "hf")
+    assert flag(planned, "--max_seq_len") == "592"
+    assert flag(planned, "--config") == f"/etc/trtllm/{CONFIG}"
+    assert flag(planned, "--host") == "127.0.0.1"
+    assert yaml.safe_load(planned.files[CONFIG]) == {
+        "gather_generation_logits": True,
+        "kv_cache_config": {"enable_block_reuse": True, "free_gpu_memory_fraction": 0.85},
+    }
+
+
+def test_a_checkpoint_is_served_by_the_pytorch_runtime_with_its_own_tokenizer(tmp_path: Path) -> None:
+    planned = plan(tmp_path, "pytorch")
+    assert flag(planned, "--backend") == "pytorch"
+    assert flag(planned, "--tokenizer") == str(tmp_path / "served")
+    assert yaml.safe_load(planned.files[CONFIG])["kv_cache_config"]["tokens_per_block"] == 32
+
+
+def test_an_engine_without_a_tokenizer_cannot_be_served(tmp_path: Path) -> None:
+    with pytest.raises(EngineSetupError, match="tokenizer_folder is missing"):
+        plan(tmp_path, "engine")
+
+
+def test_adapters_of_requests_are_made_room_for(tmp_path: Path) -> None:
+    torch = yaml.safe_load(plan(tmp_path / "torch", "pytorch", lora=LORA).files[CONFIG])
+    assert torch["lora_config"] == {
+        "lora_target_modules": ["attn_q", "attn_v"],
+        "max_lora_rank": 16,
+        "max_loras": 4,
+        "max_cpu_loras": 4,
+    }
+    engine = yaml.safe_load(
+        plan(tmp_path / "engine", "engine", tokenizer_folder="hf", lora=LORA).files[CONFIG]
+    )
+    assert engine["enable_lora"] is True
+    assert flag(plan(tmp_path / "vllm", "pytorch", "vllm", lora=LORA), "--max-lora-rank") == "16"
+    assert flag(plan(tmp_path / "sglang", "pytorch", "sglang", lora=LORA), "--max-loras-per-batch") == "4"
+
+
+@pytest.mark.parametrize(
+    ("server", "dialect"), [("trtllm-serve", "trtllm"), ("vllm", "vllm"), ("sglang", "openai")]
+)
+def test_the_worker_takes_its_part(server: str, dialect: str, tmp_path: Path) -> None:
+    planned = plan(tmp_path, "pytorch", server)
+    settings = EngineSettings.model_validate(planned.settings)
+    assert settings.backend == "completions"
+    assert settings.dialect == dialect
+    assert settings.url == "http://127.0.0.1:8123"
+    assert flag(planned, "--port") == "8123"
+    assert settings.digest == Bundle.open(tmp_path).digest
+    assert settings.concurrency == 16
+    if server != "trtllm-serve":
+        assert flag(planned, "--served-model-name") == settings.model
+    assert any("no exact logits" in note for note in planned.notes)
+
+
+@pytest.mark.parametrize("server", ["vllm", "sglang"])
+def test_a_compiled_engine_is_for_trtllm_serve_alone(server: str, tmp_path: Path) -> None:
+    with pytest.raises(EngineSetupError, match=f"{server} serves checkpoints"):
+        plan(tmp_path, "engine", server, tokenizer_folder="hf")
+
+
+def test_the_command_writes_the_file_and_shows_command_settings_and_limits(tmp_path: Path) -> None:
+    bundle = write_trtllm_bundle(tmp_path / "bundle", "engine", tokenizer_folder="hf")
+    out = tmp_path / "etc" / "trtllm"
+    result = CliRunner().invoke(app, ["engine", "serve-config", str(bundle), "--out", str(out)])
+    assert result.exit_code == 0
+    assert yaml.safe_load((out / CONFIG).read_text())["gather_generation_logits"] is True
+    shown = yaml.safe_load(result.stdout.partition("# 2. ")[2].partition("\n")[2])
+    assert EngineSettings.model_validate(shown["engine"]).bundle == bundle
+    assert f"--config {out / CONFIG}" in result.stdout
+    assert "# - no exact logits" in result.stdout
+
+
+def test_the_command_speaks_json(tmp_path: Path) -> None:
+    bundle = write_trtllm_bundle(tmp_path / "bundle", "pytorch")
+    arguments = ["engine", "serve-config", str(bundle), "--for", "vllm", "--out", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, arguments)
+    document = orjson.loads(result.stdout)
+    assert document["command"][:2] == ["vllm", "serve"]
+    assert document["files"] == {}
+    assert EngineSettings.model_validate(document["settings"]["engine"]).dialect == "vllm"
