@@ -69,7 +69,7 @@ class EngineInfo:
     max_prompt_tokens: int
     """Longest prompt that is scored; longer ones answer ``too_long`` for themselves."""
     saturating_prompts: int
-    """With so many prompts in work the engine gains nothing from more."""
+    """With this many prompts in work the engine gains nothing from more."""
     adapter: str | None = None
 
 

@@ -125,7 +125,7 @@ def original(letter: DeadLetter) -> Original | str:
 def identity(letter: DeadLetter) -> str:
     """What a replay is noted under: the dead letter's id and the payload's hash.
 
-    A topic that is made anew counts its offsets from zero; then an id comes again, for another record.
+    A topic that is made again counts its offsets from zero; then an id comes again, for another record.
     """
     return f"{letter.dead_letter_id} {letter.payload_hash}"
 

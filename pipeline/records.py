@@ -61,7 +61,7 @@ class Delivery(Protocol):
         ...
 
     def release(self) -> None:
-        """Give it back unacknowledged: whoever owns the partition next gets it again."""
+        """Give it back unacknowledged: the next owner of the partition gets it again."""
         ...
 
 

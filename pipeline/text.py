@@ -12,7 +12,7 @@ _CUT = "…"
 
 
 def neutral(text: str, limit: int = 120) -> str:
-    """The text on one line, at most so many characters, with everything a terminal may obey as an escape.
+    """The text on one line, at most this many characters, with everything a terminal may obey as an escape.
 
     Args:
         text: From anywhere.

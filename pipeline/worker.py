@@ -83,7 +83,7 @@ class Worker:
 
         Raises:
             StartError: The ops port, the cluster, the input topic or a right on it cannot be had.
-            Exception: What ended the worker; the process should exit non-zero and be started anew.
+            Exception: What ended the worker; the process should exit non-zero and be started again.
         """
         settings = self._settings
         loop = asyncio.get_running_loop()

@@ -187,7 +187,7 @@ class FakeEngine:
     async def generate(
         self, prompts: Sequence[Prompt], *, tokens: int, timeout_s: float
     ) -> list[Scored | ItemFailure]:
-        """Score prompts and go on for so many tokens: the time of a server that writes whole answers.
+        """Score prompts and go on for this many tokens: the time of a server that writes whole answers.
 
         Not of the protocol: what such a server costs is measured with it.
         """

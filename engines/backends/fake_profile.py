@@ -43,7 +43,7 @@ class FakeProfile:
     bytes_per_token: float = 1.0
     """The fake's tokenizer counts bytes. 4 makes an English text as many tokens as a real one does."""
     cache_block_tokens: int = 0
-    """The cache of prefixes holds whole blocks of so many tokens of a real vocabulary; 0: any prefix."""
+    """The cache of prefixes holds whole blocks of this many tokens of a real vocabulary; 0: any prefix."""
     explanation_prompt_tokens: float = 0.0
     """Prompt tokens, of a real vocabulary, that are computed for each explanation."""
     max_prompt_tokens: int = 32_768
@@ -86,7 +86,7 @@ class FakeProfile:
         )
 
     def prefill_s(self, tokens: int) -> float:
-        """Seconds to compute so many of the fake's tokens, and the one token after them."""
+        """Seconds to compute this many of the fake's tokens, and the one token after them."""
         return max(self.step_s, tokens / self.bytes_per_token / self.prefill_tokens_per_s)
 
     def decode_s(self, prompts: int, tokens: int) -> float:

@@ -24,7 +24,7 @@ async def aside(work: Callable[[], T]) -> T:
     done: asyncio.Future[T] = loop.create_future()
 
     def settle(result: T | None, error: BaseException | None) -> None:
-        """In the loop: pass the outcome on to whoever still waits."""
+        """In the loop: pass the outcome on to everybody who still waits."""
         if done.done():
             return
         if error is not None:
@@ -37,7 +37,7 @@ async def aside(work: Callable[[], T]) -> T:
         result, failure = None, None
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001 - carried over to whoever waits
+        except BaseException as error:  # noqa: BLE001 - carried over to those who wait
             failure = error
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             loop.call_soon_threadsafe(settle, result, failure)
@@ -47,7 +47,7 @@ async def aside(work: Callable[[], T]) -> T:
 
 
 def end_process() -> None:
-    """End this process as an operator would: it drains what it can, and whoever runs it starts it anew."""
+    """End this process as an operator would: it drains what it can, and is started again."""
     signal.raise_signal(signal.SIGTERM)
 
 

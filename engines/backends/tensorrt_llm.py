@@ -47,7 +47,7 @@ def explanation_regex(kind: Kind, categories: Sequence[str], *, reasons: bool = 
     Args:
         kind: Kind of the post: a response has a refusal line and no category of prompts.
         categories: The names that the engine may give.
-        reasons: Whoever names a category gives a reason, too; else it is left to the model.
+        reasons: An explanation that names a category gives a reason, too; else it is left to the model.
     """
     allowed = [name for name in categories if kind != "response" or name != PROMPT_ONLY]
     name = "(" + "|".join(_ACTIVE.sub(r"\\\1", each) for each in allowed) + ")"
@@ -98,7 +98,7 @@ _HEALTH_S = 4.5  # the protocol promises an answer within five seconds
 _WARM_UP_S = 300.0  # the first requests of the PyTorch runtime compile and tune
 _CLOSE_S = 30.0
 _FAILED_ANSWERS = 5
-"""So many questions for its health in a row failed, with nothing of ours in work."""
+"""This many questions for its health in a row failed, with nothing of ours in work."""
 _TIMED_OUT = ItemFailure(FailureCode.TIMED_OUT, "no answer within the deadline of the call")
 _KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
 
@@ -229,7 +229,7 @@ class TensorRTEngine:
         """Shut down; a runtime that no longer answers is left behind after half a minute."""
         llm, flight = self._llm, self._flight
         self._llm, self._flight = None, None
-        if flight is not None:  # first, or whoever waits for an answer waits for ever
+        if flight is not None:  # first, or those who wait for an answer wait for ever
             await flight.close()
         if llm is not None:
             try:

@@ -29,7 +29,7 @@ ASSUMED: Final = {
 
 
 def copying(read: int, written: int) -> float:
-    """Minutes to read and write so many bytes."""
+    """Minutes to read and write this many bytes."""
     return (read + written) / ASSUMED["disk_bytes_s"] / 60
 
 
@@ -49,7 +49,7 @@ def calibrating(recipe: BuildRecipe) -> float:
 
 
 def compiling(weights: int) -> float:
-    """Minutes to compile an engine with so many bytes of weights."""
+    """Minutes to compile an engine with this many bytes of weights."""
     return weights / ASSUMED["compile_bytes_s"] / 60
 
 

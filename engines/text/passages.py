@@ -1,6 +1,6 @@
 """Passages: where a cheap model sees risk in a long text, to be judged apart.
 
-A small guard overlooks one harmful sentence among many harmless ones: whoever pads it gets it through. So beside
+A small guard overlooks one harmful sentence among many harmless ones: an author who pads it gets it through. So beside
 the whole, it judges the passages that a screen's weights point to, each as a text of its own. The screen says where
 to look, and how sure the model has to be there. Pure; needs numpy.
 
@@ -60,7 +60,7 @@ _WIDEST: Final = 240
 """Of a passage, unless one sentence is wider: then it is a part of that."""
 _NARROWEST: Final = 12
 _SENTENCES: Final = 4
-"""At most so many in a row are one passage."""
+"""At most this many in a row are one passage."""
 _MOST: Final = 3
 """Passages of one text. They do not overlap."""
 _LEAST_RISK: Final = 0.4
@@ -75,7 +75,7 @@ _WIDE_SLOPE: Final = 2.0
 _MOST_SHARE: Final = 0.8
 """Of a text's characters: a wider passage is the text once more."""
 _EXACT: Final = 64
-"""So many candidates are looked at as texts of their own; of more, those that a first pass over the text finds worst."""
+"""This many candidates are looked at as texts of their own; of more, those that a first pass over the text finds worst."""
 _HEAD: Final = 80
 """Characters that are read of a run that repeats itself."""
 

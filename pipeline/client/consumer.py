@@ -38,7 +38,7 @@ class Newest:
     """The contract's rules for repeats and order, over the posts seen last.
 
     Of the verdicts on one post the highest (revision, judged_at) counts; equal ones are told
-    apart by id, so that every consumer picks the same. A post that was forgotten starts anew:
+    apart by id, so that every consumer picks the same. A post that was forgotten starts again:
     an old verdict on it would count again.
 
     Args:

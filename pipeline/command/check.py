@@ -305,7 +305,7 @@ def _sum(results: list[Result]) -> str:
 
 def _show(result: Result) -> None:
     mark, colour = _MARKS[result.state]
-    # typer drops colours where there is no terminal; whoever sets NO_COLOR wants none there either.
+    # typer drops colours where there is no terminal; a user who sets NO_COLOR wants none there either.
     shown = mark.ljust(6) if colour is None or os.environ.get("NO_COLOR") else _coloured(mark, colour)
     typer.echo(f"{shown} {result.subject:9} {neutral(result.detail, _DETAIL_CHARACTERS)}")
     if result.fix is not None:

@@ -30,7 +30,7 @@ class Pace:
         self._done_before = 0
 
     def advance(self, stage: str, done: int, total: int) -> None:
-        """Note that so many are done; what was done when the stage began does not count for its rate."""
+        """Note that this many are done; what was done when the stage began does not count for its rate."""
         now = self._clock()
         if stage != self._stage:
             self._stage, self._began, self._done_before = stage, now, done

@@ -25,7 +25,7 @@ TROUBLES = frozenset({"refused", "not delivered", "not noted"})
 """What a person has to look at."""
 
 _READ_S = 0.2
-_TOGETHER = 50  # so many may come twice if the command is killed; so many payloads are in memory
+_TOGETHER = 50  # this many may come twice if the command is killed; this many payloads are in memory
 
 
 @dataclass(frozen=True, slots=True)

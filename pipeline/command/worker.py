@@ -88,7 +88,7 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
 async def _end_in_time(stopping: asyncio.Event, budget_s: float) -> None:
     """End the process where its drain outlasts the budget.
 
-    A Kafka client whose brokers are gone takes a minute to stop, whoever asks. Nothing is lost by not
+    A Kafka client whose brokers are gone takes a minute to stop. Nothing is lost by not
     waiting: what was not acknowledged is read again.
     """
     await stopping.wait()

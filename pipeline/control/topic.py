@@ -183,7 +183,7 @@ class ControlTopic:
         def failed(why: str) -> None:
             _log.warning("trip_not_shared", kind=fact.kind, place=fact.place[0], topic=self._topic, why=why)
             self._send_again_at = time.monotonic() + _AGAIN_S
-            # Who still wants a lease claims it anew. A late claim would keep all out for nothing.
+            # Who still wants a lease claims it again. A late claim would keep all out for nothing.
             if not isinstance(fact, Lease):
                 self._outbox.put(fact)
 
@@ -204,7 +204,7 @@ class ControlTopic:
                 self._loop.call_soon_threadsafe(what, *said)
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        # In their order, but together what comes together: whoever clears a topic gives thousands at once.
+        # In their order, but together what comes together: clearing a topic gives thousands at once.
         for are_keys, together in groupby(changes, key=lambda one: isinstance(one, bytes)):
             if not are_keys:
                 self._learn([one for one in together if not isinstance(one, bytes)])
@@ -237,7 +237,7 @@ class ControlTopic:
         self._looked.set()
 
     def _tell_again(self) -> None:
-        """Tell a topic made anew what is known: it must not die with the one before."""
+        """Tell a topic made again what is known: it must not die with the one before."""
         facts: list[BreakerFact | ScreenFact] = [*self._breaker.newest]
         facts += self._switch.newest if self._switch is not None else []
         for fact in facts:

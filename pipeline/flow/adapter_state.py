@@ -36,7 +36,7 @@ class CallOutcome(Enum):
     """What a call tells of the engine."""
 
     ANSWERED = auto()
-    """It is at work: at least one item was answered, be it by a refusal that concerns the item."""
+    """It is at work: at least one item was answered, even if by a refusal that concerns the item."""
     MUTE = auto()
     """It was there, and every item timed out or met an error of the engine."""
     AWAY = auto()
@@ -69,7 +69,7 @@ class AdapterState:
     """Away once the engine is, or once it was mute too often in a row; up once a call on trial is answered.
 
     Args:
-        mute_calls: So many calls in a row without any answer make it away.
+        mute_calls: This many calls in a row without any answer make it away.
         first_pause_s: How long it stays so before the engine is asked for its health. Doubles up to
             5 s while the engine is not healthy, and up to 60 s while it is healthy and trials stay mute.
         clock: Monotonic seconds.
@@ -162,7 +162,7 @@ class AdapterState:
         self._leave(self._first_pause_s, reason)
 
     def begin_asking(self) -> bool:
-        """True for whoever shall ask the engine for its health now; :meth:`asked` must follow."""
+        """True for the caller that is to ask the engine for its health now; :meth:`asked` must follow."""
         due = self._state is Availability.AWAY and not self._asking and self._clock() >= self._ask_at
         self._asking = self._asking or due
         return due

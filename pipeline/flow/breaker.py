@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 SLICES = 10
-"""An interval is counted in so many steps and the one begun, so it is up to a tenth longer than it says."""
+"""An interval is counted in this many steps and the one begun, so it is up to a tenth longer than it says."""
 FACTS = 20_000
-"""So many facts are taken in, of some 500 bytes each. People reset breakers: there are few, unless somebody floods."""
+"""This many facts are taken in, of some 500 bytes each. People reset breakers: there are few, unless somebody floods."""
 TENANTS = 4096
-"""So many tenants are counted one by one, about 1 KiB each; a producer may invent more."""
+"""This many tenants are counted one by one, about 1 KiB each; a producer may invent more."""
 
 
 class BlockInterval:
@@ -100,7 +100,7 @@ class Breaker:
         return opened if blocked else None
 
     def use(self, policy: str) -> None:
-        """Name the policy in force: under another one every count begins anew."""
+        """Name the policy in force: under another one every count begins again."""
         if policy != self._policy:
             self._policy = policy
             self._intervals.clear()

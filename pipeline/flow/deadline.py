@@ -69,7 +69,7 @@ def _failure(judgement: PromptInWork) -> ItemFailure:
 
 
 def _note_scores(judgements: Iterable[PromptInWork], given_up: set[PostInWork], policy: Policy) -> None:
-    """Keep what the engine said of any part of these posts, be it in hand or not: at most explanations are missing."""
+    """Keep what the engine said of any part of these posts, in hand or not: at most explanations are missing."""
     for judgement in judgements:
         if judgement.scores is None:
             continue

@@ -11,7 +11,7 @@ TCP's BBR takes the same factor for the same reason; 1 and 4 were simulated as w
 _PATIENCE = 2.0
 """Within the time of one answer most company has come; the second is for calls of unequal length."""
 _ANSWERS = 64
-"""The rate is that of so many last answers: steady enough, and a second or less of a busy GPU."""
+"""The rate is that of this many last answers: steady enough, and a second or less of a busy GPU."""
 _EASE = 1 / 8
 """So much of the way each answer moves the usual time, as TCP smooths its round trips, and one that had the engine to
 itself moves the least time up."""

@@ -258,7 +258,7 @@ class Flow:
                 del self._single_flight[self._leave_line(over).key]
 
     def _conclude(self, judgement: PromptInWork, finding: Assessment | ItemFailure) -> list[Answer]:
-        """Settle every member, store what may be reused, and begin anew for those it does not suffice."""
+        """Settle every member, store what may be reused, and begin again for those it does not suffice."""
         answered: list[Answer] = []
         unexplained: list[PartInWork] = []
         first = judgement.scored_in

@@ -68,7 +68,7 @@ _CALLS: tuple[Call, ...] = ("score", "explain")
 Ask = Callable[[Sequence["Question"]], Awaitable[list[_T | ItemFailure]]]
 
 _LOOK_AGAIN_S = (
-    0.2  # whoever waits for the engine sees within so long that nobody waits for the answer any more
+    0.2  # a caller that waits for the engine sees within this time that nobody waits for the answer any more
 )
 _POISON = ItemFailure(FailureCode.ENGINE_CRASH, "the engine ended by it within the last ten minutes")
 _SET_ASIDE = ItemFailure(FailureCode.ENGINE_UNAVAILABLE, "the engine seems to end by it, and cannot tell")

@@ -209,7 +209,7 @@ class Server:
     def follow(self, *, followed: bool) -> None:
         """Say whether other workers can be heard."""
         if not followed:
-            self.state.lease.heard()  # the topic is tried anew once it is followed again
+            self.state.lease.heard()  # the topic is tried again once it is followed again
         self.state.lease.lending = followed and self._address is not None
 
     def learn(self, fact: Lease, age_s: float = 0.0) -> None:

@@ -24,7 +24,7 @@ _RENEW_S: Final = 20.0
 
 
 class LeaseState:
-    """Of one server. The lease of whoever was first counts, until it is given back or over.
+    """Of one server. The lease of the first worker counts, until it is given back or over.
 
     Args:
         clock: Monotonic seconds.
@@ -114,7 +114,7 @@ _BROKEN_OFF: Final = 5
 """Calls that broke off one after the other, while the same process answered all else: no death, and no answer either."""
 _POISON: Final = 1024
 _TALLIES: Final = 8192
-"""So many prompts are remembered, some hundred bytes each: twice the 4096 that a worker has in work at most."""
+"""This many prompts are remembered, some hundred bytes each: twice the 4096 that a worker has in work at most."""
 
 
 class DeathTally(NamedTuple):
@@ -275,7 +275,7 @@ class Suspects:
             self._tallies.pop(key)
 
     def learn(self, key: str, left_s: float, *, certain: bool = True) -> None:
-        """Another worker, or this one before it was started anew, found that a prompt is poison, or set it aside."""
+        """Another worker, or this one before it was started again, found that a prompt is poison, or set it aside."""
         if left_s > 0:
             memory = self._poison if certain else self._aside
             memory.keep(key, self._clock() + min(left_s, REMEMBERED_S), most=_POISON)

@@ -62,7 +62,7 @@ class FaustDelivery:
     def is_current(self) -> bool:
         """False after a rebalance, even one that gave the partition back: it is read again from the commit.
 
-        False as well once the partition is read anew from an earlier offset.
+        False as well once the partition is read again from an earlier offset.
         """
         same_generation = self._app.consumer_generation_id == self._generation
         return bool(same_generation and self._app.consumer.resets[self.partition] == self._resets)

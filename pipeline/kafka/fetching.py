@@ -67,7 +67,7 @@ class StreamBuffer(ThrowableQueue):  # type: ignore[misc]  # untyped base
         return False
 
     async def get_some(self, most: int) -> list[Any]:
-        """Wait for an event; what stands here then, at most so many, and of long records few: no bound counts them now."""
+        """Wait for an event; what stands here then, at most this many, and of long records few: no bound counts them now."""
         events = [await self.get()]
         left = self._size_bytes - _TOGETHER_BYTES
         while len(events) < most and not self.empty() and self._size_bytes > left:
@@ -105,7 +105,7 @@ class DeliveryCount:
         self._taken: Counter[Partition] = Counter()
 
     def begin(self) -> None:
-        """Begin anew, with another assignment."""
+        """Begin again, with another assignment."""
         self.reached.clear()
         self._given.clear()
         self._taken.clear()
@@ -137,7 +137,7 @@ class BrokersAwayError(Exception):
 
 
 class Fetcher(aiokafka.consumer.fetcher.Fetcher):  # type: ignore[misc]  # untyped base
-    """Tells when a partition's position was out of the log, and where it was set anew."""
+    """Tells when a partition's position was out of the log, and where it was set again."""
 
     on_reset: Callable[[TopicPartition, int, int], None]
     """Gets the partition, the offset that was to be read next, and the one that is. In the consumer's thread."""
@@ -184,7 +184,7 @@ class FetchProgress:
         self._first: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._cuts: Counter[Partition] = Counter()
         self.cuts_at_fetch: Mapping[Partition, int] = {}
-        """How often each partition had been set back when what was handed out last was fetched; made anew, never changed."""
+        """How often each partition had been set back when what was handed out last was fetched; made again, never changed."""
 
     def fetched(self, records: dict[TopicPartition, list[Any]]) -> None:
         """Note what the fetcher just handed out, before anything else runs in this thread.
@@ -202,7 +202,7 @@ class FetchProgress:
             self.cuts_at_fetch = dict(self._cuts)
 
     def reset(self, partition: TopicPartition, *, cut: bool) -> None:
-        """Forget what a position that was out of the log, and is set anew, makes wrong.
+        """Forget what a position that was out of the log, and is set again, makes wrong.
 
         Args:
             partition: Whose position it was.

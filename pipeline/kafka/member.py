@@ -61,7 +61,7 @@ class Member(Reader):
         self._consumer.subscribe(list(self._topics))
 
     def _begin_at_end(self, places: list[TopicPartition]) -> None:
-        # Committed, once for each topic: an end that is looked up anew at every start leaves out what came in between.
+        # Committed, once for each topic: an end that is looked up again at every start leaves out what came in between.
         try:
             known = _sound(self._consumer.committed(places, timeout=METADATA_S))
             begun = {one.topic for one in known if one.offset >= 0}

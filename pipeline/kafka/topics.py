@@ -103,7 +103,7 @@ _DEAD_LETTER_DAYS = 30  # longer than a holiday: somebody has to look at them
 _SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
 SHARED_PARTITION = 0
 """Where shared state is written, though the control topic have more: a key that moved would be there twice,
-and whoever does away with one would not reach the other."""
+and a change of one would not reach the other."""
 _REQUEST_S = 30.0
 
 

@@ -68,7 +68,7 @@ class Instruments:
     def for_engine(
         cls, saturating_prompts: int, clock: Clock | None = None, tracing: Tracing = NO_TRACING
     ) -> Instruments:
-        """Make a set for an engine that so many prompts saturate."""
+        """Make a set for an engine that this many prompts saturate."""
         clock = clock or Clock()
         metrics = Metrics()
 

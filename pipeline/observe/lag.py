@@ -63,7 +63,7 @@ class StallDetection:
         )
 
     def excuse(self) -> None:
-        """There is a reason to wait, or nothing to be seen: every partition's time begins anew."""
+        """There is a reason to wait, or nothing to be seen: every partition's time begins again."""
         self._since = {}
         self._show(())
 
@@ -93,7 +93,7 @@ class Lag:
     - Looks at the ends of the partitions correct both. A post is at least as old as the first look since it has been the
       oldest, and younger than a look that did not see it, at most twice the lag and a look ago.
       So wrong timestamps hide no stall, and exaggerate without bound only what stood there at the first look.
-    - A partition that ends earlier than before was cut or made anew: what the looks before saw there counts no more.
+    - A partition that ends earlier than before was cut or made again: what the looks before saw there counts no more.
     - Zero means that the last look saw nothing waiting: a post that came since is missed for no
       longer than ``fresh_s``. Where no look succeeds for longer, nobody knows, and the time since the last one
       counts; before the first one, the time since the assignment.
@@ -109,7 +109,7 @@ class Lag:
         self._taken_ms: dict[Partition, int | None] = {}
 
     def assigned(self, partitions: Iterable[Partition], now: float) -> None:
-        """Begin anew with these partitions, at a time of the monotonic clock."""
+        """Begin again with these partitions, at a time of the monotonic clock."""
         self._marks = dict.fromkeys(partitions)
         self._looked_at = dict.fromkeys(self._marks, now)
         self._taken_ms = {}

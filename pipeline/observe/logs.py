@@ -29,7 +29,7 @@ NOISY = ("faust", "mode", "aiokafka", "asyncio", "aiohttp", "kafka")
 
 
 class DroppedLines:
-    """Lines that could not be written, counted for whoever shows the number."""
+    """Lines that could not be written, counted for the metric that shows the number."""
 
     def __init__(self) -> None:
         self._lines = 0

@@ -49,7 +49,7 @@ def refreshed(document: str) -> str:
 
 
 def main() -> None:
-    """Write the table of the document in the current folder anew."""
+    """Write the table of the document in the current folder again."""
     DOCUMENT.write_text(refreshed(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
 
 

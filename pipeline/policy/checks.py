@@ -1,6 +1,6 @@
 """What `policy check` says beyond faults: posts that a failed explanation would change, and adapters without a server. Pure.
 
-Such a post was allowed once. Whoever wrote a policy then may have relied on it.
+Such a post was allowed once. The author of an older policy may have relied on it.
 """
 
 from __future__ import annotations

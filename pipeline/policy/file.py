@@ -51,7 +51,7 @@ class PolicyFile:
 
     @property
     def current(self) -> Policy:
-        """The policy in force. Whoever decides takes it once, and decides by that."""
+        """The policy in force. A caller takes it once, and decides by that."""
         return self._current
 
     @asynccontextmanager

@@ -150,7 +150,7 @@ class BlockBreaker(RulePart):
     interval_seconds: Annotated[float, Field(gt=0, le=86_400, strict=True)] = 300.0
 
     def exceeded(self, *, posts: int, blocks: int) -> bool:
-        """True if so many blocks among so many posts are too many."""
+        """True if this many blocks among that many posts are too many."""
         by_share = self.share is not None and posts >= self.least_posts and blocks > self.share * posts
         return by_share or (self.count is not None and blocks > self.count)
 

@@ -114,9 +114,9 @@ class Index:
 _MOST_CHARACTERS = 4_096
 """Copies that flood a stream are short; to reduce a long text costs time that its judgement does not repay."""
 _LONGER = 2
-"""A text has at most so many times the characters of its reduced form: the rest is padding that an engine reads."""
+"""A text has at most this many times the characters of its reduced form: the rest is padding that an engine reads."""
 _LEAST_LETTERS, _LETTER_SHARE = 6, 0.5
-"""So many different letters, and most of the text made of letters: pictures made of characters have neither."""
+"""This many different letters, and most of the text made of letters: pictures made of characters have neither."""
 _RUN = 5
 """Nothing is spelt with a letter five times in a row, so five and more are the same. Three are not four: in
 Portuguese "kkkk" laughs, and KKK is a name."""

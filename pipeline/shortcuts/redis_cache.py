@@ -43,7 +43,7 @@ _VALUE_BYTES = 64 * 1024  # three times the largest assessment that the contract
 
 
 class _Entry(BaseModel):
-    """One value in Redis. Whoever can write there is not us: it must be what we could have written."""
+    """One value in Redis. Others may write there: it must be what we could have written."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -81,7 +81,7 @@ def unpacked(value: object) -> Stored | None:
     texts = [*assessment.categories, *assessment.category_scores]
     if assessment.reason is not None:
         texts.append(assessment.reason)
-    if any(one_line(text) != text for text in texts):  # whoever can write there must not reach a terminal
+    if any(one_line(text) != text for text in texts):  # what others write there must not reach a terminal
         return None
     return Stored(assessment, entry.verdict_id, how="shared")
 

@@ -59,7 +59,7 @@ def action_of(post: Subject, answer: ScreenAnswer | None, policy: Policy) -> Act
 
 
 def is_sampled(content: str, share: float) -> bool:
-    """True for so many of all contents; for one content always the same.
+    """True for this many of all contents; for one content always the same.
 
     Args:
         content: A post's content hash.

@@ -41,7 +41,7 @@ def exceeds(wrong: int, samples: int, *, tolerance: float, confidence: float) ->
 
 
 def _at_least(wrong: int, samples: int, share: float) -> float:
-    """How likely so many wrong ones or more are, if this share is wrong; for more than are to be expected."""
+    """How likely this many wrong ones or more are, if this share is wrong; for more than are to be expected."""
     if share <= 0:
         return 0.0
     ways = lgamma(samples + 1) - lgamma(wrong + 1) - lgamma(samples - wrong + 1)
@@ -56,7 +56,7 @@ def _at_least(wrong: int, samples: int, share: float) -> float:
 
 @dataclass(slots=True)
 class DisagreementTally:
-    """The samples of one count. It begins anew after ``most``, so that a good past hides no bad present."""
+    """The samples of one count. It begins again after ``most``, so that a good past hides no bad present."""
 
     most: int
     samples: int = 0
@@ -73,7 +73,7 @@ class DisagreementTally:
 _log = structlog.get_logger(__name__)
 
 FACTS = 1_000
-"""So many facts are taken in. People reset switches and make screens: there are few, unless somebody floods."""
+"""This many facts are taken in. People reset switches and make screens: there are few, unless somebody floods."""
 _TALLIES = 256
 _TEXTS = 10_000
 _Text = tuple[str, "Action", "Action", float, str]
@@ -125,7 +125,7 @@ class Switch:
             sample: What the screen would have said.
             judged: The action that the policy drew from the engine's finding.
             tolerance: The most wrong answers that the tenant bears; None counts in the metric only.
-            policy: Digest of the policy that decided: under another one counts begin anew.
+            policy: Digest of the policy that decided: under another one counts begin again.
             content: The post's content hash: one text counts once, however often somebody posts it.
         """
         self._metrics.screen_samples.labels(sample.action.value, judged.value).inc()

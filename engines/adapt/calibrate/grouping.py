@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 MINIMUM_ROWS = 200
-_LEAST_OF_A_SIDE = 0.1  # of the minimum: so many rows labelled safe, and so many not
+_LEAST_OF_A_SIDE = 0.1  # of the minimum: this many rows labelled safe, and as many that are not
 
 RAW = "raw"
 """Name of what all rows do if no method is surely better: scores stay as they are."""

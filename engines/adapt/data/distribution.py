@@ -18,7 +18,7 @@ NOT_GIVEN: Final = "(not given)"
 NO_CATEGORY_GIVEN: Final = "(harmful, without a category)"
 
 FEW_ROWS: Final = 5_000
-"""Below so many rows an adapter learns the examples rather than the rules."""
+"""Below this many rows an adapter learns the examples rather than the rules."""
 _FEW_OF_A_CATEGORY = 200
 _FEW_TO_JUDGE = 20  # rows before one-sidedness means anything
 _LISTED = 12  # names in one warning

@@ -127,7 +127,7 @@ def bare_form(text: str) -> str:
 
 
 def shingles(bare: str) -> set[str]:
-    """Every run of so many characters of a bare form; a shorter text is one run."""
+    """Every run of this many characters of a bare form; a shorter text is one run."""
     width = _IDEOGRAPHS if 2 * sum(map(_is_wide, bare)) > len(bare) else _LETTERS
     return {bare[at : at + width] for at in range(max(1, len(bare) - width + 1))}
 

@@ -199,7 +199,7 @@ class CheckpointEngine:
         return parse_explanation(CATEGORY_HEAD + self._base.tokenizer.decode(kept), prompt.kind, CATEGORIES)
 
     def _batches(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Indices by length, in batches of so many padded tokens at most; a longer prompt stands alone."""
+        """Indices by length, in batches of this many padded tokens at most; a longer prompt stands alone."""
         batches: list[list[int]] = []
         for index in sorted(range(len(prompts)), key=lambda index: len(prompts[index].token_ids)):
             length = len(prompts[index].token_ids)

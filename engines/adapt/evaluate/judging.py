@@ -140,7 +140,7 @@ class JudgingTerms:
     explain: str = "none"
     """``none``, ``harmful`` (what is found controversial or unsafe) or ``all``."""
     explain_rows: int | None = None
-    """At most so many explanations, a stratified sample; None for no limit."""
+    """At most this many explanations, a stratified sample; None for no limit."""
     seed: int = 0
 
 

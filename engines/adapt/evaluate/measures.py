@@ -268,7 +268,7 @@ class Estimate:
 
 
 def resamples(rows: int) -> int:
-    """How many times so many rows are drawn again."""
+    """How many times this many rows are drawn again."""
     return int(np.clip(_WORK // max(1, rows), _LEAST_RESAMPLES, MOST_RESAMPLES))
 
 

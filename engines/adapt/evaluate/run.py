@@ -39,7 +39,7 @@ class WantedEvaluation:
     """What is evaluated, beside rows and engine."""
 
     sample: int | None = None
-    """At most so many rows, stratified by language, severity and source."""
+    """At most this many rows, stratified by language, severity and source."""
     seed: int = 0
     split: str | None = None
     title: str = "Evaluation"

@@ -152,7 +152,7 @@ RESAMPLES: Final = 1000
 _TOGETHER = 95.0  # per cent of the draws in which every interval of a family holds
 _BLOCK = 2_000_000  # weights held at once: 16 MB
 _CHANGED_ROWS = 4.0
-"""No difference is taken for surer than one that rests on so many changed rows: where a handful differ, draws
+"""No difference is taken for surer than one that rests on this many changed rows: where a handful differ, draws
 show hardly any spread, and a normal range means nothing."""
 _LEAST_DEFINED = 0.5  # of the draws; below, an interval would speak of lucky ones
 
@@ -174,7 +174,7 @@ class Difference:
     group: ComparedGroup
     measure: Measure
     rows: int
-    """So many rows it rests on."""
+    """This many rows it rests on."""
     new: float
     current: float
     low: float | None = None

@@ -324,7 +324,7 @@ def unseen(
     """What the tables are worth on a source that taught nothing, each source in turn.
 
     The weights are learnt again without the source; bars and steps stay those of the screen. Sources whose rows
-    the screen answers nothing of, whoever taught it, are passed over.
+    the screen answers nothing of, no matter who taught it, are passed over.
     """
     held = {(one.kind, one.language) for one in made.manifest.groups}
     names = [

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ADAPTER, BEST = "adapter", "best"
 _REPORT_EVERY_S = 30.0
-_RATE_STEPS = 20  # the speed shown is that of so many newest steps
+_RATE_STEPS = 20  # the speed shown is that of this many newest steps
 
 
 class Training:

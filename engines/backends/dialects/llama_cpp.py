@@ -122,7 +122,7 @@ def explanation_grammar(categories: Sequence[str], kind: Kind, *, reasons: bool 
     Args:
         categories: The names that the engine may give.
         kind: Kind of the post.
-        reasons: Whoever names a category gives a reason, too. It is not left to the model: most of the rows that
+        reasons: An explanation that names a category gives a reason, too. It is not left to the model: most of the rows that
             it learns from have none, so that the likeliest end is the one without.
     """
     names = [

@@ -123,7 +123,7 @@ class VllmDialect(OpenAIDialect):
     name: ClassVar[str] = "vllm"
     gauges: ClassVar[tuple[str, ...]] = ("vllm:num_requests_running", "vllm:num_requests_waiting")
     list_prompts: ClassVar[int] = 32
-    """One round of HTTP and scheduling for so many prompts; few enough that none waits long for all."""
+    """One round of HTTP and scheduling for this many prompts; few enough that none waits long for all."""
 
     def token_id(self, key: str) -> int | None:
         """Keys have the form ``token_id:1234``."""

@@ -56,7 +56,7 @@ class InFlight:
     ) -> T | ItemFailure:
         """Send one prompt as soon as there is a place, and read its answer.
 
-        Whoever cancels this, or stops waiting for it, aborts the request.
+        A caller that cancels this, or stops waiting for it, aborts the request.
 
         Args:
             token_ids: The prompt.

@@ -37,7 +37,7 @@ PLAIN = frozenset({"format", "width"})
 """Rules that change no word: alone they are no reason for a second judgement."""
 
 GROWTH = 3
-"""A folded text has at most so many times the characters of the original."""
+"""A folded text has at most this many times the characters of the original."""
 
 # In this order: what hides a letter goes before what is read from letters.
 _STAGES: tuple[Callable[[str], Result], ...] = (

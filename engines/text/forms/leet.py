@@ -55,7 +55,7 @@ _NO_LEET = tuple(
 _LONGEST = 24
 """Longer words of letters and digits are keys and hashes."""
 _MANY, _MANY_WEAK = 2, 3
-"""So many disguised words, or so many weak signs beside one, make a text in which weak signs are read, too."""
+"""This many disguised words, or this many weak signs beside one, make a text in which weak signs are read, too."""
 _NEAR, _NEAR_AT = 3, 2
 """Letters on the shorter side of a sign: between two whole words a digit is a number, and @ an address."""
 

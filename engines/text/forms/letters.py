@@ -128,7 +128,7 @@ _ORDINALS = "ªº"
 _SELECTORS = (0xFE0E, 0xFE0F)
 _SELECTOR = "[\ufe0e\ufe0f]?"
 _FEW = 3
-"""A lone styled letter is a formula, a brand or a bullet; so many in a row are a word."""
+"""A lone styled letter is a formula, a brand or a bullet; this many in a row are a word."""
 # Styled letters that no decomposition tells of, by the beginning of their names.
 _NAMED = ("NEGATIVE CIRCLED LATIN CAPITAL LETTER ", "NEGATIVE SQUARED LATIN CAPITAL LETTER ")
 _STYLED_RANGES = (

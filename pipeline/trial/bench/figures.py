@@ -30,7 +30,7 @@ class Scrape:
     answered: float
     """Verdicts and dead letters delivered, of whatever run."""
     restarts: int = 0
-    """Times until then that a worker was found to have started anew."""
+    """Times until then that a worker was found to have started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Scrapes:
     def steady(self, sending_s: float) -> Steady | None:
         """What lies between the first tenth and the end of the time in which posts come.
 
-        None where fewer than two scrapes lie there, or a worker started anew between them.
+        None where fewer than two scrapes lie there, or a worker started again between them.
         """
         inside = [one for one in self.kept if _FROM * sending_s <= one.at_s <= sending_s]
         if len(inside) < 2:

@@ -23,7 +23,7 @@ from sluicegate.pipeline.trial.demo.tally import parse
 from sluicegate.schemas import AssessedBy, FailureCode
 
 GROWTH = 1.02
-"""Each bucket's upper edge is so many times that of the one below: the error of a percentile."""
+"""Each bucket's upper edge is this many times that of the one below: the error of a percentile."""
 
 _FLOOR_MS = 0.1
 _MOST_MS = 7 * 86_400_000.0  # a week; 1,138 buckets in all

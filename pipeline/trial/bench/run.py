@@ -115,7 +115,7 @@ class Sender(threading.Thread):
             producer.close(_CUT_FLUSH_S)
 
     def _flush(self, producer: Producer) -> None:
-        """Wait for what is under way, in steps: whoever cuts does not wait for brokers that are out."""
+        """Wait for what is under way, in steps: a cut does not wait for brokers that are out."""
         until = time.monotonic() + self._kafka.delivery_timeout_s + _FLUSH_MORE_S
         while not self._cut.is_set() and time.monotonic() < until:
             if not producer.flush(_FLUSH_STEP_S):

@@ -65,7 +65,7 @@ class DemoReplay:
         return not self._left
 
     def top_up(self, answered: int) -> None:
-        """Send as many as may be ahead of so many answers, and as there is room for.
+        """Send as many as may be ahead of the answers so far, and as there is room for.
 
         Raises:
             DemoError: The broker refused a record.
