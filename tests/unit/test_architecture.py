@@ -356,6 +356,42 @@ def test_the_engines_tests_mirror_its_modules() -> None:
     assert strange == THEMES
 
 
+NOT_MIRRORED_YET = {"client", "command", "kafka", "trial"}
+"""Rooms of the pipeline whose tests still have names of their own."""
+
+
+def mirrors(test: Path, room: Path) -> bool:
+    """Whether a test is named for a module of its room, or for a module and a theme."""
+    words = test.stem.split("_")[1:]
+    names = ["_".join(words[: count + 1]) for count in range(len(words))]
+    return any((room / f"{name}.py").is_file() or (room / name).is_dir() for name in names)
+
+
+def test_the_pipeline_s_tests_mirror_its_modules() -> None:
+    folder = Path(__file__).parent / "pipeline"
+    places = [path.relative_to(folder) for path in folder.rglob("test_*.py")]
+    strange = {
+        place.as_posix()
+        for place in places
+        if place.parts[0] not in NOT_MIRRORED_YET and not mirrors(place, ROOT / "pipeline" / place.parent)
+    }
+    assert strange == set()
+
+
+@pytest.mark.parametrize(
+    ("test", "known"),
+    [
+        ("test_window.py", True),
+        ("test_server_state.py", True),
+        ("test_flow_long_posts.py", True),
+        ("test_windows.py", False),
+        ("test_long_posts_flow.py", False),
+    ],
+)
+def test_a_test_of_no_module_is_found(test: str, known: bool) -> None:
+    assert mirrors(Path(test), ROOT / "pipeline/flow") is known
+
+
 def test_no_two_classes_of_the_product_have_one_name() -> None:
     names = [
         node.name
