@@ -10,7 +10,6 @@ Maven for Apache Kafka; `sluicegate engine fetch-cpu` for the CPU model. It talk
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import shutil
@@ -33,9 +32,11 @@ from compare.goals import closing_line, goal_lines
 from compare.kept import Kept, WorkFolderError
 from compare.plan import SMALL, STAGES, Sizes, cells, measurable
 from compare.run import Budget, Outcome, go
+from shared.report import options
 from support.kafka import ApacheKafka, KafkaMissingError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 _MEMORY = "memory"
@@ -52,9 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _asked(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument(
         "--data", type=Path, help="posts, one JSON object a line; default: the samples shipped"
     )

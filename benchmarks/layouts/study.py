@@ -8,7 +8,6 @@ are taken. The CPU model answers on one slot, one request at a time.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib.metadata
 import json
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from layouts.engine import serving
 from layouts.report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, mean, page, share
 from layouts.texts import post_of, sampled, vendor_layout
+from shared.report import options, write
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
@@ -33,6 +33,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Post, Scores
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from layouts.engine import Asked
@@ -243,11 +244,9 @@ async def run(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def options() -> argparse.ArgumentParser:
+def parser_of_command() -> argparse.ArgumentParser:
     """What the command takes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, help="the stream, JSON lines; default: benchmarks/samples")
     parser.add_argument(
         "--limit", type=int, default=40, help="posts, every language and severity by its share"
@@ -268,7 +267,7 @@ def options() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the page, and keep both forms if asked."""
-    asked = options().parse_args(arguments)
+    asked = parser_of_command().parse_args(arguments)
     try:
         report = asyncio.run(run(asked))
     except (EngineError, OSError) as error:
@@ -276,7 +275,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(page(report))
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "layouts.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (asked.out / "layouts.md").write_text(page(report), encoding="utf-8")
+        write(asked.out, "layouts", report, page(report))
     return 0

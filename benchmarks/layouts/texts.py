@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.report import SAMPLE
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.layouts.vendor import Frame, VendorLayout, split_template
@@ -13,8 +13,7 @@ from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-
-SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "dev-sample.jsonl"
+    from pathlib import Path
 
 _BEFORE = """\
 <|im_start|>user

@@ -8,7 +8,6 @@ Only sources under the licences below are taken. prepared/reasons.json says what
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from sluicegate.engines.files import replace_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from shared.report import options
 from shipped_adapter.reasons import MARK, reason
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ def add_reasons(train: Path) -> tuple[int, int]:
 
 def main(arguments: Sequence[str]) -> int:
     """Prepare, then add the templates' reasons to the training split."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with the public *.jsonl and their manifest"
     )

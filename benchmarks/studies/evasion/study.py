@@ -11,7 +11,6 @@ stopped run goes on from there.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -21,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.report import options, write
 from shared.shares import Share
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
@@ -33,6 +33,7 @@ from sluicegate.schemas import Action, FailureCode, Post, Scores
 from studies.evasion.report import Pair, cost, lines, page
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from sluicegate.engines.backends import Backend
@@ -272,9 +273,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print the page, and keep both forms if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the stream, JSON lines")
     parser.add_argument("--engine", choices=["fake", "llama_cpp"], default="llama_cpp", help="who judges")
     parser.add_argument(
@@ -290,7 +289,4 @@ def main() -> None:
     report = asyncio.run(measure(asked))
     print(page(report))
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        (asked.out / "evasion.json").write_text(told, encoding="utf-8")
-        (asked.out / "evasion.md").write_text(page(report), encoding="utf-8")
+        write(asked.out, "evasion", report, page(report))

@@ -9,7 +9,6 @@ it comes, and not scored again: an interrupted run goes on where it was.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
 import json
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
+from shared.report import options, table, write
 from shared.shares import quantile
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Prompt, Scored
@@ -134,18 +134,21 @@ def texts() -> list[str]:
     return list(dict.fromkeys((*plain, *CASES.values())))
 
 
-def table(rows: Sequence[Row], what: str) -> str:
+def table_of(rows: Sequence[Row], what: str) -> str:
     """Rows as a Markdown table."""
-    head = (
-        f"| {what} | cases | median | p90 | largest | score of unsafe fell | action differs | milder action |"
-    )
-    lines = [head, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
-    lines += [
-        f"| {row.name} | {row.cases} | {row.median:.3f} | {row.p90:.3f} | {row.largest:.3f} "
-        f"| {row.downwards:.0%} | {row.flips} | {row.milder} |"
+    lines = [
+        (
+            row.name,
+            row.cases,
+            *(f"{distance:.3f}" for distance in (row.median, row.p90, row.largest)),
+            f"{row.downwards:.0%}",
+            row.flips,
+            row.milder,
+        )
         for row in rows
     ]
-    return "\n".join(lines)
+    head = ("cases", "median", "p90", "largest", "score of unsafe fell", "action differs", "milder action")
+    return table((what, *head), lines)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -178,15 +181,15 @@ def markdown(report: dict[str, Any]) -> str:
             "",
             "## All",
             "",
-            table([Row(**report["all"])], "attacks"),
+            table_of([Row(**report["all"])], "attacks"),
             "",
             "## By technique",
             "",
-            table([Row(**row) for row in report["techniques"]], "technique"),
+            table_of([Row(**row) for row in report["techniques"]], "technique"),
             "",
             "## By language",
             "",
-            table([Row(**row) for row in report["by_language"]], "language"),
+            table_of([Row(**row) for row in report["by_language"]], "language"),
             "",
         )
     )
@@ -263,9 +266,7 @@ async def score_all(backend: Backend, kept: Path) -> dict[str, Scores]:
 
 def main() -> None:
     """Score, print the page, and keep both forms if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--out", type=Path, help="folder for injection-scores.json and injection-scores.md")
     parser.add_argument("--scored", type=Path, default=Path(".cache/injection-scores.jsonl"))
     asked = parser.parse_args()
@@ -276,8 +277,4 @@ def main() -> None:
     page = markdown(report)
     print(page)
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "injection-scores.json").write_text(
-            json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        )
-        (asked.out / "injection-scores.md").write_text(page)
+        write(asked.out, "injection-scores", report, page)

@@ -11,7 +11,6 @@ stopped run goes on from there.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
+from shared.report import ROOT, options, write
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import fake_prompter
 from sluicegate.engines.protocol import Explanation, ItemFailure
@@ -39,6 +39,7 @@ from studies.near_duplicates.report import Labelled, page, replay, stands_in
 from studies.near_duplicates.rules import RULES
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from sluicegate.engines.backends import Backend
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from studies.evasion.study import Row
     from studies.near_duplicates.report import Reuse
 
-_PAIRS = Path(__file__).parents[2] / "pairs"
+_PAIRS = ROOT / "benchmarks" / "pairs"
 _LIMITS = LengthLimits(tokens=32_768, segments=64)
 _CONFIDENCE = NearDuplicateSettings().confidence
 
@@ -245,9 +246,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print the page, and keep both forms if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the stream, JSON lines")
     parser.add_argument("--pairs", type=Path, default=_PAIRS, help="folder of adversarial pairs")
     parser.add_argument("--engine", choices=["fake", "llama_cpp"], help="judge what is reused, too")
@@ -266,7 +265,5 @@ def main() -> None:
     report = asyncio.run(measure(asked))
     print(page(report))
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(report | {"floods": [asdict(one) for one in report["floods"]]}, indent=1)
-        (asked.out / "near-duplicates.json").write_text(told + "\n", encoding="utf-8")
-        (asked.out / "near-duplicates.md").write_text(page(report), encoding="utf-8")
+        told = report | {"floods": [asdict(one) for one in report["floods"]]}
+        write(asked.out, "near-duplicates", told, page(report))
