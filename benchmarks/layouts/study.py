@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from layouts.engine import serving
 from layouts.report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, mean, page, share
 from layouts.texts import post_of, sampled, vendor_layout
+from shared.judging import certain
 from shared.report import options, write
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
@@ -113,10 +114,6 @@ def judgement(
     rows: Sequence[tuple[Row, Post]], scores: dict[str, list[Scores]], policy: Policy
 ) -> dict[str, Any]:
     """Against the labels, and layout against layout."""
-
-    def certain(severity: str) -> Scores:
-        return Scores(**{name: float(name == severity) for name in ("safe", "controversial", "unsafe")})
-
     wanted = [policy.decide(post, certain(row.severity)).action for row, post in rows]
     actions = {
         name: [policy.decide(post, one).action for (_, post), one in zip(rows, found, strict=True)]

@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
+from shared.judging import LIMITS, Judged, Store, ask, certain, parts_of, sample
 from shared.report import ROOT, options, write
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import fake_prompter
-from sluicegate.engines.protocol import Explanation, ItemFailure
-from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.pipeline.flow.decision import assess, worst
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.segmenter import Parts, Segmenter
 from sluicegate.pipeline.policy import SEVERITY, Policy
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.pipeline.shortcuts.near_duplicates import is_sure
-from sluicegate.schemas import Action, FailureCode, Post, Scores
-from studies.evasion.study import Builder, Store, ask, read, sample
+from sluicegate.schemas import Post
+from studies.evasion.study import read
 from studies.near_duplicates.floods import MUTATIONS, flood
 from studies.near_duplicates.report import Labelled, page, replay, stands_in
 from studies.near_duplicates.rules import RULES
@@ -42,19 +42,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from sluicegate.engines.backends import Backend
-    from sluicegate.schemas import Assessment
     from studies.evasion.study import Row
     from studies.near_duplicates.report import Reuse
 
 _PAIRS = ROOT / "benchmarks" / "pairs"
-_LIMITS = LengthLimits(tokens=32_768, segments=64)
 _CONFIDENCE = NearDuplicateSettings().confidence
-
-
-def certain(severity: str) -> Scores:
-    """What an engine that is right and confident says of a text with this label."""
-    return Scores(**{name: float(name == severity) for name in ("safe", "controversial", "unsafe")})
 
 
 def labelled(rows: Sequence[Row], policy: Policy) -> list[Labelled]:
@@ -101,7 +93,7 @@ def read_pairs(folder: Path, policy: Policy) -> list[tuple[str, Labelled, Labell
 def prompts_of(rows: Sequence[Row]) -> dict[str, set[bytes]]:
     """By post, the keys of what the engine is asked about it: its own text, and its folded form."""
     segmenter, info = Segmenter(fake_prompter(), folds=True), open_backend(EngineChoice("fake")).engine.info
-    built = segmenter.build_many([row.post for row in rows], [_LIMITS] * len(rows))
+    built = segmenter.build_many([row.post for row in rows], [LIMITS] * len(rows))
     return {
         row.post.id: {cache_key(part.prompt, info) for part in parts.parts}
         for row, parts in zip(rows, built, strict=True)
@@ -138,40 +130,6 @@ def measure_rules(
     return told, reused
 
 
-class Judged:
-    """What the engine said of posts, and what the policy makes of it."""
-
-    def __init__(
-        self, backend: Backend, policy: Policy, store: Store, parts: dict[str, Parts | ItemFailure]
-    ) -> None:
-        self._backend, self._policy, self._store, self._parts = backend, policy, store, parts
-
-    def key(self, prompt: Any) -> str:
-        return cache_key(prompt, self._backend.engine.info).hex()
-
-    def finding(self, post: Post) -> Assessment | ItemFailure:
-        """That of the form that decides."""
-        parts = self._parts[post.id]
-        if isinstance(parts, ItemFailure):
-            return parts
-        found = [self._part(post, self.key(part.prompt)) for part in parts.parts]
-        folded = {number for number, part in enumerate(parts.parts) if part.folded}
-        return found[worst(post, found, self._policy, folded=folded, least_unsafe=parts.least_unsafe)]
-
-    def action(self, post: Post, finding: Assessment | ItemFailure) -> Action:
-        if isinstance(finding, ItemFailure):
-            return self._policy.decide_failure(post).action
-        return self._policy.decide(post, finding.scores, finding).action
-
-    def _part(self, post: Post, key: str) -> Assessment | ItemFailure:
-        said = self._store.said.get(key, ItemFailure(FailureCode.INTERNAL))
-        if isinstance(said, ItemFailure):
-            return said
-        calibration = self._backend.calibration
-        scores = calibration.calibrated(said, post.kind, post.language) if calibration else said
-        return assess(scores, Explanation(()), scores.harm)  # nothing is explained: by the general bars
-
-
 def compare(
     reuses: Sequence[Reuse], posts: dict[str, Post], judged: Judged, policy: Policy
 ) -> dict[str, Any]:
@@ -205,13 +163,11 @@ async def ask_engine(
     backend = open_backend(EngineChoice(asked.engine, bundle=asked.bundle))
     async with backend.engine:
         info = backend.engine.info
-        store = Store(asked.work / f"scores-{info.digest[-12:]}.jsonl")
-        parts = await asyncio.to_thread(Builder(backend).build, [posts[one] for one in sorted(wanted)])
+        store = Store(asked.work, info)
+        parts = await asyncio.to_thread(parts_of, backend, [posts[one] for one in sorted(wanted)])
         judged = Judged(backend, policy, store, parts)
         built = [one for one in parts.values() if isinstance(one, Parts)]
-        await ask(
-            backend, {judged.key(part.prompt): part.prompt for one in built for part in one.parts}, store
-        )
+        await ask(backend, [part.prompt for one in built for part in one.parts], store, "both sides")
         return {
             "backend": info.backend,
             "model": info.model,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.judging import certain
 from shared.report import REPORTS, ROOT, options, table, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
 from sluicegate.engines.adapt.evaluate.scored import read_scores
@@ -85,14 +86,13 @@ def cases(data: Path, scores: Path, screen: Screen, policy: Policy) -> list[Case
     for one, post, answer in zip(judged, posts, screen.answers(posts), strict=True):
         prompt = prompter.build(post)
         said = Scores(**dict(zip(_SEVERITIES, one.probabilities or (), strict=True)))
-        label = Scores(**{name: float(name == one.severity) for name in _SEVERITIES})
         found.append(
             Case(
                 post,
                 answer,
                 None if answer is None else policy.decide(post, answer.scores).action,
                 policy.decide(post, said).action,
-                policy.decide(post, label).action,
+                policy.decide(post, certain(one.severity)).action,
                 len(prompt.token_ids) if isinstance(prompt, Prompt) else 0,
             )
         )
