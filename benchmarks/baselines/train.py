@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from baselines.judging import scored_by
-from baselines.shipped import WEIGHTS
-from baselines.tfidf import Baseline
+from baselines.tfidf import WEIGHTS, Baseline, scored_by
 from shared.report import REPORTS, interval, options, table, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled, rows_digest
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, estimates

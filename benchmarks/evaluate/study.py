@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import baselines
 from shared.report import SAMPLE, options, write
-from shipped_adapter.reasons import sentence
-from shipped_adapter.rows import OWN
+from shipped_adapter.rows import OWN, sentence
 from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.judging import JudgingTerms
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, draw, read_labelled, rows_digest

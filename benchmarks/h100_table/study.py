@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-
 from h100_table.report import ANCHORS, NOT_MEASURED, Load, Shape, break_even, cells, page
 from layouts.report import OURS, VENDOR
 from layouts.texts import post_of, sampled, stand_in

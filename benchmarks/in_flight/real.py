@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from in_flight.arrivals import SPREAD
+from in_flight.worker import SPREAD
 from shared.report import options
 from sluicegate.engines.backends import Backend, EngineChoice, open_backend
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter

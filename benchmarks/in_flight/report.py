@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from in_flight.arrivals import BURST_LASTS, BURSTS_IN, EXPLAINED, QUIET, SPREAD
 from in_flight.cell import LOADS, WARM_SHARE
 from in_flight.compare import BEFORE, SHIPPED
+from in_flight.worker import BURST_LASTS, BURSTS_IN, EXPLAINED, QUIET, SPREAD
 from shared.report import table
 from sluicegate.engines.adapt.report.picture import draw_picture
 

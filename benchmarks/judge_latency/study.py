@@ -13,13 +13,10 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from uuid import uuid4
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from shared.report import options
 from sluicegate.client import Client, KafkaSettings, Post, TopicSettings

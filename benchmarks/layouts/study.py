@@ -9,7 +9,6 @@ are taken. The CPU model answers on one slot, one request at a time.
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from layouts.engine import serving
 from layouts.report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, mean, page, share
 from layouts.texts import post_of, sampled, vendor_layout
 from shared.judging import certain
+from shared.machine import installed
 from shared.report import options, write
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
@@ -214,8 +214,7 @@ def kept_rate(out: Path | None) -> dict[str, Any] | None:
 def machine() -> dict[str, str]:
     """What ran this, without a name of it."""
     return {
-        "sluicegate": importlib.metadata.version("sluicegate"),
-        "xllamacpp": importlib.metadata.version("xllamacpp"),
+        **installed("sluicegate", "xllamacpp"),
         "Python": platform.python_version(),
         platform.system(): platform.machine(),
         "CPUs": str(os.cpu_count()),

@@ -13,8 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.compare import compared, contenders, days, elsewhere
-from scaling.contenders import shipped
+from scaling.compare import compared, contenders, days, elsewhere, shipped
 from scaling.day import World, simulate
 from scaling.plot import draw
 from scaling.report import COMMAND, page

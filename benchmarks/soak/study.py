@@ -12,7 +12,6 @@ report that says so. Writes soak.json and soak.md; exit code 1 if the promise wa
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, redirect_stdout
@@ -20,8 +19,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from faults.history import History
 from faults.kubelet import Kubelet

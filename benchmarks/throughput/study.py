@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from shared.report import options
 from sluicegate.engines.backends import EngineChoice, open_backend

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
 
 from shared.judging import Store, ask
 from shared.report import options, table, write

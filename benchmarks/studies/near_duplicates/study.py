@@ -20,8 +20,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
-
 from shared.judging import LIMITS, Judged, Store, ask, certain, parts_of, sample
 from shared.report import ROOT, options, write
 from sluicegate.engines.backends import EngineChoice, open_backend

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
-
 from compare.cluster import PARTITIONS, PATIENT, Answers, Lane, fill
 from compare.data import DataError, distinct, even_place, post_id, read_lines, stream
 from compare.engines import H100, SAID
 from compare.process import check_worker, wait_ready, worker
-from compare.readings import lines
+from compare.watch import lines
 from shared.report import REPORTS, ROOT, options, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
 from sluicegate.engines.errors import EngineError

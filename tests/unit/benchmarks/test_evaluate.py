@@ -138,7 +138,7 @@ def test_it_runs_from_end_to_end_and_ends_with_the_sum_and_the_data(
 def test_without_weights_it_says_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("baselines.shipped.WEIGHTS", tmp_path / "none.npz")
+    monkeypatch.setattr("baselines.tfidf.WEIGHTS", tmp_path / "none.npz")
     assert benchmark.main(["--out", str(tmp_path)]) == 1
     assert "write it again with benchmarks/baselines/train.py" in capsys.readouterr().err
 
