@@ -18,6 +18,7 @@ from sluicegate.pipeline.flow.in_work_file import InWorkFile
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
 from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S, LeaseState
 from sluicegate.schemas import CATEGORIES
+from unit.pipeline.fakes import HandClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,17 +145,8 @@ def test_a_lease_that_this_worker_gave_back_stays_given_back_when_both_are_read_
     assert not owner.state.lease.slot
 
 
-class Paced(Clock):
-    """A clock that the test moves."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_nobody_is_condemned() -> None:
-    clock = Paced()
+    clock = HandClock()
     stand = Workers(1, clock)
     server = stand.servers[0]
     stand.suspect(server)
@@ -184,7 +176,7 @@ def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_n
 
 
 def test_a_claim_that_lost_against_another_was_heard() -> None:
-    clock = Paced()
+    clock = HandClock()
     stand = Workers(2, clock)
     for server in stand.servers:
         stand.suspect(server)
@@ -194,7 +186,7 @@ def test_a_claim_that_lost_against_another_was_heard() -> None:
 
 
 def test_after_the_topic_was_lost_claims_are_tried_anew() -> None:
-    clock = Paced()
+    clock = HandClock()
     stand = Workers(1, clock)
     stand.suspect(stand.servers[0])
     stand.workers[0].follow(followed=False)
