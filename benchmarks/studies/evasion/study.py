@@ -12,7 +12,6 @@ stopped run goes on from there.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.judging import Judged, Store, ask, parts_of, sample
 from shared.report import options, write
+from shared.rows import read_rows
 from shared.shares import Share
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import ItemFailure
@@ -53,23 +53,13 @@ def read(path: Path) -> list[Row]:
     Raises:
         SystemExit: The file is missing, or a line is no such post.
     """
-    try:
-        texts = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise SystemExit(f"{path}: cannot be read ({error.strerror}); give the stream with --data") from error
-    rows = []
-    for number, text in enumerate(texts, 1):
-        try:
-            said = json.loads(text)
-            post = Post(
-                id=said["id"], text=said["text"], language=said.get("language"), region=said.get("region")
-            )
-            rows.append(Row(post, said["label"]["severity"], said.get("variant"), said.get("variant_of")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise SystemExit(
-                f"{path}:{number}: is no labelled post ({type(error).__name__}); see --help"
-            ) from error
-    return rows
+
+    def row(said: Any, _number: int) -> Row:
+        hints = {name: said.get(name) for name in ("language", "region")}
+        post = Post(id=said["id"], text=said["text"], **hints)
+        return Row(post, said["label"]["severity"], said.get("variant"), said.get("variant_of"))
+
+    return read_rows(path, row, is_no="labelled post", see="--help")
 
 
 async def measure(asked: argparse.Namespace) -> dict[str, Any]:

@@ -12,16 +12,17 @@ stopped run goes on from there.
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.judging import LIMITS, Judged, Store, ask, certain, parts_of, sample
 from shared.report import ROOT, options, write
+from shared.rows import read_rows
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import fake_prompter
 from sluicegate.engines.protocol import ItemFailure
@@ -66,26 +67,26 @@ def read_pairs(folder: Path, policy: Policy) -> list[tuple[str, Labelled, Labell
     Raises:
         SystemExit: A line is no such pair.
     """
-    pairs = []
-    for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                said = json.loads(line)
-                sides = [
-                    Labelled(
-                        f"{path.stem}-{number}-{side}",
-                        said[side],
-                        said["language"],
-                        policy.decide(Post(id="p", text=said[side]), certain(said[f"{side}_label"])).action,
-                    )
-                    for side in ("first", "second")
-                ]
-            except (ValueError, KeyError, TypeError) as error:
-                raise SystemExit(
-                    f"{path}:{number}: is no pair ({type(error).__name__}); see benchmarks/pairs/README.md"
-                ) from error
-            pairs.append((said["change"], sides[0], sides[1]))
-    return pairs
+
+    def pair(said: Any, number: int, name: str) -> tuple[str, Labelled, Labelled]:
+        first, second = (
+            Labelled(
+                f"{name}-{number}-{side}",
+                said[side],
+                said["language"],
+                policy.decide(Post(id="p", text=said[side]), certain(said[f"{side}_label"])).action,
+            )
+            for side in ("first", "second")
+        )
+        return said["change"], first, second
+
+    return [
+        one
+        for path in sorted(folder.glob("*.jsonl"))
+        for one in read_rows(
+            path, partial(pair, name=path.stem), is_no="pair", see="benchmarks/pairs/README.md"
+        )
+    ]
 
 
 def prompts_of(rows: Sequence[Row]) -> dict[str, set[bytes]]:
