@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from shared.report import table, write
 from sluicegate.engines.protocol import Prompt, Scored
 from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import Post, decode_post
@@ -76,10 +77,13 @@ def page(found: Agreement, *, texts: str) -> str:
             "",
             f"{found.texts} texts from {texts}: torch in float32 against llama.cpp with the exported Q8_0 model.",
             "",
-            "| difference of | largest | mean |",
-            "| --- | ---: | ---: |",
-            f"| p(unsafe) | {found.unsafe_max:.4f} | {found.unsafe_mean:.4f} |",
-            f"| any label | {found.any_max:.4f} | {found.any_mean:.4f} |",
+            table(
+                ("difference of", "largest", "mean"),
+                [
+                    ("p(unsafe)", f"{found.unsafe_max:.4f}", f"{found.unsafe_mean:.4f}"),
+                    ("any label", f"{found.any_max:.4f}", f"{found.any_mean:.4f}"),
+                ],
+            ),
             "",
             f"Likeliest label differs: {found.flips} texts.",
             f"Standard deviation of p(unsafe) in the original: {found.spread:.4f}.",
@@ -151,7 +155,4 @@ def main() -> None:
     text = page(found, texts=what)
     print(text)
     if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "agreement.md").write_text(text, encoding="utf-8")
-        document = {"texts_from": what, **asdict(found)}
-        (given.out / "agreement.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        write(given.out, "agreement", {"texts_from": what, **asdict(found)}, text, indent=2)

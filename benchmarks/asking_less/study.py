@@ -5,7 +5,6 @@ python benchmarks/asking_less [--reports benchmarks/reports] [--page docs/shortc
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from h100_table.report import gain, pair, told
 from layouts.report import ALWAYS, IDLE, ON_DEMAND, OURS, SCORE, VENDOR, Pass, hit_share, of, ratio
+from shared.report import REPORTS, ROOT, options
 from sluicegate.engines.adapt.report import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HERE = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- From the reports, by benchmarks/asking_less -->", "<!-- So far -->"
 _BUSY = "The seconds are of a machine that had other work at the time; tokens do not depend on that."
 
@@ -95,11 +94,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the figures into the page, or see whether they stand there."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--reports", type=Path, default=HERE / "reports")
-    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "shortcuts.md")
+    parser = options(__doc__)
+    parser.add_argument("--reports", type=Path, default=REPORTS)
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "shortcuts.md")
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if the page is behind")
     asked = parser.parse_args(arguments)
     page = asked.page.read_text(encoding="utf-8")

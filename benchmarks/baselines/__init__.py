@@ -3,8 +3,6 @@
 ``load_baseline`` gives the shipped one, whose rows are those of the shipped adapter. Needs the extra ``evaluate``.
 """
 
-from .judging import scored_by
-from .shipped import load_baseline
-from .tfidf import SEVERITIES, Baseline
+from .tfidf import SEVERITIES, Baseline, load_baseline, scored_by
 
 __all__ = ["SEVERITIES", "Baseline", "load_baseline", "scored_by"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -17,10 +18,15 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow, labelled
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from sluicegate.engines.adapt.data.rows import Row
+
+WEIGHTS: Final = Path(__file__).with_name("permissive.npz")
+"""The shipped weights."""
 SEVERITIES: Final = ("safe", "controversial", "unsafe")
 """The order of every triple of probabilities."""
 
@@ -168,3 +174,20 @@ def _weighed(counts: Any, idf: Any, word_bits: int) -> Any:
     weighed.data = (1 + np.log(weighed.data)) * idf[weighed.indices]
     words = 2**word_bits
     return hstack([normalize(weighed[:, :words]), normalize(weighed[:, words:])], format="csr")
+
+
+def load_baseline() -> Baseline:
+    """The shipped baseline; its ``facts`` name the sources that it, and the shipped adapter, are trained on.
+
+    Raises:
+        ValueError: The weights are no baseline's.
+    """
+    return Baseline.load(WEIGHTS)
+
+
+def scored_by(baseline: Baseline, rows: Sequence[Row]) -> list[ScoredRow]:
+    """What a baseline finds in rows; it knows their texts alone."""
+    found = baseline.probabilities([row.text for row in rows]).tolist()
+    return [
+        ScoredRow(**labelled(row), probabilities=tuple(three)) for row, three in zip(rows, found, strict=True)
+    ]

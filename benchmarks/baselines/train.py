@@ -9,8 +9,6 @@ are measured and thrown away: not every source's licence would let them ship. So
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -18,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from baselines.judging import scored_by
-from baselines.shipped import WEIGHTS
-from baselines.tfidf import Baseline
+from baselines.tfidf import WEIGHTS, Baseline, scored_by
+from shared.report import REPORTS, interval, options, table, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled, rows_digest
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, estimates
 from sluicegate.engines.errors import EngineError
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 
-REPORTS = Path(__file__).resolve().parents[1] / "reports"
 SHOWN = {name: MEASURES[name] for name in ("accuracy", "macro_f1", "auroc_safe")}
 SAID = {
     "permissive": "trained on the adapter's rows (these weights ship)",
@@ -101,8 +97,12 @@ def page(document: Mapping[str, Any]) -> str:
     ]
     for dev, said in DEV.items():
         systems = {name: document["systems"][name]["dev"][dev] for name in SAID}
-        lines += ["", f"## On {said}", "", _head(), _rule()]
-        lines += [_line(group, systems) for group in systems["all"]]
+        head = [
+            "language",
+            "rows",
+            *(one for name in SAID for one in (f"{name}: accuracy", "macro-F1", "AUROC")),
+        ]
+        lines += ["", f"## On {said}", "", table(head, [_line(group, systems) for group in systems["all"]])]
     lines += [
         "",
         (
@@ -114,32 +114,14 @@ def page(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _head() -> str:
-    return "| language | rows |" + "".join(f" {name}: accuracy | macro-F1 | AUROC |" for name in SAID)
-
-
-def _rule() -> str:
-    return "| --- | ---: |" + " ---: | ---: | ---: |" * len(SAID)
-
-
-def _line(group: str, systems: Mapping[str, Mapping[str, Any]]) -> str:
-    cells = [_cell(systems[name][group].get(one)) for name in SAID for one in SHOWN]
-    return f"| {group} | {systems['all'][group]['rows']:,} | " + " | ".join(cells) + " |"
-
-
-def _cell(found: Mapping[str, float | None] | None) -> str:
-    if found is None or found["value"] is None:
-        return "–"
-    if found["low"] is None or found["high"] is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _line(group: str, systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    cells = [interval(systems[name][group].get(one)) for name in SAID for one in SHOWN]
+    return [group, f"{systems['all'][group]['rows']:,}", *cells]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Train, measure and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, help="folder of labelled files, with train and dev rows"
     )
@@ -184,9 +166,7 @@ def main(arguments: Sequence[str]) -> int:
         "weights_bytes": given.weights.stat().st_size,
         "systems": systems,
     }
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "baseline.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    (given.out / "baseline.md").write_text(page(document))
+    write(given.out, "baseline", document, page(document))
     return 0
 
 

@@ -10,9 +10,9 @@ Maven for Apache Kafka; `sluicegate engine fetch-cpu` for the CPU model. It talk
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
+import platform
 import shutil
 import sys
 import tempfile
@@ -25,20 +25,31 @@ from sluicegate.engines.files import replace_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from compare import machine, memory, report
+from compare import memory, report
 from compare.cells import Cells
 from compare.cluster import PATIENT
 from compare.data import DataError, digest, read_lines
 from compare.goals import closing_line, goal_lines
-from compare.kept import Kept, WorkFolderError
 from compare.plan import SMALL, STAGES, Sizes, cells, measurable
-from compare.run import Budget, Outcome, go
-from support.kafka import ApacheKafka, KafkaMissingError
+from compare.run import Budget, Kept, Outcome, WorkFolderError, go
+from shared.machine import commit, installed, machine
+from shared.report import options
+from support.kafka import ApacheKafka, KafkaMissingError, kafka_version
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 _MEMORY = "memory"
+_PACKAGES = (
+    "faust-streaming",
+    "aiokafka",
+    "confluent-kafka",
+    "orjson",
+    "pydantic",
+    "tokenizers",
+    "xllamacpp",
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,9 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _asked(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument(
         "--data", type=Path, help="posts, one JSON object a line; default: the samples shipped"
     )
@@ -86,13 +95,13 @@ def _sizes(asked: argparse.Namespace, posts: int) -> Sizes:
 def _compare(asked: argparse.Namespace) -> int:
     posts = read_lines(asked.data)
     sizes = _sizes(asked, len(posts))
-    commit = machine.commit()
+    now = commit()
     setting = {
         "sizes": asdict(sizes),
         "data": digest(posts),
-        "machine": machine.machine(),
-        "commit": commit,
-        "versions": machine.versions(),
+        "machine": machine(),
+        "commit": now,
+        "versions": _versions(),
     }
     kept = Kept(asked.work, setting)
     plan = [cell for cell in cells(asked.repeats, asked.only or STAGES) if measurable(cell, sizes)]
@@ -102,7 +111,7 @@ def _compare(asked: argparse.Namespace) -> int:
         budget = Budget(asked.minutes * 60)
         with ApacheKafka(properties=PATIENT) as kafka:
             measure = Cells(kafka, logs, posts, sizes, kept).run
-            outcome = go(plan, kept, measure, budget=budget, commit=commit, say=_say)
+            outcome = go(plan, kept, measure, budget=budget, commit=now, say=_say)
     _write(asked, kept, outcome, _data(asked, posts))
     if outcome.failed:
         print(f"logs of what failed: {logs}", file=sys.stderr)
@@ -120,6 +129,15 @@ def _compare(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _versions() -> dict[str, str]:
+    """Of everything that takes part."""
+    return {
+        "Apache Kafka": kafka_version(),
+        "Python": platform.python_version(),
+        **installed(*_PACKAGES),
+    }
+
+
 def _data(asked: argparse.Namespace, posts: Sequence[bytes]) -> dict[str, Any]:
     name = "the samples shipped" if asked.data is None else asked.data.name
     return {"name": name, "posts": len(posts), "digest": digest(posts)}
@@ -130,8 +148,8 @@ def _about(asked: argparse.Namespace, commits: Sequence[str], data: dict[str, An
         "command": "make bench",
         "date": datetime.now(UTC).date().isoformat(),
         "commits": list(commits),
-        "machine": machine.machine(),
-        "versions": machine.versions(),
+        "machine": machine(),
+        "versions": _versions(),
         "data": data,
         "small": asked.small,
     }
@@ -163,9 +181,7 @@ def _remember(asked: argparse.Namespace) -> int:
         found = memory.measure(kafka, logs, posts, asked.posts or 1_000_000, _say)
     shutil.rmtree(logs, ignore_errors=True)
     asked.out.mkdir(parents=True, exist_ok=True)
-    about = _about(asked, [machine.commit()], _data(asked, posts)) | {
-        "command": "python -m compare --only memory"
-    }
+    about = _about(asked, [commit()], _data(asked, posts)) | {"command": "python -m compare --only memory"}
     _put(asked.out / "memory.json", json.dumps(about | found, indent=1, ensure_ascii=False))
     _put(asked.out / "memory.md", report.memory_page(about, memory.page(found)))
     print(memory.page(found))

@@ -29,16 +29,15 @@ from compare.plan import (
     Cell,
 )
 from compare.process import START_S, Contender, check_worker, wait_ready, worker
-from compare.readings import busy_share, figures, lines, of_span
-from compare.watch import Watch
+from compare.watch import Watch, busy_share, figures, lines, of_span
 from support.workers import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from compare.kept import Kept
     from compare.plan import Sizes
+    from compare.run import Kept
     from support.kafka import ApacheKafka
     from support.workers import WorkerProcess
 

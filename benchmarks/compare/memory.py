@@ -16,7 +16,7 @@ from compare.cluster import PARTITIONS, PATIENT, Answers, Lane, fill
 from compare.data import even_place
 from compare.engines import INSTANT
 from compare.process import check_worker, wait_ready, worker
-from compare.readings import lines
+from compare.watch import lines
 from faults.watch import MEMORY_LIMIT_BYTES, sample
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from compare.process import environment, wait_ready, worker
+from support.command import environment as support_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def at_load(
         with (folder / "bench.log").open("wb") as log:
             subprocess.run(
                 command,
-                env=_environment(lane),
+                env=support_environment(lane.settings) | environment(),
                 stdout=log,
                 stderr=log,
                 timeout=seconds + _MORE_S,
@@ -82,9 +82,3 @@ def latencies(report: Path) -> dict[str, float]:
 def limit_ms(micro_batch_ms: float) -> float:
     """What the latency is compared with: two micro-batches, and 20 ms."""
     return 2 * micro_batch_ms + 20
-
-
-def _environment(lane: Lane) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    named = {f"SLUICEGATE_{name.upper().replace('.', '__')}": value for name, value in lane.settings.items()}
-    return kept | environment() | named

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare.plan import ALONE, FAUST, FAUST_EMPTY, SWEEP
+from support import command
 from support.kafka import dies_with_us, tail
 from support.workers import WorkerProcess
 
@@ -74,7 +75,7 @@ class Contender:
         path, self._log = folder / "task.json", folder / "output.log"
         path.write_text(json.dumps(asdict(task)), encoding="utf-8")
         module = _MODULES.get(task.system, "compare.contenders.loops")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
+        kept = command.environment()
         if cache := os.environ.get("SLUICEGATE_CACHE_DIR"):
             kept["SLUICEGATE_CACHE_DIR"] = cache
         with self._log.open("wb") as log:

@@ -9,9 +9,7 @@ stream of labelled posts it also counts what that costs. What the model said is 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +17,14 @@ from dilution.judging import Judging
 from dilution.report import Found, document, page
 from dilution.stream import measure
 from dilution.suite import suite
+from shared.report import options, write
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.schemas import Post
 from support.attacks import CASES
 
 if TYPE_CHECKING:
+    import argparse
+
     from dilution.stream import Cost
     from sluicegate.engines.protocol import Prompt
 
@@ -92,17 +93,13 @@ async def run(asked: argparse.Namespace) -> None:
     text = page(told, cost)
     print(text)
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "dilution.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-        (asked.out / "dilution.md").write_text(text)
+        write(asked.out, "dilution", told, text)
     print(told["summary"])
 
 
 def main() -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, help="a stream of labelled posts, JSON lines")
     parser.add_argument(
         "--work", type=Path, default=Path(".cache/dilution"), help="folder of what the model said"

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
+from shared.judging import Store, ask
 from sluicegate.engines.backends import open_backend
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
-from sluicegate.engines.protocol import ItemFailure, Scored, believed
+from sluicegate.engines.protocol import ItemFailure, believed
 from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.flow.routes import PartBuilder
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import load_settings
-from sluicegate.pipeline.shortcuts.cache import cache_key
-from sluicegate.schemas import Action, FailureCode, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,9 +22,8 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.protocol import EngineInfo, Prompt
     from sluicegate.engines.text.segmenter import Parts
-    from sluicegate.schemas import Assessment, Post
+    from sluicegate.schemas import Action, Assessment, Post
 
-_CALL_TIMEOUT_S = 600.0  # a busy machine is slow, and nobody waits for one post
 _CHUNK = 256
 
 Built = dict[str, "Parts | ItemFailure"]
@@ -50,15 +44,7 @@ class Judging:
         }
         manifest = Bundle.open(cpu_bundle_path(), verify=False).manifest
         self._controls = frozenset(manifest.tokenizer.control_tokens.values())
-        self._kept = kept / f"scores-{self.info.digest[-12:]}.jsonl"
-        self._said: dict[str, Scored | ItemFailure] = {}
-        if self._kept.exists():
-            for line in self._kept.read_text(encoding="utf-8").splitlines():
-                try:
-                    said = json.loads(line)
-                except ValueError:  # the last line of a run that was killed
-                    continue
-                self._said[said["key"]] = Scored(Scores(**said["scores"]), said["mass"])
+        self._store = Store(kept, self.info)
 
     @property
     def info(self) -> EngineInfo:
@@ -94,29 +80,8 @@ class Judging:
         return built
 
     async def score(self, prompts: Iterable[Prompt], what: str) -> None:
-        """Score what is not known yet, the longest first, with progress on stderr."""
-        unknown = {key: one for one in prompts if (key := self._key(one)) not in self._said}
-        missing = sorted(unknown.items(), key=lambda item: -len(item[1].token_ids))
-        size, began = 2 * self.info.saturating_prompts, time.monotonic()
-        self._kept.parent.mkdir(parents=True, exist_ok=True)
-        for first in range(0, len(missing), size):
-            batch = missing[first : first + size]
-            answers = await self._backend.engine.score([one for _, one in batch], timeout_s=_CALL_TIMEOUT_S)
-            with self._kept.open("a", encoding="utf-8") as file:
-                for (key, _), answer in zip(batch, answers, strict=True):
-                    self._said[key] = answer
-                    if isinstance(answer, Scored):
-                        line = {"key": key, "scores": answer.scores.model_dump(), "mass": answer.label_mass}
-                        await asyncio.to_thread(file.write, json.dumps(line) + "\n")
-            done, spent_s = first + len(batch), time.monotonic() - began
-            print(
-                f"\r{what}: {done} of {len(missing)} prompts, {spent_s:.0f} s ",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-        if missing:
-            print(file=sys.stderr)
+        """Score what is not known yet."""
+        await ask(self._backend, prompts, self._store, what)
 
     def action(self, post: Post, parts: Parts | ItemFailure) -> Action:
         """The action on a post all of whose parts were scored, as the worker decides it."""
@@ -137,7 +102,7 @@ class Judging:
         return self._policy.decide(post, finding.scores, finding).action
 
     def _finding(self, post: Post, prompt: Prompt) -> Assessment | ItemFailure:
-        said = believed(self._said.get(self._key(prompt), ItemFailure(FailureCode.INTERNAL)))
+        said = believed(self._store.of(prompt))
         if isinstance(said, ItemFailure):
             return said
         calibration = self._backend.calibration
@@ -145,6 +110,3 @@ class Judging:
         return assess(
             scores if calibration is None else calibration.calibrated(scores, post.kind, post.language), None
         )
-
-    def _key(self, prompt: Prompt) -> str:
-        return cache_key(prompt, self.info).hex()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from shared.report import table
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:
@@ -112,22 +113,16 @@ def page(told: dict[str, Any], cost: Cost | None) -> str:
         "",
     ]
     for name, key in (("set", "sets"), ("way", "ways"), ("language", "languages")):
-        lines += [*table(name, [Row(**row) for row in told[key]]), ""]
+        lines += [table_of(name, [Row(**row) for row in told[key]]), ""]
     if cost is not None:
         lines += [*_costs(cost), ""]
     return "\n".join([*lines, f"`{told['summary']}`", ""])
 
 
-def table(name: str, rows: Sequence[Row]) -> list[str]:
-    """Rows as lines of a Markdown table."""
-    return [
-        f"| {name} | posts | allowed before | allowed | share |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        *(
-            f"| {row.name} | {row.posts} | {row.allowed_before} | {row.allowed} | {row.percent:.1f} % |"
-            for row in rows
-        ),
-    ]
+def table_of(name: str, rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    lines = [(row.name, row.posts, row.allowed_before, row.allowed, f"{row.percent:.1f} %") for row in rows]
+    return table((name, "posts", "allowed before", "allowed", "share"), lines)
 
 
 def _costs(cost: Cost) -> list[str]:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.report import SAMPLE
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 HERE = Path(__file__).parent
-SAMPLE = HERE.parent / "samples" / "dev-sample.jsonl"
 OWN = HERE / "own-cores.jsonl"
 SETS = {
     "first": {"en": 8, "zh": 7, "es": 2, "fr": 2, "de": 1},

@@ -10,8 +10,6 @@ adapter's training; and one line that sums up. Answers are kept in --out: a run 
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import sys
 import time
@@ -21,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import baselines
-from shipped_adapter.reasons import sentence
-from shipped_adapter.rows import OWN
+from shared.report import SAMPLE, options, write
+from shipped_adapter.rows import OWN, sentence
 from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.judging import JudgingTerms
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, draw, read_labelled, rows_digest
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 
-SHIPPED = Path(__file__).parents[1] / "samples" / "dev-sample.jsonl"
 SYSTEMS = ("adapter", "base", "baseline")
 SHOWN = {name: MEASURES[name] for name in ("macro_f1", "auroc_safe")}
 TRAINED, LEFT_OUT = "trained on", "left out"
@@ -65,9 +62,7 @@ class Line:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, nargs="+", help="labelled files; their dev rows are judged")
     parser.add_argument("--sample", type=int, default=_ROWS, help="at most so many rows of --data")
     parser.add_argument(
@@ -80,7 +75,7 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     try:
         baseline = load_baseline()
-        rows_read = read_labelled(given.data or [SHIPPED], split="dev")
+        rows_read = read_labelled(given.data or [SAMPLE], split="dev")
         rows_read.reasons = known_reasons(rows_read)
         rows_read.rows = draw(
             rows_read.rows, given.sample if given.data else len(rows_read.rows), seed=given.seed
@@ -275,7 +270,6 @@ def write_report(
 ) -> None:
     """The same as files, and the adapter's plots."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "evaluate.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     parts = [
         "# The shipped adapter, its base and the baseline",
         "Made by `make evaluate`. Brackets hold 95 % bootstrap intervals; AUROC is that of safe against the rest.",
@@ -286,4 +280,4 @@ def write_report(
     for name, said in PLOTS.items():
         shutil.copyfile(adapter / name, folder / f"evaluate-{name}")
         parts.append(f"![{said}](evaluate-{name})")
-    (folder / "evaluate.md").write_text("\n\n".join(parts) + "\n")
+    write(folder, "evaluate", document, "\n\n".join(parts) + "\n")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from layouts.report import ALWAYS, ON_DEMAND, OURS, VENDOR
+from shared.report import table
+from sluicegate.engines.adapt.report import ruled
 from sluicegate.engines.build import sizing
 
 if TYPE_CHECKING:
@@ -145,6 +147,18 @@ def cells(shapes: Sequence[Shape], load: Load) -> list[dict[str, Any]]:
 def page(report: Mapping[str, Any]) -> str:
     """The report for people."""
     found = report["simulated_cells"]
+    rows = dict.fromkeys((one["simulated_layout"], one["simulated_way"]) for one in found)
+    rates = [
+        [
+            f"{layout}, {way}",
+            *(
+                _range(one)
+                for one in found
+                if (one["simulated_layout"], one["simulated_way"]) == (layout, way)
+            ),
+        ]
+        for layout, way in rows
+    ]
     out = [
         "# Posts a second of one H100, simulated",
         "",
@@ -158,13 +172,14 @@ def page(report: Mapping[str, Any]) -> str:
         "",
         "## Simulated table",
         "",
-        f"| simulated posts/s, low to high | {' | '.join(f'simulated: {step}' for step in (NO_REUSE, REUSE, SCREEN))} |",
-        "| --- | ---: | ---: | ---: |",
+        table(
+            (
+                "simulated posts/s, low to high",
+                *(f"simulated: {step}" for step in (NO_REUSE, REUSE, SCREEN)),
+            ),
+            rates,
+        ),
     ]
-    rows = dict.fromkeys((one["simulated_layout"], one["simulated_way"]) for one in found)
-    for layout, way in rows:
-        its = [one for one in found if (one["simulated_layout"], one["simulated_way"]) == (layout, way)]
-        out.append(f"| {layout}, {way} | {' | '.join(_range(one) for one in its)} |")
     ours, theirs = pair(found)
     even = report["simulated_break_even"]
     share = _between(*(f"{100 * one:.0f} %" for one in even["simulated_explained"]))
@@ -181,11 +196,13 @@ def page(report: Mapping[str, Any]) -> str:
             "",
             "## Simulated step by step",
             "",
-            "| simulated with | value | from |",
-            "| --- | ---: | --- |",
-            *(
-                f"| {one['simulated_with']} | {_value(one['value'])} | {one['from']} |"
-                for one in report["simulated_assumptions"]
+            ruled(
+                ("simulated with", "value", "from"),
+                [
+                    (one["simulated_with"], _value(one["value"]), one["from"])
+                    for one in report["simulated_assumptions"]
+                ],
+                (False, True, False),
             ),
             "",
             (

@@ -8,7 +8,6 @@ Lengths of posts are counted with Qwen's vocabulary (fetched from PyPI once); sh
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -16,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-
 from h100_table.report import ANCHORS, NOT_MEASURED, Load, Shape, break_even, cells, page
 from layouts.report import OURS, VENDOR
 from layouts.texts import post_of, sampled, stand_in
+from shared.report import REPORTS, options, write
 from shared.shares import Share
 from sluicegate.engines.adapt.train.base import checkpoint_tokenizer
 from sluicegate.engines.build import sizing
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from sluicegate.engines.bundle.tokenizer import BundleTokenizer
     from sluicegate.engines.layouts import Layout
 
-REPORTS = Path(__file__).resolve().parents[1] / "reports"
 _MOST_TOKENS = 32_768
 _WORD = "Hello"  # one token in Qwen's vocabulary, with a blank before it or not
 
@@ -217,9 +214,7 @@ def assumptions(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Reckon, print the page, and keep both forms if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, help="the stream, JSON lines; default: benchmarks/samples")
     parser.add_argument("--limit", type=int, default=300, help="posts whose tokens are counted")
     parser.add_argument("--seed", type=int, default=8, help="of the sample")
@@ -257,7 +252,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(page(report))
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "h100-simulated.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (asked.out / "h100-simulated.md").write_text(page(report), encoding="utf-8")
+        write(asked.out, "h100-simulated", report, page(report))
     return 0

@@ -7,8 +7,6 @@ Everything is simulated, from seeds: equal code has an equal report. Needs no GP
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from in_flight.compare import SEEDS, compared, habitual, places
 from in_flight.report import COMMAND, draw, page
+from shared.report import REPORTS, options, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the three files."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "reports")
+    parser = options(__doc__)
+    parser.add_argument("--out", type=Path, default=REPORTS)
     parser.add_argument("--posts", type=int, default=1500, help="of one run; a third of them on the CPU")
     given = parser.parse_args(arguments)
     out: Path = given.out
@@ -40,10 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         "rules": compared(given.posts, lambda place: print(place, flush=True)),
         "habits": habitual(given.posts),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    (out / "in-flight.json").write_text(text, encoding="utf-8")
-    (out / "in-flight.md").write_text(page(document), encoding="utf-8")
+    write(out, "in-flight", document, page(document))
     draw(out / "in-flight.png", document)
     print(f"in flight: simulated in {time.monotonic() - started:.0f} s, {out / 'in-flight.md'}")
     return 0

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from in_flight.arrivals import BURSTS_IN, EXPLAINED, arrivals
 from in_flight.engines import Events, Speed, engine
 from in_flight.rules import Fixed, Rule
-from in_flight.worker import Habits, Worker
+from in_flight.worker import BURSTS_IN, EXPLAINED, Habits, Worker, arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

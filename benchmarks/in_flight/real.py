@@ -9,7 +9,6 @@ that the flow's own work takes none, on any machine; the CPU model computes in r
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from in_flight.arrivals import SPREAD
+from in_flight.worker import SPREAD
+from shared.report import options
 from sluicegate.engines.backends import Backend, EngineChoice, open_backend
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter
 from sluicegate.pipeline.clock import Clock
@@ -148,9 +148,7 @@ def fake_runs(count: int, seed: int) -> dict[str, dict[str, dict[str, float]]]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--engine", choices=("fake", "llama_cpp"), default="fake")
     parser.add_argument("--posts", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=2)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from in_flight.arrivals import BURST_LASTS, BURSTS_IN, EXPLAINED, QUIET, SPREAD
 from in_flight.cell import LOADS, WARM_SHARE
 from in_flight.compare import BEFORE, SHIPPED
+from in_flight.worker import BURST_LASTS, BURSTS_IN, EXPLAINED, QUIET, SPREAD
+from shared.report import table
 from sluicegate.engines.adapt.report import draw_picture
 
 if TYPE_CHECKING:
@@ -15,16 +16,8 @@ if TYPE_CHECKING:
 
 COMMAND = "PYTHONPATH=benchmarks python -m in_flight"
 STEADY, FULL, BURSTS = (load.name for load in LOADS)
-_HEAD = (
-    "| rule | busy | computing | p50 | p99 | quiet p99 | in bursts: p99 | quiet p99 | depth |",
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-)
-
-
-_JUMP_HEAD = (
-    "| rule | p50 | p99 | quiet p99 | late posts came until | depth |",
-    "| --- | ---: | ---: | ---: | ---: | ---: |",
-)
+_HEAD = ("rule", "busy", "computing", "p50", "p99", "quiet p99", "in bursts: p99", "quiet p99", "depth")
+_JUMP_HEAD = ("rule", "p50", "p99", "quiet p99", "late posts came until", "depth")
 
 
 def page(document: Mapping[str, Any]) -> str:
@@ -52,17 +45,19 @@ def page(document: Mapping[str, Any]) -> str:
         rows = [one for one in document["rules"] if one["place"] == place["place"]]
         lines += [f"## {place['place']}", "", _told(place), ""]
         if len(rows[0]["loads"]) == 1:
-            lines += [*_JUMP_HEAD, *(_jump_row(one) for one in rows), ""]
+            lines += [table(_JUMP_HEAD, map(_jump_row, rows)), ""]
         else:
-            lines += [*_HEAD, *(_row(one, place["bound_s"]) for one in rows), ""]
+            lines += [table(_HEAD, [_row(one, place["bound_s"]) for one in rows]), ""]
     lines += [
         "![Simulated: busy share and p99 of some rules on every engine](in-flight.png)",
         "",
         "## Other habits, with the rule that was taken",
         "",
-        "| engine | habit | busy | posts/s | p50 | p99 | quiet p99 |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-        *map(_habit, document["habits"]),
+        table(
+            ("engine", "habit", "busy", "posts/s", "p50", "p99", "quiet p99"),
+            map(_habit, document["habits"]),
+            left=2,
+        ),
         "",
         "## Assumed",
         "",
@@ -115,11 +110,11 @@ def _told(place: Mapping[str, Any]) -> str:
     )
 
 
-def _row(one: Mapping[str, Any], bound_s: float) -> str:
+def _row(one: Mapping[str, Any], bound_s: float) -> list[str]:
     full, steady, bursts = (one["loads"][name] for name in (FULL, STEADY, BURSTS))
     p99 = _ms(steady["p99_s"]) if steady["p99_s"] <= bound_s else f"**{_ms(steady['p99_s'])}**"
     name = f"**{one['rule']}**" if one["rule"] == SHIPPED else one["rule"]
-    cells = [
+    return [
         name,
         _share(full["busy"]),
         _share(full["worked"]),
@@ -130,19 +125,18 @@ def _row(one: Mapping[str, Any], bound_s: float) -> str:
         _ms(bursts["quiet_p99_s"]),
         f"{full['depth']:.1f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def _jump_row(one: Mapping[str, Any]) -> str:
+def _jump_row(one: Mapping[str, Any]) -> list[str]:
     steady = one["loads"][STEADY]
     name = f"**{one['rule']}**" if one["rule"] == SHIPPED else one["rule"]
     times = [_ms(steady[key]) for key in ("p50_s", "p99_s", "quiet_p99_s", "recovered_s")]
-    return f"| {' | '.join([name, *times, format(steady['depth'], '.1f')])} |"
+    return [name, *times, f"{steady['depth']:.1f}"]
 
 
-def _habit(one: Mapping[str, Any]) -> str:
+def _habit(one: Mapping[str, Any]) -> list[str]:
     full, steady = one["loads"][FULL], one["loads"][STEADY]
-    cells = [
+    return [
         one["place"],
         one["habit"],
         _share(full["busy"]),
@@ -151,7 +145,6 @@ def _habit(one: Mapping[str, Any]) -> str:
         _ms(steady["p99_s"]),
         _ms(full["quiet_p99_s"]),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _assumed(document: Mapping[str, Any]) -> Sequence[str]:

@@ -10,18 +10,15 @@ Callers run in a closed loop: each asks for its next verdict when it has the las
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-
+from shared.report import options
 from sluicegate.client import Client, KafkaSettings, Post, TopicSettings
 from support.kafka import ApacheKafka
 from support.workers import open_lane
@@ -69,9 +66,7 @@ async def measure(
 
 def main() -> None:
     """Measure what is asked and print it as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--callers", type=int, default=50)
     parser.add_argument("--calls", type=int, default=5000)
     parser.add_argument("--warm-up", type=int, default=500, help="calls before those that count")

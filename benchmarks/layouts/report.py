@@ -6,8 +6,8 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.shares import Share
-from sluicegate.engines.adapt.report import ruled
+from shared.report import table
+from shared.shares import Share, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,18 +156,15 @@ def _table(passes: Sequence[Pass]) -> list[str]:
             measured = [cell("requests", 2), cell("computed", 1), cell("cached", 1)]
             measured += [f"{100 * hit_share(found):.1f} %", cell("generated", 1), cell("seconds", 3)]
             rows.append([layout, way, *measured])
-    return [ruled(head, rows, [False] * 2 + [True] * 6), "", "All figures are of one post."]
+    return [table(head, rows, left=2), "", "All figures are of one post."]
 
 
 def _layouts(report: dict[str, Any]) -> list[str]:
     rows = [
-        "| layout | before the post, hints included | after it | whole prompt |",
-        "| --- | ---: | ---: | ---: |",
-        *(
-            f"| {name} | {one['before']:.1f} | {one['after']:.1f} | {one['prompt']:.1f} |"
-            for name, one in report["layouts"].items()
-        ),
+        (name, f"{one['before']:.1f}", f"{one['after']:.1f}", f"{one['prompt']:.1f}")
+        for name, one in report["layouts"].items()
     ]
+    head = ("layout", "before the post, hints included", "after it", "whole prompt")
     source = (
         "The vendor layout is that of the given chat template."
         if report["template"]
@@ -176,7 +173,7 @@ def _layouts(report: dict[str, Any]) -> list[str]:
             "template, which is the vendor's text: `--template` takes a checkpoint's."
         )
     )
-    return [*rows, "", f"Tokens of this model's vocabulary, means. {source}"]
+    return [table(head, rows), "", f"Tokens of this model's vocabulary, means. {source}"]
 
 
 def _findings(passes: Sequence[Pass], report: dict[str, Any]) -> list[str]:
@@ -212,13 +209,8 @@ def _findings(passes: Sequence[Pass], report: dict[str, Any]) -> list[str]:
 
 def _judgement(report: dict[str, Any]) -> list[str]:
     rows = [
-        "| layout | severity as labelled | action as the label's |",
-        "| --- | ---: | ---: |",
-        *(
-            f"| {name} | {_share(one['severity'])} | {_share(one['action'])} |"
-            for name, one in report["judgement"].items()
-        ),
-        f"| none: everything is safe and allowed | {_share(report['all_safe'])} | {_share(report['all_safe'])} |",
+        *((name, told(one["severity"]), told(one["action"])) for name, one in report["judgement"].items()),
+        ("none: everything is safe and allowed", told(report["all_safe"]), told(report["all_safe"])),
     ]
     training = report["training"]
     if training:
@@ -235,7 +227,7 @@ def _judgement(report: dict[str, Any]) -> list[str]:
             "What one would cost was not reckoned: `--training` takes the folder of a training, for its rate."
         )
     return [
-        *rows,
+        table(("layout", "severity as labelled", "action as the label's"), rows),
         "",
         (
             f"In brackets 95 % intervals; {report['posts']} posts, {report['all_safe']['hits']} of them safe, tell little. **The shipped adapter was trained on compact, and none was trained on the vendor "
@@ -243,12 +235,8 @@ def _judgement(report: dict[str, Any]) -> list[str]:
             f"what that layout can reach. {cost}"
         ),
         "",
-        f"The two rows' actions differ on {_share(report['differ'])} of the posts.",
+        f"The two rows' actions differ on {told(report['differ'])} of the posts.",
     ]
-
-
-def _share(value: dict[str, int]) -> str:
-    return str(Share(value["hits"], value["of"]))
 
 
 def share(hits: int, total: int) -> dict[str, Any]:

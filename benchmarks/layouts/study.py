@@ -8,9 +8,7 @@ are taken. The CPU model answers on one slot, one request at a time.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import importlib.metadata
 import json
 import os
 import platform
@@ -23,6 +21,9 @@ from typing import TYPE_CHECKING, Any
 from layouts.engine import serving
 from layouts.report import ALWAYS, ON_DEMAND, OURS, SCORE, VENDOR, mean, page, share
 from layouts.texts import post_of, sampled, vendor_layout
+from shared.judging import certain
+from shared.machine import installed
+from shared.report import options, write
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
@@ -33,6 +34,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Post, Scores
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from layouts.engine import Asked
@@ -112,10 +114,6 @@ def judgement(
     rows: Sequence[tuple[Row, Post]], scores: dict[str, list[Scores]], policy: Policy
 ) -> dict[str, Any]:
     """Against the labels, and layout against layout."""
-
-    def certain(severity: str) -> Scores:
-        return Scores(**{name: float(name == severity) for name in ("safe", "controversial", "unsafe")})
-
     wanted = [policy.decide(post, certain(row.severity)).action for row, post in rows]
     actions = {
         name: [policy.decide(post, one).action for (_, post), one in zip(rows, found, strict=True)]
@@ -216,8 +214,7 @@ def kept_rate(out: Path | None) -> dict[str, Any] | None:
 def machine() -> dict[str, str]:
     """What ran this, without a name of it."""
     return {
-        "sluicegate": importlib.metadata.version("sluicegate"),
-        "xllamacpp": importlib.metadata.version("xllamacpp"),
+        **installed("sluicegate", "xllamacpp"),
         "Python": platform.python_version(),
         platform.system(): platform.machine(),
         "CPUs": str(os.cpu_count()),
@@ -243,11 +240,9 @@ async def run(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def options() -> argparse.ArgumentParser:
+def parser_of_command() -> argparse.ArgumentParser:
     """What the command takes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, help="the stream, JSON lines; default: benchmarks/samples")
     parser.add_argument(
         "--limit", type=int, default=40, help="posts, every language and severity by its share"
@@ -268,7 +263,7 @@ def options() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the page, and keep both forms if asked."""
-    asked = options().parse_args(arguments)
+    asked = parser_of_command().parse_args(arguments)
     try:
         report = asyncio.run(run(asked))
     except (EngineError, OSError) as error:
@@ -276,7 +271,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(page(report))
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "layouts.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        (asked.out / "layouts.md").write_text(page(report), encoding="utf-8")
+        write(asked.out, "layouts", report, page(report))
     return 0

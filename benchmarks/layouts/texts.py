@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from shared.report import SAMPLE
+from shared.rows import read_rows
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.layouts import Frame, VendorLayout, split_template
@@ -13,8 +13,7 @@ from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-
-SAMPLE = Path(__file__).resolve().parents[1] / "samples" / "dev-sample.jsonl"
+    from pathlib import Path
 
 _BEFORE = """\
 <|im_start|>user
@@ -112,31 +111,17 @@ def _stratum(row: Row) -> Hashable:
 
 
 def _stream(path: Path) -> list[Row]:
-    try:
-        texts = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise SystemExit(
-            f"{path}: cannot be read ({type(error).__name__}); give a stream of labelled posts with --data"
-        ) from error
-    rows = []
-    for number, text in enumerate(texts, 1):
-        try:
-            said = json.loads(text)
-            label = said["label"]
-            rows.append(
-                Row(
-                    id=said["id"],
-                    text=said["text"],
-                    kind=said.get("kind", "post"),
-                    severity=label["severity"],
-                    categories=tuple(label.get("categories", ())),
-                    language=said.get("language"),
-                    region=said.get("region"),
-                    source=path.stem,
-                )
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SystemExit(
-                f"{path}:{number}: is no labelled post ({type(error).__name__}); see benchmarks/layouts --help"
-            ) from error
-    return rows
+    def row(said: Any, _number: int) -> Row:
+        label = said["label"]
+        return Row(
+            id=said["id"],
+            text=said["text"],
+            kind=said.get("kind", "post"),
+            severity=label["severity"],
+            categories=tuple(label.get("categories", ())),
+            language=said.get("language"),
+            region=said.get("region"),
+            source=path.stem,
+        )
+
+    return read_rows(path, row, is_no="labelled post", see="benchmarks/layouts --help")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.report import interval
 from sluicegate.engines.adapt.report import ruled
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def languages(found: dict[str, Any], trained: dict[str, Any] | None) -> Iterator
         why = None if whole else unfit(line, known)
         if why:
             named.append(f"{line['language']} ({why})")
-        cells = [_cell(line[system].get(name)) for system in systems for name in SHOWN]
+        cells = [interval(line[system].get(name)) for system in systems for name in SHOWN]
         lines.append((line["language"], f"{line['rows']:,}", *cells, "" if whole else why or "fit"))
     yield found["data"].removeprefix("data: ").capitalize() + "."
     head = [f"{system}: {said}" for system in systems for said in SHOWN.values()]
@@ -100,7 +101,7 @@ def languages(found: dict[str, Any], trained: dict[str, Any] | None) -> Iterator
             (
                 line["source"],
                 f"{line['rows']:,}",
-                *(_cell(line[one].get(name)) for one in systems for name in SHOWN),
+                *(interval(line[one].get(name)) for one in systems for name in SHOWN),
             )
             for line in found["sources"]
         ]
@@ -118,9 +119,9 @@ def transfer(found: dict[str, Any]) -> Iterator[str]:
         (
             one["source"],
             f"{one['dev_rows']:,}",
-            _cell(one["systems"]["adapter"].get("auroc_safe")),
-            _cell(one["systems"][other].get("auroc_safe")),
-            _cell(one["adapter_minus"][other]["auroc_safe"], "+"),
+            interval(one["systems"]["adapter"].get("auroc_safe")),
+            interval(one["systems"][other].get("auroc_safe")),
+            interval(one["adapter_minus"][other]["auroc_safe"], "+"),
         )
         for one in done
     ]
@@ -141,7 +142,7 @@ def over_blocking(found: dict[str, Any], own: dict[str, Any] | None) -> Iterator
         (
             name,
             f"{one['rows']:,}",
-            *(_cell(one["measures"].get(each)) for each in ("false_positives", "false_unsafe")),
+            *(interval(one["measures"].get(each)) for each in ("false_positives", "false_unsafe")),
         )
         for name, one in groups.items()
     ]
@@ -211,11 +212,3 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def _value(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _cell(found: Mapping[str, float | None] | None, sign: str = "") -> str:
-    if found is None or found["value"] is None:
-        return "–"
-    if found["low"] is None or found["high"] is None:
-        return f"{found['value']:{sign}.3f}"
-    return f"{found['value']:{sign}.3f} [{found['low']:{sign}.3f}, {found['high']:{sign}.3f}]"

@@ -9,19 +9,18 @@ training: what the card needs of its plan, its log and the rows' data card is ke
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from model_card import report as card_sections
 from model_card.report import NOT_RUN, SHOWN
+from shared.report import REPORTS, ROOT, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-HERE = Path(__file__).resolve().parents[1]
-CARD = HERE.parent / "docs" / "model-card.md"
+CARD = ROOT / "docs" / "model-card.md"
 COMMANDS: Final = {
     "training": "benchmarks/model_card --training FOLDER --data-card FILE",
     "baseline": "benchmarks/baselines/train.py",
@@ -161,10 +160,8 @@ def _bundle(reports: Reports, name: str) -> str | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Keep a training's facts if they are given; then make the card."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--reports", type=Path, default=HERE / "reports", help="folder of the reports")
+    parser = options(__doc__)
+    parser.add_argument("--reports", type=Path, default=REPORTS, help="folder of the reports")
     parser.add_argument("--training", type=Path, help="folder that `sluicegate adapt train` wrote")
     parser.add_argument("--data-card", type=Path, help="data-card.json of the rows that it trained on")
     parser.add_argument("--out", type=Path, default=CARD, help="the card")

@@ -7,20 +7,18 @@ Everything is simulated, from seeds: equal values of the chart have equal report
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling.compare import compared, contenders, days, elsewhere
-from scaling.contenders import shipped
+from scaling.compare import compared, contenders, days, elsewhere, shipped
 from scaling.day import World, simulate
 from scaling.plot import draw
 from scaling.report import COMMAND, page
 from scaling.search import choose, search
+from shared.report import REPORTS, options, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,18 +53,12 @@ def gather(world: World) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the three files."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "reports")
+    parser = options(__doc__)
+    parser.add_argument("--out", type=Path, default=REPORTS)
     out: Path = parser.parse_args(arguments).out
     started, world = time.monotonic(), World()
     document = gather(world)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "scaling.json").write_text(
-        json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    (out / "scaling.md").write_text(page(document, world), encoding="utf-8")
+    write(out, "scaling", document, page(document, world))
     posts = days((DRAWN_SEED,), world)
     drawn = {
         way.name: simulate(posts[DRAWN_SEED], way, world, DRAWN_SEED)

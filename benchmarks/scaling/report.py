@@ -8,6 +8,7 @@ from scaling.autoscaler import SYNC_S, TOLERANCE
 from scaling.compare import LOAD_S, MEAN_WORKERS, OVER_S
 from scaling.day import RATE_OVER_S, SCRAPED_S, STEP_S
 from scaling.search import REBALANCE_GPU_HOURS, SLACK
+from shared.report import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 
 COMMAND = "make scaling"
 _HEAD = (
-    f"| way | engine loads in | oldest post, p99 | oldest post, most | minutes over {OVER_S:g} s | GPU hours | rebalances |",
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    "way",
+    "engine loads in",
+    "oldest post, p99",
+    "oldest post, most",
+    f"minutes over {OVER_S:g} s",
+    "GPU hours",
+    "rebalances",
 )
+_SEARCHED = ("p99", "GPU hours", "rebalances", "lag alone: p99", "GPU hours", "rebalances")
 
 
 def assumptions(world: World) -> list[str]:
@@ -78,8 +85,7 @@ def page(document: Mapping[str, Any], world: World) -> str:
             f"{len(document['seeds'])} simulated days, least and most in brackets; the days are the same for every way."
         ),
         "",
-        *_HEAD,
-        *(_row(one) for one in document["ways"]),
+        table(_HEAD, map(_row, document["ways"])),
         "",
         (
             "*Oldest post* is the age of the oldest post that waits; its p99 is what it does not exceed in 99 % of the day. "
@@ -101,9 +107,11 @@ def page(document: Mapping[str, Any], world: World) -> str:
             f"{REBALANCE_GPU_HOURS * 60:g} GPU minute."
         ),
         "",
-        ("| scaleUp | scaleDown | p99 | GPU hours | rebalances | lag alone: p99 | GPU hours | rebalances |"),
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *(_tried(one, chosen=one == document["chosen"]) for one in _best_first(document["search"])),
+        table(
+            ("scaleUp", "scaleDown", *_SEARCHED),
+            [_tried(one, chosen=one == document["chosen"]) for one in _best_first(document["search"])],
+            left=2,
+        ),
         "",
         _verdict(document),
         "",
@@ -114,8 +122,7 @@ def page(document: Mapping[str, Any], world: World) -> str:
             "the days:"
         ),
         "",
-        *_HEAD,
-        *(_row(one) for one in document["elsewhere"]),
+        table(_HEAD, map(_row, document["elsewhere"])),
         "",
         "## Assumed",
         "",
@@ -126,17 +133,17 @@ def page(document: Mapping[str, Any], world: World) -> str:
 
 def short_table(document: Mapping[str, Any]) -> str:
     """Medians with the middle loading time, for a page that tells no more."""
-    lines = [
-        "| way | oldest post, p99 | GPU hours a day | rebalances a day |",
-        "| --- | ---: | ---: | ---: |",
-        *(
-            f"| {one['name']} | {_middle(one, 'p99_s'):,.0f} s | {_middle(one, 'gpu_hours'):,.0f} "
-            f"| {_middle(one, 'rebalances'):,.0f} |"
-            for one in document["ways"]
-            if one["load_s"] in (None, LOAD_S[1])
-        ),
+    rows = [
+        (
+            one["name"],
+            f"{_middle(one, 'p99_s'):,.0f} s",
+            f"{_middle(one, 'gpu_hours'):,.0f}",
+            f"{_middle(one, 'rebalances'):,.0f}",
+        )
+        for one in document["ways"]
+        if one["load_s"] in (None, LOAD_S[1])
     ]
-    return "\n".join(lines)
+    return table(("way", "oldest post, p99", "GPU hours a day", "rebalances a day"), rows)
 
 
 def _findings(document: Mapping[str, Any]) -> list[str]:
@@ -189,14 +196,14 @@ def _percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def _row(one: Mapping[str, Any]) -> str:
-    load = "any" if one["load_s"] is None else f"{one['load_s']:g} s"
-    cells = [
+def _row(one: Mapping[str, Any]) -> list[str]:
+    return [
+        one["name"],
+        "any" if one["load_s"] is None else f"{one['load_s']:g} s",
         _range(one["p99_s"], " s"),
         _range(one["most_s"], " s"),
         *(_range(one[key]) for key in ("minutes_over", "gpu_hours", "rebalances")),
     ]
-    return f"| {one['name']} | {load} | {' | '.join(cells)} |"
 
 
 def _range(found: Mapping[str, float], unit: str = "") -> str:
@@ -209,7 +216,7 @@ def _best_first(tried: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(tried, key=lambda one: (one["prometheus"]["p99_s"], one["prometheus"]["gpu_hours"]))
 
 
-def _tried(one: Mapping[str, Any], *, chosen: bool) -> str:
+def _tried(one: Mapping[str, Any], *, chosen: bool) -> list[str]:
     values = one["values"]
     cells = [
         _rules(values["behavior"]["scaleUp"]),
@@ -220,7 +227,7 @@ def _tried(one: Mapping[str, Any], *, chosen: bool) -> str:
             for key, unit in (("p99_s", " s"), ("gpu_hours", ""), ("rebalances", ""))
         ),
     ]
-    return f"| {' | '.join(f'**{cell}**' if chosen else cell for cell in cells)} |"
+    return [f"**{cell}**" if chosen else cell for cell in cells]
 
 
 def _rules(rules: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaling.contenders import chart
+from scaling.compare import chart
 from scaling.day import simulate
 
 if TYPE_CHECKING:

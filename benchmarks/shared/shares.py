@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Share:
         if not self.of:
             return "-"
         return f"{100 * self.hits / self.of:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+def told(counted: Mapping[str, int]) -> str:
+    """A share that a report keeps as ``hits`` and ``of``, with its interval."""
+    return str(Share(counted["hits"], counted["of"]))
 
 
 def wilson(hits: int, of: int, z: float = 1.959964) -> tuple[float, float]:

@@ -4,16 +4,19 @@
     sluicegate adapt train benchmarks/shipped_adapter/recipe.yaml --data /tmp/shipped/prepared --out /tmp/shipped/adapter
 
 Only sources under the licences below are taken. prepared/reasons.json says what the templates added.
+
+No public source has reasons. Where its labels say more than harmful or not, a sentence may say the same without adding
+anything; such a reason names a kind of harm, never what a particular text says. Rows that get one are marked in
+``label_basis``. Only a share of the rows does, so that a reason is learnt without every answer becoming a template.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -21,7 +24,7 @@ from sluicegate.engines.files import replace_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shipped_adapter.reasons import MARK, reason
+from shared.report import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +32,72 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "examples" / "adapt" / "rows"
 LICENCES = "MIT,Apache-2.0,CC-BY-4.0,CC-BY-3.0"
+MARK: Final = "reason by template"
+_SHARE = 0.4
+
+_TEMPLATES: Final[dict[tuple[str, str, str], str]] = {
+    ("cold", "topic", "region"): "冒犯某一地域的人",
+    ("cold", "topic", "race"): "冒犯某一种族或族群",
+    ("cold", "topic", "gender"): "冒犯某一性别",
+    ("swsr", "category", "SA"): "以外貌贬低某一性别",
+    ("swsr", "category", "SCB"): "以文化偏见贬低某一性别",
+    ("swsr", "category", "SO"): "带有性意味的冒犯",
+    ("swsr", "category", "MA"): "含蓄的性别偏见",
+    ("hrde_health_rumour", "class", "rumour"): "未经证实的健康说法",
+    ("davidson", "class", "hate"): "Hateful towards a group.",
+    ("davidson", "class", "offensive"): "Offensive words.",
+    ("constraint_covid", "class", "fake"): "A health claim that needs checking.",
+    ("sms_phishing", "class", "smishing"): "Tries to get money or data by deception.",
+    ("sms_phishing", "class", "spam"): "Unwanted promotion.",
+    ("germeval2018", "class", "ABUSE"): "Wertet eine Gruppe ab.",
+    ("germeval2018", "class", "INSULT"): "Beleidigt eine Person.",
+    ("germeval2018", "class", "PROFANITY"): "Vulgäre Sprache.",
+    ("offendes", "class", "OFG"): "Ofende a un grupo.",
+    ("offendes", "class", "OFP"): "Ofende a una persona.",
+    ("offendes", "class", "NOE"): "Lenguaje vulgar.",
+    ("mlma_fr", "sentiment", "hateful"): "Haineux envers un groupe.",
+    ("mlma_fr", "sentiment", "offensive"): "Propos offensants.",
+    ("mlma_fr", "sentiment", "abusive"): "Propos injurieux.",
+    ("mlma_ar", "sentiment", "hateful"): "كراهية تجاه مجموعة.",
+    ("mlma_ar", "sentiment", "offensive"): "كلام مسيء.",
+    ("mlma_ar", "sentiment", "abusive"): "شتم وإهانة.",
+    ("convabuse", "types", "sex_harassment"): "Sexual harassment.",
+    ("convabuse", "types", "sexist"): "Demeans women or men.",
+    ("convabuse", "types", "homophobic"): "Demeans people for whom they love.",
+    ("convabuse", "types", "intellectual"): "Insults somebody's intelligence.",
+    ("harm_prompts", "category", "copyright"): "Asks for a protected work.",
+    ("harm_prompts", "category", "chemical_biological"): "Asks for help with dangerous substances.",
+    ("harm_prompts", "category", "Violence"): "Asks for help with violence.",
+    ("harm_prompts", "category", "Non-violent crimes"): "Asks for help with a crime.",
+    ("harm_prompts", "category", "Illegal goods and services"): "Asks for illegal goods or services.",
+    ("harm_prompts", "category", "Disinformation and deception"): "Asks for help with deception.",
+    ("harm_prompts", "category", "Hate, harassment and discrimination"): "Asks for hate or harassment.",
+}
+_EVERY_ROW: Final = {"jailbreak_templates": "Tries to make a model drop its rules."}
+
+
+def reason(row: dict[str, Any]) -> str | None:
+    """The sentence for a row's labels; None where they say nothing more, or for rows outside the share."""
+    return None if row.get("reason") or _outside(row["id"]) else sentence(row)
+
+
+def sentence(row: dict[str, Any]) -> str | None:
+    """The sentence for a row's labels, whatever its share; None where they say nothing more."""
+    if row["severity"] == "safe":
+        return None
+    source = row["source"]
+    if source in _EVERY_ROW:
+        return _EVERY_ROW[source]
+    for key, value in (row.get("source_labels") or {}).items():
+        for one in value if isinstance(value, list) else [value]:
+            if (found := _TEMPLATES.get((source, key, str(one)))) is not None:
+                return found
+    return None
+
+
+def _outside(row_id: str) -> bool:
+    drawn = int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=7, person=b"reason").digest())
+    return drawn / 2**56 >= _SHARE
 
 
 def inputs(data: Path, without: Sequence[str] = ()) -> list[Path]:
@@ -68,9 +137,7 @@ def add_reasons(train: Path) -> tuple[int, int]:
 
 def main(arguments: Sequence[str]) -> int:
     """Prepare, then add the templates' reasons to the training split."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with the public *.jsonl and their manifest"
     )

@@ -11,10 +11,7 @@ report that says so. Writes soak.json and soak.md; exit code 1 if the promise wa
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, redirect_stdout
@@ -23,8 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-
 from faults.history import History
 from faults.kubelet import Kubelet
 from faults.ledger import Ledger, LedgerReader
@@ -32,10 +27,12 @@ from faults.load import Load
 from faults.report import versions
 from faults.soak_report import as_markdown, closing_line, wishes_broken
 from faults.watch import MEMORY_LIMIT_BYTES, Watched, growth
+from shared.report import REPORTS, options, write
 from support.kafka import ApacheKafka
 from support.workers import open_lane
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
     from faults.ledger import Totals
@@ -220,15 +217,13 @@ def _part(
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--minutes", type=float, default=47)
     parser.add_argument("--kills", type=int, default=44)
     parser.add_argument("--posts", type=int, default=310_000)
     parser.add_argument("--overload-minutes", type=float, default=0)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "reports")
+    parser.add_argument("--out", type=Path, default=REPORTS)
     wanted = parser.parse_args()
     seed = random.SystemRandom().randrange(10_000) if wanted.seed is None else wanted.seed
     rng = random.Random(seed)  # noqa: S311 - so that a run can be repeated
@@ -263,8 +258,6 @@ def main() -> int:
                     lanes.close()
             history.note(f"{name} over", **report[name])
     report["broken"] = wishes_broken(report)
-    wanted.out.mkdir(parents=True, exist_ok=True)
-    (wanted.out / "soak.json").write_text(json.dumps(report, indent=1) + "\n")
-    (wanted.out / "soak.md").write_text(as_markdown(report))
+    write(wanted.out, "soak", report, as_markdown(report))
     print(closing_line(report))
     return 1 if report["broken"] else 0

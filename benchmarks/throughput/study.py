@@ -9,17 +9,14 @@ counted on the topics: verdicts between the first and the last `judged_at`.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-
+from shared.report import options
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Prompt
 from sluicegate.pipeline.trial.samples import sample_records
@@ -82,9 +79,7 @@ def distinct_posts(count: int) -> list[Post]:
 
 def main() -> None:
     """Measure what is asked and print it as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("what", choices=["worker", "cpu"])
     parser.add_argument("--posts", type=int, default=0, help="how many; default 30000, or 120 for cpu")
     asked = parser.parse_args()

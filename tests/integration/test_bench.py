@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.command import environment, heed_ctrl_c
 from support.workers import until
 
 if TYPE_CHECKING:
@@ -26,24 +27,15 @@ POSTS = 60
 def start(folder: Path, *options: str, settings: dict[str, str] | None = None) -> subprocess.Popen[str]:
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    named = {
-        f"SLUICEGATE_{name.upper().replace('.', '__')}": value for name, value in (settings or {}).items()
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "sluicegate", "bench", "--out", str(folder / "report"), *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=kept | named | {"TMPDIR": str(temporary)},
-        # A script's background jobs ignore Ctrl-C, and so would everything they start: not what a person does.
-        preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - it takes no lock that another thread could hold
+        env=environment(settings) | {"TMPDIR": str(temporary)},
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it takes no lock that another thread could hold
     )
-
-
-def _heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def on(lane: Lane) -> dict[str, str]:

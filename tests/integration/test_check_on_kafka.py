@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,27 +21,16 @@ from confluent_kafka.admin import (
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.settings.tree import TopicSettings
+from support.command import run
 from support.kafka import ApacheKafka
 from support.small_bundle import write_small_bundle
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
 TOPICS = TopicSettings()
-
-
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command as users start it, with no settings of this shell's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "sluicegate", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=kept | environment,
-    )
 
 
 def faults(done: subprocess.CompletedProcess[str]) -> dict[str, list[dict[str, Any]]]:
@@ -123,7 +109,7 @@ def test_a_broken_set_up_has_each_fault_named_and_the_commands_put_it_right(
     allow_only(guarded, ResourceType.GROUP, "sluicegate", AclOperation.DESCRIBE)
     from_the_future(guarded, TOPICS.allow, ahead_s=600)
 
-    done = command("check", "--json", "--settings", str(settings))
+    done = run("check", "--json", "--settings", str(settings))
     found = faults(done)
 
     assert done.returncode == 1
@@ -147,10 +133,10 @@ def test_a_broken_set_up_has_each_fault_named_and_the_commands_put_it_right(
     # call that kafka-acls.sh makes.
     program, *arguments = shlex.split(missing["fix"])
     assert program == "sluicegate"
-    assert command(*arguments).returncode == 0
+    assert run(*arguments).returncode == 0
     allow_only(guarded, ResourceType.TOPIC, TOPICS.block, AclOperation.WRITE)
     allow_only(guarded, ResourceType.GROUP, "sluicegate", AclOperation.READ)
-    again = command("check", "--json", "--settings", str(settings), SLUICEGATE_ENGINE__DIGEST=pinned)
+    again = run("check", "--json", "--settings", str(settings), SLUICEGATE_ENGINE__DIGEST=pinned)
     # With its bundle the engine is looked at, and its server is not there.
     assert faults(again).keys() == {"topics", "clocks", "engine", "policy"}
     (still,) = faults(again)["topics"]
@@ -164,8 +150,8 @@ def test_a_set_up_made_by_topics_create_is_sound(kafka: ApacheKafka) -> None:
         f"SLUICEGATE_TOPICS__{name.upper()}": f"sound.{topic}" for name, topic in TOPICS.model_dump().items()
     }
     named |= {"SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap, "SLUICEGATE_ENGINE__BACKEND": "fake"}
-    assert command("topics", "create", "--replication", "1", "--partitions", "2", **named).returncode == 0
-    done = command("check", **named)
+    assert run("topics", "create", "--replication", "1", "--partitions", "2", **named).returncode == 0
+    done = run("check", **named)
     assert done.returncode == 0, done.stdout
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1].startswith("all is in place")
@@ -175,7 +161,7 @@ def test_a_set_up_made_by_topics_create_is_sound(kafka: ApacheKafka) -> None:
 async def test_the_embedded_broker_is_sound() -> None:
     async with EmbeddedBroker() as broker:
         # The broker's pipe is read by its own process: waiting here stops nothing.
-        done = command(
+        done = run(
             "check",
             "--json",
             SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=broker.address,
@@ -188,7 +174,7 @@ async def test_the_embedded_broker_is_sound() -> None:
 
 
 def test_no_broker_at_all_is_one_fault() -> None:
-    done = command(
+    done = run(
         "check",
         "--json",
         SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:9",
@@ -201,7 +187,7 @@ def test_no_broker_at_all_is_one_fault() -> None:
 def test_settings_that_cannot_work_are_the_only_fault(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("drain: {budget_s: 5}\n")
-    done = command("check", "--json", "--settings", str(path))
+    done = run("check", "--json", "--settings", str(path))
     assert done.returncode == 1
     (found,) = faults(done)["settings"]
     assert "raise drain.budget_s to 45" in found["detail"]

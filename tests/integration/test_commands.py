@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,25 +13,21 @@ from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Verdict, encode
+from support.command import run
 
 if TYPE_CHECKING:
+    import subprocess
+
     from sluicegate.pipeline.kafka.reader import TopicRecord
     from support.kafka import ApacheKafka
 
 TOPICS = TopicSettings()
 
 
-def run(bootstrap: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "sluicegate", *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env=environment | {"SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": bootstrap},
-    )
+def run_on(
+    bootstrap: str, *arguments: str, given: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return run(*arguments, given=given, SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=bootstrap, **variables)
 
 
 def read(bootstrap: str, topic: str) -> list[tuple[bytes | None, bytes | None]]:
@@ -77,7 +70,7 @@ def a_verdict(post_id: str) -> bytes:
 async def test_lines_become_records_keyed_by_id_and_the_rest_is_refused_unless_raw() -> None:
     async with EmbeddedBroker([TOPICS.posts]) as broker:
         lines = '{"id": "a", "text": "one"}\n\nno json\n{"text": "no id"}\n{"id": "b", "text": "two"}\n'
-        done = await asyncio.to_thread(run, broker.address, "post", "-", "--json", given=lines)
+        done = await asyncio.to_thread(run_on, broker.address, "post", "-", "--json", given=lines)
         assert done.returncode == 1
         assert json.loads(done.stdout) == {"sent": 2, "refused": 2, "failed": 0}
         records = await asyncio.to_thread(read, broker.address, TOPICS.posts)
@@ -85,7 +78,7 @@ async def test_lines_become_records_keyed_by_id_and_the_rest_is_refused_unless_r
             (b"a", b'{"id": "a", "text": "one"}'),
             (b"b", b'{"id": "b", "text": "two"}'),
         ]
-        raw = await asyncio.to_thread(run, broker.address, "post", "-", "--raw", given=lines)
+        raw = await asyncio.to_thread(run_on, broker.address, "post", "-", "--raw", given=lines)
         assert raw.returncode == 0, raw.stderr
         assert raw.stdout == "4 sent to posts, 0 refused, 0 failed\n"
         assert (None, b"no json") in await asyncio.to_thread(read, broker.address, TOPICS.posts)
@@ -95,18 +88,18 @@ async def test_verdicts_are_read_to_the_end_by_action_and_what_is_none_is_passed
     async with EmbeddedBroker(TOPICS.outputs) as broker:
         write(broker.address, TOPICS.review, [a_verdict("first"), b"junk", a_verdict("second")])
         whole = ("verdicts", "--from", "beginning", "--no-follow")
-        shown = await asyncio.to_thread(run, broker.address, *whole)
+        shown = await asyncio.to_thread(run_on, broker.address, *whole)
         assert shown.returncode == 0, shown.stderr
         lines = shown.stdout.splitlines()
         assert len(lines) == 2
         assert "first" in lines[0]
         assert "second" in lines[1]
         assert "1 records" in shown.stderr
-        one = await asyncio.to_thread(run, broker.address, *whole, "--limit", "1", "--format", "json")
+        one = await asyncio.to_thread(run_on, broker.address, *whole, "--limit", "1", "--format", "json")
         assert json.loads(one.stdout)["post_id"] == "first"
-        other = await asyncio.to_thread(run, broker.address, *whole, "--action", "block")
+        other = await asyncio.to_thread(run_on, broker.address, *whole, "--action", "block")
         assert (other.returncode, other.stdout) == (0, "")
-        table = await asyncio.to_thread(run, broker.address, *whole, "--format", "table")
+        table = await asyncio.to_thread(run_on, broker.address, *whole, "--format", "table")
         assert "second" in table.stdout
 
 
@@ -126,7 +119,7 @@ async def test_a_reader_from_the_end_sees_only_what_comes_from_then_on() -> None
 
 async def test_a_topic_that_does_not_exist_is_named_with_the_fix() -> None:
     async with EmbeddedBroker([TOPICS.posts]) as broker:
-        done = await asyncio.to_thread(run, broker.address, "verdicts", "--action", "block")
+        done = await asyncio.to_thread(run_on, broker.address, "verdicts", "--action", "block")
     assert done.returncode == 1
     assert done.stderr == (
         "sluicegate: topic verdicts.block is not there, or not for this user; `sluicegate topics create` makes it\n"
@@ -136,29 +129,22 @@ async def test_a_topic_that_does_not_exist_is_named_with_the_fix() -> None:
 @pytest.mark.kafka
 def test_topics_are_created_as_planned_and_creating_them_again_changes_nothing(kafka: ApacheKafka) -> None:
     create = ("topics", "create", "--partitions", "2", "--replication", "1", "--json")
-    first = run(kafka.bootstrap, *create)
+    first = run_on(kafka.bootstrap, *create)
     assert first.returncode == 0, first.stderr
     assert {(one["outcome"], one["name"]) for one in json.loads(first.stdout)} == {
         ("created", name)
         for name in TOPICS.model_dump(exclude={"forward"}).values()  # that is an edge's
     }
-    again = run(kafka.bootstrap, *create)
+    again = run_on(kafka.bootstrap, *create)
     assert {one["outcome"] for one in json.loads(again.stdout)} == {"already there"}
-    wider = run(kafka.bootstrap, "topics", "create", "--partitions", "3", "--replication", "1")
+    wider = run_on(kafka.bootstrap, "topics", "create", "--partitions", "3", "--replication", "1")
     assert "posts: already there, partitions 2; the plan has 3 partitions" in wider.stdout
 
 
 @pytest.mark.kafka
 def test_a_topic_that_the_cluster_refuses_is_named_with_the_fix(kafka: ApacheKafka) -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", "sluicegate", "topics", "create", "--replication", "3"],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env=os.environ
-        | {"SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap, "SLUICEGATE_TOPICS__POSTS": "never.made"},
-    )
+    create = ("topics", "create", "--replication", "3")
+    refused = run_on(kafka.bootstrap, *create, SLUICEGATE_TOPICS__POSTS="never.made")
     assert refused.returncode == 1
     assert "never.made" in refused.stderr
     assert "--replication" in refused.stderr

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from support.command import heed_ctrl_c
+
 CLOSING = re.compile(
     r"demo: (\d+) posts in, (\d+) verdicts out \(allow (\d+), review (\d+), block (\d+)\), "
     r"(\d+) dead letters, (\d+) lost, (\d+) duplicated"
@@ -29,13 +31,8 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TMPDIR": str(folder)},
-        # A script's background jobs ignore Ctrl-C, and so would everything they start: not what a person does.
-        preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - it takes no lock that another thread could hold
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it takes no lock that another thread could hold
     )
-
-
-def _heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from docs.pages import blocks
 from sluicegate.schemas import Post, encode
+from support.command import environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,10 +39,9 @@ def run(
     arguments: list[str], broker: LocalBroker | None = None, *, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """A Python program with only this broker in its environment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
     return subprocess.run(
         [sys.executable, *arguments],
-        env=kept | (broker.environment if broker else {}),
+        env=environment() | (broker.environment if broker else {}),
         cwd=folder,
         capture_output=True,
         text=True,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from confluent_kafka import Producer
@@ -14,6 +11,7 @@ from sluicegate.pipeline.client.renderings import RenderedFinding, from_chinese
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import Verdict
+from support.command import run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1.0" / "verdict"
 TOPICS = TopicSettings()
@@ -29,25 +27,10 @@ def publish_and_read(address: str) -> str:
     for name, topic in SHOWN.items():
         producer.produce(topic, (GOLDEN / f"{name}.json").read_bytes())
     assert producer.flush(20) == 0
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "sluicegate",
-            "verdicts",
-            "--from",
-            "beginning",
-            "--no-follow",
-            "--format",
-            "zh",
-        ],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=True,
-        env=kept | {"SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": address},
-    ).stdout
+    shown = ("verdicts", "--from", "beginning", "--no-follow", "--format", "zh")
+    done = run(*shown, SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=address)
+    done.check_returncode()
+    return done.stdout
 
 
 async def test_every_verdict_stands_in_chinese_under_its_post() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _UNIT = "tests/unit/pipeline"
 _PATH = (f"{_UNIT}/flow/test_*.py",)
-_SHORTCUTS = (f"{_UNIT}/shortcuts/*/test_*.py",)
+_SHORTCUTS = (f"{_UNIT}/shortcuts/test_*.py",)
 _OF_NO_ROOM = ("_command.py", "_doc.py")
 
 
@@ -67,7 +67,7 @@ ROOMS = (
         ("pipeline/kafka/source*.py", "pipeline/kafka/faust_app*.py", "pipeline/kafka/fetching*.py"),
         (
             f"{_UNIT}/kafka/test_*.py",
-            f"{_UNIT}/observe/test_standstill*.py",
+            f"{_UNIT}/observe/test_stalls*.py",
             f"{_UNIT}/observe/test_lag*.py",
         ),
     ),

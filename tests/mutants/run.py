@@ -27,6 +27,7 @@ from mutants import sampling
 from mutants.catalogue import MUTANTS
 from mutants.generated import ROOMS
 from mutants.mutant import ROOT
+from support.command import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,7 +65,7 @@ class Copy:
             )
         shutil.copy(ROOT / "pyproject.toml", folder)
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")},
+            **environment(),
             "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{folder / 'tests'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }

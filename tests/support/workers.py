@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from support import endpoint
+from support import command, endpoint
 from support.collector import committed, ends, read, send
 from support.kafka import dies_with_us, free_ports, tail
 
@@ -56,12 +56,6 @@ def until(what: str, ready: Callable[[], Any], *, within_s: float) -> Any:
     raise AssertionError(f"not within {within_s:g} s: {what}")
 
 
-def _environment(settings: dict[str, str]) -> dict[str, str]:
-    """This process's environment with these settings of Sluicegate's, and no others."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICEGATE_")}
-    return kept | {f"SLUICEGATE_{name.upper().replace('.', '__')}": value for name, value in settings.items()}
-
-
 class WorkerProcess:
     """One ``sluicegate worker``, with its output in files; ``module`` runs another in its place."""
 
@@ -77,7 +71,7 @@ class WorkerProcess:
         self.folder = folder
         (self.port,) = free_ports(1)
         tree = settings | {"ops.port": str(self.port)}
-        named = _environment(tree)
+        named = command.environment(tree)
         named["TMPDIR"] = str(folder)  # what a killed worker cannot remove stays in the test's folder
         if cache := os.environ.get("SLUICEGATE_CACHE_DIR"):
             named["SLUICEGATE_CACHE_DIR"] = cache
@@ -241,14 +235,7 @@ class Lane:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``sluicegate`` on this lane in a process of its own, as somebody at a terminal does."""
         settings = {"kafka.bootstrap_servers": self.bootstrap, "topics.control": f"{self.prefix}.control"}
-        return subprocess.run(
-            [sys.executable, "-m", "sluicegate", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env=_environment(settings),
-        )
+        return command.run(*arguments, **command.variables_of(settings))
 
     def send(self, values: Iterable[dict[str, Any] | bytes | None]) -> list[Sent]:
         """Publish to the input topic."""

@@ -325,35 +325,38 @@ def test_an_import_past_a_face_is_found(source: str, found: set[str]) -> None:
     assert imports_past_a_face("pipeline.flow.flow", source) == found
 
 
-def mirrored(place: Path) -> bool:
-    """Whether a test of the engines is named after a module or a folder: ``test_<name>`` or ``test_<name>_<theme>``."""
+def mirrors(place: Path) -> bool:
+    """Whether a test is named after a module or a folder of its room: ``test_<name>`` or ``test_<name>_<theme>``."""
     words = place.stem.split("_")[1:]
     names = ["_".join(words[:number]) for number in range(1, len(words) + 1)]
-    beside = ROOT / "engines" / place.parent
-    return any(
-        (beside / f"{name}.py").is_file() or (beside / name / "__init__.py").is_file() for name in names
-    )
+    beside = ROOT / place.parent
+    return any((beside / f"{name}.py").is_file() or (beside / name / "__init__.py").is_file() for name in names)
 
 
-def test_the_engines_tests_mirror_its_modules() -> None:
-    folder = Path(__file__).parent / "engines"
-    places = [path.relative_to(folder) for path in folder.rglob("test_*.py")]
+@pytest.mark.parametrize("room", ["engines", "pipeline"])
+def test_the_tests_of_a_room_mirror_its_modules(room: str) -> None:
+    here = Path(__file__).parent
+    places = [path.relative_to(here) for path in (here / room).rglob("test_*.py")]
     assert len(places) > 50
-    assert [place.as_posix() for place in places if not mirrored(place)] == []
+    assert [place.as_posix() for place in places if not mirrors(place)] == []
 
 
 @pytest.mark.parametrize(
     ("place", "known"),
     [
-        ("text/test_prompting.py", True),
-        ("text/test_prompting_injection.py", True),
-        ("backends/test_dialects.py", True),
-        ("text/test_injection.py", False),
-        ("test_prompting.py", False),
+        ("engines/text/test_prompting.py", True),
+        ("engines/text/test_prompting_injection.py", True),
+        ("engines/backends/test_dialects.py", True),
+        ("engines/text/test_injection.py", False),
+        ("engines/test_prompting.py", False),
+        ("pipeline/flow/test_server_state.py", True),
+        ("pipeline/flow/test_flow_long_posts.py", True),
+        ("pipeline/flow/test_windows.py", False),
+        ("pipeline/flow/test_long_posts_flow.py", False),
     ],
 )
 def test_a_test_of_no_module_is_found(place: str, known: bool) -> None:
-    assert mirrored(Path(place)) is known
+    assert mirrors(Path(place)) is known
 
 
 def test_no_two_classes_of_the_product_have_one_name() -> None:

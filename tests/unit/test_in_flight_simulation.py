@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from in_flight.arrivals import arrivals
 from in_flight.cell import LOADS, run
 from in_flight.compare import PLACES, RULES, SHIPPED
 from in_flight.engines import H100, SERIAL, Events, Speed, engine
 from in_flight.report import page
 from in_flight.rules import Fixed, Little, Seen
+from in_flight.worker import arrivals
 
 REPORTS = Path(__file__).parents[2] / "benchmarks" / "reports"
 SMALL = Speed("small", 4, 10, prefill_per_s=100, decode_per_s=100, step_s=0.01, overhead_s=0.2)

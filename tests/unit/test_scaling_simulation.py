@@ -12,11 +12,9 @@ from faust.assignor.client_assignment import CopartitionedAssignment
 from faust.assignor.copartitioned_assignor import CopartitionedAssignor
 
 from scaling.autoscaler import KUBERNETES_DOWN, KUBERNETES_UP, Autoscaler, Policy, Reading, Rules
-from scaling.compare import Range
-from scaling.contenders import Lag, Oldest, Taken, by_count, chart, fixed, mean_workers, shipped
-from scaling.day import STEP_S, Day, Queue, Seen, World, simulate
+from scaling.compare import Lag, Oldest, Range, Taken, by_count, chart, fixed, mean_workers, shipped
+from scaling.day import DAY_S, STEP_S, Crowd, Day, Queue, Seen, Tide, World, arrivals, simulate
 from scaling.group import Group, assigned
-from scaling.load import DAY_S, Crowd, Tide, arrivals
 from scaling.report import page
 from scaling.search import DOWN, UP, Outcome, Tried, choose, grid
 

@@ -15,15 +15,14 @@ whose label is safe: how many of them low bars stop that nobody would want stopp
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.report import SAMPLE, options, table, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
@@ -34,17 +33,25 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import CATEGORIES, Action, Post
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.engines.backends import Backend
     from sluicegate.engines.protocol import ItemFailure
     from sluicegate.schemas import Scores, Severity
 
-HERE = Path(__file__).resolve().parent
-SAMPLE = HERE / "samples" / "dev-sample.jsonl"
 EXAMPLES = ("social_network", "bank_adviser", "school_platform")
 LOW = "low bars"
+_HEAD = (
+    "policy",
+    "rows in reach",
+    "stopped before",
+    "stopped after",
+    "a category named before",
+    "after",
+    "a right one before",
+    "after",
+)
 _MOST_ROWS = 600
 _TIMEOUT_S = 3600.0
 
@@ -188,9 +195,7 @@ def page(document: dict[str, Any]) -> str:
                 "Stopped: the policy does not allow the row, by the categories that are named."
             ),
             "",
-            "| policy | rows in reach | stopped before | stopped after | a category named before | after | a right one before | after |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-            *_lines(document["policies"]),
+            table(_HEAD, map(_line, document["policies"])),
             "",
             (
                 "A row of an example is stopped only if the model names a category for which that policy has a low bar. "
@@ -201,24 +206,18 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
-def _lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for one in found:
-        rows = one["rows"]
-        right = [
-            f"{one[f'right_{when}']} of {one['labelled']}" if one["labelled"] else "-"
-            for when in ("before", "after")
-        ]
-        yield (
-            f"| {one['policy']} | {rows} | {one['stopped_before']} | {one['stopped_after']} | {one['named_before']} "
-            f"| {one['named_after']} | {right[0]} | {right[1]} |"
-        )
+def _line(one: Mapping[str, Any]) -> list[object]:
+    kept = ("policy", "rows", "stopped_before", "stopped_after", "named_before", "named_after")
+    right = [one["right_before"], one["right_after"]]
+    return [
+        *(one[name] for name in kept),
+        *(f"{hits} of {one['labelled']}" if one["labelled"] else "-" for hits in right),
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Ask, count, and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--bundle", type=Path, help="an engine bundle; default: the shipped CPU model")
     parser.add_argument(
         "--rows", type=Path, nargs="+", default=[SAMPLE], help="labelled rows; their dev split counts"
@@ -258,8 +257,5 @@ def main(arguments: Sequence[str]) -> int:
     text = page(document)
     print(text)
     if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        name = f"category-bars{'-harmless' if given.harmless else ''}"
-        (given.out / f"{name}.md").write_text(text)
-        (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+        write(given.out, f"category-bars{'-harmless' if given.harmless else ''}", document, text)
     return 0

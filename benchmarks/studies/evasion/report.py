@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.shares import Share
+from shared.report import table
+from shared.shares import Share, told
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.schemas import Action
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sluicegate.engines.text.segmenter import Parts
+
+_HEAD = (
+    "differ, without",
+    "differ, with folding",
+    "not allowed",
+    "slipped, without",
+    "slipped, with folding",
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +86,17 @@ def cost(keys_of: Iterable[tuple[Parts | ItemFailure, Sequence[str]]]) -> dict[s
 
 def page(report: dict[str, Any]) -> str:
     """The report for people."""
-
-    def share(value: dict[str, Any]) -> str:
-        return str(Share(value["hits"], value["of"]))
-
     engine, spent, honest = report["engine"], report["cost"], report["cost_undisguised"]
+    after = {line["variant"]: line for line in report["with"]}
+    rows = [
+        [line["variant"]]
+        + [
+            cell
+            for what in ("differ", "slipped")
+            for cell in (line[what]["of"], told(line[what]), told(after[line["variant"]][what]))
+        ]
+        for line in report["without"]
+    ]
     out = [
         "# Disguised copies",
         "",
@@ -93,17 +108,7 @@ def page(report: dict[str, Any]) -> str:
         "",
         "*Differ*: the copy's action is not its original's. *Slipped*: the original is not allowed, and the copy is.",
         "",
-        "| variant | copies | differ, without | differ, with folding | not allowed | slipped, without | slipped, with folding |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    after = {line["variant"]: line for line in report["with"]}
-    for line in report["without"]:
-        then = after[line["variant"]]
-        out.append(
-            f"| {line['variant']} | {line['differ']['of']} | {share(line['differ'])} | {share(then['differ'])} | "
-            f"{line['slipped']['of']} | {share(line['slipped'])} | {share(then['slipped'])} |"
-        )
-    out += [
+        table(("variant", "copies", *_HEAD), rows),
         "",
         "Without folding, *not allowed* counts originals by their own text; with folding, an original's folded form counts, too.",
         "",
@@ -115,9 +120,10 @@ def page(report: dict[str, Any]) -> str:
         "",
         "Originals that have a folded form, and whose action folding made severer, by label:",
         "",
-        "| label | made severer |",
-        "| --- | ---: |",
-        *(f"| {severity} ({value['of']}) | {share(value)} |" for severity, value in report["raised"].items()),
+        table(
+            ("label", "made severer"),
+            [(f"{severity} ({value['of']})", told(value)) for severity, value in report["raised"].items()],
+        ),
         "",
     ]
     return "\n".join(out)

@@ -1,28 +1,22 @@
 """How far do injection attempts move the scores of the CPU model?
 
-    python benchmarks/studies/injection_scores [--out benchmarks/reports] [--scored FILE]
+    python benchmarks/studies/injection_scores [--out benchmarks/reports] [--work FOLDER]
 
 Every attack of the injection suite (tests/support/attacks.py) is scored beside the plain text that it
-dresses up: the harmless sentence of its language, and the plea alone. What is scored is kept in a file as
-it comes, and not scored again: an interrupted run goes on where it was.
+dresses up: the harmless sentence of its language, and the plea alone. What the engine said is kept in
+`--work`: a stopped run goes on from there.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import hashlib
-import json
 import statistics
-import sys
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
-
+from shared.judging import Store, ask
+from shared.report import options, table, write
 from shared.shares import quantile
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Prompt, Scored
@@ -35,8 +29,6 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.backends import Backend
 
-_BATCH = 16
-_TIMEOUT_S = 600.0
 _PLEA = "plea"
 
 
@@ -134,18 +126,21 @@ def texts() -> list[str]:
     return list(dict.fromkeys((*plain, *CASES.values())))
 
 
-def table(rows: Sequence[Row], what: str) -> str:
+def table_of(rows: Sequence[Row], what: str) -> str:
     """Rows as a Markdown table."""
-    head = (
-        f"| {what} | cases | median | p90 | largest | score of unsafe fell | action differs | milder action |"
-    )
-    lines = [head, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
-    lines += [
-        f"| {row.name} | {row.cases} | {row.median:.3f} | {row.p90:.3f} | {row.largest:.3f} "
-        f"| {row.downwards:.0%} | {row.flips} | {row.milder} |"
+    lines = [
+        (
+            row.name,
+            row.cases,
+            *(f"{distance:.3f}" for distance in (row.median, row.p90, row.largest)),
+            f"{row.downwards:.0%}",
+            row.flips,
+            row.milder,
+        )
         for row in rows
     ]
-    return "\n".join(lines)
+    head = ("cases", "median", "p90", "largest", "score of unsafe fell", "action differs", "milder action")
+    return table((what, *head), lines)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -178,15 +173,15 @@ def markdown(report: dict[str, Any]) -> str:
             "",
             "## All",
             "",
-            table([Row(**report["all"])], "attacks"),
+            table_of([Row(**report["all"])], "attacks"),
             "",
             "## By technique",
             "",
-            table([Row(**row) for row in report["techniques"]], "technique"),
+            table_of([Row(**row) for row in report["techniques"]], "technique"),
             "",
             "## By language",
             "",
-            table([Row(**row) for row in report["by_language"]], "language"),
+            table_of([Row(**row) for row in report["by_language"]], "language"),
             "",
         )
     )
@@ -213,71 +208,40 @@ def report_of(moves: Sequence[Move], *, model: str, engine_digest: str) -> dict[
     }
 
 
-def _name(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+async def score_all(backend: Backend, work: Path) -> dict[str, Scores]:
+    """Score what is not known yet, as far as it fits into one prompt.
 
-
-def _known(path: Path, digest: str) -> dict[str, Scores]:
-    """What an earlier run with the same engine has scored, by the hash of the text."""
-    if not path.exists():
-        return {}
-    known = {}
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        with suppress(json.JSONDecodeError):  # a line that an interrupted run left half
-            one = json.loads(line)
-            if one["engine"] == digest:
-                known[one["text"]] = Scores(**one["scores"])
-    return known
-
-
-async def score_all(backend: Backend, kept: Path) -> dict[str, Scores]:
-    """Score what is not known yet, as far as it fits into one prompt."""
-    digest = backend.engine.info.digest
-    known = _known(kept, digest)
+    Raises:
+        SystemExit: The engine failed.
+    """
     built = {text: backend.prompter.build(Post(id="1", text=text)) for text in texts()}
     prompts = {text: prompt for text, prompt in built.items() if isinstance(prompt, Prompt)}
-    missing = [text for text in prompts if _name(text) not in known]
-    missing.sort(
-        key=lambda text: len(prompts[text].token_ids)
-    )  # alike in length, so that none waits for a long one
-    print(f"{len(prompts)} of {len(built)} texts fit, {len(missing)} are to be scored", flush=True)
-    started = time.monotonic()
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{len(prompts)} of {len(built)} texts fit", flush=True)
     async with backend.engine:
-        with kept.open("a", encoding="utf-8") as file:
-            for start in range(0, len(missing), _BATCH):
-                batch = missing[start : start + _BATCH]
-                answers = await backend.engine.score([prompts[text] for text in batch], timeout_s=_TIMEOUT_S)
-                for text, answer in zip(batch, answers, strict=True):
-                    if not isinstance(answer, Scored):
-                        raise SystemExit(f"the engine failed: {answer.code.value} {answer.detail}")
-                    known[_name(text)] = answer.scores
-                    line = {"engine": digest, "text": _name(text), "scores": answer.scores.model_dump()}
-                    file.write("\n" + json.dumps(line))  # first, so that a half line harms no other
-                file.flush()
-                print(
-                    f"{start + len(batch)} of {len(missing)}, {time.monotonic() - started:.0f} s", flush=True
-                )
-    return {text: known[_name(text)] for text in prompts}
+        store = Store(work, backend.engine.info)
+        await ask(backend, prompts.values(), store, "attacks")
+    scores = {}
+    for text, prompt in prompts.items():
+        answer = store.of(prompt)
+        if not isinstance(answer, Scored):
+            raise SystemExit(f"the engine failed: {answer.code.value} {answer.detail}")
+        scores[text] = answer.scores
+    return scores
 
 
 def main() -> None:
     """Score, print the page, and keep both forms if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--out", type=Path, help="folder for injection-scores.json and injection-scores.md")
-    parser.add_argument("--scored", type=Path, default=Path(".cache/injection-scores.jsonl"))
+    parser.add_argument(
+        "--work", type=Path, default=Path(".cache/injection-scores"), help="folder of what the engine said"
+    )
     asked = parser.parse_args()
     backend = open_backend(EngineChoice(backend="llama_cpp"))
-    scores = asyncio.run(score_all(backend, asked.scored))
+    scores = asyncio.run(score_all(backend, asked.work))
     info = backend.engine.info
     report = report_of(moves_of(scores, Policy.load(None)), model=info.model, engine_digest=info.digest)
     page = markdown(report)
     print(page)
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "injection-scores.json").write_text(
-            json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        )
-        (asked.out / "injection-scores.md").write_text(page)
+        write(asked.out, "injection-scores", report, page)

@@ -9,13 +9,13 @@ same texts with a fake engine that knows the threat show the segmenting apart fr
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from shared.report import options, write
+from sluicegate.engines.adapt.report import ruled
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.protocol import Explanation, Scored
@@ -104,21 +104,34 @@ async def judge(choice: EngineChoice, tokens: int) -> list[Row]:
 
 def table(rows: list[Row]) -> str:
     """The rows as a Markdown table."""
-    head = "| engine | sentence stands | tokens | segments | deciding segment holds it | p(unsafe) | action |"
-    lines = [head, "| --- | --- | ---: | ---: | --- | ---: | --- |"]
-    for row in rows:
-        holds = {None: "-", True: "yes", False: "no"}[row.deciding_holds_the_sentence]
-        lines.append(
-            f"| {row.engine} | {row.place} | {row.tokens} | {row.segments} | {holds} | {row.unsafe:.4f} | {row.action} |"
+    head = (
+        "engine",
+        "sentence stands",
+        "tokens",
+        "segments",
+        "deciding segment holds it",
+        "p(unsafe)",
+        "action",
+    )
+    holds = {None: "-", True: "yes", False: "no"}
+    lines = [
+        (
+            row.engine,
+            row.place,
+            str(row.tokens),
+            str(row.segments),
+            holds[row.deciding_holds_the_sentence],
+            f"{row.unsafe:.4f}",
+            row.action,
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    return ruled(head, lines, (False, False, True, True, False, True, False))
 
 
 def main() -> None:
     """Measure, print the table, and keep both forms if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument(
         "--tokens", type=int, default=20_000, help="length of the text in the CPU model's tokens"
     )
@@ -129,6 +142,4 @@ def main() -> None:
     rows += asyncio.run(judge(EngineChoice(backend="llama_cpp"), asked.tokens))
     print(table(rows))
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        (asked.out / "long-posts.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-        (asked.out / "long-posts.md").write_text(table(rows) + "\n")
+        write(asked.out, "long-posts", [asdict(row) for row in rows], table(rows) + "\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.shares import Share
+from shared.report import table
+from shared.shares import Share, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,6 +72,17 @@ def stands_in(make: Callable[[], Rule], first: Labelled, second: Labelled) -> bo
 
 def page(report: dict[str, Any]) -> str:
     """The report for people."""
+    rows = [
+        (
+            one["rule"],
+            one["reused"]["of"],
+            told(one["reused"]),
+            f"{100 * one['saved']:.2f} %",
+            told(one["pairs"]),
+            f"{one['microseconds']:.0f}",
+        )
+        for one in report["rules"]
+    ]
     out = [
         "# Near duplicates",
         "",
@@ -84,15 +96,7 @@ def page(report: dict[str, Any]) -> str:
         "action than the earlier text's, the earlier assessment being right and confident. *Prompts saved*: of all. *Pairs reused*:",
         "pairs whose labels differ, and of which one text stood in for the other: every one is harm. In brackets 95 % intervals.",
         "",
-        "| rule | reused | harm | prompts saved | pairs reused | µs a look-up |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    out += [
-        (
-            f"| {one['rule']} | {one['reused']['of']} | {_share(one['reused'])} | {100 * one['saved']:.2f} % | "
-            f"{_share(one['pairs'])} | {one['microseconds']:.0f} |"
-        )
-        for one in report["rules"]
+        table(("rule", "reused", "harm", "prompts saved", "pairs reused", "µs a look-up"), rows),
     ]
     out += ["", "Pairs reused, by what changes between the two:", "", _by_change(report)]
     if report["engine"]:
@@ -103,21 +107,11 @@ def page(report: dict[str, Any]) -> str:
     return "\n".join(out) + "\n"
 
 
-def _share(value: dict[str, int]) -> str:
-    return str(Share(value["hits"], value["of"]))
-
-
 def _by_change(report: dict[str, Any]) -> str:
     changes = report["changes"]
-    head = [
-        f"| rule | {' | '.join(f'{name} ({count})' for name, count in changes.items())} |",
-        f"| --- |{' ---: |' * len(changes)}",
-    ]
-    rows = [
-        f"| {one['rule']} | {' | '.join(str(one['by_change'].get(name, 0)) for name in changes)} |"
-        for one in report["rules"]
-    ]
-    return "\n".join([*head, *rows])
+    head = ["rule", *(f"{name} ({count})" for name, count in changes.items())]
+    rows = [[one["rule"], *(one["by_change"].get(name, 0) for name in changes)] for one in report["rules"]]
+    return table(head, rows)
 
 
 def _engine_page(engine: dict[str, Any]) -> str:
@@ -129,14 +123,14 @@ def _engine_page(engine: dict[str, Any]) -> str:
             "is the less severe one."
         ),
         "",
-        "| rule | judged | earlier one unsure | reused | harm | milder |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     rows = [
-        f"| {one['rule']} | {one['judged']} | {one['unsure']} | {one['harm']['of']} | {_share(one['harm'])} | {one['milder']} |"
+        (one["rule"], one["judged"], one["unsure"], one["harm"]["of"], told(one["harm"]), one["milder"])
         for one in engine["rules"]
     ]
-    return "\n".join([*head, *rows])
+    return "\n".join(
+        [*head, table(("rule", "judged", "earlier one unsure", "reused", "harm", "milder"), rows)]
+    )
 
 
 def most_harm(report: dict[str, Any]) -> dict[str, float]:
@@ -163,14 +157,18 @@ def _flood_page(floods: Sequence[Flood]) -> str:
         "Floods: one text, mutated at random, carried by the flow with the fake engine (which imitates an H100) as fast as",
         "the window takes it. *Prompts*: scored by the engine, of one for each copy; a disguised copy asks for two.",
         "",
-        "| mutation | admitted | copies | different texts | reused | prompts | share |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     rows = [
         (
-            f"| {one.mutation} | {'yes' if one.admitted else 'no'} | {one.copies} | {one.distinct} | {one.reused} | {one.prompts} | "
-            f"{100 * one.share:.2f} % |"
+            one.mutation,
+            "yes" if one.admitted else "no",
+            one.copies,
+            one.distinct,
+            one.reused,
+            one.prompts,
+            f"{100 * one.share:.2f} %",
         )
         for one in floods
     ]
-    return "\n".join([*head, *rows])
+    columns = ("mutation", "admitted", "copies", "different texts", "reused", "prompts", "share")
+    return "\n".join([*head, table(columns, rows, left=2)])

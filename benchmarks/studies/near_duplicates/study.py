@@ -11,50 +11,42 @@ stopped run goes on from there.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
-
+from shared.judging import LIMITS, Judged, Store, ask, certain, parts_of, sample
+from shared.report import ROOT, options, write
+from shared.rows import read_rows
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.fake import fake_prompter
-from sluicegate.engines.protocol import Explanation, ItemFailure
-from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.pipeline.flow.decision import assess, worst
+from sluicegate.engines.protocol import ItemFailure
+from sluicegate.engines.text.segmenter import Parts, Segmenter
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.policy import SEVERITY
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.pipeline.shortcuts.near_duplicates import is_sure
-from sluicegate.schemas import Action, FailureCode, Post, Scores
-from studies.evasion.study import Builder, Store, ask, read, sample
+from sluicegate.schemas import Post
+from studies.evasion.study import read
 from studies.near_duplicates.floods import MUTATIONS, flood
 from studies.near_duplicates.report import Labelled, page, replay, stands_in
 from studies.near_duplicates.rules import RULES
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
-    from sluicegate.engines.backends import Backend
-    from sluicegate.schemas import Assessment
     from studies.evasion.study import Row
     from studies.near_duplicates.report import Reuse
 
-_PAIRS = Path(__file__).parents[2] / "pairs"
-_LIMITS = LengthLimits(tokens=32_768, segments=64)
+_PAIRS = ROOT / "benchmarks" / "pairs"
 _CONFIDENCE = NearDuplicateSettings().confidence
-
-
-def certain(severity: str) -> Scores:
-    """What an engine that is right and confident says of a text with this label."""
-    return Scores(**{name: float(name == severity) for name in ("safe", "controversial", "unsafe")})
 
 
 def labelled(rows: Sequence[Row], policy: Policy) -> list[Labelled]:
@@ -76,32 +68,32 @@ def read_pairs(folder: Path, policy: Policy) -> list[tuple[str, Labelled, Labell
     Raises:
         SystemExit: A line is no such pair.
     """
-    pairs = []
-    for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            try:
-                said = json.loads(line)
-                sides = [
-                    Labelled(
-                        f"{path.stem}-{number}-{side}",
-                        said[side],
-                        said["language"],
-                        policy.decide(Post(id="p", text=said[side]), certain(said[f"{side}_label"])).action,
-                    )
-                    for side in ("first", "second")
-                ]
-            except (ValueError, KeyError, TypeError) as error:
-                raise SystemExit(
-                    f"{path}:{number}: is no pair ({type(error).__name__}); see benchmarks/pairs/README.md"
-                ) from error
-            pairs.append((said["change"], sides[0], sides[1]))
-    return pairs
+
+    def pair(said: Any, number: int, name: str) -> tuple[str, Labelled, Labelled]:
+        first, second = (
+            Labelled(
+                f"{name}-{number}-{side}",
+                said[side],
+                said["language"],
+                policy.decide(Post(id="p", text=said[side]), certain(said[f"{side}_label"])).action,
+            )
+            for side in ("first", "second")
+        )
+        return said["change"], first, second
+
+    return [
+        one
+        for path in sorted(folder.glob("*.jsonl"))
+        for one in read_rows(
+            path, partial(pair, name=path.stem), is_no="pair", see="benchmarks/pairs/README.md"
+        )
+    ]
 
 
 def prompts_of(rows: Sequence[Row]) -> dict[str, set[bytes]]:
     """By post, the keys of what the engine is asked about it: its own text, and its folded form."""
     segmenter, info = Segmenter(fake_prompter(), folds=True), open_backend(EngineChoice("fake")).engine.info
-    built = segmenter.build_many([row.post for row in rows], [_LIMITS] * len(rows))
+    built = segmenter.build_many([row.post for row in rows], [LIMITS] * len(rows))
     return {
         row.post.id: {cache_key(part.prompt, info) for part in parts.parts}
         for row, parts in zip(rows, built, strict=True)
@@ -138,40 +130,6 @@ def measure_rules(
     return told, reused
 
 
-class Judged:
-    """What the engine said of posts, and what the policy makes of it."""
-
-    def __init__(
-        self, backend: Backend, policy: Policy, store: Store, parts: dict[str, Parts | ItemFailure]
-    ) -> None:
-        self._backend, self._policy, self._store, self._parts = backend, policy, store, parts
-
-    def key(self, prompt: Any) -> str:
-        return cache_key(prompt, self._backend.engine.info).hex()
-
-    def finding(self, post: Post) -> Assessment | ItemFailure:
-        """That of the form that decides."""
-        parts = self._parts[post.id]
-        if isinstance(parts, ItemFailure):
-            return parts
-        found = [self._part(post, self.key(part.prompt)) for part in parts.parts]
-        folded = {number for number, part in enumerate(parts.parts) if part.folded}
-        return found[worst(post, found, self._policy, folded=folded, least_unsafe=parts.least_unsafe)]
-
-    def action(self, post: Post, finding: Assessment | ItemFailure) -> Action:
-        if isinstance(finding, ItemFailure):
-            return self._policy.decide_failure(post).action
-        return self._policy.decide(post, finding.scores, finding).action
-
-    def _part(self, post: Post, key: str) -> Assessment | ItemFailure:
-        said = self._store.said.get(key, ItemFailure(FailureCode.INTERNAL))
-        if isinstance(said, ItemFailure):
-            return said
-        calibration = self._backend.calibration
-        scores = calibration.calibrated(said, post.kind, post.language) if calibration else said
-        return assess(scores, Explanation(()), scores.harm)  # nothing is explained: by the general bars
-
-
 def compare(
     reuses: Sequence[Reuse], posts: dict[str, Post], judged: Judged, policy: Policy
 ) -> dict[str, Any]:
@@ -205,13 +163,11 @@ async def ask_engine(
     backend = open_backend(EngineChoice(asked.engine, bundle=asked.bundle))
     async with backend.engine:
         info = backend.engine.info
-        store = Store(asked.work / f"scores-{info.digest[-12:]}.jsonl")
-        parts = await asyncio.to_thread(Builder(backend).build, [posts[one] for one in sorted(wanted)])
+        store = Store(asked.work, info)
+        parts = await asyncio.to_thread(parts_of, backend, [posts[one] for one in sorted(wanted)])
         judged = Judged(backend, policy, store, parts)
         built = [one for one in parts.values() if isinstance(one, Parts)]
-        await ask(
-            backend, {judged.key(part.prompt): part.prompt for one in built for part in one.parts}, store
-        )
+        await ask(backend, [part.prompt for one in built for part in one.parts], store, "both sides")
         return {
             "backend": info.backend,
             "model": info.model,
@@ -246,9 +202,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print the page, and keep both forms if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the stream, JSON lines")
     parser.add_argument("--pairs", type=Path, default=_PAIRS, help="folder of adversarial pairs")
     parser.add_argument("--engine", choices=["fake", "llama_cpp"], help="judge what is reused, too")
@@ -267,7 +221,5 @@ def main() -> None:
     report = asyncio.run(measure(asked))
     print(page(report))
     if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(report | {"floods": [asdict(one) for one in report["floods"]]}, indent=1)
-        (asked.out / "near-duplicates.json").write_text(told + "\n", encoding="utf-8")
-        (asked.out / "near-duplicates.md").write_text(page(report), encoding="utf-8")
+        told = report | {"floods": [asdict(one) for one in report["floods"]]}
+        write(asked.out, "near-duplicates", told, page(report))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(
-    Path(__file__).resolve().parents[2]
-)  # run as a folder, this file has only its own on the path
+sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a folder, it would be that folder
 
 from studies.region_hint.study import main  # noqa: E402
 

@@ -14,9 +14,7 @@ Adapters are trained with few regions: see docs/model-card.md for what may be sa
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import random
 import sys
 from dataclasses import dataclass
@@ -25,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shared.report import SAMPLE, options, write
 from shipped_adapter.rows import OWN
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.adapt.evaluate.measures import draws
+from sluicegate.engines.adapt.report import ruled
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from sluicegate.engines.backends import Backend
     from sluicegate.schemas import Scores
 
-HERE = Path(__file__).resolve().parents[2]
-SAMPLE = HERE / "samples" / "dev-sample.jsonl"
 REGIONS = ("US", "CN", "DE")
 NONE, AGAIN, OWN_REGION, FOREIGN = "none", "none, again", "own", "foreign"
 _FOREIGN = {True: "CN", False: "DE"}  # of a row for Germany, and of any other
@@ -191,34 +189,41 @@ def page(document: dict[str, Any]) -> str:
             "",
             "`none, again` is the same prompt a second time: the engine's own rounding.",
             "",
-            *_table(document["texts"]),
+            _table(document["texts"]),
             "",
             "## Our own rows, with the region they were written for and with a foreign one",
             "",
             "Most of these rows train the adapter.",
             "",
-            *_table(document["pairs"]),
+            _table(document["pairs"]),
             "",
         ]
     )
 
 
-def _table(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
-    yield "| region | texts | P(not safe) moves by: mean | largest | other severity | change of P(label) | direction |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
+def _table(lines: Sequence[dict[str, Any]]) -> str:
+    rows = []
     for one in lines:
         value, low, high = one["towards"]
-        yield (
-            f"| {one['condition']} | {one['texts']} | {one['mean']:.4f} | {one['largest']:.4f} | {one['flips']} "
-            f"| {value:+.4f} [{low:+.4f}, {high:+.4f}] | {one['direction']} |"
+        distances = [f"{one[name]:.4f}" for name in ("mean", "largest")]
+        change = f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"
+        rows.append(
+            [one["condition"], str(one["texts"]), *distances, str(one["flips"]), change, one["direction"]]
         )
+    head = (
+        "texts",
+        "P(not safe) moves by: mean",
+        "largest",
+        "other severity",
+        "change of P(label)",
+        "direction",
+    )
+    return ruled(("region", *head), rows, [False, *[True] * 5, False])
 
 
 def main(arguments: Sequence[str]) -> int:
     """Ask, measure, and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--bundle", type=Path, help="an engine bundle; default: the shipped CPU model")
     parser.add_argument("--base", action="store_true", help="the CPU model without the shipped adapter")
     parser.add_argument("--texts", type=int, default=38, help="dev texts; each makes five prompts")
@@ -251,9 +256,7 @@ def main(arguments: Sequence[str]) -> int:
     text = page(document)
     print(text)
     if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "region-hint.md").write_text(text)
-        (given.out / "region-hint.json").write_text(json.dumps(document, indent=1) + "\n")
+        write(given.out, "region-hint", document, text)
     return 0
 
 

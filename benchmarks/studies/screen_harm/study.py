@@ -10,12 +10,12 @@ the default policy does not allow by the engine's scores.
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.judging import certain
+from shared.report import REPORTS, ROOT, options, table, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
 from sluicegate.engines.adapt.evaluate.scored import read_scores
 from sluicegate.engines.adapt.report import draw_picture
@@ -32,9 +32,17 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.screen.model import ScreenAnswer
 
-ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "engines" / "assets" / "screens" / "permissive"
 _SEVERITIES = ("safe", "controversial", "unsafe")
+_HEAD = (
+    "tolerance",
+    "answered",
+    "harm: the engine would not allow",
+    "harm at most",
+    "the label would not",
+    "errors added",
+    "engine's tokens saved",
+)
 
 
 @dataclass(frozen=True)
@@ -78,14 +86,13 @@ def cases(data: Path, scores: Path, screen: Screen, policy: Policy) -> list[Case
     for one, post, answer in zip(judged, posts, screen.answers(posts), strict=True):
         prompt = prompter.build(post)
         said = Scores(**dict(zip(_SEVERITIES, one.probabilities or (), strict=True)))
-        label = Scores(**{name: float(name == one.severity) for name in _SEVERITIES})
         found.append(
             Case(
                 post,
                 answer,
                 None if answer is None else policy.decide(post, answer.scores).action,
                 policy.decide(post, said).action,
-                policy.decide(post, label).action,
+                policy.decide(post, certain(one.severity)).action,
                 len(prompt.token_ids) if isinstance(prompt, Prompt) else 0,
             )
         )
@@ -136,18 +143,7 @@ def page(document: dict[str, Any]) -> str:
         "",
         "![Share answered, and harm, over the tolerance](screen-harm.png)",
         "",
-        "| tolerance | answered | harm: the engine would not allow | harm at most | the label would not | errors added | engine's tokens saved |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for one in document["curve"]:
-        count = one["answered"]
-        harm = f"{one['harm']} of {count}" + (f" ({100 * one['harm'] / count:.1f} %)" if count else "")
-        most = "–" if one["harm_at_most"] is None else f"{100 * one['harm_at_most']:.1f} %"
-        lines.append(
-            f"| {one['tolerance']:g} | {100 * one['share_answered']:.1f} % | {harm} | {most} | {one['label_differs']} of {count} "
-            f"| {100 * one['error_added']:+.2f} % | {100 * one['tokens_saved']:.1f} % |"
-        )
-    lines += [
+        table(_HEAD, map(_line, document["curve"]), left=0),
         "",
         (
             "*Harm at most*: the 95 % upper bound. *Errors added*: rows on which screen and engine together do other than the "
@@ -159,6 +155,19 @@ def page(document: dict[str, Any]) -> str:
         _verdict(document["curve"]),
     ]
     return "\n".join([*lines, ""])
+
+
+def _line(one: dict[str, Any]) -> list[str]:
+    count = one["answered"]
+    return [
+        f"{one['tolerance']:g}",
+        f"{100 * one['share_answered']:.1f} %",
+        f"{one['harm']} of {count}" + (f" ({100 * one['harm'] / count:.1f} %)" if count else ""),
+        "–" if one["harm_at_most"] is None else f"{100 * one['harm_at_most']:.1f} %",
+        f"{one['label_differs']} of {count}",
+        f"{100 * one['error_added']:+.2f} %",
+        f"{100 * one['tokens_saved']:.1f} %",
+    ]
 
 
 def _verdict(points: Sequence[dict[str, Any]]) -> str:
@@ -195,20 +204,16 @@ def draw(document: dict[str, Any], path: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and write the report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled files")
     parser.add_argument("--scores", type=Path, required=True, help="folder that `adapt evaluate` wrote")
     parser.add_argument("--screen", type=Path, default=SHIPPED, help="folder of a screen")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "reports", help="folder to write")
+    parser.add_argument("--out", type=Path, default=REPORTS, help="folder to write")
     given = parser.parse_args(arguments)
     screen = Screen.load(given.screen)
     found = cases(given.data, given.scores, screen, Policy.load(None))
     document = {"rows": len(found), "screen": screen.digest, "curve": curve(found)}
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "screen-harm.json").write_text(json.dumps(document, indent=1) + "\n")
-    (given.out / "screen-harm.md").write_text(page(document))
+    write(given.out, "screen-harm", document, page(document))
     draw(document, given.out / "screen-harm.png")
     print(page(document))
     return 0

@@ -12,7 +12,6 @@ Exit code 1 if the gate lets the spoiled adapter pass, or does not name the lang
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from shared.report import REPORTS, options, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.adapt.gate.report import sentence
 from sluicegate.engines.adapt.report import plain, table
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from sluicegate.engines.adapt.data.rows import Row
     from sluicegate.schemas import Severity
 
-HERE = Path(__file__).resolve().parents[2]
 SPOILED, CONTROL = "spoiled", "control"
 LIMITS = {"always": {"well_formed_least": None}}
 """Explanations are slow here and not what is flipped: none is asked for. Everything else is as built in."""
@@ -202,9 +201,7 @@ def _run(command: Sequence[str | Path], allowed: tuple[int, ...] = (0,)) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Train, judge, gate, report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--prepared", type=Path, required=True, help="folder of `adapt prepare`")
     parser.add_argument("--adapter", type=Path, required=True, help="the current one: `best` of its training")
     parser.add_argument("--trainer", type=Path, required=True, help="a sluicegate with the extra `adapt`")
@@ -215,7 +212,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--most-characters", type=int, default=400, help="longer texts are left out")
     parser.add_argument("--control", action="store_true", help="the same with right labels, too")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=HERE / "reports", help="folder of the report")
+    parser.add_argument("--out", type=Path, default=REPORTS, help="folder of the report")
     given = vars(parser.parse_args(arguments))
     out, names = given.pop("out"), [*([CONTROL] if given.pop("control") else []), SPOILED]
     wanted = Wanted(**given)
@@ -238,9 +235,7 @@ def main(arguments: Sequence[str]) -> int:
     except EngineError as error:
         print(f"spoiled_gate: {error}", file=sys.stderr)
         return 1
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "spoiled-gate.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    (out / "spoiled-gate.md").write_text(page(document))
+    write(out, "spoiled-gate", document, page(document))
     refused = document["gates"][SPOILED]["exit_code"] == 1
     named = names_language(document["gates"][SPOILED], wanted.language)
     print(f"spoiled adapter: {'refused' if refused else 'LET PASS'}, language {'' if named else 'NOT '}named")

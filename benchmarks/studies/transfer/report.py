@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shared.report import interval, table
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows, clusters, draws
 
 if TYPE_CHECKING:
@@ -70,12 +71,19 @@ def page(document: Mapping[str, Any]) -> str:
             "",
             f"## {said}",
             "",
-            "| source left out | language | kind | dev rows | "
-            + " | ".join(SAID.values())
-            + " | adapter − baseline, same rows |",
-            "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+            table(
+                (
+                    "source left out",
+                    "language",
+                    "kind",
+                    "dev rows",
+                    *SAID.values(),
+                    "adapter − baseline, same rows",
+                ),
+                [_line(one, name) for one in results],
+                left=3,
+            ),
         ]
-        lines += [_line(one, name) for one in results]
         if done:
             lines += ["", _counted(done, name, said)]
     return "\n".join([*lines, ""])
@@ -98,8 +106,8 @@ def _counted(done: Sequence[Mapping[str, Any]], name: str, said: str) -> str:
     return f"{said} of the adapter is higher {'; '.join(parts)}."
 
 
-def _line(result: Mapping[str, Any], name: str) -> str:
-    cells = [_cell(result["systems"].get(one, {}).get(name)) for one in SAID]
+def _line(result: Mapping[str, Any], name: str) -> list[str]:
+    cells = [interval(result["systems"].get(one, {}).get(name)) for one in SAID]
     apart = result.get("adapter_minus", {}).get(SAME_ROWS, {}).get(name)
     facts = [
         result["source"],
@@ -107,12 +115,4 @@ def _line(result: Mapping[str, Any], name: str) -> str:
         ", ".join(result["kinds"]),
         f"{result['dev_rows']:,}",
     ]
-    return f"| {' | '.join([*facts, *cells, _cell(apart, sign='+')])} |"
-
-
-def _cell(found: Mapping[str, float | None] | None, sign: str = "") -> str:
-    if found is None or found["value"] is None:
-        return "–"
-    if found["low"] is None or found["high"] is None:
-        return f"{found['value']:{sign}.3f}"
-    return f"{found['value']:{sign}.3f} [{found['low']:{sign}.3f}, {found['high']:{sign}.3f}]"
+    return [*facts, *cells, interval(apart, "+")]

@@ -13,7 +13,6 @@ goes on, in the middle of a training too. The report is written again after ever
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from baselines import Baseline
+from shared.report import REPORTS, ROOT, options, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.adapt.evaluate.measures import estimates
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow, labelled, read_scores, write_scores
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from sluicegate.engines.adapt.data.rows import Row
 
-HERE = Path(__file__).resolve().parents[2]
 FOLDS = ("davidson+germeval2018+constraint_covid", "swsr+offendes+convabuse")
 """Sources with two or three severities under a licence that lets the adapter ship, of four
 languages; sources of one language that are alike are in different folds."""
@@ -164,7 +163,7 @@ class Fold:
     def _held_out(self) -> list[Row]:
         """The dev rows to judge; prepares the other sources the first time."""
         if not (self.prepared / "reasons.json").exists():
-            script = HERE / "shipped_adapter" / "rows.py"
+            script = ROOT / "benchmarks" / "shipped_adapter" / "rows.py"
             command: list[str | Path] = [
                 sys.executable,
                 script,
@@ -221,16 +220,12 @@ def report(wanted: Wanted, folds: Sequence[Fold], out: Path) -> None:
         "seed": wanted.seed,
         "sources": [one for path in kept if path.exists() for one in json.loads(path.read_text())],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "transfer.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    (out / "transfer.md").write_text(page(document))
+    write(out, "transfer", document, page(document))
 
 
 def main(arguments: Sequence[str]) -> int:
     """One fold after the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled files, one a source")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made on the way")
     parser.add_argument(
@@ -247,9 +242,7 @@ def main(arguments: Sequence[str]) -> int:
         "--base", default="cpu", help="the CPU model's bundle, if it is not where it was fetched to"
     )
     parser.add_argument("--seed", type=int, default=0, help="of sample and intervals")
-    parser.add_argument(
-        "--out", type=Path, default=HERE / "reports", help="folder for transfer.json and transfer.md"
-    )
+    parser.add_argument("--out", type=Path, default=REPORTS, help="folder for transfer.json and transfer.md")
     given = parser.parse_args(arguments)
     if given.only is None and given.trainer is None:
         parser.error("give --trainer, or --only baseline")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from shared.report import table
 from sluicegate.engines.backends.fake_profile import FakeProfile
 
 if TYPE_CHECKING:
@@ -19,7 +20,18 @@ SAID = {
     SCREENED: "a worker with the screen",
     TIERS: "edge and centre",
 }
-
+_HEAD = (
+    "",
+    "posts",
+    "verdicts",
+    "lost",
+    "by the screen",
+    "forwarded",
+    "engine: prompts",
+    "prompt tokens",
+    "ms a post",
+    "saved",
+)
 _EXPLANATION_S = 16 / FakeProfile.h100().decode_tokens_per_s
 
 
@@ -98,13 +110,10 @@ def rounds_of(runs: Sequence[Run]) -> list[dict[str, Run]]:
     return found
 
 
-def table(runs: Sequence[Run]) -> str:
+def table_of(runs: Sequence[Run]) -> str:
     """A row for each arrangement, the mean over the rounds."""
     rounds = rounds_of(runs)
-    lines = [
-        "| | posts | verdicts | lost | by the screen | forwarded | engine: prompts | prompt tokens | ms a post | saved |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    lines = []
     for name, said in SAID.items():
         of = [one[name] for one in rounds]
         saved = fmean(saving(one[name], one[ALONE]) for one in rounds)
@@ -117,8 +126,8 @@ def table(runs: Sequence[Run]) -> str:
             f"{ms:.3f}",
             f"{100 * saved:.1f} %" if name != ALONE else "–",
         ]
-        lines.append(f"| {said} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([said, *cells])
+    return table(_HEAD, lines).replace("|  |", "| |", 1)  # a heading that is empty
 
 
 def learnt_line(learnt: int | None, runs: Sequence[Run]) -> str:
@@ -163,7 +172,7 @@ def page(document: dict[str, Any]) -> str:
                 "and groups of its own; means."
             ),
             "",
-            table(runs),
+            table_of(runs),
             "",
             (
                 "*Prompts*: of a disguised or a long text there are several. *Ms a post*: the time for which the simulated accelerator was booked, over **all** posts. *Saved*: of that "

@@ -9,7 +9,6 @@ Apache Kafka; it talks to loopback only.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests"))
-
 from compare.cluster import PARTITIONS, PATIENT, Answers, Lane, fill
 from compare.data import DataError, distinct, even_place, post_id, read_lines, stream
 from compare.engines import H100, SAID
 from compare.process import check_worker, wait_ready, worker
-from compare.readings import lines
+from compare.watch import lines
+from shared.report import REPORTS, ROOT, options, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import read_labelled
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.screen.model import Screen
@@ -34,11 +32,11 @@ from support.collector import ends, read
 from support.kafka import ApacheKafka, KafkaMissingError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from support.workers import WorkerProcess
 
-ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "engines" / "assets" / "screens" / "permissive"
 ORDER = (ALONE, SCREENED, TIERS)
 _WAIT_S = 300.0
@@ -151,24 +149,20 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and write the report; exit code 1 if a post was lost."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--data", type=Path, help="posts, one JSON object a line; default: the samples")
     parser.add_argument("--labelled", type=Path, help="folder of the labelled rows behind the screen")
     parser.add_argument("--screen", type=Path, default=SHIPPED, help="folder of a screen (the shipped one)")
     parser.add_argument("--tolerance", type=float, default=0.05, help="of the policy (0.05)")
     parser.add_argument("--posts", type=int, default=2000, help="how many, with different texts (2000)")
     parser.add_argument("--rounds", type=int, default=2, help="times that all three are run (2)")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "reports", help="folder to write")
+    parser.add_argument("--out", type=Path, default=REPORTS, help="folder to write")
     asked = parser.parse_args(arguments)
     try:
         document = measure(asked)
     except (DataError, KafkaMissingError, EngineError, TimeoutError, RuntimeError) as error:
         print(f"two_tiers: {error}", file=sys.stderr)
         return 2
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "two-tiers.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (asked.out / "two-tiers.md").write_text(page(document), encoding="utf-8")
+    write(asked.out, "two-tiers", document, page(document))
     print(page(document))
     return int(any(Run(**one).lost for one in document["runs"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.mutant import Mutant
 
-_ADAPTERS = "tests/unit/pipeline/flow/test_adapters.py"
+_ADAPTERS = "tests/unit/pipeline/flow/test_flow_adapters.py"
 
 MUTANTS = (
     Mutant(

@@ -276,7 +276,7 @@ MUTANTS = (
         "self._producer_ended = self._producer_ended or outcome.fatal",
         "pass",
         (
-            "tests/unit/pipeline/control/test_control.py::test_a_producer_that_can_deliver_nothing_any_more_is_made_anew",
+            "tests/unit/pipeline/control/test_topic.py::test_a_producer_that_can_deliver_nothing_any_more_is_made_anew",
         ),
     ),
     Mutant(

@@ -9,8 +9,8 @@ _BREAKER = f"{_UNIT}/flow/test_breaker.py"
 _FLOW = f"{_UNIT}/flow/test_flow.py"
 _ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
 _LONG = f"{_UNIT}/flow/test_flow_long_posts.py"
-_POLICY_FILE = f"{_UNIT}/policy/test_policy_file.py"
-_SAFE = f"{_UNIT}/flow/test_categories_of_safe_texts.py"
+_POLICY_FILE = f"{_UNIT}/policy/test_file.py"
+_SAFE = f"{_UNIT}/flow/test_flow_safe_categories.py"
 
 MUTANTS = (
     Mutant(
@@ -46,7 +46,7 @@ MUTANTS = (
         "-1 if number in folded else 1",
         "1",
         (
-            f"{_UNIT}/flow/test_folded_forms.py::test_a_folded_form_that_fails_leaves_an_original_as_severe_its_verdict",
+            f"{_UNIT}/flow/test_flow_folded_forms.py::test_a_folded_form_that_fails_leaves_an_original_as_severe_its_verdict",
         ),
     ),
     Mutant(
@@ -55,7 +55,7 @@ MUTANTS = (
         "pipeline/flow/routes.py",
         "                return [self._build_plain(posts[0], error)]\n",
         "                return [ItemFailure(FailureCode.INTERNAL)]\n",
-        (f"{_UNIT}/flow/test_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
+        (f"{_UNIT}/flow/test_flow_folded_forms.py::test_a_fault_in_folding_costs_no_post_its_judgement",),
     ),
     Mutant(
         "folded_unread",
@@ -64,7 +64,7 @@ MUTANTS = (
         "if folded.differs and folded.text.strip():",
         "if not folded.differs and folded.text.strip():",
         (
-            f"{_UNIT}/flow/test_folded_forms.py::test_a_disguised_post_is_decided_by_its_folded_form_which_the_verdict_names",
+            f"{_UNIT}/flow/test_flow_folded_forms.py::test_a_disguised_post_is_decided_by_its_folded_form_which_the_verdict_names",
         ),
     ),
     Mutant(
@@ -131,7 +131,7 @@ MUTANTS = (
         "pipeline/flow/answers.py",
         "return verdict if opened is None else",
         "return verdict if opened is None or opened else",
-        (f"{_UNIT}/flow/test_breaker_in_flow.py::test_further_blocks_become_review_and_say_what_they_were",),
+        (f"{_UNIT}/flow/test_flow_breaker.py::test_further_blocks_become_review_and_say_what_they_were",),
     ),
     Mutant(
         "breaker_shared",
@@ -182,7 +182,7 @@ MUTANTS = (
         "        if len(arrival.found) < parts or (parts > 1 and arrival.lacking(self._policy())):\n",
         "        if len(arrival.found) < parts:\n",
         (
-            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part",
+            f"{_UNIT}/flow/test_flow_policy.py::test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part",
         ),
     ),
     Mutant(
@@ -192,7 +192,7 @@ MUTANTS = (
         "        for number in arrival.lacking(self._policy()):\n",
         "        for number in set[int]():\n",
         (
-            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing",
+            f"{_UNIT}/flow/test_flow_policy.py::test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is_missing",
         ),
     ),
     Mutant(
@@ -202,7 +202,7 @@ MUTANTS = (
         "            if isinstance(finding, ItemFailure):\n",
         "            if False:\n",
         (
-            f"{_UNIT}/flow/test_policy_in_flow.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
+            f"{_UNIT}/flow/test_flow_policy.py::test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it",
         ),
     ),
     Mutant(

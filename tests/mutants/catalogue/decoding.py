@@ -89,7 +89,7 @@ MUTANTS = (
         "pipeline/dead_letters.py",
         '    if f"sha256:{hashlib.sha256(value).hexdigest()}" != letter.payload_hash:',
         "    if letter.tries < 0:",
-        (f"{_UNIT}/test_replays.py::test_a_dead_letter_that_somebody_altered_is_refused",),
+        (f"{_UNIT}/test_dead_letters_replays.py::test_a_dead_letter_that_somebody_altered_is_refused",),
     ),
     Mutant(
         "tokeniser_fault",

@@ -7,7 +7,7 @@ from mutants.mutant import Mutant
 _UNIT = "tests/unit/pipeline"
 _WINDOW = f"{_UNIT}/flow/test_window.py"
 _STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
-_CONTROL = "tests/unit/pipeline/control/test_control.py"
+_CONTROL = "tests/unit/pipeline/control/test_topic.py"
 
 MUTANTS = (
     Mutant(
@@ -98,7 +98,7 @@ MUTANTS = (
         "pipeline/worker.py",
         "head = self._window.stalled(after_s) if self._instruments.holds.quiet_s > after_s else None",
         "head = None",
-        (f"{_UNIT}/test_livez.py::test_a_post_that_is_never_answered_is_a_stall",),
+        (f"{_UNIT}/test_worker_livez.py::test_a_post_that_is_never_answered_is_a_stall",),
     ),
     Mutant(
         "livez_hold",
@@ -107,7 +107,7 @@ MUTANTS = (
         "head = self._window.stalled(after_s) if self._instruments.holds.quiet_s > after_s else None",
         "head = self._window.stalled(after_s)",
         (
-            f"{_UNIT}/test_livez.py::test_a_hold_of_ten_minutes_leaves_it_at_200_and_what_waited_has_its_time_afterwards",
+            f"{_UNIT}/test_worker_livez.py::test_a_hold_of_ten_minutes_leaves_it_at_200_and_what_waited_has_its_time_afterwards",
         ),
     ),
     Mutant(
@@ -116,7 +116,7 @@ MUTANTS = (
         "pipeline/worker.py",
         'body: dict[str, Any] = {"ok": fault is None and not stalled}',
         'body: dict[str, Any] = {"ok": not stalled}',
-        (f"{_UNIT}/test_livez.py::test_a_membership_that_died_is_told",),
+        (f"{_UNIT}/test_worker_livez.py::test_a_membership_that_died_is_told",),
     ),
     Mutant(
         "standstill",
@@ -125,7 +125,7 @@ MUTANTS = (
         "if now - since > self._after_s",
         "if now < 0",
         (
-            f"{_UNIT}/observe/test_standstill.py::test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once",
+            f"{_UNIT}/observe/test_stalls.py::test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once",
         ),
     ),
     Mutant(

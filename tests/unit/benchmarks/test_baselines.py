@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from baselines import SEVERITIES, Baseline, scored_by, shipped, train
-from baselines.tfidf import CHARACTER_BITS, WORD_BITS
+from baselines import SEVERITIES, Baseline, load_baseline, scored_by, train
+from baselines.tfidf import CHARACTER_BITS, WEIGHTS, WORD_BITS
 from shipped_adapter import rows as adapter_rows
 from sluicegate.engines.adapt.evaluate import scored
 from support.labelled import row, rows_of, sentence, write_lines
@@ -172,13 +172,13 @@ def test_training_writes_weights_and_a_report_of_both(tmp_path: Path) -> None:
     assert str(tmp_path) not in page + json.dumps(document)
 
 
-@pytest.mark.skipif(not shipped.WEIGHTS.exists(), reason="the baseline's weights are not made yet")
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="the baseline's weights are not made yet")
 def test_the_shipped_weights_are_of_sources_that_may_ship_and_as_their_report_says() -> None:
-    baseline = shipped.load_baseline()
+    baseline = load_baseline()
     allowed = adapter_rows.LICENCES.split(",")
     for source in baseline.facts["sources"].values():
         assert source["licence"].partition(" (")[0] in allowed
-    assert shipped.WEIGHTS.stat().st_size < 3 << 20
+    assert WEIGHTS.stat().st_size < 3 << 20
     three = baseline.probabilities(["What time does the library open?", "你好"])
     assert three.sum(axis=1) == pytest.approx(np.ones(2))
     if REPORT.exists():

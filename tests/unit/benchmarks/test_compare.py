@@ -30,7 +30,6 @@ from compare.figures import (
     steady_of,
 )
 from compare.goals import GOALS, closing_line, goal_lines
-from compare.kept import Kept, Result, WorkFolderError
 from compare.memory import Look, document, page, slope
 from compare.open_loop import latencies, limit_ms
 from compare.plan import (
@@ -54,9 +53,8 @@ from compare.plan import (
     left_s,
     measurable,
 )
-from compare.readings import lines
-from compare.run import Budget, go
-from compare.watch import cpu_seconds
+from compare.run import Budget, Kept, Result, WorkFolderError, go
+from compare.watch import cpu_seconds, lines
 
 SETTING = {"sizes": {"stream": 10}, "data": "sha256:1"}
 

@@ -13,7 +13,7 @@ from compare.contenders.plainly import Counting, Judge, Task
 from compare.contenders.whole_answers import AFTER, BEFORE, WholeAnswers, filled, vendor_prompter
 from compare.engines import FIFTH, H100, INSTANT
 from compare.plan import ALONE, FLOOR
-from compare.readings import lines
+from compare.watch import lines
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.protocol import Prompt

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from dilution.report import Found, Row, page, row_of, summary, table  # noqa: E402 - benchmarks are no package
+from dilution.report import Found, Row, page, row_of, summary, table_of  # noqa: E402 - benchmarks are no package
 from dilution.stream import Cost  # noqa: E402 - the same
 from dilution.suite import WAYS, suite  # noqa: E402 - the same
 
@@ -84,7 +84,7 @@ def test_the_report_is_the_page_and_stands_in_the_documentation() -> None:
     assert page(REPORT, cost) == (ROOT / "benchmarks" / "reports" / "dilution.md").read_text(encoding="utf-8")
     documented = (ROOT / "docs" / "texts.md").read_text(encoding="utf-8")
     for name, key in (("set", "sets"), ("way", "ways"), ("language", "languages")):
-        assert "\n".join(table(name, [Row(**row) for row in REPORT[key]])) in documented
+        assert table_of(name, [Row(**row) for row in REPORT[key]]) in documented
     for figure in (cost.with_passage, cost.leave, cost.leave_texts):
         assert f"{figure:,}" in documented
     assert f"{cost.tokens_percent:.1f} %" in documented

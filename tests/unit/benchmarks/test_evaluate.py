@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from samples import draw
 
 from baselines import SEVERITIES, Baseline
+from evaluate import study as benchmark
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled, read_labelled
 from sluicegate.engines.adapt.evaluate.measures import MEASURES, MeasuredRows
 from sluicegate.engines.backends import EngineChoice, open_backend
@@ -26,23 +26,11 @@ BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 SAMPLE = BENCHMARKS / "samples" / "dev-sample.jsonl"
 
 
-def load(path: str) -> Any:
-    name = f"benchmark_{path.replace('/', '_').removesuffix('.py')}"
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def of_three(rows: list[ScoredRow]) -> dict[str, list[ScoredRow]]:
     return dict.fromkeys(("adapter", "base", "baseline"), rows)
 
 
 def test_each_line_holds_the_measures_of_its_rows_and_the_last_those_of_all() -> None:
-    benchmark = load("evaluate/study.py")
     german = [_renamed(one, f"d{one.id}") for one in drawn(30, seed=2, language="de")]
     rows = [*drawn(60, seed=1), *german]
     lines = benchmark.table(of_three(rows), seed=0)
@@ -58,7 +46,6 @@ def _renamed(one: ScoredRow, name: str) -> ScoredRow:
 
 
 def test_a_row_that_one_system_failed_on_counts_for_none() -> None:
-    benchmark = load("evaluate/study.py")
     good = [scored(f"r{at}", "safe", sure("safe")) for at in range(4)]
     failed = [*good[:3], scored("r3", "safe", None)]
     systems = {"adapter": failed, "base": good, "baseline": good}
@@ -67,13 +54,11 @@ def test_a_row_that_one_system_failed_on_counts_for_none() -> None:
 
 
 def test_equal_systems_have_equal_intervals_since_they_are_measured_on_the_same_draws() -> None:
-    benchmark = load("evaluate/study.py")
     line = benchmark.table(of_three(drawn(50, seed=1)), seed=0)[-1]
     assert line.measures["adapter"] == line.measures["base"] == line.measures["baseline"]
 
 
 def test_the_line_that_sums_up_has_the_agreed_form() -> None:
-    benchmark = load("evaluate/study.py")
     rows = [scored("a", "safe", sure("safe")), scored("b", "unsafe", sure("unsafe"))]
     (*_, whole) = benchmark.table(of_three(rows), seed=0)
     assert benchmark.summary(whole) == (
@@ -85,7 +70,6 @@ def test_the_line_that_sums_up_has_the_agreed_form() -> None:
 
 
 def test_sources_that_may_not_train_are_shown_apart_and_only_where_there_are_both() -> None:
-    benchmark = load("evaluate/study.py")
     ours = [scored(f"a{at}", "safe", sure("safe"), source="free") for at in range(3)]
     others = [scored(f"b{at}", "unsafe", sure("safe"), source=f"kept_{at // 3}") for at in range(4)]
     lines = benchmark.apart(of_three([*ours, *others]), {"free": {}}, seed=0)
@@ -101,7 +85,6 @@ def test_sources_that_may_not_train_are_shown_apart_and_only_where_there_are_bot
 
 
 def test_reasons_of_templates_and_of_our_own_rows_are_known_with_their_categories() -> None:
-    benchmark = load("evaluate/study.py")
     rows = rows_of(
         {
             "text": sentence(at),
@@ -121,7 +104,6 @@ def test_reasons_of_templates_and_of_our_own_rows_are_known_with_their_categorie
 def test_it_runs_from_end_to_end_and_ends_with_the_sum_and_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark = load("evaluate/study.py")
     baseline = Baseline.fit([sentence(at) for at in range(30)], list(SEVERITIES) * 10, word_bits=8, character_bits=8, facts={"sources": {"free": {}}})  # fmt: skip
     monkeypatch.setattr(benchmark, "load_baseline", lambda: baseline)
     fake = open_backend(EngineChoice(backend="fake"))
@@ -156,22 +138,20 @@ def test_it_runs_from_end_to_end_and_ends_with_the_sum_and_the_data(
 def test_without_weights_it_says_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("baselines.shipped.WEIGHTS", tmp_path / "none.npz")
-    assert load("evaluate/study.py").main(["--out", str(tmp_path)]) == 1
+    monkeypatch.setattr("baselines.tfidf.WEIGHTS", tmp_path / "none.npz")
+    assert benchmark.main(["--out", str(tmp_path)]) == 1
     assert "write it again with benchmarks/baselines/train.py" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark = load("evaluate/study.py")
     monkeypatch.setattr(benchmark, "load_baseline", lambda: None)
     assert benchmark.main(["--data", str(tmp_path / "nowhere")]) == 1
     assert "is no file and no folder" in capsys.readouterr().err
 
 
 def test_the_sample_is_read_whole_under_licences_that_allow_it_and_its_page_names_each_source() -> None:
-    draw = load("samples/draw.py")
     found = read_labelled([SAMPLE], split="dev")
     assert (found.faulty_rows, found.other_split_rows, found.repeated_rows) == (0, 0, 0)
     page = (SAMPLE.parent / "README.md").read_text()
@@ -186,7 +166,6 @@ def test_the_sample_is_read_whole_under_licences_that_allow_it_and_its_page_name
 
 
 def test_the_sample_takes_what_may_be_taken_and_looks_at_no_text() -> None:
-    draw = load("samples/draw.py")
     rows = rows_of(
         {
             "text": sentence(at),

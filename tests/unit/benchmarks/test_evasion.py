@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.judging import sample
 from shared.shares import wilson
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.segmenter import Part, Parts
@@ -75,10 +76,10 @@ def test_the_cost_counts_each_distinct_prompt_once_and_no_folded_one_that_anothe
 
 def test_a_sample_is_the_same_each_time_and_in_order() -> None:
     rows = list(range(100))
-    once = evasion.sample(rows, 10)
-    assert once == evasion.sample(rows, 10) == sorted(once)
+    once = sample(rows, 10)
+    assert once == sample(rows, 10) == sorted(once)
     assert len(once) == 10
-    assert evasion.sample(rows, None) == evasion.sample(rows, 100) == rows
+    assert sample(rows, None) == sample(rows, 100) == rows
 
 
 def line(number: int, text: str, **fields: Any) -> str:

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.shares import quantile
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Scores
+from studies.injection_scores import study as scores
 from support.attacks import CASES, FORMS, LANGUAGES
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[3]
 REPORT = ROOT / "benchmarks" / "reports" / "injection-scores"
-
-
-@pytest.fixture(scope="module")
-def scores() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "injection_scores", ROOT / "benchmarks" / "studies" / "injection_scores" / "study.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["injection_scores"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def unsafe(value: float) -> Scores:
@@ -50,17 +33,17 @@ def unsafe(value: float) -> Scores:
     ],
 )
 def test_a_quantile_is_a_value_that_so_many_do_not_exceed(
-    scores: Any, values: list[float], share: float, expected: float
+    values: list[float], share: float, expected: float
 ) -> None:
-    assert scores.quantile(values, share) == expected
+    assert quantile(values, share) == expected
 
 
-def test_no_values_have_no_quantile(scores: Any) -> None:
+def test_no_values_have_no_quantile() -> None:
     with pytest.raises(ValueError, match="no values"):
-        scores.quantile([], 0.5)
+        quantile([], 0.5)
 
 
-def test_a_row_tells_distances_directions_and_changed_actions(scores: Any) -> None:
+def test_a_row_tells_distances_directions_and_changed_actions() -> None:
     moves = [
         scores.Move("en", "plea", 0.5, 0.1, "review", "allow"),
         scores.Move("en", "plea", 0.5, 0.9, "review", "block"),
@@ -75,7 +58,7 @@ def test_a_row_tells_distances_directions_and_changed_actions(scores: Any) -> No
     ]
 
 
-def test_each_attack_stands_beside_its_base_and_the_plea_beside_a_harmless_sentence(scores: Any) -> None:
+def test_each_attack_stands_beside_its_base_and_the_plea_beside_a_harmless_sentence() -> None:
     known = {text: unsafe(0.5) for text in scores.texts()}
     known |= {one.harmless: unsafe(0.1) for one in LANGUAGES.values()}
     known |= {one.plea: unsafe(0.6) for one in LANGUAGES.values()}
@@ -94,18 +77,7 @@ def test_each_attack_stands_beside_its_base_and_the_plea_beside_a_harmless_sente
     assert scores.report_of(left, model="m", engine_digest="d")["left_out"] == 1
 
 
-def test_what_was_scored_by_another_engine_or_cut_short_is_scored_again(scores: Any, tmp_path: Path) -> None:
-    kept = tmp_path / "scored.jsonl"
-    assert scores._known(kept, "sha256:a") == {}
-    lines = [
-        {"engine": engine, "text": text, "scores": unsafe(0.5).model_dump()}
-        for engine, text in (("sha256:a", "one"), ("sha256:b", "two"))
-    ]
-    kept.write_text("\n".join(map(json.dumps, lines)) + '\n{"engine": "sha25')
-    assert scores._known(kept, "sha256:a") == {"one": unsafe(0.5)}
-
-
-def test_the_page_is_made_of_the_report(scores: Any) -> None:
+def test_the_page_is_made_of_the_report() -> None:
     report = json.loads(REPORT.with_suffix(".json").read_text(encoding="utf-8"))
     assert REPORT.with_suffix(".md").read_text(encoding="utf-8") == scores.markdown(report)
     moves = [scores.Move(**move) for move in report["moves"]]

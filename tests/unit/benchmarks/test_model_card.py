@@ -9,6 +9,7 @@ import pytest
 
 from model_card import report as card_sections
 from model_card import study as model_card
+from shared.report import REPORTS
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation
 from support.scored import scored, sure
 
@@ -227,7 +228,7 @@ def test_a_training_is_kept_as_a_report(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not model_card.CARD.exists(), reason="docs/model-card.md is not made yet")
 def test_the_card_in_docs_is_that_of_the_reports() -> None:
-    made = model_card.page(model_card.read(model_card.HERE / "reports"))
+    made = model_card.page(model_card.read(REPORTS))
     assert model_card.CARD.read_text(encoding="utf-8") == made
 
 

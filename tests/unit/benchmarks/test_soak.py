@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import random
 from pathlib import Path
@@ -12,18 +11,10 @@ import pytest
 
 from faults.soak_report import as_markdown, closing_line, wishes_broken
 from faults.watch import Growth, Sample, growth
+from soak import study as soak
 
 ROOT = Path(__file__).resolve().parents[3]
 MIB = 2**20
-
-
-def soak() -> Any:
-    spec = importlib.util.spec_from_file_location("soak", ROOT / "benchmarks" / "soak" / "study.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def life(*rss_mib: float, descriptors: int = 20) -> list[Sample]:
@@ -84,7 +75,7 @@ def test_descriptors_are_followed_after_the_warm_up() -> None:
 
 
 def test_kills_are_spread_over_the_run_and_leave_its_end_alone() -> None:
-    times = soak().kill_times(random.Random(1), 44, 47 * 60.0)
+    times = soak.kill_times(random.Random(1), 44, 47 * 60.0)
     assert len(times) == 44
     assert times == sorted(times)
     assert max(times) <= 47 * 60 - 5
@@ -92,7 +83,7 @@ def test_kills_are_spread_over_the_run_and_leave_its_end_alone() -> None:
 
 
 def test_no_kills_are_no_times() -> None:
-    assert soak().kill_times(random.Random(1), 0, 60.0) == []
+    assert soak.kill_times(random.Random(1), 0, 60.0) == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +91,7 @@ def test_no_kills_are_no_times() -> None:
     [(100, 0, 10, 10), (100, 90, 5, 2), (100, 130, 5, 0), (100, 50, 0, 50)],
 )
 def test_the_rate_makes_up_for_what_is_missing(goal: int, made: int, left_s: float, rate: float) -> None:
-    assert soak().rate_to_go(goal, made, left_s) == rate
+    assert soak.rate_to_go(goal, made, left_s) == rate
 
 
 def test_a_good_report_breaks_no_wish() -> None:

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
+from studies.spoiled_gate import study as benchmark
 from support.scored_rows import labelled_rows, scored, spoiled, write_evaluation
 from support.training import training_row, write_rows
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "spoiled_gate", ROOT / "benchmarks" / "studies" / "spoiled_gate" / "study.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["spoiled_gate"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def wanted(benchmark: Any, tmp_path: Path) -> Any:
+def wanted(tmp_path: Path) -> Any:
     severities = ("safe", "controversial", "unsafe")
     rows = [
         training_row(
@@ -65,7 +48,7 @@ def wanted(benchmark: Any, tmp_path: Path) -> Any:
 
 
 def test_the_labels_of_one_language_are_flipped_and_of_no_other(
-    benchmark: Any, wanted: Any, monkeypatch: pytest.MonkeyPatch
+    wanted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(benchmark, "_run", asked.append)
@@ -90,7 +73,7 @@ def test_the_labels_of_one_language_are_flipped_and_of_no_other(
     assert [str(one) for one in asked[0][:3]] == ["trainer", "adapt", "train"]
 
 
-def test_the_gates_word_is_what_the_report_says(benchmark: Any, wanted: Any) -> None:
+def test_the_gates_word_is_what_the_report_says(wanted: Any) -> None:
     rows = labelled_rows(500, languages=("zh", "en"))
     good = scored(rows, seed=2)
     wanted.work.mkdir()
@@ -111,7 +94,7 @@ def test_the_gates_word_is_what_the_report_says(benchmark: Any, wanted: Any) -> 
 
 
 def test_too_few_rows_of_the_language_and_an_old_report_are_not_passed_off(
-    benchmark: Any, wanted: Any, monkeypatch: pytest.MonkeyPatch
+    wanted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = benchmark._rows(wanted.prepared / "train.jsonl")
     with pytest.raises(SystemExit, match="short rows in zh"):

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / name / "study.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+from judge_latency.study import report as percentiles
+from throughput.study import distinct_posts, rate
 
 
 @pytest.mark.parametrize(
@@ -30,19 +13,16 @@ def load(name: str) -> ModuleType:
     [(101, 10.0, 10.0), (2, 0.5, 2.0), (1, 5.0, 0.0), (0, 0.0, 0.0), (5, 0.0, 0.0)],
 )
 def test_a_rate_counts_the_intervals_between_events(count: int, seconds: float, expected: float) -> None:
-    throughput: Any = load("throughput")
-    assert throughput.rate(count, seconds) == expected
+    assert rate(count, seconds) == expected
 
 
 def test_distinct_posts_have_distinct_prompts() -> None:
-    throughput: Any = load("throughput")
-    posts = throughput.distinct_posts(50)
+    posts = distinct_posts(50)
     assert len({(post.text, post.kind, post.region, post.language) for post in posts}) == len(posts) == 50
 
 
 def test_percentiles_of_latencies_are_in_milliseconds_and_in_order() -> None:
-    latency: Any = load("judge_latency")
-    report = latency.report([number / 1000 for number in range(1, 101)], 2.0)
+    report = percentiles([number / 1000 for number in range(1, 101)], 2.0)
     numbers = [value for name, value in report.items() if name.startswith("p")]
     assert numbers == sorted(numbers)
     assert 50 <= numbers[0] <= 51

@@ -22,7 +22,7 @@ from studies.two_tiers.report import (
     rounds_of,
     run_of,
     saving,
-    table,
+    table_of,
 )
 from support.collector import Record
 
@@ -72,7 +72,7 @@ def test_rounds_are_kept_apart_whatever_their_order() -> None:
 def test_a_row_is_the_mean_of_its_rounds() -> None:
     first = [run(ALONE, work_s=2.0), run(SCREENED, work_s=1.0, by_screen=400), run(TIERS, work_s=1.5)]
     second = [run(TIERS, work_s=3.0), run(SCREENED, work_s=1.0, by_screen=500), run(ALONE, work_s=4.0)]
-    rows = dict(line.strip("| ").split(" | ", 1) for line in table(first + second).splitlines()[2:])
+    rows = dict(line.strip("| ").split(" | ", 1) for line in table_of(first + second).splitlines()[2:])
     assert rows[SAID[ALONE]] == "1,000 | 1,000 | 0 | – | – | 1,000 | 10,000 | 3.000 | –"
     assert rows[SAID[SCREENED]] == "1,000 | 1,000 | 0 | 450 | – | 1,000 | 10,000 | 1.000 | 62.5 %"
     assert rows[SAID[TIERS]].endswith("2.250 | 25.0 %")
@@ -104,7 +104,7 @@ def test_the_committed_report_is_its_figures_and_no_post_was_lost(report: dict[s
 def test_the_page_on_the_screen_has_the_reports_figures(report: dict[str, Any]) -> None:
     told = (ROOT / "docs" / "shortcuts.md").read_text(encoding="utf-8")
     runs = [Run(**one) for one in report["runs"]]
-    assert table(runs) in told
+    assert table_of(runs) in told
     flat = " ".join(told.split())
     assert least_line(runs) in flat
     assert learnt_line(report["learnt"], runs) in flat

@@ -10,6 +10,7 @@ import orjson
 
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_prompter
+from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
     from sluicegate.engines.screen.model import Screen
     from sluicegate.engines.text.prompting import PassageFinder
     from sluicegate.pipeline.records import Outgoing
+
+
+class HandClock(Clock):
+    """A clock that is moved by hand."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from sluicegate.pipeline.flow.adapter_state import CallOutcome
 from sluicegate.pipeline.flow.servers import InWorkFile, Servers, prompt_name
 from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S, LeaseState
 from sluicegate.schemas import CATEGORIES
+from unit.pipeline.fakes import HandClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,17 +144,8 @@ def test_a_lease_that_this_worker_gave_back_stays_given_back_when_both_are_read_
     assert not owner.state.lease.slot
 
 
-class Paced(Clock):
-    """A clock that the test moves."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_nobody_is_condemned() -> None:
-    clock = Paced()
+    clock = HandClock()
     stand = Workers(1, clock)
     server = stand.servers[0]
     stand.suspect(server)
@@ -183,7 +175,7 @@ def test_where_claims_reach_nobody_suspects_are_asked_after_thirty_seconds_and_n
 
 
 def test_a_claim_that_lost_against_another_was_heard() -> None:
-    clock = Paced()
+    clock = HandClock()
     stand = Workers(2, clock)
     for server in stand.servers:
         stand.suspect(server)
@@ -193,7 +185,7 @@ def test_a_claim_that_lost_against_another_was_heard() -> None:
 
 
 def test_after_the_topic_was_lost_claims_are_tried_anew() -> None:
-    clock = Paced()
+    clock = HandClock()
     stand = Workers(1, clock)
     stand.suspect(stand.servers[0])
     stand.workers[0].follow(followed=False)

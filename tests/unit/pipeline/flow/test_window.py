@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.records import Slot
 from unit.pipeline.fakes import MemoryDelivery
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.records import Slot
 
 
 async def hold(window: Window, delivery: MemoryDelivery) -> Slot:

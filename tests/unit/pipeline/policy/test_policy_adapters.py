@@ -19,7 +19,7 @@ from sluicegate.pipeline.policy.diff import Diff
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.settings.tree import PolicySettings
 from sluicegate.schemas import Post
-from unit.pipeline.policy.test_policy_diff import verdict
+from unit.pipeline.policy.test_diff import verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -168,9 +168,11 @@ def test_every_bar_that_is_reached_can_decide_once_its_category_is_named(
 ) -> None:
     policy = policy_of(document)
     wanted = policy.explain_as(post, scores)
-    for name, bars in policy.rules(post).categories.items():
+    categories = policy.rules(post).categories
+    always = {name for name, bars in categories.items() if bars.applies_at == 0}  # decide beside any other
+    for name, bars in categories.items():
         action, rule = bars.outcome(scores)
-        if action is Action.ALLOW:
+        if action is Action.ALLOW or always - {name}:
             continue
         named = SimpleNamespace(
             categories=(name,), category_scores={name: 1.0}, explained_as=wanted, explanation_failure=None

@@ -1,7 +1,7 @@
 """With reuse of near duplicates and screen off, every record is to the byte what it was before either existed.
 
 The golden file was recorded by the code of the commit before near duplicates came in, on which this module
-runs as it stands: ``PYTHONPATH=src:tests python tests/unit/pipeline/flow/test_shortcuts_off.py FILE``. A field that the
+runs as it stands: ``PYTHONPATH=src:tests python tests/unit/pipeline/flow/test_flow_shortcuts_off.py FILE``. A field that the
 contract gains later is to be left out in :func:`line`.
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,13 +46,6 @@ NAMES = [
 ]
 WITHOUT_ADAPTERS = list(leaves(load_settings().masked()))
 COUNTED_IN_NOTHING = {"ops.port"}  # a number that is a name
-
-
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("SLUICEGATE_"):
-            monkeypatch.delenv(name)
 
 
 def test_the_page_in_docs_is_what_the_code_generates() -> None:

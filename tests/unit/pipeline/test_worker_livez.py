@@ -8,26 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.worker import Worker
-from unit.pipeline.fakes import MemoryDelivery
+from unit.pipeline.fakes import HandClock, MemoryDelivery
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.observe.holds import HoldName
 
 TEN_MINUTES_S = 600.0
-
-
-class HandClock(Clock):
-    """A clock that is moved by hand."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class Probed:

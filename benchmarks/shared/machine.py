@@ -9,17 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from support.kafka import REPOSITORY, kafka_version
-
-_PACKAGES = (
-    "faust-streaming",
-    "aiokafka",
-    "confluent-kafka",
-    "orjson",
-    "pydantic",
-    "tokenizers",
-    "xllamacpp",
-)
+from shared.report import ROOT
 
 
 def machine() -> dict[str, str]:
@@ -37,10 +27,10 @@ def _processor() -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def versions() -> dict[str, str]:
-    """Of everything that takes part."""
-    found = {"Apache Kafka": kafka_version(), "Python": platform.python_version()}
-    for name in _PACKAGES:
+def installed(*packages: str) -> dict[str, str]:
+    """Versions of packages; ``missing`` for one that is not there."""
+    found = {}
+    for name in packages:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -62,6 +52,6 @@ def commit() -> str:
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=True, timeout=30
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True, timeout=30
     )
     return done.stdout.strip()
