@@ -156,8 +156,8 @@ MUTANTS = (
         "deaf_to_new_partitions",
         "resets written to a partition that the control topic gained would never be heard",
         "pipeline/kafka/reader.py",
-        "if added := sorted(set(range(shape.partitions)) - held):",
-        "if added := sorted(set(range(shape.partitions)) - held)[:0]:",
+        "if added := sorted(set(places) - held):",
+        "if added := sorted(set(places) - held)[:0]:",
         (f"{_CONTROL}::test_partitions_that_were_added_are_read_from_their_beginning",),
     ),
     Mutant(
