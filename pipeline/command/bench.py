@@ -116,7 +116,6 @@ def bench(
     Example: sluicegate bench --embedded --rate 50 --duration 30 --fail-if 'p99_ms>500'
     """
     from sluicegate.pipeline.trial.bench import places, report, run  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.trial.bench.run import RunProgress  # noqa: PLC0415 - only a run needs it
 
     conditions = [report.parse_threshold(text) for text in fail_if or ()]
     earlier = [] if beside is None else report.systems_of(_read_report(beside))
@@ -135,7 +134,8 @@ def bench(
     began = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         load = run.Load(arrivals, lines, patience, settle)
-        outcome = asyncio.run(run.run_bench(place, load, RunProgress(sys.stderr)))
+        with run.RunProgress(sys.stderr) as progress:
+            outcome = asyncio.run(run.run_bench(place, load, progress))
     except asyncio.CancelledError:  # before posts were under way, or by a second Ctrl-C
         raise typer.Exit(130) from None
     setting = report.Setting(name, began, _machine(), note, outcome.remark)
