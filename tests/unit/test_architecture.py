@@ -25,7 +25,7 @@ EDGES = {
     "confluent_kafka": ["pipeline.kafka.*"],
     "aiohttp": [
         "pipeline.observe.server",
-        "pipeline.trial.demo.*",
+        "pipeline.trial.local",
         "pipeline.trial.bench.places",
         "engines.backends.completions",
         "engines.backends.http_client",

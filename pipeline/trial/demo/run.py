@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-import tempfile
 import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-import aiohttp
-
+from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.errors import DemoError
-from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
@@ -29,10 +25,11 @@ from sluicegate.pipeline.trial.demo.tally import (
     identity,
     parse,
 )
-from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
+from sluicegate.pipeline.trial.local import WorkerProcess, local_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 
 class DemoReplay:
@@ -94,7 +91,6 @@ _READ_S = 0.05
 _SETTLE_S = 1.0  # a repeat would follow its first answer at once
 _PATIENCE_S = 120.0  # above the slowest allowed pair of engine calls, 90 s by default
 _SCRAPE_EVERY_S = 1.0
-_SCRAPE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,64 +118,28 @@ async def run_demo(options: DemoOptions, screen: DemoScreen) -> DemoResult:
 
     Raises:
         DemoError: The worker did not start, or ended; the message names its log, which is kept.
-        RuntimeError: The embedded broker did not start.
+        StartError: The embedded broker did not start.
     """
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     if task is not None:
         for number in (signal.SIGTERM, signal.SIGHUP):  # asyncio.run sees to SIGINT
             loop.add_signal_handler(number, task.cancel)
-    folder = Path(tempfile.mkdtemp(prefix="sluicegate-demo-"))
-    keep = False
-    log = folder / "worker.log"
-    try:
-        snapshot = await _run(options, screen, log)
-        keep = not snapshot.balanced
-        return DemoResult(snapshot, log if keep else None)
-    except Exception:
-        keep = True
-        raise
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _run(options: DemoOptions, screen: DemoScreen, log: Path) -> Snapshot:
-    topics = TopicSettings()
-    screen.say("starting the embedded broker")
-    async with (
-        EmbeddedBroker([*topics.model_dump().values()]) as broker,
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)) as session,
-    ):
-        screen.say(f"starting a worker with the {options.engine} engine")
-        async with WorkerProcess(_settings(options, broker.address), log) as worker:
-            await worker.ready(session)
-            kafka = KafkaSettings(bootstrap_servers=broker.address)
-            screen.say(f"replaying {len(options.records)} posts")
-            watched = [topics.posts, *topics.outputs]
-            with (
-                TopicReader(kafka, watched, start="beginning") as reader,
-                DemoReplay(kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
-                _kept(options.verdicts, topics) as keep,
-            ):
-                return await _Watch(options, screen, worker, session, keep).follow(reader, replay)
-
-
-def _settings(options: DemoOptions, address: str) -> dict[str, str]:
-    settings = {
-        "kafka.bootstrap_servers": address,
-        "engine.backend": options.engine,
-        "ops.host": "127.0.0.1",
-        "ops.port": "0",
-        # Nothing is left in flight when a demo ends in order; a Ctrl-C should not take long.
-        "drain.finish_s": "5",
-        "drain.flush_s": "3",
-        "drain.leave_s": "5",
-        "drain.budget_s": "15",
-    }
+    settings: dict[str, str] = {"engine.backend": options.engine}
     if options.policy is not None:
         settings["policy.path"] = str(options.policy.absolute())
-    return settings
+    async with local_system("demo", settings, screen.say) as system:
+        screen.say(f"replaying {len(options.records)} posts")
+        topics = system.topics
+        with (
+            TopicReader(system.kafka, [topics.posts, *topics.outputs], start="beginning") as reader,
+            DemoReplay(system.kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
+            _kept(options.verdicts, topics) as keep,
+        ):
+            snapshot = await _Watch(options, screen, system.worker, keep).follow(reader, replay)
+        if snapshot.balanced:
+            return DemoResult(snapshot, None)
+        return DemoResult(snapshot, system.worker.keep_log())
 
 
 @contextmanager
@@ -210,13 +170,11 @@ class _Watch:
         options: DemoOptions,
         screen: DemoScreen,
         worker: WorkerProcess,
-        session: aiohttp.ClientSession,
         keep: Callable[[TopicRecord], None],
     ) -> None:
         self._expected = len(options.records)
         self._screen = screen
         self._worker = worker
-        self._session = session
         self._keep = keep
         self._tally = DemoTally(TopicSettings())
         self._last = LastVerdicts(self._tally, options.show_text)
@@ -247,13 +205,7 @@ class _Watch:
 
     async def _read(self, reader: TopicReader) -> None:
         answered = len(self._tally.outbound)
-        reading = asyncio.ensure_future(asyncio.to_thread(reader.read, _READ_S))
-        try:
-            records = await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            await reading  # the thread goes on, and the reader must not be closed under it
-            raise
-        for record in records:
+        for record in await to_the_end(partial(reader.read, _READ_S)):
             self._tally.add(record)
             self._last.add(record)
             self._keep(record)
@@ -277,5 +229,5 @@ class _Watch:
         )
 
     async def _scrape(self) -> EngineCounts:
-        text = await self._worker.metrics(self._session)
+        text = await self._worker.metrics()
         return EngineCounts.parse(text) if text else self._counts
