@@ -154,15 +154,15 @@ def bench(
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:
-    from sluicegate.pipeline.trial.bench import plots, report  # noqa: PLC0415 - only a run needs it
+    from sluicegate.pipeline.trial.bench import report  # noqa: PLC0415 - only a run needs it
 
     replace_file(folder / "bench.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     drawn = {}
     if importlib.util.find_spec("matplotlib") is None:
         typer.echo("no plots: matplotlib is missing; install sluicegate[evaluate]", err=True)
     else:
-        plots.draw(document, folder)
-        drawn = dict(plots.PLOTS)
+        report.draw(document, folder)
+        drawn = dict(report.PLOTS)
     replace_file(folder / "bench.md", report.markdown(document, drawn).encode("utf-8", "replace"))
     typer.echo(f"report: {folder / 'bench.md'}", err=True)
 

@@ -61,8 +61,7 @@ def demo(
 
     Example: sluicegate demo --limit 50 --show-text
     """
-    from sluicegate.pipeline.trial.demo.run import DemoOptions, run_demo  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.trial.demo.screen import DemoScreen  # noqa: PLC0415 - loads rich
+    from sluicegate.pipeline.trial.demo.run import DemoOptions, DemoScreen, run_demo  # noqa: PLC0415 - loads Kafka's client
 
     records = _records(posts)[:limit]
     if not records:

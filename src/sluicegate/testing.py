@@ -74,9 +74,9 @@ class LocalWorker:
             self._switch({})
 
     def _switch(self, switches: dict[str, Any]) -> None:
-        part = self._faults.with_suffix(".part")
-        part.write_text(json.dumps(switches))
-        part.replace(self._faults)  # it appears whole: the engine may be reading
+        from sluicegate.engines.files import replace_file  # noqa: PLC0415 - only who switches pays for it
+
+        replace_file(self._faults, json.dumps(switches).encode())  # the engine may be reading
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ MAY_IMPORT = {
 EDGES = {
     "faust": ["pipeline.kafka.faust_app"],
     "mode": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching"],
-    "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching", "pipeline.kafka.lenient_records"],
+    "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching"],
     "confluent_kafka": ["pipeline.kafka.*"],
     "aiohttp": [
         "pipeline.observe.server",
@@ -264,7 +264,7 @@ BESIDE_A_FACE = {
     "engines.adapt.export.*": ["engines.build.*"],
     "engines.adapt.train.*": ["engines.build.*"],
     # A trial draws a picture; no other offline module is needed for it.
-    "engines.adapt.report.picture": ["pipeline.trial.bench.plots"],
+    "engines.adapt.report.picture": ["pipeline.trial.bench.report"],
     # What a command shows or asks for, in modules that load no library of an extra.
     "engines.adapt.evaluate.labelled_rows": ["pipeline.command.adapt.*"],
     "engines.adapt.evaluate.scored": ["pipeline.command.adapt.*"],
