@@ -10,7 +10,6 @@ import platform
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ import typer
 
 from sluicegate import __version__
 from sluicegate.engines.files import replace_file
-from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.command.options import AsJson, LocalEngine, SettingsFile, require_cpu_model
 from sluicegate.pipeline.command.post import bounded_lines
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.settings.tree import load_settings
@@ -28,13 +27,6 @@ from sluicegate.pipeline.trial.bench.load import MOST_POSTS, Shape, plan_arrival
 
 _MOST_REPORT_BYTES = 64 * 2**20
 _NAME = "sluicegate"
-
-
-class BenchEngine(StrEnum):
-    """The engines of ``--embedded``."""
-
-    LLAMA_CPP = "llama_cpp"
-    FAKE = "fake"
 
 
 def bench(
@@ -60,9 +52,9 @@ def bench(
         bool, typer.Option("--embedded", help="Start a broker and a worker here instead of using a cluster.")
     ] = False,
     engine: Annotated[
-        BenchEngine,
+        LocalEngine,
         typer.Option(help="With --embedded: the CPU model, or the fake engine as a simulated H100."),
-    ] = BenchEngine.FAKE,
+    ] = LocalEngine.FAKE,
     fake_profile: Annotated[
         Path | None,
         typer.Option(
@@ -124,8 +116,8 @@ def bench(
         raise BenchError(f"{posts_file} has no lines; give a file with one JSON object a line")
     arrivals = plan_arrivals(shape, rate=rate, duration_s=duration, seed=seed, posts=posts)
     if embedded:
-        if engine is BenchEngine.LLAMA_CPP:
-            _require_model()
+        if engine is LocalEngine.LLAMA_CPP:
+            require_cpu_model()
         place = places.embedded(engine.value, fake_profile)
     else:
         loaded = load_settings(settings)
@@ -185,15 +177,6 @@ def _lines(path: Path | None) -> Iterator[bytes]:
         return
     with path.open("rb") as stream:
         yield from (line for line in bounded_lines(stream) if line is not None)
-
-
-def _require_model() -> None:
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
-
-    if not cpu_bundle_path().exists():
-        raise BenchError(
-            "the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake"
-        )
 
 
 def _machine() -> dict[str, str]:

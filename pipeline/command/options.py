@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
+
+from sluicegate.pipeline.errors import DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,3 +101,22 @@ SettingsFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
+
+
+class LocalEngine(StrEnum):
+    """The engines that a trial on this machine may have: they need nothing but Python."""
+
+    LLAMA_CPP = "llama_cpp"
+    FAKE = "fake"
+
+
+def require_cpu_model() -> None:
+    """Make sure that the CPU model is on this machine.
+
+    Raises:
+        DemoError: It is not.
+    """
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+
+    if not cpu_bundle_path().exists():
+        raise DemoError("the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake")
