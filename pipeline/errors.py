@@ -26,7 +26,7 @@ class ClusterError(PipelineError):
 
 
 class DemoError(PipelineError):
-    """The demo cannot go on. The message says what ended, and where its log is."""
+    """A demo or a bench of this machine cannot go on. The message says what ended or is missing, and where its log is."""
 
 
 class JudgeError(PipelineError):

@@ -31,7 +31,7 @@ from sluicegate.engines.adapt.evaluate.scored import read_scores, write_scores
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
-from sluicegate.pipeline.command.options import Pace
+from sluicegate.pipeline.command.options import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -121,7 +121,8 @@ def judged(name: str, rows_read: Labelled, out: Path, seed: int, explain_rows: i
     terms = JudgingTerms(_TIMEOUT_S, _TIMEOUT_S, explain=explain, explain_rows=explain_rows, seed=seed)
     choice = EngineChoice(backend="llama_cpp", bundle=cpu_bundle_path(base=name == "base"))
     wanted = WantedEvaluation(seed=seed, split="dev", title=f"CPU model, {name}")
-    return evaluate(rows_read, open_backend(choice), out, terms, wanted, Pace(sys.stderr).advance)
+    with progress(sys.stderr) as advance:
+        return evaluate(rows_read, open_backend(choice), out, terms, wanted, advance)
 
 
 def known_reasons(rows_read: Labelled) -> dict[str, Counter[str]]:

@@ -19,8 +19,7 @@ from sluicegate.pipeline.client.errors import (
 )
 from sluicegate.pipeline.client.producer import PostProducer
 from sluicegate.pipeline.client.threads import to_the_end
-from sluicegate.pipeline.kafka.incoming import Incoming, read_dead_letter, read_verdict
-from sluicegate.pipeline.kafka.tail import Tail
+from sluicegate.pipeline.kafka.reader import Tail, TopicRecord
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import Action, DeadLetter, Post, Verdict, content_hash, encode
@@ -221,7 +220,7 @@ class Client:
         """Body of the reader thread: hand on what somebody waits for, until told to stop."""
         try:
             while self._running:
-                records, trouble = tail.read(_READ_S)
+                records, trouble = tail.read(_READ_S), tail.trouble
                 if trouble is not None and trouble != self._trouble:
                     _log.warning("verdict topics: %s", trouble)
                 self._trouble = trouble if trouble or records else self._trouble
@@ -239,10 +238,10 @@ class Client:
         finally:
             tail.close()
 
-    def _hand_on(self, records: list[Incoming]) -> None:
+    def _hand_on(self, records: list[TopicRecord]) -> None:
         for record in records:
             if record.topic != self._topics.dead_letter:
-                if verdict := read_verdict(record):
+                if verdict := record.event(Verdict):
                     self._waiting.answer(verdict)
-            elif record.key is not None and (letter := read_dead_letter(record)):
+            elif record.key is not None and (letter := record.event(DeadLetter)):
                 self._waiting.bury(record.key, letter)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from sluicegate.pipeline.client.errors import ClientClosedError, HandlerError
 from sluicegate.pipeline.client.threads import to_the_end
-from sluicegate.pipeline.kafka.incoming import Incoming, read_verdict
 from sluicegate.pipeline.kafka.member import Member
+from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import Action, Verdict
@@ -137,8 +137,8 @@ class VerdictConsumer:
         self._attempts = attempts
         self._pause_s = pause_s
         self._member: Member | None = None
-        self._taking: asyncio.Future[Incoming | None] | None = None
-        self._taken: Incoming | None = None
+        self._taking: asyncio.Future[TopicRecord | None] | None = None
+        self._taken: TopicRecord | None = None
         self._stopped = False
         self.counts = Counts()
 
@@ -190,7 +190,7 @@ class VerdictConsumer:
             record = await self._take(member)
             if record is None:
                 continue
-            verdict = read_verdict(record)
+            verdict = record.event(Verdict)
             if verdict is None:
                 self.counts.unreadable += 1
                 _log.error("no verdict at %s/%d/%d", record.topic, record.partition, record.offset)
@@ -200,7 +200,7 @@ class VerdictConsumer:
             self._taken = None
             await asyncio.sleep(0)  # a backlog that needs no handler must not keep the loop to itself
 
-    async def _take(self, member: Member) -> Incoming | None:
+    async def _take(self, member: Member) -> TopicRecord | None:
         """The record in hand, or the next one. Cancelling loses none."""
         if self._taken is None and self._taking is None:
             self._taken = member.take(0)  # most often librdkafka has it already

@@ -10,7 +10,6 @@ import platform
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ import typer
 
 from sluicegate import __version__
 from sluicegate.engines.files import replace_file
-from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.command.options import AsJson, LocalEngine, SettingsFile, require_cpu_model
 from sluicegate.pipeline.command.post import bounded_lines
 from sluicegate.pipeline.errors import BenchError
 from sluicegate.pipeline.settings.tree import load_settings
@@ -28,13 +27,6 @@ from sluicegate.pipeline.trial.bench.load import MOST_POSTS, Shape, plan_arrival
 
 _MOST_REPORT_BYTES = 64 * 2**20
 _NAME = "sluicegate"
-
-
-class BenchEngine(StrEnum):
-    """The engines of ``--embedded``."""
-
-    LLAMA_CPP = "llama_cpp"
-    FAKE = "fake"
 
 
 def bench(
@@ -60,9 +52,9 @@ def bench(
         bool, typer.Option("--embedded", help="Start a broker and a worker here instead of using a cluster.")
     ] = False,
     engine: Annotated[
-        BenchEngine,
+        LocalEngine,
         typer.Option(help="With --embedded: the CPU model, or the fake engine as a simulated H100."),
-    ] = BenchEngine.FAKE,
+    ] = LocalEngine.FAKE,
     fake_profile: Annotated[
         Path | None,
         typer.Option(
@@ -116,7 +108,6 @@ def bench(
     Example: sluicegate bench --embedded --rate 50 --duration 30 --fail-if 'p99_ms>500'
     """
     from sluicegate.pipeline.trial.bench import places, report, run  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.trial.bench.run import RunProgress  # noqa: PLC0415 - only a run needs it
 
     conditions = [report.parse_threshold(text) for text in fail_if or ()]
     earlier = [] if beside is None else report.systems_of(_read_report(beside))
@@ -125,8 +116,8 @@ def bench(
         raise BenchError(f"{posts_file} has no lines; give a file with one JSON object a line")
     arrivals = plan_arrivals(shape, rate=rate, duration_s=duration, seed=seed, posts=posts)
     if embedded:
-        if engine is BenchEngine.LLAMA_CPP:
-            _require_model()
+        if engine is LocalEngine.LLAMA_CPP:
+            require_cpu_model()
         place = places.embedded(engine.value, fake_profile)
     else:
         loaded = load_settings(settings)
@@ -135,7 +126,8 @@ def bench(
     began = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         load = run.Load(arrivals, lines, patience, settle)
-        outcome = asyncio.run(run.run_bench(place, load, RunProgress(sys.stderr)))
+        with run.RunProgress(sys.stderr) as progress:
+            outcome = asyncio.run(run.run_bench(place, load, progress))
     except asyncio.CancelledError:  # before posts were under way, or by a second Ctrl-C
         raise typer.Exit(130) from None
     setting = report.Setting(name, began, _machine(), note, outcome.remark)
@@ -154,15 +146,15 @@ def bench(
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:
-    from sluicegate.pipeline.trial.bench import plots, report  # noqa: PLC0415 - only a run needs it
+    from sluicegate.pipeline.trial.bench import report  # noqa: PLC0415 - only a run needs it
 
     replace_file(folder / "bench.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     drawn = {}
     if importlib.util.find_spec("matplotlib") is None:
         typer.echo("no plots: matplotlib is missing; install sluicegate[evaluate]", err=True)
     else:
-        plots.draw(document, folder)
-        drawn = dict(plots.PLOTS)
+        report.draw(document, folder)
+        drawn = dict(report.PLOTS)
     replace_file(folder / "bench.md", report.markdown(document, drawn).encode("utf-8", "replace"))
     typer.echo(f"report: {folder / 'bench.md'}", err=True)
 
@@ -185,15 +177,6 @@ def _lines(path: Path | None) -> Iterator[bytes]:
         return
     with path.open("rb") as stream:
         yield from (line for line in bounded_lines(stream) if line is not None)
-
-
-def _require_model() -> None:
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
-
-    if not cpu_bundle_path().exists():
-        raise BenchError(
-            "the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake"
-        )
 
 
 def _machine() -> dict[str, str]:

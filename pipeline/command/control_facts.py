@@ -13,6 +13,7 @@ from sluicegate.pipeline.control.topic import read_changes
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.facts import LINE, BreakerFact, Facts, ScreenFact
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.text import neutral
@@ -20,8 +21,6 @@ from sluicegate.pipeline.text import neutral
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
-_READ_S = 0.2
 
 Reason = Annotated[str, typer.Option("--reason", help=f"Why; everybody reads it. At most {LINE} characters.")]
 
@@ -48,21 +47,14 @@ def who() -> str:
 
 def read_facts(settings: Settings, kind: type[F]) -> Facts[F]:
     """What the control topic knows of one kind."""
-    from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
-
     facts = Facts[F]()
-    unreadable = 0
     with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
-        while True:
-            changes, refused = read_changes(reader.read(_READ_S))
-            unreadable += refused
-            for change in changes:
-                if isinstance(change, bytes):
-                    facts.remove(change)
-                elif isinstance(change, kind):
-                    facts.add(change)
-            if reader.at_end:
-                break
+        changes, unreadable = read_changes(reader.read_all())
+    for change in changes:
+        if isinstance(change, bytes):
+            facts.remove(change)
+        elif isinstance(change, kind):
+            facts.add(change)
     if unreadable:
         typer.echo(f"{unreadable} records are not what they claim and were passed over", err=True)
     return facts

@@ -20,11 +20,11 @@ from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.replaying import TROUBLES, LetterReplay, noted
 from sluicegate.pipeline.command.verdicts import json_line
 from sluicegate.pipeline.dead_letters import Selection, identity, line, page, summary
+from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import DeadLetter
 
-_READ_S = 0.2
 _TEXT_FIELDS: dict[str, Any] = {"key": None, "headers": [], "payload": None}
 
 
@@ -190,24 +190,19 @@ def replay(
 
 def _letters(settings: Settings, chosen: Selection) -> Iterator[tuple[DeadLetter, bytes]]:
     """Every chosen dead letter and its value, once though it may stand on the topic twice."""
-    from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
-
     unreadable = 0
     seen = set()
     with TopicReader(settings.kafka, [settings.topics.dead_letter], start="beginning") as reader:
-        while True:
-            for record in reader.read(_READ_S):
-                value = record.value or b""
-                try:
-                    letter = DeadLetter.model_validate_json(value)
-                except ValueError:
-                    unreadable += 1
-                    continue
-                if chosen.admits(letter) and identity(letter) not in seen:
-                    seen.add(identity(letter))
-                    yield letter, value
-            if reader.at_end:
-                break
+        for record in reader.read_all():
+            value = record.value or b""
+            try:
+                letter = DeadLetter.model_validate_json(value)
+            except ValueError:
+                unreadable += 1
+                continue
+            if chosen.admits(letter) and identity(letter) not in seen:
+                seen.add(identity(letter))
+                yield letter, value
     if unreadable:
         typer.echo(f"{unreadable} records are no dead letters and were passed over", err=True)
 

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
-from sluicegate.pipeline.command.options import AsJson
+from sluicegate.pipeline.command.options import AsJson, LocalEngine, require_cpu_model
 from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.text import neutral
 from sluicegate.pipeline.trial.demo.tally import Snapshot
 
 _NAMED = 10  # of the records that were lost or came twice
-
-
-class DemoEngine(StrEnum):
-    """The engines that need nothing but Python."""
-
-    LLAMA_CPP = "llama_cpp"
-    FAKE = "fake"
 
 
 def demo(
@@ -45,9 +37,9 @@ def demo(
         int | None, typer.Option(min=1, help="Replay only this number of records, from the first.")
     ] = None,
     engine: Annotated[
-        DemoEngine,
+        LocalEngine,
         typer.Option(help="llama_cpp is a real model on the CPU; fake judges by a hash, at once."),
-    ] = DemoEngine.LLAMA_CPP,
+    ] = LocalEngine.LLAMA_CPP,
     verdicts: Annotated[
         Path | None,
         typer.Option(help="Write every verdict there, one a line: for `sluicegate policy diff`."),
@@ -61,14 +53,13 @@ def demo(
 
     Example: sluicegate demo --limit 50 --show-text
     """
-    from sluicegate.pipeline.trial.demo.run import DemoOptions, run_demo  # noqa: PLC0415 - loads Kafka's client
-    from sluicegate.pipeline.trial.demo.screen import DemoScreen  # noqa: PLC0415 - loads rich
+    from sluicegate.pipeline.trial.demo.run import DemoOptions, DemoScreen, run_demo  # noqa: PLC0415 - loads Kafka's client
 
     records = _records(posts)[:limit]
     if not records:
         raise DemoError(f"{posts} has no lines; give a file with one JSON object a line")
-    if engine is DemoEngine.LLAMA_CPP:
-        _require_model()
+    if engine is LocalEngine.LLAMA_CPP:
+        require_cpu_model()
     options = DemoOptions(
         records=records, engine=engine.value, policy=policy, show_text=show_text, verdicts=verdicts
     )
@@ -112,10 +103,3 @@ def _records(path: Path | None) -> list[bytes]:
         raise DemoError(
             f"{path} cannot be read ({error.strerror}); give a file with one JSON object a line"
         ) from error
-
-
-def _require_model() -> None:
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
-
-    if not cpu_bundle_path().exists():
-        raise DemoError("the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake")

@@ -3,42 +3,69 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from sluicegate.pipeline.trial.terminal_line import TerminalLine
+from sluicegate.pipeline.errors import DemoError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
-class Pace:
-    """Tells of stages of counted work.
+_TERMINAL_S, _LOG_S = 0.2, 10.0  # between two updates
+
+
+@contextmanager
+def progress(
+    stream: TextIO, *, counts: bool = True, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Tell of stages of work. Gives what is called with a stage, how much of it is done, and how much there is.
 
     Args:
-        stream: A terminal's line is written over and over; anything else gets a line now and then.
+        stream: Where to.
+        counts: True tells counts and rates, and writes a line now and then where the stream is no terminal.
+            False draws bars on a terminal, which vanish at the end, and elsewhere nothing.
         clock: Monotonic seconds.
     """
+    from rich.console import Console  # noqa: PLC0415 - only who shows pays for it
+    from rich.progress import Progress, TaskID, TextColumn  # noqa: PLC0415 - the same
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._line = TerminalLine(stream, terminal_s=0.2, log_s=10.0, clock=clock)
-        self._stage = ""
-        self._began = 0.0
-        self._done_before = 0
+    console = Console(file=stream)
+    columns = (TextColumn("{task.fields[line]}"),) if counts else Progress.get_default_columns()
+    moves = console.is_terminal and not console.is_dumb_terminal
+    every_s = _TERMINAL_S if moves else _LOG_S
+    begun: dict[str, tuple[TaskID, float, int]] = {}
+    told = clock()
 
-    def advance(self, stage: str, done: int, total: int) -> None:
-        """Note that this many are done; what was done when the stage began does not count for its rate."""
-        now = self._clock()
-        if stage != self._stage:
-            self._stage, self._began, self._done_before = stage, now, done
-            self._line.restart()
-        if self._line.is_due or done >= total:
-            fresh = done - self._done_before
-            line = pace_line(stage, done, total, fresh=fresh, seconds=now - self._began)
-            self._line.show(line, last=done >= total)
+    def advance(stage: str, done: int, total: int | None) -> None:
+        nonlocal told
+        now = clock()
+        if stage not in begun:
+            begun[stage] = shown.add_task(stage, total=total, completed=done, line=""), now, done
+            told = now
+        if now - told < every_s and (total is None or done < total):
+            return
+        told = now
+        task, began, before = begun[stage]
+        line = pace_line(stage, done, total or 0, fresh=done - before, seconds=now - began)
+        shown.update(task, completed=done, total=total, line=line, refresh=True)
+        if counts and not moves:
+            stream.write(f"{line}\n")
+            stream.flush()
+
+    with Progress(
+        *columns,
+        console=console,
+        auto_refresh=False,
+        disable=not moves,
+        transient=not counts,
+        get_time=clock,
+    ) as shown:
+        yield advance
 
 
 def pace_line(stage: str, done: int, total: int, *, fresh: int, seconds: float) -> str:
@@ -74,3 +101,22 @@ SettingsFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")]
+
+
+class LocalEngine(StrEnum):
+    """The engines that a trial on this machine may have: they need nothing but Python."""
+
+    LLAMA_CPP = "llama_cpp"
+    FAKE = "fake"
+
+
+def require_cpu_model() -> None:
+    """Make sure that the CPU model is on this machine.
+
+    Raises:
+        DemoError: It is not.
+    """
+    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+
+    if not cpu_bundle_path().exists():
+        raise DemoError("the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake")

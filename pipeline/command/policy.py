@@ -256,7 +256,4 @@ def _topic_records(settings: Path | None) -> Iterator[bytes | None]:
     loaded = load_settings(settings)
     topics = loaded.topics.outputs[:3]
     with TopicReader(loaded.kafka, topics, start="beginning") as reader:
-        while True:
-            yield from (record.value for record in reader.read(0.2))
-            if reader.at_end:
-                return
+        yield from (record.value for record in reader.read_all())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 import orjson
 import typer
 
-from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.command.options import AsJson, SettingsFile, progress
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 
@@ -49,8 +49,9 @@ def post(
     Example: echo '{"id": "1", "text": "hello"}' | sluicegate post -
     """
     loaded = load_settings(settings)
-    with _open(file) as lines, _progress(lines, file) as advance:
-        posted = _send(loaded, lines, raw=raw, advance=advance)
+    with _open(file) as lines, progress(sys.stderr, counts=False) as advance:
+        size = None if lines is sys.stdin.buffer else Path(file).stat().st_size or None
+        posted = _send(loaded, lines, raw=raw, told=lambda done: advance("posting", done, size))
     if as_json:
         typer.echo(orjson.dumps(asdict(posted)).decode())
     else:
@@ -82,8 +83,8 @@ def bounded_lines(stream: IO[bytes], limit_bytes: int = _LINE_BYTES) -> Iterator
             yield line.rstrip(b"\r\n")
 
 
-def _send(settings: Settings, stream: IO[bytes], *, raw: bool, advance: Any) -> Posted:
-    posted = Posted()
+def _send(settings: Settings, stream: IO[bytes], *, raw: bool, told: Callable[[int], None]) -> Posted:
+    posted, read_bytes = Posted(), 0
 
     def reported(outcome: Placed | Refused) -> None:
         if isinstance(outcome, Placed):
@@ -100,7 +101,8 @@ def _send(settings: Settings, stream: IO[bytes], *, raw: bool, advance: Any) -> 
             continue
         producer.put(settings.topics.posts, line, key, report=reported)
         producer.poll()
-        advance(len(line) + 1)
+        read_bytes += len(line) + 1
+        told(read_bytes)
     left = producer.flush()  # first: what it reports is counted, too
     posted.failed += left
     return posted
@@ -117,16 +119,3 @@ def _open(file: str) -> Iterator[IO[bytes]]:
         raise typer.BadParameter(f"{file} cannot be read ({error.strerror})") from error
     with stream:
         yield stream
-
-
-@contextmanager
-def _progress(stream: IO[bytes], file: str) -> Iterator[Any]:
-    """A bar on a terminal, over the bytes of the file; elsewhere nothing."""
-    from rich.console import Console  # noqa: PLC0415 - only who shows pays for it
-    from rich.progress import Progress  # noqa: PLC0415 - the same
-
-    size = None if stream is sys.stdin.buffer else Path(file).stat().st_size
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("posting", total=size)
-        yield lambda count: progress.advance(task, count)

@@ -24,7 +24,6 @@ Did = Literal[
 TROUBLES = frozenset({"refused", "not delivered", "not noted"})
 """What a person has to look at."""
 
-_READ_S = 0.2
 _TOGETHER = 50  # this many may come twice if the command is killed; this many payloads are in memory
 
 
@@ -45,17 +44,15 @@ def noted(settings: Settings) -> dict[str, ReplayNote]:
     """
     notes: dict[str, ReplayNote] = {}
     with TopicReader(settings.kafka, [settings.topics.control], start="beginning") as reader:
-        while True:
-            for record in reader.read(_READ_S):
-                note = ReplayNote.decode(record.value)
-                if note is None or record.key is None:
-                    continue
-                name = record.key.decode(errors="replace")
-                # Read last is not written last: of a topic with several partitions a key may be in two.
-                if name not in notes or note.at >= notes[name].at:
-                    notes[name] = note
-            if reader.at_end:
-                return notes
+        for record in reader.read_all():
+            note = ReplayNote.decode(record.value)
+            if note is None or record.key is None:
+                continue
+            name = record.key.decode(errors="replace")
+            # Read last is not written last: of a topic with several partitions a key may be in two.
+            if name not in notes or note.at >= notes[name].at:
+                notes[name] = note
+    return notes
 
 
 class LetterReplay:

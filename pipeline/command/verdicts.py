@@ -14,7 +14,7 @@ import typer
 
 from sluicegate.pipeline.client.renderings import RenderedFinding, to_chinese
 from sluicegate.pipeline.command.options import SettingsFile
-from sluicegate.pipeline.kafka.reader import TopicRecord
+from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Action, Verdict
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_READ_S = 0.2
 _TABLE_ROWS = 1000
 _LIVE_ROWS = 20
 _COLOURS = {Action.ALLOW: "green", Action.REVIEW: "yellow", Action.BLOCK: "red"}
@@ -123,14 +122,9 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
 def _records(
     settings: Settings, actions: list[Action], *, start: Start, follow: bool
 ) -> Iterator[TopicRecord]:
-    from sluicegate.pipeline.kafka.reader import TopicReader  # noqa: PLC0415 - loads Kafka's client
-
     topics = [getattr(settings.topics, one.value) for one in dict.fromkeys(actions)]
     with TopicReader(settings.kafka, topics, start=start.value) as reader:
-        while True:
-            yield from reader.read(_READ_S)
-            if not follow and reader.at_end:
-                return
+        yield from reader.read_all(follow=follow)
 
 
 def _decode(record: TopicRecord) -> Verdict | None:

@@ -3,13 +3,11 @@
 __all__ = [
     "check",
     "embedded",
-    "incoming",
     "member",
     "producer",
     "publisher",
     "reader",
     "source",
-    "tail",
     "topics",
 ]
 """Modules that other rooms may import."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.incoming import Incoming
-from sluicegate.pipeline.kafka.tail import METADATA_S, Reader, incoming
+from sluicegate.pipeline.kafka.reader import METADATA_S, TopicConsumer, TopicRecord
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _AT_WORK = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaEr
 """What a group with members tells a client that is none: it has begun already."""
 
 
-class Member(Reader):
+class Member(TopicConsumer):
     """A member of a consumer group, which commits what it was told is done. One thread at a time."""
 
     def __init__(
@@ -49,13 +48,7 @@ class Member(Reader):
         )
         self._start = start
 
-    def open(self) -> None:
-        """Join the group.
-
-        Raises:
-            ClusterError: No answer, or a topic does not exist.
-        """
-        places = self._partitions()
+    def _begin(self, places: Sequence[tuple[str, int]]) -> None:
         if self._start == "end":
             self._begin_at_end([TopicPartition(*place) for place in places])
         self._consumer.subscribe(list(self._topics))
@@ -67,37 +60,34 @@ class Member(Reader):
             begun = {one.topic for one in known if one.offset >= 0}
             new = [one for one in known if one.topic not in begun]
             for one in new:
-                one.offset = self._consumer.get_watermark_offsets(one, timeout=METADATA_S)[1]
+                one.offset = self._end((one.topic, one.partition))
             if new:
                 _sound(self._consumer.commit(offsets=new, asynchronous=False))
         except KafkaException as error:
             if error.args[0].code() not in _AT_WORK:
                 raise self._unreachable(error) from error
 
-    def take(self, timeout_s: float) -> Incoming | None:
+    def take(self, timeout_s: float) -> TopicRecord | None:
         """The next record; None if none came within the time.
 
         Raises:
             ClusterError: The topics cannot be read.
         """
         message = self._consumer.poll(timeout_s)
-        if message is None:
-            return None
-        if error := message.error():
-            if error.code() not in _HOPELESS and not error.fatal():
-                _log.warning("verdict topics: %s", error.name())  # librdkafka goes on by itself
-                return None
+        return next(iter(self._records([] if message is None else [message])), None)
+
+    def _meet(self, _place: tuple[str, int], error: KafkaError) -> None:
+        if error.code() in _HOPELESS or error.fatal():
             raise ClusterError(
                 f"the verdict topics cannot be read ({error.name()}); check that they exist, and the rights"
             )
-        return incoming(message)
+        _log.warning("verdict topics: %s", error.name())  # librdkafka goes on by itself
 
-    def done(self, record: Incoming) -> None:
+    def done(self, record: TopicRecord) -> None:
         """Commit, in a moment, up to and with this record; after a loss of its partition nothing."""
         with contextlib.suppress(KafkaException):  # its new owner gets it again
-            self._consumer.store_offsets(
-                offsets=[TopicPartition(record.topic, record.partition, record.offset + 1)]
-            )
+            done = TopicPartition(record.topic, record.partition, record.offset + 1)
+            self._consumer.store_offsets(offsets=[done])
 
 
 def _sound(places: list[TopicPartition]) -> list[TopicPartition]:

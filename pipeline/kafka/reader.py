@@ -1,22 +1,34 @@
-"""Reads topics without a group: commits nothing, moves no offsets, sees every partition."""
+"""Readers of topics: the record that each gives, what every consumer shares, and the readers without a group.
+
+A reader without a group commits nothing, moves no offsets and sees every partition.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.topics import PASSING, TopicShape, TopicShapes, absent, unreadable
-from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
+from sluicegate.pipeline.kafka.unreachable import UnreachableError, ask_metadata, why_unreachable
 from sluicegate.pipeline.settings.tree import KafkaSettings
+from sluicegate.schemas import DeadLetter, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
-_METADATA_S = 15.0
+METADATA_S = 15.0
+_LOOK_S = 2.0  # a tail must not wait long for a broker that is out
+_READ_S = 0.2
 _MOST_RECORDS = 500  # handed over at once: a reader that redraws between two calls stays lively
+_BEGINNING = -2  # librdkafka's OFFSET_BEGINNING
+_MAJOR = "1."  # within a major version every reader reads every record
+
+_E = TypeVar("_E", Verdict, DeadLetter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +40,121 @@ class TopicRecord:
     offset: int
     key: bytes | None
     value: bytes | None
-    timestamp_ms: int | None
+    timestamp_ms: int | None = None
     """Unix milliseconds; None where the record has none."""
 
+    def event(self, kind: type[_E]) -> _E | None:
+        """The event in the record; None if there is none, or one of another major version."""
+        try:
+            event = kind.model_validate_json(self.value or b"")
+        except ValueError:
+            return None
+        return event if event.schema_version.startswith(_MAJOR) else None
 
-class TopicReader:
-    """Reads every partition of some topics. Use as a context manager, from one thread; blocking.
+
+class TopicConsumer:
+    """A consumer of topics that exist. Blocking; use it as a context manager, or open and close it. One thread at a time.
+
+    Args:
+        kafka: The cluster.
+        topics: Topics to read; all must exist.
+        options: Librdkafka's settings for the role.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], options: Mapping[str, Any]) -> None:
+        self._kafka = kafka
+        self._topics = tuple(topics)
+        self._options = {
+            "fetch.wait.max.ms": 100,  # the mock cluster lets an empty fetch wait so long, whatever comes meanwhile
+            "auto.offset.reset": "earliest",  # retention may pass the place where reading goes on
+            **options,
+        }
+        self._consumer: Any = None
+
+    def open(self) -> None:
+        """Look the partitions up and begin.
+
+        Raises:
+            ClusterError: The cluster does not answer, or lacks one of the topics.
+        """
+        from confluent_kafka import Consumer  # noqa: PLC0415 - only who reads pays for the client
+
+        self._consumer = Consumer({**client_config(self._kafka), **self._options})
+        try:
+            self._begin(self._partitions(ask_metadata(self._consumer, self._kafka, within_s=METADATA_S)))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _begin(self, places: Sequence[tuple[str, int]]) -> None:
+        """Begin with these partitions."""
+        raise NotImplementedError
+
+    def _meet(self, place: tuple[str, int], error: Any) -> None:
+        """Act on what librdkafka tells of a partition in place of a record."""
+        raise NotImplementedError
+
+    def _partitions(self, metadata: Any) -> list[tuple[str, int]]:
+        """Every partition of the topics.
+
+        Raises:
+            ClusterError: A topic does not exist.
+        """
+        known = metadata.topics
+        if missing := sorted(one for one in self._topics if one not in known or not known[one].partitions):
+            raise absent(missing[0])
+        return [(topic, number) for topic in self._topics for number in known[topic].partitions]
+
+    def _end(self, place: tuple[str, int]) -> int:
+        """The end of a partition now; as librdkafka resolves it for a start, it is only as old as the first fetch.
+
+        Raises:
+            ClusterError: The one that leads it does not answer.
+        """
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
+
+        try:
+            end: int = self._consumer.get_watermark_offsets(_at(*place), timeout=METADATA_S)[1]
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+        return end
+
+    def _unreachable(self, error: Exception) -> ClusterError:
+        return UnreachableError(why_unreachable(self._kafka, error.args[0].name()))
+
+    def _records(self, messages: Iterable[Any]) -> list[TopicRecord]:
+        """The records among messages; what else they tell is acted on."""
+        records = []
+        for message in messages:
+            place = message.topic(), message.partition()
+            error = message.error()
+            if error is not None:
+                self._meet(place, error)
+                continue
+            kind, timestamp = message.timestamp()
+            records.append(
+                TopicRecord(
+                    *place, message.offset(), message.key(), message.value(), timestamp if kind else None
+                )
+            )
+        return records
+
+
+class TopicReader(TopicConsumer):
+    """Reads every partition of some topics.
 
     Args:
         kafka: The cluster.
@@ -51,43 +172,18 @@ class TopicReader:
         start: Literal["beginning", "end"],
         fetch_wait_ms: int = 100,
     ) -> None:
-        self._kafka = kafka
-        self._topics = tuple(topics)
+        options = {
+            "group.id": "sluicegate-reader",  # librdkafka wants one; partitions are assigned by hand
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,  # the only sure sign of the end: the last offsets may be no records
+            "fetch.wait.max.ms": fetch_wait_ms,
+        }
+        super().__init__(kafka, topics, options)
         self._start = start
-        self._fetch_wait_ms = fetch_wait_ms
-        self._consumer: Any = None
         self._shapes: TopicShapes | None = None
         self._known: dict[str, TopicShape] = {}
         self._unfinished: set[tuple[str, int]] = set()
         self._ends: dict[tuple[str, int], int] = {}
-
-    def __enter__(self) -> Self:
-        """Look the partitions up and begin.
-
-        Raises:
-            ClusterError: The cluster does not answer, or lacks one of the topics.
-        """
-        from confluent_kafka import Consumer  # noqa: PLC0415 - only who reads pays for the client
-
-        self._consumer = Consumer(
-            {
-                **client_config(self._kafka),
-                "group.id": "sluicegate-reader",  # librdkafka wants one; partitions are assigned by hand
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,  # the only sure sign of the end: the last offsets may be no records
-                "fetch.wait.max.ms": self._fetch_wait_ms,
-                "auto.offset.reset": "earliest",  # retention may pass the place where reading begins
-            }
-        )
-        try:
-            self._assign()
-        except BaseException:
-            self._consumer.close()
-            raise
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._consumer.close()
 
     @property
     def at_end(self) -> bool:
@@ -114,59 +210,71 @@ class TopicReader:
                 self._take_shape(topic, shape)
         self._require_answer(within_s=within_s)
 
-    def _take_shape(self, topic: str, shape: TopicShape) -> None:
-        from confluent_kafka import (  # noqa: PLC0415 - only who reads pays for the client
-            OFFSET_BEGINNING,
-            TopicPartition,
-        )
-
-        held = {place.partition for place in self._consumer.assignment() if place.topic == topic}
-        known = self.incarnation(topic)
-        if shape.partitions < len(held) or (known is not None and shape.incarnation not in (known, None)):
-            raise _made_again(topic)
-        if shape.incarnation is not None or topic not in self._known:
-            self._known[topic] = shape
-        if added := sorted(set(range(shape.partitions)) - held):
-            self._unfinished |= {(topic, number) for number in added}
-            self._consumer.incremental_assign(
-                [TopicPartition(topic, number, OFFSET_BEGINNING) for number in added]
-            )
-
     def read(self, timeout_s: float) -> list[TopicRecord]:
         """The next records, oldest first within a partition; none if none came within the time.
 
         Raises:
             ClusterError: The cluster refuses to be read, or a topic has gone.
         """
-        from confluent_kafka import KafkaError  # noqa: PLC0415 - only who reads pays for the client
-
-        records = []
-        for message in self._consumer.consume(_MOST_RECORDS, timeout=timeout_s):
-            place = message.topic(), message.partition()
-            error = message.error()
-            if error is None:
-                if place in self._unfinished:
-                    self._pass(place, message.offset())
-                kind, timestamp = message.timestamp()
-                records.append(
-                    TopicRecord(
-                        *place, message.offset(), message.key(), message.value(), timestamp if kind else None
-                    )
-                )
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
-                self._unfinished.discard(place)
-            elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-                pass  # librdkafka asks for the group unbidden; who reads without one needs no right on it
-            elif not error.retriable():
-                raise unreadable(place[0], error.name())
+        records = self._records(self._messages(timeout_s))
+        for record in records:
+            if (record.topic, record.partition) in self._unfinished:
+                self._pass((record.topic, record.partition), record.offset)
         return records
+
+    def read_all(self, *, follow: bool = False) -> Iterator[TopicRecord]:
+        """Each record up to the end of the topics, or for ever where they are followed.
+
+        Raises:
+            ClusterError: As :meth:`read`.
+        """
+        while True:
+            yield from self.read(_READ_S)
+            if self.at_end and not follow:
+                return
+
+    def _begin(self, places: Sequence[tuple[str, int]]) -> None:
+        starts = [
+            _at(*place, _BEGINNING if self._start == "beginning" else self._end(place)) for place in places
+        ]
+        self._unfinished = set(places)
+        self._consumer.assign(starts)
+
+    def _messages(self, timeout_s: float) -> Sequence[Any]:
+        messages: Sequence[Any] = self._consumer.consume(_MOST_RECORDS, timeout=timeout_s)
+        return messages
+
+    def _meet(self, place: tuple[str, int], error: Any) -> None:
+        if error.name() == "_PARTITION_EOF":
+            self._unfinished.discard(place)
+        # librdkafka asks for the group unbidden; who reads without one needs no right on it.
+        elif error.name() != "GROUP_AUTHORIZATION_FAILED":
+            self._fail(place[0], error)
+
+    def _fail(self, topic: str, error: Any) -> None:
+        if not error.retriable():
+            raise unreadable(topic, error.name())
+
+    def _take_on(self, places: Iterable[tuple[str, int]]) -> None:
+        """Read those that are not read yet, from their beginning."""
+        held = {(one.topic, one.partition) for one in self._consumer.assignment()}
+        if added := sorted(set(places) - held):
+            self._unfinished |= set(added)
+            self._consumer.incremental_assign([_at(*place, _BEGINNING) for place in added])
+
+    def _take_shape(self, topic: str, shape: TopicShape) -> None:
+        held = sum(place.topic == topic for place in self._consumer.assignment())
+        known = self.incarnation(topic)
+        if shape.partitions < held or (known is not None and shape.incarnation not in (known, None)):
+            raise _made_again(topic)
+        if shape.incarnation is not None or topic not in self._known:
+            self._known[topic] = shape
+        self._take_on((topic, number) for number in range(shape.partitions))
 
     def _pass(self, place: tuple[str, int], offset: int) -> None:
         """Note a record read: where records keep coming, the empty fetch that tells of the end never does."""
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
-
         if place not in self._ends:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            _, high = self._consumer.get_watermark_offsets(_at(*place), cached=True)
             if high <= offset:
                 return  # not known: the next record asks again
             self._ends[place] = high
@@ -180,43 +288,59 @@ class TopicReader:
             try:
                 _, end = self._consumer.get_watermark_offsets(place, timeout=within_s)
             except KafkaException as error:
-                fault = error.args[0]
-                if fault.name() not in PASSING:
-                    raise ClusterError(str(why_unreachable(self._kafka, fault.name()))) from error
+                if error.args[0].name() not in PASSING:
+                    raise self._unreachable(error) from error
             else:
                 if place.offset > end:  # where nobody tells which topic it is, a shorter one is another
                     raise _made_again(place.topic)
 
-    def _assign(self) -> None:
-        from confluent_kafka import (  # noqa: PLC0415 - only who reads pays for the client
-            OFFSET_BEGINNING,
-            KafkaException,
-            TopicPartition,
-        )
 
-        known = ask_metadata(self._consumer, self._kafka, within_s=_METADATA_S).topics
-        places = [
-            (topic, number)
-            for topic in self._topics
-            for number in (known[topic].partitions if topic in known else ())
-        ]
-        try:
-            starts = [TopicPartition(*place, self._first_offset(place, OFFSET_BEGINNING)) for place in places]
-        except KafkaException as error:
-            raise ClusterError(str(why_unreachable(self._kafka, error.args[0].name()))) from error
-        if missing := sorted(set(self._topics) - {topic for topic, _ in places}):
-            raise absent(missing[0])
-        self._unfinished = set(places)
-        self._consumer.assign(starts)
+class Tail(TopicReader):
+    """Every record of some topics from now on, as soon as it comes. It goes on whatever the cluster tells.
 
-    def _first_offset(self, place: tuple[str, int], beginning: int) -> int:
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
+    Opening resolves the ends: whatever is produced after that is read. Partitions that are
+    added later are found and read from their beginning.
 
-        if self._start == "beginning":
-            return beginning
-        # Asked for now: "the end" as librdkafka resolves it is only as old as the first fetch.
-        high: int = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_METADATA_S)[1]
-        return high
+    Args:
+        kafka: The cluster.
+        topics: Topics to read; all must exist.
+        look_every_s: How often to look for new partitions.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: Sequence[str], *, look_every_s: float = 30.0) -> None:
+        super().__init__(kafka, topics, start="end")
+        self._look_every_s = look_every_s
+        self._looked_at = time.monotonic()
+        self.trouble: str | None = None
+        """Kafka's name of the fault that the last read was told; None if it was told none."""
+
+    def read(self, timeout_s: float) -> list[TopicRecord]:
+        """The next records as soon as there are any; none if none came within the time."""
+        if time.monotonic() - self._looked_at > self._look_every_s:
+            self._look_around()
+        self.trouble = None
+        return super().read(timeout_s)
+
+    def _messages(self, timeout_s: float) -> Sequence[Any]:
+        first = self._consumer.poll(timeout_s)
+        return [] if first is None else [first, *self._consumer.consume(_MOST_RECORDS, timeout=0)]
+
+    def _fail(self, _topic: str, error: Any) -> None:
+        self.trouble = error.name()
+
+    def _look_around(self) -> None:
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
+
+        self._looked_at = time.monotonic()
+        with contextlib.suppress(KafkaException, ClusterError):  # then the next look will tell
+            self._take_on(self._partitions(self._consumer.list_topics(timeout=_LOOK_S)))
+
+
+def _at(topic: str, partition: int, *offset: int) -> Any:
+    """A place on a topic as the client library takes it."""
+    from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
+
+    return TopicPartition(topic, partition, *offset)
 
 
 def _made_again(topic: str) -> ClusterError:

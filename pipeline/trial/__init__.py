@@ -1,4 +1,4 @@
 """Whole systems run from outside: the demo, the bench, sample posts."""
 
-__all__ = ["bench", "demo", "samples", "terminal_line"]
+__all__ = ["bench", "demo", "samples"]
 """Modules that other rooms may import."""

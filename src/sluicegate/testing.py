@@ -74,9 +74,9 @@ class LocalWorker:
             self._switch({})
 
     def _switch(self, switches: dict[str, Any]) -> None:
-        part = self._faults.with_suffix(".part")
-        part.write_text(json.dumps(switches))
-        part.replace(self._faults)  # it appears whole: the engine may be reading
+        from sluicegate.engines.files import replace_file  # noqa: PLC0415 - only who switches pays for it
+
+        replace_file(self._faults, json.dumps(switches).encode())  # the engine may be reading
 
 
 @pytest.fixture(scope="session")
@@ -151,13 +151,8 @@ def sluicegate_client(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWo
 
 @asynccontextmanager
 async def _ready_worker(settings: dict[str, str], log: Path) -> AsyncIterator[None]:
-    import aiohttp  # noqa: PLC0415 - only who asks for a worker pays for it
+    from sluicegate.pipeline.trial.local import WorkerProcess  # noqa: PLC0415 - only who asks for a worker pays for it
 
-    from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess  # noqa: PLC0415 - the same
-
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
-        WorkerProcess(settings, log) as worker,
-    ):
-        await worker.ready(session)
+    async with WorkerProcess(settings, log) as worker:
+        await worker.ready()
         yield

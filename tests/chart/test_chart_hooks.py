@@ -11,13 +11,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import aiohttp
 import pytest
 import yaml
 
 from chart.rendering import newest
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
-from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
+from sluicegate.pipeline.trial.local import WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,11 +38,8 @@ async def settings(tmp_path: Path) -> AsyncIterator[Path]:
         tree["engine"] = {"backend": "fake"}
         tree["ops"] = {"host": "127.0.0.1", "port": 0}
         file.write_text(yaml.safe_dump(tree), encoding="utf-8")
-        async with (
-            WorkerProcess({"settings": str(file)}, tmp_path / "worker.log") as worker,
-            aiohttp.ClientSession() as session,
-        ):
-            await worker.ready(session)
+        async with WorkerProcess({"settings": str(file)}, tmp_path / "worker.log") as worker:
+            await worker.ready()
             yield file
 
 

@@ -20,12 +20,12 @@ from sluicegate.engines.text.prompting import Prompter
 from sluicegate.pipeline.dead_letters import Original, ReplayNote, line, original, page, summary
 from sluicegate.pipeline.facts import read_fact
 from sluicegate.pipeline.flow.decision import bury
-from sluicegate.pipeline.kafka.incoming import Incoming, read_dead_letter, read_verdict
+from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.records import cut, dead_letter_record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import unpacked
 from sluicegate.pipeline.text import neutral
-from sluicegate.schemas import DeadLetter, Post, ReasonCode, Rejection, decode_post, encode
+from sluicegate.schemas import DeadLetter, Post, ReasonCode, Rejection, Verdict, decode_post, encode
 from unit.pipeline.fakes import MemoryDelivery
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def check_headers(raw: bytes) -> None:
 
 def check_dead_letter(raw: bytes) -> None:
     """A record of the dead-letter topic is passed over, or shown and replayed without harm."""
-    letter = read_dead_letter(Incoming("posts.deadletter", 0, 0, None, raw))
+    letter = TopicRecord("posts.deadletter", 0, 0, None, raw).event(DeadLetter)
     if letter is None:
         return
     found = original(letter)
@@ -152,7 +152,7 @@ def check_finding(raw: bytes) -> None:
     stored = unpacked(raw)
     if stored is not None:
         assert stored.assessment.severity == stored.assessment.scores.severity
-    read_verdict(Incoming("verdicts.allow", 0, 0, None, raw))
+    TopicRecord("verdicts.allow", 0, 0, None, raw).event(Verdict)
 
 
 _LETTERS = [

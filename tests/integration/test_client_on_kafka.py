@@ -23,7 +23,7 @@ from sluicegate.client import (
     Verdict,
     VerdictConsumer,
 )
-from sluicegate.pipeline.kafka.tail import Tail
+from sluicegate.pipeline.kafka.reader import Tail
 from sluicegate.schemas import content_hash, encode
 from support.collector import committed
 from support.kafka import ApacheKafka
@@ -199,7 +199,7 @@ async def test_what_is_produced_right_after_the_opening_is_read_and_nothing_olde
         found: list[bytes | None] = []
 
         def all_read() -> bool:
-            found.extend(one.value for one in tail.read(0.2)[0])
+            found.extend(one.value for one in tail.read(0.2))
             return len(found) >= 3
 
         until("all are read", all_read, within_s=60)
@@ -234,7 +234,7 @@ async def test_partitions_that_are_added_later_are_read_from_their_beginning(kaf
         found: list[bytes | None] = []
 
         def all_read() -> bool:
-            found.extend(one.value for one in tail.read(0.2)[0])
+            found.extend(one.value for one in tail.read(0.2))
             return len(found) >= 3
 
         until("all are read", all_read, within_s=60)

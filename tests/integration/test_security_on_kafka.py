@@ -16,8 +16,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 
 from sluicegate.pipeline.kafka.producer import Placed, Producer
 from sluicegate.pipeline.kafka.publisher import Publisher
-from sluicegate.pipeline.kafka.reader import TopicReader
-from sluicegate.pipeline.kafka.tail import Tail
+from sluicegate.pipeline.kafka.reader import Tail, TopicReader
 from sluicegate.pipeline.kafka.topics import create_topics, plan_topics
 from sluicegate.pipeline.observe.holds import Holds
 from sluicegate.pipeline.records import Record
@@ -155,9 +154,8 @@ def test_every_other_client_takes_the_same_way(secured: SecuredKafka, way: str) 
     read: list[tuple[bytes | None, str | None]] = []
 
     def next_value() -> bool:
-        records, trouble = tail.read(1.0)
-        read.extend((one.value, trouble) for one in records)
-        assert trouble is None
+        read.extend((one.value, tail.trouble) for one in tail.read(1.0))
+        assert tail.trouble is None
         return bool(read)
 
     until("the next record", next_value, within_s=20)

@@ -67,7 +67,6 @@ ROOMS = (
         ("pipeline/kafka/source*.py", "pipeline/kafka/faust_app*.py", "pipeline/kafka/fetching*.py"),
         (
             f"{_UNIT}/kafka/test_*.py",
-            f"{_UNIT}/observe/test_stalls*.py",
             f"{_UNIT}/observe/test_lag*.py",
         ),
     ),

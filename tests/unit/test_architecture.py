@@ -21,11 +21,11 @@ MAY_IMPORT = {
 EDGES = {
     "faust": ["pipeline.kafka.faust_app"],
     "mode": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching"],
-    "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching", "pipeline.kafka.lenient_records"],
+    "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching"],
     "confluent_kafka": ["pipeline.kafka.*"],
     "aiohttp": [
         "pipeline.observe.server",
-        "pipeline.trial.demo.*",
+        "pipeline.trial.local",
         "pipeline.trial.bench.places",
         "engines.backends.completions",
         "engines.backends.http_client",
@@ -261,7 +261,7 @@ BESIDE_A_FACE = {
     "engines.adapt.export.*": ["engines.build.*"],
     "engines.adapt.train.*": ["engines.build.*"],
     # A trial draws a picture; no other offline module is needed for it.
-    "engines.adapt.report": ["pipeline.trial.bench.plots"],
+    "engines.adapt.report": ["pipeline.trial.bench.report"],
     # What a command shows or asks for, in modules that load no library of an extra.
     "engines.adapt.evaluate.labelled_rows": ["pipeline.command.adapt.*"],
     "engines.adapt.evaluate.scored": ["pipeline.command.adapt.*"],
@@ -330,7 +330,9 @@ def mirrors(place: Path) -> bool:
     words = place.stem.split("_")[1:]
     names = ["_".join(words[:number]) for number in range(1, len(words) + 1)]
     beside = ROOT / place.parent
-    return any((beside / f"{name}.py").is_file() or (beside / name / "__init__.py").is_file() for name in names)
+    return any(
+        (beside / f"{name}.py").is_file() or (beside / name / "__init__.py").is_file() for name in names
+    )
 
 
 @pytest.mark.parametrize("room", ["engines", "pipeline"])

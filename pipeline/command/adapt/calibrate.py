@@ -13,7 +13,7 @@ import typer
 from sluicegate.engines.adapt.errors import CalibrationError
 from sluicegate.engines.bundle import Calibration
 from sluicegate.engines.files import replace_file
-from sluicegate.pipeline.command.options import AsJson, Pace
+from sluicegate.pipeline.command.options import AsJson, progress
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def calibrate(  # noqa: PLR0917 - options are parameters
     evaluated = read_evaluated(evaluation)
     _make_folder(out)
     terms = grouping.GroupingTerms(aims, minimum_rows=minimum_rows, language_groups=languages, seed=seed)
-    calibration, document = fitted(evaluated, terms, Pace(sys.stderr).advance)
+    with progress(sys.stderr) as advance:
+        calibration, document = fitted(evaluated, terms, advance)
     content = _write(calibration, document, out)
     if bundle is not None and bundle_out is not None:
         from sluicegate.engines.adapt.calibrate.calibrate import with_calibration  # noqa: PLC0415 - the tokenizer

@@ -15,7 +15,7 @@ from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
-from sluicegate.pipeline.command.options import AsJson, Pace, SettingsFile
+from sluicegate.pipeline.command.options import AsJson, SettingsFile, progress
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.text import neutral, neutral_json
 
@@ -151,7 +151,8 @@ def evaluate(  # noqa: PLR0917 - options are parameters
         title=title,
         show_text=show_text,
     )
-    document = run.evaluate(labelled, backend, out, terms, wanted, Pace(sys.stderr).advance)
+    with progress(sys.stderr) as advance:
+        document = run.evaluate(labelled, backend, out, terms, wanted, advance)
     if as_json:
         typer.echo(neutral_json(orjson.dumps(document).decode()))
         return

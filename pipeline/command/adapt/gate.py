@@ -14,7 +14,7 @@ from sluicegate.engines.adapt.errors import GateError
 from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.files import replacing
-from sluicegate.pipeline.command.options import AsJson, Pace
+from sluicegate.pipeline.command.options import AsJson, progress
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.yaml_text import Written
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -68,15 +68,9 @@ def gate(  # noqa: PLR0917 - options are parameters
     bounds, decides = read_limits(limits), Policy.load(policy)
     before, after = read_evaluated(current), read_evaluated(new)
     act = actions(decides)
-    document = gating.gate(
-        after,
-        before,
-        bounds,
-        act,
-        policy={"name": decides.name, "version": decides.version, "digest": decides.digest},
-        seed=seed,
-        advance=Pace(sys.stderr).advance,
-    )
+    named = {"name": decides.name, "version": decides.version, "digest": decides.digest}
+    with progress(sys.stderr) as advance:
+        document = gating.gate(after, before, bounds, act, policy=named, seed=seed, advance=advance)
     if flips is not None:
         from sluicegate.engines.adapt.gate.gate import flips as flipped  # noqa: PLC0415 - an extra
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +30,7 @@ from sluicegate.pipeline.command.adapt import (
 from sluicegate.pipeline.command.adapt import (
     train as adapt_train,
 )
-from sluicegate.pipeline.command.options import AsJson
+from sluicegate.pipeline.command.options import AsJson, progress
 from sluicegate.pipeline.text import neutral, neutral_json
 
 _SHOWN_NAMES = 30  # lines of one table; the card has all
@@ -160,7 +159,7 @@ def prepare(  # noqa: PLR0917 - options are parameters
         licences=tuple(name.strip() for name in (licence or "").split(",") if name.strip()),
         mask_pii=mask_pii,
     )
-    with _progress() as advance:
+    with progress(sys.stderr, counts=False) as advance:
         run = prepare.Preparation(request, advance)
         try:
             run.read()
@@ -190,24 +189,6 @@ def _category_map(given: list[str]) -> dict[str, str]:
             raise typer.BadParameter("write --map-category 'YOUR NAME=Known Name'")
         found[name] = known
     return found
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Bars on a terminal; elsewhere nothing."""
-    from rich.console import Console  # noqa: PLC0415 - only who shows pays for it
-    from rich.progress import Progress  # noqa: PLC0415 - the same
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def advance(stage: str, done_bytes: int, total_bytes: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total_bytes)
-            progress.update(tasks[stage], completed=done_bytes)
-
-        yield advance
 
 
 def _show_faults(listed: Sequence[FaultyRow], count: int, *, show_text: bool) -> None:

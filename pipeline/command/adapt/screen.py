@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from sluicegate.engines.errors import ScreenError
-from sluicegate.pipeline.command.options import AsJson, Pace
+from sluicegate.pipeline.command.options import AsJson, progress
 from sluicegate.pipeline.text import neutral, neutral_json
 
 if TYPE_CHECKING:
@@ -90,16 +90,12 @@ def screen(  # noqa: PLR0917 - options are parameters
         )
     terms = making.ScreenTerms(called, features=features, minimum_rows=minimum_rows, folds=folds, seed=seed)
     making.claim(out, overwrite=overwrite)
-    advance = Pace(sys.stderr).advance
-    made = making.make(rows, terms, advance)
-    making.write(made, out)
-    found = document(
-        made,
-        terms,
-        making.measured(Screen.load(out), dev_rows, advance),
-        making.unseen(made, terms, advance) if unseen_sources else [],
-        ["sluicegate", *sys.argv[1:]],
-    )
+    with progress(sys.stderr) as advance:
+        made = making.make(rows, terms, advance)
+        making.write(made, out)
+        measured = making.measured(Screen.load(out), dev_rows, advance)
+        unseen = making.unseen(made, terms, advance) if unseen_sources else []
+    found = document(made, terms, measured, unseen, ["sluicegate", *sys.argv[1:]])
     _write(found, written)
     if as_json:
         typer.echo(neutral_json(orjson.dumps(found).decode()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 
-from sluicegate.pipeline.errors import DemoError, PipelineError
-from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.pipeline.trial.bench.figures import MOST_BYTES
-from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
+from sluicegate.pipeline.trial.local import local_system
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -57,7 +54,7 @@ async def cluster(
         topics: Its topics.
         metrics: URLs of its workers' metrics.
     """
-    async with _session() as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)) as session:
         yield LoadPlace(kafka, topics, partial(_fetch_all, session, metrics))
 
 
@@ -75,59 +72,20 @@ async def embedded(
         DemoError: The worker did not start; the message names its log, which is kept.
         StartError: The broker did not start.
     """
-    folder = Path(tempfile.mkdtemp(prefix="sluicegate-bench-"))
-    keep = False
-    try:
+    with tempfile.TemporaryDirectory(prefix="sluicegate-bench-profile-") as folder:
         if fake_profile is None:
-            fake_profile = folder / "h100.json"
+            fake_profile = Path(folder, "h100.json")
             fake_profile.write_text(_H100, encoding="utf-8")
-        topics = TopicSettings()
-        async with EmbeddedBroker([*topics.model_dump().values()]) as broker, _session() as session:
-            settings = _settings(broker.address, engine, fake_profile)
-            async with WorkerProcess(settings, folder / "worker.log") as worker:
-                await worker.ready(session)
-                kafka = KafkaSettings(bootstrap_servers=broker.address)
-                scrape = partial(_of_worker, worker, session)
-                yield LoadPlace(kafka, topics, scrape, worker.check, _EMBEDDED_BACKLOG_BYTES, _EMBEDDED)
-                keep = _has_ended(worker)
-    except PipelineError:
-        keep = True
-        raise
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        settings = {"engine.backend": engine, "engine.fake_profile": str(fake_profile.absolute())}
+        async with local_system("bench", settings) as system:
 
+            async def scrape() -> list[str]:
+                """The metrics of the only worker."""
+                return [await system.worker.metrics()]
 
-def _settings(address: str, engine: str, fake_profile: Path) -> dict[str, str]:
-    return {
-        "kafka.bootstrap_servers": address,
-        "engine.backend": engine,
-        "engine.fake_profile": str(fake_profile.absolute()),
-        "ops.host": "127.0.0.1",
-        "ops.port": "0",
-        # What is in flight when a run is cut short need not be finished.
-        "drain.finish_s": "5",
-        "drain.flush_s": "3",
-        "drain.leave_s": "5",
-        "drain.budget_s": "15",
-    }
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S))
-
-
-def _has_ended(worker: WorkerProcess) -> bool:
-    """True if a worker ended by itself: its log is looked for then."""
-    try:
-        worker.check()
-    except DemoError:
-        return True
-    return False
-
-
-async def _of_worker(worker: WorkerProcess, session: aiohttp.ClientSession) -> list[str]:
-    return [await worker.metrics(session)]
+            yield LoadPlace(
+                system.kafka, system.topics, scrape, system.worker.check, _EMBEDDED_BACKLOG_BYTES, _EMBEDDED
+            )
 
 
 async def _fetch_all(session: aiohttp.ClientSession, urls: Sequence[str]) -> list[str]:

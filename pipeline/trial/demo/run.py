@@ -1,26 +1,25 @@
-"""The demo from beginning to end: broker, worker, replay, and the count from the topics."""
+"""The demo from beginning to end: broker, worker, replay, what it shows, and the count from the topics."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-import tempfile
 import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-import aiohttp
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
+from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.errors import DemoError
-from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
-from sluicegate.pipeline.trial.demo.screen import DemoScreen
 from sluicegate.pipeline.trial.demo.tally import (
     DemoTally,
     EngineCounts,
@@ -29,10 +28,76 @@ from sluicegate.pipeline.trial.demo.tally import (
     identity,
     parse,
 )
-from sluicegate.pipeline.trial.demo.worker_process import WorkerProcess
+from sluicegate.pipeline.trial.local import WorkerProcess, local_system
+from sluicegate.pipeline.trial.screen import TrialScreen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+
+# Narrowest widths, in characters: else a long text would squeeze the other columns to nothing.
+_LAST_COLUMNS = {
+    "post": 10,
+    "kind": 8,
+    "action": 6,
+    "severity": 8,
+    "categories": 12,
+    "by": 6,
+    "text": 12,
+}
+_COLOURS = {"allow": "green", "review": "yellow", "block": "red"}
+
+
+class DemoScreen(TrialScreen[Snapshot]):
+    """Shows snapshots: two tables on a terminal."""
+
+    def line(self, state: Snapshot) -> str:
+        """A snapshot as one line."""
+        balance = state.balance
+        mix = ", ".join(f"{action} {count}" for action, count in balance.verdicts.items())
+        latency = "/".join(_milliseconds(value) for value in state.latency_ms.values())
+        return (
+            f"{state.elapsed_s:5.0f} s  in {balance.posts} of {state.expected}  {mix}  "
+            f"dead letters {balance.dead_letters}  failures {sum(balance.failures.values())}  {state.posts_per_s:.1f} posts/s  "
+            f"p50/p95/p99 {latency}  engine busy {state.busy_share:.0%}  "
+            f"cache hits {sum(state.cache_hits.values())}"
+        )
+
+    def picture(self, state: Snapshot) -> Group:
+        """A snapshot as two tables: the numbers, and the last verdicts."""
+        balance = state.balance
+        numbers = Table(title="Sluicegate: posts in, verdicts out", title_justify="left", show_header=False)
+        numbers.add_column(style="bold", no_wrap=True)
+        numbers.add_column()
+        numbers.add_row("in", f"{balance.posts} of {state.expected}")
+        for action, count in balance.verdicts.items():
+            numbers.add_row(Text(action, style=_COLOURS[action]), str(count))
+        numbers.add_row("dead letters", str(balance.dead_letters))
+        failures = ", ".join(f"{count} {code}" for code, count in sorted(balance.failures.items()))
+        numbers.add_row("could not be scored", failures or "0")
+        numbers.add_row("posts/s", f"{state.posts_per_s:.1f} over {state.elapsed_s:.0f} s")
+        latency = "   ".join(f"{name} {_milliseconds(value)}" for name, value in state.latency_ms.items())
+        numbers.add_row("produce to verdict", latency)
+        numbers.add_row("engine busy", f"{state.busy_share:.0%}")
+        hits = ", ".join(f"{count} {how}" for how, count in sorted(state.cache_hits.items()))
+        numbers.add_row("cache hits", hits or "0")
+
+        last = Table(title="last verdicts", title_justify="left")
+        for heading, width in _LAST_COLUMNS.items():
+            last.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=width)
+        for row in state.last:
+            # Text, not str: a square bracket in an id is no markup.
+            coloured = Text(row.action, style=_COLOURS.get(row.action, ""))
+            cells = (row.severity, row.categories, row.assessed_by, row.text)
+            last.add_row(Text(row.post_id), Text(row.kind), coloured, *map(Text, cells))
+        return Group(numbers, last)
+
+
+def _milliseconds(value: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value} ms" if value < 10_000 else f"{value / 1000:.1f} s"
 
 
 class DemoReplay:
@@ -94,7 +159,6 @@ _READ_S = 0.05
 _SETTLE_S = 1.0  # a repeat would follow its first answer at once
 _PATIENCE_S = 120.0  # above the slowest allowed pair of engine calls, 90 s by default
 _SCRAPE_EVERY_S = 1.0
-_SCRAPE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,64 +186,28 @@ async def run_demo(options: DemoOptions, screen: DemoScreen) -> DemoResult:
 
     Raises:
         DemoError: The worker did not start, or ended; the message names its log, which is kept.
-        RuntimeError: The embedded broker did not start.
+        StartError: The embedded broker did not start.
     """
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
     if task is not None:
         for number in (signal.SIGTERM, signal.SIGHUP):  # asyncio.run sees to SIGINT
             loop.add_signal_handler(number, task.cancel)
-    folder = Path(tempfile.mkdtemp(prefix="sluicegate-demo-"))
-    keep = False
-    log = folder / "worker.log"
-    try:
-        snapshot = await _run(options, screen, log)
-        keep = not snapshot.balanced
-        return DemoResult(snapshot, log if keep else None)
-    except Exception:
-        keep = True
-        raise
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-async def _run(options: DemoOptions, screen: DemoScreen, log: Path) -> Snapshot:
-    topics = TopicSettings()
-    screen.say("starting the embedded broker")
-    async with (
-        EmbeddedBroker([*topics.model_dump().values()]) as broker,
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)) as session,
-    ):
-        screen.say(f"starting a worker with the {options.engine} engine")
-        async with WorkerProcess(_settings(options, broker.address), log) as worker:
-            await worker.ready(session)
-            kafka = KafkaSettings(bootstrap_servers=broker.address)
-            screen.say(f"replaying {len(options.records)} posts")
-            watched = [topics.posts, *topics.outputs]
-            with (
-                TopicReader(kafka, watched, start="beginning") as reader,
-                DemoReplay(kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
-                _kept(options.verdicts, topics) as keep,
-            ):
-                return await _Watch(options, screen, worker, session, keep).follow(reader, replay)
-
-
-def _settings(options: DemoOptions, address: str) -> dict[str, str]:
-    settings = {
-        "kafka.bootstrap_servers": address,
-        "engine.backend": options.engine,
-        "ops.host": "127.0.0.1",
-        "ops.port": "0",
-        # Nothing is left in flight when a demo ends in order; a Ctrl-C should not take long.
-        "drain.finish_s": "5",
-        "drain.flush_s": "3",
-        "drain.leave_s": "5",
-        "drain.budget_s": "15",
-    }
+    settings: dict[str, str] = {"engine.backend": options.engine}
     if options.policy is not None:
         settings["policy.path"] = str(options.policy.absolute())
-    return settings
+    async with local_system("demo", settings, screen.say) as system:
+        screen.say(f"replaying {len(options.records)} posts")
+        topics = system.topics
+        with (
+            TopicReader(system.kafka, [topics.posts, *topics.outputs], start="beginning") as reader,
+            DemoReplay(system.kafka, topics.posts, options.records, ahead=_AHEAD) as replay,
+            _kept(options.verdicts, topics) as keep,
+        ):
+            snapshot = await _Watch(options, screen, system.worker, keep).follow(reader, replay)
+        if snapshot.balanced:
+            return DemoResult(snapshot, None)
+        return DemoResult(snapshot, system.worker.keep_log())
 
 
 @contextmanager
@@ -210,13 +238,11 @@ class _Watch:
         options: DemoOptions,
         screen: DemoScreen,
         worker: WorkerProcess,
-        session: aiohttp.ClientSession,
         keep: Callable[[TopicRecord], None],
     ) -> None:
         self._expected = len(options.records)
         self._screen = screen
         self._worker = worker
-        self._session = session
         self._keep = keep
         self._tally = DemoTally(TopicSettings())
         self._last = LastVerdicts(self._tally, options.show_text)
@@ -247,13 +273,7 @@ class _Watch:
 
     async def _read(self, reader: TopicReader) -> None:
         answered = len(self._tally.outbound)
-        reading = asyncio.ensure_future(asyncio.to_thread(reader.read, _READ_S))
-        try:
-            records = await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            await reading  # the thread goes on, and the reader must not be closed under it
-            raise
-        for record in records:
+        for record in await to_the_end(partial(reader.read, _READ_S)):
             self._tally.add(record)
             self._last.add(record)
             self._keep(record)
@@ -277,5 +297,5 @@ class _Watch:
         )
 
     async def _scrape(self) -> EngineCounts:
-        text = await self._worker.metrics(self._session)
+        text = await self._worker.metrics()
         return EngineCounts.parse(text) if text else self._counts

@@ -6,7 +6,7 @@ from mutants.mutant import Mutant
 
 _UNIT = "tests/unit/pipeline"
 _FLOW = f"{_UNIT}/flow/test_flow.py"
-_PUBLISHING = f"{_UNIT}/kafka/test_publishing.py"
+_PUBLISHING = f"{_UNIT}/kafka/test_publisher.py"
 
 MUTANTS = (
     Mutant(

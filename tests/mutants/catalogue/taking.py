@@ -125,7 +125,7 @@ MUTANTS = (
         "if now - since > self._after_s",
         "if now < 0",
         (
-            f"{_UNIT}/observe/test_stalls.py::test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once",
+            f"{_UNIT}/observe/test_lag_stalls.py::test_a_partition_that_stays_where_it_is_stalls_after_the_time_and_is_named_once",
         ),
     ),
     Mutant(
@@ -142,7 +142,7 @@ MUTANTS = (
         "pipeline/kafka/faust_app.py",
         "        self.stop_flow()\n        self.app.flow_control.suspend()\n        self.app.flow_control.clear()\n",
         "        return\n",
-        (f"{_UNIT}/kafka/test_takeover.py::test_who_had_nothing_and_takes_over_misses_nothing",),
+        (f"{_UNIT}/kafka/test_faust_app_takeover.py::test_who_had_nothing_and_takes_over_misses_nothing",),
     ),
     Mutant(
         "dropped_on_the_way",
@@ -158,8 +158,8 @@ MUTANTS = (
         "deaf_to_new_partitions",
         "resets written to a partition that the control topic gained would never be heard",
         "pipeline/kafka/reader.py",
-        "if added := sorted(set(range(shape.partitions)) - held):",
-        "if added := sorted(set(range(shape.partitions)) - held)[:0]:",
+        "if added := sorted(set(places) - held):",
+        "if added := sorted(set(places) - held)[:0]:",
         (f"{_CONTROL}::test_partitions_that_were_added_are_read_from_their_beginning",),
     ),
     Mutant(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
-from sluicegate.pipeline.kafka.incoming import Incoming
 from sluicegate.pipeline.kafka.producer import Placed, Refused
+from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Post, Verdict, content_hash, encode
 
@@ -48,7 +48,7 @@ class Cluster:
     """Stands for the brokers: what was sent, what is there to read, and what goes wrong."""
 
     sent: list[tuple[str, bytes, bytes]] = field(default_factory=list)
-    records: queue.Queue[Incoming | Exception] = field(default_factory=queue.Queue)
+    records: queue.Queue[TopicRecord | Exception] = field(default_factory=queue.Queue)
     committed: list[int] = field(default_factory=list)
     on_sent: Callable[[Post], None] = lambda _post: None
     full: int = 0
@@ -66,10 +66,10 @@ class Cluster:
         value = event if isinstance(event, bytes) else encode(event)
         if key is None and isinstance(event, Verdict):
             key = event.post_id.encode()
-        self.records.put(Incoming(topic, 0, self.offset, key, value))
+        self.records.put(TopicRecord(topic, 0, self.offset, key, value))
         self.offset += 1
 
-    def take(self, timeout_s: float) -> Incoming | None:
+    def take(self, timeout_s: float) -> TopicRecord | None:
         try:
             found = self.records.get(timeout=timeout_s) if timeout_s else self.records.get_nowait()
         except queue.Empty:
@@ -121,15 +121,17 @@ class FakeProducer:
 class FakeTail:
     """In place of the tail."""
 
+    trouble: str | None = None
+
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     def open(self) -> None:
         pass
 
-    def read(self, timeout_s: float) -> tuple[list[Incoming], str | None]:
+    def read(self, timeout_s: float) -> list[TopicRecord]:
         found = self._cluster.take(timeout_s)
-        return ([found] if found else []), None
+        return [found] if found else []
 
     def close(self) -> None:
         self._cluster.closed += 1
@@ -144,10 +146,10 @@ class FakeMember:
     def open(self) -> None:
         pass
 
-    def take(self, timeout_s: float) -> Incoming | None:
+    def take(self, timeout_s: float) -> TopicRecord | None:
         return self._cluster.take(self._cluster.patience_s if timeout_s else 0)
 
-    def done(self, record: Incoming) -> None:
+    def done(self, record: TopicRecord) -> None:
         self._cluster.committed.append(record.offset)
 
     def close(self) -> None:

@@ -19,7 +19,6 @@ from sluicegate.engines.adapt.evaluate.report import PLOTS
 from sluicegate.engines.adapt.evaluate.scored import read_scores
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.command.adapt import evaluate as adapt_evaluate
-from sluicegate.pipeline.command.options import Pace, pace_line
 from support.labelled import read_lines, row, sentence, write_lines
 
 if TYPE_CHECKING:
@@ -213,41 +212,3 @@ def test_a_folder_in_use_and_a_folder_that_cannot_be_are_refused(tmp_path: Path)
     assert "is in use by another evaluation" in str(result.exception)
     result = fake(rows, "--out", rows / "below")
     assert "cannot be written to" in str(result.exception)
-
-
-def test_a_pace_tells_rate_and_what_is_left() -> None:
-    assert (
-        pace_line("scoring", 300, 1300, fresh=200, seconds=20) == "scoring 300 of 1,300, 10.0/s, 2 min left"
-    )
-    assert pace_line("scoring", 10, 20, fresh=10, seconds=1) == "scoring 10 of 20, 10.0/s, 1 s left"
-    assert pace_line("scoring", 1, 100_001, fresh=1, seconds=1) == "scoring 1 of 100,001, 1.0/s, 27.8 h left"
-    assert pace_line("scoring", 20, 20, fresh=0, seconds=5) == "scoring 20 of 20"
-
-
-class Stream:
-    def __init__(self, *, terminal: bool) -> None:
-        self.terminal = terminal
-        self.written = ""
-
-    def isatty(self) -> bool:
-        return self.terminal
-
-    def write(self, text: str) -> int:
-        self.written += text
-        return len(text)
-
-    def flush(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(("terminal", "lines"), [(False, 10), (True, 1)])
-def test_a_log_gets_a_line_now_and_then_and_a_terminal_one_line(terminal: bool, lines: int) -> None:
-    now = 0.0
-    stream = Stream(terminal=terminal)
-    pace = Pace(stream, clock=lambda: now)  # type: ignore[arg-type]
-    for done in range(101):
-        now = float(done)
-        pace.advance("scoring", done, 100)
-    assert stream.written.count("\n") == lines
-    assert "scoring 50 of 100, 1.0/s, 50 s left" in stream.written
-    assert stream.written.rstrip().endswith("scoring 100 of 100, 1.0/s")

@@ -15,8 +15,13 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError, Fetcher, FetchProgress, install
-from sluicegate.pipeline.kafka.lenient_records import LenientRecords
+from sluicegate.pipeline.kafka.fetching import (
+    BrokersAwayError,
+    Fetcher,
+    FetchProgress,
+    LenientRecords,
+    install,
+)
 from sluicegate.pipeline.observe.lag import ReadPlace
 from support.gaps import RawName
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from sluicegate.pipeline.errors import BenchError
-from sluicegate.pipeline.trial.bench import plots, report
+from sluicegate.pipeline.trial.bench import report
 from sluicegate.pipeline.trial.bench.figures import FIGURES, Scrapes, Steady, figures
 from sluicegate.pipeline.trial.bench.report import FailCondition, Setting, failed, parse_threshold
 from unit.pipeline.trial.bench.records import TOPICS, arrived_ms, dead_letter, ledger, verdict
@@ -235,6 +235,6 @@ def test_the_plots_are_drawn_whatever_came_back(tmp_path: Path, sent: int, alone
     pytest.importorskip("matplotlib")
     nothing = system(ledger(3, sent=sent), name="none")
     whole = report.document([nothing] if alone else [system(name="costs $1 and $2"), nothing])
-    plots.draw(whole, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(plots.PLOTS)
+    report.draw(whole, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(report.PLOTS)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())

@@ -27,15 +27,18 @@ def test_a_log_gets_a_line_every_five_seconds_and_the_last_one() -> None:
     assert "sent 4 of 10  answered 1  p50/p95/p99 70/70/70 ms" in lines[0]
 
 
-def test_a_terminal_has_one_line_that_is_written_over_and_ends_before_a_sentence() -> None:
+def test_a_terminal_has_one_line_that_is_written_over_and_stands_below_a_sentence() -> None:
     now, stream = [0.0], Terminal()
-    progress = RunProgress(stream, lambda: now[0])
-    for half_second in range(1, 5):
-        now[0] = half_second / 2
-        progress.show(ledger(10))
-    progress.say("done")
-    assert stream.getvalue().count("\r") == 4
-    assert stream.getvalue().endswith("ms\ndone\n")
+    with RunProgress(stream, lambda: now[0]) as progress:
+        for half_second in range(1, 5):
+            now[0] = half_second / 2
+            progress.show(ledger(10))
+        progress.say("done")
+    assert stream.getvalue().count("\r") > 4
+    over, after = stream.getvalue().split("\r\x1b[2Kdone\n")
+    assert "\n" not in over
+    assert after.removesuffix("\x1b[?25h").endswith("ms\n")
+    assert after.count("\n") == 1
 
 
 def test_without_an_answer_no_latency_is_made_up() -> None:

@@ -132,7 +132,7 @@ def test_what_cannot_be_used_is_named_with_its_fix(
     arguments: list[str], said: str, run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS", NO_BROKER)
-    monkeypatch.setattr("sluicegate.pipeline.kafka.reader._METADATA_S", 0.5)
+    monkeypatch.setattr("sluicegate.pipeline.kafka.reader.METADATA_S", 0.5)
     monkeypatch.setattr("sluicegate.pipeline.kafka.topics._REQUEST_S", 0.5)
     (tmp_path / "file").write_text("a file, not a folder")
     code, _, err = run(*arguments)

@@ -24,7 +24,7 @@ class TwoPartitions:
         newer = ReplayNote("posts", "2026-01-02T00:00:00+00:00")
         older = ReplayNote("elsewhere", "2026-01-01T00:00:00+00:00")
         records = [record(b"one", newer.encode()), record(b"one", older.encode())]
-        return SimpleNamespace(read=lambda _timeout_s: records, at_end=True)
+        return SimpleNamespace(read_all=lambda: records)
 
     def __exit__(self, *_exc: object) -> None:
         pass

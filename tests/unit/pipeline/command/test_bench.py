@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from sluicegate.pipeline import command
 from sluicegate.pipeline.errors import BenchError
-from sluicegate.pipeline.trial.bench import plots, run
+from sluicegate.pipeline.trial.bench import report, run
 from sluicegate.pipeline.trial.bench.figures import Scrapes
 from unit.pipeline.trial.bench.records import arrived_ms, ledger, verdict
 
@@ -61,7 +61,7 @@ def test_what_went_wrong_is_told_and_the_settling_is_as_asked(
         return run.RunOutcome(found, Scrapes(), "", "")
 
     monkeypatch.setattr(run, "run_bench", run_bench)
-    monkeypatch.setattr(plots, "draw", lambda *_: None)
+    monkeypatch.setattr(report, "draw", lambda *_: None)
     done = CliRunner().invoke(command.app, ["bench", "--out", str(tmp_path), "--settle", "90"])
     assert done.exit_code == 1
     assert [load.settle_s for load in loads] == [90]
