@@ -195,14 +195,18 @@ class Producer:
             self._poller.join()
         return left
 
-    def partitions(self, *, within_s: float | None = None) -> dict[str, int]:
+    def partitions(self, *, within_s: float | None = None, patient: bool = False) -> dict[str, int]:
         """Topics that this user sees, with the number of their partitions.
 
+        Args:
+            within_s: Limit while nobody answers; by default ``delivery_timeout_s``.
+            patient: True waits that long also where nothing listens yet.
+
         Raises:
-            ClusterError: The cluster does not answer within that time; by default ``delivery_timeout_s``.
+            ClusterError: The cluster does not answer within that time.
         """
         within_s = self._kafka.delivery_timeout_s if within_s is None else within_s
-        found = ask_metadata(self._client, self._kafka, within_s=within_s)
+        found = ask_metadata(self._client, self._kafka, within_s=within_s, patient=patient)
         return {name: len(topic.partitions) for name, topic in found.topics.items()}
 
 

@@ -103,7 +103,7 @@ class Publisher:
             StartError: The cluster does not answer, or has no such topic.
         """
         try:
-            found = await asyncio.to_thread(self._producer.partitions, within_s=_METADATA_S)
+            found = await asyncio.to_thread(self._producer.partitions, within_s=_METADATA_S, patient=True)
         except ClusterError as error:
             raise StartError(str(error)) from error
         if name not in found:

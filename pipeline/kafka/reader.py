@@ -61,6 +61,9 @@ class TopicConsumer:
         options: Librdkafka's settings for the role.
     """
 
+    _patient = True
+    """Whether it waits for brokers that may be starting."""
+
     def __init__(self, kafka: KafkaSettings, topics: Sequence[str], options: Mapping[str, Any]) -> None:
         self._kafka = kafka
         self._topics = tuple(topics)
@@ -81,7 +84,8 @@ class TopicConsumer:
 
         self._consumer = Consumer({**client_config(self._kafka), **self._options})
         try:
-            self._begin(self._partitions(ask_metadata(self._consumer, self._kafka, within_s=METADATA_S)))
+            found = ask_metadata(self._consumer, self._kafka, within_s=METADATA_S, patient=self._patient)
+            self._begin(self._partitions(found))
         except BaseException:
             self.close()
             raise
@@ -163,6 +167,8 @@ class TopicReader(TopicConsumer):
         fetch_wait_ms: The brokers may let an empty fetch wait for so long. The mock cluster always
             does, whatever comes meanwhile.
     """
+
+    _patient = False  # commands read so, and a person waits
 
     def __init__(
         self,
@@ -306,6 +312,8 @@ class Tail(TopicReader):
         topics: Topics to read; all must exist.
         look_every_s: How often to look for new partitions.
     """
+
+    _patient = True
 
     def __init__(self, kafka: KafkaSettings, topics: Sequence[str], *, look_every_s: float = 30.0) -> None:
         super().__init__(kafka, topics, start="end")

@@ -24,6 +24,7 @@ _FIRST_LOOK_S = 1.0  # a healthy cluster has answered by then; a wrong password 
 _ASK_S = 1.5
 _HANDSHAKE_S = 3.0
 _MOST_TOLD = 100
+_PORT = 9092  # librdkafka's, where none is given
 # OpenSSL's codes (X509_V_ERR_*): a certificate for another name, another address, out of date.
 _HOST_MISMATCH, _ADDRESS_MISMATCH, _NOT_YET_VALID, _EXPIRED = 62, 64, 9, 10
 
@@ -37,6 +38,8 @@ class Cause:
     """What to do: a command, or a few words."""
     lasting: bool = True
     """True where waiting cannot help."""
+    refused: bool = False
+    """True if nothing listens at any of the addresses: a broker that starts does so in a moment, a wrong address never."""
 
     def __str__(self) -> str:
         return f"{self.detail}; {self.fix}"
@@ -50,13 +53,14 @@ class UnreachableError(ClusterError):
         self.cause = cause
 
 
-def ask_metadata(client: Any, kafka: KafkaSettings, *, within_s: float) -> Any:
+def ask_metadata(client: Any, kafka: KafkaSettings, *, within_s: float, patient: bool = False) -> Any:
     """The metadata of all topics (asking for one by name may create it). Blocking.
 
     Args:
         client: Any client of confluent-kafka on this cluster.
         kafka: What it was made from.
         within_s: Limit while nobody answers; a refusal that waiting cannot mend ends sooner.
+        patient: True waits for a broker that may be starting. False ends where nothing listens: a person waits.
 
     Raises:
         UnreachableError: No answer; it says why and what to do.
@@ -69,7 +73,7 @@ def ask_metadata(client: Any, kafka: KafkaSettings, *, within_s: float) -> Any:
             return client.list_topics(timeout=max(limit_s, 0.1))
         except KafkaException as error:
             cause = why_unreachable(kafka, error.args[0].name())
-            if cause.lasting:
+            if cause.lasting or (cause.refused and not patient):
                 break
     raise UnreachableError(cause)
 
@@ -97,14 +101,22 @@ def why_unreachable(kafka: KafkaSettings, code: str) -> Cause:
     if any("alert" in text and "certificate" in text for _, text in told):
         return _refused_certificate(kafka)
     found = (_handshake_cause(kafka.security, *place) for place in _places(server))
-    return next(
-        (cause for cause in found if cause is not None),
-        Cause(
-            f"kafka.bootstrap_servers {server} cannot be reached: no answer ({code})",
-            f"export {variable('kafka', 'bootstrap_servers')}=HOST:PORT  # or start the broker that listens there; "
-            "`sluicegate demo` brings its own",
-            lasting=False,
-        ),
+    return next((cause for cause in found if cause is not None), _silent(server, code, told))
+
+
+def _silent(server: str, code: str, told: list[tuple[str, str]]) -> Cause:
+    """Nobody answers, and neither TLS nor a login is why."""
+    tries = [text for name, text in told if name == "_TRANSPORT"]
+    refused = bool(tries) and all("refused" in text for text in tries)
+    wrong = "nothing listens there (connection refused)" if refused else f"no answer ({code})"
+    without = next((one.strip() for one in server.split(",") if ":" not in one), None)
+    port = f"; {without} has no port, so {_PORT} was asked" if without is not None else ""
+    return Cause(
+        f"kafka.bootstrap_servers {server} cannot be reached: {wrong}{port}",
+        f"export {variable('kafka', 'bootstrap_servers')}=HOST:PORT  # or start the broker that listens there; "
+        "`sluicegate demo` brings its own",
+        lasting=False,
+        refused=refused,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from sluicegate.pipeline.settings.adapters import Adapters, lacking, password_in
 from sluicegate.pipeline.settings.security import SecuritySettings
@@ -89,6 +89,17 @@ class KafkaSettings(_Section):
         30, description="A verdict not delivered by then is a hold. It is sent again."
     )
     security: SecuritySettings = SecuritySettings()
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, servers: str) -> str:
+        for server in servers.split(","):
+            host, colon, port = server.strip().rpartition(":")
+            if not (host if colon else port) or (colon and not (port.isdecimal() and 0 < int(port) < 65_536)):
+                raise ValueError(
+                    f"{server.strip()!r} is no host:port, such as 127.0.0.1:9092; the port is 1 to 65535"
+                )
+        return servers
 
 
 class TopicSettings(_Section):

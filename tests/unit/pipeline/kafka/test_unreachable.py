@@ -7,11 +7,20 @@ import socket
 import ssl
 import threading
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
-from sluicegate.pipeline.kafka.unreachable import Cause, _handshake_cause, _places, why_unreachable
+from sluicegate.pipeline.kafka.unreachable import (
+    Cause,
+    UnreachableError,
+    _handshake_cause,
+    _places,
+    ask_metadata,
+    why_unreachable,
+)
 from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings
 from support.authority import Authority
 
@@ -110,7 +119,6 @@ def test_a_listener_of_the_kind_that_was_asked_for_is_no_cause(authority: Author
         ("a:1, b:2", [("a", 1), ("b", 2)]),
         ("[::1]:9092", [("::1", 9092)]),
         ("a", []),
-        ("a:b,:,c:99999", []),
     ],
 )
 def test_what_is_no_address_is_not_shaken_hands_with(servers: str, places: list[tuple[str, int]]) -> None:
@@ -120,7 +128,27 @@ def test_what_is_no_address_is_not_shaken_hands_with(servers: str, places: list[
 def test_nobody_at_all_may_come_yet() -> None:
     found = why_unreachable(KafkaSettings(bootstrap_servers="127.0.0.1:9"), "_TRANSPORT")
     assert not found.lasting
-    assert "127.0.0.1:9 cannot be reached: no answer (_TRANSPORT)" in found.detail
+    assert found.refused
+    assert "127.0.0.1:9 cannot be reached: nothing listens there (connection refused)" in found.detail
+
+
+def test_an_address_without_a_port_is_told() -> None:
+    found = why_unreachable(KafkaSettings(bootstrap_servers="127.0.0.1"), "_TRANSPORT")
+    assert "127.0.0.1 has no port, so 9092 was asked" in found.detail
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_only_the_patient_wait_where_nothing_listens(patient: bool) -> None:
+    kafka, asked = KafkaSettings(bootstrap_servers="127.0.0.1:9"), []
+
+    def list_topics(timeout: float) -> None:
+        asked.append(timeout)
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    client = SimpleNamespace(list_topics=list_topics)
+    with pytest.raises(UnreachableError, match="nothing listens there"):
+        ask_metadata(client, kafka, within_s=3, patient=patient)
+    assert len(asked) == 1 + patient
 
 
 def test_a_host_that_no_name_server_knows_is_told() -> None:

@@ -80,6 +80,17 @@ def test_a_variable_of_no_setting_is_refused(name: str, monkeypatch: pytest.Monk
         load_settings()
 
 
+@pytest.mark.parametrize("servers", ["a:b", "a:", ":9092", "a:1,b:99999", "a:1,", "", "a:0", "[::1]:x"])
+def test_what_is_no_address_of_a_broker_is_refused(servers: str) -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.bootstrap_servers: .* is no host:port, such as"):
+        load_settings(kafka={"bootstrap_servers": servers})
+
+
+@pytest.mark.parametrize("servers", ["a:1, b:2", "[::1]:9092", "localhost", "a:65535"])
+def test_addresses_of_brokers_are_taken(servers: str) -> None:
+    assert load_settings(kafka={"bootstrap_servers": servers}).kafka.bootstrap_servers == servers
+
+
 def test_a_file_that_is_no_yaml_is_refused_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("kafka:\n  group: eu\n  security: [\nengine: {}\n", encoding="utf-8")
