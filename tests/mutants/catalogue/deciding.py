@@ -14,6 +14,14 @@ _SAFE = f"{_UNIT}/flow/test_categories_of_safe_texts.py"
 
 MUTANTS = (
     Mutant(
+        "diff_of_repeats",
+        "a comparison of policies would count what a topic holds twice as two changes",
+        "pipeline/policy/diff.py",
+        "        if mark in self._counted:",
+        "        if mark == self._counted:",
+        ("tests/unit/pipeline/policy/test_policy_diff.py::test_a_verdict_that_came_again_counts_once",),
+    ),
+    Mutant(
         "failure_allows",
         "a post that nobody scored would be called safe",
         "pipeline/policy/policy.py",
