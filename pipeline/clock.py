@@ -6,6 +6,16 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
+OLDEST_S = 7 * 86_400.0
+"""The greatest age that a record's timestamp is believed to tell, in seconds.
+
+Kafka keeps a record for seven days by default. An older timestamp is wrong, or of a text that was
+sent again: it does not tell for how long a post has waited.
+"""
+
+AHEAD_S = 60.0
+"""By how much a record's timestamp may be ahead of this machine's clock, in seconds: clocks drift by less."""
+
 
 class Clock:
     """Monotonic seconds for durations, UTC for stamps, and waiting."""

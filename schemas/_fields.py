@@ -22,12 +22,16 @@ from pydantic_core import PydanticCustomError
 
 # Identifiers travel into Kafka keys, headers, log lines and file names: no control
 # characters (C0, DEL, C1), no line or paragraph separators, nothing that reorders text
-# (bidirectional marks, embeddings, overrides, isolates) and nothing invisible. The two
-# joiners U+200C and U+200D stay: Persian, Indic scripts and emoji are written with them.
+# (bidirectional marks, embeddings, overrides, isolates), no zero width space, word joiner,
+# invisible operator or byte order mark. docs/contract.md lists the same, and a test compares
+# them. Ids with any other character were valid from the first release, so they stay valid:
+# joiners, which Persian, Indic scripts and emoji need, and also fillers and blanks.
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]+$"
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTABLE)]
-"""A producer's own name for something: 1 to 256 printable characters."""
+"""A producer's own name for something: 1 to 256 characters, none of those that the contract lists."""
+
+REFUSED = "It holds none of the control and format characters that docs/contract.md lists."
 
 TenantName = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A tenant: also a metric label and a policy key, hence the narrow alphabet."""
@@ -110,4 +114,7 @@ def open_set(codes: type[StrEnum]) -> WithJsonSchema:
 class Event(BaseModel):
     """Base of every record: frozen, strictly typed, tolerant of unknown fields."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", ser_json_inf_nan="null")
+    # A producer logs the ValidationError of a post that it made: the message must not repeat the text.
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", ser_json_inf_nan="null", hide_input_in_errors=True
+    )

@@ -19,9 +19,9 @@ class ReasonCode(StrEnum):
     """Why a record can never be judged."""
 
     OVERSIZE = "oversize"
-    """The record has more bytes than the limit; it was not parsed."""
+    """The record's value has more bytes than the limit; it was not parsed."""
     INVALID_JSON = "invalid_json"
-    """Not JSON: bad syntax, not UTF-8, a lone surrogate, nested too deeply, a number out of range."""
+    """Not JSON: bad syntax, not UTF-8, a byte order mark, a lone surrogate, nested too deeply, a number out of range."""
     INVALID_POST = "invalid_post"
     """JSON, but no post: a field is missing, has the wrong type, or breaks its limit."""
     EMPTY_TEXT = "empty_text"

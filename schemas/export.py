@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sluicegate.schemas._fields import Event
+from sluicegate.schemas.codec import POST_BYTES
 from sluicegate.schemas.deadletter import DeadLetter
 from sluicegate.schemas.feedback import Feedback
 from sluicegate.schemas.post import Post
@@ -36,7 +37,7 @@ TOPICS: dict[str, tuple[str, str | None, str]] = {
     "control": (
         "sluicegate.control",
         None,
-        "State that outlives a process; compacted. Today: which dead letters were replayed.",
+        "State that outlives a process; compacted: replays, trips of breakers, screens switched off.",
     ),
 }
 """Each channel's default topic, its event and what it is for. The names are settings of the worker."""
@@ -55,14 +56,22 @@ _TEXT = {"type": "string"}
 _TRACE = {
     "traceparent": {
         **_TEXT,
-        "description": "W3C trace context, handed on from the record on the input topic.",
+        "description": "W3C trace context. What answers the post carries it on if it has at most 512 bytes.",
     },
     "tracestate": {**_TEXT, "description": "As traceparent."},
+}
+_CARRIED = {
+    "traceparent": {
+        **_TEXT,
+        "maxLength": 512,
+        "description": "W3C trace context, handed on from the record on the input topic; absent if it was longer.",
+    },
+    "tracestate": {**_TEXT, "maxLength": 512, "description": "As traceparent."},
 }
 _COMMON: dict[str, dict[str, Any]] = {
     "schema-version": {**_TEXT, "description": "Major and minor version of the payload's schema."},
     "content-type": {"const": "application/json"},
-    **_TRACE,
+    **_CARRIED,
 }
 _HEADERS: dict[str, dict[str, dict[str, Any]]] = {
     "post": {
@@ -75,6 +84,11 @@ _HEADERS: dict[str, dict[str, dict[str, Any]]] = {
         "sluicegate-tries": {
             **_TEXT,
             "description": "The same: which try this is, in decimal digits, from 2 on.",
+        },
+        "sluicegate-first-rejected": {
+            **_TEXT,
+            "format": "date-time",
+            "description": "The same: when the record was rejected for the first time.",
         },
     },
     "verdict": {
@@ -89,6 +103,10 @@ _HEADERS: dict[str, dict[str, dict[str, Any]]] = {
         "dead-letter-id": {**_TEXT, "format": "uuid", "description": "As in the payload."},
         **_COMMON,
     },
+}
+_SIZES = {
+    "post": f"The value has at most {POST_BYTES} bytes, unless the worker's `limits.post_bytes` says otherwise: "
+    "a larger one becomes a dead letter. Key and headers do not count.",
 }
 _KEYS = {
     "post": "The post's id: keeps all revisions of one post in one partition.",
@@ -204,6 +222,7 @@ def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
 def _message(name: str) -> dict[str, Any]:
     return {
         "name": name,
+        **({"description": _SIZES[name]} if name in _SIZES else {}),
         "contentType": "application/json",
         "headers": {"type": "object", "properties": _HEADERS[name]},
         "payload": {

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from sluicegate.schemas._fields import (
+    REFUSED,
     Event,
     Identifier,
     Instant,
@@ -34,11 +35,15 @@ Turns = Annotated[tuple[Turn, ...], Field(min_length=1, max_length=64, strict=Fa
 class Post(Event):
     """One text to judge. Only ``id`` and ``text`` are required.
 
+    As the value of a record it has at most 262,144 bytes, unless the worker's settings say otherwise.
+
     ``tenant``, ``kind``, ``region`` and ``language`` are set by the producer, who is
     trusted; the author of the text must have no influence on them.
     """
 
-    id: Identifier = Field(description="The producer's id. With tenant and revision it names this text.")
+    id: Identifier = Field(
+        description=f"The producer's id. With tenant and revision it names this text. {REFUSED}"
+    )
     text: NonEmptyText = Field(
         description="The text to judge, as the author wrote it. Never normalised here."
     )
@@ -50,7 +55,9 @@ class Post(Event):
         description="For a response: the prompt it answers, as text or as earlier turns, oldest first.",
     )
     tenant: TenantName = Field(default="default", description="Whose policy decides.")
-    author_id: Identifier | None = Field(default=None, description="The author, in the producer's terms.")
+    author_id: Identifier | None = Field(
+        default=None, description=f"The author, in the producer's terms. {REFUSED}"
+    )
     language: LanguageTag | None = Field(default=None, description="Language hint; part of the prompt.")
     region: RegionCode | None = Field(default=None, description="Region hint; part of the prompt.")
     created_at: Instant | None = Field(
@@ -59,7 +66,8 @@ class Post(Event):
     revision: int = Field(default=0, ge=0, le=2**53 - 1, description="Grows with every edit of the same id.")
     metadata: Metadata = Field(
         default_factory=dict,
-        description="Up to 32 flat entries of the producer's own: never judged, not repeated on the verdict.",
+        description="Up to 32 flat entries of the producer's own: never judged, not repeated on the verdict. "
+        "Names follow the rule of ids.",
     )
 
     @property

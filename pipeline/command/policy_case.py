@@ -168,10 +168,7 @@ def table(found: Diff) -> Iterator[str]:
         f"{found.milder} milder, {found.disposition_only} with another disposition only, "
         f"{found.undecidable} undecidable"
     )
-    if found.undecidable:
-        yield "  undecidable: no category is known, and one could change what follows; or judged by another adapter"
-    if found.decided_by_others:
-        yield f"  {found.decided_by_others} had been decided by another policy than {neutral(found.old.name)} {neutral(found.old.version)}"
+    yield from _remarks(found)
     if changed := found.breakers:
         yield f"  another block_breaker for {', '.join(map(neutral, changed[:_ROWS]))}{', …' if changed[_ROWS:] else ''}"
     yield from _section("direction", [(name, str(count)) for name, count in found.directions.most_common()])
@@ -182,6 +179,20 @@ def table(found: Diff) -> Iterator[str]:
             yield f"\nexamples of {direction}"
         for one in examples:
             yield f"  {neutral(one.verdict_id, 40)}  {neutral(one.tenant)}: {neutral(one.old_rule)} -> {neutral(one.new_rule)}"
+
+
+def _remarks(found: Diff) -> Iterator[str]:
+    old = f"{neutral(found.old.name)} {neutral(found.old.version)}"
+    if found.repeats:
+        yield f"  {found.repeats} more came again with an id that was counted"
+    if found.namesakes:
+        yield f"  the two policies differ, and both are {old}: give the new one a version of its own"
+    if found.undecidable:
+        yield "  undecidable: no category is known, and one could change what follows; or judged by another adapter"
+    if found.decided_by_others:
+        yield f"  {found.decided_by_others} had been decided by another policy than {old}"
+    if found.decided_by_namesakes:
+        yield f"  {found.decided_by_namesakes} of these by one with the same name and version, which was another file"
 
 
 def _grouped(groups: Mapping[str, Counter[str]]) -> list[tuple[str, str]]:

@@ -53,6 +53,8 @@ def unknown(subject: str, detail: str) -> Result:
 
 _REPLICATION = 3  # what `topics create` makes unless told otherwise
 _SKEW_MS = 2_000  # two machines that keep time by NTP are closer than a tenth of this
+_WILD_MS = 86_400_000  # no clock is wrong by more than a day for long: certificates would fail
+_ENOUGH_RECORDS = 2  # one record may have any timestamp that its producer gave it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ class TopicFacts:
     operations: frozenset[str] | None = None
     """What this user may do, in the words of the plan: ``Read``, ``Write``, ``Describe``."""
     cleanup: str | None = None
-    newest_ms: int | None = None
-    """Latest timestamp of a record, Unix milliseconds; also None where the topic is empty."""
+    stamps_ms: tuple[int, ...] = ()
+    """Timestamps of some records, each of another one, Unix milliseconds: of each partition the latest,
+    and where that is ahead of this machine's time also the first that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,19 +214,36 @@ def _grant(settings: Settings, right: str, resource: str, name: str) -> str:
 def _clocks(facts: ClusterFacts) -> Result:
     """Records from the future tell that this clock and their writer's differ, by so much at least.
 
+    One record alone tells nothing, and one of another day nothing of a clock: a producer may give a record any timestamp.
+
     A broker tells no time of its own. The writers are producers and other workers; among
     workers the newest verdict counts, so their clocks must agree.
     """
-    stamped = {name: one.newest_ms for name, one in facts.topics.items() if one.newest_ms is not None}
-    if not stamped:
+    stamps = [
+        (stamp - facts.asked_at_ms, name) for name, one in facts.topics.items() for stamp in one.stamps_ms
+    ]
+    if not stamps:
         return unknown("clocks", "no record to compare with")
-    name, newest_ms = max(stamped.items(), key=lambda item: item[1])
-    ahead_ms = newest_ms - facts.asked_at_ms
-    if ahead_ms > _SKEW_MS:
+    ahead = [one for one in stamps if _SKEW_MS < one[0] <= _WILD_MS]
+    if len(ahead) >= _ENOUGH_RECORDS:
+        ahead_ms, name = max(ahead)
         return fault(
             "clocks",
-            f"the newest record on {name} is stamped {ahead_ms / 1000:.0f} s after this machine's time",
+            f"records are stamped after this machine's time, on {name} by {ahead_ms / 1000:.0f} s",
             "sudo timedatectl set-ntp true  # here, and on the machines of producers and workers",
+        )
+    ahead_ms, name = max(ahead or stamps)
+    if ahead_ms > _WILD_MS:
+        return unknown(
+            "clocks",
+            f"a record on {name} is stamped {ahead_ms / _WILD_MS:.0f} days after this machine's time: "
+            "its producer gave it that timestamp, no clock is so far ahead",
+        )
+    if ahead:
+        return unknown(
+            "clocks",
+            f"one record on {name} is stamped {ahead_ms / 1000:.0f} s after this machine's time: "
+            "too little to judge a clock by",
         )
     return ok("clocks", "no record is stamped after this machine's time")
 
@@ -257,7 +277,7 @@ def probe_cluster(settings: Settings) -> ClusterFacts:
     planned = plan_topics(settings, partitions=1, replication=1)
     names = [topic.name for topic in planned if topic.name in metadata.topics]
     embedded = str(metadata.cluster_id).startswith(_EMBEDDED_CLUSTER)
-    newest = _newest(admin, {name: list(metadata.topics[name].partitions) for name in names})
+    stamps = _stamps(admin, {name: list(metadata.topics[name].partitions) for name in names})
     # The embedded broker lets the questions below time out instead of refusing them.
     operations = {} if embedded else _operations(admin, names)
     cleanup = {} if embedded else _cleanup(admin, names)
@@ -270,7 +290,7 @@ def probe_cluster(settings: Settings) -> ClusterFacts:
             ),
             operations=operations.get(name),
             cleanup=cleanup.get(name),
-            newest_ms=newest.get(name),
+            stamps_ms=tuple(stamps.get(name, ())),
         )
         for name in names
     }
@@ -330,23 +350,30 @@ def _cleanup(admin: Any, names: Sequence[str]) -> dict[str, str | None]:
     }
 
 
-def _newest(admin: Any, partitions: dict[str, list[int]]) -> dict[str, int]:
-    """The latest timestamp on each topic that has one."""
+def _stamps(admin: Any, partitions: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Timestamps on each topic that has one: of each partition the latest, and the first of those ahead if it is another."""
     from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who asks pays for the client
     from confluent_kafka.admin import OffsetSpec  # noqa: PLC0415 - the same
 
-    wanted = {
-        TopicPartition(name, number): OffsetSpec.max_timestamp()
-        for name, numbers in partitions.items()
-        for number in numbers
-    }
-    found: dict[str, int] = {}
-    answers = admin.list_offsets(wanted, request_timeout=_DETAIL_S) if wanted else {}
-    for place, one in answers.items():
-        stamp = _answer(one, lambda found: int(found.timestamp))
-        if stamp is not None and stamp > 0:
-            found[place.topic] = max(stamp, found.get(place.topic, 0))
+    places = [TopicPartition(name, number) for name, numbers in partitions.items() for number in numbers]
+    latest = _stamp_at(admin, places, OffsetSpec.max_timestamp())
+    limit = time.time_ns() // 1_000_000 + _SKEW_MS
+    ahead = [place for place, stamp in latest.items() if stamp > limit]
+    first = _stamp_at(admin, ahead, OffsetSpec.for_timestamp(limit + 1))
+    found: dict[str, list[int]] = {}
+    for place, stamp in latest.items():
+        # Older brokers tell the offset of the latest one's batch: two records are told apart by their timestamps.
+        found.setdefault(place.topic, []).extend({stamp, first.get(place, stamp)})
     return found
+
+
+def _stamp_at(admin: Any, places: Sequence[Any], which: Any) -> dict[Any, int]:
+    """The timestamp of that record in each partition that has one."""
+    answers = (
+        admin.list_offsets(dict.fromkeys(places, which), request_timeout=_DETAIL_S).items() if places else ()
+    )
+    stamps = ((place, _answer(one, lambda found: int(found.timestamp))) for place, one in answers)
+    return {place: stamp for place, stamp in stamps if stamp is not None and stamp > 0}
 
 
 def _describe_group(admin: Any, group: str) -> tuple[frozenset[str] | None, str | None]:

@@ -56,7 +56,8 @@ class FaustDelivery:
         self.key: bytes | None = message.key
         self.value: bytes | None = message.value
         self.headers: Sequence[tuple[str, bytes | None]] = tuple(message.headers or ())
-        self.timestamp_ms: int | None = None if message.timestamp is None else round(message.timestamp * 1000)
+        stamp = message.timestamp  # -1 ms is Kafka's way to say that there is none
+        self.timestamp_ms: int | None = None if stamp is None or stamp < 0 else round(stamp * 1000)
 
     @property
     def is_current(self) -> bool:

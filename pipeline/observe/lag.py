@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.clock import OLDEST_S
 from sluicegate.pipeline.records import Delivery, Partition
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Lag:
       the time between the two. Where none was taken yet, since the first look: too little by as long as it waited before.
     - Looks at the ends of the partitions correct both. A post is at least as old as the first look since it has been the
       oldest, and younger than a look that did not see it, at most twice the lag and a look ago.
-      So wrong timestamps hide no stall, and exaggerate without bound only what stood there at the first look.
+      So wrong timestamps hide no stall, and exaggerate only what stood there at the first look, by ``OLDEST_S`` at most.
     - A partition that ends earlier than before was cut or made again: what the looks before saw there counts no more.
     - Zero means that the last look saw nothing waiting: a post that came since is missed for no
       longer than ``fresh_s``. Where no look succeeds for longer, nobody knows, and the time since the last one
@@ -172,7 +173,7 @@ class Lag:
             else:
                 absent_at = mark.at
         stamp = held.timestamp_ms if held is not None else self._taken_ms.get(partition)
-        by_stamp = 0.0 if stamp is None else (utc_ms - stamp) / 1000
+        by_stamp = 0.0 if stamp is None else min((utc_ms - stamp) / 1000, OLDEST_S)
         return min(max(by_stamp, now - seen_at), now - absent_at)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from sluicegate.engines.protocol import EngineInfo
+from sluicegate.pipeline.clock import AHEAD_S, OLDEST_S
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action, DeadLetter, Severity, Verdict
 
@@ -84,7 +85,9 @@ class Metrics:
         self.cache_hits = counter("cache_hits", "Posts that needed no judgement of their own.", "how")
         self.shared_cache_errors = counter("shared_cache_errors", "Faults of the shared cache.", "call")
         self.produce_to_verdict = histogram(
-            "produce_to_verdict_seconds", "From the record's timestamp to the delivered verdict.", _LATENCY_S
+            "produce_to_verdict_seconds",
+            "From the record's timestamp to the delivered verdict, up to seven days.",
+            _LATENCY_S,
         )
         self.micro_batch_posts = histogram("micro_batch_posts", "Judgements per micro-batch.", _POWERS)
         self.micro_batch_tokens = histogram("micro_batch_tokens", "Prompt tokens per micro-batch.", _TOKENS)
@@ -218,7 +221,8 @@ class Metrics:
         """Count what was delivered together: each series is touched once for all that belong to it.
 
         Args:
-            delivered: Each event, with the timestamp of the record that it answers, Unix milliseconds.
+            delivered: Each event, with the timestamp of the record that it answers, Unix milliseconds. One older
+                than ``OLDEST_S``, or ahead by more than ``AHEAD_S``, gives no latency.
             now_ms: The time of delivery, Unix milliseconds.
         """
         sums: defaultdict[_Series, int] = defaultdict(int)
@@ -229,7 +233,9 @@ class Metrics:
             for one in self._series(event):
                 sums[one] += 1
             if produced_ms is not None:
-                self.produce_to_verdict.observe(max(0.0, now_ms - produced_ms) / 1000)
+                age_s = (now_ms - produced_ms) / 1000
+                if -AHEAD_S <= age_s <= OLDEST_S:  # one wild timestamp would outweigh all others in the sum
+                    self.produce_to_verdict.observe(max(0.0, age_s))
         for (metric, labels), events in sums.items():
             metric.labels(*labels).inc(events)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,12 @@ class Diff:
     new: Policy
     examples_kept: int = _EXAMPLES
     verdicts: int = 0
+    repeats: int = 0
+    """Verdicts with an id that was counted already: delivery is at least once."""
     decided_by_others: int = 0
     """Verdicts that a policy other than ``old`` had decided: the old side is computed for them, too."""
+    decided_by_namesakes: int = 0
+    """Of these, verdicts whose policy has the name and the version of ``old`` all the same."""
     undecidable: int = 0
     """Not explained in a way that tells categories, of which one could change what follows. Or the new
     policy names another adapter than the old one, whose scores nobody knows."""
@@ -51,11 +56,20 @@ class Diff:
     tenants: dict[str, Counter[str]] = field(default_factory=dict)
     categories: dict[str, Counter[str]] = field(default_factory=dict)
     examples: dict[str, list[ChangedExample]] = field(default_factory=dict)
+    _counted: set[bytes] = field(default_factory=set, init=False, repr=False)
 
     def add(self, verdict: Verdict) -> None:
-        """Decide a verdict's finding by both policies, and count what differs."""
+        """Decide a verdict's finding by both policies, and count what differs. One that came before is a repeat."""
+        # A topic may hold millions of ids, and a foreign one may have any length.
+        mark = hashlib.blake2b(verdict.verdict_id.encode(), digest_size=16).digest()
+        if mark in self._counted:
+            self.repeats += 1
+            return
+        self._counted.add(mark)
         self.verdicts += 1
-        self.decided_by_others += verdict.policy.digest != self.old.digest
+        if verdict.policy.digest != self.old.digest:
+            self.decided_by_others += 1
+            self.decided_by_namesakes += (verdict.policy.name, verdict.policy.version) == _named(self.old)
         if self.old.rules(verdict).adapter != self.new.rules(verdict).adapter:
             self.undecidable += 1
             return
@@ -89,6 +103,11 @@ class Diff:
         return sum(self.directions[name] for name in _directions(-1))
 
     @property
+    def namesakes(self) -> bool:
+        """True if the two policies differ and have one name and one version, so that people take them for one."""
+        return _named(self.old) == _named(self.new) and self.old.digest != self.new.digest
+
+    @property
     def breakers(self) -> list[str]:
         """Tenants whose block-volume breaker differs. No verdict tells what that would have done."""
         named = sorted(self.old.scope.tenants | self.new.scope.tenants)
@@ -103,13 +122,16 @@ class Diff:
         return {
             "old": _reference(self.old),
             "new": _reference(self.new),
+            "namesakes": self.namesakes,
             "verdicts": self.verdicts,
+            "repeats": self.repeats,
             "unchanged": self.unchanged,
             "stricter": self.stricter,
             "milder": self.milder,
             "disposition_only": self.disposition_only,
             "undecidable": self.undecidable,
             "decided_by_others": self.decided_by_others,
+            "decided_by_namesakes": self.decided_by_namesakes,
             "breakers": self.breakers,
             "directions": dict(self.directions),
             "tenants": {name: dict(counts) for name, counts in self.tenants.items()},
@@ -147,6 +169,10 @@ def _directions(way: int) -> Iterator[str]:
         for after in SEVERITY[number + 1 :]:
             pair: tuple[Action, Action] = (before, after) if way > 0 else (after, before)
             yield f"{pair[0]} -> {pair[1]}"
+
+
+def _named(policy: Policy) -> tuple[str, str]:
+    return policy.name, policy.version
 
 
 def _reference(policy: Policy) -> dict[str, str]:

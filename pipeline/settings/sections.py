@@ -293,7 +293,7 @@ class LimitSettings(_Section):
     """Limits on what comes in and what goes out."""
 
     post_bytes: int = Field(
-        POST_BYTES, ge=1024, description="A longer record is not read: it becomes a dead letter (oversize)."
+        POST_BYTES, ge=1024, description="A record with a longer value is a dead letter (oversize), unread."
     )
     post_tokens: int = Field(
         32_768, ge=1, description="A text with more tokens is too_long; longer prompts are cut into segments."

@@ -73,9 +73,11 @@ def allow_only(cluster: ApacheKafka, kind: ResourceType, name: str, *operations:
         answer.result(30)
 
 
-def from_the_future(cluster: ApacheKafka, topic: str, ahead_s: float) -> None:
-    producer = Producer({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
-    producer.produce(topic, b"{}", timestamp=int((time.time() + ahead_s) * 1000))
+def stamped(cluster: ApacheKafka, topic: str, *ahead_s: float) -> None:
+    """Produce a record for each, in one batch, with a timestamp so far ahead of now."""
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "log_level": 0, "linger.ms": 500})
+    for seconds in ahead_s:
+        producer.produce(topic, b"{}", partition=0, timestamp=int((time.time() + seconds) * 1000))
     assert producer.flush(30) == 0
 
 
@@ -107,7 +109,7 @@ def test_a_broken_set_up_has_each_fault_named_and_the_commands_put_it_right(
     describe = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
     allow_only(guarded, ResourceType.TOPIC, TOPICS.block, *describe)
     allow_only(guarded, ResourceType.GROUP, "sluicegate", AclOperation.DESCRIBE)
-    from_the_future(guarded, TOPICS.allow, ahead_s=600)
+    stamped(guarded, TOPICS.allow, 600, 601)
 
     done = run("check", "--json", "--settings", str(settings))
     found = faults(done)
@@ -156,6 +158,14 @@ def test_a_set_up_made_by_topics_create_is_sound(kafka: ApacheKafka) -> None:
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1].startswith("all is in place")
     assert "\x1b" not in done.stdout
+
+    # One record alone is no sign of a clock, wherever it stands in its batch.
+    stamped(kafka, "sound.posts", -9, 600, -8)
+    done = run("check", **named)
+    assert done.returncode == 0, done.stdout
+    assert "one record on sound.posts is stamped" in done.stdout
+    stamped(kafka, "sound.posts", -7, 700, -6)
+    assert "timedatectl" in run("check", **named).stdout
 
 
 async def test_the_embedded_broker_is_sound() -> None:

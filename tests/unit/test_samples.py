@@ -37,7 +37,10 @@ def test_there_are_300_posts_with_ids_of_their_own_and_three_malformed_records()
         ReasonCode.INVALID_POST,
         ReasonCode.INVALID_POST,
     ]
-    assert [rejection.detail for rejection in rejected[1:]] == ["id: missing", "text: string_type"]
+    assert [rejection.detail for rejection in rejected[1:]] == [
+        "id: missing",
+        "text: must be text of at least one character",
+    ]
 
 
 def test_they_are_a_spread_of_languages_kinds_tenants_regions_and_severities() -> None:

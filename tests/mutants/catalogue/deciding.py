@@ -14,6 +14,14 @@ _SAFE = f"{_UNIT}/flow/test_flow_safe_categories.py"
 
 MUTANTS = (
     Mutant(
+        "diff_of_repeats",
+        "a comparison of policies would count what a topic holds twice as two changes",
+        "pipeline/policy/diff.py",
+        "        if mark in self._counted:",
+        "        if mark == self._counted:",
+        ("tests/unit/pipeline/policy/test_diff.py::test_a_verdict_that_came_again_counts_once",),
+    ),
+    Mutant(
         "failure_allows",
         "a post that nobody scored would be called safe",
         "pipeline/policy/policy.py",

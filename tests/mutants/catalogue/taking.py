@@ -11,6 +11,38 @@ _CONTROL = "tests/unit/pipeline/control/test_topic.py"
 
 MUTANTS = (
     Mutant(
+        "wild_latency",
+        "one record from the year 1970 would spoil the mean latency until the worker is started again",
+        "pipeline/observe/metrics.py",
+        "                if -AHEAD_S <= age_s <= OLDEST_S:",
+        "                if age_s == age_s:",
+        (f"{_UNIT}/observe/test_metrics.py::test_a_wild_timestamp_gives_no_latency",),
+    ),
+    Mutant(
+        "wild_lag",
+        "one record from the year 1970 would show a lag of decades",
+        "pipeline/observe/lag.py",
+        "min((utc_ms - stamp) / 1000, OLDEST_S)",
+        "(utc_ms - stamp) / 1000",
+        (f"{_UNIT}/observe/test_lag.py::test_a_timestamp_from_long_ago_counts_as_seven_days_and_no_more",),
+    ),
+    Mutant(
+        "no_timestamp",
+        "a record without a timestamp would count as one from the year 1970",
+        "pipeline/kafka/faust_app.py",
+        "if stamp is None or stamp < 0 else",
+        "if stamp is None else",
+        (f"{_UNIT}/kafka/test_source_faust.py::test_a_record_without_a_timestamp_has_none",),
+    ),
+    Mutant(
+        "clock_of_one_record",
+        "one record with a wild timestamp would send people to machines whose clocks are right",
+        "pipeline/kafka/check.py",
+        "    if len(ahead) >= _ENOUGH_RECORDS:",
+        "    if ahead:",
+        (f"{_UNIT}/kafka/test_check_cluster.py::test_clocks_are_not_judged_by_one_record",),
+    ),
+    Mutant(
         "window_order",
         "a commit would move past a post that is still held: lost with the next crash",
         "pipeline/flow/window.py",

@@ -14,11 +14,14 @@ from jsonschema import Draft202012Validator
 from sluicegate.pipeline.records import dead_letter_record, verdict_record
 from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import DeadLetter, Post, Verdict
+from sluicegate.schemas.codec import POST_BYTES
 from sluicegate.schemas.export import FOLDER, TOPICS, asyncapi, drift, generate, json_schema, main, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "v1.0"
+CONTRACT = " ".join((Path(__file__).parents[3] / "docs" / "contract.md").read_text().split())
 EVENTS = ["post", "verdict", "dead_letter", "feedback"]
 PARSED: dict[str, Any] = yaml.safe_load(generate()["asyncapi.yaml"])
 
@@ -133,9 +136,8 @@ def test_the_headers_are_those_that_the_pipeline_writes() -> None:
     trace = {"traceparent": "00-1", "tracestate": "a=b"}
     delivery = SimpleNamespace(headers=[(name, value.encode()) for name, value in trace.items()], key=b"k")
     topics: Any = TopicSettings()
-    golden = Path(__file__).parents[2] / "golden" / "v1.0"
-    verdict = Verdict.model_validate_json((golden / "verdict" / "allowed.json").read_bytes())
-    letter = DeadLetter.model_validate_json((golden / "dead_letter" / "not_json.json").read_bytes())
+    verdict = Verdict.model_validate_json((GOLDEN / "verdict" / "allowed.json").read_bytes())
+    letter = DeadLetter.model_validate_json((GOLDEN / "dead_letter" / "not_json.json").read_bytes())
     written = {
         "verdict": verdict_record(verdict, delivery, topics),
         "dead_letter": dead_letter_record(letter, delivery, topics),
@@ -145,6 +147,33 @@ def test_the_headers_are_those_that_the_pipeline_writes() -> None:
             PARSED["components"]["messages"][name]["headers"]["properties"].keys()
             == dict(record.headers).keys()
         )
+
+
+@pytest.mark.parametrize("header", ["traceparent", "tracestate"])
+def test_a_trace_header_is_carried_up_to_the_length_that_the_contract_names(header: str) -> None:
+    topics: Any = TopicSettings()
+    verdict = Verdict.model_validate_json((GOLDEN / "verdict" / "allowed.json").read_bytes())
+    described = PARSED["components"]["messages"]
+    most = described["verdict"]["headers"]["properties"][header]["maxLength"]
+    assert described["dead_letter"]["headers"]["properties"][header]["maxLength"] == most
+
+    def carried(length: int) -> bool:
+        delivery: Any = SimpleNamespace(headers=[(header, b"x" * length)], key=b"k")
+        return header in dict(verdict_record(verdict, delivery, topics).headers)
+
+    assert (carried(most), carried(most + 1)) == (True, False)
+    assert f"more than {most} bytes is left out" in CONTRACT
+    for name in ("traceparent", "tracestate"):
+        assert "maxLength" not in described["post"]["headers"]["properties"][name]  # none is refused
+
+
+def test_the_limit_of_bytes_is_said_of_the_value_wherever_it_stands() -> None:
+    for said in (f"A record's value may have {POST_BYTES:,} bytes", "key and headers do not count"):
+        assert said in CONTRACT
+    assert f"the value of a record it has at most {POST_BYTES:,} bytes" in json_schema("post")["description"]
+    described = PARSED["components"]["messages"]["post"]["description"]
+    assert f"The value has at most {POST_BYTES} bytes" in described
+    assert "Key and headers do not count" in described
 
 
 def references(node: Any) -> Iterator[str]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from sluicegate.schemas import Post, Turn
+from sluicegate.schemas import Feedback, Post, Turn
+from sluicegate.schemas._fields import Identifier
+from sluicegate.schemas.export import json_schema
 from support.events import HIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def accepts(**fields: Any) -> bool:
@@ -50,6 +59,43 @@ def test_an_identifier_hides_and_reorders_nothing(field: str, character: str) ->
     assert not accepts(**{field: f"a{character}b"})
     assert not accepts(**{field: f"a{character}"})
     assert not accepts(metadata={f"a{character}": 1})
+
+
+UNSEEN = "\u200c\u200d\u00ad\u180e\ufe0e\ufe0f\U000e0001\U000e0067\U000e007f\u115f\u3164\uffa0\u2800\u00a0\u202f\u3000 "
+
+
+@pytest.mark.parametrize("field", ["id", "author_id"])
+@pytest.mark.parametrize("character", UNSEEN, ids=ascii)
+def test_an_identifier_that_was_valid_before_stays_valid_though_one_cannot_see_it_all(
+    field: str, character: str
+) -> None:
+    assert accepts(**{field: character})
+    assert accepts(**{field: f"a{character}b"})
+    assert accepts(metadata={f"a{character}": 1})
+
+
+def test_the_contract_lists_every_character_that_is_refused() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "contract.md").read_text()
+    table = page.partition("### Characters of an id")[2].partition("\n\nAll others are accepted")[0]
+    listed = {
+        chr(number)
+        for first, last in re.findall(r"U\+([0-9A-F]{4})(?: to U\+([0-9A-F]{4}))?", table)
+        for number in range(int(first, 16), int(last or first, 16) + 1)
+    }
+    characters = [chr(number) for number in range(0x110000) if not 0xD800 <= number <= 0xDFFF]
+    pattern = re.compile(json_schema("post")["properties"]["id"]["pattern"])
+    assert {one for one in characters if pattern.fullmatch(one) is None} == listed
+    identifier = TypeAdapter(Identifier)
+    around = listed | {chr(max(0, ord(one) + step)) for one in listed for step in (-1, 1)}
+    assert {one for one in around if not _is_valid(identifier, one)} == listed
+
+
+def _is_valid(of_type: TypeAdapter[str], value: str) -> bool:
+    try:
+        of_type.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def test_two_ids_that_only_look_alike_stay_two() -> None:
@@ -116,6 +162,42 @@ def test_a_post_cannot_be_changed() -> None:
     post = Post(id="a", text="t")
     with pytest.raises(ValidationError, match="frozen"):
         post.text = "u"  # type: ignore[misc]  # what must fail
+
+
+PRIVATE = "what somebody wrote"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": [PRIVATE]},
+        {"id": f"{PRIVATE}\n"},
+        {"kind": PRIVATE},
+        {"context": [{"role": PRIVATE, "text": PRIVATE}]},
+        {"context": {"text": PRIVATE}},
+        {"created_at": PRIVATE},
+        {"revision": PRIVATE},
+        {"metadata": {"note": [PRIVATE]}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("way", ["constructed", "read", "inside_feedback"])
+def test_the_error_of_a_post_repeats_nothing_of_it_in_a_log(
+    fields: dict[str, Any], way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    document: dict[str, Any] = {"id": "a", "text": PRIVATE, **fields}
+    ways: dict[str, Callable[[], object]] = {
+        "constructed": lambda: Post(**document),
+        "read": lambda: Post.model_validate_json(json.dumps(document)),
+        "inside_feedback": lambda: Feedback.model_validate({"post": document}),
+    }
+    try:
+        ways[way]()
+    except ValidationError as error:
+        told = f"{error}, {error!r}"
+        logging.getLogger("a producer").exception("no post: %s", told)
+    assert "ValidationError" in caplog.text
+    assert PRIVATE not in caplog.text
 
 
 def test_a_plain_context_is_one_turn_of_the_user() -> None:

@@ -2,7 +2,7 @@
 
 The golden file was recorded by the code of the commit before near duplicates came in, on which this module
 runs as it stands: ``PYTHONPATH=src:tests python tests/unit/pipeline/flow/test_flow_shortcuts_off.py FILE``. A field that the
-contract gains later is to be left out in :func:`line`.
+contract gains later is to be left out in :func:`line`. The ``detail`` of two of its dead letters was worded again since.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ SUBJECTS = ["broker", "topics", "rights", "group", "clocks"]
 
 def topic(name: str, **changes: Any) -> TopicFacts:
     cleanup = "compact" if name == SETTINGS.topics.control else "delete"
-    return dataclasses.replace(TopicFacts(3, (), ALL, cleanup, NOW_MS - 1000), **changes)
+    return dataclasses.replace(TopicFacts(3, (), ALL, cleanup, (NOW_MS - 1000,)), **changes)
 
 
 def facts(changed: Mapping[str, Mapping[str, Any] | None] | None = None, **more: Any) -> ClusterFacts:
@@ -98,9 +98,9 @@ def test_a_healthy_cluster_has_one_good_result_for_each_part() -> None:
         ),
         (facts(group_fault="_TIMED_OUT"), "group", "no coordinator that answers", "kafka-consumer-groups.sh"),
         (
-            facts({"verdicts.allow": {"newest_ms": NOW_MS + 90_000}}),
+            facts({"verdicts.allow": {"stamps_ms": (NOW_MS + 3_000, NOW_MS + 90_000)}}),
             "clocks",
-            "verdicts.allow is stamped 90 s after",
+            "records are stamped after this machine's time, on verdicts.allow by 90 s",
             "timedatectl set-ntp true",
         ),
     ],
@@ -152,7 +152,7 @@ def test_after_a_silent_broker_nothing_else_is_judged() -> None:
 
 
 def test_what_could_not_be_asked_is_no_fault_and_no_promise() -> None:
-    unasked = {name: {"operations": None, "cleanup": None, "newest_ms": None} for name in facts().topics}
+    unasked = {name: {"operations": None, "cleanup": None, "stamps_ms": ()} for name in facts().topics}
     results = cluster_results(SETTINGS, facts(unasked, group_operations=None))
     assert [one.state for one in results] == ["ok", "ok", "unknown", "ok", "unknown"]
 
@@ -163,4 +163,38 @@ def test_the_embedded_broker_makes_topics_itself_and_has_no_rights() -> None:
 
 
 def test_clocks_as_close_as_ntp_keeps_them_are_fine() -> None:
-    assert faults(facts({"posts": {"newest_ms": NOW_MS + 500}})) == []
+    assert faults(facts({"posts": {"stamps_ms": (NOW_MS + 500, NOW_MS + 600)}})) == []
+
+
+DAY_MS = 86_400_000
+YEAR_9999_MS = 253_402_300_799_000
+
+
+def clocks(**stamps: tuple[int, ...]) -> Result:
+    found = facts({name: {"stamps_ms": given} for name, given in stamps.items()})
+    return next(one for one in cluster_results(SETTINGS, found) if one.subject == "clocks")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "said"),
+    [
+        (NOW_MS + 90_000, "one record on posts is stamped 90 s after this machine's time: too little"),
+        (NOW_MS + 40 * DAY_MS, "a record on posts is stamped 40 days after this machine's time"),
+        (YEAR_9999_MS, "no clock is so far ahead"),
+    ],
+)
+def test_clocks_are_not_judged_by_one_record(stamp: int, said: str) -> None:
+    found = clocks(posts=(NOW_MS - 1_000, stamp))
+    assert (found.state, found.fix) == ("unknown", None)
+    assert said in found.detail
+
+
+@pytest.mark.parametrize("stamp", [0, 1, -1, NOW_MS - 60 * 365 * DAY_MS])
+def test_a_record_from_long_ago_tells_nothing_of_clocks(stamp: int) -> None:
+    assert clocks(posts=(stamp, NOW_MS - 1_000)).state == "ok"
+
+
+def test_wild_records_neither_make_a_clock_wrong_nor_hide_one_that_is() -> None:
+    assert clocks(posts=(YEAR_9999_MS, YEAR_9999_MS - 1)).state == "unknown"
+    found = clocks(posts=(YEAR_9999_MS, NOW_MS + 60_000, NOW_MS + 30_000))
+    assert (found.state, "on posts by 60 s" in found.detail) == ("fault", True)

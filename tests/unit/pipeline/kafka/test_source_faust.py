@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.records import Partition
 
 
-def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
+def make(
+    generation: int = 3, timestamp: float | None = 1.5
+) -> tuple[FaustDelivery, SimpleNamespace, list[str]]:
     told: list[str] = []
     message = SimpleNamespace(
         topic="posts",
@@ -37,7 +39,7 @@ def make(generation: int = 3) -> tuple[FaustDelivery, SimpleNamespace, list[str]
         key=b"k",
         value=b"v",
         headers=[("a", b"b")],
-        timestamp=1.5,
+        timestamp=timestamp,
         generation_id=generation,
     )
     event = SimpleNamespace(message=message, ack=lambda: told.append("ack"))
@@ -55,6 +57,12 @@ def test_a_delivery_carries_the_record() -> None:
     assert (delivery.partition, delivery.offset) == (("posts", 1), 42)
     assert (delivery.key, delivery.value, delivery.headers) == (b"k", b"v", (("a", b"b"),))
     assert delivery.timestamp_ms == 1500
+
+
+@pytest.mark.parametrize(("timestamp", "stamp_ms"), [(None, None), (-0.001, None), (-1e9, None), (0.0, 0)])
+def test_a_record_without_a_timestamp_has_none(timestamp: float | None, stamp_ms: int | None) -> None:
+    delivery, _, _ = make(timestamp=timestamp)
+    assert delivery.timestamp_ms == stamp_ms
 
 
 def test_a_delivery_is_answered_once() -> None:

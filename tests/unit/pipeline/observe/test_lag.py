@@ -12,6 +12,7 @@ from unit.pipeline.fakes import MemoryDelivery
 ONE, TWO = ("posts", 0), ("posts", 1)
 EPOCH_MS = 1_700_000_000_000
 LOOK_S, FRESH_S = 5, 10
+DAY_S = 86_400
 
 
 @dataclass
@@ -52,6 +53,18 @@ def test_what_is_held_is_as_old_as_its_timestamp_says() -> None:
     worker.look(5, ReadPlace(position=0, end=9))
     worker.hold(0, stamped_at=-300)
     assert worker.seconds(6) == 306
+
+
+@pytest.mark.parametrize("stamped_at", [-8 * DAY_S, -EPOCH_MS / 1000, -1e11])
+def test_a_timestamp_from_long_ago_counts_as_seven_days_and_no_more(stamped_at: float) -> None:
+    worker = Worker()
+    worker.look(5, ReadPlace(position=0, end=9))
+    worker.hold(0, stamped_at)
+    assert worker.seconds(6) == 7 * DAY_S
+    worker.hold(0, stamped_at=6 - 7 * DAY_S)
+    assert worker.seconds(6) == 7 * DAY_S
+    worker.hold(0, stamped_at=1 - 6 * DAY_S)
+    assert worker.seconds(6) == 6 * DAY_S + 5
 
 
 def test_the_oldest_partition_counts() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluicegate.pipeline.command.policy_case import table
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.diff import Diff
 from sluicegate.schemas import Verdict
@@ -23,6 +25,7 @@ def policy(**rules: Any) -> Policy:
 
 
 OLD = policy()
+NUMBERS = count()
 
 
 def verdict(unsafe: float | None = None, categories: Sequence[str] = (), **fields: Any) -> Verdict:
@@ -32,7 +35,7 @@ def verdict(unsafe: float | None = None, categories: Sequence[str] = (), **field
         found = {"scores": scores, "assessed_by": "engine"}
     digest = f"sha256:{'0' * 64}"
     document = {
-        "verdict_id": "v",
+        "verdict_id": f"v{next(NUMBERS)}",
         "post_id": "the post's own id",
         "revision": 0,
         "tenant": "default",
@@ -133,7 +136,44 @@ def test_what_only_the_new_policy_explains_is_no_failure() -> None:
 def test_verdicts_of_another_policy_are_counted_and_decided_by_the_old_one_all_the_same() -> None:
     stranger = verdict(0.9, ["PII"], action="allow", policy={"name": "q", "version": "1", "digest": f"sha256:{'1' * 64}", "rule": "r"})  # fmt: skip
     found = diff(OLD, stranger)
-    assert (found.decided_by_others, found.unchanged) == (1, 1)
+    assert (found.decided_by_others, found.decided_by_namesakes, found.unchanged) == (1, 0, 1)
+
+
+def test_a_verdict_that_came_again_counts_once() -> None:
+    new = policy(block_at={"unsafe": 0.5})
+    first, second = verdict(0.6, ["PII"]), verdict(0.6, ["PII"])
+    later = first.model_copy(update={"judged_at": second.judged_at.replace(year=2027)})
+    found = diff(new, first, second, first, later, second)
+    assert (found.verdicts, found.repeats, found.document()["repeats"]) == (2, 3, 3)
+    assert found.directions == {"review -> block": 2}
+    assert [one.verdict_id for one in found.examples["review -> block"]] == [
+        first.verdict_id,
+        second.verdict_id,
+    ]
+    assert "3 more came again with an id that was counted" in "\n".join(table(found))
+    assert "came again" not in "\n".join(table(diff(new, first, second)))
+
+
+def test_two_policies_that_differ_and_share_name_and_version_are_told_of() -> None:
+    new = policy(failure_mode="block")
+    found = diff(new)
+    assert found.namesakes
+    assert found.document()["namesakes"]
+    assert "differ, and both are p 1: give the new one a version of its own" in "\n".join(table(found))
+    raised = Policy.parse({"name": "p", "version": "2", "rules": {"failure_mode": "block"}})
+    for other in (OLD, policy(), raised):
+        assert not diff(other).namesakes
+        assert "both are" not in "\n".join(table(diff(other)))
+
+
+def test_verdicts_of_another_file_with_the_old_ones_name_and_version_are_told_of() -> None:
+    by_another = verdict(
+        0.1, policy={"name": "p", "version": "1", "digest": f"sha256:{'1' * 64}", "rule": "r"}
+    )
+    found = diff(OLD, by_another, verdict(0.1))
+    assert (found.decided_by_others, found.decided_by_namesakes) == (1, 1)
+    assert found.document()["decided_by_namesakes"] == 1
+    assert "1 of these by one with the same name and version" in "\n".join(table(found))
 
 
 def test_examples_are_few_and_hold_neither_text_nor_the_posts_id() -> None:
@@ -155,13 +195,14 @@ def test_every_verdict_is_counted_once_and_no_policy_differs_from_itself(
     given: list[Verdict], strict: str
 ) -> None:
     found = diff(policy(preset=strict), *given)
-    assert found.verdicts == len(given)
+    different = len({one.verdict_id for one in given})
+    assert (found.verdicts, found.repeats) == (different, len(given) - different)
     counted = found.unchanged + found.disposition_only + found.undecidable + found.directions.total()
-    assert counted == len(given)
+    assert counted == different
     assert found.stricter + found.milder == found.directions.total()
     assert sum(counts.total() for counts in found.tenants.values()) == found.directions.total()
     itself = diff(OLD, *given)
-    assert itself.unchanged == len(given)
+    assert itself.unchanged == different
 
 
 @pytest.mark.parametrize(
