@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from docs.pages import blocks
 from sluicegate.schemas import Post, encode
+from support.collector import ends
 from support.command import environment
 
 if TYPE_CHECKING:
@@ -36,18 +38,24 @@ def sluicegate_profile() -> dict[str, Any]:
 
 
 def run(
-    arguments: list[str], broker: LocalBroker | None = None, *, folder: Path | None = None
+    arguments: list[str], broker: LocalBroker | None = None, *, folder: Path | None = None, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """A Python program with only this broker in its environment."""
     return subprocess.run(
         [sys.executable, *arguments],
         env=environment() | (broker.environment if broker else {}),
         cwd=folder,
+        input=given,
         capture_output=True,
         text=True,
         check=False,
         timeout=90,
     )
+
+
+def standing(broker: LocalBroker) -> int:
+    """How many records stand on the topics of verdicts and dead letters."""
+    return sum(sum(ends(broker.kafka.bootstrap_servers, name).values()) for name in broker.topics.outputs)
 
 
 def test_the_social_feed_shows_what_is_allowed_as_it_stands_now(
@@ -62,6 +70,29 @@ def test_the_social_feed_shows_what_is_allowed_as_it_stands_now(
         "shown: The library opens at nine tomorrow.",
     ]
     assert last == "3 shown, 2 not shown, 1 of them wait for a moderator"
+
+
+def test_plain_clients_publish_and_act_on_verdicts(
+    sluicegate_broker: LocalBroker, sluicegate_worker: LocalWorker
+) -> None:
+    lines = ['{"id": "plain/1", "text": "hello"}', '{"id": "plain/2", "text": "poison"}', '{"id": "plain/3"}']
+    before = standing(sluicegate_broker)
+    sent = run([str(EXAMPLES / "plain_producer.py")], sluicegate_broker, given="\n".join(lines) + "\n")
+    assert (sent.returncode, sent.stdout.split(":")[0]) == (0, "0 refused, 0 without an answer"), sent.stderr
+    deadline = time.monotonic() + 60
+    while standing(sluicegate_broker) < before + len(lines) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    # The group is new, and reads what other tests left, too.
+    read = run([str(EXAMPLES / "plain_consumer.py"), str(before + len(lines))], sluicegate_broker)
+    assert read.returncode == 0, read.stderr
+    told = [line for line in read.stdout.splitlines() if line.startswith(("plain/", "never"))]
+    assert {"plain/1 allow otherwise", "never judged: invalid_post text: missing"} <= set(told)
+    assert any(line.startswith("plain/2 block") for line in told)
+
+
+@pytest.mark.parametrize("name", ["plain_producer.py", "plain_consumer.py"])
+def test_a_plain_client_needs_fewer_than_thirty_lines(name: str) -> None:
+    assert len((EXAMPLES / name).read_text(encoding="utf-8").splitlines()) <= 30
 
 
 @pytest.fixture
