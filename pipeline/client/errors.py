@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.kafka.producer import TOO_LARGE
 
 
 class ClientError(PipelineError):
@@ -19,7 +20,12 @@ class NotDeliveredError(ClientError):
     """
 
     def __init__(self, post_id: str, reason: str, *, fatal: bool = False) -> None:
-        super().__init__(f"post {post_id} was not delivered ({reason}); it is safe to send it again")
+        fix = (
+            "it is larger than a record may be: shorten it, or raise max.message.bytes of the topic"
+            if reason in TOO_LARGE
+            else "it is safe to send it again"
+        )
+        super().__init__(f"post {post_id} was not delivered ({reason}); {fix}")
         self.post_id = post_id
         self.reason = reason
         self.fatal = fatal

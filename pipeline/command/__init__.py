@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -107,6 +108,9 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, BaseExceptionGroup):
         return _sentence(error.exceptions[0])
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        place = "" if error.filename is None else f"{neutral(str(error.filename))}: "
+        return f"{place}no space is left to write; free some, and run the same command again"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{neutral(str(error.filename))}: {error.strerror}; check the path and your rights"
     return f"unexpected {type(error).__name__}; `sluicegate --debug …` shows where"

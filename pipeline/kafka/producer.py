@@ -20,7 +20,8 @@ from sluicegate.pipeline.settings.tree import KafkaSettings
 _log = logging.getLogger("sluicegate.producer")
 _librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
 
-_TOO_LARGE = {"MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE"}
+TOO_LARGE = {"MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE"}
+"""Kafka's names of a record that is larger than the client or the topic takes."""
 _POLL_S = 0.1  # poll returns sooner when there is a report
 _PURGED_S = 1.0  # reports of what was purged need no broker
 
@@ -212,4 +213,4 @@ class Producer:
 
 def _refused(error: Any) -> Refused:
     fatal = error.fatal() or error.name() == "_FATAL"
-    return Refused(error.name(), fatal=fatal, too_large=error.name() in _TOO_LARGE)
+    return Refused(error.name(), fatal=fatal, too_large=error.name() in TOO_LARGE)

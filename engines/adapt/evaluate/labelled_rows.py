@@ -134,13 +134,21 @@ def read_labelled(
                     )
         found.files.append({"file": path.name, "rows": len(found.rows) - before, "sha256": file.sha256})
     if not found.rows:
-        wanted = f" of the split {split}" if split else ""
-        raise EvaluationError(
-            f"no row{wanted} is left in {', '.join(str(path) for path in inputs)}: "
-            f"{found.faulty_rows:,} faulty, {found.other_split_rows:,} of another split; correct the rows"
-            + (", or leave out --split" if split else "")
-        )
+        raise EvaluationError(_why_empty(inputs, found, split))
     return found
+
+
+def _why_empty(inputs: Sequence[Path], found: Labelled, split: Split | None) -> str:
+    """Which rows stood there and did not count, and what to do."""
+    wanted = f" of the split {split}" if split else ""
+    told = f"no row{wanted} is left in {', '.join(str(path) for path in inputs)}: "
+    told += f"{found.faulty_rows:,} faulty, {found.other_split_rows:,} of another split or none"
+    hints = [f"the first fault: {found.faults[0].sentence}"] if found.faults else []
+    if split and found.other_split_rows:
+        hints.append(
+            f"name a file of that split, such as {split}.jsonl of `sluicegate adapt prepare`, or leave out --split"
+        )
+    return "; ".join([told, *(hints or ["name a file with labelled rows"])])
 
 
 def rows_digest(rows: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -86,6 +87,12 @@ def test_a_fault_is_one_sentence_with_the_fix_and_exit_code_1() -> None:
     assert done.stderr.startswith("sluicegate: ")
     assert done.stderr.count("\n") == 1
     assert "drain.budget_s" in done.stderr
+
+
+@pytest.mark.parametrize(("file", "told"), [(None, "no space is left"), ("out/x", "out/x: no space is left")])
+def test_a_full_disk_is_one_sentence(file: str | None, told: str) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", file)
+    assert command._sentence(error).startswith(f"{told} to write; free some, and run the same command again")
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence_too() -> None:

