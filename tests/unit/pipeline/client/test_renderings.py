@@ -20,7 +20,7 @@ from sluicegate.pipeline.client.renderings import (
 )
 from sluicegate.schemas import CATEGORIES, Verdict
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "v1.0" / "verdict"
+GOLDEN = Path(__file__).parents[3] / "golden" / "v1.0" / "verdict"
 
 severities = st.sampled_from(["safe", "controversial", "unsafe", None])
 refusals = st.sampled_from([None, True, False])
