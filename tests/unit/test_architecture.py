@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from fnmatch import fnmatchcase
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -431,6 +432,38 @@ def test_no_arrow_in_the_tower_runs_up(module: str) -> None:
 )
 def test_an_arrow_that_runs_up_is_found(module: str, source: str, wrong: bool) -> None:
     assert bool(arrows_up(module, imports(source, module))) is wrong
+
+
+def arrows(module: str) -> set[str]:
+    """The modules of ours that a module imports, at its top or later, for types or not."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sluicegate."):
+            base = (node.module or "").removeprefix("sluicegate.")
+            found |= {f"{base}.{one.name}" if f"{base}.{one.name}" in MODULES else base for one in node.names}
+    return (found & MODULES.keys()) - {module}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import one another in a circle; none if there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph = {module: arrows(module) for module in MODULES}
+    up = sum(len(arrows_up(module, IMPORTS[module])) for module in MODULES if module.startswith("pipeline."))
+    print(
+        f"{len(graph)} modules, {sum(map(len, graph.values()))} arrows, {up} up the tower, circle: {circle(graph)}"
+    )
+    assert circle(graph) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
 
 
 def test_few_modules_stand_at_the_root_of_the_pipeline() -> None:
