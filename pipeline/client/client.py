@@ -132,8 +132,8 @@ class Client:
     """
 
     def __init__(self, kafka: KafkaSettings | None = None, topics: TopicSettings | None = None) -> None:
-        self._kafka = kafka or load_settings().kafka
-        self._topics = topics or load_settings().topics
+        self._kafka = kafka or load_settings(library=True).kafka
+        self._topics = topics or load_settings(library=True).topics
         # A caller waits for each post: company in a request is worth no delay.
         self._producer = PostProducer(self._kafka, self._topics, linger_ms=0, flush_s=1.0)
         self._waiting = WaitingCallers()

@@ -128,8 +128,8 @@ class VerdictConsumer:
         pause_s: float = 0.5,
     ) -> None:
         self._group = group
-        self._kafka = kafka or load_settings().kafka
-        names = topics or load_settings().topics
+        self._kafka = kafka or load_settings(library=True).kafka
+        names = topics or load_settings(library=True).topics
         by_action = {Action.ALLOW: names.allow, Action.REVIEW: names.review, Action.BLOCK: names.block}
         self._topics = [by_action[action] for action in actions]
         self._start = start

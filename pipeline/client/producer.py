@@ -56,8 +56,8 @@ class PostProducer:
         linger_ms: float = 5.0,
         flush_s: float = 30.0,
     ) -> None:
-        self._kafka = kafka or load_settings().kafka
-        self._topic = (topics or load_settings().topics).posts
+        self._kafka = kafka or load_settings(library=True).kafka
+        self._topic = (topics or load_settings(library=True).topics).posts
         self._post_bytes = post_bytes
         self._queue_records = queue_records
         self._linger_ms = linger_ms

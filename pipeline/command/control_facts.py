@@ -14,7 +14,7 @@ from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.facts import LINE, BreakerFact, Facts, ScreenFact
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
-from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION, absent
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.text import neutral
 
@@ -87,7 +87,10 @@ def _write(settings: Settings, records: Iterable[tuple[bytes, bytes | None]]) ->
             errors.append(outcome.reason)
 
     producer = Producer(settings.kafka)
-    there = range(producer.partitions()[topic])
+    partitions = producer.partitions().get(topic)
+    if not partitions:
+        raise absent(topic)
+    there = range(partitions)
     for key, value in records:
         for partition in there if value is None else (SHARED_PARTITION,):
             producer.put(topic, value, key, report=delivered, partition=partition)

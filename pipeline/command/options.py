@@ -35,18 +35,20 @@ def progress(
     from rich.progress import Progress, TaskID, TextColumn  # noqa: PLC0415 - the same
 
     console = Console(file=stream)
-    columns = (TextColumn("{task.fields[line]}"),) if counts else Progress.get_default_columns()
+    columns = (TextColumn("{task.fields[line]}", markup=False),) if counts else Progress.get_default_columns()
     moves = console.is_terminal and not console.is_dumb_terminal
     every_s = _TERMINAL_S if moves else _LOG_S
     begun: dict[str, tuple[TaskID, float, int]] = {}
-    told = clock()
+    told, last = clock(), ""
 
     def advance(stage: str, done: int, total: int | None) -> None:
-        nonlocal told
+        nonlocal told, last
         now = clock()
-        if stage not in begun:
+        if stage != last:  # one that comes again begins again
+            if stage in begun:
+                shown.remove_task(begun[stage][0])
             begun[stage] = shown.add_task(stage, total=total, completed=done, line=""), now, done
-            told = now
+            told, last = now, stage
         if now - told < every_s and (total is None or done < total):
             return
         told = now

@@ -119,7 +119,10 @@ def _numbered_lines(stream: IO[bytes], limit_bytes: int) -> Iterator[tuple[int, 
 def _send(settings: Settings, stream: IO[bytes], *, raw: bool, told: Callable[[int], None]) -> Posted:
     posted, read_bytes = Posted(), 0
 
+    waiting: set[int] = set()
+
     def reported(number: int, outcome: Placed | Refused) -> None:
+        waiting.discard(number)
         if isinstance(outcome, Placed):
             posted.sent += 1
         else:
@@ -135,14 +138,19 @@ def _send(settings: Settings, stream: IO[bytes], *, raw: bool, told: Callable[[i
         if line is None or (key is None and not raw):
             posted.refused += 1
             longer = f"longer than {_LINE_BYTES:,} bytes"
-            posted.note(number, longer if line is None else "no JSON object with a text as its id")
+            posted.note(
+                number, longer if line is None else "no JSON object with an id, which must be a string"
+            )
             continue
+        waiting.add(number)
         producer.put(settings.topics.posts, line, key, report=partial(reported, number))
         producer.poll()
         read_bytes += len(line) + 1
         told(read_bytes)
-    left = producer.flush()  # first: what it reports is counted, too
-    posted.failed += left
+    producer.flush()  # first: what it reports is counted, too
+    posted.failed += len(waiting)
+    for number in sorted(waiting):
+        posted.note(number, "no answer from the brokers in time")
     return posted
 
 

@@ -262,8 +262,13 @@ _LOOK_AGAIN_S = 0.2
 _COORDINATOR_MOVES = ("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS")
 
 
-def probe_cluster(settings: Settings) -> ClusterFacts:
-    """Ask. Blocking, at most about a minute; never raises for what the cluster does or lacks."""
+def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
+    """Ask. Blocking, at most about a minute; never raises for what the cluster does or lacks.
+
+    Args:
+        settings: Of the worker that the cluster is for.
+        patient: True waits for brokers that may be starting.
+    """
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
 
     try:
@@ -271,7 +276,7 @@ def probe_cluster(settings: Settings) -> ClusterFacts:
     except SettingsError as error:
         return ClusterFacts(fault=Cause(str(error), "sluicegate settings show  # where each comes from"))
     try:
-        metadata = ask_metadata(admin, settings.kafka, within_s=_ANSWER_S)
+        metadata = ask_metadata(admin, settings.kafka, within_s=_ANSWER_S, patient=patient)
     except UnreachableError as error:
         return ClusterFacts(fault=error.cause)
     planned = plan_topics(settings, partitions=1, replication=1)
@@ -313,7 +318,9 @@ def require_rights(settings: Settings) -> None:
     Raises:
         StartError: A right is missing; the message has the command that grants it.
     """
-    facts = probe_cluster(settings)
+    facts = probe_cluster(settings, patient=True)
+    if facts.fault is not None:
+        _log.warning("rights_not_asked", why=facts.fault.detail)
     needed = {name: one for name, one in facts.topics.items() if name != settings.topics.control}
     for missing in missing_rights(settings, replace(facts, topics=needed)):
         raise StartError(f"{missing.detail}; {missing.fix}")

@@ -106,8 +106,9 @@ def why_unreachable(kafka: KafkaSettings, code: str) -> Cause:
 
 def _silent(server: str, code: str, told: list[tuple[str, str]]) -> Cause:
     """Nobody answers, and neither TLS nor a login is why."""
-    tries = [text for name, text in told if name == "_TRANSPORT"]
-    refused = bool(tries) and all("refused" in text for text in tries)
+    addresses = [one.strip() if ":" in one else f"{one.strip()}:{_PORT}" for one in server.split(",")]
+    tries = [text for name, text in told if name == "_TRANSPORT" and "refused" in text]
+    refused = all(any(f"{address}/" in text for text in tries) for address in addresses)
     wrong = "nothing listens there (connection refused)" if refused else f"no answer ({code})"
     without = next((one.strip() for one in server.split(",") if ":" not in one), None)
     port = f"; {without} has no port, so {_PORT} was asked" if without is not None else ""

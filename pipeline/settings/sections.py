@@ -93,12 +93,14 @@ class KafkaSettings(_Section):
     @field_validator("bootstrap_servers")
     @classmethod
     def _addresses(cls, servers: str) -> str:
-        for server in servers.split(","):
-            host, colon, port = server.strip().rpartition(":")
-            if not (host if colon else port) or (colon and not (port.isdecimal() and 0 < int(port) < 65_536)):
-                raise ValueError(
-                    f"{server.strip()!r} is no host:port, such as 127.0.0.1:9092; the port is 1 to 65535"
-                )
+        given = [one.strip() for one in servers.split(",") if one.strip()]
+        for one in given:
+            host, colon, port = ("", "", one) if one.endswith("]") else one.rpartition(":")
+            number = int(port) if port.isascii() and port.isdecimal() else 0
+            if colon and not (host and 0 < number < 65_536):
+                raise ValueError(f"{one!r} is no host:port, such as 127.0.0.1:9092; the port is 1 to 65535")
+        if not given:
+            raise ValueError("names no broker; give host:port, such as 127.0.0.1:9092")
         return servers
 
 

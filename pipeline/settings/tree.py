@@ -181,13 +181,8 @@ def read_tree(path: Path | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is no UTF-8 text; save the file as UTF-8") from error
     except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark is not None else ""
-        wrong = neutral(error.problem or type(error).__name__)
-        if error.context_mark is not None:
-            wrong += f" ({neutral(error.context or 'what')} from line {error.context_mark.line + 1})"
-        raise SettingsError(
-            f"{path}{line}: this is no YAML: {wrong}; correct that line or the one before"
-        ) from error
+        # Nothing of what the library says: its words quote the file, and a password may stand there.
+        raise SettingsError(f"{path}{_yaml_fault(error)}") from None
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         # The last two are PyYAML's as well: a day that no month has, a number of 5,000 digits.
         raise SettingsError(
@@ -204,11 +199,26 @@ def read_tree(path: Path | None) -> dict[str, Any]:
     return tree
 
 
-def load_settings(path: Path | None = None, **sections: Any) -> Settings:
+def _yaml_fault(error: yaml.MarkedYAMLError) -> str:
+    """Where the file ceases to be YAML, and what may be wrong there."""
+    mark, begun = error.problem_mark, error.context_mark
+    line = f":{mark.line + 1}" if mark is not None else ""
+    if isinstance(error, yaml.composer.ComposerError | yaml.constructor.ConstructorError):
+        return f"{line}: a value begins with a sign that YAML gives a meaning (* ! & % @ `); put it in quotes"
+    since = f", in what begins in line {begun.line + 1}" if begun is not None else ""
+    return (
+        f"{line}: this is no YAML{since}: look for a bracket, a quote, a colon or an indentation that is missing or too many; "
+        "put a value in quotes that begins with one of * ! & % @ `"
+    )
+
+
+def load_settings(path: Path | None = None, *, library: bool = False, **sections: Any) -> Settings:
     """Read settings from a YAML file (if given), then the environment.
 
     Args:
         path: YAML file with the tree of :class:`Settings`.
+        library: True in somebody else's process, whose own variables may begin as ours do: those that are no
+            setting are passed over.
         sections: Whole sections that replace those of the file; the environment still wins.
 
     Raises:
@@ -216,7 +226,7 @@ def load_settings(path: Path | None = None, **sections: Any) -> Settings:
             settings that do not fit together; every fault is named.
     """
     tree = read_tree(path)
-    _refuse_unknown_variables()
+    _refuse_unknown_variables(library=library)
     try:
         settings = Settings(**{**tree, **sections})
     except (EnvironmentFault, RecursionError) as error:
@@ -226,7 +236,8 @@ def load_settings(path: Path | None = None, **sections: Any) -> Settings:
         ) from error
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        raise SettingsError("; ".join(map(_sentence, faults))) from error
+        # Without its cause, whose message quotes what was given: a password may be among it.
+        raise SettingsError("; ".join(map(_sentence, faults))) from None
     for name, section in settings:
         try:
             orjson.dumps(section.model_dump(mode="json"))
@@ -235,7 +246,7 @@ def load_settings(path: Path | None = None, **sections: Any) -> Settings:
     return settings
 
 
-def _refuse_unknown_variables() -> None:
+def _refuse_unknown_variables(*, library: bool) -> None:
     """A misspelt section, or one underscore for two, would otherwise be passed over in silence.
 
     What Kubernetes sets for a service of this name is let through, such as ``SLUICEGATE_PORT``.
@@ -254,10 +265,15 @@ def _refuse_unknown_variables() -> None:
                 f"{name}: no section {section!r}{_meant(section, list(Settings.model_fields))}"
             )
         alone = name.upper().startswith(_PREFIX) and section not in Settings.model_fields
-        if alone and name.upper() not in _OTHER_VARIABLES and not _OF_KUBERNETES.fullmatch(name.upper()):
+        if (
+            alone
+            and not library
+            and name.upper() not in _OTHER_VARIABLES
+            and not _OF_KUBERNETES.fullmatch(name.upper())
+        ):
             raise SettingsError(
-                f"{name}: no such setting; a variable is {_PREFIX.upper()}SECTION__KEY, such as "
-                f"{variable('kafka', 'group')}: correct its name or leave it out"
+                f"{name}: no such setting; the name of a setting looks like {variable('kafka', 'group')}: "
+                "correct it, or unset the variable"
             )
 
 

@@ -64,12 +64,13 @@ class Shell:
         path = {"PATH": os.pathsep.join([*places, os.environ["PATH"]]), "COLUMNS": "200"}
         self._environment = kept | variables | path
         self._folder = folder
-        self._printed = ""
+        self._printed: str | None = None
+        """By the last block that ran; None where none did."""
 
     def block(self, block: Block) -> None:
         """Run it, write its file, or look for it in what was printed."""
         if block.not_run:
-            self._printed = ""
+            self._printed = None
         elif block.file:
             (self._folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "sh":
@@ -78,7 +79,7 @@ class Shell:
         elif block.language == "python":
             (self._folder / "block").write_text(block.text, encoding="utf-8")
             self._run(block, [sys.executable, "-c", _TOP_LEVEL_AWAIT, "block"])
-        elif block.language == "text" and self._printed:
+        elif block.language == "text" and self._printed is not None:
             for line in filter(None, block.text.splitlines()):
                 assert stands_in(line, self._printed), f"{block}: {line!r} is not in:\n{self._printed}"
 

@@ -46,6 +46,17 @@ def test_a_log_gets_a_line_now_and_then_and_a_terminal_one_line(terminal: bool, 
     assert stream.written.removesuffix(cursor_is_back).rstrip().endswith("scoring 100 of 100, 1.0/s")
 
 
+def test_a_stage_that_comes_again_begins_again() -> None:
+    now, stream = 0.0, Stream(terminal=True)
+    with progress(stream, clock=lambda: now) as advance:  # type: ignore[arg-type]
+        for stage in ("scoring", "[/explaining]", "scoring"):
+            for done in range(11):
+                now += 1.0
+                advance(stage, done, 10)
+    assert stream.written.count("scoring 10 of 10, 1.0/s") >= 2
+    assert "[/explaining] 10 of 10, 1.0/s" in stream.written
+
+
 def bars(total: int | None, *, terminal: bool) -> str:
     """What is shown of four steps, a second each."""
     now, stream = 0.0, Stream(terminal=terminal)

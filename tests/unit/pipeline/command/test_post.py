@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +16,8 @@ from sluicegate.pipeline.settings.tree import TopicSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 LINES = (
@@ -43,8 +46,8 @@ async def test_lines_that_did_not_reach_the_topic_are_named(tmp_path: Path) -> N
     assert result.exit_code == 1
     assert result.stdout == "2 sent to posts, 3 refused, 1 failed\n"
     assert sorted(result.stderr.splitlines()) == [
-        "line 3: no JSON object with a text as its id",
-        "line 4: no JSON object with a text as its id",
+        "line 3: no JSON object with an id, which must be a string",
+        "line 4: no JSON object with an id, which must be a string",
         "line 5: longer than 1,000,000 bytes",
         "line 6: MSG_SIZE_TOO_LARGE",
     ]
@@ -56,7 +59,7 @@ async def test_a_program_gets_the_same_lines(tmp_path: Path) -> None:
         "sent": 1,
         "refused": 1,
         "failed": 0,
-        "troubles": [{"line": 3, "reason": "no JSON object with a text as its id"}],
+        "troubles": [{"line": 3, "reason": "no JSON object with an id, which must be a string"}],
     }
 
 
@@ -71,3 +74,18 @@ async def test_a_topic_that_is_missing_is_told_before_a_line_is_read(tmp_path: P
     result = await posted(LINES, tmp_path, topic="other")
     assert isinstance(result.exception, ClusterError)
     assert "sluicegate topics create" in str(result.exception)
+
+
+def test_a_line_that_nobody_answers_for_is_named_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    silent = SimpleNamespace(
+        partitions=lambda **_: {TopicSettings().posts: 1},
+        put=lambda *_, **__: None,
+        poll=lambda: None,
+        flush=lambda: 1,
+    )
+    monkeypatch.setattr("sluicegate.pipeline.command.post.Producer", lambda *_, **__: silent)
+    file = tmp_path / "posts.jsonl"
+    file.write_bytes(LINES[0] + b"\n")
+    result = CliRunner().invoke(app, ["post", str(file)])
+    assert (result.exit_code, result.stdout) == (1, "0 sent to posts, 0 refused, 1 failed\n")
+    assert result.stderr == "line 1: no answer from the brokers in time\n"

@@ -137,6 +137,14 @@ def test_an_address_without_a_port_is_told() -> None:
     assert "127.0.0.1 has no port, so 9092 was asked" in found.detail
 
 
+def test_one_dead_address_beside_a_silent_one_is_not_called_a_refusal() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        servers = f"127.0.0.1:9,127.0.0.1:{silent.getsockname()[1]}"
+        found = why_unreachable(KafkaSettings(bootstrap_servers=servers), "_TIMED_OUT")
+    assert not found.refused
+    assert "no answer (_TIMED_OUT)" in found.detail
+
+
 @pytest.mark.parametrize("patient", [False, True])
 def test_only_the_patient_wait_where_nothing_listens(patient: bool) -> None:
     kafka, asked = KafkaSettings(bootstrap_servers="127.0.0.1:9"), []
