@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.kafka import kafka_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from faults.play import Played
 
@@ -48,10 +49,23 @@ def closing_line(played: Sequence[Played]) -> str:
     return f"faults: {sum(one.kept for one in played)} of {len(played)} kept the promise"
 
 
+def _commit() -> str:
+    """What was broken, so that a reader can tell a report of another tree."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "unknown"
+
+
 def versions() -> dict[str, str]:
-    """Versions of what was broken."""
+    """Commit and versions of what was broken."""
     packages = "faust-streaming", "aiokafka", "confluent-kafka"
     return {
+        "commit": _commit(),
         "Apache Kafka": kafka_version(),
         **{name: importlib.metadata.version(name) for name in packages},
         "Python": platform.python_version(),

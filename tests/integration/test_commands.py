@@ -72,7 +72,9 @@ async def test_lines_become_records_keyed_by_id_and_the_rest_is_refused_unless_r
         lines = '{"id": "a", "text": "one"}\n\nno json\n{"text": "no id"}\n{"id": "b", "text": "two"}\n'
         done = await asyncio.to_thread(run_on, broker.address, "post", "-", "--json", given=lines)
         assert done.returncode == 1
-        assert json.loads(done.stdout) == {"sent": 2, "refused": 2, "failed": 0}
+        told = json.loads(done.stdout)
+        assert [one["line"] for one in told.pop("troubles")] == [3, 4]
+        assert told == {"sent": 2, "refused": 2, "failed": 0}
         records = await asyncio.to_thread(read, broker.address, TOPICS.posts)
         assert sorted(records) == [
             (b"a", b'{"id": "a", "text": "one"}'),
