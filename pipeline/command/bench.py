@@ -102,7 +102,7 @@ def bench(
     where the worker hands the verdict to its producer: what a broker takes to accept it shows only in
     seen_p99_ms, which ends where the verdict is read here. Drops and repeats are counted by
     id on the topics of verdicts and dead letters. Exit code 1 if a post was dropped or refused, an id
-    stands on two topics, no answered post was judged, or a --fail-if is so. Ctrl-C ends the run with
+    stands on two topics, no answered post was judged, or a --fail-if holds. Ctrl-C ends the run with
     a report.
 
     Example: sluicegate bench --embedded --rate 50 --duration 30 --fail-if 'p99_ms>500'

@@ -150,7 +150,9 @@ def replay(
     to: Annotated[
         str | None, typer.Option("--to", help="Send to this topic, not to the one it came from.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also what was replayed before.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Replay records that were replayed before, too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; send nothing.")] = False,
     as_json: AsJson = False,
     settings: SettingsFile = None,

@@ -161,13 +161,23 @@ def size(  # noqa: PLR0917 - options are parameters
         float, typer.Option(min=0.05, max=1, help="Share of its rate a GPU is planned for. Assumed.")
     ] = 0.7,
     static_tokens: Annotated[
-        int, typer.Option(min=0, max=30_000, help="Tokens of the layout with Safety:; default: vendor's.")
+        int,
+        typer.Option(
+            min=0,
+            max=30_000,
+            help="Tokens of the layout, with its last word `Safety:`. Default: the vendor's layout.",
+        ),
     ] = 299,
     shared_tokens: Annotated[
         int, typer.Option(min=0, max=30_000, help="How many of them, from the first, all prompts share.")
     ] = 201,
     worker_posts_s: Annotated[
-        float, typer.Option(min=1, max=1e6, help="What one worker passes on. Assumed: measure yours.")
+        float,
+        typer.Option(
+            min=1,
+            max=1e6,
+            help="Posts a second that one worker can carry. The default is assumed: measure yours.",
+        ),
     ] = 500.0,
     price: Annotated[
         float | None,

@@ -18,7 +18,9 @@ _DAY_MS = 86_400_000
 
 Partitions = Annotated[
     int,
-    typer.Option(min=1, help="Of the post and verdict topics: the most workers that can share the work."),
+    typer.Option(
+        min=1, help="Partitions of the post and verdict topics. This many workers can share the work."
+    ),
 ]
 Replication = Annotated[
     int, typer.Option(min=1, help="Copies of each partition; 1 on a cluster of one broker.")

@@ -65,9 +65,10 @@ def calibrate(  # noqa: PLR0917 - options are parameters
         ),
     ] = None,
     minimum_rows: Annotated[
-        int, typer.Option(min=20, help="Of a kind or language that is calibrated by itself.")
+        int,
+        typer.Option(min=20, help="A kind or a language needs this many rows to be calibrated by itself."),
     ] = 200,
-    seed: Annotated[int, typer.Option(help="Of the folds and the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the folds and the intervals.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit temperatures or isotonic lines to an evaluation's scores, and choose thresholds.

@@ -83,7 +83,7 @@ def evaluate(  # noqa: PLR0917 - options are parameters
             min=1, help="Judge at most this number of rows, drawn by language, severity and source."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample and the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the sample and the intervals.")] = 0,
     explain: Annotated[
         Explained, typer.Option(help="Ask for explanations, of rows found harmful or of all.")
     ] = Explained.NONE,

@@ -44,7 +44,9 @@ def export(  # noqa: PLR0917 - options are parameters
     out: Annotated[Path, typer.Option("--out", help="Folder of the bundle; missing or empty.")],
     name: Annotated[
         str | None,
-        typer.Option(help="Of bundle and adapter; verdicts carry it. Default: the folder of the training."),
+        typer.Option(
+            help="The name of bundle and adapter. Verdicts carry it. Default: the folder of the training."
+        ),
     ] = None,
     base: Annotated[
         str | None,
@@ -53,7 +55,7 @@ def export(  # noqa: PLR0917 - options are parameters
         ),
     ] = None,
     layout: Annotated[
-        LayoutName | None, typer.Option(help="Of a checkpoint; default: the training's.")
+        LayoutName | None, typer.Option(help="The layout of a checkpoint. Default: that of the training.")
     ] = None,
     gate: Annotated[Path | None, typer.Option(help="Report of `adapt gate` on this adapter.")] = None,
     override: Annotated[

@@ -45,7 +45,7 @@ def gate(  # noqa: PLR0917 - options are parameters
     flips: Annotated[
         Path | None, typer.Option(help="Write every row with another action or severity, one a line.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the intervals.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compare two evaluations of the same rows, and refuse the new model where it got worse.

@@ -81,7 +81,10 @@ def prepare(  # noqa: PLR0917 - options are parameters
         Settling, typer.Option(help="The same text with several severities.")
     ] = Settling.DROP,
     near_conflicts: Annotated[
-        Settling, typer.Option(help="Near duplicates with several severities; kept, contrast teaches.")
+        Settling,
+        typer.Option(
+            help="What becomes of near duplicates with several severities. Kept, they teach the difference."
+        ),
     ] = Settling.KEEP,
     similarity: Annotated[
         float,

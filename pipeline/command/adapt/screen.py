@@ -46,10 +46,10 @@ def screen(  # noqa: PLR0917 - options are parameters
         ),
     ] = 160_000,
     minimum_rows: Annotated[
-        int, typer.Option(min=100, help="Of a kind and language that it may answer.")
+        int, typer.Option(min=100, help="A kind and language needs this many rows to be answered.")
     ] = 200,
     folds: Annotated[int, typer.Option(min=2, max=20, help="Parts that are held out in turn.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the folds.")] = 0,
     unseen_sources: Annotated[
         bool,
         typer.Option(help="Learn again without each source, to report what the screen does to a new one."),
