@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.engines.backends import Backend
@@ -14,14 +15,12 @@ from sluicegate.engines.protocol import Generation
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.facts import Death, Fact, Lease, Poison, read_fact
 from sluicegate.pipeline.flow.adapter_state import CallOutcome
-from sluicegate.pipeline.flow.servers import InWorkFile, Servers, prompt_name
+from sluicegate.pipeline.flow.servers import InWorkFile, Servers, default_folder, prompt_name
 from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S, LeaseState
 from sluicegate.schemas import CATEGORIES
 from unit.pipeline.fakes import HandClock
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from sluicegate.pipeline.flow.server_state import Permit
@@ -112,6 +111,27 @@ def test_a_lease_that_is_read_again_after_the_topic_was_lost_is_no_younger_for_t
         assert owner.state.lease.slot == still
         assert not owner.state.lease.in_force  # the others have not heard of it again, or it is nearly over
         assert bystander.state.lease.lent == still
+
+
+def test_a_workers_own_lease_is_as_old_as_it_says_though_the_topic_is_followed() -> None:
+    stand = Workers(1)
+    (owner,) = stand.servers
+    stand.suspect(owner)
+    (claim,) = [fact for fact in stand.topic if isinstance(fact, Lease)]
+    stand.workers[0].learn([claim.model_copy(update={"at": claim.at - timedelta(seconds=LEASE_S)})])
+    assert not owner.state.lease.slot
+
+
+def test_nobody_has_a_lease_that_nobody_claimed() -> None:
+    lease = LeaseState(lambda: 0.0)
+    assert (lease.slot, lease.lent, lease.in_force) == (False, False, False)
+
+
+def test_what_is_in_work_is_kept_in_a_folder_of_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/var/elsewhere")
+    assert default_folder() == Path(f"/var/elsewhere/sluicegate-{os.getuid()}")
+    monkeypatch.delenv("TMPDIR")
+    assert default_folder().name == f"sluicegate-{os.getuid()}"
 
 
 def test_a_lease_that_is_read_again_ends_when_it_would_have_ended() -> None:

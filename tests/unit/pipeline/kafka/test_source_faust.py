@@ -18,11 +18,12 @@ from sluicegate.pipeline.kafka.faust_app import (
     _Consumer,
     _Thread,
     check_faust,
+    faust_options,
     make_app,
 )
 from sluicegate.pipeline.kafka.fetching import DeliveryCount
 from sluicegate.pipeline.kafka.source import Source
-from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.records import Partition
@@ -335,3 +336,13 @@ async def test_what_was_acknowledged_is_committed_at_a_revocation_and_forgotten_
     await consumer.on_partitions_revoked({ONE})
     assert committed == [({ONE}, {ONE: 5}, {ONE: 4})]
     assert (consumer._acknowledged, consumer._first) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("session_s", "rebalance_s", "request_s"), [(45, 60, 90), (200, 60, 205), (45, 300, 305)]
+)
+def test_a_request_may_take_longer_than_a_rebalance(
+    session_s: float, rebalance_s: float, request_s: float
+) -> None:
+    kafka = KafkaSettings(session_timeout_s=session_s, rebalance_timeout_s=rebalance_s)
+    assert faust_options(kafka)["broker_request_timeout"] == request_s
