@@ -230,7 +230,13 @@ def create_topics(kafka: KafkaSettings, planned: Sequence[PlannedTopic]) -> list
         try:
             result.result()
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            code = error.args[0].code()
+            if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                raise ClusterError(
+                    f"topic {name}: the cluster has fewer brokers than copies are wanted; "
+                    "give --replication 1 where there is one broker"
+                ) from error
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ClusterError(
                     f"topic {name}: the cluster refused it ({error.args[0].name()}: {error.args[0].str()}); "
                     "check rights, --replication and --partitions"
