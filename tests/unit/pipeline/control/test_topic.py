@@ -373,7 +373,7 @@ def test_a_worker_starts_without_a_right_on_the_control_topic_and_not_without_ot
 
     def lacking(topic: str) -> None:
         facts = ClusterFacts(brokers=1, topics={topic: TopicFacts(1, operations=frozenset({"Describe"}))})
-        monkeypatch.setattr(cluster_probe, "probe_cluster", lambda _settings: facts)
+        monkeypatch.setattr(cluster_probe, "probe_cluster", lambda _settings, **_: facts)
         cluster_probe.require_rights(settings)
 
     lacking(settings.topics.control)
