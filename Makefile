@@ -111,7 +111,7 @@ fmt: install ## format, and fix what the linter can fix
 
 schemas: install ## write the generated files again: JSON Schema, AsyncAPI, settings, table of metrics
 	$(BIN)/python -m sluicegate.schemas.export
-	$(BIN)/python -m sluicegate.pipeline.observe.server
+	$(BIN)/python -m sluicegate.pipeline.observe.metrics
 	$(BIN)/sluicegate settings docs docs/settings.md
 	$(BIN)/python helm/generate.py
 

@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a folder, it would be that folder
 
-from layouts.study import main  # noqa: E402
+from layouts.study import main  # noqa: E402 - the path first
 
 sys.exit(main())

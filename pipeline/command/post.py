@@ -118,7 +118,6 @@ def _numbered_lines(stream: IO[bytes], limit_bytes: int) -> Iterator[tuple[int, 
 
 def _send(settings: Settings, stream: IO[bytes], *, raw: bool, told: Callable[[int], None]) -> Posted:
     posted, read_bytes = Posted(), 0
-
     waiting: set[int] = set()
 
     def reported(number: int, outcome: Placed | Refused) -> None:

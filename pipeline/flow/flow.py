@@ -251,8 +251,8 @@ class Flow:
         """Answer the posts whose tenants wait no longer, be they in hand or in the queue."""
         while True:
             await self._clock.sleep(LOOK_S)
-            now, slot = self._clock.monotonic(), self._single_flight.values()
-            if given_up := run_out(slot, self._answers, self._policy(), self._routes, now=now):
+            now, in_work = self._clock.monotonic(), self._single_flight.values()
+            if given_up := run_out(in_work, self._answers, self._policy(), self._routes, now=now):
                 self._spawn(self._publish(given_up))
             for over in [judgement for judgement in self._waiting.values() if not judgement.live]:
                 del self._single_flight[self._leave_line(over).key]

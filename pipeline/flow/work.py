@@ -195,5 +195,5 @@ def parted(
     wanted = [one for one in judgements if one.explained_as is not None]
     waiting = {member.arrival for one in wanted for member in one.members}
     late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
-    slot = set(late)
-    return wanted, [one for one in judgements if one not in slot], late
+    kept_back = set(late)
+    return wanted, [one for one in judgements if one not in kept_back], late

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -52,7 +53,7 @@ class TopicRecord:
         return event if event.schema_version.startswith(_MAJOR) else None
 
 
-class TopicConsumer:
+class TopicConsumer(ABC):
     """A consumer of topics that exist. Blocking; use it as a context manager, or open and close it. One thread at a time.
 
     Args:
@@ -103,13 +104,13 @@ class TopicConsumer:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    @abstractmethod
     def _begin(self, places: Sequence[tuple[str, int]]) -> None:
         """Begin with these partitions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _meet(self, place: tuple[str, int], error: Any) -> None:
         """Act on what librdkafka tells of a partition in place of a record."""
-        raise NotImplementedError
 
     def _partitions(self, metadata: Any) -> list[tuple[str, int]]:
         """Every partition of the topics.

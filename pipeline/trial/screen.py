@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, Self, TextIO, TypeVar
 
 from rich.console import Console, RenderableType
@@ -19,7 +20,7 @@ _LINE_EVERY_S = 5.0
 S = TypeVar("S")
 
 
-class TrialScreen(Generic[S]):
+class TrialScreen(ABC, Generic[S]):
     """Shows the states of a trial. Use as a context manager.
 
     Args:
@@ -59,9 +60,9 @@ class TrialScreen(Generic[S]):
         else:
             self.say(self.line(state))
 
+    @abstractmethod
     def line(self, state: S) -> str:
         """A state as one line."""
-        raise NotImplementedError
 
     def picture(self, state: S) -> RenderableType:
         """A state as a terminal shows it."""

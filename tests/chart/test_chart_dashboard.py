@@ -27,7 +27,7 @@ from chart.queries import (
 )
 from chart.rendering import newest
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
-from sluicegate.pipeline.observe.server import metrics_table
+from sluicegate.pipeline.observe.metrics import metrics_table
 from support.kafka import free_ports
 from support.workers import Lane, until
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from sluicegate.pipeline.observe.metrics import Metrics
-from sluicegate.pipeline.observe.server import metrics_table, refreshed
+from sluicegate.pipeline.observe.metrics import Metrics, metrics_table, refreshed
 from sluicegate.pipeline.settings.tree import Settings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"

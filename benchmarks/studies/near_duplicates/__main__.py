@@ -8,6 +8,6 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a folder, it would be that folder
 sys.path.insert(1, str(Path(__file__).resolve().parents[3] / "tests"))
 
-from studies.near_duplicates.study import main  # noqa: E402
+from studies.near_duplicates.study import main  # noqa: E402 - the path first
 
 main()

@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a folder, it would be that folder
 
-from studies.spoiled_gate.study import main  # noqa: E402
+from studies.spoiled_gate.study import main  # noqa: E402 - the path first
 
 sys.exit(main(sys.argv[1:]))

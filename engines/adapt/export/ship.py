@@ -123,10 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         attribution=given.attribution,
     )
     try:
-        manifest = ship(given.adapter, wanted, given.target, lambda line: print(line, file=sys.stderr))  # noqa: T201
+        manifest = ship(given.adapter, wanted, given.target, lambda line: print(line, file=sys.stderr))  # noqa: T201 - a command of its own
     except EngineError as error:
         sys.exit(f"ship: {error}")
-    print(f"{given.target}: {manifest.name}, bundle {manifest.digest}")  # noqa: T201
+    print(f"{given.target}: {manifest.name}, bundle {manifest.digest}")  # noqa: T201 - a command of its own
 
 
 if __name__ == "__main__":

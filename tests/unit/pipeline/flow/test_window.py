@@ -43,10 +43,10 @@ def test_acknowledges_in_offset_order_whatever_finishes_first(
             MemoryDelivery(offset, partition=("posts", part), log=log)
             for offset, part in enumerate(partitions)
         ]
-        slot = [await hold(window, delivery) for delivery in deliveries]
+        slots = [await hold(window, delivery) for delivery in deliveries]
         finished: set[int] = set()
         for index in order:
-            window.finish(slot[index])
+            window.finish(slots[index])
             finished.add(index)
             for part in range(3):
                 mine = [offset for offset, where in enumerate(partitions) if where == part]
@@ -129,23 +129,23 @@ async def test_a_closed_window_takes_again_once_reopened() -> None:
 async def test_releasing_gives_everything_back_and_ignores_late_finishes() -> None:
     window = make()
     log: list[tuple[str, int]] = []
-    slot = [await hold(window, MemoryDelivery(offset, log=log)) for offset in range(3)]
-    window.finish(slot[1])  # finished, but behind a held head
+    slots = [await hold(window, MemoryDelivery(offset, log=log)) for offset in range(3)]
+    window.finish(slots[1])  # finished, but behind a held head
     assert window.release() == 3
-    window.finish(slot[0])
+    window.finish(slots[0])
     assert log == [("released", 0), ("released", 1), ("released", 2)]
-    assert all(item.released for item in slot)
+    assert all(item.released for item in slots)
     assert window.posts == 0
 
 
 async def test_drained_returns_when_the_last_post_is_finished() -> None:
     window = make()
-    slot = [await hold(window, MemoryDelivery(offset)) for offset in range(2)]
+    slots = [await hold(window, MemoryDelivery(offset)) for offset in range(2)]
     drained = asyncio.create_task(window.drained())
-    window.finish(slot[0])
+    window.finish(slots[0])
     await asyncio.sleep(0)
     assert not drained.done()
-    window.finish(slot[1])
+    window.finish(slots[1])
     await drained
 
 

@@ -38,8 +38,8 @@ def test_neither_bound_is_passed() -> None:
     assert 0 < len(index) < 20
     for number in range(300):
         index.put(b"the same", known(number))
-    slot = sum(one.size_bytes for key in range(300) if (one := index.get(key.to_bytes(2), 0)))
-    assert index.size_bytes == slot + known().size_bytes
+    kept = sum(one.size_bytes for key in range(300) if (one := index.get(key.to_bytes(2), 0)))
+    assert index.size_bytes == kept + known().size_bytes
 
 
 def test_a_finding_expires_however_often_it_is_asked_for() -> None:
