@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
-from sluicegate.engines.protocol import Explanation, ItemFailure, Scored
+from sluicegate.engines.protocol import Explanation, ItemFailure, Scored, believed
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.shortcuts.cache import cache_key
@@ -154,7 +154,7 @@ class Judged:
         return self._policy.decide(post, finding.scores, finding).action
 
     def _part(self, post: Post, prompt: Prompt) -> Assessment | ItemFailure:
-        said = self._store.of(prompt)
+        said = believed(self._store.of(prompt))
         if isinstance(said, ItemFailure):
             return said
         scores = said.scores
