@@ -35,7 +35,7 @@ check: install ## format, lint, types, architecture, docstrings, generated files
 	$(BIN)/mypy -p sluicegate
 	@# Folder by folder: each has modules of its own at its root.
 	set -e; for folder in $(TYPED); do $(BIN)/mypy --exclude benchmarks/studies/ $$folder; done
-	$(BIN)/pytest -q tests/unit/test_architecture.py
+	$(BIN)/pytest -q tests/unit/test_architecture.py tests/unit/test_rooms.py
 	$(BIN)/interrogate -v --omit-covered-files schemas engines pipeline
 	$(BIN)/python -m sluicegate.schemas.export --check
 
