@@ -20,7 +20,7 @@ TRACING = text("connections").partition("## Trace a post")[2].partition("## Shar
 
 
 def blocks(page: str, language: str = "") -> list[str]:
-    found: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    found: list[tuple[str, str]] = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [text for name, text in found if name == language]
 
 
