@@ -33,7 +33,7 @@ from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 
 _log = structlog.get_logger(__name__)
@@ -134,7 +134,7 @@ class Worker:
                 settings,
                 window=self._window,
                 instruments=self._instruments,
-                consume=lambda deliveries: self._carry(flow, deliveries),
+                consume=lambda chunks: self._carry(flow, _one_by_one(chunks)),
                 drain=lambda: self._drain(flow),
             )
             _log.info(
@@ -213,14 +213,11 @@ class Worker:
     def _livez(self) -> Report:
         """Is this process worth keeping? A hold of any length is no reason to kill it."""
         source, after_s = self._source, self._settings.stall_after_s
-        fault = source.coordinator_fault if source is not None else None
         # What a hold kept waiting has the whole time once it is over.
         head = self._window.stalled(after_s) if self._instruments.holds.quiet_s > after_s else None
         stalled = {f"{head[0]}/{head[1]}"} if head is not None else set()
         stalled |= set(source.stalled if source is not None else ())
-        body: dict[str, Any] = {"ok": fault is None and not stalled}
-        if fault is not None:
-            body["coordinator"] = fault
+        body: dict[str, Any] = {"ok": not stalled}
         if stalled:
             body["stalled"] = sorted(stalled)
         return Report(body["ok"], body)
@@ -251,3 +248,9 @@ class Worker:
         metrics.window_posts.set_function(lambda: window.posts)
         metrics.window_bytes.set_function(lambda: window.size_bytes)
         metrics.partitions.set_function(lambda: self._source.partitions if self._source else 0)
+
+
+async def _one_by_one(chunks: AsyncIterator[Sequence[Delivery]]) -> AsyncIterator[Delivery]:
+    async for chunk in chunks:
+        for delivery in chunk:
+            yield delivery

@@ -67,6 +67,7 @@ class TopicFacts:
     operations: frozenset[str] | None = None
     """What this user may do, in the words of the plan: ``Read``, ``Write``, ``Describe``."""
     cleanup: str | None = None
+    compression: str | None = None
     stamps_ms: tuple[int, ...] = ()
     """Timestamps of some records, each of another one, Unix milliseconds: of each partition the latest,
     and where that is ahead of this machine's time also the first that is."""
@@ -145,6 +146,14 @@ def _topic_faults(
                 f"{topic.name} ({topic.setting}) has cleanup.policy {found.cleanup}, not {topic.cleanup}: {why}",
                 f"kafka-configs.sh {server} --alter --entity-type topics --entity-name {name} "
                 f"--add-config cleanup.policy={topic.cleanup}",
+            )
+        if topic.compression is not None and found.compression not in (None, topic.compression):
+            yield fault(
+                "topics",
+                f"{topic.name} ({topic.setting}) has compression.type {found.compression}, not {topic.compression}: "
+                "one small batch may unpack to gigabytes in a worker",
+                f"kafka-configs.sh {server} --alter --entity-type topics --entity-name {name} "
+                f"--add-config compression.type={topic.compression}",
             )
 
 
@@ -257,6 +266,7 @@ _log = structlog.get_logger(__name__)
 
 _ANSWER_S = 10.0  # for the first answer, connection and name resolution included
 _DETAIL_S = 10.0
+_CONFIGS = ("cleanup.policy", "compression.type")
 _EMBEDDED_CLUSTER = "mockCluster"  # how librdkafka's mock cluster begins its id
 _LOOK_AGAIN_S = 0.2
 _COORDINATOR_MOVES = ("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS")
@@ -285,7 +295,7 @@ def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
     stamps = _stamps(admin, {name: list(metadata.topics[name].partitions) for name in names})
     # The embedded broker lets the questions below time out instead of refusing them.
     operations = {} if embedded else _operations(admin, names)
-    cleanup = {} if embedded else _cleanup(admin, names)
+    configs = {} if embedded else _configs(admin, names)
     group_operations, group_fault = (None, None) if embedded else _describe_group(admin, settings.kafka.group)
     topics = {
         name: TopicFacts(
@@ -294,7 +304,8 @@ def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
                 number for number, one in sorted(metadata.topics[name].partitions.items()) if one.leader < 0
             ),
             operations=operations.get(name),
-            cleanup=cleanup.get(name),
+            cleanup=configs.get(name, {}).get("cleanup.policy"),
+            compression=configs.get(name, {}).get("compression.type"),
             stamps_ms=tuple(stamps.get(name, ())),
         )
         for name in names
@@ -343,7 +354,7 @@ def _operations(admin: Any, names: Sequence[str]) -> dict[str, frozenset[str] | 
     }
 
 
-def _cleanup(admin: Any, names: Sequence[str]) -> dict[str, str | None]:
+def _configs(admin: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
     from confluent_kafka.admin import ConfigResource, ResourceType  # noqa: PLC0415 - only who asks pays for it
 
     if not names:
@@ -352,7 +363,7 @@ def _cleanup(admin: Any, names: Sequence[str]) -> dict[str, str | None]:
         [ConfigResource(ResourceType.TOPIC, name) for name in names], request_timeout=_DETAIL_S
     )
     return {
-        resource.name: _answer(one, lambda found: str(found["cleanup.policy"].value))
+        resource.name: _answer(one, lambda found: {name: str(found[name].value) for name in _CONFIGS}) or {}
         for resource, one in answers.items()
     }
 

@@ -125,4 +125,6 @@ def client_config(kafka: KafkaSettings) -> dict[str, Any]:
         **librdkafka_security(kafka.security),
         # librdkafka prints connection trouble on stderr by itself; errors reach us as values.
         "log_level": 2,
+        # Brokers that are back must not wait for librdkafka's ten seconds.
+        "reconnect.backoff.max.ms": 2000,
     }

@@ -1,17 +1,27 @@
-"""The source: records of the input topic, as one member of the consumer group."""
+"""The source: records of the input topic, as one member of the consumer group.
+
+Faust runs here for what it is good at: an agent that takes chunks off a channel, its supervision and its life cycle.
+Kafka is :class:`GroupConsumer`'s (docs/adr/0018).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import faust
 import structlog
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaException
+from mode import CrashingSupervisor
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.faust_app import FaustApp, FaustDelivery, check_faust, make_app
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError, StreamBuffer, install
+from sluicegate.pipeline.kafka.assignment import Assignment, Chunk, Reset
+from sluicegate.pipeline.kafka.consumer import GroupConsumer
+from sluicegate.pipeline.kafka.topics import TopicShapes, log_bounds, onlooker
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.lag import Lag, ReadPlace, StallDetection
 from sluicegate.pipeline.observe.logs import frames
@@ -19,14 +29,33 @@ from sluicegate.pipeline.records import Delivery, Holder, Partition
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 _log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 5.0
 _ANSWER_S = 5.0
-_AT_ONCE = 64  # records taken before others get a turn: their decoding takes a millisecond or two
+_BUFFER_SHARE = 4  # of the window's bytes: of the longest posts, a micro-batch or so ahead
+
+
+class _WithoutKafka(faust.App.BootStrategy):  # type: ignore[misc]  # untyped base
+    """Starts agents and nothing of Faust's own Kafka clients."""
+
+    enable_kafka = False
+    enable_web = False
+
+
+class _App(faust.App):  # type: ignore[misc]  # untyped base
+    """Faust's app without Kafka."""
+
+    BootStrategy = _WithoutKafka
+    logger = logging.getLogger("faust.app")  # not this module's: Faust's talk is bounded by its name
+
+    async def on_first_start(self) -> None:
+        """Make no folders: they are for tables, and a worker needs no place to write."""
+
+    async def on_start(self) -> None:
+        """Make no consumer: Faust's own hook makes one to name it."""
 
 
 class Source:
@@ -36,9 +65,10 @@ class Source:
         settings: All settings.
         window: Where deliveries are held; opened again when partitions are assigned.
         instruments: Gets the hold while the brokers are away, and the count of missed records.
-        consume: Gets the deliveries and carries them; ends only by being cancelled.
+        consume: Gets the deliveries by the chunk and carries them; ends only by being cancelled.
         drain: Finishes or releases everything held, within its own deadline.
-        look_every_s: How often the membership and the progress are looked at.
+        look_every_s: How often the progress is looked at.
+        make_client: Makes the group's client from librdkafka's settings.
     """
 
     def __init__(
@@ -47,9 +77,10 @@ class Source:
         *,
         window: Holder,
         instruments: Instruments,
-        consume: Callable[[AsyncIterator[Delivery]], Awaitable[None]],
+        consume: Callable[[AsyncIterator[Sequence[Delivery]]], Awaitable[None]],
         drain: Callable[[], Awaitable[None]],
         look_every_s: float = _LOOK_EVERY_S,
+        make_client: Callable[..., Any] = Client,
     ) -> None:
         self._settings = settings
         self._window = window
@@ -58,21 +89,24 @@ class Source:
         self._consume = consume
         self._drain = drain
         self._look_every_s = look_every_s
-        self._app: FaustApp
+        self._consumer = GroupConsumer(
+            settings.kafka,
+            settings.topics.posts,
+            most_bytes=settings.window.bytes // _BUFFER_SHARE,
+            listener=self,
+            make_client=make_client,
+        )
+        self._channel: Any = None
+        self._may_take = asyncio.Event()
         self._joined = False
-        self._partitions = 0
-        self._coordinator_fault: str | None = None
-        self._fault: Exception | None = None
+        self._fault: asyncio.Future[None]
         self._stall_detection = StallDetection(settings.stall_after_s)
-        self._passing: Delivery | None = None
+        self._passing: Chunk | None = None
         """What the flow got last, until it asks for the next."""
-        self._taken: dict[Partition, int] = {}
         self._lag = Lag(fresh_s=look_every_s + _ANSWER_S)
-        self._places: dict[Partition, ReadPlace] = {}
+        self._ends: dict[Partition, int] = {}
         """Of the last look that the brokers answered in this assignment."""
-        self._resets: set[tuple[Partition, int, int]] = set()
-        """Resets told of in this assignment: where from, where to."""
-        self._answered_at: float | None = None
+        self._known: frozenset[Assignment] = frozenset()
 
     @property
     def joined(self) -> bool:
@@ -80,179 +114,207 @@ class Source:
         return self._joined
 
     @property
-    def coordinator_fault(self) -> str | None:
-        """What the watchdog found wrong with the group membership, if anything."""
-        return self._coordinator_fault
-
-    @property
     def partitions(self) -> int:
         """Partitions assigned now."""
-        return self._partitions
+        return len(self._consumer.assignments)
 
     @property
     def stalled(self) -> list[str]:
         """What stands still though records wait and nothing declared explains it, at the last look."""
         stalled = [f"{topic}/{number}" for topic, number in self._stall_detection.partitions]
-        silent_s = 0.0 if self._answered_at is None else self._clock() - self._answered_at
-        if silent_s > self._settings.stall_after_s + _ANSWER_S:
-            stalled.append("consumer")  # its thread does not even say where it is
+        if self._consumer.silent_s > self._settings.stall_after_s + _ANSWER_S:
+            stalled.append("consumer")  # its thread does not even ask for records
         return stalled
 
     @property
     def lag_s(self) -> float:
         """The age of the oldest post without an answer in the partitions assigned: an estimate (:class:`Lag`)."""
         now, utc_ms = self._clock(), self._instruments.clock.utc().timestamp() * 1000
-        return self._lag.seconds(self._progress(self._places), self._held(), now=now, utc_ms=utc_ms)
+        return self._lag.seconds(self._places(), self._held(), now=now, utc_ms=utc_ms)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until ``stop`` is set, then drain, commit and leave the group.
 
         Raises:
-            StartError: Faust is not the one this was written against.
-            Exception: What made Faust, the consumer of deliveries or the group membership fail.
+            ClusterError: This member cannot go on; the message says why.
+            Exception: What made Faust or the consumer of deliveries fail.
         """
-        check_faust()
-        install()
-        self._app = app = self._make_app()
-        app.finalize()
-        watchdog = asyncio.create_task(
-            self._watch()
-        )  # from before the start, which waits for the consumer's thread
+        self._fault = asyncio.get_running_loop().create_future()
+        app = self._make_app()
+        await app.start()
+        app.flow_control.resume()  # Faust's own consumer would, with its first assignment
+        ends: list[asyncio.Future[Any]] = []
         try:
-            await app.start()
-        except BaseException:
-            watchdog.cancel()
-            raise
-        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(app._crashed.wait()), watchdog]  # noqa: SLF001 - no public way to await a crash
-        try:
+            left = self._consumer.start()
+            ends = [
+                left,
+                self._fault,
+                asyncio.ensure_future(self._watch(app)),
+                asyncio.ensure_future(stop.wait()),
+            ]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._leave(left)
         finally:
             for end in ends:
                 end.cancel()
             await app.stop()
-        if watchdog.done() and not watchdog.cancelled() and (fault := watchdog.exception()) is not None:
-            raise fault
-        if self._fault is not None:
-            raise self._fault
-        if app.crash_reason is not None:
-            raise app.crash_reason
+        # The flow's own fault first: the others follow from it.
+        for end in (self._fault, *ends):
+            if end.done() and not end.cancelled() and (fault := end.exception()) is not None:
+                raise fault
 
-    def _make_app(self) -> FaustApp:
-        app = make_app(self._settings)
-        app.before_wait = self._drain
-        app.position_reset = self._position_reset
-        topic = app.topic(
-            self._settings.topics.posts, key_serializer="raw", value_serializer="raw", value_type=bytes
+    async def _leave(self, left: asyncio.Future[None]) -> None:
+        """Let the consumer hand over, commit and leave; not for longer than the drain may take."""
+        self._consumer.stop()
+        drain = self._settings.drain
+        await asyncio.wait([left], timeout=drain.finish_s + drain.leave_s)
+        if not left.done():
+            _log.warning("left_without_goodbye", after_s=drain.finish_s + drain.leave_s)
+
+    def _make_app(self) -> Any:
+        app = _App(
+            self._settings.kafka.group,
+            agent_supervisor=CrashingSupervisor,  # a restarted agent would step over what it held
+            store="memory://",
+            web_enabled=False,
+            worker_redirect_stdouts=False,
         )
+        self._channel = app.channel()
 
         async def path(stream: Any) -> None:
             try:
-                await self._consume(self._deliveries(stream.channel.queue))
-            except Exception as error:  # noqa: BLE001 - raised again, without what it says
+                await self._consume(self._chunks(stream.channel))
+            except Exception as error:  # noqa: BLE001 - told to who waits, without what it says
                 # Faust logs what ends an agent with its message, which may quote a post.
-                self._fault = error
+                if not self._fault.done():
+                    self._fault.set_exception(error)
                 raise RuntimeError(frames(error)) from None
 
-        app.agent(topic, name="sluicegate.path")(path)
-
-        async def assigned(_app: Any, partitions: set[Any], **_kwargs: Any) -> None:
-            self._joined = True
-            self._partitions = len(partitions)  # rebalances are eager: this is the whole assignment
-            self._taken.clear()
-            self._resets.clear()
-            self._places = {}
-            self._lag.assigned(((one.topic, one.partition) for one in partitions), self._clock())
-            self._window.reopen()
-
-        app.on_partitions_assigned.connect(assigned, weak=False)
+        app.agent(self._channel, name="sluicegate.path")(path)
+        app.finalize()
         return app
 
-    async def _deliveries(self, buffer: StreamBuffer) -> AsyncIterator[Delivery]:
-        # Past Faust's stream, which acknowledges by itself, and takes three turns of the loop for each event.
-        while True:
-            try:
-                events = await buffer.get_some(_AT_ONCE)
-            except StopAsyncIteration:  # how Faust ends a stream
-                return
-            for event in events:
-                if not self._app.consumer.track(event.message):
-                    continue  # it is read again from the commit
-                delivery = FaustDelivery(self._app, event)
-                self._taken[delivery.partition] = delivery.offset + 1
-                self._lag.took(delivery)
-                self._passing = delivery
-                yield delivery
-                self._passing = None
-            await asyncio.sleep(0)
+    async def _chunks(self, channel: Any) -> AsyncIterator[Sequence[Delivery]]:
+        # Past Faust's stream, which would make a consumer of Faust's own to acknowledge to.
+        async for event in channel:
+            chunk = event.value
+            await self._may_take.wait()
+            self._consumer.took(chunk)
+            assignment = chunk.assignment
+            if not assignment.is_current:
+                continue  # it is read again, here or elsewhere
+            if chunk.number != assignment.chunks_taken + 1:
+                topic, number = assignment.partition
+                raise ClusterError(
+                    f"records of {topic}/{number} before offset {chunk.deliveries[0].offset} were dropped on their way; "
+                    "nothing was committed past them: start the worker again, and they are read again"
+                )
+            assignment.chunks_taken = chunk.number
+            assignment.taken = chunk.deliveries[-1].offset + 1
+            self._lag.took(chunk.deliveries[-1])
+            self._passing = chunk
+            yield chunk.deliveries
+            self._passing = None
 
-    def _position_reset(self, partition: Partition, wanted: int, found: int) -> None:
-        if (partition, wanted, found) in self._resets:
-            return  # a second fetch was under way from the same place: told and counted already
-        self._resets.add((partition, wanted, found))
-        where = {"topic": partition[0], "partition": partition[1], "from_offset": wanted, "to_offset": found}
-        if found > wanted:
-            self._instruments.metrics.records_missed.labels(partition[0]).inc(found - wanted)
-            _log.error("records_missed", records=found - wanted, **where)
+    # What the consumer tells.
+
+    async def hand_on(self, chunks: Sequence[Chunk]) -> None:
+        """Put chunks on the agent's channel."""
+        for chunk in chunks:
+            await self._channel.send(value=chunk)
+
+    async def hand_over(self) -> None:
+        """Take nothing more, and have everything that is held finished or given back."""
+        self._may_take.clear()
+        await self._drain()
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """Take again, with these partitions."""
+        self._joined = True
+        self._ends = {one: end for one, end in self._ends.items() if one in partitions}
+        self._lag.assigned(partitions, self._clock())
+        self._window.reopen()
+        self._may_take.set()
+
+    def was_reset(self, partition: Partition, reset: Reset) -> None:
+        """Tell that a partition is read from another place; count what nobody can read any more."""
+        where = {"topic": partition[0], "partition": partition[1]}
+        places = {"from_offset": reset.wanted, "to_offset": reset.found}
+        if reset.how == "missed":
+            missed = reset.found - reset.wanted
+            self._instruments.metrics.records_missed.labels(partition[0]).inc(missed)
+            _log.error("records_missed", records=missed, **where, **places)
         else:
-            _log.error("log_cut", **where)
+            _log.error("log_cut" if reset.how == "cut" else "topic_made_again", **where, **places)
 
-    async def _watch(self) -> None:
-        """Look at the membership and the progress; raise once the group coordinator's task has died."""
+    # Looks at the progress.
+
+    async def _watch(self, app: Any) -> None:
+        """Look at the progress, at the topic, and at Faust."""
+        client = onlooker(self._settings.kafka)
+        shapes = TopicShapes(self._settings.kafka, client)
         declare = None
-        try:
-            with ExitStack() as away:
-                while True:
-                    self._answered_at = self._clock()
-                    await asyncio.sleep(self._look_every_s)
-                    self._require_membership()
-                    if not self._joined:
-                        continue
-                    asked_at = self._clock()
-                    try:
-                        places = await self._app.places(within_s=_ANSWER_S)
-                    except BrokersAwayError as error:
-                        declare = declare or away.enter_context(self._instruments.holds.waiter("input"))
-                        declare(f"the brokers do not say where the input topic ends ({error})")
-                        places = {}
-                    else:
-                        away.close()
-                        declare = None
-                        self._places = places
-                        self._lag.look(self._progress(places), self._held(), asked_at)
-                    self._look(places)
-        finally:
-            self._answered_at = None
+        with ExitStack() as away:
+            while True:
+                await asyncio.sleep(self._look_every_s)
+                if app.crashed:
+                    raise app.crash_reason or ClusterError("Faust ended; start the worker again")
+                asked_at, assignments = self._clock(), self._consumer.assignments
+                try:
+                    found = await asyncio.to_thread(self._ask, client, shapes, list(assignments))
+                except (KafkaException, ClusterError) as error:
+                    why = error.args[0].name() if isinstance(error, KafkaException) else str(error)
+                    declare = declare or away.enter_context(self._instruments.holds.waiter("input"))
+                    declare(f"the brokers do not say where the input topic ends ({why})")
+                    self._stall_detection.excuse()
+                    continue
+                away.close()
+                declare = None
+                self._ends, incarnation = found
+                self._lag.look(self._places(), self._held(), asked_at)
+                self._look()
+                strangers = [
+                    one
+                    for one, assignment in assignments.items()
+                    if incarnation is not None and assignment.incarnation not in (None, incarnation)
+                ]
+                self._consumer.begin_again(strangers)
 
-    def _require_membership(self) -> None:
-        self._coordinator_fault = self._app.coordinator_fault
-        if self._coordinator_fault is not None:
-            raise ClusterError(
-                f"this member of the group is dead ({self._coordinator_fault}); "
-                "start the worker again, and ask `sluicegate check` for a right that is missing"
-            )
+    def _ask(
+        self, client: Any, shapes: TopicShapes, partitions: Sequence[Partition]
+    ) -> tuple[dict[Partition, int], str | None]:
+        """Where the partitions end, and which topic of its name they are of."""
+        bounds = log_bounds(client, partitions, within_s=_ANSWER_S)
+        shape = shapes.ask(self._settings.topics.posts, within_s=_ANSWER_S)
+        return {
+            one: end for one, (_, end) in bounds.items()
+        }, shape.incarnation if shape is not None else None
 
-    def _look(self, places: dict[Partition, ReadPlace]) -> None:
+    def _look(self) -> None:
         # A flow that asks for nothing has a full window, or one whose oldest post tells of a stall.
         at_work = self._passing is not None and self._window.posts > 0
-        if self._instruments.holds or at_work or self._app.rebalancing:
+        if self._instruments.holds or at_work or self._consumer.rebalancing:
             self._stall_detection.excuse()
             return
-        seen = self._progress(places)
+        seen = self._places()
         for topic, number in self._stall_detection.look(seen, self._clock()):
             _log.error("partition_stalled", topic=topic, partition=number, **asdict(seen[topic, number]))
 
-    def _progress(self, places: dict[Partition, ReadPlace]) -> dict[Partition, ReadPlace]:
-        """The same places, with how far the stream and the flow have come by now."""
+    def _places(self) -> dict[Partition, ReadPlace]:
+        """How far each partition has come by now, beside where it ended at the last look."""
+        assignments = self._consumer.assignments
         return {
-            one: replace(
-                place,
-                handed=self._app.consumer.delivery_count.reached.get(one, 0),
-                taken=self._taken.get(one, 0),
+            one: ReadPlace(
+                assignments[one].position, end, handed=assignments[one].handed, taken=assignments[one].taken
             )
-            for one, place in places.items()
+            for one, end in self._ends.items()
+            if one in assignments
         }
 
     def _held(self) -> dict[Partition, Delivery]:
         """The oldest delivery held of each partition, or the one that waits for room."""
         passing = self._passing
-        return ({} if passing is None else {passing.partition: passing}) | self._window.heads()
+        waiting: dict[Partition, Delivery] = (
+            {} if passing is None else {passing.assignment.partition: passing.deliveries[0]}
+        )
+        return waiting | self._window.heads()

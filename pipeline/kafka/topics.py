@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
 from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
+from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 PASSING = frozenset(
@@ -47,7 +48,7 @@ class TopicShapes:
 
     Args:
         kafka: The cluster.
-        consumer: Its client, which creates no topic by asking for it.
+        consumer: A client of the same thread, which creates no topic by asking for it.
     """
 
     def __init__(self, kafka: KafkaSettings, consumer: Any) -> None:
@@ -86,6 +87,34 @@ class TopicShapes:
         return TopicShape(len(described.partitions), _named(described.topic_id))
 
 
+def onlooker(kafka: KafkaSettings) -> Any:
+    """A client that is in no group, and that reads committed; for :class:`TopicShapes` and :func:`log_bounds`."""
+    from confluent_kafka import Consumer  # noqa: PLC0415 - only who asks pays for the client
+
+    alone = {"group.id": "sluicegate-reader", "isolation.level": "read_committed", "log_level": 0}
+    return Consumer({**client_config(kafka), **alone})
+
+
+def log_bounds(
+    consumer: Any, partitions: Iterable[Partition], *, within_s: float
+) -> dict[Partition, tuple[int, int]]:
+    """The first offset of each log, and the one where it ends for this client. Blocking, in the client's thread.
+
+    A client that reads committed sees the end before the first transaction that is open.
+
+    Args:
+        consumer: A client; it finds a leader that has changed, which an admin client does not.
+        partitions: Whose logs.
+        within_s: For each of them.
+
+    Raises:
+        KafkaException: The brokers do not say so in time, or refuse.
+    """
+    from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who asks pays for the client
+
+    return {one: consumer.get_watermark_offsets(TopicPartition(*one), timeout=within_s) for one in partitions}
+
+
 def _named(identity: Any) -> str | None:
     """An id as text; None for the zero that stands for none."""
     if identity is None or not (
@@ -122,6 +151,8 @@ class PlannedTopic:
     worker: tuple[str, ...]
     producer: tuple[str, ...]
     consumer: tuple[str, ...]
+    compression: str | None = None
+    """What the brokers keep batches in, whatever a producer sent; None for as it was sent."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -131,6 +162,8 @@ class PlannedTopic:
             "cleanup.policy": self.cleanup,
             "min.insync.replicas": str(max(1, self.replication - 1)),
         }
+        if self.compression is not None:
+            config["compression.type"] = self.compression
         if self.retention_ms is not None:
             config["retention.ms"] = str(self.retention_ms)
         return config
@@ -161,17 +194,24 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
 
     def with_posts(setting: str, **rights: tuple[str, ...]) -> PlannedTopic:
         """A topic of posts or verdicts."""
-        nobody: dict[str, tuple[str, ...]] = {"worker": (), "producer": (), "consumer": ()}
         name: str = getattr(names, setting)
-        kept_ms = _RETENTION_DAYS * _DAY_MS
         return PlannedTopic(
-            f"topics.{setting}", name, partitions, replication, "delete", kept_ms, **{**nobody, **rights}
+            f"topics.{setting}",
+            name,
+            partitions,
+            replication,
+            "delete",
+            _RETENTION_DAYS * _DAY_MS,
+            worker=rights.get("worker", ()),
+            producer=rights.get("producer", ()),
+            consumer=rights.get("consumer", ()),
         )
 
     # What an edge forwards is read by workers with an engine, under settings of their own.
     forward = [with_posts("forward", worker=write)] if settings.worker.role == "screen" else []
     return (
-        with_posts("posts", worker=read, producer=write),
+        # Anybody may write there: a batch that unpacks to gigabytes must fail at the broker (docs/adr/0018).
+        replace(with_posts("posts", worker=read, producer=write), compression="uncompressed"),
         *(with_posts(action, worker=write, consumer=read) for action in ("allow", "review", "block")),
         PlannedTopic(
             "topics.dead_letter",

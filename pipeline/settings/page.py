@@ -23,6 +23,7 @@ _VERDICTS = "It sorts together with the other verdict topics."
 REASONS: dict[str, str] = {
     "kafka.bootstrap_servers": "It is Kafka's own port on this machine. That is right for a first try, and nowhere else.",
     "kafka.group": "One deployment has one group.",
+    "kafka.instance_id": "Without one a worker that stops leaves at once, and others take over.",
     "kafka.session_timeout_s": "It is Kafka's own default: the pause of a busy machine is no crash.",
     "kafka.rebalance_timeout_s": "It is more than three times drain.finish_s: a slow hand-over throws no worker out.",
     "kafka.commit_interval_s": "Little is repeated after a crash, for one small request a second.",

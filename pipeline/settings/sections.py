@@ -78,6 +78,11 @@ class KafkaSettings(_Section):
         "127.0.0.1:9092", description="Brokers to ask first, as host:port, by commas."
     )
     group: str = Field("sluicegate", description="Consumer group of the workers.")
+    instance_id: TopicName | None = Field(
+        None,
+        description="Name of this worker in the group, of its own: with it a restart within session_timeout_s keeps "
+        "its partitions. Not on the embedded broker.",
+    )
     session_timeout_s: Seconds = Field(45, description="After a crash, partitions stay idle for this long.")
     rebalance_timeout_s: Seconds = Field(
         90, description="Time that a worker has to hand over its partitions. Keep it above drain.finish_s."

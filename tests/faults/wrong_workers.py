@@ -4,8 +4,7 @@ Run as ``WRONG_WORKER=<name> python -m faults.wrong_workers worker``, in place o
 
 ``take``          Faust's plain ``take()``: acknowledged when the next batch is asked for, while verdicts are on
                   their way.
-``out_of_order``  The real worker with a window that acknowledges each post as it finishes, past a held head, and
-                  without the guard at the commit, which would notice it at the first post of a partition.
+``out_of_order``  The real worker with a window that acknowledges each post as it finishes, past a held head.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from prometheus_client import CollectorRegistry
 
 from sluicegate.pipeline.command import main
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.kafka.fetching import FetchProgress
 from sluicegate.pipeline.observe.server import OpsServer, Report
 from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -125,5 +123,4 @@ if __name__ == "__main__":
         asyncio.run(_take(load_settings(None)))
     else:
         Window.finish = _finish_out_of_order  # type: ignore[method-assign, assignment]  # that is what is wrong with it
-        FetchProgress.require_taken = lambda *_: None  # type: ignore[method-assign]  # and that
         main()

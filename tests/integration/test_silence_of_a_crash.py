@@ -15,7 +15,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from sluicegate.pipeline.records import Delivery
 
@@ -23,7 +23,7 @@ MARK = "zymurgist"
 
 
 async def test_what_faust_logs_of_a_fault_does_not_quote_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def consume(deliveries: AsyncIterator[Delivery]) -> None:
+    async def consume(deliveries: AsyncIterator[Sequence[Delivery]]) -> None:
         async for _ in deliveries:
             raise ValueError(MARK)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,13 @@ from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.settings.tree import Settings
 from support.collector import send
+from support.faulty_clients import HANGS, MUTE, MutableClient
 from support.gaps import Transactions
 from support.kafka import ApacheKafka
 from support.workers import open_lane
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from sluicegate.pipeline.records import Delivery
@@ -36,7 +36,7 @@ class Running:
     """A source in this process, with what watches it."""
 
     def __init__(
-        self, lane: Lane, consume: Callable[[Running, AsyncIterator[Delivery]], Awaitable[None]]
+        self, lane: Lane, consume: Callable[[Running, AsyncIterator[Sequence[Delivery]]], Awaitable[None]]
     ) -> None:
         self.lane = lane
         self.instruments = Instruments.for_engine(1)
@@ -55,6 +55,7 @@ class Running:
             consume=lambda deliveries: consume(self, deliveries),
             drain=self._drain,
             look_every_s=LOOK_S,
+            make_client=MutableClient,
         )
 
     async def _drain(self) -> None:
@@ -82,24 +83,16 @@ class Running:
             await asyncio.sleep(LOOK_S)
             assert self.source.stalled == []
 
-    def in_its_thread(self, act: Callable[[], object]) -> None:
-        """Do something to Faust's consumer in the thread that it lives in."""
-        self.source._app.consumer._thread.thread_loop.call_soon_threadsafe(act)
-
-    @property
-    def consumer(self) -> Any:
-        """aiokafka's consumer."""
-        return self.source._app.consumer._thread._consumer
-
 
 @asynccontextmanager
 async def running(
     lane: Lane,
     monkeypatch: pytest.MonkeyPatch,
-    consume: Callable[[Running, AsyncIterator[Delivery]], Awaitable[None]],
+    consume: Callable[[Running, AsyncIterator[Sequence[Delivery]]], Awaitable[None]],
 ) -> AsyncIterator[Running]:
     monkeypatch.setattr(Settings, "stall_after_s", STALL_S)
     found = Running(lane, consume)
+    MUTE.clear()
     stop = asyncio.Event()
     run = asyncio.create_task(found.source.run(stop))
     try:
@@ -110,8 +103,14 @@ async def running(
         await asyncio.wait_for(run, 60)
 
 
-async def answer_all(self: Running, deliveries: AsyncIterator[Delivery]) -> None:
-    async for delivery in deliveries:
+async def each(chunks: AsyncIterator[Sequence[Delivery]]) -> AsyncIterator[Delivery]:
+    async for chunk in chunks:
+        for delivery in chunk:
+            yield delivery
+
+
+async def answer_all(self: Running, deliveries: AsyncIterator[Sequence[Delivery]]) -> None:
+    async for delivery in each(deliveries):
         slot = await self.window.take(delivery)
         self.took += 1
         if slot is not None:
@@ -123,7 +122,7 @@ async def test_a_fetch_that_died_is_found(lane: Lane, monkeypatch: pytest.Monkey
         await found.send(20)
         await found.until("all taken", lambda: found.took == 20)
         await found.never_stalls()
-        found.in_its_thread(found.consumer._fetcher._fetch_task.cancel)
+        MUTE.set()
         await found.never_stalls()  # nothing waits
         assert found.source.lag_s == 0
         await found.send(20)
@@ -135,20 +134,19 @@ async def test_a_fetch_that_died_is_found(lane: Lane, monkeypatch: pytest.Monkey
 
 async def test_a_consumer_thread_that_hangs_is_found(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(lane, monkeypatch, answer_all) as found:
-        goes_on = threading.Event()
-        found.in_its_thread(goes_on.wait)
+        HANGS.set()
         try:
             await found.until("stalled", lambda: found.source.stalled == ["consumer"])
         finally:
-            goes_on.set()
+            HANGS.clear()
         await found.until("it goes on", lambda: found.source.stalled == [])
 
 
 async def test_a_flow_that_takes_nothing_more_and_holds_nothing_is_found(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def take_three(self: Running, deliveries: AsyncIterator[Delivery]) -> None:
-        async for delivery in deliveries:
+    async def take_three(self: Running, deliveries: AsyncIterator[Sequence[Delivery]]) -> None:
+        async for delivery in each(deliveries):
             slot = await self.window.take(delivery)
             assert slot is not None
             self.window.finish(slot)
@@ -163,8 +161,8 @@ async def test_a_flow_that_takes_nothing_more_and_holds_nothing_is_found(
 
 
 async def test_a_full_window_is_a_reason_to_wait(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def take_and_hold(self: Running, deliveries: AsyncIterator[Delivery]) -> None:
-        async for delivery in deliveries:
+    async def take_and_hold(self: Running, deliveries: AsyncIterator[Sequence[Delivery]]) -> None:
+        async for delivery in each(deliveries):
             await self.window.take(delivery)
             self.took += 1
 
@@ -176,7 +174,7 @@ async def test_a_full_window_is_a_reason_to_wait(lane: Lane, monkeypatch: pytest
 
 async def test_a_declared_hold_is_a_reason_to_wait(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(lane, monkeypatch, answer_all) as found:
-        found.in_its_thread(found.consumer._fetcher._fetch_task.cancel)
+        MUTE.set()
         with found.instruments.holds.waiter("engine") as declare:
             declare("away")
             await found.send(5)

@@ -51,21 +51,6 @@ ACCEPTED: tuple[Accepted, ...] = (
         "The condition is there for the type checker: a number is no key of that table.",
     ),
     Accepted(
-        "pipeline/kafka/source.py:Source._position_reset:moved-boundary:1",
-        "found > wanted -> found >= wanted",
-        "A reset to the offset where it stood is never told: the fetcher leaves it out.",
-    ),
-    Accepted(
-        "pipeline/kafka/faust_app.py:_Consumer._drain_messages:one-more:2",
-        "0 -> (0 + 1)",
-        "Others get their turn one record earlier, once in each hand-over.",
-    ),
-    Accepted(
-        "pipeline/kafka/faust_app.py:_Consumer.ack:one-more:1",
-        "0 -> (0 + 1)",
-        "No offset is below 0. So what stands behind an acknowledged record is at least 1.",
-    ),
-    Accepted(
         "pipeline/flow/window.py:Window.__init__:one-more:1",
         "0.0 -> (0.0 + 1)",
         "It is set together with the oldest post, and is not read without one.",

@@ -20,9 +20,9 @@ MAY_IMPORT = {
     "pipeline": {"pipeline", "engines", "schemas"},
 }
 EDGES = {
-    "faust": ["pipeline.kafka.faust_app"],
-    "mode": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching"],
-    "aiokafka": ["pipeline.kafka.faust_app", "pipeline.kafka.fetching"],
+    "faust": ["pipeline.kafka.source"],
+    "mode": ["pipeline.kafka.source"],
+    "aiokafka": [],
     "confluent_kafka": ["pipeline.kafka.*"],
     "aiohttp": [
         "pipeline.observe.server",
@@ -117,7 +117,7 @@ def test_a_module_imports_only_what_its_room_and_its_place_allow(module: str) ->
             "from confluent_kafka import Producer",
             ["confluent_kafka", "confluent_kafka.Producer"],
         ),
-        ("pipeline.kafka.faust_app", "import faust.streams", []),
+        ("pipeline.kafka.source", "import faust.streams", []),
         ("pipeline.worker", "import torch", ["torch"]),
         ("pipeline.flow.flow", "from engines import protocol", ["engines", "engines.protocol"]),
     ],
@@ -127,7 +127,7 @@ def test_a_wrong_arrow_is_found(module: str, source: str, wrong: list[str]) -> N
 
 
 def test_faust_is_imported_by_exactly_one_module() -> None:
-    assert [module for module, found in IMPORTS.items() if "faust" in found] == ["pipeline.kafka.faust_app"]
+    assert [module for module, found in IMPORTS.items() if "faust" in found] == ["pipeline.kafka.source"]
 
 
 def loaded(*names: str) -> set[str]:
@@ -213,7 +213,7 @@ def test_the_core_of_the_flow_loads_no_client_of_the_outer_world() -> None:
 
 def test_a_worker_starts_without_torch_and_transformers() -> None:
     present = loaded(
-        "sluicegate.pipeline.worker", "sluicegate.pipeline.kafka.faust_app", "sluicegate.pipeline.command"
+        "sluicegate.pipeline.worker", "sluicegate.pipeline.kafka.source", "sluicegate.pipeline.command"
     )
     assert {"sluicegate.pipeline.worker", "faust"} <= present
     heavy = {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf", "rensa", "phonenumbers"}

@@ -21,7 +21,7 @@ _TOLD_S = 60.0
 @scenario(number=13, name="silent-stall")
 def silent_stall(stage: Stage) -> None:
     """The fetch of a worker dies without a word; /livez fails in time, and only then is it killed."""
-    kubelet = stage.kubelet(1, _QUICK_STALL, module="faults.stalling")
+    kubelet = stage.kubelet(1, _QUICK_STALL, module="support.faulty_clients")
     kubelet.wait_ready()
     load = stage.load(20)
     until("answers", lambda: stage.lane.answers() >= 20, within_s=30)

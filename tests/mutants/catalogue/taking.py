@@ -7,6 +7,8 @@ from mutants.mutant import Mutant
 _UNIT = "tests/unit/pipeline"
 _WINDOW = f"{_UNIT}/flow/test_window.py"
 _STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
+_ASSIGNMENT = f"{_UNIT}/kafka/test_assignment.py"
+_CONSUMER = f"{_UNIT}/kafka/test_consumer.py"
 _CONTROL = "tests/unit/pipeline/control/test_topic.py"
 
 MUTANTS = (
@@ -29,10 +31,10 @@ MUTANTS = (
     Mutant(
         "no_timestamp",
         "a record without a timestamp would count as one from the year 1970",
-        "pipeline/kafka/faust_app.py",
-        "if stamp is None or stamp < 0 else",
-        "if stamp is None else",
-        (f"{_UNIT}/kafka/test_source_faust.py::test_a_record_without_a_timestamp_has_none",),
+        "pipeline/kafka/assignment.py",
+        "stamp if kind and stamp >= 0 else None",
+        "stamp if kind else None",
+        (f"{_CONSUMER}::test_a_record_without_a_timestamp_has_none",),
     ),
     Mutant(
         "clock_of_one_record",
@@ -69,10 +71,58 @@ MUTANTS = (
     Mutant(
         "generation",
         "after a rebalance every acknowledgement would pass for a current one",
-        "pipeline/kafka/faust_app.py",
-        "return bool(same_generation and ",
-        "return bool(",
-        (f"{_UNIT}/kafka/test_source_faust.py::test_a_delivery_of_an_earlier_generation_is_stale",),
+        "pipeline/kafka/consumer.py",
+        "            if ended is not None:\n                ended.is_current = False\n",
+        "            if ended is not None:\n                pass\n",
+        (f"{_CONSUMER}::test_partitions_that_go_are_drained_and_committed_before_they_go",),
+    ),
+    Mutant(
+        "ended_assignment",
+        "an acknowledgement from before a log was cut, or its topic made again, would be committed to the new one",
+        "pipeline/kafka/assignment.py",
+        "        if self.is_current:\n            self.acknowledged = offset + 1",
+        "        if True:\n            self.acknowledged = offset + 1",
+        (f"{_ASSIGNMENT}::test_what_is_acknowledged_of_an_ended_assignment_counts_nothing",),
+    ),
+    Mutant(
+        "read_on_after_a_cut",
+        "what was read before a log was cut would be acknowledged to the log that took its place",
+        "pipeline/kafka/consumer.py",
+        "        assignment.is_current = False\n        self._again[assignment.partition] = lost\n",
+        "        self._again[assignment.partition] = lost\n",
+        (f"{_CONSUMER}::test_a_topic_made_again_under_a_running_member_is_begun_again",),
+    ),
+    Mutant(
+        "reset_not_committed",
+        "a log that grows past the old commit after a cut would lose what stands before it, with the next crash",
+        "pipeline/kafka/consumer.py",
+        "if not self._commit_now([place(one, reset.found, incarnation) for one, reset in resets.items()]):",
+        "if False:",
+        (f"{_CONSUMER}::test_a_reset_is_committed_before_anything_is_handed_on",),
+    ),
+    Mutant(
+        "no_fence",
+        "a topic that is made again would be read from the old one's offset: what stands before it would be lost",
+        "pipeline/kafka/assignment.py",
+        "and committed_of != incarnation:",
+        "and committed_of != incarnation and False:",
+        (f"{_CONSUMER}::test_a_topic_made_again_is_read_from_its_beginning_though_its_offsets_fit",),
+    ),
+    Mutant(
+        "regrown_log",
+        "a log that was cut, and grew past where the worker stood, would lose what stands in between",
+        "pipeline/kafka/assignment.py",
+        "    if wanted > end or lost is not None:",
+        "    if wanted > end:",
+        (f"{_ASSIGNMENT}::test_where_a_partition_begins",),
+    ),
+    Mutant(
+        "given_back_stays_taken",
+        "what a rebalance gave back of a partition that stays would never be read again while the worker runs",
+        "pipeline/kafka/consumer.py",
+        "            if assignment.is_current and assignment.acknowledged < assignment.taken:",
+        "            if False:",
+        (f"{_CONSUMER}::test_what_was_given_back_of_a_partition_that_stays_is_read_again",),
     ),
     Mutant(
         "window_bytes",
@@ -143,14 +193,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "livez_group",
-        "a member that the group has lost would idle for ever",
-        "pipeline/worker.py",
-        'body: dict[str, Any] = {"ok": fault is None and not stalled}',
-        'body: dict[str, Any] = {"ok": not stalled}',
-        (f"{_UNIT}/test_worker_livez.py::test_a_membership_that_died_is_told",),
-    ),
-    Mutant(
         "standstill",
         "a partition that is not even read would pass for an idle one",
         "pipeline/observe/lag.py",
@@ -163,28 +205,18 @@ MUTANTS = (
     Mutant(
         "commit_past_held",
         "the group would commit past records that are still held",
-        "pipeline/kafka/fetching.py",
-        "if state in self._positions and self._fetched.get(state) == reached:",
-        "if state in self._positions:",
-        (f"{_UNIT}/kafka/test_fetching.py::test_nothing_is_committed_past_the_last_acknowledged_record",),
-    ),
-    Mutant(
-        "take_over",
-        "who had no partition would read while it is being sought, and commit past what Faust then drops",
-        "pipeline/kafka/faust_app.py",
-        "        self.stop_flow()\n        self.app.flow_control.suspend()\n        self.app.flow_control.clear()\n",
-        "        return\n",
-        (f"{_UNIT}/kafka/test_faust_app_takeover.py::test_who_had_nothing_and_takes_over_misses_nothing",),
+        "pipeline/kafka/assignment.py",
+        "        if offset == self.handed:\n",
+        "        if True:\n",
+        (f"{_ASSIGNMENT}::test_nothing_is_committed_past_the_last_acknowledged_record",),
     ),
     Mutant(
         "dropped_on_the_way",
         "a record that is dropped between the fetch and the flow would be committed past",
-        "pipeline/kafka/fetching.py",
-        "        if dropped:\n",
-        "        if False:\n",
-        (
-            f"{_UNIT}/kafka/test_fetching_delivery_count.py::test_of_what_was_given_nothing_may_be_missing_when_it_is_taken",
-        ),
+        "pipeline/kafka/source.py",
+        "            if chunk.number != assignment.chunks_taken + 1:\n",
+        "            if False:\n",
+        (f"{_UNIT}/kafka/test_source.py::test_a_chunk_that_is_lost_on_its_way_ends_the_run",),
     ),
     Mutant(
         "deaf_to_new_partitions",

@@ -29,7 +29,7 @@ class Probed:
         self.clock = HandClock()
         self.instruments = Instruments.for_engine(1, self.clock)
         self.window = Window(posts=5, size_bytes=1000, clock=self.clock.monotonic)
-        source: Any = SimpleNamespace(coordinator_fault=None, stalled=[])
+        source: Any = SimpleNamespace(stalled=[])
         self.source = source
         self.worker._instruments = self.instruments
         self.worker._window = self.window
@@ -78,12 +78,6 @@ def test_a_source_that_stands_still_is_told() -> None:
     found = Probed()
     found.source.stalled = ["posts/2", "consumer"]
     assert found.probe() == (False, {"ok": False, "stalled": ["consumer", "posts/2"]})
-
-
-def test_a_membership_that_died_is_told() -> None:
-    found = Probed()
-    found.source.coordinator_fault = "UnknownMemberIdError"
-    assert found.probe() == (False, {"ok": False, "coordinator": "UnknownMemberIdError"})
 
 
 def test_the_default_stall_time_is_the_one_that_the_docs_state() -> None:

@@ -26,7 +26,8 @@ SUBJECTS = ["broker", "topics", "rights", "group", "clocks"]
 
 def topic(name: str, **changes: Any) -> TopicFacts:
     cleanup = "compact" if name == SETTINGS.topics.control else "delete"
-    return dataclasses.replace(TopicFacts(3, (), ALL, cleanup, (NOW_MS - 1000,)), **changes)
+    compression = "uncompressed" if name == SETTINGS.topics.posts else "producer"
+    return dataclasses.replace(TopicFacts(3, (), ALL, cleanup, compression, (NOW_MS - 1000,)), **changes)
 
 
 def facts(changed: Mapping[str, Mapping[str, Any] | None] | None = None, **more: Any) -> ClusterFacts:
@@ -68,6 +69,12 @@ def test_a_healthy_cluster_has_one_good_result_for_each_part() -> None:
             "topics",
             "cleanup.policy delete, not compact",
             "--entity-name sluicegate.control --add-config cleanup.policy=compact",
+        ),
+        (
+            facts({"posts": {"compression": "zstd"}}),
+            "topics",
+            "one small batch may unpack to gigabytes in a worker",
+            "--entity-name posts --add-config compression.type=uncompressed",
         ),
         (
             facts({"posts": {"cleanup": "compact,delete"}}),
@@ -152,7 +159,10 @@ def test_after_a_silent_broker_nothing_else_is_judged() -> None:
 
 
 def test_what_could_not_be_asked_is_no_fault_and_no_promise() -> None:
-    unasked = {name: {"operations": None, "cleanup": None, "stamps_ms": ()} for name in facts().topics}
+    unasked = {
+        name: {"operations": None, "cleanup": None, "compression": None, "stamps_ms": ()}
+        for name in facts().topics
+    }
     results = cluster_results(SETTINGS, facts(unasked, group_operations=None))
     assert [one.state for one in results] == ["ok", "ok", "unknown", "ok", "unknown"]
 

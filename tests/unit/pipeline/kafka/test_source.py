@@ -1,29 +1,30 @@
-"""The source over a stand-in for Faust: what it hands on, when it ends, and what it says of its progress."""
+"""The source over a stand-in for its client: what it hands on, when it ends, and what it says of its progress."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import time
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiokafka import TopicPartition
+from confluent_kafka import KafkaError
 
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.kafka.fetching import BrokersAwayError
+from sluicegate.pipeline.kafka.assignment import Reset, place
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments
-from sluicegate.pipeline.observe.lag import ReadPlace
 from sluicegate.pipeline.settings.tree import Settings
+from support.fake_group import TOPIC, FakeClient, FakeCluster, FakeMessage, FakeShapes, fault, records
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-ONE = ("posts", 0)
+    from sluicegate.pipeline.records import Delivery
+
+ONE = (TOPIC, 0)
 STALL_S = Settings().stall_after_s
 
 
@@ -36,102 +37,12 @@ class HandClock(Clock):
         return self.now
 
 
-class Buffer:
-    def __init__(self) -> None:
-        self.events: asyncio.Queue[Any] = asyncio.Queue()
-
-    async def get_some(self, most: int) -> list[Any]:
-        event = await self.events.get()
-        if event is None:
-            raise StopAsyncIteration
-        return [event]
-
-
-class FakeApp:
-    """What the source uses of Faust."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-        self.buffer = Buffer()
-        self._crashed = asyncio.Event()
-        self.crash_reason: BaseException | None = None
-        self.coordinator_fault: str | None = None
-        self.rebalancing = False
-        self.consumer_generation_id = 1
-        self.tracks = True
-        self.consumer = SimpleNamespace(
-            track=lambda _message: self.tracks,
-            delivery_count=SimpleNamespace(reached=Counter[Any]()),
-            resets=Counter[Any](),
-        )
-        self.found: dict[Any, ReadPlace] | Exception = {}
-        self.looks = 0
-        self.silent = asyncio.Event()
-        self.silent.set()
-        self.on_partitions_assigned = SimpleNamespace(connect=self._connect)
-        self.assigned: Callable[..., Any]
-        self.path: Callable[..., Any]
-        self.agent_: asyncio.Task[None] | None = None
-
-    def _connect(self, assigned: Callable[..., Any], *, weak: bool) -> None:
-        assert not weak  # nothing else holds it
-        self.assigned = assigned
-
-    def topic(self, name: str, **_: Any) -> str:
-        return name
-
-    def agent(self, _topic: str, *, name: str) -> Callable[[Any], None]:
-        def take(path: Any) -> None:
-            self.path = path
-
-        return take
-
-    def finalize(self) -> None:
-        self.told.append("finalize")
-
-    async def start(self) -> None:
-        self.told.append("start")
-        stream = SimpleNamespace(channel=SimpleNamespace(queue=self.buffer))
-        self.agent_ = asyncio.create_task(self._run(stream))
-
-    async def _run(self, stream: Any) -> None:
-        try:
-            await self.path(stream)
-        except RuntimeError as error:  # as Faust does with an agent that ends badly
-            self.crash_reason = error
-            self._crashed.set()
-
-    async def stop(self) -> None:
-        self.told.append("stop")
-        assert self.agent_ is not None
-        self.agent_.cancel()
-
-    async def places(self, *, within_s: float) -> dict[Any, ReadPlace]:
-        assert within_s > 0
-        await self.silent.wait()
-        self.looks += 1
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
-
-    def hands(self, offset: int, timestamp: float | None = 1.5) -> None:
-        message = SimpleNamespace(
-            topic="posts",
-            partition=0,
-            offset=offset,
-            key=None,
-            value=b"v",
-            headers=[],
-            timestamp=timestamp,
-            generation_id=1,
-        )
-        self.consumer.delivery_count.reached[ONE] = offset + 1
-        self.buffer.events.put_nowait(SimpleNamespace(message=message, ack=lambda: None))
-
-
 class Case:
+    """A source over a fake client with one partition, and what its flow got."""
+
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.app = FakeApp()
+        self.cluster = FakeCluster({0: (0, 0)})
+        self.client: FakeClient
         self.clock = HandClock()
         self.instruments = Instruments.for_engine(1, self.clock)
         self.window = Window(posts=10, size_bytes=1_000, clock=self.clock.monotonic)
@@ -139,51 +50,74 @@ class Case:
         self.go = asyncio.Event()
         self.go.set()
         self.fault: Exception | None = None
-        monkeypatch.setattr("sluicegate.pipeline.kafka.source.make_app", lambda _settings: self.app)
-        monkeypatch.setattr("sluicegate.pipeline.kafka.source.check_faust", lambda: None)
-        self.installed = 0
-        monkeypatch.setattr("sluicegate.pipeline.kafka.source.install", self.install)
+        self.drained = 0
+        self.looks = 0
+        for module in ("consumer", "source"):
+            monkeypatch.setattr(
+                f"sluicegate.pipeline.kafka.{module}.TopicShapes",
+                lambda _kafka, client: FakeShapes(client.cluster),
+            )
+        monkeypatch.setattr(
+            "sluicegate.pipeline.kafka.source.onlooker", lambda _kafka: FakeClient(self.cluster, {})
+        )
+        monkeypatch.setattr("sluicegate.pipeline.kafka.source.log_bounds", self.log_bounds)
         self.source = Source(
-            Settings(),
+            Settings.model_validate({"kafka": {"commit_interval_s": 0.01}}),
             window=self.window,
             instruments=self.instruments,
             consume=self.consume,
             drain=self.drain,
             look_every_s=0.001,
+            make_client=self.make_client,
         )
         self.stop = asyncio.Event()
 
-    async def consume(self, deliveries: AsyncIterator[Any]) -> None:
-        async for delivery in deliveries:
-            self.got.append(delivery.offset)
+    def make_client(self, options: dict[str, Any], **_options: Any) -> FakeClient:
+        self.client = FakeClient(self.cluster, options)
+        return self.client
+
+    def log_bounds(self, client: FakeClient, partitions: Any, *, within_s: float) -> Any:
+        assert within_s > 0
+        self.looks += 1
+        client.cluster.require()
+        return {one: client.cluster.bounds[one[1]] for one in partitions}
+
+    async def consume(self, chunks: AsyncIterator[Sequence[Delivery]]) -> None:
+        async for chunk in chunks:
+            self.got += [delivery.offset for delivery in chunk]
             if self.fault is not None:
                 raise self.fault
             await self.go.wait()
 
-    def install(self) -> None:
-        self.installed += 1
-
     async def drain(self) -> None:
-        raise AssertionError("Faust's own wait calls it")
+        self.drained += 1
+        self.window.close()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
         async with asyncio.timeout(20):
             task = asyncio.create_task(self.source.run(self.stop))
-            await self.until(lambda: self.app.agent_ is not None)
-            await self.app.assigned(self.app, {TopicPartition(*ONE)})
-            yield
+            await self.until(lambda: hasattr(self, "client") and self.client.subscribed.is_set())
+            self.client.rebalances("on_assign", 0)
+            await self.until(lambda: self.source.joined)
+            yield task
             self.stop.set()
             await task
 
-    async def until(self, true: Callable[[], bool]) -> None:
+    async def until(self, true: Callable[[], Any]) -> None:
         while not true():
             await asyncio.sleep(0.001)
 
     async def look(self) -> None:
         """Two more looks: the first may have been under way."""
-        looks = self.app.looks
-        await self.until(lambda: self.app.looks >= looks + 3)
+        looks = self.looks
+        await self.until(lambda: self.looks >= looks + 3)
+
+    async def hands(self, offset: int, stamp_ms: int = 1_500) -> None:
+        """One record comes, and the flow gets it."""
+        got = len(self.got)
+        self.client.meets([FakeMessage(0, offset, stamp=(1, stamp_ms))])
+        await self.until(lambda: len(self.got) > got)
 
 
 @pytest.fixture
@@ -191,70 +125,136 @@ def case(monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case(monkeypatch)
 
 
-async def test_it_joins_hands_on_what_is_its_own_and_leaves(case: Case) -> None:
+async def test_it_joins_hands_on_and_leaves(case: Case) -> None:
     case.window.close()  # as after a rebalance
     assert not case.source.joined
     async with case.running():
         assert (case.source.joined, case.source.partitions, case.window.is_open) == (True, 1, True)
-        assert case.installed == 1
-        case.app.hands(0)
-        await case.until(lambda: case.got == [0])
-        case.app.tracks = False
-        case.app.hands(1)  # of an earlier assignment: it is read again
-        await case.until(case.app.buffer.events.empty)
-        case.app.tracks = True
-        case.app.hands(2)
-        await case.until(lambda: len(case.got) > 1)
-    assert case.got == [0, 2]
-    assert case.app.told == ["finalize", "start", "stop"]
+        await case.hands(0)
+        await case.hands(1)
+    assert case.got == [0, 1]
+    assert case.drained >= 1
+    assert case.client.closed.is_set()
 
 
-async def test_a_stream_that_faust_ends_is_no_fault(case: Case) -> None:
+async def test_what_was_fetched_before_an_assignment_ended_never_reaches_the_flow(case: Case) -> None:
     async with case.running():
-        case.app.buffer.events.put_nowait(None)
-        await case.until(lambda: case.app.agent_ is not None and case.app.agent_.done())
-        assert case.app.crash_reason is None
+        case.go.clear()
+        await case.hands(0)  # the flow is busy with it
+        case.client.meets(records(0, 1, 5))
+        await case.until(case.client.script.empty)
+        case.client.rebalances("on_lost", 0)
+        await case.until(lambda: case.source.partitions == 0)
+        case.go.set()
+        case.client.rebalances("on_assign", 0)
+        await case.until(lambda: case.source.partitions == 1)
+        await case.hands(0)
+        assert case.got == [0, 0]
 
 
-async def test_a_flow_that_fails_ends_the_run_with_its_own_fault(case: Case) -> None:
+async def test_a_chunk_that_is_lost_on_its_way_ends_the_run(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_on = case.source.hand_on
+
+    async def lossy(chunks: Sequence[Any]) -> None:
+        await hand_on([chunk for chunk in chunks if chunk.number > 1])
+
+    monkeypatch.setattr(case.source, "hand_on", lossy)
+    with pytest.raises(ClusterError, match="before offset 1 were dropped on their way"):
+        async with case.running() as task:
+            case.client.meets(records(0, 0, 1))
+            await asyncio.sleep(0.1)
+            assert case.got == []
+            case.client.meets(records(0, 1, 2))
+            await asyncio.wait([task])
+    assert case.cluster.history == []
+
+
+async def test_a_flow_that_fails_ends_the_run_with_its_own_fault(
+    case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
     case.fault = ValueError("the flow's own")
     with pytest.raises(ValueError, match="the flow's own"):
-        async with case.running():
-            case.app.hands(0)
-            await case.app._crashed.wait()
-    assert "the flow's own" not in str(case.app.crash_reason)  # Faust logs that one
-    assert case.app.told[-1] == "stop"
+        async with case.running() as task:
+            case.client.meets(records(0, 0, 1))
+            await asyncio.wait([task])
+    assert "the flow's own" not in caplog.text  # Faust logs what ends an agent
+    assert case.client.closed.is_set()
 
 
-async def test_a_crash_of_faust_ends_the_run(case: Case) -> None:
-    with pytest.raises(OSError, match="Faust's own"):
-        async with case.running():
-            case.app.crash_reason = OSError("Faust's own")
-            case.app._crashed.set()
+async def test_a_member_that_cannot_go_on_ends_the_run_and_says_why(case: Case) -> None:
+    with pytest.raises(ClusterError, match="this member of the group is dead"):
+        async with case.running() as task:
+            case.client.meets([fault(KafkaError.GROUP_AUTHORIZATION_FAILED)])
+            await asyncio.wait([task])
 
 
-async def test_a_start_that_fails_leaves_nobody_looking(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fails() -> None:
-        raise OSError("no start")
+async def test_a_client_that_cannot_be_made_leaves_nobody_looking(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> FakeClient:
+        raise OSError("no client")
 
-    monkeypatch.setattr(case.app, "start", fails)
-    with pytest.raises(OSError, match="no start"):
+    monkeypatch.setattr(case.source._consumer, "_make_client", fails)
+    with pytest.raises(OSError, match="no client"):
         await case.source.run(case.stop)
     await asyncio.sleep(0.01)
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_member_whose_coordinator_has_died_ends_the_run_and_says_why(case: Case) -> None:
-    with pytest.raises(ClusterError, match="this member of the group is dead"):
-        async with case.running():
-            assert case.source.coordinator_fault is None
-            case.app.coordinator_fault = "TopicAuthorizationFailedError"
-            await case.until(lambda: case.source.coordinator_fault is not None)
-    assert case.source.coordinator_fault == "TopicAuthorizationFailedError"
+async def test_a_stop_before_the_group_answered_leaves_at_once(case: Case) -> None:
+    async with asyncio.timeout(5):
+        task = asyncio.create_task(case.source.run(case.stop))
+        await case.until(lambda: hasattr(case, "client") and case.client.subscribed.is_set())
+        case.stop.set()
+        await task
+    assert case.client.closed.is_set()
+    assert case.drained == 0
+
+
+async def test_a_member_that_does_not_get_away_is_left_behind_after_its_time(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = asyncio.Event()
+
+    async def hangs() -> None:
+        await goes_on.wait()
+
+    monkeypatch.setattr(case.source, "_drain", hangs)
+    for name in ("finish_s", "leave_s"):
+        object.__setattr__(case.source._settings.drain, name, 0.05)
+    async with case.running() as task:
+        case.stop.set()
+        await task
+        assert not case.client.closed.is_set()
+        goes_on.set()
+        await case.until(case.client.closed.is_set)
+
+
+async def test_what_nobody_can_read_any_more_is_counted(case: Case) -> None:
+    case.cluster.bounds[0] = (30, 30)
+    case.cluster.commits[0] = place(ONE, 6, "one")
+    async with case.running():
+        missed = case.instruments.metrics.records_missed.labels(TOPIC)
+        await case.until(lambda: missed._value.get() == 24)
+        for reset in (Reset("cut", 50, 30), Reset("made again", 50, 30)):
+            case.source.was_reset(ONE, reset)
+        assert missed._value.get() == 24
+
+
+async def test_another_topic_of_the_name_is_begun_again(case: Case) -> None:
+    async with case.running():
+        await case.hands(0)
+        case.cluster.incarnation = "two"
+        await case.until(lambda: ("unassign", {0}) in case.client.told)
+        await case.until(lambda: case.client.told[-1] == ("assign", {0: 0}))
+        await case.hands(0)
+        assert case.got == [0, 0]
 
 
 async def test_a_partition_that_waits_without_a_reason_is_stalled_after_its_time(case: Case) -> None:
-    case.app.found = {ONE: ReadPlace(5, 9)}
+    case.cluster.bounds[0] = (0, 9)
     async with case.running():
         await case.look()
         assert case.source.stalled == []
@@ -264,14 +264,6 @@ async def test_a_partition_that_waits_without_a_reason_is_stalled_after_its_time
         case.clock.now += 2
         await case.look()
         assert case.source.stalled == ["posts/0"]
-        case.app.rebalancing = True
-        await case.look()
-        assert case.source.stalled == []
-        case.app.rebalancing = False
-        await case.look()
-        case.clock.now += STALL_S + 1
-        await case.look()
-        assert case.source.stalled == ["posts/0"]
         with case.instruments.holds.waiter("engine") as declare:
             declare("it is away")
             await case.look()
@@ -279,15 +271,14 @@ async def test_a_partition_that_waits_without_a_reason_is_stalled_after_its_time
 
 
 async def test_what_was_handed_on_and_not_taken_is_stalled_and_what_the_flow_has_is_not(case: Case) -> None:
-    case.app.found = {ONE: ReadPlace(1, 1)}  # everything is fetched
     async with case.running():
-        case.app.hands(0)
-        await case.until(lambda: case.got == [0])
+        await case.hands(0)
+        case.cluster.bounds[0] = (0, 1)  # everything is fetched
         await case.look()
         case.clock.now += STALL_S + 1
         await case.look()
         assert case.source.stalled == []
-        case.app.consumer.delivery_count.reached[ONE] = 2  # one more, which never arrives
+        case.source._consumer.assignments[ONE].handed = 2  # one more, which never arrives
         await case.look()
         case.clock.now += STALL_S + 1
         await case.look()
@@ -295,13 +286,12 @@ async def test_what_was_handed_on_and_not_taken_is_stalled_and_what_the_flow_has
 
 
 async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -> None:
-    case.app.found = {ONE: ReadPlace(5, 9)}
-    case.go.clear()
-    delivery: Any = SimpleNamespace(partition=ONE, offset=0, key=b"", value=b"", headers=(), is_current=True)
+    case.cluster.bounds[0] = (0, 9)
     async with case.running():
-        await case.window.take(delivery)
-        case.app.hands(1)
-        await case.until(lambda: case.got == [1])
+        case.go.clear()
+        await case.hands(0)
+        (held,) = case.source._held().values()
+        await case.window.take(held)
         await case.look()
         case.clock.now += STALL_S + 1
         await case.look()
@@ -314,11 +304,10 @@ async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -
 
 
 async def test_a_flow_that_asks_for_nothing_with_an_empty_window_is_a_stall(case: Case) -> None:
-    case.app.found = {ONE: ReadPlace(5, 9)}
-    case.go.clear()
+    case.cluster.bounds[0] = (0, 9)
     async with case.running():
-        case.app.hands(1)
-        await case.until(lambda: case.got == [1])
+        case.go.clear()
+        await case.hands(0)
         await case.look()
         case.clock.now += STALL_S + 1
         await case.look()
@@ -326,41 +315,37 @@ async def test_a_flow_that_asks_for_nothing_with_an_empty_window_is_a_stall(case
         case.go.set()
 
 
-async def test_a_consumer_that_does_not_even_answer_is_told(case: Case) -> None:
+async def test_a_consumer_that_does_not_even_ask_is_told(case: Case) -> None:
     async with case.running():
-        await case.look()
-        case.app.silent.clear()
-        await asyncio.sleep(0.01)
-        case.clock.now += STALL_S + 5
         assert case.source.stalled == []
-        case.clock.now += 0.1
-        assert case.source.stalled == ["consumer"]
-        case.app.silent.set()
-        await case.look()
-        assert case.source.stalled == []
-    case.clock.now += 10 * STALL_S
+        seen = time.monotonic() - STALL_S - 6
+
+        def stand_still() -> None:
+            case.source._consumer._seen_at = seen
+            time.sleep(0.2)
+
+        case.client.script.put(stand_still)
+        await case.until(lambda: case.source.stalled == ["consumer"])
+        await case.until(lambda: case.source.stalled == [])
     assert case.source.stalled == []  # nobody is asked any more
 
 
 async def test_brokers_that_do_not_answer_are_a_hold_until_they_do(case: Case) -> None:
     async with case.running():
-        case.app.found = BrokersAwayError("NodeNotReadyError")
-        await case.look()
-        assert "NodeNotReadyError" in case.instruments.holds.current["input"].reason
-        case.app.found = {ONE: ReadPlace(0, 0)}
-        await case.look()
-        assert not case.instruments.holds
+        case.cluster.away = True
+        await case.until(lambda: case.instruments.holds)
+        assert "_TRANSPORT" in case.instruments.holds.current["input"].reason
+        case.cluster.away = False
+        await case.until(lambda: not case.instruments.holds)
 
 
 async def test_the_lag_is_the_age_of_the_oldest_post_in_hand(case: Case) -> None:
-    case.app.found = {ONE: ReadPlace(0, 0)}
-    case.go.clear()
     async with case.running():
+        case.go.clear()
         await case.look()
         assert case.source.lag_s == 0.0
-        case.app.hands(0, case.clock.utc().timestamp() - 1)
-        await case.until(lambda: case.got == [0])
-        case.app.found = {ONE: ReadPlace(1, 1)}
+        case.cluster.bounds[0] = (0, 1)
+        await case.hands(0, int(case.clock.utc().timestamp() * 1000) - 1_000)
         await case.look()
         case.clock.now += 60
         assert case.source.lag_s >= 1.0  # in hand, though the window has not taken it
@@ -370,22 +355,20 @@ async def test_the_lag_is_the_age_of_the_oldest_post_in_hand(case: Case) -> None
 
 
 async def test_posts_that_are_not_fetched_yet_are_as_old_as_the_last_one_taken(case: Case) -> None:
-    case.app.found = {ONE: ReadPlace(0, 5)}
+    case.cluster.bounds[0] = (0, 5)
     async with case.running():
-        case.app.hands(0, case.clock.utc().timestamp() - 100)
-        await case.until(lambda: case.got == [0])
+        await case.hands(0, int(case.clock.utc().timestamp() * 1000) - 100_000)
         await case.look()
         assert case.source.lag_s >= 100
 
 
 async def test_a_look_speaks_for_the_present_until_the_next_one_is_late(case: Case) -> None:
-    case.app.found = {ONE: ReadPlace(0, 0)}
     async with case.running():
         await case.look()
-        case.app.silent.clear()
-        await asyncio.sleep(0.01)
+        case.cluster.away = True
+        await case.until(lambda: case.instruments.holds)
         case.clock.now += 4
         assert case.source.lag_s == 0.0
         case.clock.now += 2
         assert case.source.lag_s == 6.0
-        case.app.silent.set()
+        case.cluster.away = False

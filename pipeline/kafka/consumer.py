@@ -1,0 +1,477 @@
+"""The consumer: one thread that owns this member's client of the group, and hands records on by the chunk.
+
+Everything here runs in that thread, but what says otherwise. A reset is a decision of ours
+(``auto.offset.reset=error``): it is committed before a record behind it is handed on, and what was read before
+it is acknowledged no more. Why: docs/adr/0018.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.assignment import (
+    Assignment,
+    Chunk,
+    KafkaDelivery,
+    Reset,
+    incarnation_of,
+    place,
+    where_to_begin,
+)
+from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.topics import TopicShapes, log_bounds
+from sluicegate.pipeline.records import Partition
+from sluicegate.pipeline.settings.tree import KafkaSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_log = logging.getLogger("sluicegate.consumer")
+_librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would not be JSON
+
+_POLL_S = 0.1
+_AT_ONCE = 500  # records of one call: enough to amortise it, few enough to be taken in a moment
+_BREATH_S = 0.02  # between two looks for room
+_PATIENCE_S = (
+    0.5  # a buffer that is full for longer pauses its partitions, so that the group still hears of us
+)
+_ANSWER_S = 5.0
+_TRY_AGAIN_S = 0.5
+_REFRESH_MS = 10_000  # a partition that is added is read after this time
+_FETCH_KIB = (1024, 65536)  # what librdkafka may hold ready
+_HEARTBEAT_S = 1.0  # a rebalance has two rounds, and members hear of each by a heartbeat
+
+_RESET = {
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
+    KafkaError._LOG_TRUNCATION,  # noqa: SLF001 - the same
+    KafkaError.OFFSET_OUT_OF_RANGE,
+}
+_REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+}
+_UNREADABLE_BATCH = {
+    KafkaError._BAD_MSG,  # noqa: SLF001 - librdkafka's own name
+    KafkaError._BAD_COMPRESSION,  # noqa: SLF001 - the same
+}
+_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own name
+
+
+class Listener(Protocol):
+    """Who is told of what the consumer meets; in the event loop."""
+
+    async def hand_on(self, chunks: Sequence[Chunk]) -> None:
+        """Take chunks, in their order."""
+        ...
+
+    async def hand_over(self) -> None:
+        """Finish or give back all that is held: partitions are about to go."""
+        ...
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        """This member has these partitions now, and takes again."""
+        ...
+
+    def was_reset(self, partition: Partition, reset: Reset) -> None:
+        """A partition is read from another place."""
+        ...
+
+
+class GroupConsumer:
+    """A member of the group, in a thread of its own.
+
+    Args:
+        kafka: The cluster and the group.
+        topic: What is read.
+        most_bytes: Of records that are handed on and not taken; a fetch more may stand there.
+        listener: Is told.
+        make_client: Makes the client from librdkafka's settings.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        *,
+        most_bytes: int,
+        listener: Listener,
+        make_client: Callable[..., Any] = Client,
+    ) -> None:
+        self._make_client = make_client
+        self._kafka = kafka
+        self._topic = topic
+        self._most_bytes = most_bytes
+        self._listener = listener
+        self._assignments: dict[Partition, Assignment] = {}
+        self._handed_bytes = self._taken_bytes = 0
+        self._room = threading.Event()
+        self._paused = False
+        self._full_since: float | None = None
+        self._stopping = threading.Event()
+        self._again: dict[Partition, int | None] = {}
+        """Partitions that are read again, each with the offset that the brokers do not have, if that is why."""
+        self._requests: SimpleQueue[tuple[Partition, ...]] = SimpleQueue()
+        self._committing = False
+        self._commit_at = 0.0
+        self._troubles: set[str] = set()
+        self._rebalancing = False
+        self._seen_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._ended: asyncio.Future[None]
+        self._client: Any = None
+        self._shapes: TopicShapes
+
+    # What others may ask, in the event loop.
+
+    def start(self) -> asyncio.Future[None]:
+        """Begin; the future ends with the thread, and has what ended it.
+
+        Raises:
+            SettingsError: A file that the security settings name is of no use.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._client = self._make_client(self.options(), logger=_librdkafka)
+        self._shapes = TopicShapes(self._kafka, self._client)
+        self._thread.start()
+        return self._ended
+
+    def stop(self) -> None:
+        """Begin to leave: everything is handed over and committed before."""
+        self._stopping.set()
+        self._room.set()
+
+    @property
+    def assignments(self) -> dict[Partition, Assignment]:
+        """What this member has now."""
+        return self._assignments
+
+    @property
+    def rebalancing(self) -> bool:
+        """True while partitions come or go."""
+        return self._rebalancing
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the thread last asked for records, or tried to."""
+        return time.monotonic() - self._seen_at if self._thread.is_alive() else 0.0
+
+    def took(self, chunk: Chunk) -> None:
+        """Make room: a chunk was taken, or dropped."""
+        self._taken_bytes += chunk.size_bytes
+        self._room.set()
+
+    def begin_again(self, partitions: Iterable[Partition]) -> None:
+        """Read partitions again from what the cluster says of them: their topic was made again."""
+        self._requests.put(tuple(partitions))
+
+    # The thread.
+
+    def options(self) -> dict[str, Any]:
+        """Librdkafka's settings for this member."""
+        kafka = self._kafka
+        session_ms = int(kafka.session_timeout_s * 1000)
+        least, most = _FETCH_KIB
+        static = {} if kafka.instance_id is None else {"group.instance.id": kafka.instance_id}
+        return {
+            **client_config(kafka),
+            **static,
+            "group.id": kafka.group,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "check.crcs": True,
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": int(min(_HEARTBEAT_S * 1000, session_ms / 3)),
+            # In a rebalance the group waits for a member as long as this.
+            "max.poll.interval.ms": max(session_ms, int(kafka.rebalance_timeout_s * 1000)),
+            "topic.metadata.refresh.interval.ms": _REFRESH_MS,
+            "queued.max.messages.kbytes": min(most, max(least, self._most_bytes // 1024)),
+            "fetch.queue.backoff.ms": 10,  # librdkafka's own second starves a fast worker
+            "fetch.wait.max.ms": 100,  # the mock cluster lets an empty fetch wait so long, whatever comes meanwhile
+            "on_commit": self._committed,
+        }
+
+    def _run(self) -> None:
+        fault: BaseException | None = None
+        try:
+            self._client.subscribe(
+                [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
+            )
+            while not self._stopping.is_set():
+                self._meet_requests()
+                self._commit_at_times()
+                self._hand_on(self._fetch())
+            self._hand_over()
+        except BaseException as error:  # noqa: BLE001 - told to who waits for the thread
+            fault = error
+        try:
+            self._client.close()  # gives the partitions back, and leaves the group
+        except BaseException as error:  # noqa: BLE001 - the same
+            fault = fault or error
+        finally:
+            self._tell(self._end, fault)
+
+    def _end(self, fault: BaseException | None) -> None:
+        if self._ended.cancelled():
+            return
+        if fault is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(fault)
+
+    def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what, *arguments)
+
+    def _fetch(self) -> list[Any]:
+        """What has come; nothing while the flow has no room."""
+        self._seen_at = time.monotonic()
+        if self._handed_bytes - self._taken_bytes >= self._most_bytes:
+            now = time.monotonic()
+            self._full_since = now if self._full_since is None else self._full_since
+            if now - self._full_since < _PATIENCE_S:
+                self._room.clear()
+                self._room.wait(_BREATH_S)
+                return []
+            self._pause(to=True)
+        elif self._full_since is not None:
+            self._full_since = None
+            self._pause(to=False)
+        first = self._client.poll(_POLL_S)
+        return [] if first is None else [first, *self._client.consume(_AT_ONCE - 1, timeout=0)]
+
+    def _pause(self, *, to: bool) -> None:
+        if to is self._paused:
+            return
+        self._paused = to
+        places = [TopicPartition(*one) for one in self._assignments]
+        if places:
+            (self._client.pause if to else self._client.resume)(places)
+
+    def _hand_on(self, messages: Sequence[Any]) -> None:
+        by_assignment: dict[Assignment, list[KafkaDelivery]] = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._meet(message, error)
+                continue
+            assignment = self._assignments.get((message.topic(), message.partition()))
+            if assignment is None or not assignment.is_current:
+                continue  # it ended meanwhile, and is read again
+            offset = message.offset()
+            if offset < assignment.handed:
+                raise ClusterError(
+                    f"record {offset} of {self._topic}/{message.partition()} came after {assignment.handed - 1}; "
+                    "nothing was committed past it: start the worker again"
+                )
+            assignment.hand(offset, message.leader_epoch())
+            by_assignment.setdefault(assignment, []).append(KafkaDelivery.of(assignment, offset, message))
+        chunks = []
+        for assignment, deliveries in by_assignment.items():
+            assignment.chunks += 1
+            size = sum(one.size_bytes for one in deliveries)
+            chunks.append(Chunk(assignment, assignment.chunks, deliveries, size))
+            self._handed_bytes += size
+        if chunks:
+            asyncio.run_coroutine_threadsafe(self._listener.hand_on(chunks), self._loop)
+
+    def _meet(self, message: Any, error: Any) -> None:
+        """Act on what came in place of a record."""
+        partition, code = (message.topic(), message.partition()), error.code()
+        assignment = self._assignments.get(partition)
+        if code == _EOF:
+            if assignment is not None:
+                assignment.see_end(message.offset())
+                self._troubles.clear()
+        elif code in _RESET:
+            if assignment is not None and assignment.is_current:
+                self._read_again_later(assignment, lost=assignment.handed)
+        elif code in _UNREADABLE_BATCH:
+            raise ClusterError(
+                f"a batch of {self._topic}/{message.partition()} at offset {message.offset()} cannot be read "
+                f"({error.str()}); docs/operations.md tells how to pass it"
+            )
+        elif code in _REFUSED or error.fatal():
+            raise ClusterError(
+                f"this member of the group is dead ({error.name()}: {error.str()}); "
+                "start the worker again, and ask `sluicegate check` for a right that is missing"
+            )
+        else:
+            self._trouble(f"{error.name()}: {error.str()}")  # librdkafka goes on by itself
+
+    def _trouble(self, what: str) -> None:
+        """Log what stands in the way, once until a partition is read to its end again."""
+        if what not in self._troubles:
+            self._troubles.add(what)
+            _log.warning("the input topic cannot be read just now: %s", what)
+
+    # Commits.
+
+    def _commit_at_times(self) -> None:
+        if self._again and not self._committing:
+            self._read_again()
+        now = time.monotonic()
+        if self._committing or now < self._commit_at:
+            return
+        self._commit_at = now + self._kafka.commit_interval_s
+        due = self._due()
+        if due:
+            self._committing = True
+            try:
+                self._client.commit(offsets=due, asynchronous=True)
+            except KafkaException:  # told to nobody else: it is due again
+                self._committing = False
+
+    def _due(self) -> list[TopicPartition]:
+        due = [one.due() for one in self._assignments.values() if one.is_current]
+        return [one for one in due if one is not None]
+
+    def _committed(self, error: Any, places: Sequence[TopicPartition]) -> None:
+        self._committing = False
+        self._note_committed([one for one in places if one.error is None] if error is None else [])
+
+    def _note_committed(self, places: Sequence[TopicPartition]) -> None:
+        for one in places:
+            assignment = self._assignments.get((one.topic, one.partition))
+            if assignment is not None and one.offset <= assignment.position:  # else it is of an ended one
+                assignment.committed = max(assignment.committed, one.offset)
+
+    def _commit_now(self, places: list[TopicPartition]) -> bool:
+        """Commit, and wait for the answer; False if it was refused. What is not committed is read again."""
+        if not places:
+            return True
+        try:
+            done = self._client.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            _log.warning("commit refused: %s", error.args[0].name())
+            return False
+        self._note_committed([one for one in done if one.error is None])
+        return all(one.error is None for one in done)
+
+    # Assignments that come and go.
+
+    def _assign(self, _client: Any, places: Sequence[TopicPartition]) -> None:
+        self._rebalancing = True
+        try:
+            if places:
+                self._begin({(one.topic, one.partition): None for one in places})
+            self._tell(self._listener.assigned, tuple(self._assignments))
+        finally:
+            self._rebalancing = False
+
+    def _revoke(self, client: Any, places: Sequence[TopicPartition]) -> None:
+        self._rebalancing = True
+        try:
+            self._hand_over()
+            self._drop(places)
+            client.incremental_unassign(places)
+            self._tell(self._listener.assigned, tuple(self._assignments))
+        finally:
+            self._rebalancing = False
+
+    def _lose(self, client: Any, places: Sequence[TopicPartition]) -> None:
+        # Somebody else may have them already.
+        self._drop(places)
+        client.incremental_unassign(places)
+        self._tell(self._listener.assigned, tuple(self._assignments))
+
+    def _hand_over(self) -> None:
+        """Have everything finished or given back, and commit what was finished."""
+        if not self._assignments:
+            return
+        asyncio.run_coroutine_threadsafe(self._listener.hand_over(), self._loop).result()
+        self._commit_now(self._due())
+        for assignment in self._assignments.values():
+            if assignment.is_current and assignment.acknowledged < assignment.taken:
+                self._read_again_later(assignment)  # what was given back, of a partition that may stay
+
+    def _drop(self, places: Iterable[TopicPartition]) -> None:
+        left = dict(self._assignments)
+        for one in places:
+            partition = (one.topic, one.partition)
+            self._again.pop(partition, None)
+            ended = left.pop(partition, None)
+            if ended is not None:
+                ended.is_current = False
+        self._assignments = left
+
+    def _read_again_later(self, assignment: Assignment, *, lost: int | None = None) -> None:
+        """End an assignment; its partition begins again once no commit is under way."""
+        assignment.is_current = False
+        self._again[assignment.partition] = lost
+
+    def _meet_requests(self) -> None:
+        while not self._requests.empty():
+            for partition in self._requests.get():
+                assignment = self._assignments.get(partition)
+                if assignment is not None:
+                    self._read_again_later(assignment)
+
+    def _read_again(self) -> None:
+        """Begin again with partitions whose assignments ended while they stay with this member."""
+        again = {one: lost for one, lost in self._again.items() if one in self._assignments}
+        self._again.clear()
+        if again:
+            self._client.incremental_unassign([TopicPartition(*one) for one in again])
+            self._begin(again)
+
+    def _begin(self, partitions: Mapping[Partition, int | None]) -> None:
+        """Begin with partitions, each from where its commit and its log say. Waits for the brokers."""
+        while not self._stopping.is_set():
+            self._seen_at = time.monotonic()
+            try:
+                starts = self._try_to_begin(partitions)
+            except (KafkaException, ClusterError) as error:
+                self._trouble(error.args[0].name() if isinstance(error, KafkaException) else str(error))
+                self._stopping.wait(_TRY_AGAIN_S)
+                continue
+            self._client.incremental_assign(starts)
+            if self._paused:
+                self._client.pause(starts)
+            return
+
+    def _try_to_begin(self, partitions: Mapping[Partition, int | None]) -> list[TopicPartition]:
+        shape = self._shapes.ask(self._topic, within_s=_ANSWER_S)
+        incarnation = None if shape is None else shape.incarnation
+        commits = self._client.committed([TopicPartition(*one) for one in partitions], timeout=_ANSWER_S)
+        bounds = log_bounds(self._client, partitions, within_s=_ANSWER_S)
+        begun: dict[Partition, Assignment] = {}
+        resets: dict[Partition, Reset] = {}
+        starts = []
+        for commit in commits:
+            if commit.error is not None:
+                raise KafkaException(commit.error)
+            partition = (commit.topic, commit.partition)
+            begin = where_to_begin(
+                commit.offset if commit.offset >= 0 else None,
+                incarnation_of(commit),
+                incarnation,
+                lost=partitions[partition],
+                first=bounds[partition][0],
+                end=bounds[partition][1],
+            )
+            if begin.reset is not None:
+                resets[partition] = begin.reset
+            begun[partition] = Assignment(partition, begin.offset, incarnation)
+            goes_on = begin.reset is None and commit.offset >= 0
+            starts.append(place(partition, begin.offset, None, commit.leader_epoch if goes_on else None))
+        # Before anything is handed on: the log may grow past the old commit, and then nobody could tell.
+        if not self._commit_now([place(one, reset.found, incarnation) for one, reset in resets.items()]):
+            raise ClusterError("a reset could not be committed")
+        self._assignments = self._assignments | begun
+        for partition, reset in resets.items():
+            self._tell(self._listener.was_reset, partition, reset)
+        return starts

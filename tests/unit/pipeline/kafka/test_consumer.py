@@ -1,0 +1,413 @@
+"""The consumer over a stand-in for its client: what it hands on, where it begins, and what it commits."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.assignment import (
+    UNREADABLE,
+    Chunk,
+    Reset,
+    incarnation_of,
+    place,
+)
+from sluicegate.pipeline.kafka.consumer import GroupConsumer
+from sluicegate.pipeline.settings.tree import KafkaSettings
+from support.fake_group import TOPIC, FakeClient, FakeCluster, FakeMessage, FakeShapes, fault, records
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from sluicegate.pipeline.records import Partition
+
+ONE = (TOPIC, 0)
+MOST_BYTES = 100_000
+
+
+class Case:
+    """A consumer over a fake client, and what it told."""
+
+    def __init__(self, **bounds: tuple[int, int]) -> None:
+        self.cluster = FakeCluster({int(number[1:]): bound for number, bound in bounds.items()})
+        self.client: FakeClient
+        self.chunks: list[Chunk] = []
+        self.resets: list[tuple[Partition, Reset]] = []
+        self.assignments: list[tuple[Partition, ...]] = []
+        self.drained = 0
+        self.finishes = True
+        """Whether a drain finishes what was handed on."""
+        self.consumer = GroupConsumer(
+            KafkaSettings(commit_interval_s=0.01, session_timeout_s=6),
+            TOPIC,
+            most_bytes=MOST_BYTES,
+            listener=self,
+            make_client=self.make_client,
+        )
+
+    def make_client(self, options: dict[str, Any], **_options: Any) -> FakeClient:
+        self.client = FakeClient(self.cluster, options)
+        return self.client
+
+    async def hand_on(self, chunks: Sequence[Chunk]) -> None:
+        self.chunks += chunks
+
+    async def hand_over(self) -> None:
+        self.drained += 1
+        for chunk in self.chunks:
+            chunk.assignment.taken = max(chunk.assignment.taken, chunk.deliveries[-1].offset + 1)
+            if self.finishes:
+                for delivery in chunk.deliveries:
+                    delivery.acknowledge()
+
+    def assigned(self, partitions: Sequence[Partition]) -> None:
+        self.assignments.append(tuple(partitions))
+
+    def was_reset(self, partition: Partition, reset: Reset) -> None:
+        self.resets.append((partition, reset))
+
+    @property
+    def offsets(self) -> list[int]:
+        return [delivery.offset for chunk in self.chunks for delivery in chunk.deliveries]
+
+    async def until(self, true: Callable[[], Any]) -> None:
+        while not true():
+            await asyncio.sleep(0.001)
+
+    async def taken_at(self, number: int) -> int:
+        """Where a partition begins, once it does."""
+        await self.until(
+            lambda: any(what == "assign" and number in where for what, where in self.client.told)
+        )
+        found: int = [
+            where[number] for what, where in self.client.told if what == "assign" and number in where
+        ][-1]
+        return found
+
+    @asynccontextmanager
+    async def running(self, *numbers: int) -> AsyncIterator[asyncio.Future[None]]:
+        """Run it with partitions; it has left without a fault at the end, unless the test stopped it."""
+        async with asyncio.timeout(20):
+            ended = self.consumer.start()
+            await asyncio.to_thread(self.client.subscribed.wait, 5)
+            self.client.rebalances("on_assign", *numbers)
+            await self.until(lambda: self.assignments)
+            yield ended
+            if not self.client.closed.is_set():
+                self.consumer.stop()
+                await ended
+            assert self.client.closed.is_set()
+
+
+@pytest.fixture(autouse=True)
+def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sluicegate.pipeline.kafka.consumer.TopicShapes", lambda _kafka, client: FakeShapes(client.cluster)
+    )
+
+
+async def test_records_go_on_by_the_chunk_and_are_committed_as_they_are_acknowledged() -> None:
+    case = Case(p0=(0, 10), p1=(0, 10))
+    async with case.running(0, 1):
+        assert case.assignments == [((TOPIC, 0), (TOPIC, 1))]
+        case.client.meets([*records(0, 0, 4), *records(1, 0, 2)])
+        await case.until(lambda: len(case.offsets) == 6)
+        assert sorted(case.offsets) == [0, 0, 1, 1, 2, 3]
+        first = next(chunk for chunk in case.chunks if chunk.assignment.partition == ONE)
+        delivery = first.deliveries[0]
+        assert (delivery.partition, delivery.offset, delivery.key, delivery.value) == (ONE, 0, b"k", b"v")
+        assert (delivery.headers, delivery.timestamp_ms, delivery.is_current) == ((), 1_500, True)
+        delivery.acknowledge()
+        await case.until(lambda: case.cluster.history)
+    assert case.cluster.history[0] == (0, 1)
+    assert {number: one.offset for number, one in case.cluster.commits.items()} == {0: 4, 1: 2}  # drained
+    assert case.drained >= 1
+
+
+async def test_a_member_without_partitions_has_joined_and_leaves() -> None:
+    case = Case()
+    async with case.running():
+        assert case.assignments == [()]
+    assert case.drained == 0
+
+
+@pytest.mark.parametrize(("stamp", "found"), [((0, 0), None), ((1, -1), None), ((1, 0), 0), ((2, 7), 7)])
+async def test_a_record_without_a_timestamp_has_none(stamp: tuple[int, int], found: int | None) -> None:
+    case = Case(p0=(0, 1))
+    async with case.running(0):
+        case.client.meets([FakeMessage(0, 0, stamp=stamp)])
+        await case.until(lambda: case.chunks)
+        assert case.chunks[0].deliveries[0].timestamp_ms == found
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [SystemError("returned a result with an exception set"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "")],
+)
+async def test_headers_that_the_client_cannot_read_are_a_value(broken: Exception) -> None:
+    case = Case(p0=(0, 2))
+    async with case.running(0):
+        case.client.meets([FakeMessage(0, 0, named=broken), FakeMessage(0, 1, named=[("a", b"1")])])
+        await case.until(lambda: len(case.offsets) == 2)
+        assert [one.headers for chunk in case.chunks for one in chunk.deliveries] == [
+            UNREADABLE,
+            (("a", b"1"),),
+        ]
+
+
+async def test_a_reset_is_committed_before_anything_is_handed_on() -> None:
+    case = Case(p0=(0, 3))
+    case.cluster.commits[0] = place(ONE, 700, "one")
+    async with case.running(0):
+        assert case.cluster.history == [(0, 0)]
+        assert await case.taken_at(0) == 0
+        assert case.resets == [(ONE, Reset("cut", 700, 0))]
+
+
+async def test_nothing_is_handed_on_while_a_reset_cannot_be_committed() -> None:
+    case = Case(p0=(0, 3))
+    case.cluster.commits[0] = place(ONE, 700, "one")
+    case.cluster.refuses = True
+    async with asyncio.timeout(20):
+        ended = case.consumer.start()
+        await asyncio.to_thread(case.client.subscribed.wait, 5)
+        case.client.rebalances("on_assign", 0)
+        await asyncio.sleep(0.2)
+        assert case.client.told == []
+        case.cluster.refuses = False
+        await case.until(lambda: case.client.told)
+        assert case.cluster.history == [(0, 0)]
+        case.consumer.stop()
+        await ended
+
+
+async def test_a_topic_made_again_is_read_from_its_beginning_though_its_offsets_fit() -> None:
+    case = Case(p0=(0, 900))
+    case.cluster.commits[0] = place(ONE, 700, "an older one")
+    async with case.running(0):
+        assert await case.taken_at(0) == 0
+        assert case.resets == [(ONE, Reset("made again", 700, 0))]
+        assert incarnation_of(case.cluster.commits[0]) == "one"
+
+
+async def test_a_topic_made_again_under_a_running_member_is_begun_again() -> None:
+    case = Case(p0=(0, 10))
+    async with case.running(0):
+        case.client.meets(records(0, 0, 5))
+        await case.until(lambda: len(case.offsets) == 5)
+        old = list(case.chunks[0].deliveries)
+        old[0].acknowledge()
+        await case.until(lambda: case.cluster.history == [(0, 1)])
+        case.cluster.incarnation = "two"
+        case.consumer.begin_again([ONE])
+        await case.until(lambda: case.resets)
+        assert case.resets == [(ONE, Reset("made again", 1, 0))]
+        for one in old:
+            assert not one.is_current
+            one.acknowledge()
+        await asyncio.sleep(0.05)
+        assert case.cluster.commits[0].offset == 0
+        case.client.meets(records(0, 0, 2))
+        await case.until(lambda: len(case.offsets) == 7)
+        case.chunks = case.chunks[-1:]
+        case.chunks[0].deliveries[0].acknowledge()
+        await case.until(lambda: case.cluster.commits[0].offset == 1)
+        assert incarnation_of(case.cluster.commits[0]) == "two"
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE]
+)
+async def test_a_log_that_is_cut_under_a_running_member_is_read_from_its_beginning(code: int) -> None:
+    case = Case(p0=(0, 700))
+    async with case.running(0):
+        case.client.meets(records(0, 0, 6))
+        await case.until(lambda: len(case.offsets) == 6)
+        held = list(case.chunks[0].deliveries)
+        case.cluster.bounds[0] = (0, 3)
+        case.client.meets([fault(code, 0, 6)])
+        await case.until(lambda: case.resets)
+        assert case.resets == [(ONE, Reset("cut", 6, 0))]
+        for one in held:
+            one.acknowledge()  # an ended assignment's
+        await asyncio.sleep(0.05)
+        assert case.cluster.commits[0].offset == 0
+        assert ("unassign", {0}) in case.client.told
+
+
+async def test_what_retention_takes_from_a_running_member_is_counted_from_where_it_stood() -> None:
+    case = Case(p0=(0, 700))
+    async with case.running(0):
+        case.client.meets(records(0, 0, 6))
+        await case.until(lambda: len(case.offsets) == 6)
+        case.cluster.bounds[0] = (300, 700)
+        case.client.meets([fault(KafkaError._AUTO_OFFSET_RESET, 0, 6)])
+        await case.until(lambda: case.resets)
+        assert case.resets == [(ONE, Reset("missed", 6, 300))]
+
+
+async def test_partitions_that_go_are_drained_and_committed_before_they_go() -> None:
+    case = Case(p0=(0, 9), p1=(0, 9))
+    async with case.running(0, 1):
+        case.client.meets([*records(0, 0, 3), *records(1, 0, 2)])
+        await case.until(lambda: len(case.offsets) == 5)
+        case.client.rebalances("on_revoke", 0)
+        await case.until(lambda: len(case.assignments) == 2)
+        assert case.drained == 1
+        assert case.assignments[-1] == ((TOPIC, 1),)
+        assert case.cluster.commits[0].offset == 3
+        assert case.client.told[-1] == ("unassign", {0})
+        gone = [one for chunk in case.chunks for one in chunk.deliveries if one.partition == ONE]
+        assert not any(one.is_current for one in gone)
+        before = list(case.cluster.history)
+        gone[-1].acknowledge()
+        await asyncio.sleep(0.05)
+        assert case.cluster.history == before
+
+
+async def test_what_was_given_back_of_a_partition_that_stays_is_read_again() -> None:
+    case = Case(p0=(0, 9), p1=(0, 9))
+    case.finishes = False
+    async with case.running(0, 1):
+        case.client.meets([*records(0, 0, 3), *records(1, 0, 4)])
+        await case.until(lambda: len(case.offsets) == 7)
+        stays = next(chunk for chunk in case.chunks if chunk.assignment.partition == (TOPIC, 1))
+        stays.deliveries[0].acknowledge()
+        case.client.rebalances("on_revoke", 0)
+        await case.until(lambda: ("assign", {1: 1}) in case.client.told)
+        assert not stays.deliveries[1].is_current
+        assert case.resets == []
+        case.finishes = True
+        case.chunks = []
+
+
+async def test_lost_partitions_are_neither_drained_nor_committed() -> None:
+    case = Case(p0=(0, 9))
+    async with case.running(0):
+        case.client.meets(records(0, 0, 3))
+        await case.until(lambda: len(case.offsets) == 3)
+        case.client.rebalances("on_lost", 0)
+        await case.until(lambda: len(case.assignments) == 2)
+        for one in case.chunks[0].deliveries:
+            one.acknowledge()
+        await asyncio.sleep(0.05)
+        assert (case.drained, case.cluster.history, case.assignments[-1]) == (0, [], ())
+
+
+async def test_brokers_that_are_away_when_partitions_come_are_waited_for() -> None:
+    case = Case(p0=(0, 9))
+    case.cluster.away = True
+    async with asyncio.timeout(20):
+        ended = case.consumer.start()
+        await asyncio.to_thread(case.client.subscribed.wait, 5)
+        case.client.rebalances("on_assign", 0)
+        await asyncio.sleep(0.1)
+        assert case.consumer.rebalancing
+        case.cluster.away = False
+        assert await case.taken_at(0) == 0
+        case.consumer.stop()
+        await ended
+
+
+async def test_a_stop_while_brokers_are_away_waits_for_nobody() -> None:
+    case = Case(p0=(0, 9))
+    case.cluster.away = True
+    async with asyncio.timeout(5):
+        ended = case.consumer.start()
+        await asyncio.to_thread(case.client.subscribed.wait, 5)
+        case.client.rebalances("on_assign", 0)
+        await case.until(lambda: case.consumer.rebalancing)
+        case.consumer.stop()
+        await ended
+    assert case.client.closed.is_set()
+
+
+async def test_a_flow_without_room_pauses_its_partitions_and_goes_on_when_it_has_some() -> None:
+    case = Case(p0=(0, 900))
+    async with case.running(0):
+        case.client.meets([FakeMessage(0, offset, body=b"x" * 30_000) for offset in range(4)])
+        await case.until(lambda: ("pause", {0}) in case.client.told)
+        case.client.meets(records(0, 4, 5))
+        await case.until(lambda: len(case.offsets) == 5)  # the group still hears of us
+        for chunk in list(case.chunks):
+            case.consumer.took(chunk)
+        await case.until(lambda: ("resume", {0}) in case.client.told)
+        assert case.client.told.count(("pause", {0})) == 1
+
+
+async def test_a_refused_commit_is_tried_again() -> None:
+    case = Case(p0=(0, 9))
+    async with case.running(0):
+        case.client.meets(records(0, 0, 1))
+        await case.until(lambda: case.chunks)
+        case.cluster.refuses = True
+        case.chunks[0].deliveries[0].acknowledge()
+        await asyncio.sleep(0.05)
+        assert case.cluster.history == []
+        case.cluster.refuses = False
+        await case.until(lambda: case.cluster.history == [(0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("met", "told"),
+    [
+        (fault(KafkaError._BAD_MSG, 0, 5), "posts/0 at offset 5 cannot be read"),
+        (fault(KafkaError._BAD_COMPRESSION, 0, 5), "posts/0 at offset 5 cannot be read"),
+        (fault(KafkaError.TOPIC_AUTHORIZATION_FAILED), "this member of the group is dead"),
+        (fault(KafkaError.GROUP_AUTHORIZATION_FAILED), "this member of the group is dead"),
+        (fault(KafkaError.FENCED_INSTANCE_ID, fatal=True), "this member of the group is dead"),
+        (FakeMessage(0, 0), "record 0 of posts/0 came after 4"),
+    ],
+)
+async def test_what_a_member_cannot_go_on_with_ends_it_with_a_sentence(met: FakeMessage, told: str) -> None:
+    case = Case(p0=(0, 9))
+    async with case.running(0) as ended:
+        case.client.meets(records(0, 0, 5))
+        await case.until(lambda: len(case.offsets) == 5)
+        case.client.meets([met])
+        with pytest.raises(ClusterError, match=told):
+            await ended
+
+
+async def test_what_passes_is_told_once_until_the_end_is_seen_again(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(p0=(0, 9))
+    trouble = fault(KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+    def told() -> int:
+        return sum("UNKNOWN_TOPIC_OR_PART" in one.getMessage() for one in caplog.records)
+
+    async with case.running(0):
+        case.client.meets([trouble] * 50)
+        await case.until(case.client.script.empty)
+        await asyncio.sleep(0.02)
+        assert told() == 1
+        case.client.meets([fault(KafkaError._PARTITION_EOF, 0, 0), trouble])
+        await case.until(lambda: told() == 2)
+
+
+@pytest.mark.parametrize(("name", "static"), [(None, None), ("worker-3", "worker-3")])
+async def test_the_client_is_configured_as_the_settings_say(name: str | None, static: str | None) -> None:
+    options = GroupConsumer(
+        KafkaSettings(group="g", instance_id=name, session_timeout_s=45, rebalance_timeout_s=90),
+        TOPIC,
+        most_bytes=MOST_BYTES,
+        listener=Case(),
+    ).options()
+    assert options.get("group.instance.id") == static
+    wanted = {
+        "group.id": "g",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "check.crcs": True,
+        "session.timeout.ms": 45_000,
+        "max.poll.interval.ms": 90_000,
+        "heartbeat.interval.ms": 1_000,
+    }
+    assert wanted.items() <= options.items()
