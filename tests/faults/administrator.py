@@ -13,6 +13,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     ResourcePatternType,
     ResourceType,
 )
@@ -39,6 +40,13 @@ def delete_topics(bootstrap: str, names: list[str]) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"still listed: {names}")
         time.sleep(0.05)
+
+
+def add_partitions(bootstrap: str, name: str, total: int) -> None:
+    """Give a topic more partitions, so that it has this many."""
+    admin = _admin(bootstrap)
+    for added in admin.create_partitions([NewPartitions(name, total)]).values():
+        added.result(_ANSWER_S)
 
 
 def configure_topic(bootstrap: str, name: str, **config: str | None) -> None:

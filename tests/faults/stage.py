@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from faults.kubelet import Kubelet
 from faults.load import Load, plain_post
-from support.collector import committed, ends
+from support.collector import account, committed, ends
 
 if TYPE_CHECKING:
     import random
@@ -110,3 +110,17 @@ class Stage:
                 raise AssertionError(f"not settled within {within_s:g} s: {behind} records not acknowledged")
             time.sleep(_LOOK_S)
         self.history.note("settled", records=len(self.sent))
+
+    def wait_answered(self, within_s: float = 60.0) -> bool:
+        """Wait until every post sent has an answer; False where one has none in time.
+
+        For topics whose offsets begin again: there the group's offsets do not tell what was answered.
+        """
+        deadline = time.monotonic() + within_s
+        while lost := len(account(self.sent, self.lane.read()).lost):
+            if time.monotonic() > deadline:
+                self.history.note("not answered", records=lost)
+                return False
+            time.sleep(_LOOK_S)
+        self.history.note("answered", records=len(self.sent))
+        return True

@@ -210,7 +210,7 @@ class ApacheKafka:
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port},SIDE://127.0.0.1:{side}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},SIDE://127.0.0.1:{advertised}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SIDE:PLAINTEXT",
-            "log.dirs": str(self.folder / f"node-{node}" / "data"),
+            "log.dirs": str(self.data(node)),
             "auto.create.topics.enable": "false",
             "default.replication.factor": replicas,
             "offsets.topic.replication.factor": replicas,
@@ -277,6 +277,10 @@ class ApacheKafka:
     def down(self) -> list[int]:
         """Numbers of the brokers that do not run."""
         return [number for number, node in enumerate(self._nodes, start=1) if not node.running]
+
+    def data(self, node: int = 1) -> Path:
+        """The folder in which one broker keeps its logs, a folder for each partition."""
+        return self.folder / f"node-{node}" / "data"
 
     def kill(self, node: int = 1) -> None:
         """SIGKILL one broker; its data stay."""
