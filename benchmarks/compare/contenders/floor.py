@@ -47,7 +47,6 @@ TIMES = Timings(queued_ms=1.0, engine_ms=1.0, total_ms=2.0)
 
 _POST_BYTES = 262_144
 _NAMESPACE = UUID("5f0e9c0e-9d0b-5b7e-8a50-9f1f1f3f6c11")
-_ACTIONS = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
 _STAGES = (
     without_invisible,
     plain_letters,
@@ -75,6 +74,8 @@ class Floor:
         self._folds = folds
         self._policy = Policy.load(None)
         self._resolved: dict[Any, Any] = {}
+        self.to_explain = 0
+        """Posts that the policy would have explained. The floor asks no engine."""
         self._engine = EngineRef(
             digest=info.digest,
             backend=info.backend,
@@ -151,18 +152,17 @@ class Floor:
 
     def _decide(self, post: Post) -> tuple[Action, str, str]:
         """The action, the rule and the disposition."""
-        context = self._policy.scope.context(post)
+        context = self._policy.scope.context_of(post)
         rules = self._resolved.get(context)
         if rules is None:
             rules = self._resolved[context] = self._policy.rules(post)
-        wanted = rules.explain_as(post.kind, SAFE)
-        deciding: Any = None
-        for name, bars in rules.deciding(wanted, None):
-            action, reached = bars.outcome(SAFE)
-            if deciding is None or _ACTIONS.index(action) > _ACTIONS.index(deciding[0]):
-                deciding = action, reached if name is None else f"categories.{name}.{reached}", bars
-        action, rule, bars = deciding
-        return action, rule, bars.dispositions[action].name
+        self.to_explain += (
+            (post.kind == "response" and rules.explain_responses)
+            or SAFE.unsafe + SAFE.controversial >= rules.explain_at
+            or any(bars.outcome(SAFE)[0] is not Action.ALLOW for bars in (rules, *rules.categories.values()))
+        )
+        action, rule = rules.outcome(SAFE)
+        return action, rule, rules.dispositions[action].name
 
 
 def _decode(value: bytes) -> Post:
