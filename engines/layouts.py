@@ -67,8 +67,12 @@ class Layout(Protocol):
         """What a text of an author becomes in a prompt; nowhere shorter than it was."""
         ...
 
+    def said(self, text: str) -> Content:
+        """The piece that a text of an author is in a prompt: :meth:`content`, with what is tokenised along."""
+        ...
+
     def render(self, post: Post) -> list[Piece]:
-        """Pieces of one prompt, in order.
+        """Pieces of one prompt, in order: what stands around the turns depends on kind, region and language alone.
 
         Pieces are tokenised one by one, so that a static piece has the same ids in every
         prompt. The last one is static and ends in :data:`LABEL_HEAD`.
@@ -110,6 +114,10 @@ class CompactLayout:
         """The text itself."""
         return text
 
+    def said(self, text: str) -> Content:
+        """The text itself, as a piece."""
+        return Content(text)
+
     def render(self, post: Post) -> list[Piece]:
         """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.Layout`."""
         pieces: list[Piece] = [Static(_TASK[post.kind])]
@@ -118,8 +126,8 @@ class CompactLayout:
         if post.language:
             pieces += [Static(_LANGUAGE), Hint(f" {post.language}")]
         for turn in post.turns:
-            pieces += [Static(_USER if turn.role == "user" else _ASSISTANT), Content(turn.text)]
-        pieces += [Static(_ASSISTANT if post.kind == "response" else _USER), Content(post.text)]
+            pieces += [Static(_USER if turn.role == "user" else _ASSISTANT), self.said(turn.text)]
+        pieces += [Static(_ASSISTANT if post.kind == "response" else _USER), self.said(post.text)]
         pieces.append(Static(_ASSISTANT + LABEL_HEAD))
         return pieces
 
@@ -193,6 +201,10 @@ class VendorLayout(BaseModel):
         """The text, with the template's delimiters broken."""
         return break_delimiters(text)
 
+    def said(self, text: str) -> Content:
+        """That text, between the space and the blank line that the template has around it."""
+        return Content(f" {break_delimiters(text)}{_GAP}")
+
     def render(self, post: Post) -> list[Piece]:
         """Pieces of one prompt; see :class:`~sluicegate.engines.layouts.Layout`."""
         frame = self.response if post.kind == "response" else self.prompt
@@ -205,8 +217,8 @@ class VendorLayout(BaseModel):
         if hints:
             pieces += [Static(_HINTS), Hint(f" {', '.join(hints)}{_GAP}")]
         for turn in post.turns:
-            pieces += [Static(_HEADS[turn.role]), _spoken(turn.text)]
-        pieces += [Static(_HEADS["assistant" if post.kind == "response" else "user"]), _spoken(post.text)]
+            pieces += [Static(_HEADS[turn.role]), self.said(turn.text)]
+        pieces += [Static(_HEADS["assistant" if post.kind == "response" else "user"]), self.said(post.text)]
         pieces.append(Static(frame.after))
         return pieces
 
@@ -262,7 +274,3 @@ def _render(template: str, messages: list[dict[str, str]]) -> str:
         raise BundleError(
             f"chat template: {type(error).__name__} while rendering; use the checkpoint's own"
         ) from error
-
-
-def _spoken(text: str) -> Content:
-    return Content(f" {break_delimiters(text)}{_GAP}")

@@ -1,6 +1,7 @@
 """Policy: who decides, and how. The language is described in docs/policy.md."""
 
-from sluicegate.pipeline.policy.policy import FAILURE_MODE, Policy
+from sluicegate.pipeline.policy.decider import FAILURE_MODE
+from sluicegate.pipeline.policy.policy import Policy
 from sluicegate.pipeline.policy.yaml_text import InvalidPolicyError
 
 __all__ = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.policy.decider import FAILURE_MODE
 from sluicegate.pipeline.policy.layers import Laid
-from sluicegate.pipeline.policy.policy import FAILURE_MODE, Policy
+from sluicegate.pipeline.policy.policy import Policy
 from sluicegate.pipeline.policy.rules import (
     Bars,
     BlockBreaker,
@@ -101,7 +102,8 @@ class _Accountant:
         self._policy = policy
         self._subject = subject
         self._laid: Laid = policy.laid(subject)
-        self._rules: Rules = policy.rules(subject)
+        self._decider = policy.decider(subject)
+        self._rules: Rules = self._decider.rules
 
     def account(self, scores: Scores | None, found: Finding | None) -> Account:
         categories: tuple[CategoryCheck, ...] = ()
@@ -112,7 +114,7 @@ class _Accountant:
             origin = self._origin((FAILURE_MODE,))
         else:
             decision = self._policy.decide(self._subject, scores, found)
-            wanted = self._rules.explain_as(self._subject.kind, scores)
+            wanted = self._decider.explain_as(scores)
             said = self._explanation(scores, wanted, found)
             categories = self._categories(wanted, found) if wanted is not None and found is not None else ()
             checks = self._checks(scores, wanted, found, decision.rule)
@@ -185,9 +187,11 @@ class _Accountant:
     def _checks(
         self, scores: Scores, wanted: Severity | None, found: Finding | None, rule: str
     ) -> tuple[Check, ...]:
-        deciding = self._rules.deciding(wanted, found)
-        asked = [check for name, bars in deciding for check in self._bar_checks(name, bars, scores, rule)]
-        if all(name is not None for name, _bars in deciding):
+        deciding = self._decider.deciding(wanted, found)
+        asked = [
+            check for one in deciding for check in self._bar_checks(one.category, one.bars, scores, rule)
+        ]
+        if all(one.category is not None for one in deciding):
             asked += [
                 Check(
                     one.rule,
@@ -242,7 +246,7 @@ class _Accountant:
         return self._origin(max(paths, key=lambda path: order[id(self._laid[path][1])]))
 
     def _places(self) -> tuple[str, ...]:
-        context = self._policy.scope.context(self._subject)
+        context = self._policy.scope.context_of(self._subject)
         return tuple(
             f"{dotted(layer.where)} = {layer.preset}" if layer.preset else dotted(layer.where) or "built-in"
             for layer in self._policy.layers

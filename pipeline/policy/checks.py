@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from sluicegate.pipeline.policy.decider import FAILURE_MODE, SEVERITY
 from sluicegate.pipeline.policy.layers import Laid, Layer
-from sluicegate.pipeline.policy.policy import FAILURE_MODE, SEVERITY, Policy
+from sluicegate.pipeline.policy.policy import Policy
 from sluicegate.pipeline.policy.reading import threshold
 from sluicegate.pipeline.policy.yaml_text import DocumentFault, InvalidPolicyError, Where, dotted
 from sluicegate.schemas import Action, Kind

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.policy.policy import SEVERITY, Decision, Policy
+from sluicegate.pipeline.policy.decider import SEVERITY, Decision
+from sluicegate.pipeline.policy.policy import Policy
 from sluicegate.pipeline.policy.rules import explains
 from sluicegate.schemas import Action, Verdict
 
@@ -148,7 +149,7 @@ def _decide(policy: Policy, verdict: Verdict) -> Decision | None:
     found, wanted = _dated(verdict), policy.explain_as(verdict, scores)
     if wanted is None or found.explanation_failure is not None or explains(found, wanted):
         return policy.decide(verdict, scores, found)
-    if policy.rules(verdict).hangs_on_a_category(scores):
+    if policy.decider(verdict).hangs_on_a_category(scores):
         return None
     return policy.decide(verdict, scores)  # a worker would have asked, whatever the answer
 

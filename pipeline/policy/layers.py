@@ -88,14 +88,18 @@ class Scope:
             for name in self._of_tenant if named is None else named:
                 self._of_tenant[name].append(layer)
 
-    def context(self, subject: Subject) -> Context:
+    def context(self, tenant: str, kind: Kind, region: str | None, language: str | None) -> Context:
         """What of a post matters here."""
         return Context(
-            tenant=subject.tenant if subject.tenant in self.tenants else None,
-            kind=subject.kind,
-            region=_named(subject.region, self.regions),
-            language=_named(subject.language and subject.language.lower(), self.languages),
+            tenant=tenant if tenant in self.tenants else None,
+            kind=kind,
+            region=_named(region, self.regions),
+            language=_named(language and language.lower(), self.languages),
         )
+
+    def context_of(self, subject: Subject) -> Context:
+        """The same, of a post or a verdict."""
+        return self.context(subject.tenant, subject.kind, subject.region, subject.language)
 
     def lay(self, context: Context) -> Laid:
         """The values in force in a context."""

@@ -4,43 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from sluicegate.pipeline.errors import PolicyError
+from sluicegate.pipeline.policy.decider import Decider, Decision
 from sluicegate.pipeline.policy.layers import Context, Laid, Layer, Scope, When, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
-from sluicegate.pipeline.policy.rules import Bars, BlockBreaker, Finding, Rules, Subject, explains
+from sluicegate.pipeline.policy.rules import BlockBreaker, Finding, Rules, Subject
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
-from sluicegate.schemas import Action, PolicyRef, Scores, Severity
+from sluicegate.schemas import Kind, PolicyRef, Scores, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 
-SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
-"""Actions from mild to severe."""
-
-FAILURE_MODE = "failure_mode"
-"""The rule of a decision that no bar made."""
-
 _BUILT_IN = "default.yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a policy says of one post."""
-
-    action: Action
-    disposition: str
-    rule: str
-    """In the policy's own terms, such as ``categories.PII.block_at.unsafe>=0.6``."""
-    parameters: Mapping[str, str | float | bool] = field(default_factory=dict)
-    """Of the disposition."""
+_CONTEXTS = 4096
+"""As many tenants, kinds, regions and languages are remembered together."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +37,7 @@ class Policy:
     layers: tuple[Layer, ...]
     written: Written = field(default_factory=Written, repr=False, compare=False)
     """The document and its lines, to show people where a value stands."""
-    _resolved: dict[Context, Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _deciders: dict[Context, Decider] = field(default_factory=dict, init=False, repr=False, compare=False)
     _references: dict[str, PolicyRef] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
@@ -141,14 +126,26 @@ class Policy:
                 found = {name} if layer.when == When() else {*found, name}
         return frozenset(found)
 
+    @cached_property
+    def _remembered(self) -> Callable[[str, Kind, str | None, str | None], Decider]:
+        # Bounded: tenants, regions and languages are the producers', and may be many.
+        return lru_cache(_CONTEXTS)(self._find)
+
+    def _find(self, tenant: str, kind: Kind, region: str | None, language: str | None) -> Decider:
+        context = self.scope.context(tenant, kind, region, language)
+        decider = self._deciders.get(context)
+        if decider is None:
+            # Bounded: a context holds only names that stand in the policy.
+            decider = self._deciders[context] = Decider(resolve(self.scope.lay(context)), context.kind)
+        return decider
+
+    def decider(self, post: Subject) -> Decider:
+        """What decides a post. A tenant that the policy does not name gets what everybody gets."""
+        return self._remembered(post.tenant, post.kind, post.region, post.language)
+
     def rules(self, post: Subject) -> Rules:
         """The rules for a post. A tenant that the policy does not name gets those for everybody."""
-        context = self.scope.context(post)
-        rules = self._resolved.get(context)
-        if rules is None:
-            # Bounded: a context holds only names that stand in the policy.
-            rules = self._resolved[context] = resolve(self.scope.lay(context))
-        return rules
+        return self.decider(post).rules
 
     def breaker(self, tenant: str | None) -> BlockBreaker:
         """The breaker of a tenant; None stands for all that the policy does not name."""
@@ -157,15 +154,15 @@ class Policy:
 
     def laid(self, post: Subject) -> Laid:
         """The values behind :meth:`rules`, each with the layer that it comes from."""
-        return self.scope.lay(self.scope.context(post))
+        return self.scope.lay(self.scope.context_of(post))
 
     def needs_explanation(self, post: Subject, scores: Scores) -> bool:
         """True unless this is a confident allow, whatever its category, whose refusal nobody asked for."""
-        return self.rules(post).needs_explanation(post.kind, scores)
+        return self.explain_as(post, scores) is not None
 
     def explain_as(self, post: Subject, scores: Scores) -> Severity | None:
         """The severity that an explanation is to begin with; None where none is asked for."""
-        return self.rules(post).explain_as(post.kind, scores)
+        return self.decider(post).explain_as(scores)
 
     def decide(self, post: Subject, scores: Scores, found: Finding | None = None) -> Decision:
         """Decide a scored post.
@@ -178,36 +175,15 @@ class Policy:
             scores: Its scores.
             found: What was found of it; None decides as if an explanation named no category.
         """
-        action, rule, bars = self._deciding(post, scores, found)
-        disposition = bars.dispositions[action]
-        return Decision(action, disposition.name, rule, disposition.parameters)
+        return self.decider(post).decide(scores, found).decision
 
     def withhold(self, post: Subject, scores: Scores, found: Finding | None = None) -> Decision:
         """Decide a post whose block is withheld: review, as the rule that fired suggests it."""
-        _action, rule, bars = self._deciding(post, scores, found)
-        disposition = bars.dispositions[Action.REVIEW]
-        return Decision(Action.REVIEW, disposition.name, rule, disposition.parameters)
-
-    def _deciding(self, post: Subject, scores: Scores, found: Finding | None) -> tuple[Action, str, Bars]:
-        rules = self.rules(post)
-        wanted = rules.explain_as(post.kind, scores)
-        deciding: tuple[Action, str, Bars] | None = None
-        for name, bars in rules.deciding(wanted, found):
-            action, reached = bars.outcome(scores)
-            if deciding is None or SEVERITY.index(action) > SEVERITY.index(deciding[0]):
-                deciding = action, reached if name is None else f"categories.{name}.{reached}", bars
-        if deciding is None:
-            raise AssertionError("rules without bars")  # pragma: no cover - there are always the general ones
-        unexplained = wanted is not None and found is not None and not explains(found, wanted)
-        if unexplained and SEVERITY.index(rules.failure_mode) > SEVERITY.index(deciding[0]):
-            return rules.failure_mode, FAILURE_MODE, rules
-        return deciding
+        return self.decider(post).decide(scores, found).withheld
 
     def decide_failure(self, post: Subject) -> Decision:
         """Decide a post that could not be scored: the tenant's failure mode."""
-        rules = self.rules(post)
-        disposition = rules.dispositions[rules.failure_mode]
-        return Decision(rules.failure_mode, disposition.name, FAILURE_MODE, disposition.parameters)
+        return self.decider(post).failure.decision
 
     def reference(self, rule: str) -> PolicyRef:
         """The stamp on a verdict."""

@@ -194,59 +194,6 @@ class Rules(Bars):
         True, description="Responses are always explained: that tells refusals."
     )
 
-    def needs_explanation(self, kind: Kind, scores: Scores) -> bool:
-        """True unless this is a confident allow, whatever its category, whose refusal nobody asked for."""
-        return (
-            (kind == "response" and self.explain_responses)
-            or risk_of(scores) >= self.explain_at
-            or any(bars.outcome(scores)[0] is not Action.ALLOW for bars in (self, *self.categories.values()))
-        )
-
-    def explain_as(self, kind: Kind, scores: Scores) -> Severity | None:
-        """The severity that an explanation is made to begin with; None where none is asked for.
-
-        The likeliest one. A guard that was made to call a text safe names no category, though: where a
-        category could change what follows, it is made to begin with the likelier of the other two.
-        """
-        if not self.needs_explanation(kind, scores):
-            return None
-        likeliest = scores.severity
-        return scores.harm if likeliest == "safe" and self.hangs_on_a_category(scores) else likeliest
-
-    def hangs_on_a_category(self, scores: Scores) -> bool:
-        """True if some bars lead to another action or disposition than others do."""
-        action = self.outcome(scores)[0]
-        disposition = self.dispositions[action]
-        return any(
-            bars.outcome(scores)[0] is not action or bars.dispositions[action] != disposition
-            for bars in self.categories.values()
-        )
-
-    def deciding(self, wanted: Severity | None, found: Finding | None) -> list[tuple[str | None, Bars]]:
-        """The bars that are asked, each with its category; the severest outcome decides.
-
-        The categories that apply; where none does, the general bars. A category without bars of its
-        own is judged by the general ones, and so is one that the model names and that does not apply: what
-        is found beside it must not take them away. An explanation that these rules would not have
-        asked for does not count: whether it is there depends on other tenants. Without one that they ask
-        for, the text may be of any category: all bars are asked.
-
-        Args:
-            wanted: What :meth:`explain_as` says of the same text.
-            found: The explanation; None for one that names no category.
-        """
-        if found is None or wanted is None:
-            return [(None, self)]
-        if not explains(found, wanted):
-            return [(None, self), *self.categories.items()]
-        own: list[tuple[str | None, Bars]] = [
-            (name, bars) for name, bars in self.categories.items() if bars.applies(name, found)
-        ]
-        applied = {name for name, _ in own}
-        if not own or any(name not in applied for name in found.categories):
-            own.append((None, self))
-        return own
-
 
 class Finding(Protocol):
     """What an explanation says of categories: an assessment, or the verdict that carries it."""
@@ -277,7 +224,7 @@ def explains(found: Finding, wanted: Severity) -> bool:
 
     Args:
         found: One that began with safe says nothing of categories, whatever it lists.
-        wanted: What :meth:`Rules.explain_as` asks for.
+        wanted: What the rules ask for.
     """
     if found.explanation_failure is not None or found.explained_as is None:
         return False

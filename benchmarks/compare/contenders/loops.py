@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
 
+from compare.contenders.floor import Floor
 from compare.contenders.plainly import Counting, Judge, Sink, Task, write_line
 from compare.contenders.whole_answers import WholeAnswers
 from compare.plan import AIOKAFKA_EMPTY, BARE, FLOOR, FLOOR_FOLDS, GENERATE
-from sluicegate.engines.protocol import Prompt
-from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.pipeline.settings.sections import LimitSettings
-from sluicegate.pipeline.shortcuts.cache import cache_key
-from sluicegate.schemas import (
-    AssessedBy,
-    Post,
-    Scores,
-    Segments,
-    Timings,
-    Verdict,
-    content_hash,
-    encode,
-    verdict_id,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from sluicegate.engines.text.prompting import Prompter
+    from collections.abc import AsyncIterator
 
 _AT_ONCE = 500
 _LINGER_S = 0.01
 _COUNT_EVERY = 250
-_SAFE = Scores(safe=0.98, controversial=0.01, unsafe=0.01)
 
 
 def consumer(task: Task) -> Any:
@@ -102,81 +84,9 @@ async def _collect(waiting: asyncio.Queue[Any], size: int) -> list[Any]:
     return batch
 
 
-class Floor:
-    """What any such pipeline has to compute of a post: decode and validate, tokenise, hash, make and encode a verdict.
-
-    Args:
-        task: What to do.
-        folds: Also look for a folded form, and tokenise it: what the worker does by default.
-    """
-
-    def __init__(self, task: Task, *, folds: bool) -> None:
-        backend = task.open()
-        self._judge = Judge(task, backend)
-        self._info = backend.engine.info
-        self._prompter: Prompter = backend.prompter
-        self._segmenter = (
-            Segmenter(backend.prompter, folds=True, passages=backend.passages) if folds else None
-        )
-        limits = LimitSettings()
-        self._limits = LengthLimits(limits.post_tokens, limits.segments)
-        from sluicegate.pipeline.flow.decision import engine_reference  # noqa: PLC0415 - beside what uses it
-
-        self._engine = engine_reference(self._info)
-        self._policy = self._judge.policy
-        self._same: dict[str, Any] = {
-            "disposition": "none",
-            "severity": "safe",
-            "scores": _SAFE,
-            "assessed_by": AssessedBy.ENGINE,
-            "engine": self._engine,
-            "segments": Segments(),
-            "timings": Timings(queued_ms=1.0, engine_ms=1.0, total_ms=2.0),
-        }
-
-    def verdicts(self, values: Sequence[bytes]) -> list[bytes]:
-        """A verdict for each record."""
-        posts = [self._judge.decode(value) for value in values]
-        for prompt in self._prompts(posts):
-            cache_key(prompt, self._info)
-        return [self._verdict(post) for post in posts]
-
-    def _prompts(self, posts: list[Post]) -> list[Prompt]:
-        if self._segmenter is None:
-            return [one for one in self._prompter.build_many(posts) if isinstance(one, Prompt)]
-        built = self._segmenter.build_many(posts, [self._limits] * len(posts))
-        return [part.prompt for parts in built if isinstance(parts, Parts) for part in parts.parts]
-
-    def _verdict(self, post: Post) -> bytes:
-        decision, content = self._policy.decide(post, _SAFE), content_hash(post)
-        verdict = Verdict(
-            verdict_id=verdict_id(
-                post,
-                content=content,
-                policy_digest=self._policy.digest,
-                engine=self._engine,
-                outcome="judged",
-                action=decision.action,
-            ),
-            post_id=post.id,
-            revision=post.revision,
-            tenant=post.tenant,
-            kind=post.kind,
-            content_hash=content,
-            author_id=post.author_id,
-            language=post.language,
-            region=post.region,
-            action=decision.action,
-            policy=self._policy.reference(decision.rule),
-            judged_at=datetime.now(UTC),
-            **self._same,
-        )
-        return encode(verdict)
-
-
 async def floor(task: Task, records: Any) -> None:
     """The floor of CPU time; no engine is asked."""
-    work, sink = Floor(task, folds=task.system == FLOOR_FOLDS), Sink(task.bootstrap, task.verdicts)
+    work, sink = Floor(task.open(), folds=task.system == FLOOR_FOLDS), Sink(task.bootstrap, task.verdicts)
     async for batch in _batches(records):
         verdicts = work.verdicts([record.value for record in batch])
         await sink.send([(record.key, one) for record, one in zip(batch, verdicts, strict=True)])

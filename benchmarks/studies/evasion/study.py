@@ -26,7 +26,7 @@ from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.forms import fold
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.policy import SEVERITY
+from sluicegate.pipeline.policy.decider import SEVERITY
 from sluicegate.schemas import Action, Post
 from studies.evasion.report import Pair, cost, lines, page
 

@@ -28,7 +28,7 @@ from sluicegate.engines.backends.fake import fake_prompter
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.segmenter import Parts, Segmenter
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.policy import SEVERITY
+from sluicegate.pipeline.policy.decider import SEVERITY
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.pipeline.shortcuts.near_duplicates import is_sure

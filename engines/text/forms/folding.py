@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from sluicegate.engines.text.forms.chinese import plain_chinese
-from sluicegate.engines.text.forms.invisible import without_invisible
-from sluicegate.engines.text.forms.leet import without_leet
-from sluicegate.engines.text.forms.letters import plain_letters, without_lookalikes
-from sluicegate.engines.text.forms.stage import Result
-from sluicegate.engines.text.forms.stretched import joined, without_repeats
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+from sluicegate.engines.text.forms.chinese import may_be_rewritten, plain_chinese
+from sluicegate.engines.text.forms.invisible import may_hide, without_invisible
+from sluicegate.engines.text.forms.leet import may_be_leet, without_leet
+from sluicegate.engines.text.forms.letters import (
+    may_be_dressed,
+    may_look_alike,
+    plain_letters,
+    without_lookalikes,
+)
+from sluicegate.engines.text.forms.stage import FoldStage
+from sluicegate.engines.text.forms.stretched import (
+    joined,
+    may_be_drawn_out,
+    may_be_set_apart,
+    without_repeats,
+)
 
 RULES = (
     "format",
@@ -40,14 +45,14 @@ GROWTH = 3
 """A folded text has at most this many times the characters of the original."""
 
 # In this order: what hides a letter goes before what is read from letters.
-_STAGES: tuple[Callable[[str], Result], ...] = (
-    without_invisible,
-    plain_letters,
-    without_lookalikes,
-    plain_chinese,
-    joined,
-    without_leet,
-    without_repeats,
+STAGES = (
+    FoldStage(without_invisible, may_hide),
+    FoldStage(plain_letters, may_be_dressed),
+    FoldStage(without_lookalikes, may_look_alike),
+    FoldStage(plain_chinese, may_be_rewritten),
+    FoldStage(joined, may_be_set_apart),
+    FoldStage(without_leet, may_be_leet),
+    FoldStage(without_repeats, may_be_drawn_out),
 )
 # Disguises lie in layers ("ｋ.1.ｌ.ｌ"): a second round finds nearly all, and a bound keeps hostile text cheap.
 _ROUNDS = 4
@@ -80,9 +85,10 @@ def fold(text: str) -> Folded:
     fired: set[str] = set()
     for _ in range(_ROUNDS):
         before = text
-        for stage in _STAGES:
-            text, rules = stage(text)
-            fired.update(rules)
+        for change, concerns in STAGES:
+            if concerns(text):
+                text, rules = change(text)
+                fired.update(rules)
         if text == before:
             break
-    return Folded(text, tuple(rule for rule in RULES if rule in fired))
+    return Folded(text, tuple(rule for rule in RULES if rule in fired) if fired else ())

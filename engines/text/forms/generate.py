@@ -12,6 +12,8 @@ import unicodedata
 from collections import defaultdict
 from pathlib import Path
 
+from sluicegate.engines.text.forms.chinese import FIRST_PARTS, LAST_PARTS
+
 DATA = Path(__file__).parent / "data"
 
 _SCRIPTS = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "LISU", "COPTIC")
@@ -22,11 +24,6 @@ _KRA = "ĸ"
 """A letter of old Greenlandic in the shape of a small k, which Cyrillic к is compared with."""
 _LOOSE = "гшγσ"
 """The source calls these confusable, few fonts agree, and real words are full of them: rough."""
-
-FIRST_PARTS = "亻氵扌忄讠钅饣纟艹辶犭礻衤冫疒宀冖彳罒虍阝"
-"""Parts of characters that are no characters by themselves, and stand first."""
-LAST_PARTS = "刂阝攵灬"
-"""The same, standing last."""
 
 
 def lookalikes(confusables: str) -> list[tuple[str, str, str]]:

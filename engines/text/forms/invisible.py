@@ -44,11 +44,13 @@ _UNSEEN = re.compile(f"[{_CONTROLS}{_HIDDEN}{_HARMLESS}{_OWN}\U000e0000-\U000e0f
 _REVERSED = re.compile("\u202e([^\u202c\u202e\n]+)\u202c?")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_OVERLAYS = re.compile(
-    "[\u0332-\u0338\u0305\u033f\u0488\u0489\u20d2-\u20d4\u20d8-\u20da\u20e5\u20e6\u20ea\u20eb]+"
-)
+_OVERLAYS_CLASS = "\u0332-\u0338\u0305\u033f\u0488\u0489\u20d2-\u20d4\u20d8-\u20da\u20e5\u20e6\u20ea\u20eb"
+_OVERLAYS = re.compile(f"[{_OVERLAYS_CLASS}]+")
 # Vietnamese stacks two marks on a vowel; three are no letter of any language that is written with these.
-_STACKED = re.compile("[\u0300-\u036f\u1dc0-\u1dff\u20d0-\u20dc]{3,}")
+_STACKED_CLASS = "\u0300-\u036f\u1dc0-\u1dff\u20d0-\u20dc"
+_STACKED = re.compile(f"[{_STACKED_CLASS}]{{3,}}")
+_BEYOND = 0x10000
+"""First code point beyond the basic plane."""
 _MOST_MARKS = 7
 """Marks of any script on one letter: more is no text, and sorting a long run of them takes quadratic time."""
 
@@ -78,6 +80,11 @@ _PICTURED_LETTER = re.compile("[\u2139\u24c2\U0001f170\U0001f171\U0001f17e\U0001
 def hides_something(text: str) -> bool:
     """True if what nobody sees of a text may be read all the same: no form without it stands for such a text."""
     return _HIDING.search(text) is not None
+
+
+def may_hide(text: str) -> bool:
+    """True if :func:`without_invisible` may find something."""
+    return not (text.isascii() and text.isprintable()) and _telling().search(text) is not None
 
 
 def without_invisible(text: str) -> Result:
@@ -175,3 +182,11 @@ def _marks() -> tuple[frozenset[str], re.Pattern[str]]:
     """Every character that combines with the letter before, and runs of more than ``_MOST_MARKS`` of them."""
     marks = frozenset(one for one in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(one))
     return marks, re.compile(f"{one_of(map(ord, marks))}{{{_MOST_MARKS + 1},}}")
+
+
+@cache
+def _telling() -> re.Pattern[str]:
+    """Every character that is dropped somewhere; beyond the basic plane all but ideographs and pictures."""
+    marks = one_of(code for code in map(ord, _marks()[0]) if code < _BEYOND)[1:-1]
+    basic = f"{_CONTROLS}{_HIDDEN}{_HARMLESS}{_OVERLAYS_CLASS}{_STACKED_CLASS}{marks}"
+    return re.compile(f"[{basic}\u2d7f\U00010000-\U0001efff\U000e0000-\U0010ffff]")

@@ -32,7 +32,8 @@ _ALONE = frozenset("013457@$")
 _BLANK = "\u2800"
 """Empty Braille: it looks like a space, and is none to Python."""
 _CHUNK = re.compile(rf"[^\s{_BLANK}]+")
-_WORD = re.compile("[0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f@$!]+")
+_LETTERS = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
+_WORD = re.compile(f"[0-9{_LETTERS}@$!]+")
 _SIGN = re.compile("[0-9@$!]")
 _ADDRESS = re.compile(r"^(?:@\w|https?:|www\.|//)|://|\w\.\w+/|@[^@]*\.", re.IGNORECASE)
 
@@ -58,6 +59,15 @@ _MANY, _MANY_WEAK = 2, 3
 """This many disguised words, or this many weak signs beside one, make a text in which weak signs are read, too."""
 _NEAR, _NEAR_AT = 3, 2
 """Letters on the shorter side of a sign: between two whole words a digit is a number, and @ an address."""
+
+
+_TELLING = re.compile(f"[013457@$!](?<=[{_LETTERS}].)[{_LETTERS}$]")
+"""A sign between two letters, or two dollars after one: no word is leet by itself without."""
+
+
+def may_be_leet(text: str) -> bool:
+    """True if :func:`without_leet` may find something."""
+    return _TELLING.search(text) is not None
 
 
 def without_leet(text: str) -> Result:

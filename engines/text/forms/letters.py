@@ -53,6 +53,11 @@ class _Seen:
     """More words stand there that only another script can write than disguised ones."""
 
 
+def may_look_alike(text: str) -> bool:
+    """True if :func:`without_lookalikes` may find something."""
+    return not text.isascii() and _table().any.search(text) is not None
+
+
 def without_lookalikes(text: str) -> Result:
     """Give look-alikes the letters that they stand for, and Latin look-alikes in other scripts theirs."""
     if text.isascii():
@@ -144,6 +149,13 @@ _DRESSED = re.compile(
     f"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f\ufb00-\ufdf1\ufe70-\ufefc{''.join(f'{chr(first)}-{chr(end - 1)}' for first, end in _STYLED_RANGES)}]"
 )
 """Every letter that may be changed stands in one of these ranges: most texts have none."""
+
+
+def may_be_dressed(text: str) -> bool:
+    """True if :func:`plain_letters` may change something."""
+    return not text.isascii() and (
+        _DRESSED.search(text) is not None or not unicodedata.is_normalized("NFC", text)
+    )
 
 
 def plain_letters(text: str) -> Result:

@@ -7,10 +7,10 @@ single letters would stop every other thread for most of a second on a text of t
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 Result: TypeAlias = tuple[str, frozenset[str]]
@@ -18,6 +18,14 @@ Result: TypeAlias = tuple[str, frozenset[str]]
 
 NOTHING: frozenset[str] = frozenset()
 """No rule fired."""
+
+
+class FoldStage(NamedTuple):
+    """One step of folding, and a look that says whether it is worth taking: most texts need none."""
+
+    change: Callable[[str], Result]
+    concerns: Callable[[str], bool]
+    """False only of a text that ``change`` leaves as it is, without a rule that fires. It costs a small part of it."""
 
 
 def one_of(codes: Iterable[int]) -> str:

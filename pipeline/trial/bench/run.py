@@ -57,6 +57,8 @@ _NO_ROOM = "_QUEUE_FULL"  # librdkafka's name of it
 _FLUSH_STEP_S = 0.2
 _FLUSH_MORE_S = 5.0  # beyond the delivery timeout, for the report of it
 _CUT_FLUSH_S = 2.0
+_WARM_S = 1.0
+"""A fresh producer asks the brokers for its id, at first and then every 0.5 s; until it has one nothing is delivered."""
 
 
 class Sender(threading.Thread):
@@ -78,21 +80,27 @@ class Sender(threading.Thread):
         self._cut = threading.Event()
         self.fault: Exception | None = None
         """What ended the sending before its time."""
+        self.began = threading.Event()
+        """Set once its clock runs, or it ended before that."""
 
     def cut(self) -> None:
         """Send nothing more; the thread ends soon."""
         self._cut.set()
 
     def run(self) -> None:
-        """Send until all is sent or it is cut."""
-        producer = Producer(self._kafka, queue_records=_QUEUE_RECORDS, linger_ms=_LINGER_MS, polls=True)
+        """Warm the client up, and send until all is sent or it is cut."""
         try:
-            self._send(producer)
+            producer = Producer(self._kafka, queue_records=_QUEUE_RECORDS, linger_ms=_LINGER_MS, polls=True)
+            try:
+                if not self._cut.wait(_WARM_S):
+                    self._send(producer)
+            finally:
+                self._flush(producer)
+                producer.close(_CUT_FLUSH_S)
         except Exception as error:  # noqa: BLE001 - who watches this thread raises it
             self.fault = error
         finally:
-            self._flush(producer)
-            producer.close(_CUT_FLUSH_S)
+            self.began.set()
 
     def _flush(self, producer: Producer) -> None:
         """Wait for what is under way, in steps: a cut does not wait for brokers that are out."""
@@ -104,6 +112,7 @@ class Sender(threading.Thread):
     def _send(self, producer: Producer) -> None:
         began = time.monotonic()
         self._ledger.began_ms = time.time() * 1000
+        self.began.set()
         for number, (at_s, value) in enumerate(zip(self._ledger.arrivals.at_s, self._values, strict=True)):
             left_s = began + at_s - time.monotonic()
             if self._cut.wait(left_s) if left_s > 0 else self._cut.is_set():
@@ -176,14 +185,17 @@ async def run_bench(
             )
             watch = _RunWatch(where, load, ledger, reader, sender)
             progress.say(f"sending {len(load.arrivals.at_s):,} posts in {load.arrivals.duration_s:.0f} s")
-            progress.begin()
-            scraping = asyncio.create_task(watch.scrape())
             sender.start()
             stop.under_way = True
             try:
-                reason = await watch.follow(progress, stop)
+                await to_the_end(sender.began.wait)
+                progress.begin()
+                scraping = asyncio.create_task(watch.scrape())
+                try:
+                    reason = await watch.follow(progress, stop)
+                finally:
+                    scraping.cancel()
             finally:
-                scraping.cancel()
                 sender.cut()
                 await to_the_end(sender.join)
         progress.show(ledger, final=True)

@@ -24,9 +24,9 @@ MUTANTS = (
     Mutant(
         "failure_allows",
         "a post that nobody scored would be called safe",
-        "pipeline/policy/policy.py",
-        "return Decision(rules.failure_mode, disposition.name, FAILURE_MODE, disposition.parameters)",
-        "return Decision(Action.ALLOW, disposition.name, FAILURE_MODE, disposition.parameters)",
+        "pipeline/policy/decider.py",
+        "self.failure = _consequence(rules.failure_mode, FAILURE_MODE, rules)",
+        "self.failure = _consequence(Action.ALLOW, FAILURE_MODE, rules)",
         (f"{_ENGINE}::test_an_engine_that_fails_on_posts_gives_their_failure_mode",),
     ),
     Mutant(
@@ -216,7 +216,7 @@ MUTANTS = (
     Mutant(
         "explained_as_safe",
         "low bars of categories would be dead: a guard that was made to say safe names no category",
-        "pipeline/policy/rules.py",
+        "pipeline/policy/decider.py",
         'return scores.harm if likeliest == "safe" and self.hangs_on_a_category(scores) else likeliest',
         "return likeliest",
         (f"{_SAFE}::test_a_bar_of_a_category_holds_where_safe_is_the_likeliest_severity",),
@@ -248,7 +248,7 @@ MUTANTS = (
     Mutant(
         "failed_explanation_allows",
         "a failed explanation would be an allow that no tenant chose",
-        "pipeline/policy/policy.py",
+        "pipeline/policy/decider.py",
         "unexplained = wanted is not None and found is not None and not explains(found, wanted)",
         "unexplained = False",
         (f"{_SAFE}::test_a_failed_explanation_is_no_allow_that_nobody_chose",),
@@ -256,9 +256,9 @@ MUTANTS = (
     Mutant(
         "failed_explanation_general",
         "a failed explanation would pass by the bars of every category",
-        "pipeline/policy/rules.py",
-        "return [(None, self), *self.categories.items()]",
-        "return [(None, self)]",
+        "pipeline/policy/decider.py",
+        "return [self._general, *self._categories]",
+        "return [self._general]",
         (f"{_SAFE}::test_a_failed_explanation_is_no_allow_that_nobody_chose",),
     ),
     Mutant(

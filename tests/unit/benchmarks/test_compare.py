@@ -168,21 +168,22 @@ def test_ratios_are_formed_within_a_repeat_and_medians_over_all() -> None:
 
 def test_the_closing_line_is_exactly_the_one_agreed_on() -> None:
     assert closing_line(good()) == (
-        "busy 97.0 %, e2e/engine 0.980, CPU ratio 1.50, scale 2.90, "
+        "busy 97.0 %, e2e/engine 0.980, CPU ratio 1.50 (1.20), scale 2.90, "
         "engine seconds per post: ours 0.00100 vs generate-always 0.00420 (0.238)"
     )
     assert closing_line({}) == (
-        "busy – %, e2e/engine –, CPU ratio –, scale –, engine seconds per post: ours – vs generate-always – (–)"
+        "busy – %, e2e/engine –, CPU ratio – (–), scale –, engine seconds per post: ours – vs generate-always – (–)"
     )
 
 
 def test_every_goal_is_kept_or_missed_by_so_much() -> None:
     assert [line.split(":")[1].split(",")[0] for line in goal_lines(good())] == [" kept"] * len(GOALS)
-    missed = goal_lines(good(busy=0.9, ours=900.0, cpu=0.001, three=250.0, wall=0.002))
+    missed = goal_lines(good(busy=0.9, ours=900.0, cpu=0.00105, three=250.0, wall=0.002))
     assert [line.split(",")[0] for line in missed] == [
         "B ≥ 95.0 %: missed by 5.0 %",
         "R ≥ 0.950: missed by 0.068",
-        "C ≤ 2.00: missed by 0.50",
+        "C ≤ 2.50: missed by 0.12",
+        "F ≤ 1.40: missed by 0.70",
         "S ≥ 2.80: missed by 0.30",
         "E1/E2 ≤ 0.250: missed by 0.226",
     ]
@@ -192,8 +193,8 @@ def test_every_goal_is_kept_or_missed_by_so_much() -> None:
 def test_a_goal_is_judged_by_what_is_shown() -> None:
     assert GOALS["busy"].kept(94.96)
     assert not GOALS["busy"].kept(94.94)
-    assert GOALS["cpu"].kept(2.004)
-    assert not GOALS["cpu"].kept(2.006)
+    assert GOALS["cpu"].kept(2.504)
+    assert not GOALS["cpu"].kept(2.506)
 
 
 def test_generate_always_gets_the_benefit_of_the_doubt() -> None:

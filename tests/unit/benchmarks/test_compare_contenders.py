@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from compare.contenders.alone import ClosedLoop, asked_of
-from compare.contenders.loops import Floor
+from compare.contenders.floor import SAFE, TIMES, Floor
 from compare.contenders.plainly import Counting, Judge, Task
 from compare.contenders.whole_answers import AFTER, BEFORE, WholeAnswers, filled, vendor_prompter
 from compare.engines import FIFTH, H100, INSTANT
@@ -17,13 +18,31 @@ from compare.watch import lines
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
 from sluicegate.engines.protocol import Prompt
+from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
+from sluicegate.pipeline.flow.decision import Provenance, assess, decide, engine_reference
+from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.engine_choice import fake_profile
-from sluicegate.schemas import Post, Verdict
+from sluicegate.pipeline.shortcuts.cache import cache_key
+from sluicegate.pipeline.trial.samples import sample_records
+from sluicegate.schemas import AssessedBy, Post, Segments, Verdict, decode_post, encode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from compare.process import EngineSetup
+
+ANSWER = json.dumps(
+    {
+        "id": "answer",
+        "kind": "response",
+        "text": "no",
+        "context": [{"role": "user", "text": "say no"}, {"role": "assistant", "text": "why"}],
+        "tenant": "games",
+        "author_id": "a",
+        "region": "DE",
+        "language": "de-AT",
+    }
+).encode()
 
 
 def task_for(folder: Path, engine: EngineSetup, system: str = ALONE) -> Task:
@@ -105,14 +124,29 @@ async def test_the_engine_alone_is_asked_each_prompt_once_and_answers_every_post
     assert told[-1]["posts"] == len(texts)
 
 
-def test_the_floor_makes_verdicts_as_they_leave_the_pipeline(tmp_path: Path) -> None:
-    task = task_for(tmp_path, INSTANT, FLOOR)
-    values = values_of("h e l l o   w o r l d", "the library opens at nine")
-    plain, folding = Floor(task, folds=False), Floor(task, folds=True)
-    for floor in (plain, folding):
-        found = [Verdict.model_validate_json(one) for one in floor.verdicts(values)]
-        assert [one.post_id for one in found] == ["p0", "p1"]
-        assert found[0].verdict_id != found[1].verdict_id
+@pytest.mark.parametrize("folds", [False, True])
+def test_the_frozen_floor_still_computes_what_the_pipeline_does(tmp_path: Path, folds: bool) -> None:
+    backend, policy = task_for(tmp_path, INSTANT, FLOOR).open(), Policy.load(None)
+    records = [*islice(sample_records(), 300), *values_of("h e l l o   w o r l d", "ｋ1ll them аll"), ANSWER]
+    posts = [post for value in records if isinstance(post := decode_post(value), Post)]
+    floor = Floor(backend, folds=folds)
+    segmenter = Segmenter(backend.prompter, folds=folds)
+    built = segmenter.build_many(posts, [LengthLimits(32_768, 64)] * len(posts))
+    prompts = [part.prompt for parts in built if isinstance(parts, Parts) for part in parts.parts]
+    assert sorted(floor.asked(posts), key=repr) == sorted(prompts, key=repr)
+    assert len(prompts) >= len(posts) + 2 * folds
+    info = backend.engine.info
+    assert [floor.key(prompt) for prompt in prompts] == [cache_key(prompt, info) for prompt in prompts]
+    found = [Verdict.model_validate_json(one) for one in floor.verdicts([encode(post) for post in posts])]
+    assessment, stamp = assess(SAFE, None), engine_reference(info)
+    for post, verdict in zip(posts, found, strict=True):
+        decision = policy.decide(post, SAFE)
+        assert (verdict.action, verdict.disposition) == (decision.action, decision.disposition)
+        provenance = Provenance(stamp, AssessedBy.ENGINE, None, Segments(), TIMES, verdict.judged_at)
+        made = decide(post, assessment, policy, provenance)
+        # The floor asks for no explanation; where the policy does, that is missing here, which decides.
+        missing = {"action", "disposition", "policy", "verdict_id"} if post.kind == "response" else set()
+        assert verdict.model_dump(exclude=missing) == made.model_dump(exclude=missing)
 
 
 def test_an_engine_that_does_not_count_is_counted_beside_its_calls(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
+import orjson
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sluicegate.schemas import (
@@ -26,7 +28,7 @@ from sluicegate.schemas import (
     content_hash,
     verdict_id,
 )
-from support.events import posts
+from support.events import engines, posts
 
 POST = Post(id="a-1", text="Good morning, neighbours.", region="DE", language="de")
 ENGINE = EngineRef(
@@ -90,6 +92,24 @@ def test_content_hashes_are_what_they_were() -> None:
 def test_verdict_ids_are_what_they_were(changes: dict[str, Any], expected: str) -> None:
     assert identity(**changes) == expected
     assert UUID(expected).version == 5
+
+
+@given(posts, engines, st.sampled_from(Action))
+def test_an_id_is_a_uuid5_of_what_makes_the_verdict(post: Post, engine: EngineRef, action: Action) -> None:
+    parts = [
+        *(post.tenant, post.id, post.revision, "sha256:0", POLICY.digest),
+        *(engine.digest, engine.adapter, "judged", action.value),
+    ]
+    namespace = UUID("5f0e9c0e-9d0b-5b7e-8a50-9f1f1f3f6c11")
+    expected = str(uuid5(namespace, orjson.dumps(parts).decode()))
+    assert identity(post=post, content="sha256:0", engine=engine, action=action) == expected
+
+
+@given(posts)
+def test_a_content_hash_is_of_the_turns_whatever_form_the_context_has(post: Post) -> None:
+    turns = [[turn.role, turn.text] for turn in post.turns]
+    record = orjson.dumps([post.text, post.kind, turns, post.region, post.language])
+    assert content_hash(post) == f"sha256:{hashlib.sha256(record).hexdigest()}"
 
 
 @pytest.mark.parametrize(

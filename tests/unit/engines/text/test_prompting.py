@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer, ByteTokenizer, TextTokenizer
-from sluicegate.engines.layouts import CompactLayout, split_template
+from sluicegate.engines.layouts import CompactLayout, Content, Static, split_template
 from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.engines.text import prompting
 from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import FailureCode, Kind, Post, Turn
 from support.chat_template import TEMPLATE
@@ -104,6 +106,36 @@ def test_the_content_range_decodes_to_the_post(prompter: Prompter) -> None:
 @given(many=st.lists(posts, max_size=5))
 def test_many_posts_give_what_each_gives_alone(prompter: Prompter, many: list[Post]) -> None:
     assert prompter.build_many(many) == [prompter.build(post) for post in many]
+
+
+@every_prompter
+@given(many=st.lists(posts, min_size=1, max_size=5))
+def test_a_prompt_is_the_tokens_of_its_pieces_one_after_the_other(
+    prompter: Prompter, many: list[Post]
+) -> None:
+    tokenizer = prompter.tokenizer
+    for post, prompt in zip(many, prompter.build_many(many), strict=True):
+        assert isinstance(prompt, Prompt)
+        pieces = prompter.layout.render(post)
+        ids = [
+            tokenizer.encode_static(piece.text)
+            if isinstance(piece, Static)
+            else tokenizer.encode_texts([piece.text])[0]
+            for piece in pieces
+        ]
+        said = [number for number, piece in enumerate(pieces) if isinstance(piece, Content)]
+        first, last = sum(map(len, ids[: said[0]])), sum(map(len, ids[: said[-1] + 1]))
+        assert prompt == Prompt(tuple(chain(*ids)), post.kind, first, (first, last))
+
+
+def test_many_hints_are_forgotten_and_their_prompts_stay_the_same() -> None:
+    prompter = Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=4096)
+    plain = Post(id="1", text="x", language="en")
+    expected = prompter.build(plain)
+    for number in range(2 * prompting._CACHED_PIECES):
+        prompter.build(plain.model_copy(update={"language": f"en-x{number}"}))
+    assert prompter._frame.cache_info().currsize <= prompting._CACHED_PIECES
+    assert prompter.build(plain) == expected
 
 
 @every_prompter

@@ -14,9 +14,9 @@ import pytest
 from sluicegate.pipeline.command.policy_case import Case, read_case, told
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.account import account_for
+from sluicegate.pipeline.policy.decider import SEVERITY
 from sluicegate.pipeline.policy.document import presets
 from sluicegate.pipeline.policy.layers import flatten
-from sluicegate.pipeline.policy.policy import SEVERITY
 from sluicegate.pipeline.policy.rules import Rules
 from sluicegate.schemas import CATEGORIES, Kind, Post, Scores
 

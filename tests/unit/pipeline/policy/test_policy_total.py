@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
 from sluicegate.pipeline.policy.account import account_for
-from sluicegate.pipeline.policy.policy import SEVERITY
+from sluicegate.pipeline.policy.decider import SEVERITY
 from sluicegate.schemas import CATEGORIES, Action, Post, Scores
 
 TENANTS, REGIONS, LANGUAGES = ("a", "b"), ("DE", "US", "US-CA"), ("en", "zh-hant")

@@ -7,7 +7,8 @@ from importlib import resources
 import pytest
 
 from sluicegate.engines.text.forms import fold
-from sluicegate.engines.text.forms.generate import FIRST_PARTS, LAST_PARTS, lookalikes, splits
+from sluicegate.engines.text.forms.chinese import FIRST_PARTS, LAST_PARTS
+from sluicegate.engines.text.forms.generate import lookalikes, splits
 
 CONFUSABLES = """# confusables.txt
 0430 ;\t0061 ;\tMA\t# ( а → a ) CYRILLIC SMALL LETTER A → LATIN SMALL LETTER A

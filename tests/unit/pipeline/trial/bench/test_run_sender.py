@@ -30,6 +30,7 @@ class FakeProducer:
     def __init__(self, *_args: object, **_options: object) -> None:
         self.records: list[tuple[str, bytes, bytes]] = []
         self.flushed = threading.Event()
+        self.made_ms = time.time() * 1000
         made.append(self)
 
     def send(self, topic: str, value: bytes, key: bytes, *, report: Callable[[Any], None]) -> bool:
@@ -59,6 +60,7 @@ made: list[FakeProducer] = []
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Producer", FakeProducer)
+    monkeypatch.setattr(module, "_WARM_S", 0.05)
     monkeypatch.setattr(FakeProducer, "full", 0)
     monkeypatch.setattr(FakeProducer, "left", 0)
     monkeypatch.setattr(FakeProducer, "refuses", ())
@@ -155,3 +157,34 @@ def test_a_fault_of_the_file_is_kept_for_who_watches() -> None:
     thread = sender(fresh(2), values())
     thread.run()
     assert isinstance(thread.fault, OSError)
+
+
+def test_the_client_has_time_to_warm_up_before_the_clock_runs() -> None:
+    found = fresh(1)
+    thread = sender(found, iter([b"a"]))
+    thread.run()
+    assert found.began_ms - made[0].made_ms >= 45
+    assert thread.began.is_set()
+
+
+def test_a_cut_ends_the_warming_up_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WARM_S", 3_600)
+    found = fresh(1)
+    thread = sender(found, iter([b"a"]))
+    thread.start()
+    thread.cut()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert (found.sent, thread.began.is_set(), thread.fault) == (0, True, None)
+
+
+def test_a_client_that_cannot_be_made_is_a_fault_and_nobody_waits_for_its_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_producer(*_args: object, **_options: object) -> None:
+        raise ValueError("no such option")
+
+    monkeypatch.setattr(module, "Producer", no_producer)
+    thread = sender(fresh(1), iter([b"a"]))
+    thread.run()
+    assert (thread.began.is_set(), type(thread.fault)) == (True, ValueError)
