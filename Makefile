@@ -1,6 +1,8 @@
-# Sluicegate. `make` alone lists the targets; all need Python 3.11 or later and make, nothing else.
+# Sluicegate. `make` alone lists the targets; all need Python 3.11.4 or later and make, nothing else.
 SHELL := /bin/bash
 PYTHON ?= python3.11
+# The oldest Python that works, as pyproject.toml says, too.
+FLOOR := 3.11.4
 VENV := .venv
 BIN := $(VENV)/bin
 # torch is some gigabytes: what trains has an environment of its own, made only where it is asked for.
@@ -14,10 +16,11 @@ CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__mai
 BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)'
 # They start brokers and workers, and wait for them: apart from the others, which would keep them waiting.
 WAITING = tests/integration tests/faults tests/rendered
+comma := ,
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean docs
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean docs test-pythons
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +46,9 @@ test: install ## everything, with Apache Kafka and the CPU model where they can 
 	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(WAITING); waited=$$?; ((waited < 2)) || exit $$waited; \
 	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(addprefix --ignore=,$(WAITING)) || exit; \
 	((waited == 0)) || { echo 'make: failures stand further up, among $(WAITING)' >&2; exit $$waited; }
+
+test-pythons: install ## unit and contract tests on every Python from the floor to 3.13 that is here: a line for each (20 minutes each)
+	PYTHONPATH=tests $(BIN)/python -m pythons.run
 
 chart-test: install ## the Helm chart: rendered by Helm, compared with what the worker reads (under a minute)
 	$(BIN)/pytest -q -ra tests/chart
@@ -133,10 +139,12 @@ $(VENV_ADAPT)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	@set -e; found=; for python in $(PYTHON) python3; do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	@found=; seen=; for python in $(PYTHON) python3 python3.12 python3.13; do \
+	  if version=$$("$$python" -c 'import platform, sys; print(platform.python_version()); sys.exit(sys.version_info < ($(subst .,$(comma) ,$(FLOOR))))' 2>/dev/null); \
+	  then found=$$python; break; fi; \
+	  if [ -n "$$version" ]; then seen="$$seen$${seen:+, }$$python is $$version"; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-	  echo "make: Python 3.11 or later is needed, and neither '$(PYTHON)' nor 'python3' is one; try make PYTHON=/path/to/python" >&2; exit 1; \
+	  echo "make: Python $(FLOOR) or later is needed, and $${seen:-none is on PATH}; try make PYTHON=/path/to/python" >&2; exit 1; \
 	fi; \
 	"$$found" -m venv $(VENV)
