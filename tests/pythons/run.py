@@ -79,14 +79,15 @@ def result(version: str, python: Path) -> tuple[bool, str]:
     begun = time.monotonic()
     log = folder.with_suffix(f"{folder.suffix}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    inside = folder / "bin" / "python"
+    shutil.rmtree(folder, ignore_errors=True)
     steps: Mapping[str, list[str | Path]] = {
-        "the environment": [python, "-m", "venv", "--clear", folder],
-        "the installation": [
-            *(inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            *("-c", "constraints.txt", "-e", ".[cpu,dev]"),
+        "the installation": ["make", f"VENV={folder}", f"PYTHON={python}", "install"],
+        "a test": [
+            folder / "bin" / "python",
+            "-m",
+            *("pytest", "-q", "-n", "2", "--dist", "loadfile"),
+            *_TESTS,
         ],
-        "a test": [inside, "-m", "pytest", "-q", "-ra", "-n", "2", "--dist", "loadfile", *_TESTS],
     }
     with log.open("w+", encoding="utf-8") as stream:
         failed = next((step for step, command in steps.items() if not _done(command, stream)), None)
