@@ -59,7 +59,7 @@ test: install ## everything, with Apache Kafka and the CPU model where they can 
 	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(addprefix --ignore=,$(WAITING)) || exit; \
 	((waited == 0)) || { echo 'make: failures stand further up, among $(WAITING)' >&2; exit $$waited; }
 
-test-pythons: install ## unit and contract tests on every Python from the floor to 3.13 that is here: a line for each (20 minutes each)
+test-pythons: install ## unit and contract tests on every Python from the floor to 3.13 that is here: a line for each (15 to 20 minutes each)
 	PYTHONPATH=tests $(BIN)/python -m pythons.run
 
 chart-test: install ## the Helm chart: rendered by Helm, compared with what the worker reads (under a minute)

@@ -61,3 +61,14 @@ def test_requirements_are_those_of_the_extras_that_are_named() -> None:
     )
     extras = PROJECT["project"]["optional-dependencies"]
     assert done.stdout.splitlines() == PROJECT["project"]["dependencies"] + extras["redis"] + extras["otel"]
+
+
+def test_the_audit_fails_where_nobody_answers_it() -> None:
+    (call,) = re.findall(r"^\t\$\(BIN\)/pip-audit (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert call.split() == [
+        "--strict",
+        "--disable-pip",
+        "--require-hashes",
+        "--requirement",
+        "constraints.txt",
+    ]
