@@ -3,22 +3,46 @@
 # Pin the base by digest where you build: --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
-FROM ${BASE} AS build
+# pip of the pinned version: older ones take no hashes from a constraints file. Every file that is installed is checked.
+FROM ${BASE} AS pip
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/sluicegate
 WORKDIR /source
-# Libraries first: they change more rarely than our own code.
-COPY constraints.txt pyproject.toml ./
-RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; print("\n".join([*p["dependencies"], *e["cpu"], *e["redis"], *e["otel"]]))' > requirements.txt \
-    && /opt/sluicegate/bin/pip install --only-binary :all: --constraint constraints.txt --requirement requirements.txt
+COPY constraints.txt pyproject.toml requirements.py ./
+RUN python -m venv /opt/sluicegate \
+    && sed -n '/^pip==/,/[^\\]$/p' constraints.txt > pip.txt \
+    && /opt/sluicegate/bin/pip install --require-hashes --requirement pip.txt
+
+# PyPI has no wheel of Faust for Linux on arm64: it is built from its source, which is checked, too. This was not run yet.
+FROM pip AS faust-arm64
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
+RUN /opt/sluicegate/bin/pip wheel --no-deps --no-binary faust-streaming --require-hashes --constraint constraints.txt --build-constraint constraints.txt --wheel-dir /wheels faust-streaming
+
+FROM pip AS faust-amd64
+RUN mkdir /wheels
+
+FROM faust-${TARGETARCH} AS faust
+
+FROM pip AS build
+COPY --from=faust /wheels /wheels
+RUN find /wheels -name '*.whl' -exec /opt/sluicegate/bin/pip install --no-deps --no-index {} +
+# Libraries before our own code: they change more rarely.
+RUN python requirements.py cpu redis otel > requirements.txt \
+    && /opt/sluicegate/bin/pip install --only-binary :all: --require-hashes --constraint constraints.txt --requirement requirements.txt
 COPY README.md LICENSE NOTICE CHANGELOG.md ./
 COPY schemas schemas
 COPY engines engines
 COPY pipeline pipeline
 COPY src src
-# As variables, since pip builds in an environment of its own, which no --constraint reaches; the second is the name from
-# pip 25.3 on.
-RUN PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt /opt/sluicegate/bin/pip install --no-deps .
+RUN /opt/sluicegate/bin/pip install --no-deps --build-constraint constraints.txt .
+
+# What is in the image, and under which licences: a bill of materials (CycloneDX), and the licences' texts.
+FROM build AS papers
+RUN python -m venv --without-pip /opt/tools \
+    && /opt/sluicegate/bin/pip --python /opt/tools/bin/python install --only-binary :all: --require-hashes --constraint constraints.txt cyclonedx-bom pip-licenses \
+    && mkdir /papers \
+    && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /papers/sbom.cdx.json /opt/sluicegate/bin/python \
+    && /opt/tools/bin/pip-licenses --python /opt/sluicegate/bin/python --with-system --with-license-file --no-license-path --with-notice-file --format plain-vertical --output-file /papers/THIRD-PARTY-LICENSES.txt
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="sluicegate" \
@@ -34,6 +58,7 @@ RUN apt-get update \
     && install --directory --owner 10001 --group 10001 /bundles
 COPY --from=build /opt/sluicegate /opt/sluicegate
 COPY --from=build /source/LICENSE /source/NOTICE /opt/sluicegate/
+COPY --from=papers /papers /opt/sluicegate
 ENV PATH=/opt/sluicegate/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 ENTRYPOINT ["sluicegate"]

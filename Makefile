@@ -1,6 +1,8 @@
-# Sluicegate. `make` alone lists the targets; all need Python 3.11 or later and make, nothing else.
+# Sluicegate. `make` alone lists the targets; all need Python 3.11.4 or later and make, nothing else.
 SHELL := /bin/bash
 PYTHON ?= python3.11
+# The oldest Python that works, as pyproject.toml says, too.
+FLOOR := 3.11.4
 VENV := .venv
 BIN := $(VENV)/bin
 # torch is some gigabytes: what trains has an environment of its own, made only where it is asked for.
@@ -9,15 +11,28 @@ VENV_ADAPT := .venv-adapt
 VENV_GPU := .venv-gpu
 STAMP := $(VENV)/.installed
 # Folders with code of ours, as far as they hold any.
-CODE := schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
+CODE := requirements.py schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
         $(foreach folder,tests benchmarks examples helm,$(if $(shell find $(folder) -name '*.py' 2>/dev/null | head -1),$(folder)))
 BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)'
 # They start brokers and workers, and wait for them: apart from the others, which would keep them waiting.
 WAITING = tests/integration tests/faults tests/rendered
+comma := ,
+# Extras with pinned versions: not `adapt` and `gpu`, where torch and NVIDIA's container decide.
+PINNED := bundle cpu dev docs evaluate otel prepare redis release screen testing
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
+# $(call packages,ENVIRONMENT,EXTRAS): pinned packages, each file by its hash. pip of the pinned version comes first, because
+# older ones take no hashes from constraints.
+define packages
+	set -o pipefail; sed -n '/^pip==/,/[^\\]$$/p' constraints.txt | $(1)/bin/python -m $(PIP) --require-hashes -r /dev/stdin
+	set -o pipefail; $(1)/bin/python requirements.py $(2) | $(1)/bin/python -m $(PIP) --require-hashes -c constraints.txt -r /dev/stdin
+endef
+PIP := pip install --quiet --disable-pip-version-check
+# Nothing is left to check here but our own folder, and what builds it is pinned, too.
+PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean docs
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +58,9 @@ test: install ## everything, with Apache Kafka and the CPU model where they can 
 	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(WAITING); waited=$$?; ((waited < 2)) || exit $$waited; \
 	$(BIN)/pytest -q -ra -n 2 --dist loadfile $(addprefix --ignore=,$(WAITING)) || exit; \
 	((waited == 0)) || { echo 'make: failures stand further up, among $(WAITING)' >&2; exit $$waited; }
+
+test-pythons: install ## unit and contract tests on every Python from the floor to 3.13 that is here: a line for each (15 to 20 minutes each)
+	PYTHONPATH=tests $(BIN)/python -m pythons.run
 
 chart-test: install ## the Helm chart: rendered by Helm, compared with what the worker reads (under a minute)
 	$(BIN)/pytest -q -ra tests/chart
@@ -116,27 +134,48 @@ schemas: install ## write the generated files again: JSON Schema, AsyncAPI, sett
 	$(BIN)/python helm/generate.py
 
 docs: install ## the documentation site, in build/site: a dead link or anchor fails (a minute)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(call packages,$(VENV),docs)
 	$(BIN)/sphinx-build -q -W --keep-going -c docs . build/site
+
+lock: install ## write constraints.txt again: exact versions with hashes, those that stand there kept where they can
+	$(call packages,$(VENV),release)
+	$(BIN)/uv pip compile --quiet --universal --python-version $(FLOOR) --generate-hashes --no-annotate \
+	  --custom-compile-command 'make lock' $(addprefix --extra ,$(PINNED)) --output-file constraints.txt pyproject.toml
+
+audit: install ## ask for known faults of the pinned packages: needs pypi.org (not run yet where that answers)
+	$(call packages,$(VENV),release)
+	@# Strict: without an answer from there, nothing is called free of faults.
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement constraints.txt
+
+dist: install ## what would be published, in dist: built and checked (a minute)
+	$(call packages,$(VENV),release)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 clean: ## remove the virtual environment, caches and what was fetched for tests
 	rm -rf $(VENV) $(VENV_ADAPT) $(VENV_GPU) .cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
+$(STAMP): pyproject.toml constraints.txt requirements.py | $(BIN)/python
+	$(call packages,$(VENV),cpu dev)
+	$(BIN)/python -m $(PACKAGE)
 	@touch $@
 
 $(VENV_ADAPT)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV_ADAPT)
-	$(VENV_ADAPT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[adapt,cpu,dev]'
+	$(call packages,$(VENV_ADAPT),cpu dev prepare)
+	@# torch and what stands on it are of no pinned version: they follow the machine. What is there stays as it is.
+	$(VENV_ADAPT)/bin/python -m $(PIP) -c <($(VENV_ADAPT)/bin/pip freeze --exclude-editable) --build-constraint constraints.txt -e '.[adapt,cpu,dev]'
 	@touch $@
 
 $(BIN)/python:
-	@set -e; found=; for python in $(PYTHON) python3; do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	@found=; seen=; for python in $(PYTHON) python3 python3.12 python3.13; do \
+	  if version=$$("$$python" -c 'import platform, sys; print(platform.python_version()); sys.exit(sys.version_info < ($(subst .,$(comma) ,$(FLOOR))))' 2>/dev/null); \
+	  then found=$$python; break; fi; \
+	  if [ -n "$$version" ]; then seen="$$seen$${seen:+, }$$python is $$version"; fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-	  echo "make: Python 3.11 or later is needed, and neither '$(PYTHON)' nor 'python3' is one; try make PYTHON=/path/to/python" >&2; exit 1; \
+	  echo "make: Python $(FLOOR) or later is needed, and $${seen:-none is on PATH}; try make PYTHON=/path/to/python" >&2; exit 1; \
 	fi; \
 	"$$found" -m venv $(VENV)

@@ -75,8 +75,15 @@ def _root(
     pass
 
 
+FLOOR = (3, 11, 4)
+"""The oldest Python. 3.11.2 lets a cancellation out of `asyncio.timeout`, which wedges engines behind HTTP."""
+
+
 def main() -> None:
     """Run the command. A fault is one sentence on stderr and exit code 1; Ctrl-C is exit code 130."""
+    if (reason := _too_old(sys.version_info[:3])) is not None:
+        typer.echo(f"sluicegate: {reason}", err=True)
+        sys.exit(1)
     try:
         app()
     except Exception as error:
@@ -86,6 +93,14 @@ def main() -> None:
         _fail()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _too_old(version: tuple[int, ...]) -> str | None:
+    """Why a version of Python is refused; None if it is not."""
+    if version >= FLOOR:
+        return None
+    needed, given = (".".join(map(str, one)) for one in (FLOOR, version))
+    return f"Python {needed} or later is needed, and this is {given}: install sluicegate in an environment of a later one"
 
 
 def _fail() -> NoReturn:

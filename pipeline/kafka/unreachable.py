@@ -7,6 +7,7 @@ of its own, and shakes hands by itself where that leaves the cause open.
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _FIRST_LOOK_S = 1.0  # a healthy cluster has answered by then; a wrong password 
 _ASK_S = 1.5
 _HANDSHAKE_S = 3.0
 _MOST_TOLD = 100
+_LOG_INFO = 6  # syslog's, which librdkafka takes
 _PORT = 9092  # librdkafka's, where none is given
 # OpenSSL's codes (X509_V_ERR_*): a certificate for another name, another address, out of date.
 _HOST_MISMATCH, _ADDRESS_MISMATCH, _NOT_YET_VALID, _EXPIRED = 62, 64, 9, 10
@@ -101,7 +103,22 @@ def why_unreachable(kafka: KafkaSettings, code: str) -> Cause:
     if any("alert" in text and "certificate" in text for _, text in told):
         return _refused_certificate(kafka)
     found = (_handshake_cause(kafka.security, *place) for place in _places(server))
-    return next((cause for cause in found if cause is not None), _silent(server, code, told))
+    return (
+        next((cause for cause in found if cause is not None), None)
+        or _closed(kafka, told)
+        or _silent(server, code, told)
+    )
+
+
+def _closed(kafka: KafkaSettings, told: list[tuple[str, str]]) -> Cause | None:
+    """A listener without TLS that speaks Kafka, and ends the connection at the first request of a client without a login."""
+    if kafka.security.sasl or kafka.security.tls:
+        return None
+    closed = [text for _, text in told if "closed by peer" in text and "in state UP" in text]
+    for host, port in _places(kafka.bootstrap_servers):
+        if sum(f"{host}:{port}/" in text for text in closed) > 1:  # once, a broker that stops does so, too
+            return _wants_login(f"{host}:{port} answers, and then ends the connection", "SASL_PLAINTEXT")
+    return None
 
 
 def _silent(server: str, code: str, told: list[tuple[str, str]]) -> Cause:
@@ -122,17 +139,22 @@ def _silent(server: str, code: str, told: list[tuple[str, str]]) -> Cause:
 
 
 def _told(kafka: KafkaSettings) -> list[tuple[str, str]]:
-    """What librdkafka meets: its name and text of each fault."""
+    """What librdkafka meets: its name and text of each fault, and the lines of its log, without a name."""
     from confluent_kafka import KafkaException  # noqa: PLC0415 - only who asks pays for the client
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - the same
 
     told: list[tuple[str, str]] = []
 
-    def note(error: Any) -> None:
+    def note(name: str, text: str) -> bool:
         if len(told) < _MOST_TOLD:
-            told.append((error.name(), error.str()))
+            told.append((name, text))
+        return False  # for the logger: nobody else is told
 
-    admin = AdminClient({**client_config(kafka), "log_level": 0, "error_cb": note})
+    log = logging.Logger("librdkafka")  # noqa: LOG001 - for this one client, not for the process
+    log.addFilter(lambda line: note("", line.getMessage()))
+    config = client_config(kafka) | {"error_cb": lambda error: note(error.name(), error.str())}
+    # A connection that the other side ends is no error to librdkafka: only its log tells.
+    admin = AdminClient(config | {"log_level": _LOG_INFO, "log.connection.close": True}, logger=log)
     try:
         admin.list_topics(timeout=_ASK_S)
     except KafkaException:
@@ -174,7 +196,9 @@ def _handshake_cause(security: SecuritySettings, host: str, port: int) -> Cause 
     try:
         if context is not None:
             _shake(context, host, port)
-            return None if security.sasl else _wants_login(f"{host}:{port}")
+            if security.sasl:
+                return None
+            return _wants_login(f"{host}:{port} ends the connection after the TLS handshake", "SASL_SSL")
         # Only whether it speaks TLS: nothing is sent, so nobody need be trusted.
         open_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         open_context.check_hostname = False
@@ -193,10 +217,10 @@ def _handshake_cause(security: SecuritySettings, host: str, port: int) -> Cause 
     )
 
 
-def _wants_login(place: str) -> Cause:
+def _wants_login(seen: str, protocol: str) -> Cause:
     return Cause(
-        f"{place} ends the connection after the TLS handshake, as a listener does that asks for a login",
-        f"export {_name('protocol')}=SASL_SSL {_name('username')}=... {_name('password_file')}=...",
+        f"{seen}, as a listener does that asks for a login",
+        f"export {_name('protocol')}={protocol} {_name('username')}=... {_name('password_file')}=...",
         lasting=False,
     )
 

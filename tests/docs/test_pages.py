@@ -43,6 +43,11 @@ def test_a_page_begins_with_what_its_reader_can_do_then(page: Path) -> None:
     assert re.match(r"# [^\n]+\n\nAfter this page ", text(page))
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_installs_the_package_from_an_index_that_does_not_have_it(page: Path) -> None:
+    assert re.findall(r"pip install [^\n`]*\bsluicegate\b(?!/)[^\n`]*", text(page)) == []
+
+
 def _sources() -> list[Path]:
     suffixes = {".py", ".yaml", ".yml", ".tpl", ".json", ".md", ".toml", ".txt"}
     roots = [ROOT / name for name in SOURCES]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from docs.pages import blocks
+import pytest
+
+from docs.pages import blocks, text
 
 
 def test_the_page_leads_from_a_new_policy_to_a_changed_verdict() -> None:
@@ -15,3 +17,9 @@ def test_the_page_leads_from_a_new_policy_to_a_changed_verdict() -> None:
         "sluicegate demo --engine fake --limit 60 --policy policy.yaml",
     ):
         assert any(line.startswith(wanted) for line in rest), f"{wanted!r} is not there, or too early"
+
+
+@pytest.mark.parametrize("page", ["quickstart", "operations"])
+def test_topics_are_created_before_anything_is_checked(page: str) -> None:
+    said = text(page)
+    assert said.index("sluicegate topics create") < said.index("sluicegate check")

@@ -55,6 +55,7 @@ def ways(cluster: SecuredKafka) -> dict[str, dict[str, str]]:
             "key_file": str(cluster.client_key),
             "key_password": KEY_PASSWORD,
         },
+        "login": {"protocol": "SASL_PLAINTEXT", "mechanism": "PLAIN", "username": USER, "password": PASSWORD},
         "PLAIN": login | {"mechanism": "PLAIN", "password": PASSWORD},
         "SCRAM-SHA-256": login | {"mechanism": "SCRAM-SHA-256", "password": PASSWORD},
         "SCRAM-SHA-512": login | {"password": PASSWORD},
@@ -62,7 +63,7 @@ def ways(cluster: SecuredKafka) -> dict[str, dict[str, str]]:
 
 
 def settings(cluster: SecuredKafka, way: str, host: str = "127.0.0.1", **changes: str) -> dict[str, str]:
-    listener = way if way in ("tls", "mutual") else "sasl"
+    listener = way if way in ("tls", "mutual", "login") else "sasl"
     security = ways(cluster)[way] | changes
     return {
         "kafka.bootstrap_servers": cluster.address(listener, host),
@@ -83,7 +84,7 @@ def lane_with_rights(cluster: SecuredKafka, folder: Path, *, without: str = "") 
         yield lane
 
 
-@pytest.mark.parametrize("way", ["tls", "mutual", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("way", ["tls", "mutual", "login", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_a_worker_judges_with_least_rights_and_tells_no_secret(
     secured: SecuredKafka, tmp_path: Path, way: str
 ) -> None:
@@ -274,6 +275,12 @@ WAY_FAULTS = {
         {"protocol": "SSL", "username": "", "password": ""},
         "as a listener does that asks for a login",
         "PROTOCOL=SASL_SSL",
+    ),
+    "neither login nor TLS where a login is asked for": (
+        "login",
+        {"protocol": "PLAINTEXT", "mechanism": "", "username": "", "password": ""},
+        "answers, and then ends the connection, as a listener does that asks for a login",
+        "PROTOCOL=SASL_PLAINTEXT",
     ),
     "a login where none is known": (
         "tls",

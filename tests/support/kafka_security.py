@@ -46,13 +46,14 @@ class SecuredKafka(ApacheKafka):
         certificate, key = self.authority.issue("broker", "127.0.0.1")
         self._identity = folder / "broker.pem"
         self._identity.write_bytes(key.read_bytes() + certificate.read_bytes())
-        self._ways = dict(zip(("tls", "mutual", "sasl"), free_ports(3), strict=True))
+        self._ways = dict(zip(("tls", "mutual", "sasl", "login"), free_ports(4), strict=True))
         super().__init__()
 
     def _properties(self, node: int, port: int, controller_port: int, voters: str) -> dict[str, str]:
         base = super()._properties(node, port, controller_port, voters)
         further = ",".join(f"{way.upper()}://127.0.0.1:{number}" for way, number in self._ways.items())
-        protocols = "TLS:SSL,MUTUAL:SSL,SASL:SASL_SSL"
+        protocols = "TLS:SSL,MUTUAL:SSL,SASL:SASL_SSL,LOGIN:SASL_PLAINTEXT"
+        plain = f'{_PLAIN_MODULE} required user_{USER}="{PASSWORD}";'
         return base | {
             "listeners": f"{base['listeners']},{further}",
             "advertised.listeners": f"{base['advertised.listeners']},{further}",
@@ -68,11 +69,13 @@ class SecuredKafka(ApacheKafka):
             "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
             "listener.name.sasl.scram-sha-256.sasl.jaas.config": f"{_SCRAM_MODULE} required;",
             "listener.name.sasl.scram-sha-512.sasl.jaas.config": f"{_SCRAM_MODULE} required;",
-            "listener.name.sasl.plain.sasl.jaas.config": f'{_PLAIN_MODULE} required user_{USER}="{PASSWORD}";',
+            "listener.name.sasl.plain.sasl.jaas.config": plain,
+            "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.login.plain.sasl.jaas.config": plain,
         }
 
     def address(self, way: str, host: str = "127.0.0.1") -> str:
-        """Where the listener ``tls``, ``mutual`` or ``sasl`` listens."""
+        """Where the listener ``tls``, ``mutual``, ``sasl`` or ``login`` (without TLS) listens."""
         return f"{host}:{self._ways[way]}"
 
     def start(self) -> None:

@@ -16,8 +16,9 @@ from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
 from sluicegate.pipeline.command.options import AsJson, SettingsFile, progress
-from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.settings.tree import Settings, variable
 from sluicegate.pipeline.text import neutral, neutral_json
+from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -211,6 +212,17 @@ def _show_faults(labelled: Labelled, limit: int) -> None:
         )
 
 
+def _how_to_fill(failed: Mapping[str, int]) -> str:
+    """Why rows have no score, and what to do about it."""
+    codes = ", ".join(f"{neutral(code)} {count:,}" for code, count in failed.items())
+    fixes = ["run the same command again: it asks for these rows alone"]
+    if FailureCode.TIMED_OUT in failed:
+        fixes.append(f"if they time out again, raise {variable('engine', 'score_timeout_s')}")
+    if FailureCode.TOO_LONG in failed:
+        fixes.append("a row that is too_long stays so")
+    return f"failed: {codes}; {'; '.join(fixes)}"
+
+
 def _told(document: Mapping[str, Any], out: Path) -> Iterator[str]:
     """The evaluation for people, in short."""
     from sluicegate.engines.adapt.evaluate.report import SAID, shown  # noqa: PLC0415 - an extra
@@ -221,6 +233,8 @@ def _told(document: Mapping[str, Any], out: Path) -> Iterator[str]:
         f"{document['rows']:,} rows by {neutral(engine['model'])}, adapter {neutral(str(engine['adapter']))}, "
         f"backend {engine['backend']}: {document['rows'] - failed:,} judged, {failed:,} failed"
     )
+    if failed:
+        yield _how_to_fill(document["failed"])
     yield ""
     for name, (said, _) in SAID.items():
         if name in document["measures"]:

@@ -157,6 +157,26 @@ def test_a_killed_evaluation_goes_on_and_ends_as_one_that_was_not(tmp_path: Path
     assert len([line for line in answers.read_bytes().splitlines() if line.strip()]) == 41
 
 
+def test_rows_that_timed_out_say_so_and_the_same_command_fills_them(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"call_overhead_s": 30}))
+    (tmp_path / "settings.yaml").write_text(
+        f"engine: {{backend: fake, fake_profile: {profile}, score_timeout_s: 0.1}}"
+    )
+    rows = data(tmp_path / "in")
+    command: list[str | Path] = ["--out", tmp_path / "out", "--settings", tmp_path / "settings.yaml"]
+    result = run(rows, *command)
+    assert result.exit_code == 0, result.output
+    assert (
+        "failed: timed_out 41; run the same command again: it asks for these rows alone; "
+        "if they time out again, raise SLUICEGATE_ENGINE__SCORE_TIMEOUT_S\n"
+    ) in result.stdout
+    profile.write_text("{}")
+    result = run(rows, *command)
+    assert "41 judged, 0 failed" in result.stdout
+    assert "failed:" not in result.stdout
+
+
 def test_a_failing_row_is_counted_and_ends_nothing(tmp_path: Path) -> None:
     faults = tmp_path / "faults.json"
     faults.write_text(json.dumps({"garble": {"marker": "marzipan"}}))
@@ -167,6 +187,9 @@ def test_a_failing_row_is_counted_and_ends_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert document(tmp_path / "out")["failed"] == {"unparsable": 1}
     assert "41 rows by fake, adapter None, backend fake: 40 judged, 1 failed" in result.stdout
+    assert (
+        "\nfailed: unparsable 1; run the same command again: it asks for these rows alone\n" in result.stdout
+    )
     assert [one["id"] for one in read_lines(tmp_path / "out" / "scores.jsonl") if "failure" in one] == [
         "worst"
     ]

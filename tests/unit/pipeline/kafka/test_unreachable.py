@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import socketserver
 import ssl
+import struct
 import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -52,6 +54,28 @@ def listener(context: ssl.SSLContext | None) -> Iterator[int]:
             yield server.getsockname()[1]
         finally:
             server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+@contextlib.contextmanager
+def login_listener() -> Iterator[int]:
+    """Speaks Kafka as a listener that asks for a login: it tells its versions, and hangs up on the next request."""
+    versions = b"".join(struct.pack(">hhhB", key, 0, 9, 0) for key in range(19))
+    body = struct.pack(">hB", 0, 20) + versions + struct.pack(">iB", 0, 0)
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked = self.rfile.read(struct.unpack(">i", self.rfile.read(4))[0])
+            self.wfile.write(struct.pack(">i", 4 + len(body)) + asked[4:8] + body)
+            self.rfile.read(4)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
             thread.join(5)
 
 
@@ -130,6 +154,16 @@ def test_nobody_at_all_may_come_yet() -> None:
     assert not found.lasting
     assert found.refused
     assert "127.0.0.1:9 cannot be reached: nothing listens there (connection refused)" in found.detail
+
+
+def test_a_listener_that_asks_for_a_login_is_told_to_a_client_without_one() -> None:
+    with login_listener() as port:
+        found = why_unreachable(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), "_TRANSPORT")
+    assert found.detail == (
+        f"127.0.0.1:{port} answers, and then ends the connection, as a listener does that asks for a login"
+    )
+    assert found.fix.startswith("export SLUICEGATE_KAFKA__SECURITY__PROTOCOL=SASL_PLAINTEXT ")
+    assert not found.lasting
 
 
 def test_an_address_without_a_port_is_told() -> None:
