@@ -52,6 +52,10 @@ STRAYED: dict[tuple[str, ...], str] = {
     ("kafka", "brokers"): "given as kafka.bootstrapServers",
     ("kafka", "bootstrapServer"): "given as kafka.bootstrapServers",
     ("kafka", "security", "sasl", "password"): "in a Secret that kafka.security.sasl.existingSecret names",
+    (
+        "engine",
+        "build",
+    ): "left out: run `sluicegate engine build` (docs/engine.md), then set engine.uri and engine.digest",
     ("engine", "apiKey", "value"): "in a Secret that engine.apiKey.existingSecret names",
     (
         "autoscaling",

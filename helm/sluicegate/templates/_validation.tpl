@@ -11,7 +11,6 @@
 {{- end -}}
 {{- include "sluicegate.validateEngine" . -}}
 {{- include "sluicegate.validateUri" . -}}
-{{- include "sluicegate.validateBuild" . -}}
 {{- include "sluicegate.validateDrain" . -}}
 {{- include "sluicegate.validateTopics" . -}}
 {{- include "sluicegate.validateScaling" . -}}
@@ -104,7 +103,7 @@
 
 {{- define "sluicegate.validateEngine" -}}
 {{- $engine := .Values.engine -}}
-{{- if and (include "sluicegate.workers" .) (not (has .Values.profile (list "cpu" "demo"))) -}}
+{{- if not (has .Values.profile (list "cpu" "demo")) -}}
 {{- if not $engine.uri -}}
 {{- fail (printf "engine.uri is missing, and profile %s needs a bundle; set it, for example engine.uri=pvc://models/guard" .Values.profile) -}}
 {{- end -}}
@@ -157,29 +156,6 @@
 {{- end -}}
 {{- if semverCompare "<1.35.0-0" .Capabilities.KubeVersion.Version -}}
 {{- fail (printf "engine.uri oci:// is an image volume, which Kubernetes has on by default from 1.35, and this cluster is %s, which would drop it silently; set engine.uri to pvc://, https:// or s3://" .Capabilities.KubeVersion.Version) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
-{{- define "sluicegate.validateBuild" -}}
-{{- $build := .Values.engine.build -}}
-{{- if $build.enabled -}}
-{{- if ne .Values.profile "gpu" -}}
-{{- fail (printf "engine.build compiles for the sidecar of profile gpu; set profile=gpu, or engine.build.enabled=false for profile %s" .Values.profile) -}}
-{{- end -}}
-{{- if not (and $build.image $build.claim) -}}
-{{- fail "engine.build.image and engine.build.claim are needed; set them to an image with TensorRT-LLM 1.2.1 and sluicegate[adapt], and to a claim with the checkpoint" -}}
-{{- end -}}
-{{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $build.image) -}}
-{{- fail (printf "engine.build.image %s is not pinned, and names the engine that it makes; end it with the image's digest, as in registry/sluicegate-build@sha256:…" $build.image) -}}
-{{- end -}}
-{{- $name := toString (dig "name" "" $build.recipe) -}}
-{{- $gpu := toString (dig "gpu" "" $build.recipe) -}}
-{{- if not (and (regexMatch "^[a-z0-9][a-z0-9._-]{0,56}$" $name) (regexMatch "^[A-Z0-9]+$" $gpu)) -}}
-{{- fail "engine.build.recipe needs a name and a gpu; set them as docs/engine.md has it, for example name: guard-h100-fp8 and gpu: H100" -}}
-{{- end -}}
-{{- if not (regexMatch (printf "(^|-)%s(-|$)" $gpu) .Values.engine.gpu.product) -}}
-{{- fail (printf "engine.build.recipe.gpu is %s and engine.gpu.product %q, so that the build would run on another card or any; set engine.gpu.product to that node label's value, such as NVIDIA-H100-80GB-HBM3" $gpu .Values.engine.gpu.product) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
