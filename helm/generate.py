@@ -66,8 +66,8 @@ STRAYED: dict[tuple[str, ...], str] = {
 """Keys of other charts, and of those who would put a password here, with what is meant, in the same way."""
 
 READ = {
-    "kafka": ("group",),
-    "topics": ("posts", "allow", "review", "block", "dead_letter", "control"),
+    "kafka": (),
+    "topics": ("posts", "allow", "review", "block", "dead_letter"),
     "drain": ("budget_s",),
 }
 """Settings that templates read: another value is welcome, `null` would leave a hole in an object."""

@@ -23,13 +23,16 @@ from chart.rendering import (
     worker,
 )
 from sluicegate.pipeline.kafka.topics import group_rights, plan_topics
-from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.settings.tree import load_settings
 
 if TYPE_CHECKING:
     from chart.rendering import Document, Way
 
 pytestmark = pytest.mark.helm
 
+GROUP = "moderation.guard-sluicegate"
+RELEASE = load_settings(kafka={"group": GROUP}, topics={"control": f"{GROUP}.control"})
+"""As the release of these tests has them."""
 NEEDED = ("-f", str(CHART / "ci" / "cpu-values.yaml"))
 
 
@@ -246,7 +249,7 @@ def _topics(answer: Any) -> dict[str, tuple[int, int, dict[str, str]]]:
 
 
 def test_strimzi_makes_the_topics_that_sluicegate_plans() -> None:
-    planned = plan_topics(Settings(), partitions=12, replication=3)
+    planned = plan_topics(RELEASE, partitions=12, replication=3)
     assert _topics(newest("gpu")) == {
         one.name: (one.partitions, one.replication, one.config) for one in planned
     }
@@ -255,9 +258,9 @@ def test_strimzi_makes_the_topics_that_sluicegate_plans() -> None:
 def test_strimzis_user_has_the_rights_that_sluicegate_plans_and_no_others() -> None:
     acls = newest("gpu").of("KafkaUser")["spec"]["authorization"]["acls"]
     granted = {one["resource"]["name"]: tuple(one["operations"]) for one in acls}
-    planned = {one.name: one.worker for one in plan_topics(Settings(), partitions=1, replication=1)}
-    assert granted == planned | {"sluicegate": ("Read",)}
-    assert "Read on group sluicegate" in group_rights(Settings().kafka)["worker"]
+    planned = {one.name: one.worker for one in plan_topics(RELEASE, partitions=1, replication=1)}
+    assert granted == planned | {RELEASE.kafka.group: ("Read",)}
+    assert f"Read on group {RELEASE.kafka.group};" in group_rights(RELEASE.kafka)["worker"]
     secret = newest("gpu").of("KafkaUser")["metadata"]["name"]
     volumes = newest("gpu").of("Deployment")["spec"]["template"]["spec"]["volumes"]
     assert secret in {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}

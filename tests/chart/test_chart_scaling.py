@@ -40,7 +40,7 @@ def test_keda_asks_kafka_for_the_lag_and_prometheus_for_the_age_and_the_posts_ta
     ]
     assert kafka["lagThreshold"] == "1275"  # 42.5 posts/s × 30 s
     assert (kafka["tls"], kafka["sasl"]) == ("enable", "scram_sha512")
-    assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "sluicegate")
+    assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "moderation.guard-sluicegate")
     assert 'job="moderation/guard-sluicegate"' in prometheus["query"]
 
 
@@ -75,7 +75,7 @@ def test_a_plain_hpa_has_the_same_target_as_keda() -> None:
     }  # 40 posts/s × 30 s
     assert metric["external"]["metric"] == {
         "name": "kafka_consumergroup_lag",
-        "selector": {"matchLabels": {"consumergroup": "sluicegate", "topic": "posts"}},
+        "selector": {"matchLabels": {"consumergroup": "moderation.guard-sluicegate", "topic": "posts"}},
     }
     assert spec["scaleTargetRef"]["name"] == newest("hpa").of("Deployment")["metadata"]["name"]
     assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 24)
