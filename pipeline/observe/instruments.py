@@ -76,7 +76,8 @@ class Instruments:
             metrics.hold.labels(name).set(int(holding))
 
         busy = BusyMeter(saturating_prompts, clock.monotonic)
-        metrics.busy_seconds.set_function(busy.busy_s)
+        for shown in (metrics.saturated_seconds, metrics.busy_seconds):
+            shown.set_function(busy.busy_s)
         metrics.in_work.set_function(lambda: busy.in_work)
         return cls(clock, Holds(clock.monotonic, show), busy, metrics, tracing)
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
+from sluicegate import __version__
 from sluicegate.engines.protocol import EngineInfo
 from sluicegate.pipeline.clock import AHEAD_S, OLDEST_S
 from sluicegate.pipeline.policy import Policy
@@ -20,6 +32,8 @@ if TYPE_CHECKING:
 
 # From an idle GPU (a few ms) to a long hold, in steps of about 2.
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+# From an idle GPU to the longest time-out of a call.
+_CALL_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 _LABEL_VALUES = 200  # a producer's invention must not grow the label set without bound
@@ -37,20 +51,48 @@ class _Bounded:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._known: set[str] = set()
+        self._reserved: frozenset[str] = frozenset()
+
+    def reserve(self, values: Iterable[str]) -> None:
+        """Let these through whatever came before them; of more than the limit, the first by the alphabet."""
+        self._reserved = frozenset(sorted(values)[: self._limit])
 
     def __call__(self, value: str) -> str:
-        if value not in self._known:
-            if len(self._known) >= self._limit:
+        if value not in self._known and value not in self._reserved:
+            if len(self._known) + len(self._reserved) >= self._limit:
                 return _OTHER
             self._known.add(value)
         return value
 
 
+class ReadCounter(Collector):
+    """A counter that somebody else keeps: its value is read when it is scraped. Shaped as the client's own, for the table."""
+
+    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
+        self._type, self._name, self._documentation = "counter", name, documentation
+        self._labelnames: tuple[str, ...] = ()
+        self._read: Callable[[], float] = float
+        registry.register(self)
+
+    def set_function(self, read: Callable[[], float]) -> None:
+        """Take the value from here; it never falls."""
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The value now."""
+        yield CounterMetricFamily(self._name, self._documentation, value=self._read())
+
+
 class Metrics:
-    """Everything that a worker counts."""
+    """Everything that a worker counts, and what its process uses.
+
+    The client's second series for each counter, the time of its making, is switched off in the whole process.
+    """
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it alone has no types there
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self._tenant, self._category, self._language = (_Bounded(_LABEL_VALUES) for _ in range(3))
         self._opened: set[str] = set()
 
@@ -60,8 +102,8 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"sluicegate_{name}", text, labels, registry=registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"sluicegate_{name}", text, buckets=buckets, registry=registry)
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"sluicegate_{name}", text, labels, buckets=buckets, registry=registry)
 
         self.taken = counter("records_taken", "Records taken from the input topic.")
         self.records_missed = counter(
@@ -93,9 +135,9 @@ class Metrics:
         )
         self.micro_batch_posts = histogram("micro_batch_posts", "Judgements per micro-batch.", _POWERS)
         self.micro_batch_tokens = histogram("micro_batch_tokens", "Prompt tokens per micro-batch.", _TOKENS)
-        self.engine_seconds = counter("engine_call_seconds", "Wall time of engine calls.", "call")
         self.prompt_tokens = counter("prompt_tokens", "Tokens of scored prompts.")
         self.cached_tokens = counter("cached_prompt_tokens", "Of those, served by the engine's prefix cache.")
+        self._add_engine(counter, gauge, histogram)
         self.released = counter("released", "Posts given back unacknowledged in a drain.")
         self.oldest_post = gauge(
             "oldest_post_seconds",
@@ -104,27 +146,9 @@ class Metrics:
         self.window_posts = gauge("window_posts", "Posts held in the window.")
         self.window_bytes = gauge("window_bytes", "Bytes held in the window.")
         self.cache_entries = gauge("cache_entries", "Assessments in the cache.")
-        self.busy_seconds = gauge(
-            "engine_busy_seconds", "Seconds in which the engine was saturated, since the start."
-        )
-        self.in_work = gauge("engine_prompts_in_work", "Prompts in the engine now.")
-        self.prompts_limit = gauge(
-            "engine_prompts_limit",
-            "Another micro-batch is sent while fewer prompts are in the engine: found from its answers.",
-        )
         self.hold = gauge("hold", "1 while the stream waits for this.", "name")
-        self.circuit = gauge("engine_circuit", "1 for the state of the engine's circuit breaker.", "state")
-        self.circuit_changes = counter(
-            "engine_circuit_changes", "Times that a circuit breaker of an engine took this state.", "state"
-        )
-        self.adapter_circuit = gauge(
-            "adapter_circuit",
-            "1 for the state of the circuit breaker of an adapter's engine.",
-            "adapter",
-            "state",
-        )
-        self.adapters = gauge("adapter_in_service", "1 for each adapter in service.", "adapter", "digest")
         self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")
+        self.rebalances = counter("rebalances", "Times that the group gave this worker an assignment.")
         self.breaker_open = gauge(
             "block_breaker_open", "1 while a tenant's blocks are withheld: an alarm.", "tenant"
         )
@@ -147,6 +171,39 @@ class Metrics:
         for name in ("engine", "publish", "input"):
             self.hold.labels(name).set(0)
         self._show_circuit(CIRCUIT[0])
+
+    def _add_engine(
+        self,
+        counter: Callable[..., Counter],
+        gauge: Callable[..., Gauge],
+        histogram: Callable[..., Histogram],
+    ) -> None:
+        self.engine_seconds = counter("engine_call_seconds", "Wall time of engine calls.", "call")
+        self.engine_call_duration = histogram(
+            "engine_call_duration_seconds", "Wall time of each engine call.", _CALL_S, "call"
+        )
+        self.saturated_seconds = ReadCounter(
+            "sluicegate_engine_saturated_seconds", "Seconds in which the engine was saturated.", self.registry
+        )
+        self.busy_seconds = gauge(
+            "engine_busy_seconds", "The older name of `sluicegate_engine_saturated_seconds_total`."
+        )
+        self.in_work = gauge("engine_prompts_in_work", "Prompts in the engine now.")
+        self.prompts_limit = gauge(
+            "engine_prompts_limit",
+            "Another micro-batch is sent while fewer prompts are in the engine: found from its answers.",
+        )
+        self.circuit = gauge("engine_circuit", "1 for the state of the engine's circuit breaker.", "state")
+        self.circuit_changes = counter(
+            "engine_circuit_changes", "Times that a circuit breaker of an engine took this state.", "state"
+        )
+        self.adapter_circuit = gauge(
+            "adapter_circuit",
+            "1 for the state of the circuit breaker of an adapter's engine.",
+            "adapter",
+            "state",
+        )
+        self.adapters = gauge("adapter_in_service", "1 for each adapter in service.", "adapter", "digest")
 
     def _add_explanations(self, counter: Callable[..., Counter]) -> None:
         self.explanation_failures = counter(
@@ -179,6 +236,8 @@ class Metrics:
         self.forwarded = counter(
             "records_forwarded", "Records that an edge forwarded; `sampled` to be compared.", "sampled"
         )
+        self._build = Info("sluicegate_build", "The package's version, and Python's.", registry=self.registry)
+        self._build.info({"version": __version__, "python": platform.python_version()})
         self._engine = Info("sluicegate_engine", "The engine in force.", registry=self.registry)
         self._policy = Info("sluicegate_policy", "The policy in force.", registry=self.registry)
         self.screen = Info("sluicegate_screen", "The screen in force.", registry=self.registry)
@@ -192,6 +251,15 @@ class Metrics:
                 self.adapters.labels(name, engine.digest).set(1)
                 self._show_circuit(CIRCUIT[0], name)
         self._stamp(policy)
+
+    def engine_called(self, call: str, seconds: float) -> None:
+        """Count a call of the engine, answered or not, by its wall time."""
+        self.engine_seconds.labels(call).inc(seconds)
+        self.engine_call_duration.labels(call).observe(seconds)
+
+    def rebalanced(self) -> None:
+        """Count an assignment that the group gave, the first and an empty one included."""
+        self.rebalances.inc()
 
     def circuit_is(self, state: str, adapter: str | None = None) -> None:
         """Show that the circuit breaker of the engine, or of an adapter's, took a state."""
@@ -210,6 +278,7 @@ class Metrics:
         self._stamp(policy)
 
     def _stamp(self, policy: Policy) -> None:
+        self._tenant.reserve(policy.scope.tenants)
         self._policy.info({"name": policy.name, "version": policy.version, "digest": policy.digest})
 
     def show_breakers(self, tenants: Iterable[str]) -> None:

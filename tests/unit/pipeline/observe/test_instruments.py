@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from sluicegate.pipeline.observe.instruments import BusyMeter
+from sluicegate.pipeline.observe.instruments import BusyMeter, Instruments
+from unit.pipeline.fakes import HandClock
 
 
 class Now:
@@ -33,3 +34,16 @@ def test_a_failed_call_ends_its_work() -> None:
     except ValueError:
         pass
     assert meter.in_work == 0
+
+
+def test_saturated_seconds_are_a_counter_and_the_older_gauge_shows_the_same() -> None:
+    clock = HandClock()
+    instruments = Instruments.for_engine(2, clock)
+    value = instruments.metrics.registry.get_sample_value
+    assert value("sluicegate_engine_saturated_seconds_total") == 0
+    with instruments.busy.work(2):
+        clock.now += 3.0
+        assert value("sluicegate_engine_saturated_seconds_total") == 3  # while the call is still on its way
+        assert value("sluicegate_engine_busy_seconds") == 3
+    kinds = {family.name: family.type for family in instruments.metrics.registry.collect()}
+    assert kinds["sluicegate_engine_saturated_seconds"] == "counter"

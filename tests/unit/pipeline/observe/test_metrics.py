@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import platform
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate import __version__
 from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import DeadLetter, Verdict
 from support.events import dead_letters, verdicts
 
@@ -22,6 +26,67 @@ def test_a_producers_inventions_cannot_grow_a_label_without_bound() -> None:
     assert len(seen) == 201
     assert "other" in seen
     assert metrics._tenant("tenant-0") == "tenant-0"
+
+
+def policy_for(*tenants: str) -> Policy:
+    rules = "".join(f"  {name}: {{rules: {{failure_mode: block}}}}\n" for name in tenants)
+    return Policy.from_bytes(f'name: ours\nversion: "1"\ntenants:\n{rules}'.encode(), "policy.yaml")
+
+
+def test_a_tenant_of_the_policy_has_its_label_in_every_worker() -> None:
+    metrics = Metrics()
+    for number in range(1000):
+        metrics._tenant(f"tenant-{number}")
+    assert metrics._tenant("forum") == "other"
+    metrics.policy_changed(policy_for("forum"))
+    assert metrics._tenant("forum") == "forum"
+    assert metrics._tenant("tenant-0") == "tenant-0"
+
+
+def test_of_more_tenants_than_there_is_room_for_every_worker_shows_the_same() -> None:
+    names = [f"tenant-{number:03}" for number in range(300)]
+    shown = []
+    for order in (names, names[::-1]):
+        metrics = Metrics()
+        metrics.describe({}, policy_for(*order))
+        shown.append({metrics._tenant(name) for name in [*order, "unnamed"]})
+    assert shown[0] == shown[1] == {*names[:200], "other"}
+
+
+def test_no_series_has_a_double_that_tells_when_it_was_made() -> None:
+    metrics = Metrics()
+    metrics.count([(ALLOWED, 0)], now_ms=0)
+    assert not [name for name in _samples(metrics) if name.endswith("_created")]
+
+
+def test_build_and_process_are_told() -> None:
+    metrics = Metrics()
+    labels = {"version": __version__, "python": platform.python_version()}
+    assert metrics.registry.get_sample_value("sluicegate_build_info", labels) == 1
+    if sys.platform == "linux":
+        assert metrics.registry.get_sample_value("process_resident_memory_bytes")
+
+
+def test_a_call_of_the_engine_counts_in_the_sum_and_in_the_distribution() -> None:
+    metrics = Metrics()
+    for seconds in (0.02, 0.3):
+        metrics.engine_called("score", seconds)
+    value = metrics.registry.get_sample_value
+    assert value("sluicegate_engine_call_seconds_total", {"call": "score"}) == pytest.approx(0.32)
+    name = "sluicegate_engine_call_duration_seconds"
+    assert value(f"{name}_sum", {"call": "score"}) == pytest.approx(0.32)
+    assert [value(f"{name}_bucket", {"call": "score", "le": le}) for le in ("0.01", "0.025", "0.5")] == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_rebalances_are_counted_from_0() -> None:
+    metrics = Metrics()
+    assert _samples(metrics)["sluicegate_rebalances_total"] == [0]
+    metrics.rebalanced()
+    assert _samples(metrics)["sluicegate_rebalances_total"] == [1]
 
 
 def test_two_workers_in_one_process_do_not_share_a_registry() -> None:
@@ -58,7 +123,7 @@ def test_what_was_delivered_together_counts_as_one_by_one(
     together.count(delivered, now_ms=2.0**40)
     for one in delivered:
         alone.count([one], now_ms=2.0**40)
-    assert _samples(together) == _samples(alone)
+    assert _of_ours(together) == _of_ours(alone)
     judged = [event for event, _ in delivered if isinstance(event, Verdict)]
     for metric, events in (("verdicts", len(judged)), ("dead_letters", len(delivered) - len(judged))):
         assert sum(_samples(together).get(f"sluicegate_{metric}_total", [0])) == events
@@ -80,10 +145,13 @@ def test_a_wild_timestamp_gives_no_latency(now_ms: float) -> None:
     assert sum(found["sluicegate_verdicts_total"]) == len(near) + len(wild)
 
 
+def _of_ours(metrics: Metrics) -> dict[str, list[float]]:
+    return {name: found for name, found in _samples(metrics).items() if name.startswith("sluicegate_")}
+
+
 def _samples(metrics: Metrics) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for family in metrics.registry.collect():
         for sample in sorted(family.samples, key=lambda one: sorted(one.labels.items())):
-            if not sample.name.endswith("_created"):
-                found.setdefault(sample.name, []).append(sample.value)
+            found.setdefault(sample.name, []).append(sample.value)
     return found
