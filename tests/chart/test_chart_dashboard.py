@@ -22,6 +22,7 @@ from chart.queries import (
     plain,
     promtool,
     rules,
+    runbook_queries,
     variable_queries,
 )
 from chart.rendering import newest
@@ -132,6 +133,12 @@ def test_alerts_and_the_scaler_ask_only_for_what_a_running_worker_answers(scrape
     queries = [rule["expr"] for rule in rules().values()] + keda_queries()
     assert [(query, wrong) for query in queries if (wrong := _unanswered(query, scrape))] == []
     assert len({name for query in queries for name, _ in asked(query)}) > 10
+
+
+def test_runbooks_ask_only_for_what_a_running_worker_answers(scrape: Scrape) -> None:
+    queries = [query for page in runbook_queries().values() for query in page]
+    assert [(query, wrong) for query in queries if (wrong := _unanswered(query, scrape))] == []
+    assert len({name for query in queries for name, _ in asked(query)}) > 20
 
 
 def test_what_only_an_event_gives_a_series_is_declared_before_it(scrape: Scrape) -> None:

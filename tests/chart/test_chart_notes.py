@@ -56,3 +56,9 @@ def test_an_hpa_without_its_metric_is_named(tmp_path: Path) -> None:
 def test_an_hpa_with_its_metric_is_not(tmp_path: Path) -> None:
     served = ("--api-versions", "external.metrics.k8s.io/v1beta1")
     assert "adapter" not in _notes(tmp_path, "hpa", *served)
+
+
+def test_alerts_without_links_say_where_their_pages_are(tmp_path: Path) -> None:
+    served = ("--api-versions", "monitoring.coreos.com/v1")
+    on = ("--set", "podMonitor.enabled=true,prometheusRule.enabled=true")
+    assert "publish docs/runbooks and set prometheusRule.runbooks" in _notes(tmp_path, "cpu", *served, *on)

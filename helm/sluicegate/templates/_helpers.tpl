@@ -86,8 +86,3 @@ app.kubernetes.io/part-of: sluicegate
 {{- include "sluicegate.fullname" . }}-policies
 {{- end -}}
 {{- end -}}
-
-{{/* Labels of this release's series: a PodMonitor's job is its namespace and name. */}}
-{{- define "sluicegate.series" -}}
-{{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.fullname" .))) .Values.prometheusRule.selector -}}
-{{- end -}}
