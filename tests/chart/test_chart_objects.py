@@ -179,10 +179,19 @@ def test_no_name_is_longer_than_a_host_name() -> None:
         assert len(answer.of("Deployment")["metadata"]["name"]) <= 63 - len("-0123456789-abcde")
 
 
-def test_a_rollout_never_needs_a_gpu_more() -> None:
+def test_a_rollout_needs_a_worker_more_only_where_that_takes_no_gpu() -> None:
+    scarce, plenty = {"maxSurge": 0, "maxUnavailable": 1}, {"maxSurge": 1, "maxUnavailable": 0}
     for name in NAMES:
         strategy = newest(name).of("Deployment")["spec"]["strategy"]
-        assert strategy["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+        assert strategy["rollingUpdate"] == (scarce if name in ("gpu", "oci", "demo") else plenty)
+
+
+def test_a_rollout_goes_as_the_values_say() -> None:
+    shaped = ("--set", "strategy.type=Recreate,minReadySeconds=30,progressDeadlineSeconds=900")
+    spec = render(*NEEDED, *shaped).of("Deployment")["spec"]
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert (spec["minReadySeconds"], spec["progressDeadlineSeconds"]) == (30, 900)
+    assert "minReadySeconds" not in render(*NEEDED).of("Deployment")["spec"]
 
 
 def test_the_gpu_goes_to_the_sidecar_alone_and_only_onto_its_own_kind_of_node() -> None:
