@@ -52,6 +52,10 @@ STRAYED: dict[tuple[str, ...], str] = {
     ("kafka", "brokers"): "given as kafka.bootstrapServers",
     ("kafka", "bootstrapServer"): "given as kafka.bootstrapServers",
     ("kafka", "security", "sasl", "password"): "in a Secret that kafka.security.sasl.existingSecret names",
+    (
+        "engine",
+        "build",
+    ): "left out: run `sluicegate engine build` (docs/engine.md), then set engine.uri and engine.digest",
     ("engine", "apiKey", "value"): "in a Secret that engine.apiKey.existingSecret names",
     (
         "autoscaling",
@@ -62,8 +66,8 @@ STRAYED: dict[tuple[str, ...], str] = {
 """Keys of other charts, and of those who would put a password here, with what is meant, in the same way."""
 
 READ = {
-    "kafka": ("group",),
-    "topics": ("posts", "allow", "review", "block", "dead_letter", "control"),
+    "kafka": (),
+    "topics": ("posts", "allow", "review", "block", "dead_letter"),
     "drain": ("budget_s",),
 }
 """Settings that templates read: another value is welcome, `null` would leave a hole in an object."""

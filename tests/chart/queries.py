@@ -8,12 +8,13 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from chart.rendering import CHART, newest
+from chart.rendering import CHART, ROOT, newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+RUNBOOKS = ROOT / "docs" / "runbooks"
 DASHBOARD = CHART / "dashboards" / "sluicegate.json"
 TARGET_LABELS = {"job", "instance"}
 """What Prometheus itself gives every series of a target."""
@@ -51,6 +52,20 @@ def keda_queries() -> list[str]:
     return [one["metadata"]["query"] for one in triggers if one["type"] == "prometheus"]
 
 
+def runbook_queries() -> dict[str, list[str]]:
+    """By page, the queries that it gives to paste: a line each."""
+    return {
+        path.stem: [
+            line
+            for block in re.findall(
+                r"^```promql\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+            )
+            for line in block.splitlines()
+        ]
+        for path in sorted(RUNBOOKS.glob("*.md"))
+    }
+
+
 def asked(query: str) -> Iterator[tuple[str, set[str]]]:
     """The series that a query asks for, each with the labels that it is selected or grouped by."""
     grouped = {
@@ -60,7 +75,7 @@ def asked(query: str) -> Iterator[tuple[str, set[str]]]:
     }
     if found := re.search(r"^label_values\(.*,\s*(\w+)\)$", query):
         grouped |= {found[1]}
-    for name, matchers in re.findall(r"(sluicegate_\w+)(?:\{([^}]*)\})?", query):
+    for name, matchers in re.findall(r"((?:sluicegate|process)_\w+)(?:\{([^}]*)\})?", query):
         yield name, grouped | set(re.findall(r"(\w+)=", matchers))
 
 

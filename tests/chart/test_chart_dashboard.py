@@ -13,7 +13,6 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from chart.queries import (
-    DASHBOARD,
     TARGET_LABELS,
     asked,
     dashboard,
@@ -23,6 +22,7 @@ from chart.queries import (
     plain,
     promtool,
     rules,
+    runbook_queries,
     variable_queries,
 )
 from chart.rendering import newest
@@ -135,6 +135,12 @@ def test_alerts_and_the_scaler_ask_only_for_what_a_running_worker_answers(scrape
     assert len({name for query in queries for name, _ in asked(query)}) > 10
 
 
+def test_runbooks_ask_only_for_what_a_running_worker_answers(scrape: Scrape) -> None:
+    queries = [query for page in runbook_queries().values() for query in page]
+    assert [(query, wrong) for query in queries if (wrong := _unanswered(query, scrape))] == []
+    assert len({name for query in queries for name, _ in asked(query)}) > 20
+
+
 def test_what_only_an_event_gives_a_series_is_declared_before_it(scrape: Scrape) -> None:
     assert scrape.declared >= LATER
     assert scrape.labels.keys().isdisjoint(LATER)
@@ -197,7 +203,11 @@ def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> 
 @pytest.mark.helm
 def test_the_chart_ships_the_dashboard_for_grafanas_sidecar() -> None:
     shipped = newest("gpu").of("ConfigMap", "-dashboard")
-    assert json.loads(shipped["data"]["sluicegate.json"]) == json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    given, (text,) = dashboard(), shipped["data"].values()
+    own = json.loads(text)
+    for tree in (given, own):
+        tree["uid"] = tree["title"] = tree["templating"]["list"][1]["current"] = "the release's own"
+    assert own == given
     assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert shipped["metadata"]["annotations"] == {"grafana_folder": "Moderation"}
     names = [one["metadata"]["name"] for one in newest("cpu").all("ConfigMap")]

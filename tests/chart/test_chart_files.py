@@ -9,7 +9,8 @@ import re
 import shlex
 import sys
 import tarfile
-from typing import TYPE_CHECKING, Any, Self
+import tomllib
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pytest
 import yaml
@@ -17,8 +18,8 @@ from jsonschema import Draft7Validator
 
 from chart.rendering import CHART, ROOT
 from sluicegate import __version__
-from sluicegate.client import Client, Reply
-from sluicegate.schemas import Action
+from sluicegate.client import Client, Post, Reply
+from sluicegate.schemas import Action, AssessedBy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,7 +155,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Verdict:
-    def __init__(self, digest: str) -> None:
+    failure = None
+
+    def __init__(self, assessed_by: str, digest: str) -> None:
+        self.assessed_by = AssessedBy(assessed_by)
         self.engine = self
         self.digest = digest
 
@@ -163,9 +167,10 @@ class _Verdict:
 
 
 class _Client(Client):
-    """Answers at once, or never."""
+    """Answers at once, with the verdicts that it was given and then the last one again; None stands for no answer."""
 
-    answer: Any = None
+    answers: ClassVar[list[Any]] = []
+    posts: ClassVar[list[Post]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -174,29 +179,43 @@ class _Client(Client):
         pass
 
     async def judge(self, post: Any, *, timeout_s: float, **_: Any) -> Reply:
-        assert post.id.startswith("helm-test/")
-        assert timeout_s == 5
-        return Reply(Action.ALLOW, self.answer)
+        assert 0 < timeout_s <= 5
+        self.posts.append(post)
+        return Reply(Action.ALLOW, self.answers[min(len(self.posts), len(self.answers)) - 1])
 
 
 @pytest.mark.parametrize(
-    ("answered", "pinned", "said"),
+    ("answered", "pinned", "posts", "said"),
     [
-        ("sha256:a", "sha256:a", None),
-        ("sha256:a", "", None),
-        ("sha256:b", "sha256:a", "engine.digest pins sha256:a"),
+        ([("engine", "sha256:a")], "sha256:a", 1, None),
+        ([("engine", "sha256:a")], "", 1, None),
+        ([("engine", "sha256:b")], "sha256:a", 1, "engine.digest pins sha256:a"),
+        ([("screen", "sha256:s"), ("cache", "sha256:a"), ("engine", "sha256:a")], "sha256:a", 3, None),
+        ([("near_duplicate", "sha256:a")], "sha256:a", 10, "assessed_by is near_duplicate"),
+        ([("none", "sha256:a")], "sha256:a", 1, "the engine did not judge it: assessed_by is none"),
+        ([None], "sha256:a", 1, "no verdict within 5 s"),
     ],
 )
-async def test_the_round_trip_compares_the_engine_with_the_pin(
-    answered: str, pinned: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_round_trip_is_well_only_by_the_pinned_engines_own_verdict(
+    answered: list[tuple[str, str] | None],
+    pinned: str,
+    posts: int,
+    said: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "settings.yaml").write_text("kafka: {group: sluicegate}\n")
     monkeypatch.setenv("SLUICEGATE_SETTINGS", str(tmp_path / "settings.yaml"))
     monkeypatch.setattr(round_trip, "Client", _Client)
-    monkeypatch.setattr(_Client, "answer", _Verdict(answered))
+    monkeypatch.setattr(_Client, "answers", [one and _Verdict(*one) for one in answered])
+    monkeypatch.setattr(_Client, "posts", [])
     found = await round_trip.main(5, pinned)
-    assert (found is None) == (said is None)
-    assert said is None or said in found
+    assert (found is None) == (said is None), found
+    assert said is None or said in str(found)
+    assert len(_Client.posts) == posts
+    assert all(post.id.startswith("helm-test/") for post in _Client.posts)
+    assert {post.tenant for post in _Client.posts} == {"helm-test"}
+    assert len({post.text for post in _Client.posts}) == posts, "no text is sent twice"
 
 
 # The image

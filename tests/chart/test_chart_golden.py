@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from chart import golden
-from chart.rendering import NAMES
 
 pytestmark = pytest.mark.helm
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", golden.READ)
 def test_the_render_is_as_it_was_accepted(name: str) -> None:
     refresh = (
         "if it is meant, run `PYTHONPATH=tests .venv/bin/python -m chart.golden` and review the difference"
@@ -19,4 +18,4 @@ def test_the_render_is_as_it_was_accepted(name: str) -> None:
 
 
 def test_no_render_is_left_of_a_file_that_is_gone() -> None:
-    assert {path.stem for path in golden.FOLDER.iterdir()} == set(NAMES)
+    assert {path.stem for path in golden.FOLDER.iterdir()} == set(golden.READ)

@@ -49,17 +49,3 @@ def test_the_topics_job_reaches_brokers_before_the_workers_policy_is_there() -> 
     assert not policy["spec"]["podSelector"]["matchLabels"].items() <= worker_labels.items()
     assert {one["port"] for rule in policy["spec"]["egress"] for one in rule["ports"]} == {53, 9092}
     assert newest("oci").of("NetworkPolicy", "-topics")["spec"]["egress"][1]["ports"][0]["port"] == 9094
-
-
-def test_a_build_may_go_nowhere() -> None:
-    answer = newest("build")
-    policy = answer.of("NetworkPolicy", "-build")["spec"]
-    assert policy.keys() == {"podSelector", "policyTypes"}
-    assert policy["policyTypes"] == ["Ingress", "Egress"]
-    labels = answer.of("Job")["spec"]["template"]["metadata"]["labels"]
-    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
-    (expression,) = answer.of("NetworkPolicy", "-sluicegate")["spec"]["podSelector"]["matchExpressions"]
-    assert (expression["operator"], expression["values"]) == (
-        "NotIn",
-        [labels["app.kubernetes.io/component"]],
-    )

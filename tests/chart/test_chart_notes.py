@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chart.rendering import CHART, NEWEST, helm, newest
+from chart.rendering import CHART, NEWEST, helm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,18 +49,6 @@ def test_others_are_proved_by_helm_test(tmp_path: Path) -> None:
     assert "Nothing is kept" not in said
 
 
-@pytest.mark.parametrize("is_first", [True, False])
-def test_a_build_says_where_its_engine_will_be(tmp_path: Path, *, is_first: bool) -> None:
-    more = ("--set", "engine.digest=,engine.uri=") if is_first else ()
-    said = _notes(tmp_path, "build", *more)
-    assert ("no workers yet" in said) is is_first
-    job = newest("build").of("Job")
-    (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert f"logs job/{job['metadata']['name']} --follow" in said
-    assert f"kubectl -n moderation delete job/{job['metadata']['name']}, then the same helm upgrade" in said
-    assert f"engine.uri=pvc://models/{container['args'][-1].removeprefix('/models/')}\n" in said
-
-
 def test_an_hpa_without_its_metric_is_named(tmp_path: Path) -> None:
     assert "until an adapter serves kafka_consumergroup_lag" in _notes(tmp_path, "hpa")
 
@@ -68,3 +56,9 @@ def test_an_hpa_without_its_metric_is_named(tmp_path: Path) -> None:
 def test_an_hpa_with_its_metric_is_not(tmp_path: Path) -> None:
     served = ("--api-versions", "external.metrics.k8s.io/v1beta1")
     assert "adapter" not in _notes(tmp_path, "hpa", *served)
+
+
+def test_alerts_without_links_say_where_their_pages_are(tmp_path: Path) -> None:
+    served = ("--api-versions", "monitoring.coreos.com/v1")
+    on = ("--set", "podMonitor.enabled=true,prometheusRule.enabled=true")
+    assert "publish docs/runbooks and set prometheusRule.runbooks" in _notes(tmp_path, "cpu", *served, *on)

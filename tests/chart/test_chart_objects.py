@@ -23,13 +23,16 @@ from chart.rendering import (
     worker,
 )
 from sluicegate.pipeline.kafka.topics import group_rights, plan_topics
-from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.pipeline.settings.tree import load_settings
 
 if TYPE_CHECKING:
     from chart.rendering import Document, Way
 
 pytestmark = pytest.mark.helm
 
+GROUP = "moderation.guard-sluicegate"
+RELEASE = load_settings(kafka={"group": GROUP}, topics={"control": f"{GROUP}.control"})
+"""As the release of these tests has them."""
 NEEDED = ("-f", str(CHART / "ci" / "cpu-values.yaml"))
 
 
@@ -176,10 +179,19 @@ def test_no_name_is_longer_than_a_host_name() -> None:
         assert len(answer.of("Deployment")["metadata"]["name"]) <= 63 - len("-0123456789-abcde")
 
 
-def test_a_rollout_never_needs_a_gpu_more() -> None:
+def test_a_rollout_needs_a_worker_more_only_where_that_takes_no_gpu() -> None:
+    scarce, plenty = {"maxSurge": 0, "maxUnavailable": 1}, {"maxSurge": 1, "maxUnavailable": 0}
     for name in NAMES:
         strategy = newest(name).of("Deployment")["spec"]["strategy"]
-        assert strategy["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+        assert strategy["rollingUpdate"] == (scarce if name in ("gpu", "oci", "demo") else plenty)
+
+
+def test_a_rollout_goes_as_the_values_say() -> None:
+    shaped = ("--set", "strategy.type=Recreate,minReadySeconds=30,progressDeadlineSeconds=900")
+    spec = render(*NEEDED, *shaped).of("Deployment")["spec"]
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert (spec["minReadySeconds"], spec["progressDeadlineSeconds"]) == (30, 900)
+    assert "minReadySeconds" not in render(*NEEDED).of("Deployment")["spec"]
 
 
 def test_the_gpu_goes_to_the_sidecar_alone_and_only_onto_its_own_kind_of_node() -> None:
@@ -246,7 +258,7 @@ def _topics(answer: Any) -> dict[str, tuple[int, int, dict[str, str]]]:
 
 
 def test_strimzi_makes_the_topics_that_sluicegate_plans() -> None:
-    planned = plan_topics(Settings(), partitions=12, replication=3)
+    planned = plan_topics(RELEASE, partitions=12, replication=3)
     assert _topics(newest("gpu")) == {
         one.name: (one.partitions, one.replication, one.config) for one in planned
     }
@@ -255,9 +267,9 @@ def test_strimzi_makes_the_topics_that_sluicegate_plans() -> None:
 def test_strimzis_user_has_the_rights_that_sluicegate_plans_and_no_others() -> None:
     acls = newest("gpu").of("KafkaUser")["spec"]["authorization"]["acls"]
     granted = {one["resource"]["name"]: tuple(one["operations"]) for one in acls}
-    planned = {one.name: one.worker for one in plan_topics(Settings(), partitions=1, replication=1)}
-    assert granted == planned | {"sluicegate": ("Read",)}
-    assert "Read on group sluicegate" in group_rights(Settings().kafka)["worker"]
+    planned = {one.name: one.worker for one in plan_topics(RELEASE, partitions=1, replication=1)}
+    assert granted == planned | {RELEASE.kafka.group: ("Read",)}
+    assert f"Read on group {RELEASE.kafka.group};" in group_rights(RELEASE.kafka)["worker"]
     secret = newest("gpu").of("KafkaUser")["metadata"]["name"]
     volumes = newest("gpu").of("Deployment")["spec"]["template"]["spec"]["volumes"]
     assert secret in {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}

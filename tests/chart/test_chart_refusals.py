@@ -41,11 +41,6 @@ CHANGES = [
     ("gpu", "autoscaling.lagMetric.name=lag", "set autoscaling.kind=hpa"),
     ("hpa", "autoscaling.fallback.replicas=3", "set autoscaling.kind=keda"),
     ("hpa", "autoscaling.prometheusAddress=http://p:9090", "set autoscaling.kind=keda"),
-    ("build", "profile=cpu", "engine.build.enabled=false for profile cpu"),
-    ("build", "engine.build.image=registry.example/sluicegate-build:1", "end it with the image's digest"),
-    ("build", "engine.build.claim=", "a claim with the checkpoint"),
-    ("build", "engine.build.recipe.gpu=", "for example name: guard-h100-fp8 and gpu: H100"),
-    ("build", "engine.gpu.product=", "set engine.gpu.product"),
     ("demo", "kafka.security.protocol=SSL", "set profile=cpu, or take kafka out"),
     ("demo", "autoscaling.enabled=true", "take replicas and autoscaling out"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from chart.rendering import CHART, NAMES, Answer, newest, render, worker
+from chart.rendering import CHART, NAMES, newest, render, worker
 
 pytestmark = pytest.mark.helm
 
@@ -40,7 +40,7 @@ def test_keda_asks_kafka_for_the_lag_and_prometheus_for_the_age_and_the_posts_ta
     ]
     assert kafka["lagThreshold"] == "1275"  # 42.5 posts/s × 30 s
     assert (kafka["tls"], kafka["sasl"]) == ("enable", "scram_sha512")
-    assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "sluicegate")
+    assert (kafka["topic"], kafka["consumerGroup"]) == ("posts", "moderation.guard-sluicegate")
     assert 'job="moderation/guard-sluicegate"' in prometheus["query"]
 
 
@@ -75,7 +75,7 @@ def test_a_plain_hpa_has_the_same_target_as_keda() -> None:
     }  # 40 posts/s × 30 s
     assert metric["external"]["metric"] == {
         "name": "kafka_consumergroup_lag",
-        "selector": {"matchLabels": {"consumergroup": "sluicegate", "topic": "posts"}},
+        "selector": {"matchLabels": {"consumergroup": "moderation.guard-sluicegate", "topic": "posts"}},
     }
     assert spec["scaleTargetRef"]["name"] == newest("hpa").of("Deployment")["metadata"]["name"]
     assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 24)
@@ -93,23 +93,3 @@ def test_workers_come_at_once_and_leave_by_halves_after_a_while(name: str) -> No
     assert down["stabilizationWindowSeconds"] >= 600
     assert [(one["type"], one["value"]) for one in down["policies"]] == [("Percent", 50)]
     assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
-
-
-def test_nothing_scales_a_deployment_that_is_not_there() -> None:
-    assert _before_the_first_engine().all("ScaledObject") == []
-
-
-def test_nothing_watches_or_tests_workers_that_are_not_there() -> None:
-    answer = _before_the_first_engine()
-    for kind in ("Deployment", "PodDisruptionBudget", "PodMonitor", "PrometheusRule", "Pod"):
-        assert answer.all(kind) == []
-
-
-def _before_the_first_engine() -> Answer:
-    """All that can be switched on, while the first engine is being built."""
-    first = "engine.digest=,engine.uri=,autoscaling.enabled=true,autoscaling.postsPerSecond=40,replicas=null"
-    watched = "podMonitor.enabled=true,prometheusRule.enabled=true"
-    answer = render("-f", str(CI / "build-values.yaml"), "--set", first, "--set", watched)
-    assert answer.code == 0, answer.said
-    assert "-build-" in answer.of("Job")["metadata"]["name"]
-    return answer

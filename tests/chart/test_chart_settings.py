@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shlex
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +12,13 @@ import typer
 import yaml
 
 from chart.rendering import CHART, NAMES, ROOT, containers, newest, pods, render, worker
-from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.pipeline import command
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chart.rendering import Answer, Document
 
 pytestmark = pytest.mark.helm
@@ -180,12 +178,11 @@ def _parse(words: list[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_line_is_one_that_the_image_has(name: str) -> None:
     lines = [
-        [word.replace("$since", "2026-01-01T00:00:00Z").replace("$1", "/models/guard") for word in line]
+        [word.replace("$since", "2026-01-01T00:00:00Z") for word in line]
         for line in _command_lines(newest(name))
     ]
     ran = {_parse(line) for line in lines}
     more = {
-        "build": {"engine serve-config", "engine build", "engine verify"},
         "cpu": {"engine fetch-cpu", "topics create"},
         "demo": {"engine fetch-cpu"},
         "gpu": {"engine serve-config"},
@@ -193,65 +190,6 @@ def test_every_command_line_is_one_that_the_image_has(name: str) -> None:
     }
     tests = set() if name == "demo" else {"post", "deadletter list"}
     assert ran == {"worker"} | tests | more.get(name, set())
-
-
-def test_the_recipe_of_a_build_is_one_that_it_takes(tmp_path: Path) -> None:
-    answer = newest("build")
-    file = tmp_path / "recipe.yaml"
-    file.write_text(answer.of("ConfigMap", "-build")["data"]["recipe.yaml"], encoding="utf-8")
-    recipe = BuildRecipe.load(file)
-    assert recipe.container is False
-    (container,) = answer.of("Job")["spec"]["template"]["spec"]["containers"]
-    out = container["args"][-1]
-    assert out.startswith(f"/models/engines/{recipe.name}/{recipe.gpu.lower()}/")
-    (claim,) = [one for one in container["volumeMounts"] if one["name"] == "models"]
-    assert claim == {"name": "models", "mountPath": "/models"}
-
-
-def test_a_build_that_an_earlier_job_finished_only_says_its_digest(tmp_path: Path) -> None:
-    (container,) = newest("build").of("Job")["spec"]["template"]["spec"]["containers"]
-    words: list[str] = [*container["command"], *container["args"]]
-    script, place = words[:-1], f"{tmp_path}{words[-1]}"
-    program = tmp_path / "sluicegate"
-    program.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
-
-    def ran() -> str:
-        path = f"{tmp_path}:{os.environ['PATH']}"
-        done = subprocess.run(  # fixed arguments, no shell
-            [*script, place], env={"PATH": path}, capture_output=True, text=True, check=True
-        )
-        return done.stdout
-
-    recipe = "/etc/sluicegate/recipe/recipe.yaml"
-    assert ran() == f"engine build {recipe} --work {place}.work --out {place}\n"
-    Path(place).mkdir(parents=True)
-    assert ran().startswith("engine build")
-    (Path(place) / "manifest.json").write_text("{}", encoding="utf-8")
-    assert ran() == f"engine verify {place}\n"
-
-
-@pytest.mark.parametrize(
-    ("change", "is_elsewhere"),
-    [
-        ("engine.build.recipe.quantisation=bf16", True),
-        (f"engine.build.image=registry.example/other@sha256:{'8' * 64}", True),
-        ("engine.build.resources.requests.memory=128Gi", False),
-        ("tolerations[0].key=spot", False),
-    ],
-)
-def test_another_build_has_a_job_of_its_own_and_overwrites_no_engine(
-    change: str, *, is_elsewhere: bool
-) -> None:
-    def told(answer: Answer) -> tuple[str, str]:
-        job = answer.of("Job")
-        (container,) = job["spec"]["template"]["spec"]["containers"]
-        return job["metadata"]["name"], container["args"][-1]
-
-    (name, place) = told(newest("build"))
-    (other_name, other_place) = told(render("-f", str(CHART / "ci" / "build-values.yaml"), "--set", change))
-    assert name != other_name
-    assert (place != other_place) is is_elsewhere
 
 
 def test_a_command_that_is_not_there_is_noticed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -64,8 +65,8 @@ class Release:
         self.tally.commands[arguments[0]] += 1
         return done.stdout
 
-    def install(self, values: Path, chart: Path = CHART) -> str:
-        said = self.helm("install", str(chart), "-f", str(values))
+    def install(self, values: Path, chart: Path = CHART, more: tuple[str, ...] = ()) -> str:
+        said = self.helm("install", str(chart), "-f", str(values), *more)
         if chart == CHART:
             self.tally.installed.add(values.name.removesuffix("-values.yaml"))
         return said
@@ -130,6 +131,9 @@ def _lasting(live: Document, namespace: str) -> Document:
     metadata = live.get("metadata", {})
     kept = {key: metadata.get(key) for key in ("labels", "annotations")}
     text = json.dumps(live | {"metadata": kept, "status": None}).replace(namespace, "moderation")
+    text = re.sub(
+        r"sluicegate-[0-9a-f]{12}\b", "sluicegate-uid", text
+    )  # a dashboard's, made of the namespace
     # A Job's pods are labelled with it.
     lasting: Document = json.loads(text.replace(metadata.get("uid", namespace), "uid"))
     return lasting

@@ -28,6 +28,10 @@ def _values(name: str) -> Path:
 WITH_A_PREDECESSOR = {name: old for name in NAMES if (old := values_for_previous(_values(name)))}
 
 
+KEPT = ("--set", "settings.kafka.group=sluicegate,settings.topics.control=sluicegate.control")
+"""What the chart before gave every release."""
+
+
 @pytest.fixture
 def release(new_release: Callable[[], Release]) -> Release:
     return new_release()
@@ -48,8 +52,8 @@ def test_the_chart_before_becomes_this_one_and_comes_back(
     release.install(before, PREVIOUS)
     old, old_kept = release.state(), _kept(release)
 
-    release.upgrade(_values(name))
-    fresh.install(_values(name))
+    release.upgrade(_values(name), *KEPT)
+    fresh.install(_values(name), more=KEPT)
     assert release.lost() == []
     assert release.state() == fresh.state(), "an upgrade ends where an installation does"
     assert release.there() == release.names() | old_kept

@@ -29,8 +29,17 @@ if TYPE_CHECKING:
 
 
 def _chart(document: Any) -> None:
-    schema = json.loads((ROOT / "helm/sluicegate/values.schema.json").read_text(encoding="utf-8"))
-    Draft202012Validator(schema).validate(document)
+    chart = ROOT / "helm/sluicegate"
+    schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(_over(values, document))
+
+
+def _over(below: Any, above: Any) -> Any:
+    """Values as Helm merges them."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _over(below.get(key), value) for key, value in above.items()}
 
 
 def _kubernetes(document: dict[str, Any]) -> object:

@@ -50,6 +50,20 @@ def test_the_values_are_rendered(way: str, overlays: tuple[str, ...], tmp_path: 
 
 
 @pytest.mark.helm
+@pytest.mark.parametrize("name", ["teens", "kept"])
+def test_names_of_a_release_are_rendered_as_the_page_gives_them(name: str, tmp_path: Path) -> None:
+    (given,) = named("kubernetes", name)
+    path = tmp_path / "names.yaml"
+    path.write_text(f"{values('managed')}\n{given}", encoding="utf-8")
+    answer = render("--values", str(path))
+    assert answer.code == 0, answer.said
+    settings = yaml.safe_load(answer.of("ConfigMap", "-settings")["data"]["settings.yaml"])
+    wanted = yaml.safe_load(given)["settings"]
+    assert all(settings[section] | names == settings[section] for section, names in wanted.items())
+    assert settings["kafka"]["group"] == wanted.get("kafka", {}).get("group", "moderation.guard-sluicegate")
+
+
+@pytest.mark.helm
 def test_strimzis_names_fit_together(tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text(values("strimzi"), encoding="utf-8")
@@ -67,7 +81,7 @@ def test_strimzis_names_fit_together(tmp_path: Path) -> None:
     assert {one["metadata"]["labels"]["strimzi.io/cluster"] for one in labelled} == {cluster}
     topics = {one["spec"]["topicName"] for one in answer.all("KafkaTopic")}
     acls = {one["resource"]["name"] for one in tester["spec"]["authorization"]["acls"]}
-    assert acls == topics - {"sluicegate.control"}
+    assert acls == topics - {"moderation.guard-sluicegate.control"}
 
 
 def test_commands_inside_the_pod_are_ones_of_the_worker() -> None:
@@ -89,6 +103,8 @@ def test_values_named_in_the_prose_exist(page: str) -> None:
     paths = set(re.findall(rf"`((?:{sections})(?:\.\w+)+)(?:: \w+)?`", PAGES[page])) - {
         "policy.digest",
         "engine.in_work_folder",
+        # A setting that has no value in the chart: the release's name is its default.
+        "settings.kafka.group",
     }
     assert len(paths) >= 5
     for path in sorted(paths):

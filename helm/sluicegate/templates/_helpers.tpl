@@ -70,18 +70,13 @@ app.kubernetes.io/part-of: sluicegate
 {{- mulf .Values.autoscaling.postsPerSecond .Values.autoscaling.lagSeconds | ceil | int -}}
 {{- end -}}
 
-{{/* Not while the first engine is being built, whose digest nobody knows yet. */}}
-{{- define "sluicegate.workers" -}}
-{{- if or .Values.engine.digest (not .Values.engine.build.enabled) -}}yes{{- end -}}
-{{- end -}}
-
 {{- define "sluicegate.demo" -}}
 {{- if eq .Values.profile "demo" -}}yes{{- end -}}
 {{- end -}}
 
-{{/* Pods of `helm test`: they need workers, and cannot reach the broker of a demo. */}}
+{{/* Pods of `helm test`, which cannot reach the broker of a demo. */}}
 {{- define "sluicegate.testPods" -}}
-{{- if and .Values.tests.enabled (include "sluicegate.workers" .) (not (include "sluicegate.demo" .)) -}}yes{{- end -}}
+{{- if and .Values.tests.enabled (not (include "sluicegate.demo" .)) -}}yes{{- end -}}
 {{- end -}}
 
 {{- define "sluicegate.policyConfigMap" -}}
@@ -90,9 +85,4 @@ app.kubernetes.io/part-of: sluicegate
 {{- else if .Values.policy.files -}}
 {{- include "sluicegate.fullname" . }}-policies
 {{- end -}}
-{{- end -}}
-
-{{/* Labels of this release's series: a PodMonitor's job is its namespace and name. */}}
-{{- define "sluicegate.series" -}}
-{{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.fullname" .))) .Values.prometheusRule.selector -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* Where pods with an engine may run: workers, and a build. */}}
+{{/* Where workers may run. */}}
 {{- define "sluicegate.scheduling" -}}
 {{- with .Values.nodeSelector }}
 nodeSelector:

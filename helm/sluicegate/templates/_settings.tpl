@@ -1,15 +1,29 @@
 {{/* Sluicegate's settings: what the user said, and over it what only the chart can know. */}}
 
 {{- define "sluicegate.settings" -}}
-{{- $kafka := dict "security" (include "sluicegate.security" . | fromYaml) -}}
+{{- $kafka := dict "group" (include "sluicegate.group" .) "security" (include "sluicegate.security" . | fromYaml) -}}
 {{- if not (include "sluicegate.demo" .) -}}
 {{- $_ := set $kafka "bootstrap_servers" .Values.kafka.bootstrapServers -}}
 {{- end -}}
-{{- $owned := dict "kafka" $kafka "engine" (include "sluicegate.engine" . | fromYaml) "ops" (dict "host" (dig "ops" "host" "0.0.0.0" .Values.settings) "port" 8080) -}}
+{{- $owned := dict "kafka" $kafka "topics" (include "sluicegate.topics" . | fromYaml) "engine" (include "sluicegate.engine" . | fromYaml) "ops" (dict "host" (dig "ops" "host" "0.0.0.0" .Values.settings) "port" 8080) -}}
 {{- if include "sluicegate.policyConfigMap" . -}}
 {{- $_ := set $owned "policy" (dict "path" (printf "/etc/sluicegate/policies/%s" .Values.policy.file)) -}}
 {{- end -}}
 {{- mergeOverwrite (deepCopy .Values.settings) $owned | toYaml -}}
+{{- end -}}
+
+{{/* Of the namespace and the full name: no other release of the cluster has it. */}}
+{{- define "sluicegate.own" -}}
+{{- printf "%s.%s" .Release.Namespace (include "sluicegate.fullname" .) -}}
+{{- end -}}
+
+{{- define "sluicegate.group" -}}
+{{- default (include "sluicegate.own" .) .Values.settings.kafka.group -}}
+{{- end -}}
+
+{{/* Names of topics by their settings. */}}
+{{- define "sluicegate.topics" -}}
+{{- mergeOverwrite (dict "control" (printf "%s.control" (include "sluicegate.own" .))) .Values.settings.topics | toYaml -}}
 {{- end -}}
 
 {{- define "sluicegate.security" -}}

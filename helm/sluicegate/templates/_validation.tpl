@@ -8,10 +8,10 @@
 {{- include "sluicegate.validateDemo" . -}}
 {{- else -}}
 {{- include "sluicegate.validateKafka" . -}}
+{{- include "sluicegate.validateNeighbours" . -}}
 {{- end -}}
 {{- include "sluicegate.validateEngine" . -}}
 {{- include "sluicegate.validateUri" . -}}
-{{- include "sluicegate.validateBuild" . -}}
 {{- include "sluicegate.validateDrain" . -}}
 {{- include "sluicegate.validateTopics" . -}}
 {{- include "sluicegate.validateScaling" . -}}
@@ -102,9 +102,56 @@
 {{- end -}}
 {{- end -}}
 
+{{/* What runs in the namespace, where Helm is connected to a cluster: `helm template` sees nothing. */}}
+{{- define "sluicegate.validateNeighbours" -}}
+{{- $settings := include "sluicegate.settings" . | fromYaml -}}
+{{- range (lookup "v1" "ConfigMap" .Release.Namespace "").items -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- if and (eq (get $labels "app.kubernetes.io/part-of") "sluicegate") (hasSuffix "-settings" .metadata.name) -}}
+{{- $release := get $labels "app.kubernetes.io/instance" -}}
+{{- $there := get .data "settings.yaml" | fromYaml -}}
+{{- if eq $release $.Release.Name -}}
+{{- include "sluicegate.validateKept" (list $ $settings $there) -}}
+{{- else if and (not $.Values.kafka.shared) (eq (toString $there.kafka.bootstrap_servers) $settings.kafka.bootstrap_servers) -}}
+{{- include "sluicegate.validateApart" (list $release $settings $there) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A group that is new reads the topic from its beginning, and a control topic that is new knows no open breaker. */}}
+{{- define "sluicegate.validateKept" -}}
+{{- $values := (index . 0).Values -}}
+{{- $settings := index . 1 -}}
+{{- $there := index . 2 -}}
+{{- if and (not $values.settings.kafka.group) (ne $there.kafka.group $settings.kafka.group) -}}
+{{- fail (printf "settings.kafka.group is not given, and this release's workers have the group %s: with %s they would judge everything again that the topic holds; set settings.kafka.group=%s to keep it, or settings.kafka.group=%s if you mean that" $there.kafka.group $settings.kafka.group $there.kafka.group $settings.kafka.group) -}}
+{{- end -}}
+{{- if and (not $values.settings.topics.control) (ne $there.topics.control $settings.topics.control) -}}
+{{- fail (printf "settings.topics.control is not given, and this release's workers have the control topic %s: with %s they would forget which breakers are open and which screens are off; set settings.topics.control=%s to keep it, or settings.topics.control=%s if you mean that" $there.topics.control $settings.topics.control $there.topics.control $settings.topics.control) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateApart" -}}
+{{- $release := index . 0 -}}
+{{- $settings := index . 1 -}}
+{{- $there := index . 2 -}}
+{{- if eq $there.kafka.group $settings.kafka.group -}}
+{{- fail (printf "release %s has the consumer group %s on these brokers, too, and the two would share out the partitions, each with its own policy and engine; set settings.kafka.group to another one, or kafka.shared=true if you mean that" $release $settings.kafka.group) -}}
+{{- end -}}
+{{- if eq $there.topics.control $settings.topics.control -}}
+{{- fail (printf "release %s has the control topic %s on these brokers, too, and a breaker that trips in one would open in the other; set settings.topics.control to another one, or kafka.shared=true if you mean that" $release $settings.topics.control) -}}
+{{- end -}}
+{{- range $action := list "allow" "review" "block" -}}
+{{- if and (eq $there.topics.posts $settings.topics.posts) (eq (get $there.topics $action) (get $settings.topics $action)) -}}
+{{- fail (printf "release %s reads %s and writes %s on these brokers, too, and every post would be judged twice; set settings.topics.posts or settings.topics.%s to another topic, or kafka.shared=true if you mean that" $release $settings.topics.posts (get $settings.topics $action) $action) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "sluicegate.validateEngine" -}}
 {{- $engine := .Values.engine -}}
-{{- if and (include "sluicegate.workers" .) (not (has .Values.profile (list "cpu" "demo"))) -}}
+{{- if not (has .Values.profile (list "cpu" "demo")) -}}
 {{- if not $engine.uri -}}
 {{- fail (printf "engine.uri is missing, and profile %s needs a bundle; set it, for example engine.uri=pvc://models/guard" .Values.profile) -}}
 {{- end -}}
@@ -161,29 +208,6 @@
 {{- end -}}
 {{- end -}}
 
-{{- define "sluicegate.validateBuild" -}}
-{{- $build := .Values.engine.build -}}
-{{- if $build.enabled -}}
-{{- if ne .Values.profile "gpu" -}}
-{{- fail (printf "engine.build compiles for the sidecar of profile gpu; set profile=gpu, or engine.build.enabled=false for profile %s" .Values.profile) -}}
-{{- end -}}
-{{- if not (and $build.image $build.claim) -}}
-{{- fail "engine.build.image and engine.build.claim are needed; set them to an image with TensorRT-LLM 1.2.1 and sluicegate[adapt], and to a claim with the checkpoint" -}}
-{{- end -}}
-{{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $build.image) -}}
-{{- fail (printf "engine.build.image %s is not pinned, and names the engine that it makes; end it with the image's digest, as in registry/sluicegate-build@sha256:…" $build.image) -}}
-{{- end -}}
-{{- $name := toString (dig "name" "" $build.recipe) -}}
-{{- $gpu := toString (dig "gpu" "" $build.recipe) -}}
-{{- if not (and (regexMatch "^[a-z0-9][a-z0-9._-]{0,56}$" $name) (regexMatch "^[A-Z0-9]+$" $gpu)) -}}
-{{- fail "engine.build.recipe needs a name and a gpu; set them as docs/engine.md has it, for example name: guard-h100-fp8 and gpu: H100" -}}
-{{- end -}}
-{{- if not (regexMatch (printf "(^|-)%s(-|$)" $gpu) .Values.engine.gpu.product) -}}
-{{- fail (printf "engine.build.recipe.gpu is %s and engine.gpu.product %q, so that the build would run on another card or any; set engine.gpu.product to that node label's value, such as NVIDIA-H100-80GB-HBM3" $gpu .Values.engine.gpu.product) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-
 {{/* The worker refuses these at its start, when the old ones may be gone already. The numbers are its defaults. */}}
 {{- define "sluicegate.validateDrain" -}}
 {{- $drain := .Values.settings.drain -}}
@@ -200,7 +224,7 @@
 
 {{- define "sluicegate.validateTopics" -}}
 {{- $seen := dict -}}
-{{- range $setting, $name := omit .Values.settings.topics "forward" -}}
+{{- range $setting, $name := omit (include "sluicegate.topics" . | fromYaml) "forward" -}}
 {{- if hasKey $seen $name -}}
 {{- fail (printf "settings.topics.%s and settings.topics.%s are both %s; give every topic a name of its own, such as settings.topics.%s=%s.%s" (get $seen $name) $setting $name $setting $name $setting) -}}
 {{- end -}}
