@@ -9,7 +9,6 @@ import re
 import shlex
 import sys
 import tarfile
-import tomllib
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pytest
