@@ -98,6 +98,7 @@ class Source:
         )
         self._channel: Any = None
         self._may_take = asyncio.Event()
+        self._handed_over = asyncio.Event()
         self._joined = False
         self._fault: asyncio.Future[None]
         self._stall_detection = StallDetection(settings.stall_after_s)
@@ -164,12 +165,19 @@ class Source:
                 raise fault
 
     async def _leave(self, left: asyncio.Future[None]) -> None:
-        """Let the consumer hand over, commit and leave; not for longer than the drain may take."""
+        """Let the consumer hand over, commit and leave; not for longer than the drain may take.
+
+        While the group waits for a member that has died, it answers nobody, and nobody can leave it.
+        """
+        self._handed_over.clear()
         self._consumer.stop()
         drain = self._settings.drain
-        await asyncio.wait([left], timeout=drain.finish_s + drain.leave_s)
+        handed_over = asyncio.ensure_future(self._handed_over.wait())
+        await asyncio.wait([left, handed_over], timeout=drain.finish_s, return_when=asyncio.FIRST_COMPLETED)
+        handed_over.cancel()
+        await asyncio.wait([left], timeout=drain.leave_s)
         if not left.done():
-            _log.warning("left_without_goodbye", after_s=drain.finish_s + drain.leave_s)
+            _log.warning("left_without_goodbye", within_s=drain.leave_s)
 
     def _make_app(self) -> Any:
         app = _App(
@@ -227,6 +235,7 @@ class Source:
         """Take nothing more, and have everything that is held finished or given back."""
         self._may_take.clear()
         await self._drain()
+        self._handed_over.set()
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """Take again, with these partitions."""

@@ -24,7 +24,7 @@ REASONS: dict[str, str] = {
     "kafka.bootstrap_servers": "It is Kafka's own port on this machine. That is right for a first try, and nowhere else.",
     "kafka.group": "One deployment has one group.",
     "kafka.instance_id": "Without one a worker that stops leaves at once, and others take over.",
-    "kafka.session_timeout_s": "It is Kafka's own default: the pause of a busy machine is no crash.",
+    "kafka.session_timeout_s": "Heartbeats have a thread of their own: a worker that is silent for so long is gone. Shorter is fewer idle posts.",
     "kafka.rebalance_timeout_s": "It is more than three times drain.finish_s: a slow hand-over throws no worker out.",
     "kafka.commit_interval_s": "Little is repeated after a crash, for one small request a second.",
     "kafka.delivery_timeout_s": "It outlasts the election of a new leader. What takes longer is shown as a hold.",

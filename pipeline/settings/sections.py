@@ -83,7 +83,9 @@ class KafkaSettings(_Section):
         description="Name of this worker in the group, of its own: with it a restart within session_timeout_s keeps "
         "its partitions. Not on the embedded broker.",
     )
-    session_timeout_s: Seconds = Field(45, description="After a crash, partitions stay idle for this long.")
+    session_timeout_s: Seconds = Field(
+        20, description="After a crash, that worker's partitions stay idle for this long."
+    )
     rebalance_timeout_s: Seconds = Field(
         90, description="Time that a worker has to hand over its partitions. Keep it above drain.finish_s."
     )
