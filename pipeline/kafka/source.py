@@ -173,7 +173,8 @@ class Source:
         self._consumer.stop()
         drain = self._settings.drain
         handed_over = asyncio.ensure_future(self._handed_over.wait())
-        await asyncio.wait([left, handed_over], timeout=drain.finish_s, return_when=asyncio.FIRST_COMPLETED)
+        first: list[asyncio.Future[Any]] = [left, handed_over]
+        await asyncio.wait(first, timeout=drain.finish_s, return_when=asyncio.FIRST_COMPLETED)
         handed_over.cancel()
         await asyncio.wait([left], timeout=drain.leave_s)
         if not left.done():
