@@ -171,7 +171,7 @@ class Worker:
     async def _carry(self, flow: Flow | EdgeFlow, deliveries: AsyncIterator[Delivery]) -> None:
         """Run the flow; its failure is the beginning of the end, which has the drain's budget like any other."""
         try:
-            await flow.run(deliveries)
+            await flow.run([delivery] async for delivery in deliveries)
         except Exception:
             self.stop()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -299,7 +299,7 @@ async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -
     case.go.clear()
     delivery: Any = SimpleNamespace(partition=ONE, offset=0, key=b"", value=b"", headers=(), is_current=True)
     async with case.running():
-        await case.window.take(delivery)
+        await case.window.take(deque([delivery]))
         case.app.hands(1)
         await case.until(lambda: case.got == [1])
         await case.look()
