@@ -8,16 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.flow.window import CHUNK, Window
 from unit.pipeline.fakes import MemoryDelivery
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.records import Slot
+    from collections.abc import Iterable
+
+    from sluicegate.pipeline.records import Delivery, Slot
 
 
 async def hold(window: Window, delivery: MemoryDelivery) -> Slot:
     (slot,) = await take(window, delivery)
     return slot
+
+
+def chunk(deliveries: Iterable[Delivery]) -> deque[Delivery]:
+    return deque(deliveries)
 
 
 async def take(window: Window, *deliveries: MemoryDelivery) -> list[Slot]:
@@ -217,3 +223,60 @@ async def test_an_idle_partition_starts_its_progress_anew() -> None:
     clock.value = 1000.0
     await take(window, MemoryDelivery(1))
     assert window.stalled(50) is None
+
+
+async def test_of_a_chunk_as_much_is_taken_as_there_is_room_for_and_the_rest_waits_in_order() -> None:
+    window = make(posts=3, size_bytes=100)
+    waiting = chunk(MemoryDelivery(offset, b"x" * size) for offset, size in enumerate([30, 30, 50, 1, 1, 1]))
+    first = await window.take(waiting)
+    assert [slot.delivery.offset for slot in first] == [0, 1]  # a third would be too many bytes
+    window.finish(first[:1])
+    second = await window.take(waiting)
+    assert [slot.delivery.offset for slot in second] == [2, 3]  # a fourth would be one post too many
+    third = asyncio.create_task(window.take(waiting))
+    await asyncio.sleep(0)
+    assert not third.done()
+    window.finish([*first[1:], *second])
+    assert [slot.delivery.offset for slot in await third] == [4, 5]
+    assert not waiting
+
+
+async def test_what_waits_of_a_chunk_is_released_when_the_drain_begins() -> None:
+    window, log = make(posts=1), list[tuple[str, int]]()
+    waiting = chunk(MemoryDelivery(offset, log=log) for offset in range(3))
+    assert len(await window.take(waiting)) == 1
+    late = asyncio.create_task(window.take(waiting))
+    await asyncio.sleep(0)
+    window.close()
+    assert await late == []
+    assert log == [("released", 1), ("released", 2)]
+    assert not waiting
+    assert window.posts == 1
+
+
+async def test_what_is_stale_of_a_chunk_is_released_and_the_rest_is_taken() -> None:
+    log: list[tuple[str, int]] = []
+    waiting = chunk(MemoryDelivery(offset, is_current=offset != 1, log=log) for offset in range(3))
+    slots = await make().take(waiting)
+    assert [slot.delivery.offset for slot in slots] == [0, 2]
+    assert log == [("released", 1)]
+
+
+async def test_a_chunk_that_is_long_in_posts_or_bytes_is_taken_in_pieces() -> None:
+    window = make(posts=10_000, size_bytes=10**9)
+    waiting = chunk(MemoryDelivery(offset, b"x") for offset in range(CHUNK + 10))
+    assert [len(await window.take(waiting)), len(await window.take(waiting))] == [CHUNK, 10]
+    waiting = chunk(MemoryDelivery(offset, b"x" * 200_000) for offset in range(5))
+    assert [len(await window.take(waiting)) for _ in range(3)] == [2, 2, 1]
+
+
+async def test_what_is_finished_together_is_acknowledged_in_the_order_of_each_partition() -> None:
+    window, log = make(), list[tuple[str, int]]()
+    slots = [
+        await hold(window, MemoryDelivery(offset, partition=("posts", offset % 2), log=log))
+        for offset in range(6)
+    ]
+    window.finish([slots[5], slots[2], slots[0], slots[3]])
+    assert log == [("acknowledged", 0), ("acknowledged", 2)]  # 1 is the head of the others
+    window.finish([slots[1]])
+    assert log[2:] == [("acknowledged", 1), ("acknowledged", 3), ("acknowledged", 5)]
