@@ -137,7 +137,7 @@ class Worker:
                 settings,
                 window=self._window,
                 instruments=self._instruments,
-                consume=lambda chunks: self._carry(flow, _one_by_one(chunks)),
+                consume=lambda chunks: self._carry(flow, chunks),
                 drain=lambda: self._drain(flow),
             )
             # All that stands now stays, and posts make few cycles: to walk it again and again took a tenth of the CPU time.
@@ -175,10 +175,10 @@ class Worker:
         instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
         return flow
 
-    async def _carry(self, flow: Flow | EdgeFlow, deliveries: AsyncIterator[Delivery]) -> None:
+    async def _carry(self, flow: Flow | EdgeFlow, chunks: AsyncIterator[Sequence[Delivery]]) -> None:
         """Run the flow; its failure is the beginning of the end, which has the drain's budget like any other."""
         try:
-            await flow.run(deliveries)
+            await flow.run(chunks)
         except Exception:
             self.stop()
             raise
@@ -255,9 +255,3 @@ class Worker:
         metrics.window_posts.set_function(lambda: window.posts)
         metrics.window_bytes.set_function(lambda: window.size_bytes)
         metrics.partitions.set_function(lambda: self._source.partitions if self._source else 0)
-
-
-async def _one_by_one(chunks: AsyncIterator[Sequence[Delivery]]) -> AsyncIterator[Delivery]:
-    async for chunk in chunks:
-        for delivery in chunk:
-            yield delivery

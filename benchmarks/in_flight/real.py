@@ -30,7 +30,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.trial.samples import sample_records
 from sluicegate.schemas import CATEGORIES
-from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
+from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -118,7 +118,7 @@ async def carried(
 
     async with backend.engine:
         begun = instruments.clock.monotonic()
-        await flow.run(source())
+        await flow.run(singly(source()))
         wall = instruments.clock.monotonic() - begun
     spent = sorted(done[offset] - at for offset, at in arrived.items())
     return {

@@ -144,7 +144,7 @@ class Worker:
         self._shift(-len(batch))
         self.rule.answered(Answered(now, len(batch), now - sent, alone))
         self.depths.append((now, self.rule.depth()))
-        explained = [one for one in batch if self._posts[one.key].explained]
+        explained = [one for one in batch if self._posts[one.number].explained]
         if not explained or self.habits.at_once:
             self._finish([one for one in batch if one not in explained])
         if explained:
@@ -165,7 +165,7 @@ class Worker:
 
     def _finish(self, batch: Sequence[WaitingPrompt]) -> None:
         for one in batch:
-            self.finished.append(Finished(self._posts.pop(one.key), self.events.now))
+            self.finished.append(Finished(self._posts.pop(one.number), self.events.now))
         self._held -= len(batch)
         self._take()
 
@@ -178,4 +178,4 @@ def _alike(waiting: Sequence[WaitingPrompt], posts: int) -> Sequence[WaitingProm
     """The oldest, and those nearest to it in length: as many as a micro-batch may have."""
     oldest = waiting[0]
     near = sorted(waiting, key=lambda one: abs(one.tokens - oldest.tokens))[:posts]
-    return sorted(near, key=lambda one: one.key)
+    return sorted(near, key=lambda one: one.number)

@@ -29,7 +29,7 @@ from sluicegate.engines.backends.fake_faults import (
     failure_of,
     text_of,
 )
-from sluicegate.engines.backends.fake_profile import Accelerator, FakeProfile, Work
+from sluicegate.engines.backends.fake_profile import Accelerator, Booked, FakeProfile
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer, TextTokenizer
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.layouts import CompactLayout
@@ -250,7 +250,7 @@ class FakeEngine:
         pass
 
     async def _call(
-        self, prompts: Sequence[Prompt], work: Work, timeout_s: float, *, scoring: bool
+        self, prompts: Sequence[Prompt], work: Booked, timeout_s: float, *, scoring: bool
     ) -> list[ItemFailure | None]:
         """Spend a call's time; what failed: ``list[n]``, None where nothing did."""
         if not prompts:
@@ -295,7 +295,7 @@ class FakeEngine:
                 self._counter.died()
             raise EngineUnavailable("the fake engine is switched off by its fault die")
 
-    async def _spend(self, work: Work, delay_s: float) -> None:
+    async def _spend(self, work: Booked, delay_s: float) -> None:
         async with self._calls:
             now = asyncio.get_running_loop().time()
             done = self._accelerator.book(now, work.booked_s, work.least_s)

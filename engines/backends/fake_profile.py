@@ -98,7 +98,7 @@ class FakeProfile:
         """The fake's tokens in a block of the cache."""
         return round(self.cache_block_tokens * self.bytes_per_token)
 
-    def work(self, *, computed: int | None = None, prompts: int = 0, tokens: int = 0) -> Work:
+    def work(self, *, computed: int | None = None, prompts: int = 0, tokens: int = 0) -> Booked:
         """What a call asks of the accelerator.
 
         Args:
@@ -108,14 +108,14 @@ class FakeProfile:
         """
         if not self.in_flight_batching:
             prefill_s = 0.0 if computed is None else self.prefill_s(computed)
-            return Work(prefill_s + self.decode_s(prompts, tokens))
+            return Booked(prefill_s + self.decode_s(prompts, tokens))
         booked_s = (computed or 0) / self.bytes_per_token / self.prefill_tokens_per_s
         booked_s += prompts * tokens / self.decode_tokens_per_s
-        return Work(booked_s, self.step_s * ((computed is not None) + tokens))
+        return Booked(booked_s, self.step_s * ((computed is not None) + tokens))
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Booked:
     """One call's share of the accelerator."""
 
     booked_s: float

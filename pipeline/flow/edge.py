@@ -1,6 +1,6 @@
 """The edge: the path of a post where there is no engine.
 
-1 take, 2 decode, 3 ask the screen, 4 decide or forward, 5 publish, 6 acknowledge.
+1 take, 2 decode, 3 ask the screen, 7 decide or forward, 8 publish, 9 acknowledge.
 
 What the screen may answer leaves as a verdict; everything else, and what is no post at all, goes on to a second
 topic as it came, for workers with an engine. Nothing is acknowledged before the brokers have the one or the other.
@@ -8,18 +8,16 @@ topic as it came, for workers with an engine. Nothing is acknowledged before the
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.screen import Screen
-from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.answers import Answer
 from sluicegate.pipeline.flow.decision import bury
-from sluicegate.pipeline.flow.screening import Screening, screen_stamp
-from sluicegate.pipeline.flow.steps import PublishAndAcknowledge, TakeAndDecode, next_chunk
+from sluicegate.pipeline.flow.flow import Arrival, PostPath
+from sluicegate.pipeline.flow.screening import screen_stamp
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
@@ -29,7 +27,7 @@ from sluicegate.pipeline.shortcuts.screening import Sample, hops_of, with_ours, 
 from sluicegate.schemas import FailureCode, Post, ReasonCode, Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Sequence
 
 
 _log = structlog.get_logger(__name__)
@@ -38,22 +36,8 @@ MOST_HOPS = 4
 """A record that was forwarded so often goes in a circle."""
 
 
-@dataclass(slots=True, eq=False)
-class _Taken:
-    """A record in the window, and the post in it."""
-
-    slot: Slot
-    post: Post
-    answered: bool = False
-    sample: Sample | None = field(default=None)
-
-    @property
-    def over(self) -> bool:
-        return self.answered or self.slot.released
-
-
-class EdgeFlow:
-    """Carries posts from a source to verdicts or to the second topic. One per worker; one event loop."""
+class EdgeFlow(PostPath):
+    """Carries posts from a source to verdicts or to the second topic."""
 
     def __init__(
         self,
@@ -64,62 +48,21 @@ class EdgeFlow:
         instruments: Instruments,
         screen: Screen,
     ) -> None:
-        self._settings = settings
-        self._policy = policy
-        self._window = window
-        self._metrics = instruments.metrics
-        self._clock = instruments.clock
+        super().__init__(settings, policy, window, outlet, instruments, screen)
         self._stamp = screen_stamp(screen.digest)
-        self._answers = Answers(settings, policy=policy, instruments=instruments)
-        self.breaker = self._answers.breaker
-        self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
-        self.switch = self._screening.switch
         self.servers = None
-        self._take_and_decode = TakeAndDecode(window, settings.limits.post_bytes, instruments)
-        self._publish_and_acknowledge = PublishAndAcknowledge(window, outlet, instruments)
-        self._decoded: asyncio.Queue[_Taken] = asyncio.Queue()  # bounded by the window
-        self._tasks: asyncio.TaskGroup | None = None
 
-    async def run(self, source: AsyncIterator[Delivery]) -> None:
-        """Carry posts until the source ends or the task is cancelled.
+    async def _look_up(self, arrivals: Sequence[Arrival]) -> list[Answer]:
+        short = [one for one in arrivals if self._is_short(one.post)]
+        answers, samples = await self._screening.look_up(short)
+        forwarded = [one for one in arrivals if one not in answers and not one.over]
+        return [
+            *answers.values(),
+            *(self._forward(one.slot, one.post, samples.get(one)) for one in forwarded),
+        ]
 
-        Cancelling abandons what is in flight, unacknowledged.
-
-        Raises:
-            ExceptionGroup: The producer died for good, or a fault of ours; the process must end.
-        """
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                screening = tasks.create_task(self._screen_all())
-                await self._take_all(source)
-                await self._window.drained()
-                screening.cancel()
-        finally:
-            self._tasks = None
-
-    @property
-    def running(self) -> bool:
-        """False once nothing that is held will be answered any more."""
-        return self._tasks is not None
-
-    def give_back(self) -> int:
-        """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
-        return self._publish_and_acknowledge.give_back()
-
-    async def _take_all(self, source: AsyncIterator[Delivery]) -> None:
-        async for slot, post in self._take_and_decode.posts(source):  # 1, 2
-            if isinstance(post, Rejection):
-                self._spawn([self._forward(slot, post, None)])
-            else:
-                self._decoded.put_nowait(_Taken(slot, post))
-
-    async def _screen_all(self) -> None:
-        while True:
-            chunk = await next_chunk(self._decoded)
-            answered = await self._screening.look_up([one for one in chunk if self._is_short(one.post)])  # 3
-            answered += [self._forward(one.slot, one.post, one.sample) for one in chunk if not one.over]  # 4
-            self._spawn(answered)
+    def _reject(self, slot: Slot, rejection: Rejection) -> Answer:
+        return self._forward(slot, rejection, None)
 
     def _is_short(self, post: Post) -> bool:
         """False where it may be too long to be scored; nobody counts tokens here, or segments, and no byte is two tokens."""
@@ -156,13 +99,3 @@ class EdgeFlow:
         letter = bury(delivery, refused, payload_bytes=kept_bytes, now=self._clock.utc())
         self._metrics.dead_letters.labels(str(letter.code)).inc()  # what was answered is the record forwarded
         return dead_letter_record(letter, delivery, self._settings.topics)
-
-    def _spawn(self, answered: list[Answer]) -> None:
-        if self._tasks is None:
-            raise RuntimeError("the flow is not running")
-        self._tasks.create_task(self._publish(answered))
-
-    async def _publish(self, answered: list[Answer]) -> None:
-        await self._publish_and_acknowledge.publish(
-            [answer for answer in answered if not answer.slot.released]
-        )  # 5 and 6

@@ -44,12 +44,25 @@ class Asker(InWork, Protocol):
 class Question(Protocol):
     """One prompt that the engine is asked about, for every post that waits for its answer."""
 
-    key: bytes
-    prompt: Prompt
-    scores: Scores | None
-    """Set by :meth:`Judge.score`, as the engine gave them."""
-    explained_as: Severity | None
-    sent_at: float | None
+    @property
+    def key(self) -> bytes:
+        """Of the prompt, in the cache."""
+        ...
+
+    @property
+    def prompt(self) -> Prompt:
+        """That prompt."""
+        ...
+
+    @property
+    def explained_as(self) -> Severity | None:
+        """What its explanation is to begin with."""
+        ...
+
+    @property
+    def sent_at(self) -> float | None:
+        """Monotonic seconds of the hand-over; None while it waits."""
+        ...
 
     @property
     def live(self) -> bool:
@@ -59,6 +72,10 @@ class Question(Protocol):
     @property
     def posts(self) -> Sequence[Asker]:
         """Who waits for it; a post that has several parts may come several times."""
+        ...
+
+    def note_scores(self, scores: Scores) -> None:
+        """Hear at once what the engine says of it: the rest may be asked one at a time, for long."""
         ...
 
 
@@ -141,7 +158,7 @@ class Judge:
                 await self._clock.sleep(_LOOK_AGAIN_S)
 
     async def score(self, judgements: Sequence[_Q]) -> dict[_Q, ItemFailure]:
-        """Set the scores of each judgement; return those that failed.
+        """Tell each judgement its scores; return those that failed.
 
         A judgement that is in neither was abandoned by everybody who waited for it.
         """
@@ -167,9 +184,8 @@ class Judge:
         believable = [believed(answer) for answer in answers]
         if len(answers) == len(items):
             for item, answer in zip(items, believable, strict=True):
-                # At once: the rest may be asked one at a time, for long, and what was said must not be lost meanwhile.
                 if isinstance(answer, Scored):
-                    item.scores = answer.scores
+                    item.note_scores(answer.scores)
         return believable
 
     async def _explain_once(self, items: Sequence[Question]) -> list[Explanation | ItemFailure]:

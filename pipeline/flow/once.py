@@ -92,5 +92,5 @@ class _Outlet:
         self.records += [record for record in records if isinstance(record, Record)]
 
 
-async def _once(delivery: _Delivery) -> AsyncIterator[_Delivery]:
-    yield delivery
+async def _once(delivery: _Delivery) -> AsyncIterator[list[_Delivery]]:
+    yield [delivery]

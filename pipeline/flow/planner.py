@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class WaitingPrompt:
-    """One judgement that waits for the engine."""
+    """What a plan sees of one prompt that waits for the engine."""
 
-    key: int
-    """The caller's handle; keys grow in order of arrival."""
+    number: int
+    """The caller's handle; numbers grow in order of arrival."""
     tokens: int
     tenant: str
     adapter: str | None
@@ -39,7 +39,7 @@ class Plan:
     """What to send now, and when to ask again."""
 
     micro_batches: tuple[tuple[int, ...], ...]
-    """Keys by micro-batch, in the order to send them."""
+    """Numbers by micro-batch, in the order to send them."""
     ask_again_at: float | None
     """Monotonic seconds when a post comes of age; None if only a change can help."""
 
@@ -58,7 +58,7 @@ class Line:
 
     def add(self, item: WaitingPrompt) -> None:
         """Put one at the end of its queue."""
-        self._queues.setdefault(item.adapter, {}).setdefault(item.tenant, {})[item.key] = item
+        self._queues.setdefault(item.adapter, {}).setdefault(item.tenant, {})[item.number] = item
 
     def remove(self, item: WaitingPrompt) -> None:
         """Take one out, wherever it stands.
@@ -68,7 +68,7 @@ class Line:
         """
         tenants = self._queues[item.adapter]
         queue = tenants[item.tenant]
-        del queue[item.key]
+        del queue[item.number]
         if not queue:
             del tenants[item.tenant]
         if not tenants:
@@ -125,7 +125,7 @@ def plan(
             del queues[adapter]
         if full or now >= _of_age_at(picked, limits) or (idle and not batches):
             # Those before it are older than any of its posts.
-            batches += [tuple(item.key for item in one) for one in [*young, picked]]
+            batches += [tuple(item.number for item in one) for one in [*young, picked]]
             young = []
         else:
             # Younger adapters may still have a full micro-batch, so go on with the others.
@@ -140,15 +140,15 @@ def _of_age_at(picked: list[WaitingPrompt], limits: BatchLimits) -> float:
 
 
 def _oldest(heads: _Heads) -> tuple[float, int]:
-    return min((head.since, head.key) for head, _ in heads)
+    return min((head.since, head.number) for head, _ in heads)
 
 
 def _fill(heads: _Heads, limits: BatchLimits) -> tuple[list[WaitingPrompt], bool, _Heads]:
     """Take one micro-batch out of the queues; say whether it is full, and what is left of them."""
     picked: list[WaitingPrompt] = []
     tokens = 0
-    # The tenant with the fewest tokens so far; among equals the one whose next post is oldest. Keys differ.
-    turns = [(0, head.since, head.key, head, behind) for head, behind in heads]
+    # The tenant with the fewest tokens so far; among equals the one whose next post is oldest. Numbers differ.
+    turns = [(0, head.since, head.number, head, behind) for head, behind in heads]
     heapify(turns)
     full = False
     while turns and not full:
@@ -160,7 +160,7 @@ def _fill(heads: _Heads, limits: BatchLimits) -> tuple[list[WaitingPrompt], bool
         if follower is None:
             heappop(turns)
         else:
-            heapreplace(turns, (granted + item.tokens, follower.since, follower.key, follower, behind))
+            heapreplace(turns, (granted + item.tokens, follower.since, follower.number, follower, behind))
         picked.append(item)
         tokens += item.tokens
         full = len(picked) >= limits.posts or tokens >= limits.tokens

@@ -113,12 +113,14 @@ class Route:
         """Tokens of those."""
         self._calibration = backend.calibration
 
-    def begin(self, micro_batch: Sequence[Question], *, now: float) -> int:
+    def begin(self, micro_batch: Sequence[Question]) -> int:
         """Count a micro-batch that is sent; how many tokens it has."""
-        for judgement in micro_batch:
-            judgement.sent_at = now
         self.in_flight += 1
         return self.shift(micro_batch, 1)
+
+    def is_at_work_on(self, question: Question) -> bool:
+        """True if the engine is at work, and does not keep this question back meanwhile."""
+        return self.judge.adapter_state.up and not self.judge.keeps_back(question)
 
     def shift(self, items: Sequence[Question], way: int) -> int:
         """Count prompts that go to the engine (1) or are answered (-1); how many tokens they have."""
@@ -203,6 +205,16 @@ class Routes:
     def of(self, post: Subject) -> Route:
         """The route that the policy in force names for a post."""
         return self._routes[self._policy().rules(post).adapter]
+
+    async def cut(self, posts: Sequence[Post]) -> list[tuple[Route, Parts | ItemFailure]]:
+        """The route of each post, and its parts there; in threads, a route's posts together."""
+        routes = [self.of(post) for post in posts]
+        parts: dict[int, Parts | ItemFailure] = {}
+        for route in dict.fromkeys(routes):
+            numbers = [number for number, one in enumerate(routes) if one is route]
+            built = await route.parts.build([posts[number] for number in numbers])
+            parts.update(zip(numbers, built, strict=True))
+        return [(route, parts[number]) for number, route in enumerate(routes)]
 
     @property
     def all_at_work(self) -> bool:

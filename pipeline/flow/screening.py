@@ -7,7 +7,7 @@ posts. Whatever goes wrong here costs a post nothing: it goes to the engine.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
@@ -35,15 +35,28 @@ _JUDGED = {AssessedBy.ENGINE, AssessedBy.CACHE}
 class Screenable(Protocol):
     """A post that waits for an answer."""
 
-    slot: Slot
-    post: Post
-    answered: bool
-    sample: Sample | None
+    @property
+    def slot(self) -> Slot:
+        """Its place in the window."""
+        ...
+
+    @property
+    def post(self) -> Post:
+        """That post."""
+        ...
+
+    @property
+    def sample(self) -> Sample | None:
+        """What a screen at the edge would have said."""
+        ...
 
     @property
     def over(self) -> bool:
         """True once nothing more is to be done for it."""
         ...
+
+
+_P = TypeVar("_P", bound=Screenable)
 
 
 class Screening:
@@ -85,31 +98,38 @@ class Screening:
         """True where it has a screen, and that is not switched off."""
         return self._screen is not None and not self.switch.is_off(self._screen.digest)
 
-    async def look_up(self, waiting: Sequence[Screenable]) -> list[Answer]:
-        """The answers that the screen gives; what it would have said of a sample is noted there."""
+    async def look_up(self, waiting: Sequence[_P]) -> tuple[dict[_P, Answer], dict[_P, Sample]]:
+        """The answers that the screen gives, and what it would have said of samples."""
         screen, policy = self._screen, self._policy()
+        answers: dict[_P, Answer] = {}
+        samples: dict[_P, Sample] = {}
         if screen is None or not self.on:
-            return []
+            return answers, samples
         wanted = [one for one in waiting if one.sample is None and may_answer(one.post, policy)]
         said = await self._ask(screen, [one.post for one in wanted]) if wanted else []
-        answered = [self._answer(screen, one, found) for one, found in zip(wanted, said, strict=True)]
-        return [answer for answer in answered if answer is not None]
+        for one, found in zip(wanted, said, strict=True):
+            answer = self._answer(screen, one, found)
+            if isinstance(answer, Sample):
+                samples[one] = answer
+            elif answer is not None:
+                answers[one] = answer
+        return answers, samples
 
     def compare(self, answered: Sequence[Answer]) -> None:
         """Compare what the engine found of samples with what the screen would have said."""
         policy = self._policy()
         for answer in answered:
-            arrival, record = answer.arrival, answer.record
-            if arrival is None or arrival.sample is None or not isinstance(record, Record):
+            post, record = answer.post, answer.record
+            if post is None or post.sample is None or not isinstance(record, Record):
                 continue
             verdict = record.event
             if isinstance(verdict, Verdict) and verdict.assessed_by in _JUDGED:
                 judged = verdict.action if verdict.breaker is None else verdict.breaker.action
                 # What two policies make of a post says nothing of the screen.
-                same = arrival.sample.policy == verdict.policy.digest == policy.digest
-                tolerance = policy.rules(arrival.post).screen.tolerance if same else None
+                same = post.sample.policy == verdict.policy.digest == policy.digest
+                tolerance = policy.rules(post.post).screen.tolerance if same else None
                 self.switch.compare(
-                    arrival.sample, judged, tolerance, policy=policy.digest, content=verdict.content_hash
+                    post.sample, judged, tolerance, policy=policy.digest, content=verdict.content_hash
                 )
 
     async def _ask(self, screen: Screen, posts: Sequence[Post]) -> Sequence[ScreenAnswer | None]:
@@ -122,24 +142,21 @@ class Screening:
             return [None] * len(posts)
         return answers
 
-    def _answer(self, screen: Screen, one: Screenable, found: ScreenAnswer | None) -> Answer | None:
+    def _answer(self, screen: Screen, one: Screenable, found: ScreenAnswer | None) -> Answer | Sample | None:
         try:
             policy = self._policy()
             action = action_of(one.post, found, policy) if self.on and not one.over else None
             if found is None or action is None:
                 return None
             if is_sampled(content_hash(one.post), self._settings.sample_share):
-                one.sample = Sample(screen.digest, action, policy.digest)
-                return None
+                return Sample(screen.digest, action, policy.digest)
             finding = Assessment(
                 scores=found.scores, severity=found.scores.severity, assessed_by=AssessedBy.SCREEN
             )
-            answer = self._answers.without_engine(one.slot, one.post, finding, screen_stamp(screen.digest))
+            return self._answers.without_engine(one.slot, one.post, finding, screen_stamp(screen.digest))
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(error, 1)
             return None
-        one.answered = True
-        return answer
 
     def _failed(self, error: Exception, posts: int) -> None:
         self._metrics.screen_faults.inc()

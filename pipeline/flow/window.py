@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 from sluicegate.pipeline.records import Delivery, Partition, Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+# Enough to amortise the trip, little enough to wait for. The first of 256 posts of 256 KiB, all digits, would wait
+# for minutes for the last, and pass for stalled.
+CHUNK, _CHUNK_BYTES = 256, 262_144
 
 
 class Window:
@@ -47,53 +51,65 @@ class Window:
         """False while draining."""
         return self._open
 
-    async def take(self, delivery: Delivery) -> Slot | None:
-        """Hold a delivery, waiting for room.
+    async def take(self, waiting: deque[Delivery]) -> list[Slot]:
+        """Hold the first of these deliveries, as many as there is room for and one chunk may have; wait for room for one.
 
-        A record larger than the whole byte limit is let into an empty window, so that it can
-        be answered at all. Returns None, with the delivery released, if the window is draining
-        or the delivery's partition was revoked meanwhile. May be cancelled: the delivery then
-        stays unacknowledged.
+        What is held is taken out of ``waiting``. A record larger than the whole byte limit is let into an
+        empty window, so that it can be answered at all. Those whose partition was revoked meanwhile are
+        released, and all of them if the window is draining. May be cancelled: what waits then stays unacknowledged.
         """
-        size = _size_bytes(delivery)
-        while (
-            self._open
-            and self._posts
-            and (self._posts >= self._limit_posts or self._bytes + size > self._limit_bytes)
-        ):
+        while self._open and waiting and not self._has_room(_size_bytes(waiting[0])):
             self._changed.clear()
             await self._changed.wait()
-        if not self._open or not delivery.is_current:
-            delivery.release()
-            return None
-        now = self._clock()
-        slot = Slot(delivery, size, now)
-        self._rows.setdefault(delivery.partition, deque()).append(slot)
-        if self._oldest is None:
-            self._oldest, self._oldest_since = slot, now
-        self._posts += 1
-        self._bytes += size
-        return slot
+        taken: list[Slot] = []
+        taken_bytes, now = 0, self._clock()
+        while waiting and not self._ends(taken, taken_bytes, size := _size_bytes(waiting[0])):
+            delivery = waiting.popleft()
+            if not self._open or not delivery.is_current:
+                delivery.release()
+                continue
+            slot = Slot(delivery, size, now)
+            taken.append(slot)
+            taken_bytes += size
+            self._rows.setdefault(delivery.partition, deque()).append(slot)
+            if self._oldest is None:
+                self._oldest, self._oldest_since = slot, now
+            self._posts += 1
+            self._bytes += size
+        return taken
 
-    def finish(self, slot: Slot) -> None:
-        """Mark a post as answered and acknowledge its partition's finished prefix, in offset order."""
-        if slot.released:
-            return
-        slot.finished = True
-        partition = slot.delivery.partition
-        row = self._rows[partition]
-        while row and row[0].finished:
-            head = row.popleft()
-            self._posts -= 1
-            self._bytes -= head.size_bytes
-            if head is self._oldest:
-                heads = [line[0] for line in self._rows.values() if line]
-                self._oldest = min(heads, key=lambda one: one.taken_at, default=None)
-                self._oldest_since = self._clock()
-            if head.delivery.is_current:
-                head.delivery.acknowledge()
-            else:
-                head.delivery.release()
+    def _has_room(self, size_bytes: int) -> bool:
+        within = self._posts < self._limit_posts and self._bytes + size_bytes <= self._limit_bytes
+        return within or not self._posts
+
+    def _ends(self, taken: list[Slot], taken_bytes: int, size_bytes: int) -> bool:
+        """True if what was taken is a whole chunk, or there is no room for one more."""
+        if not self._open:
+            return False
+        whole = len(taken) >= CHUNK or taken_bytes >= _CHUNK_BYTES
+        return whole or not self._has_room(size_bytes)
+
+    def finish(self, slots: Iterable[Slot]) -> None:
+        """Mark posts as answered, and acknowledge the finished prefix of their partitions, in offset order."""
+        partitions: dict[Partition, None] = {}
+        for slot in slots:
+            if not slot.released:
+                slot.finished = True
+                partitions[slot.delivery.partition] = None
+        for partition in partitions:
+            row = self._rows[partition]
+            while row and row[0].finished:
+                head = row.popleft()
+                self._posts -= 1
+                self._bytes -= head.size_bytes
+                if head.delivery.is_current:
+                    head.delivery.acknowledge()
+                else:
+                    head.delivery.release()
+        if self._oldest is not None and self._oldest.finished:
+            heads = [row[0] for row in self._rows.values() if row]
+            self._oldest = min(heads, key=lambda one: one.taken_at, default=None)
+            self._oldest_since = self._clock()
         self._changed.set()
 
     def close(self) -> None:

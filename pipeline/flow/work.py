@@ -1,29 +1,70 @@
-"""What is in work: a post, its parts, and each prompt that the engine is asked about once for all who wait for it."""
+"""Work: the one owner of a post between its look-up and its answer.
+
+A prompt that several posts need is asked once (single flight). A near duplicate of a post in work waits for what is
+found of that one: single flight under a second key. All of it is synchronous, without I/O, clock and metrics: times and
+the policy in force are arguments. What it returns is settled: to be decided at once, by that same policy.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self, TypeAlias
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
 from sluicegate.engines.text.segmenter import Parts
-from sluicegate.pipeline.flow.planner import WaitingPrompt
+from sluicegate.pipeline.flow.decision import assess
+from sluicegate.pipeline.flow.planner import Line, WaitingPrompt
 from sluicegate.pipeline.flow.routes import Route
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import explains
 from sluicegate.pipeline.records import Slot
-from sluicegate.pipeline.shortcuts.cache import cache_key
+from sluicegate.pipeline.shortcuts.cache import Stored
+from sluicegate.pipeline.shortcuts.near_duplicates import KnownText, NearKey
 from sluicegate.pipeline.shortcuts.screening import Sample
-from sluicegate.schemas import AssessedBy, Assessment, Post, Scores, Severity
+from sluicegate.schemas import AssessedBy, Assessment, FailureCode, Post, Scores, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
-Asked: TypeAlias = "list[tuple[PartInWork, bytes, Prompt]]"
-"""All parts of one post, each with its key in the cache and its prompt."""
 Outcome: TypeAlias = "Explanation | ItemFailure"
-"""What a call leaves of a judgement beside its scores."""
+"""What the engine answered beside scores."""
+Counted: TypeAlias = tuple[Literal["hit", "folded"], str]
+"""A shortcut's hit, by how; or a part of a folded form that is found, by whom."""
+
+_AWAY = ItemFailure(FailureCode.ENGINE_UNAVAILABLE)
+_OVERLOAD = ItemFailure(FailureCode.OVERLOAD)
+_UNASKED = ItemFailure(FailureCode.INTERNAL, "the policy changed after the engine was asked")
+
+
+class Assessments(Protocol):
+    """What is known of exact prompts."""
+
+    def __contains__(self, key: bytes) -> bool:
+        """True if :meth:`get` would find it."""
+        ...
+
+    def get(self, key: bytes) -> Stored | None:
+        """What is known of a prompt."""
+        ...
+
+
+class KnownTexts(Protocol):
+    """What is known of near duplicates."""
+
+    def get(self, key: bytes, now: float) -> KnownText | None:
+        """What is known of a text."""
+        ...
+
+
+class Reusable(Protocol):
+    """Where a finding comes from."""
+
+    @property
+    def verdict_id(self) -> str | None:
+        """The verdict that first carried it; None while that one waits for its other parts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,88 +73,68 @@ class Found:
 
     finding: Assessment | ItemFailure
     by: AssessedBy
+    origin: Reusable | None = None
+    """Of a reused finding: who found it. None for a failure that is this post's alone."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine; None if nothing was asked of it."""
-    reused_from: str | None = None
-    """The verdict whose assessment is reused."""
 
-
-@dataclass(frozen=True, slots=True)
-class NearKey:
-    """What two posts have in common where one may stand in for the other."""
-
-    key: bytes
-    stands: bool
-    """False if this one's finding may stand for no other: no engine read its reduced form."""
-    policy: str
-    """Digest of the policy that the key is of."""
+    @property
+    def reused_from(self) -> str | None:
+        """The verdict whose assessment is reused."""
+        reused = self.origin is not None and self.by is not AssessedBy.ENGINE
+        return self.origin.verdict_id if self.origin is not None and reused else None
 
 
 @dataclass(slots=True, eq=False)
 class PostInWork:
-    """A decoded post, its place in the window, and what was found of its parts so far."""
+    """A decoded post, its place in the window, and what was found of its parts so far. Only :class:`Work` writes here."""
 
     slot: Slot
     post: Post
     route: Route
     """Of the adapter that the policy named when the post was taken; another policy does not move it."""
-    parts: Parts | None = None
-    found: dict[int, Found] = field(default_factory=dict)
-    again: set[int] = field(default_factory=set)
-    """Parts that are found, and asked about again for their explanation."""
-    answered: bool = False
-    near: NearKey | None = None
-    """None where no near duplicate is sought."""
+    parts: Parts | None
+    """None where it could not be cut."""
+    keys: tuple[bytes, ...]
+    """Of each part, in the cache."""
     sample: Sample | None = None
     """What the screen would have said, where the engine judges to be compared with it."""
+    near: NearKey | None = None
+    """None where no near duplicate is sought."""
+    found: list[Found | None] = field(init=False)
+    """Of each part; whole once the post is settled."""
+    deciding: int | None = None
+    """The part that decides, where a finding stands in for all; None: the worst."""
+    unasked: bool = False
+    """True if the policy that decides asks for an explanation that nobody asked for."""
+    answered: bool = False
+    policy: Policy | None = None
+    """The one whose wishes all that is found fulfils; None where nobody knows."""
+    left: int = field(init=False)
+    """Parts that are not found."""
+
+    def __post_init__(self) -> None:
+        self.left = len(self.keys)
+        self.found = [None] * self.left
+
+    @classmethod
+    def refused(cls, slot: Slot, post: Post, route: Route, failure: ItemFailure) -> Self:
+        """A post that cannot be cut into prompts: it is settled."""
+        refused = cls(slot, post, route, None, ())
+        refused.found, refused.answered = [Found(failure, AssessedBy.NONE)], True
+        return refused
 
     @property
     def over(self) -> bool:
-        """True once it was answered or given back: nothing more is to be done for it."""
+        """True once it may not be answered any more: it is settled, or was given back."""
         return self.answered or self.slot.released
 
-    @property
-    def asked(self) -> Asked:
-        """Every part with its key in the cache and its prompt."""
-        prompts = [part.prompt for part in self.parts.parts] if self.parts is not None else []
-        info = self.route.info
-        return [
-            (PartInWork(self, number), cache_key(prompt, info), prompt)
-            for number, prompt in enumerate(prompts)
-        ]
-
-    def lacking(self, policy: Policy) -> set[int]:
-        """The parts found without the explanation that a policy asks for, since another one was in force then."""
-        return {
-            number
-            for number, one in self.found.items()
-            if isinstance(one.finding, Assessment)
-            and not PartInWork(self, number).suffices(policy, one.finding)
-        }
-
-    def asked_again(self, policy: Policy) -> Asked:
-        """Those parts, once all others are found, and once each: what is found of them stays until there is more."""
-        if self.parts is None or len(self.found) < len(self.parts.parts):
-            return []
-        wanted = self.lacking(policy) - self.again
-        self.again |= wanted
-        return [asked for asked in self.asked if asked[0].part in wanted] if wanted else []
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PartInWork:
-    """One part of a post that waits for a judgement; most posts have one part."""
-
-    arrival: PostInWork
-    part: int
-
     def explain_as(self, policy: Policy, scores: Scores) -> Severity | None:
-        """The severity that its explanation is to begin with, once these scores are calibrated; None for none."""
-        post = self.arrival.post
-        return policy.explain_as(post, self.arrival.route.calibrated(scores, post))
+        """The severity that an explanation is to begin with, once these scores are calibrated; None for none."""
+        return policy.explain_as(self.post, self.route.calibrated(scores, self.post))
 
     def suffices(self, policy: Policy, finding: Assessment) -> bool:
-        """True if a finding has the explanation that its policy asks for, or that one was asked for and failed.
+        """True if a finding has the explanation that a policy asks for, or that one was asked for and failed.
 
         An explanation that began with safe says nothing of categories; any other one serves everybody.
         """
@@ -122,51 +143,64 @@ class PartInWork:
         wanted = self.explain_as(policy, finding.scores)
         return wanted is None or explains(finding, wanted)
 
+    def note(self, number: int, found: Found, policy: Policy | None) -> bool:
+        """Keep what was found of one part; true once that was the last."""
+        self.policy = policy if self.left == len(self.keys) or self.policy is policy else None
+        if self.found[number] is None:
+            self.left -= 1
+        self.found[number] = found
+        return not self.left
+
 
 @dataclass(slots=True, eq=False)
-class PromptInWork:
-    """One distinct prompt in work, and everything that shares its answer (single flight)."""
+class PromptInWork(WaitingPrompt):
+    """One distinct prompt in work, and everything that shares its answer. Only :class:`Work` writes here.
+
+    The first member's tenant stands for all.
+    """
 
     key: bytes
+    """In the cache."""
     prompt: Prompt
     route: Route
-    waiting: WaitingPrompt
-    """What the planner sees of it. The first member's tenant stands for all."""
-    members: list[PartInWork] = field(default_factory=list)
+    members: list[tuple[PostInWork, int]]
+    """Each post that waits, with the number of its part."""
     scores: Scores | None = None
     """As the engine gave them, not calibrated. Known beforehand where only the explanation is missing."""
-    reused: bool = False
-    """True if the scores were known beforehand: another post was scored for them."""
-    explained_as: Severity | None = None
-    """What its explanation is made to begin with, once one is asked for."""
-    scored_in: str | None = None
-    """The verdict that first carried those scores; None while that one waits for its other parts."""
+    origin: Reusable | None = None
+    """Where the scores come from, if they were known beforehand."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
+    explained_as: Severity | None = None
+    """What its explanation is made to begin with, once one is asked for."""
+    policy: Policy | None = None
+    """The one that said whether to explain it."""
+    counted: int = 0
+    """Members that this policy was asked for; those behind joined later."""
+    first: str | None = None
+    """The first verdict that carried what was found."""
 
-    @classmethod
-    def begun(
-        cls, number: int, key: bytes, prompt: Prompt, members: list[PartInWork], *, since: float
-    ) -> Self:
-        """One that waits for the planner from now on."""
-        arrival = members[0].arrival
-        waiting = WaitingPrompt(
-            number, len(prompt.token_ids), arrival.post.tenant, arrival.route.adapter, since
-        )
-        return cls(key, prompt, arrival.route, waiting, members)
+    @property
+    def verdict_id(self) -> str | None:
+        """The verdict that first carried its scores; None while that one waits for its other parts."""
+        return (self.origin.verdict_id if self.origin is not None else None) or self.first
 
     @property
     def live(self) -> bool:
         """False once nobody waits for the answer any more."""
-        for member in self.members:  # noqa: SIM110 - a generator costs more, and this is asked thrice for every post
-            if not member.arrival.over:
+        for post, _ in self.members:  # noqa: SIM110 - a generator costs more, and this is asked thrice for every post
+            if not post.over:
                 return True
         return False
 
     @property
     def posts(self) -> list[PostInWork]:
         """The posts that wait for it; one that has several parts may come several times."""
-        return [member.arrival for member in self.members]
+        return [post for post, _ in self.members]
+
+    def note_scores(self, scores: Scores) -> None:
+        """Keep what the engine says, as soon as it does: nothing else may lose it."""
+        self.scores = scores
 
     def explain_as(self, policy: Policy) -> Severity | None:
         """What its explanation is to begin with; None if it is not scored, or no member asks for one.
@@ -176,24 +210,421 @@ class PromptInWork:
         scores = self.scores
         wanted: Severity | None = None
         if scores is not None:
-            for member in self.members:
-                wanted = member.explain_as(policy, scores) or wanted
+            for post, _ in self.members:
+                wanted = post.explain_as(policy, scores) or wanted
                 if wanted is not None and wanted != "safe":
                     break
         return wanted
 
 
-def parted(
-    judgements: Sequence[PromptInWork], policy: Policy
-) -> tuple[list[PromptInWork], list[PromptInWork], list[PromptInWork]]:
-    """Part scored judgements: those to be explained, those that wait for none of these, and all the others.
+class Learned(NamedTuple):
+    """What may be reused of one prompt, once those that it settled are decided."""
 
-    What waits is a post: none of its parts is settled before the part that is to be explained.
+    prompt: PromptInWork
+    assessment: Assessment
+
+
+@dataclass(slots=True)
+class Told:
+    """What follows from answers of the engine."""
+
+    settled: list[PostInWork] = field(default_factory=list)
+    """To be decided now."""
+    learned: list[Learned] = field(default_factory=list)
+    """To be kept for other posts."""
+    wanted: list[PromptInWork] = field(default_factory=list)
+    """To be explained."""
+    late: list[PromptInWork] = field(default_factory=list)
+    """Those, and all that wait with them: to be told of the explanations."""
+    aside: list[PromptInWork] = field(default_factory=list)
+    """Not answered, and waited for: to be begun again."""
+
+
+@dataclass(slots=True, eq=False)
+class _Lead:
+    """A post that goes to the engine, and its near duplicates that wait for what is found of it."""
+
+    post: PostInWork
+    followers: list[PostInWork] = field(default_factory=list)
+
+
+class Work:
+    """All posts in work.
+
+    Args:
+        cache: What is known of exact prompts.
+        texts: What is known of near duplicates.
     """
-    for one in judgements:
-        one.explained_as = one.explain_as(policy)
-    wanted = [one for one in judgements if one.explained_as is not None]
-    waiting = {member.arrival for one in wanted for member in one.members}
-    late = [one for one in judgements if any(member.arrival in waiting for member in one.members)]
-    kept_back = set(late)
-    return wanted, [one for one in judgements if one not in kept_back], late
+
+    def __init__(self, cache: Assessments, texts: KnownTexts) -> None:
+        self._cache = cache
+        self._texts = texts
+        self._numbers = 0
+        self._prompts: dict[bytes, PromptInWork] = {}
+        self._waiting: dict[int, PromptInWork] = {}
+        self._leads: dict[bytes, _Lead] = {}
+        self._counts: Counter[Counted] = Counter()
+        self.line = Line()
+        """What waits, for the planner to read."""
+
+    @property
+    def prompts(self) -> int:
+        """Prompts that wait or are in hand."""
+        return len(self._prompts)
+
+    @property
+    def waiting(self) -> int:
+        """Prompts that wait for the planner."""
+        return len(self._waiting)
+
+    @property
+    def members(self) -> int:
+        """Parts that wait for a prompt in work."""
+        return sum(len(prompt.members) for prompt in self._prompts.values())
+
+    @property
+    def followers(self) -> int:
+        """Posts that wait for a near duplicate in work."""
+        return sum(len(lead.followers) for lead in self._leads.values())
+
+    def knows(self, post: PostInWork) -> bool:
+        """True if any part of a post is known or in work."""
+        return any(key in self._prompts or key in self._cache for key in post.keys)
+
+    def counts(self) -> Counter[Counted]:
+        """What was counted since the last call."""
+        counts, self._counts = self._counts, Counter()
+        return counts
+
+    def enter(
+        self,
+        posts: Iterable[PostInWork],
+        policy: Policy,
+        now: float,
+        *,
+        near: Mapping[PostInWork, NearKey] | None = None,
+        samples: Mapping[PostInWork, Sample] | None = None,
+    ) -> list[PostInWork]:
+        """Begin with posts that were looked up; those that are settled at once.
+
+        Args:
+            posts: In order. One that was given back meanwhile is left out.
+            policy: The policy in force.
+            now: Monotonic seconds.
+            near: The keys of those that a near duplicate may stand in for.
+            samples: What the screen would have said of some.
+        """
+        settled: list[PostInWork] = []
+        for post in posts:
+            if post.over:
+                continue
+            if samples:
+                post.sample = samples.get(post, post.sample)
+            key = near.get(post) if near else None
+            if key is None:
+                self._ask(post, policy, now, settled)
+            else:
+                post.near = key
+                self._ask_once(post, key, policy, now, settled)
+        return _all_settled(settled, policy)
+
+    def send(self, numbers: Iterable[int], now: float) -> list[PromptInWork]:
+        """Take prompts out of the line, for the engine."""
+        sent = [self._leave_line(self._waiting[number]) for number in numbers]
+        for prompt in sent:
+            prompt.sent_at = now
+        return sent
+
+    def scored(
+        self,
+        prompts: Sequence[PromptInWork],
+        failures: Mapping[PromptInWork, ItemFailure],
+        policy: Policy,
+        now: float,
+    ) -> Told:
+        """Take in the scores of a micro-batch: what is settled by them, and what is to be explained.
+
+        No part of a post is settled before a part of the same micro-batch that is to be explained.
+        """
+        told = Told()
+        for prompt in prompts:
+            prompt.explained_as = prompt.explain_as(policy)
+            prompt.policy, prompt.counted = policy, len(prompt.members)
+            if prompt.explained_as is not None:
+                told.wanted.append(prompt)
+        held = {post for prompt in told.wanted for post, _ in prompt.members}
+        for prompt in prompts:
+            if held and any(post in held for post, _ in prompt.members):
+                told.late.append(prompt)
+            else:
+                self._conclude(prompt, failures.get(prompt), policy, now, told)
+        _all_settled(told.settled, policy)
+        return told
+
+    def explained(
+        self,
+        prompts: Iterable[PromptInWork],
+        outcomes: Mapping[PromptInWork, Outcome],
+        policy: Policy,
+        now: float,
+    ) -> Told:
+        """Take in the explanations of those that :meth:`scored` called late."""
+        told = Told()
+        for prompt in prompts:
+            self._conclude(prompt, outcomes.get(prompt), policy, now, told)
+        _all_settled(told.settled, policy)
+        return told
+
+    def again(self, prompt: PromptInWork, now: float) -> None:
+        """Let a prompt that was set aside wait for the planner once more, if anybody still waits for it."""
+        del self._prompts[prompt.key]
+        if prompt.live:
+            self._begin(prompt.key, prompt.prompt, prompt.members, now)
+
+    def answered(
+        self,
+        by: Found | None,
+        verdict_id: str,
+        post: PostInWork,
+        known: KnownText | None,
+        *,
+        policy: Policy,
+        now: float,
+    ) -> list[PostInWork]:
+        """Take in a verdict; settle the posts that waited for it, or ask for them where it is no use to them.
+
+        Args:
+            by: What decided it. A verdict carries nothing of the parts that did not.
+            verdict_id: Its id.
+            post: What it is on.
+            known: What may be reused of it for near duplicates.
+            policy: The policy in force.
+            now: Monotonic seconds.
+        """
+        if by is not None and isinstance(by.origin, PromptInWork) and by.origin.first is None:
+            by.origin.first = verdict_id
+        lead = self._leads.get(post.near.key) if post.near is not None else None
+        if lead is None or lead.post is not post or post.near is None:
+            return []
+        del self._leads[post.near.key]
+        settled: list[PostInWork] = []
+        for follower in lead.followers:
+            if follower.over:
+                continue
+            if known is not None and self._stands_in(follower, known, policy):
+                settled.append(follower)
+            else:
+                self._ask(follower, policy, now, settled)
+        return _all_settled(settled, policy)
+
+    def give_up(self, policy: Policy, now: float, *, gone: Collection[Route]) -> list[PostInWork]:
+        """Settle the posts whose tenants wait no longer, with what was found so far.
+
+        While its engine is away that is every post that was in the window for its tenant's ``max_wait_seconds``. While
+        it is at work it is those whose turn has not come: what the engine has in hand will be answered, or time out.
+        What was sent and is not in its hands waits while suspects are asked one at a time, or is set aside: to its
+        tenant the engine is away.
+
+        Args:
+            policy: The policy in force.
+            now: Monotonic seconds.
+            gone: Routes whose posts wait no longer at all.
+        """
+        over: dict[PostInWork, ItemFailure] = {}
+        least_s = policy.least_wait_seconds
+        for prompt in self._prompts.values():
+            # A long wait may see many rebalances, each of which gives posts back and takes them again.
+            prompt.members, prompt.counted = _still_open(prompt)
+            at_work = prompt.route.is_at_work_on(prompt)
+            if at_work and prompt.sent_at is not None:
+                continue
+            for post, _ in prompt.members:
+                if prompt.route in gone or _waited_out(post, policy, least_s, now):
+                    over.setdefault(post, _OVERLOAD if at_work else _AWAY)
+        if over:
+            self._note_scores(over)
+        for post, failure in over.items():
+            failed = Found(failure, AssessedBy.NONE)
+            post.found = [one or failed for one in post.found]
+            _settle(post, policy, failure)
+        self._drop_abandoned()
+        return list(over)
+
+    def release(self) -> None:
+        """Forget what was given back."""
+        self._leads.clear()
+        self._drop_abandoned()
+
+    def _ask_once(
+        self, post: PostInWork, near: NearKey, policy: Policy, now: float, settled: list[PostInWork]
+    ) -> None:
+        """Settle a post with what is known of a near duplicate, let it wait for one in work, or ask."""
+        if not all(key in self._prompts or key in self._cache for key in post.keys):
+            text = self._texts.get(near.key, now)
+            if text is not None and self._stands_in(post, text, policy):
+                settled.append(post)
+                return
+            lead = self._leads.get(near.key)
+            if text is None and lead is not None and not lead.post.over:
+                lead.followers.append(post)
+                return
+            if text is None and near.stands:
+                self._leads[near.key] = _Lead(post)
+        self._ask(post, policy, now, settled)
+
+    def _ask(self, post: PostInWork, policy: Policy, now: float, settled: list[PostInWork]) -> None:
+        """For each part: take it from the cache, join the same prompt, or begin one."""
+        for number, key in enumerate(post.keys):
+            stored = self._cache.get(key)
+            if stored is not None and post.suffices(policy, stored.assessment):
+                self._counts["hit", stored.how] += 1
+                self._note(
+                    post, number, Found(stored.assessment, AssessedBy.CACHE, stored), policy, now, settled
+                )
+            elif (prompt := self._prompts.get(key)) is not None:
+                self._counts["hit", "joined"] += 1
+                prompt.members.append((post, number))
+            elif post.parts is not None:
+                self._begin(key, post.parts.parts[number].prompt, [(post, number)], now, stored)
+
+    def _begin(
+        self,
+        key: bytes,
+        prompt: Prompt,
+        members: list[tuple[PostInWork, int]],
+        now: float,
+        stored: Stored | None = None,
+    ) -> PromptInWork:
+        self._numbers += 1
+        post = members[0][0]
+        tokens, route = len(prompt.token_ids), post.route
+        begun = PromptInWork(
+            self._numbers, tokens, post.post.tenant, route.adapter, now, key, prompt, route, members
+        )
+        if stored is not None:  # only its explanation is missing
+            begun.scores, begun.origin = stored.assessment.scores, stored
+        self._prompts[key] = self._waiting[begun.number] = begun
+        self.line.add(begun)
+        return begun
+
+    def _conclude(
+        self, prompt: PromptInWork, outcome: Outcome | None, policy: Policy, now: float, told: Told
+    ) -> None:
+        """Settle every member, and begin again for those that joined late and whom it does not suffice."""
+        finding: Assessment | ItemFailure
+        if prompt.scores is not None:
+            finding = assess(prompt.scores, outcome, prompt.explained_as)
+        elif isinstance(outcome, ItemFailure):
+            finding = outcome
+        else:
+            if prompt.live:  # set aside; or abandoned, and joined again before this line
+                told.aside.append(prompt)
+            else:
+                del self._prompts[prompt.key]
+            return
+        del self._prompts[prompt.key]
+        members, prompt.members = prompt.members, []
+        engines = Found(finding, AssessedBy.ENGINE, prompt, prompt.sent_at)
+        reused = Found(finding, AssessedBy.CACHE, prompt, prompt.sent_at)
+        by = engines if prompt.origin is None else reused
+        unexplained: list[tuple[PostInWork, int]] = []
+        for place, (post, number) in enumerate(members):
+            if post.over:
+                continue
+            asked_for = prompt.policy
+            if place >= prompt.counted:  # it joined after the policy was asked
+                asked_for = policy
+                if isinstance(finding, Assessment) and not post.suffices(policy, finding):
+                    unexplained.append((post, number))
+                    continue
+            self._note(post, number, by, asked_for, now, told.settled)
+            by = reused
+        if isinstance(finding, Assessment):
+            # A failed explanation is never stored; the scores beside it are good.
+            kept = finding if finding.explanation_failure is None else assess(finding.scores, None)
+            told.learned.append(Learned(prompt, kept))
+            if unexplained:
+                begun = self._begin(prompt.key, prompt.prompt, unexplained, now)
+                begun.scores, begun.origin = kept.scores, prompt
+
+    def _note(
+        self,
+        post: PostInWork,
+        number: int,
+        found: Found,
+        policy: Policy | None,
+        now: float,
+        settled: list[PostInWork],
+    ) -> None:
+        post.slot.moved_at = now
+        if post.parts is not None and post.parts.parts[number].folded:
+            self._counts["folded", found.by.value] += 1
+        if post.note(number, found, policy):
+            settled.append(post)
+
+    def _stands_in(self, post: PostInWork, text: KnownText, policy: Policy) -> bool:
+        """Let what is known of a near duplicate stand for all parts of a post; false where it does not suffice."""
+        assessment = text.assessment
+        # How far from the bars of another policy than the key's a score is, nobody has looked at.
+        of_policy = post.near is not None and post.near.policy == policy.digest
+        if assessment is None or post.parts is None or not of_policy or not post.suffices(policy, assessment):
+            return False
+        found = Found(assessment, AssessedBy.NEAR_DUPLICATE, text)
+        forms = [part.folded for part in post.parts.parts]
+        self._counts["hit", "near"] += 1
+        self._counts["folded", found.by.value] += sum(forms)
+        # Where it was found of a folded form, this post's decides, too, if it has one.
+        post.deciding = forms.index(text.folded) if text.folded in forms else 0
+        post.found, post.left, post.policy = [found] * len(forms), 0, policy
+        return True
+
+    def _note_scores(self, over: Collection[PostInWork]) -> None:
+        """Keep what the engine said of any part of these posts, in hand or not: at most explanations are missing."""
+        for prompt in self._prompts.values():
+            if prompt.scores is None:
+                continue
+            by = AssessedBy.ENGINE if prompt.origin is None else AssessedBy.CACHE
+            found = Found(assess(prompt.scores, None), by, prompt, prompt.sent_at)
+            for post, number in prompt.members:
+                if post in over:
+                    post.note(number, found, None)
+
+    def _drop_abandoned(self) -> None:
+        for prompt in [one for one in self._waiting.values() if not one.live]:
+            del self._prompts[self._leave_line(prompt).key]
+
+    def _leave_line(self, prompt: PromptInWork) -> PromptInWork:
+        self.line.remove(prompt)
+        return self._waiting.pop(prompt.number)
+
+
+def _all_settled(posts: list[PostInWork], policy: Policy) -> list[PostInWork]:
+    for post in posts:
+        _settle(post, policy, _UNASKED)
+    return posts
+
+
+def _settle(post: PostInWork, policy: Policy, missing: ItemFailure) -> None:
+    """Close a post. An explanation that the policy in force asks for, and that is not there, has failed: none is asked again."""
+    post.answered = True
+    if post.policy is policy:
+        return
+    for number, one in enumerate(post.found):
+        if one is None or isinstance(one.finding, ItemFailure) or post.suffices(policy, one.finding):
+            continue
+        post.found[number] = replace(one, finding=assess(one.finding.scores, missing))
+        post.unasked = missing is _UNASKED
+
+
+def _still_open(prompt: PromptInWork) -> tuple[list[tuple[PostInWork, int]], int]:
+    """The members that still wait, and how many of them the policy was asked for."""
+    places = [place for place, (post, _) in enumerate(prompt.members) if not post.over]
+    return [prompt.members[place] for place in places], sum(place < prompt.counted for place in places)
+
+
+def _waited_out(post: PostInWork, policy: Policy, least_s: float | None, now: float) -> bool:
+    waited_s = now - post.slot.taken_at
+    if least_s is None or waited_s < least_s:  # spares most posts the look into the policy
+        return False
+    longest_s = policy.rules(post.post).max_wait_seconds
+    return longest_s is not None and waited_s >= longest_s

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from sluicegate.pipeline.observe.tracing import BatchStep, PostStep
+from sluicegate.pipeline.observe.tracing import BatchStep
 from sluicegate.pipeline.records import Answered, Delivery, Forwarded, Headers, InWork, Outgoing, Partition
 from sluicegate.schemas import DeadLetter
 
@@ -75,9 +75,10 @@ def _ending(*spans: Span) -> Iterator[None]:
 class _Followed:
     """A delivery whose span ends when it is acknowledged or given back."""
 
-    def __init__(self, delivery: Delivery, span: Span) -> None:
+    def __init__(self, delivery: Delivery, span: Span, take: Span) -> None:
         self._delivery = delivery
         self.span = span
+        self.take = take
         self.partition: Partition = delivery.partition
         self.offset = delivery.offset
         self.key = delivery.key
@@ -98,6 +99,8 @@ class _Followed:
         self._end("released")
 
     def _end(self, how: str) -> None:
+        if self.take.is_recording():
+            self.take.end()
         if self.span.is_recording():
             self.span.set_attribute("sluicegate.end", how)
             self.span.end()
@@ -106,15 +109,15 @@ class _Followed:
 class _FollowedPosts:
     """A source whose deliveries are followed. No generator: nothing of it outlives the flow."""
 
-    def __init__(self, source: AsyncIterator[Delivery], spans: Spans) -> None:
+    def __init__(self, source: AsyncIterator[Sequence[Delivery]], spans: Spans) -> None:
         self._source = source
         self._spans = spans
 
-    def __aiter__(self) -> AsyncIterator[Delivery]:
+    def __aiter__(self) -> AsyncIterator[Sequence[Delivery]]:
         return self
 
-    async def __anext__(self) -> Delivery:
-        return self._spans.follow(await anext(self._source))
+    async def __anext__(self) -> Sequence[Delivery]:
+        return [self._spans.follow(delivery) for delivery in await anext(self._source)]
 
 
 class Spans:
@@ -144,12 +147,12 @@ class Spans:
         """Send to a collector by OTLP over HTTP; without an endpoint, to where ``OTEL_EXPORTER_OTLP_*`` say."""
         return cls(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
 
-    def posts(self, source: AsyncIterator[Delivery]) -> AsyncIterator[Delivery]:
+    def posts(self, source: AsyncIterator[Sequence[Delivery]]) -> AsyncIterator[Sequence[Delivery]]:
         """The source, with a ``post`` span for each delivery."""
         return _FollowedPosts(source, self)
 
     def follow(self, delivery: Delivery) -> Delivery:
-        """Begin the ``post`` span of a delivery."""
+        """Begin the ``post`` span of a delivery, and its child ``take``."""
         topic, number = delivery.partition
         where: dict[str, str | int] = {
             "messaging.system": "kafka",
@@ -158,13 +161,17 @@ class Spans:
             "messaging.kafka.offset": delivery.offset,
         }
         context = _parent(delivery.headers)
-        return _Followed(
-            delivery, self._posts.start_span("post", context, kind=SpanKind.CONSUMER, attributes=where)
-        )
+        post = self._posts.start_span("post", context, kind=SpanKind.CONSUMER, attributes=where)
+        return _Followed(delivery, post, self._child("take", post))
 
-    def step(self, name: PostStep, delivery: Delivery) -> AbstractContextManager[None]:
-        """A child of the delivery's ``post`` span."""
-        return _ending(self._child(name, _span_of(delivery)))
+    def took(self, deliveries: Iterable[Delivery]) -> None:
+        """End the ``take`` span of each."""
+        for delivery in deliveries:
+            _followed(delivery).take.end()
+
+    def decode(self, deliveries: Iterable[Delivery]) -> AbstractContextManager[None]:
+        """A child of each delivery's ``post`` span, for as long as the chunk takes."""
+        return _ending(*(self._child("decode", _span_of(delivery)) for delivery in deliveries))
 
     def batch(self, name: BatchStep, arrivals: Iterable[InWork]) -> AbstractContextManager[None]:
         """A span linked with those of the posts, if any of them is sampled."""
@@ -210,10 +217,14 @@ class Spans:
         return self._posts.start_span(name, set_span_in_context(post, Context()), kind=kind)
 
 
-def _span_of(delivery: Delivery) -> Span:
+def _followed(delivery: Delivery) -> _Followed:
     if not isinstance(delivery, _Followed):
         raise TypeError("a delivery that did not come through posts()")
-    return delivery.span
+    return delivery
+
+
+def _span_of(delivery: Delivery) -> Span:
+    return _followed(delivery).span
 
 
 def _describe(post: Span, record: Outgoing) -> None:

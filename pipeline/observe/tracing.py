@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
-PostStep = Literal["take", "decode"]
 BatchStep = Literal["look_up", "score", "explain"]
 
 
 class Tracing(Protocol):
     """Hears of every step. Takes no text of a post, and never changes what happens to one."""
 
-    def posts(self, source: AsyncIterator[Delivery]) -> AsyncIterator[Delivery]:
+    def posts(self, source: AsyncIterator[Sequence[Delivery]]) -> AsyncIterator[Sequence[Delivery]]:
         """The source, with each delivery followed until it is acknowledged or given back."""
         ...
 
-    def step(self, name: PostStep, delivery: Delivery) -> AbstractContextManager[None]:
-        """A step of one post."""
+    def took(self, deliveries: Iterable[Delivery]) -> None:
+        """The window has taken these: the first step of each is over."""
+        ...
+
+    def decode(self, deliveries: Iterable[Delivery]) -> AbstractContextManager[None]:
+        """The second step, of all posts of a chunk."""
         ...
 
     def batch(self, name: BatchStep, arrivals: Iterable[InWork]) -> AbstractContextManager[None]:
@@ -48,13 +51,16 @@ class NoTracing:
 
     _nothing: AbstractContextManager[None] = nullcontext()
 
-    def posts(self, source: AsyncIterator[Delivery]) -> AsyncIterator[Delivery]:
+    def posts(self, source: AsyncIterator[Sequence[Delivery]]) -> AsyncIterator[Sequence[Delivery]]:
         """The source itself."""
         return source
 
-    def step(self, name: PostStep, delivery: Delivery) -> AbstractContextManager[None]:
+    def took(self, deliveries: Iterable[Delivery]) -> None:
         """Nothing."""
-        del name, delivery
+
+    def decode(self, deliveries: Iterable[Delivery]) -> AbstractContextManager[None]:
+        """Nothing."""
+        del deliveries
         return self._nothing
 
     def batch(self, name: BatchStep, arrivals: Iterable[InWork]) -> AbstractContextManager[None]:

@@ -69,6 +69,17 @@ class KnownText:
         return _ENTRY_BYTES + _ASSESSMENT_BYTES + words * _CHARACTER_BYTES + scores
 
 
+@dataclass(frozen=True, slots=True)
+class NearKey:
+    """What two posts have in common where one may stand in for the other."""
+
+    key: bytes
+    stands: bool
+    """False if this one's finding may stand for no other: no engine read its reduced form."""
+    policy: str
+    """Digest of the policy that the key is of."""
+
+
 class Index:
     """Least recently used goes first. One event loop; no locks.
 

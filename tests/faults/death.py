@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
+from sluicegate.pipeline.flow.work import PostInWork, Work
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.schemas import AssessedBy, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from sluicegate.pipeline.flow.answers import Answer
 
 REUSED, PUBLISHED = "reused", "published"
 """A shortcut's answer is not published yet; it is published and not acknowledged."""
@@ -65,15 +63,15 @@ class Orders:
 
 def die_as_ordered(path: Path) -> None:
     """Let this process die where the file says, if something there is a shortcut's answer."""
-    publish, follow = Publisher.publish, NearDuplicates.follow
-    reuse: list[NearDuplicates] = []
+    publish, enter = Publisher.publish, Work.enter
+    seen: list[Work] = []
 
-    def _follow(near: NearDuplicates, answered: Sequence[Answer]) -> list[Answer]:
-        reuse[:] = [near]
-        return follow(near, answered)
+    def _enter(work: Work, *given: Any, **named: Any) -> list[PostInWork]:
+        seen[:] = [work]
+        return enter(work, *given, **named)
 
     def _waiting() -> int:
-        return sum(len(lead.followers) for near in reuse for lead in near._leading.values())
+        return sum(work.followers for work in seen)
 
     async def _publish(publisher: Publisher, records: Sequence[Any]) -> None:
         ids = [found for record in records if (found := _shortened(record)) is not None]
@@ -81,7 +79,7 @@ def die_as_ordered(path: Path) -> None:
         await publish(publisher, records)
         _die_if_ordered(path, PUBLISHED, ids, _waiting())
 
-    NearDuplicates.follow = _follow  # type: ignore[assignment, method-assign] # to see who waits
+    Work.enter = _enter  # type: ignore[assignment, method-assign] # to see who waits
     Publisher.publish = _publish  # type: ignore[assignment, method-assign] # that is the fault
 
 

@@ -19,18 +19,18 @@ from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.command import main
 from sluicegate.pipeline.flow import near_duplicates as reuse
 from sluicegate.pipeline.flow.flow import Flow
-from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
+from sluicegate.pipeline.flow.work import PostInWork, Work
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 from sluicegate.schemas import FailureCode
 
 if TYPE_CHECKING:
-    from sluicegate.pipeline.flow.answers import Answer
+    from collections.abc import Iterable
+
     from sluicegate.pipeline.flow.window import Window
-    from sluicegate.pipeline.flow.work import Asked, PostInWork
 
 FORGETFUL, HASTY, GENEROUS = "forgetful", "hasty", "generous"
 _DECIDING = re.compile("|".join(RULES))
-_begin, _look_up = Flow.__init__, NearDuplicates.look_up
+_begin, _enter = Flow.__init__, Work.enter
 _windows: list[Window] = []
 
 
@@ -39,26 +39,26 @@ def _begin_seen(flow: Flow, *parts: Any, **named: Any) -> None:
     _windows[:] = [flow._window]
 
 
-def _waits(near: NearDuplicates, asked: Asked) -> PostInWork | None:
-    arrival = asked[0][0].arrival
-    lead = near._leading.get(arrival.near.key) if arrival.near is not None else None
-    return arrival if lead is not None and lead.followers[-1:] == [asked] else None
+def _who_waits(work: Work, posts: list[PostInWork]) -> list[PostInWork]:
+    waiting = [follower for lead in work._leads.values() for follower in lead.followers]
+    return [post for post in posts if post in waiting]
 
 
-def _acknowledge_who_waits(near: NearDuplicates, asked: Asked) -> list[Answer]:
-    answers = _look_up(near, asked)
-    if not answers and (arrival := _waits(near, asked)) is not None:
-        _windows[0].finish(arrival.slot)
-    return answers
+def _acknowledge_who_waits(
+    work: Work, posts: Iterable[PostInWork], *given: Any, **named: Any
+) -> list[PostInWork]:
+    entering = list(posts)
+    settled = _enter(work, entering, *given, **named)
+    _windows[0].finish(post.slot for post in _who_waits(work, entering))
+    return settled
 
 
-def _answer_who_waits(near: NearDuplicates, asked: Asked) -> list[Answer]:
-    answers = _look_up(near, asked)
-    if answers or (arrival := _waits(near, asked)) is None:
-        return answers
-    early = near._answers.give_up(arrival, ItemFailure(FailureCode.INTERNAL, "hasty"))
-    arrival.answered = False
-    return [early]
+def _answer_who_waits(work: Work, posts: Iterable[PostInWork], *given: Any, **named: Any) -> list[PostInWork]:
+    entering = list(posts)
+    settled = _enter(work, entering, *given, **named)
+    hasty = ItemFailure(FailureCode.INTERNAL, "hasty")
+    early = [PostInWork.refused(one.slot, one.post, one.route, hasty) for one in _who_waits(work, entering)]
+    return settled + early
 
 
 def _without_the_word(text: str) -> str | None:
@@ -70,9 +70,9 @@ if __name__ == "__main__":
     match os.environ[WHICH]:
         case "forgetful":
             Flow.__init__ = _begin_seen  # type: ignore[assignment, method-assign] # to know the window
-            NearDuplicates.look_up = _acknowledge_who_waits  # type: ignore[assignment, method-assign] # that is what is wrong with it
+            Work.enter = _acknowledge_who_waits  # type: ignore[assignment, method-assign] # that is what is wrong with it
         case "hasty":
-            NearDuplicates.look_up = _answer_who_waits  # type: ignore[assignment, method-assign] # that is what is wrong with it
+            Work.enter = _answer_who_waits  # type: ignore[assignment, method-assign] # that is what is wrong with it
         case "generous":
             reuse.__dict__["reduced_form"] = _without_the_word  # that is what is wrong with it
     main()

@@ -19,7 +19,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.schemas import Action, FailureCode, Post
-from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
+from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +57,7 @@ async def test_a_blocked_post_with_a_long_tail_of_nothing_is_for_people_and_not_
             yield MemoryDelivery(offset, json.dumps({"id": name, "text": text}).encode())
 
     async with asyncio.timeout(2 * WITHIN_S), backend.engine as running:
-        await flow.run(source())
+        await flow.run(singly(source()))
         prompt = backend.prompter.build(Post(id="diluted", text=texts["diluted"]))
         assert isinstance(prompt, Prompt)
         (found,) = await running.score([prompt], timeout_s=WITHIN_S)
@@ -87,7 +87,7 @@ async def test_the_passage_of_a_diluted_post_is_blocked_as_the_post_alone_is(cpu
         yield MemoryDelivery(0, json.dumps({"id": "diluted", "text": text}).encode())
 
     async with asyncio.timeout(2 * WITHIN_S), backend.engine:
-        await flow.run(source())
+        await flow.run(singly(source()))
     verdict = outlet.verdict("diluted")
     assert verdict.action is Action.BLOCK
     assert verdict.failure is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +112,9 @@ async def each(chunks: AsyncIterator[Sequence[Delivery]]) -> AsyncIterator[Deliv
 
 async def answer_all(self: Running, deliveries: AsyncIterator[Sequence[Delivery]]) -> None:
     async for delivery in each(deliveries):
-        slot = await self.window.take(delivery)
+        slots = await self.window.take(deque([delivery]))
         self.took += 1
-        if slot is not None:
-            self.window.finish(slot)
+        self.window.finish(slots)
 
 
 async def test_a_fetch_that_died_is_found(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +147,9 @@ async def test_a_flow_that_takes_nothing_more_and_holds_nothing_is_found(
 ) -> None:
     async def take_three(self: Running, deliveries: AsyncIterator[Sequence[Delivery]]) -> None:
         async for delivery in each(deliveries):
-            slot = await self.window.take(delivery)
-            assert slot is not None
-            self.window.finish(slot)
+            slots = await self.window.take(deque([delivery]))
+            assert len(slots) == 1
+            self.window.finish(slots)
             self.took += 1
             if self.took == 3:
                 await asyncio.Event().wait()
@@ -163,7 +163,7 @@ async def test_a_flow_that_takes_nothing_more_and_holds_nothing_is_found(
 async def test_a_full_window_is_a_reason_to_wait(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     async def take_and_hold(self: Running, deliveries: AsyncIterator[Sequence[Delivery]]) -> None:
         async for delivery in each(deliveries):
-            await self.window.take(delivery)
+            await self.window.take(deque([delivery]))
             self.took += 1
 
     async with running(lane, monkeypatch, take_and_hold) as found:

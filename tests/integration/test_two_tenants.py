@@ -22,7 +22,7 @@ from sluicegate.schemas import Verdict
 from support.adapted_bundle import with_opposed_adapters
 from support.collector import account
 from support.workers import Lane, until
-from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
+from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -115,7 +115,7 @@ async def test_two_adapters_of_the_cpu_model_judge_the_same_posts_apart(
     async with asyncio.timeout(100), AsyncExitStack() as stack:
         for backend in backends.values():
             await stack.enter_async_context(backend.engine)
-        await flow.run(source())
+        await flow.run(singly(source()))
 
     for text in TEXTS:
         of = {

@@ -21,16 +21,6 @@ class Accepted:
 
 ACCEPTED: tuple[Accepted, ...] = (
     Accepted(
-        "pipeline/flow/answers.py:Answers.give_up:one-more:1",
-        "1 -> (1 + 1)",
-        "A post whose parts were never built has failed as a whole. Two equal failures decide as one does.",
-    ),
-    Accepted(
-        "pipeline/flow/flow.py:Flow._look_up_chunk:left-out-condition:2",
-        "not one.over and one.sample is None -> ((one.sample is None))",
-        "A post that is over is read for nothing, and no answer is looked up for it later.",
-    ),
-    Accepted(
         "pipeline/policy/layers.py:_named:and-for-or:1",
         "tag is None or not names -> ((tag is None) and (not names))",
         "It saves time: nothing covers no tag, and among no names there is none that covers one.",

@@ -47,7 +47,12 @@ class Room:
 ROOMS = (
     Room(
         "flow",
-        ("pipeline/flow/flow*.py", "pipeline/flow/window*.py", "pipeline/flow/planner*.py"),
+        (
+            "pipeline/flow/flow*.py",
+            "pipeline/flow/work*.py",
+            "pipeline/flow/window*.py",
+            "pipeline/flow/planner*.py",
+        ),
         (*_PATH, *_SHORTCUTS, f"{_UNIT}/test_worker_drain.py"),
     ),
     Room(

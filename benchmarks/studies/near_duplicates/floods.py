@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
 from sluicegate.schemas import AssessedBy
-from unit.pipeline.fakes import Bench
+from unit.pipeline.fakes import Bench, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -110,7 +110,7 @@ async def flood(mutation: str, copies: int, *, severity: Severity = "safe", seed
         for number, text in enumerate(texts):
             yield stand.delivery({"id": str(number), "text": text}, number)
 
-    await stand.flow.run(source())
+    await stand.flow.run(singly(source()))
     reused = sum(one.assessed_by is AssessedBy.NEAR_DUPLICATE for one in stand.outlet.verdicts)
     if len(stand.acknowledged) != copies:
         raise RuntimeError(

@@ -12,6 +12,10 @@ _OVER_HTTP = "tests/contract/test_completions_contract.py::TestStubOfVllm"
 _STANDING = f"{_UNIT}/flow/test_adapter_state.py"
 _SERVER = f"{_UNIT}/flow/test_server_state.py"
 _SERVERS = f"{_UNIT}/flow/test_servers.py"
+_SCHEDULES = (
+    "tests/unit/pipeline/flow/test_work.py"
+    "::test_whatever_happens_in_which_order_every_post_is_answered_once_and_with_what_is_known_of_it"
+)
 
 MUTANTS = (
     Mutant(
@@ -352,17 +356,53 @@ MUTANTS = (
     Mutant(
         "failed_explanation_kept",
         "an explanation that failed once would fail for every copy",
-        "pipeline/flow/flow.py",
+        "pipeline/flow/work.py",
         "kept = finding if finding.explanation_failure is None else assess(finding.scores, None)",
         "kept = finding",
-        (f"{_ENGINE}::test_a_copy_is_explained_anew_where_the_first_explanation_failed",),
+        (
+            "tests/unit/pipeline/flow/test_flow_engine.py::test_a_copy_is_explained_anew_where_the_first_explanation_failed",
+        ),
     ),
     Mutant(
         "patience",
         "a tenant that waits for seconds only would wait for as long as the engine is away",
-        "pipeline/flow/deadline.py",
+        "pipeline/flow/work.py",
         "waited_s >= longest_s",
         "waited_s >= 10**9",
-        (f"{_ENGINE}::test_a_tenant_that_waits_no_longer_gets_its_failure_mode_and_the_others_wait_on",),
+        (
+            "tests/unit/pipeline/flow/test_flow_engine.py::test_a_tenant_that_waits_no_longer_gets_its_failure_mode_and_the_others_wait_on",
+        ),
+    ),
+    Mutant(
+        "joined_twice",
+        "a post that was answered, or given back, would be answered once more by a prompt that it waited for",
+        "pipeline/flow/work.py",
+        "            if post.over:\n                continue\n            asked_for",
+        "            asked_for",
+        (_SCHEDULES,),
+    ),
+    Mutant(
+        "abandoned_prompt",
+        "posts that come later would wait for a prompt that nobody asks any more",
+        "pipeline/flow/work.py",
+        "            del self._prompts[self._leave_line(prompt).key]",
+        "            self._leave_line(prompt)",
+        (_SCHEDULES,),
+    ),
+    Mutant(
+        "mixed_policies",
+        "a post would be decided by a policy of whose wishes nobody looked whether they are met",
+        "pipeline/flow/work.py",
+        "policy if self.left == len(self.keys) or self.policy is policy else None",
+        "policy",
+        (_SCHEDULES,),
+    ),
+    Mutant(
+        "lead_given_back",
+        "near duplicates would wait for a post that was given back",
+        "pipeline/flow/work.py",
+        "lead is not None and not lead.post.over:",
+        "lead is not None:",
+        (_SCHEDULES,),
     ),
 )

@@ -78,10 +78,12 @@ MUTANTS = (
     Mutant(
         "tombstone",
         "a record without a value would end the worker",
-        "pipeline/flow/steps.py",
-        "            if delivery.value is None:",
-        "            if delivery.value == 0:",
-        (f"{_FLOW}::test_undecodable_records_become_dead_letters_and_the_rest_goes_on",),
+        "pipeline/flow/flow.py",
+        "        full = [slot for slot in slots if slot.delivery.value is not None]\n",
+        "        full = list(slots)\n",
+        (
+            "tests/unit/pipeline/flow/test_flow.py::test_undecodable_records_become_dead_letters_and_the_rest_goes_on",
+        ),
     ),
     Mutant(
         "dead_letter_key",

@@ -12,10 +12,10 @@ MUTANTS = (
     Mutant(
         "publish_before_acknowledge",
         "a post would be acknowledged before the brokers have its verdict",
-        "pipeline/flow/steps.py",
-        "            await delivering\n",
+        "pipeline/flow/flow.py",
+        "            await publishing\n",
         "            await asyncio.sleep(0)\n",
-        (f"{_FLOW}::test_nothing_is_acknowledged_before_it_is_published",),
+        ("tests/unit/pipeline/flow/test_flow.py::test_nothing_is_acknowledged_before_it_is_published",),
     ),
     Mutant(
         "acks",

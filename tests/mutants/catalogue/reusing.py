@@ -11,18 +11,22 @@ MUTANTS = (
     Mutant(
         "copies_forgotten",
         "copies that wait for a text in work would never be answered",
-        _REUSE,
-        "            for asked in lead.followers:\n",
-        "            for asked in lead.followers[:0]:\n",
-        (f"{_TESTS}::test_a_flood_of_copies_in_flight_costs_one_judgement",),
+        "pipeline/flow/work.py",
+        "        for follower in lead.followers:\n",
+        "        for follower in lead.followers[:0]:\n",
+        (
+            "tests/unit/pipeline/flow/test_near_duplicates.py::test_a_flood_of_copies_in_flight_costs_one_judgement",
+        ),
     ),
     Mutant(
         "copies_of_a_failure",
         "copies that waited for a text that failed would never be answered",
-        _REUSE,
-        "more += (known is not None and self._reuse(follower, known)) or self._ask(asked)",
-        "more += (known is not None and self._reuse(follower, known)) or []",
-        (f"{_TESTS}::test_where_the_first_fails_the_others_are_asked_for",),
+        "pipeline/flow/work.py",
+        "            else:\n                self._ask(follower, policy, now, settled)\n",
+        "            else:\n                pass\n",
+        (
+            "tests/unit/pipeline/flow/test_near_duplicates.py::test_where_the_first_fails_the_others_are_asked_for",
+        ),
     ),
     Mutant(
         "unsure_finding",

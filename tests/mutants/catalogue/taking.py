@@ -48,9 +48,11 @@ MUTANTS = (
         "window_order",
         "a commit would move past a post that is still held: lost with the next crash",
         "pipeline/flow/window.py",
-        "        while row and row[0].finished:\n            head = row.popleft()\n",
-        "        while held in row:\n            row.remove(held)\n            head = held\n",
-        (f"{_WINDOW}::test_acknowledges_in_offset_order_whatever_finishes_first",),
+        "            while row and row[0].finished:\n                head = row.popleft()\n",
+        "            for head in [slot for slot in row if slot.finished]:\n                row.remove(head)\n",
+        (
+            "tests/unit/pipeline/flow/test_window.py::test_acknowledges_in_offset_order_whatever_finishes_first",
+        ),
     ),
     Mutant(
         "stale_acknowledgement",
@@ -128,9 +130,9 @@ MUTANTS = (
         "window_bytes",
         "a flood of long posts would fill the memory",
         "pipeline/flow/window.py",
-        " or self._bytes + size > self._limit_bytes)",
-        ")",
-        (f"{_WINDOW}::test_bytes_bound_the_window_too",),
+        " and self._bytes + size_bytes <= self._limit_bytes",
+        "",
+        ("tests/unit/pipeline/flow/test_window.py::test_bytes_bound_the_window_too",),
     ),
     Mutant(
         "close_wakes",
@@ -144,17 +146,21 @@ MUTANTS = (
         "released_is_not_published",
         "what a drain gave back would be published here and judged again elsewhere",
         "pipeline/flow/flow.py",
-        "answered = [answer for answer in answered if not answer.slot.released]",
-        "answered = list(answered)",
-        (f"{_STRAIN}::test_a_dead_letter_of_a_record_that_was_given_back_meanwhile_is_not_published",),
+        "        answers = [answer for answer in answers if not answer.slot.released]\n",
+        "        answers = list(answers)\n",
+        (
+            "tests/unit/pipeline/flow/test_flow_under_strain.py::test_a_dead_letter_of_a_record_that_was_given_back_meanwhile_is_not_published",
+        ),
     ),
     Mutant(
         "release_on_drain",
         "a delivery that a hold keeps waiting would go out after its post was given back",
-        "pipeline/flow/steps.py",
-        "            delivering.cancel()  # and with it the task that waits for it\n",
+        "pipeline/flow/flow.py",
+        "            publishing.cancel()  # and with it the task that waits for it\n",
         "            pass\n",
-        (f"{_STRAIN}::test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on",),
+        (
+            "tests/unit/pipeline/flow/test_flow_under_strain.py::test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on",
+        ),
     ),
     Mutant(
         "stall",
@@ -167,8 +173,8 @@ MUTANTS = (
     Mutant(
         "part_is_progress",
         "a worker would be killed again and again while it judges the parts of a long post",
-        "pipeline/flow/answers.py",
-        "        arrival.slot.moved_at = self._clock.monotonic()\n",
+        "pipeline/flow/work.py",
+        "        post.slot.moved_at = now\n",
         "",
         (
             "tests/unit/pipeline/flow/test_flow_long_posts.py::test_each_part_that_is_found_counts_as_progress_of_its_post",

@@ -13,9 +13,10 @@ from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, fake_promp
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.flow.work import Work
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Forwarded, Record
+from sluicegate.pipeline.records import Delivery, Forwarded, Record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.cache import SharedAssessments
 from sluicegate.schemas import CATEGORIES, DeadLetter, Verdict
@@ -89,6 +90,12 @@ class MemoryOutlet:
         return found
 
 
+async def singly(deliveries: AsyncIterator[Delivery]) -> AsyncIterator[Sequence[Delivery]]:
+    """Each delivery in a chunk of its own."""
+    async for delivery in deliveries:
+        yield [delivery]
+
+
 class Bench:
     """A flow over a fake engine, fed from a list."""
 
@@ -135,16 +142,20 @@ class Bench:
             shared=shared,
         )
 
+    def share_cache(self, other: Bench) -> None:
+        """Know from now on what another bench knows of exact prompts."""
+        self.flow.cache = other.flow.cache
+        self.flow.work = Work(other.flow.cache, self.flow.work._texts)
+
     def delivery(self, value: bytes | dict[str, Any] | None, offset: int) -> MemoryDelivery:
         raw = orjson.dumps(value) if isinstance(value, dict) else value
         return MemoryDelivery(offset, raw, log=self.log)
 
     async def run(self, values: Sequence[bytes | dict[str, Any] | None]) -> None:
-        """Carry all values to their end."""
+        """Carry all values, one chunk, to their end."""
 
-        async def source() -> AsyncIterator[MemoryDelivery]:
-            for offset, value in enumerate(values):
-                yield self.delivery(value, offset)
+        async def source() -> AsyncIterator[list[MemoryDelivery]]:
+            yield [self.delivery(value, offset) for offset, value in enumerate(values)]
 
         async with asyncio.timeout(20):
             await self.flow.run(source())

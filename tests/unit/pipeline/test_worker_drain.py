@@ -13,7 +13,7 @@ from unit.pipeline.fakes import Bench
 from unit.pipeline.scripted import ScriptedEngine, post
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from sluicegate.pipeline.records import Delivery
 
@@ -28,8 +28,8 @@ async def test_a_drain_waits_for_a_flow_that_works_and_not_for_one_that_failed(f
     taken = asyncio.Event()
     gone_on = asyncio.Event()
 
-    async def deliveries() -> AsyncIterator[Delivery]:
-        yield bench.delivery(post(0), 0)
+    async def chunks() -> AsyncIterator[Sequence[Delivery]]:
+        yield [bench.delivery(post(0), 0)]
         while not engine.scored:
             await asyncio.sleep(0)
         taken.set()
@@ -37,7 +37,7 @@ async def test_a_drain_waits_for_a_flow_that_works_and_not_for_one_that_failed(f
             raise ValueError("a fault of ours")
         await gone_on.wait()
 
-    carrying = asyncio.create_task(worker._carry(bench.flow, deliveries()))
+    carrying = asyncio.create_task(worker._carry(bench.flow, chunks()))
     await taken.wait()
     if fails:
         with pytest.raises(ExceptionGroup):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ async def test_a_hold_of_ten_minutes_leaves_it_at_200_and_what_waited_has_its_ti
     name: HoldName,
 ) -> None:
     found = Probed()
-    assert await found.window.take(MemoryDelivery(0)) is not None
+    assert await found.window.take(deque([MemoryDelivery(0)]))
     with found.instruments.holds.waiter(name) as declare:
         declare("away")
         for _ in range(60):
@@ -64,13 +65,13 @@ async def test_a_hold_of_ten_minutes_leaves_it_at_200_and_what_waited_has_its_ti
 
 async def test_a_post_that_is_never_answered_is_a_stall() -> None:
     found = Probed()
-    slot = await found.window.take(MemoryDelivery(0))
-    assert slot is not None
+    slots = await found.window.take(deque([MemoryDelivery(0)]))
+    assert len(slots) == 1
     found.clock.now += found.after_s
     assert found.probe()[0]
     found.clock.now += 0.1
     assert not found.probe()[0]
-    found.window.finish(slot)
+    found.window.finish(slots)
     assert found.probe()[0]
 
 

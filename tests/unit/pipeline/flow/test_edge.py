@@ -18,7 +18,7 @@ from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.screening import SAMPLE
 from sluicegate.schemas import Action, AssessedBy, DeadLetter, FailureCode
 from support.scripted_screen import DIGEST, ScriptedScreen
-from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet
+from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 from unit.pipeline.shortcuts.test_switch import TURN
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Edge:
                 yield one
 
         async with asyncio.timeout(20):
-            await self.flow.run(source())
+            await self.flow.run(singly(source()))
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.instruments.metrics.registry.get_sample_value(f"sluicegate_{name}", labels)

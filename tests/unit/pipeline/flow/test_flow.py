@@ -11,7 +11,7 @@ from sluicegate.engines.backends.fake import FakeEngine, Fault, Faults
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.flow.decision import decide
 from sluicegate.schemas import Action, AssessedBy, FailureCode, ReasonCode
-from unit.pipeline.fakes import Bench, MemoryDelivery
+from unit.pipeline.fakes import Bench, MemoryDelivery, singly
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def test_a_post_without_company_goes_when_it_is_of_age_though_nothing_else
         engine.gate.set()
 
     async with asyncio.timeout(20):
-        await bench.flow.run(source())
+        await bench.flow.run(singly(source()))
     assert engine.scored == [1, 1]
 
 
@@ -147,7 +147,7 @@ async def test_scores_that_an_earlier_post_was_given_are_told_as_reused_though_t
         yield bench.delivery({"id": "keen", "text": "[good] the same", "tenant": "keen"}, 1)
 
     async with asyncio.timeout(20):
-        await bench.flow.run(source())
+        await bench.flow.run(singly(source()))
     assert (sum(engine.scored), sum(engine.explained)) == (1, 1)
     plain, keen = bench.outlet.verdict("plain"), bench.outlet.verdict("keen")
     assert (keen.assessed_by, keen.reused_from) == (AssessedBy.CACHE, plain.verdict_id)
@@ -226,7 +226,7 @@ async def test_a_copy_that_joins_a_judgement_everybody_else_abandoned_is_still_a
         yield bench.delivery(same | {"id": "again"}, 0)
 
     async with asyncio.timeout(20):
-        await bench.flow.run(source())
+        await bench.flow.run(singly(source()))
     assert [verdict.post_id for verdict in bench.outlet.verdicts] == ["again"]
     assert bench.acknowledged == [0]
 
@@ -253,7 +253,7 @@ async def test_trace_context_is_carried_and_other_headers_are_not() -> None:
         )
         yield delivery
 
-    await bench.flow.run(source())
+    await bench.flow.run(singly(source()))
     headers = dict(bench.outlet.records[0].headers)
     assert headers["traceparent"] == b"00-aa-bb-01"
     assert "cookie" not in headers

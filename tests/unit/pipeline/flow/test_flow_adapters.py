@@ -172,7 +172,7 @@ async def test_a_post_that_waits_keeps_the_adapter_that_it_was_planned_with() ->
     court = Court(tree={"micro_batch": ONE_BY_ONE})
     court.strict.gate.clear()
     running = asyncio.create_task(court.run([post(number, tenant="teens") for number in range(3)]))
-    await until(lambda: bool(court.strict.asked) and len(court.flow._waiting) == 2)
+    await until(lambda: bool(court.strict.asked) and court.flow.work.waiting == 2)
     court.policy = Policy.parse(POLICY | {"version": "2", "tenants": {}})
     court.strict.gate.set()
     await running

@@ -11,7 +11,7 @@ from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Fau
 from sluicegate.pipeline.command.verdicts import chinese_lines, human_line
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Action, Post, Verdict, encode
-from unit.pipeline.fakes import Bench
+from unit.pipeline.fakes import Bench, singly
 from unit.pipeline.flow.test_breaker import closed
 from unit.pipeline.scripted import RULES, post
 
@@ -86,7 +86,7 @@ async def test_a_reset_lets_the_next_block_through() -> None:
                 bench.flow.breaker.learn([closed(told[0])])
             yield bench.delivery(post(number, "[bad]"), number)
 
-    await bench.flow.run(source())
+    await bench.flow.run(singly(source()))
     assert actions(bench)[4:] == ["block", "block"]
     assert actions(bench).count("review") == 2
 

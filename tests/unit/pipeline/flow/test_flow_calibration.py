@@ -105,7 +105,7 @@ async def test_raw_scores_are_cached_and_each_post_is_calibrated_by_its_own_lang
     assert {assessment.severity for assessment in cached} == {"safe"}
     scored = bench.watched.scored
     again = Calibrated(calibration(towards(0.9, 1.0)))
-    again.flow.cache = bench.flow.cache  # as after a restart beside a shared cache
+    again.share_cache(bench)  # as after a restart beside a shared cache
     await again.run(texts)
     assert {again.outlet.verdict(name).severity for name in ("de", "zh", "none")} == {"unsafe"}
     assert again.watched.scored == 0 < scored
@@ -179,7 +179,7 @@ async def test_an_explanation_that_began_with_another_severity_is_not_reused(
     first, second = (Calibrated(calibration(towards(0.4, 0.0), prompts)) for _ in range(2))
     await first.run(both[:1] if cached else both)
     if cached:
-        second.flow.cache = first.flow.cache
+        second.share_cache(first)
         await second.run(both[1:])
     assert first.watched.forced + second.watched.forced == ["safe", "unsafe"]
     severe = (second if cached else first).outlet.verdict("prompt")

@@ -198,8 +198,8 @@ async def test_posts_that_waited_too_long_for_their_turn_are_answered_and_what_i
         while len(bench.outlet.verdicts) < 2:
             await asyncio.sleep(0.01)
     assert codes(bench) == [FailureCode.OVERLOAD] * 2
-    assert len(bench.flow._waiting) == 1  # nothing is kept of what was answered
-    assert len(bench.flow._single_flight) == 2
+    assert bench.flow.work.waiting == 1  # nothing is kept of what was answered
+    assert bench.flow.work.prompts == 2
     engine.gate.set()
     await running
     assert bench.outlet.verdict("p0").failure is None  # it waited as long, but in the engine's hands

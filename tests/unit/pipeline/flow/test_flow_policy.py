@@ -100,9 +100,8 @@ async def test_a_policy_that_changes_between_two_posts_needs_no_text_judged_agai
     bench = Bench(engine=engine, policy=POLICY)
     await bench.run([{"id": "first", "text": "x"}])
     first = bench.outlet.verdict("first")
-    cache = bench.flow.cache
     other = Bench(engine=engine, policy={**POLICY, "version": "2", "rules": {"preset": "strict"}})
-    other.flow.cache = cache
+    other.share_cache(bench)
     await other.run([{"id": "second", "text": "x"}])
     second = other.outlet.verdict("second")
     assert second.scores == first.scores
@@ -154,15 +153,21 @@ async def changed_within_a_post(
     return bench
 
 
-async def test_a_policy_that_changes_within_a_post_gets_what_it_asks_for_of_every_part() -> None:
+async def test_what_a_policy_asks_for_that_changes_within_a_post_is_missing_where_nobody_asked_for_it() -> (
+    None
+):
     engine = Halting()
     bench = await changed_within_a_post(engine, 45)
     verdict = bench.outlet.verdict("p")
     assert verdict.segments.count == 2  # with the last one, all is found
     assert verdict.policy.digest == bench.policy.digest
     assert (verdict.assessed_by, verdict.reused_from) == (AssessedBy.ENGINE, None)
-    assert verdict.action is Action.BLOCK
-    assert engine.explained == verdict.segments.count  # the part that was found before as well
+    # Nothing is asked again: the severest of all bars decides about the part that was found before.
+    assert (engine.asked, engine.explained) == (2, 1)
+    assert (verdict.action, verdict.segments.deciding) == (Action.BLOCK, 0)
+    assert (verdict.failure, verdict.explanation_failure) == (None, FailureCode.INTERNAL)
+    assert verdict.policy.rule == "categories.PII.block_at.risk>=0.9"
+    assert bench.metric("explanation_failures_total", code="internal") == 1
 
 
 OPEN: dict[str, Any] = {"failure_mode": "allow", "review_at": {"risk": 0.5}}
@@ -177,19 +182,17 @@ async def test_a_policy_that_changes_within_a_post_that_is_given_up_says_what_is
     assert verdict.explanation_failure == FailureCode.OVERLOAD
 
 
-async def test_a_part_that_is_asked_about_again_keeps_what_was_found_of_it() -> None:
-    class Forgetful(Halting):
+async def test_a_part_whose_explanation_is_missing_keeps_its_scores_and_decides_by_them() -> None:
+    class Reassured(Halting):
         async def score(self, prompts: Sequence[Any], *, timeout_s: float) -> list[Any]:
             found = await super().score(prompts, timeout_s=timeout_s)
             if self.asked == 1:
                 return found
-            if self.asked == 2:
-                return [Scored(Scores(safe=0.98, controversial=0.01, unsafe=0.01), 1.0) for _ in prompts]
-            return [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]  # the first part, once more
+            return [Scored(Scores(safe=0.98, controversial=0.01, unsafe=0.01), 1.0) for _ in prompts]
 
-    engine = Forgetful()
+    engine = Reassured()
     bench = await changed_within_a_post(engine, 45, cached=False, **OPEN)
     verdict = bench.outlet.verdict("p")
-    assert engine.asked == 3
+    assert engine.asked == 2
     assert (verdict.action, verdict.failure, verdict.segments.deciding) == (Action.BLOCK, None, 0)
-    assert verdict.explanation_failure == FailureCode.TIMED_OUT
+    assert verdict.explanation_failure == FailureCode.INTERNAL

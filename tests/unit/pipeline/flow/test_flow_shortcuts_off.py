@@ -2,7 +2,8 @@
 
 The golden file was recorded by the code of the commit before near duplicates came in, on which this module
 runs as it stands: ``PYTHONPATH=src:tests python tests/unit/pipeline/flow/test_flow_shortcuts_off.py FILE``. A field that the
-contract gains later is to be left out in :func:`line`. The ``detail`` of two of its dead letters was worded again since.
+contract gains later is to be left out in :func:`line`. The ``detail`` of two of its dead letters was worded again since, and
+three verdicts name the one that they reuse, a verdict on a post with a folded form.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import orjson
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import Timings, Verdict, encode
-from unit.pipeline.fakes import Bench
+from unit.pipeline.fakes import Bench, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -148,7 +149,7 @@ async def lines_in_turn(**sections: Any) -> list[bytes]:
                 await asyncio.sleep(0)
 
     async with asyncio.timeout(60):
-        await stand.flow.run(source())
+        await stand.flow.run(singly(source()))
     return [line(record) for record in stand.outlet.records]
 
 

@@ -26,7 +26,7 @@ from sluicegate.pipeline.observe.instruments import Instruments, open_tracing
 from sluicegate.pipeline.observe.spans import Spans, _parent
 from sluicegate.pipeline.observe.tracing import NO_TRACING
 from sluicegate.pipeline.settings.tree import TracingSettings, load_settings
-from unit.pipeline.fakes import Bench, MemoryDelivery
+from unit.pipeline.fakes import Bench, MemoryDelivery, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -61,9 +61,8 @@ class TracedBench(Bench):
         )
 
     async def carry(self, *deliveries: MemoryDelivery) -> None:
-        async def source() -> AsyncIterator[MemoryDelivery]:
-            for delivery in deliveries:
-                yield delivery
+        async def source() -> AsyncIterator[Sequence[MemoryDelivery]]:
+            yield deliveries
 
         async with asyncio.timeout(20):
             await self.flow.run(source())
@@ -333,12 +332,12 @@ async def test_with_tracing_off_the_flow_meets_the_same_objects_and_headers_pass
     bench = Bench(profile=RULES)
     assert bench.instruments.tracing is NO_TRACING
 
-    async def source() -> AsyncIterator[MemoryDelivery]:
-        yield delivery(0, "[bad]", ("traceparent", SAMPLED))
+    async def source() -> AsyncIterator[Sequence[MemoryDelivery]]:
+        yield [delivery(0, "[bad]", ("traceparent", SAMPLED))]
 
     deliveries = source()
     assert NO_TRACING.posts(deliveries) is deliveries
-    assert NO_TRACING.step("take", delivery(0)) is NO_TRACING.batch("score", ())
+    assert NO_TRACING.decode([delivery(0)]) is NO_TRACING.batch("score", ())
     await bench.flow.run(deliveries)
     assert header(bench.outlet.records[0], "traceparent") == SAMPLED
 
@@ -407,7 +406,7 @@ async def test_spans_reach_a_collector_over_http() -> None:
     async def source() -> AsyncIterator[MemoryDelivery]:
         yield delivery(0)
 
-    await flow.run(source())
+    await flow.run(singly(source()))
     await tracing.close()
     await runner.cleanup()
     assert sorted(got) == sorted(["post", "take", "decode", "look_up", "score", "explain", "publish"])

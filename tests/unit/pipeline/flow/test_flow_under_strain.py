@@ -15,7 +15,7 @@ from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.records import cut, dead_letter_record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import Action, FailureCode, ReasonCode, Rejection, encode
-from unit.pipeline.fakes import Bench, MemoryDelivery
+from unit.pipeline.fakes import Bench, MemoryDelivery, singly
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def test_what_many_rebalances_give_back_during_one_absence_is_not_kept() -
     bench = Bench(engine=engine)
 
     def waiting() -> int:
-        return sum(len(judgement.members) for judgement in bench.flow._single_flight.values())
+        return bench.flow.work.members
 
     async def source() -> AsyncIterator[Delivery]:
         for _ in range(5):
@@ -80,7 +80,7 @@ async def test_what_many_rebalances_give_back_during_one_absence_is_not_kept() -
         engine.back = True
 
     async with asyncio.timeout(30):
-        await bench.flow.run(source())
+        await bench.flow.run(singly(source()))
     assert [verdict.post_id for verdict in bench.outlet.verdicts] == ["p9"]
 
 
@@ -91,17 +91,17 @@ async def test_what_is_given_back_is_not_delivered_any_more_and_the_flow_goes_on
     async def source() -> AsyncIterator[Delivery]:
         for number in range(3):
             yield bench.delivery(post(number), number)
-        while bench.instruments.busy.in_work or not bench.flow._publish_and_acknowledge._delivering:
+        while bench.instruments.busy.in_work or not bench.flow._publishing:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert bench.flow.give_back() == 3
-        while bench.flow._publish_and_acknowledge._delivering:
+        while bench.flow._publishing:
             await asyncio.sleep(0)
         bench.outlet.gate.set()
         yield bench.delivery(post(9), 9)
 
     async with asyncio.timeout(20):
-        await bench.flow.run(source())
+        await bench.flow.run(singly(source()))
     assert [verdict.post_id for verdict in bench.outlet.verdicts] == ["p9"]
     assert bench.acknowledged == [9]
 
@@ -162,6 +162,6 @@ async def test_a_dead_letter_of_a_record_that_was_given_back_meanwhile_is_not_pu
         bench.flow.give_back()  # buried, and not yet on its way out
 
     async with asyncio.timeout(20):
-        await bench.flow.run(source())
+        await bench.flow.run(singly(source()))
     assert bench.outlet.records == []
     assert bench.log == [("released", 0)]

@@ -306,5 +306,6 @@ def test_a_post_whose_folded_form_has_a_passage_stands_for_no_other() -> None:
     part = Part(Prompt((1,), "post", 0, (0, 1)), 0, 1)
     folded = dataclasses.replace(part, folded=True)
     assert reuse._is_one_part(Parts((part, folded)))
+    assert not reuse._is_one_part(None)
     assert not reuse._is_one_part(Parts((part, folded, folded)))
     assert not reuse._is_one_part(Parts((part, part)))

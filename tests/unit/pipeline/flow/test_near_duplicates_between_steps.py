@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.flow import flow
-from sluicegate.pipeline.flow.deadline import run_out
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
+from sluicegate.pipeline.flow.work import Work
 from sluicegate.schemas import AssessedBy, FailureCode
 from unit.pipeline.flow.test_near_duplicates import BAD, SAFE, SURE, hidden, post
 from unit.pipeline.scripted import ScriptedEngine
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sluicegate.pipeline.flow.answers import Answer
     from sluicegate.pipeline.flow.work import PostInWork
+    from sluicegate.pipeline.policy import Policy
+    from sluicegate.pipeline.shortcuts.near_duplicates import NearKey
 
 
 class HeldUp:
@@ -28,17 +28,20 @@ class HeldUp:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, post_id: str) -> None:
         self.there, self.go_on = asyncio.Event(), asyncio.Event()
         self.read: set[str] = set()
-        read = NearDuplicates.read
+        keys = NearDuplicates.keys
 
-        async def held_up(near: NearDuplicates, arrivals: Sequence[PostInWork]) -> None:
-            await read(near, arrivals)
-            ids = {arrival.post.id for arrival in arrivals}
+        async def held_up(
+            near: NearDuplicates, posts: Sequence[PostInWork], policy: Policy
+        ) -> dict[PostInWork, NearKey]:
+            found = await keys(near, posts, policy)
+            ids = {one.post.id for one in posts}
             if post_id in ids:
                 self.there.set()
                 await self.go_on.wait()
             self.read |= ids
+            return found
 
-        monkeypatch.setattr(NearDuplicates, "read", held_up)
+        monkeypatch.setattr(NearDuplicates, "keys", held_up)
 
 
 async def test_who_comes_between_an_answer_and_its_publication_loses_nobody_that_waits(
@@ -47,14 +50,15 @@ async def test_who_comes_between_an_answer_and_its_publication_loses_nobody_that
     engine = ScriptedEngine(SURE)
     engine.away = 10_000
     held_up = HeldUp(monkeypatch, "p2")
+    run_out = Work.give_up
 
-    def give_up(*args: Any, **named: Any) -> list[Answer]:
-        answers = run_out(*args, **named) if held_up.there.is_set() else []
-        if answers:
+    def give_up(*args: Any, **named: Any) -> list[PostInWork]:
+        settled = run_out(*args, **named) if held_up.there.is_set() else []
+        if settled:
             held_up.go_on.set()  # p2 is looked up before the task that publishes these begins
-        return answers
+        return settled
 
-    monkeypatch.setattr(flow, "run_out", give_up)
+    monkeypatch.setattr(Work, "give_up", give_up)
     policy = {"name": "p", "version": "1", "rules": {"max_wait_seconds": 0.1}}
     stand = bench(engine=engine, policy=policy)
     async with Turns(stand) as turns:
@@ -82,4 +86,4 @@ async def test_who_was_given_back_before_its_look_up_is_not_asked_for(
         (other,) = await turns.judge(post(1, BAD))
     assert (other.assessed_by, sum(engine.scored)) == (AssessedBy.ENGINE, 1)
     assert stand.acknowledged == [1]
-    assert stand.flow._near._leading == {}
+    assert stand.flow.work._leads == {}

@@ -19,7 +19,7 @@ def wait(
 
 items = st.builds(
     WaitingPrompt,
-    key=st.just(0),
+    number=st.just(0),
     tokens=st.integers(1, 150),
     tenant=st.sampled_from("abc"),
     adapter=st.sampled_from([None, "x", "y"]),
@@ -36,7 +36,7 @@ queues = st.lists(items, max_size=40).map(
 @given(waiting=queues, free=st.integers(0, 5), idle=st.booleans(), now=st.floats(5, 7))
 def test_every_plan_keeps_its_bounds(waiting: list[WaitingPrompt], free: int, idle: bool, now: float) -> None:
     decided = plan(Line(waiting), now=now, free=free, idle=idle, limits=LIMITS)
-    by_key = {item.key: item for item in waiting}
+    by_key = {item.number: item for item in waiting}
     sent = [key for batch in decided.micro_batches for key in batch]
     assert len(sent) == len(set(sent))  # nothing twice
     assert set(sent) <= set(by_key)  # nothing invented
@@ -67,7 +67,7 @@ def test_with_room_nothing_of_age_is_left_waiting_and_the_rest_has_an_appointmen
 ) -> None:
     decided = plan(Line(waiting), now=now, free=1000, idle=False, limits=LIMITS)
     sent = {key for batch in decided.micro_batches for key in batch}
-    left = [item for item in waiting if item.key not in sent]
+    left = [item for item in waiting if item.number not in sent]
     assert all(now - item.since < LIMITS.max_age_s for item in left)
     if left:
         assert decided.ask_again_at is not None
@@ -145,9 +145,9 @@ def test_who_left_the_line_is_as_if_never_there(
     gone = {key for key in range(len(waiting)) if data.draw(st.booleans())}
     line = Line(waiting)
     for item in waiting:
-        if item.key in gone:
+        if item.number in gone:
             line.remove(item)
-    left = Line(item for item in waiting if item.key not in gone)
+    left = Line(item for item in waiting if item.number not in gone)
     assert plan(line, now=5.5, free=free, idle=True, limits=LIMITS) == plan(
         left, now=5.5, free=free, idle=True, limits=LIMITS
     )

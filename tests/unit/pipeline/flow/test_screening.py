@@ -11,7 +11,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.shortcuts.screening import SAMPLE
 from sluicegate.schemas import Action, AssessedBy, Post, content_hash
 from support.scripted_screen import DIGEST, ScriptedScreen
-from unit.pipeline.fakes import Bench, MemoryDelivery
+from unit.pipeline.fakes import Bench, MemoryDelivery, singly
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def in_turns(
             between()
 
     async with asyncio.timeout(20):
-        await stand.flow.run(source())
+        await stand.flow.run(singly(source()))
 
 
 def asked(stand: Bench) -> int:
@@ -242,7 +242,7 @@ async def carry(stand: Bench, delivery: MemoryDelivery) -> None:
     async def source() -> Any:
         yield delivery
 
-    await stand.flow.run(source())
+    await stand.flow.run(singly(source()))
 
 
 async def test_behind_an_edge_its_word_is_compared_with_what_the_engine_finds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -291,7 +292,7 @@ async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -
         case.go.clear()
         await case.hands(0)
         (held,) = case.source._held().values()
-        await case.window.take(held)
+        await case.window.take(deque([held]))
         await case.look()
         case.clock.now += STALL_S + 1
         await case.look()

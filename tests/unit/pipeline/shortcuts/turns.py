@@ -25,7 +25,7 @@ class Turns:
 
     def __init__(self, stand: Bench) -> None:
         self._stand = stand
-        self._posts: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._posts: asyncio.Queue[tuple[dict[str, Any], ...] | None] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._stand.flow.run(self._source()))
@@ -36,16 +36,15 @@ class Turns:
         async with asyncio.timeout(20):
             await self._running
 
-    async def _source(self) -> AsyncIterator[MemoryDelivery]:
+    async def _source(self) -> AsyncIterator[list[MemoryDelivery]]:
         offset = 0
-        while (post := await self._posts.get()) is not None:
-            yield self._stand.delivery(post, offset)
-            offset += 1
+        while (posts := await self._posts.get()) is not None:
+            yield [self._stand.delivery(post, offset + place) for place, post in enumerate(posts)]
+            offset += len(posts)
 
     async def send(self, *posts: dict[str, Any]) -> None:
-        """Hand them over; returns when all are in the window."""
-        for post in posts:
-            self._posts.put_nowait(post)
+        """Hand them over in one chunk; returns when all are in the window."""
+        self._posts.put_nowait(posts)
         taken = self._stand.metric("records_taken_total") + len(posts)
         while self._stand.metric("records_taken_total") < taken:
             await asyncio.sleep(0)
