@@ -188,7 +188,8 @@ class Source:
             web_enabled=False,
             worker_redirect_stdouts=False,
         )
-        self._channel = app.channel()
+        # The consumer bounds what stands here. Where a put waits for room, another may pass it.
+        self._channel = app.channel(maxsize=0)
 
         async def path(stream: Any) -> None:
             try:

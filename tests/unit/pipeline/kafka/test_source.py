@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.kafka.assignment import Reset, place
+from sluicegate.pipeline.kafka.assignment import Chunk, KafkaDelivery, Reset, place
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.settings.tree import Settings
@@ -170,6 +170,24 @@ async def test_a_chunk_that_is_lost_on_its_way_ends_the_run(
             case.client.meets(records(0, 1, 2))
             await asyncio.wait([task])
     assert case.cluster.history == []
+
+
+async def test_chunks_keep_their_order_however_many_wait(case: Case) -> None:
+    async with case.running():
+        case.go.clear()
+        await case.hands(0)
+        assignment = case.source._consumer.assignments[ONE]
+        tasks = []
+        for offset in range(1, 6_000):  # more than Faust's own bound for a channel
+            delivery = KafkaDelivery(assignment, offset, None, b"v", (), None)
+            handing = case.source.hand_on([Chunk(assignment, offset + 1, [delivery], 0)])
+            tasks.append(asyncio.create_task(handing))
+            if offset == 5_000:
+                await asyncio.sleep(0.01)
+                case.go.set()
+        await asyncio.gather(*tasks)
+        await case.until(lambda: len(case.got) == 6_000)
+        assert case.got == list(range(6_000))
 
 
 async def test_a_flow_that_fails_ends_the_run_with_its_own_fault(
