@@ -71,6 +71,8 @@ class EngineInfo:
     saturating_prompts: int
     """With this many prompts in work the engine gains nothing from more."""
     adapter: str | None = None
+    continuous: bool = False
+    """True if it works at the prompts of all calls together (continuous batching), so that company gains a call little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ _TRACE_BYTES = 512  # W3C Trace Context asks receivers to carry at least this mu
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Record:
     """One event on its way out."""
 

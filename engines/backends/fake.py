@@ -178,6 +178,7 @@ class FakeEngine:
             max_prompt_tokens=self.profile.max_prompt_tokens,
             saturating_prompts=self.profile.saturating_prompts,
             adapter=adapter,
+            continuous=self.profile.in_flight_batching,
         )
 
     async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:

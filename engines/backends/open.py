@@ -289,6 +289,7 @@ def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) ->
         max_prompt_tokens=limit,
         saturating_prompts=saturating_prompts,
         adapter=choice.adapter or (manifest.adapter.name if manifest.adapter else None),
+        continuous=True,  # vLLM, TensorRT-LLM and llama.cpp, and whoever else serves completions
     )
     vocabulary = Vocabulary.of(
         bundle.tokenizer, bundle.labels, bundle.category_tokens, reasons=manifest.reasons

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -33,26 +33,29 @@ from sluicegate.schemas import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 
 _log = structlog.get_logger(__name__)
 _WHOLE = Segments()  # of a text that is one part, uncut: most are
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
     """A post held and the record that answers it."""
 
     slot: Slot
     record: Outgoing
-    event_id: str
-    """Verdict id or dead-letter id; empty for a record that is forwarded."""
-    post: PostInWork | None = None
-    """The post; None where no engine was asked."""
-    found: Found | None = None
-    """What decided."""
-    deciding: int | None = None
-    """Of which part it was found; None where nobody knows."""
+    sampled: PostInWork | None = None
+    """The post, where the screen would have answered it."""
+
+
+class Moment(NamedTuple):
+    """When something is decided."""
+
+    now: float
+    """Monotonic seconds."""
+    utc: datetime
 
 
 class Answers:
@@ -64,27 +67,36 @@ class Answers:
         self._clock = instruments.clock
         self.breaker = Breaker(instruments.clock, instruments.metrics)
 
-    def decide(self, post: PostInWork, policy: Policy) -> Answer:
+    def decide(self, post: PostInWork, policy: Policy, moment: Moment) -> tuple[Answer, Verdict, int | None]:
         """7: decide a settled post. A fault of ours gives the failure mode; it must not stop the partition.
 
         Args:
             post: The post.
             policy: The policy in force, which it was settled by.
+            moment: The present.
+
+        Returns:
+            Its answer, the verdict in it, and the part that decided: None where a fault of ours did.
         """
         if post.unasked:
             _log.warning("explanation_unasked", post=post.post.id, policy=policy.digest)
         try:
-            return self._decide(post, [one for one in post.found if one is not None], policy)
+            return self._decide(post, [one for one in post.found if one is not None], policy, moment)
         except Exception as error:  # noqa: BLE001 - see above
             _log.error("decision_fault", post=post.post.id, where=frames(error))
             failed = Found(ItemFailure(FailureCode.INTERNAL, type(error).__name__), AssessedBy.NONE)
-            return self._decide(post, [failed] * len(post.found), policy)
+            return *self._decide(post, [failed] * len(post.found), policy, moment)[:2], None
 
-    def _decide(self, work: PostInWork, found: list[Found], policy: Policy) -> Answer:
-        post, slot, now = work.post, work.slot, self._clock.monotonic()
+    def _decide(
+        self, work: PostInWork, found: list[Found], policy: Policy, moment: Moment
+    ) -> tuple[Answer, Verdict, int]:
+        post, slot, now = work.post, work.slot, moment.now
         number, finding = _deciding(work, found, policy)
-        asked = [one.sent_at for one in found if one.sent_at is not None]
-        sent_at = max(min(asked, default=now), slot.taken_at)  # it may have joined later
+        sent_at = now
+        for one in found:
+            if one.sent_at is not None and one.sent_at < sent_at:
+                sent_at = one.sent_at
+        sent_at = max(sent_at, slot.taken_at)  # it may have joined later
         provenance = Provenance(
             engine=work.route.stamp,
             assessed_by=found[number].by,
@@ -95,12 +107,12 @@ class Answers:
                 engine_ms=milliseconds(now - sent_at),
                 total_ms=milliseconds(now - slot.taken_at),
             ),
-            judged_at=self._clock.utc(),
+            judged_at=moment.utc,
             form_rules=_form_rules(work.parts, number),
         )
         verdict = self._unless_withheld(decide(post, finding, policy, provenance), post, policy)
         record = verdict_record(verdict, slot.delivery, self._settings.topics)
-        return Answer(slot, record, verdict.verdict_id, work, found[number], number)
+        return Answer(slot, record, work if work.sample is not None else None), verdict, number
 
     def without_engine(
         self, slot: Slot, post: Post, finding: Assessment | ItemFailure, stamp: EngineRef
@@ -125,7 +137,7 @@ class Answers:
         )
         verdict = self._unless_withheld(decide(post, finding, policy, provenance), post, policy)
         record = verdict_record(verdict, slot.delivery, self._settings.topics)
-        return Answer(slot, record, verdict.verdict_id)
+        return Answer(slot, record)
 
     def _unless_withheld(self, verdict: Verdict, post: Post, policy: Policy) -> Verdict:
         """The verdict, or what becomes of it while its tenant's breaker is open.
@@ -148,7 +160,7 @@ class Answers:
         kept_bytes = self._settings.limits.dead_letter_bytes
         letter = bury(slot.delivery, rejection, payload_bytes=kept_bytes, now=self._clock.utc())
         record = dead_letter_record(letter, slot.delivery, self._settings.topics)
-        return Answer(slot, record, letter.dead_letter_id)
+        return Answer(slot, record)
 
 
 def _deciding(work: PostInWork, found: list[Found], policy: Policy) -> tuple[int, Assessment | ItemFailure]:

@@ -90,7 +90,7 @@ class EdgeFlow(PostPath):
             bury=lambda: self._buried(delivery),
             sampled=sample is not None,
         )
-        return Answer(slot, record, "")
+        return Answer(slot, record)
 
     def _buried(self, delivery: Delivery) -> Record:
         """The dead letter of a record that the second topic takes in no form."""

@@ -2,7 +2,7 @@
 
 1 take, 2 decode, 3 look up, 4 plan, 5 score, 6 explain, 7 decide, 8 publish, 9 acknowledge.
 
-Steps 1 to 3 run per chunk of a partition, 4 to 9 per micro-batch, several of them in flight. A crash
+Steps 1 to 3 run per chunk, 4 to 9 per micro-batch, several of them in flight. A crash
 before 8 repeats the post; a crash between 8 and 9 repeats its verdict, with the same id unless the
 engine's answer moved across a threshold. Nothing is acknowledged before the brokers have its
 verdict or dead letter, and no failure becomes an allow unless the tenant chose to fail open.
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from sluicegate.engines.backends import Backends
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.screen import Screen
-from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.answers import Answer, Answers, Moment
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.planner import plan
 from sluicegate.pipeline.flow.routes import Routes
 from sluicegate.pipeline.flow.screening import Screening
-from sluicegate.pipeline.flow.window import Window
+from sluicegate.pipeline.flow.window import CHUNK, CHUNK_BYTES, Window
 from sluicegate.pipeline.flow.work import PostInWork, PromptInWork, Told, Work
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
@@ -79,6 +79,7 @@ class PostPath(ABC):
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
+        self._decoded: asyncio.Queue[list[Arrival]] = asyncio.Queue()  # bounded by the window
         self._publishing: set[asyncio.Future[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -92,7 +93,7 @@ class PostPath(ABC):
 
     def _loops(self) -> list[Coroutine[None, None, None]]:
         """What runs beside the take."""
-        return []
+        return [self._look_up_all()]
 
     async def run(self, source: AsyncIterator[Sequence[Delivery]]) -> None:
         """Carry posts until the source ends or the task is cancelled.
@@ -131,7 +132,17 @@ class PostPath(ABC):
                 arrivals, rejected = self._decode(slots)  # 2
                 self._spawn(rejected)
                 if arrivals:
-                    self._spawn(await self._look_up(arrivals))  # 3
+                    self._decoded.put_nowait(arrivals)
+
+    async def _look_up_all(self) -> None:
+        """Look up what was taken; chunks that came meanwhile go together, so that small ones cost no more than large."""
+        while True:
+            arrivals = await self._decoded.get()
+            size_bytes = sum(arrival.slot.size_bytes for arrival in arrivals)
+            while len(arrivals) < CHUNK and size_bytes < CHUNK_BYTES and not self._decoded.empty():
+                arrivals += (more := self._decoded.get_nowait())
+                size_bytes += sum(arrival.slot.size_bytes for arrival in more)
+            self._spawn(await self._look_up(arrivals))  # 3
 
     def _decode(self, slots: Sequence[Slot]) -> tuple[list[Arrival], list[Answer]]:
         """The posts, and the answers to what is none. Tombstones end here."""
@@ -223,7 +234,7 @@ class Flow(PostPath):
             self._routes.close()
 
     def _loops(self) -> list[Coroutine[None, None, None]]:
-        return [self._plan(), self._watch_deadlines()]
+        return [*super()._loops(), self._plan(), self._watch_deadlines()]
 
     def _reject(self, slot: Slot, rejection: Rejection) -> Answer:
         return self._answers.dead_letter(slot, rejection)
@@ -295,7 +306,7 @@ class Flow(PostPath):
             route.shift(wanted, -1)
         route.in_flight -= 1
         self._wake.set()
-        await self._publish(answers)
+        self._spawn(answers)
 
     def _settle(self, told: Told, policy: Policy, now: float) -> list[Answer]:
         """Decide what the engine's answers settle, then keep them for others: a verdict's id goes with them."""
@@ -314,14 +325,15 @@ class Flow(PostPath):
     def _decide(self, settled: list[PostInWork], policy: Policy, now: float) -> list[Answer]:
         """7, and what follows for those that waited for a near duplicate."""
         answers: list[Answer] = []
+        moment = Moment(now, self._clock.utc())
         while settled:
             followers: list[PostInWork] = []
             for post in settled:
-                answer = self._answers.decide(post, policy)
+                answer, verdict, deciding = self._answers.decide(post, policy, moment)
                 answers.append(answer)
-                known = self._near.learn(answer, policy, now)
+                known = self._near.learn(post, deciding, verdict.verdict_id, policy, now)
                 followers += self.work.answered(
-                    answer.found, answer.event_id, post, known, policy=policy, now=now
+                    post, deciding, verdict.verdict_id, known, policy=policy, now=now
                 )
             settled = followers
         for (what, label), count in self.work.counts().items():

@@ -243,8 +243,10 @@ class Judge:
         self._server.note()
         try:
             answers = await self._ask_once(call, ask, items)
-            outcome, left = told_by(answers), _failing(call, items, answers, (FailureCode.TIMED_OUT,))
-            failed = _failing(call, items, answers, NO_ANSWER)
+            outcome, left = told_by(answers), ()
+            if any(isinstance(answer, ItemFailure) for answer in answers):
+                left = _failing(call, items, answers, (FailureCode.TIMED_OUT,))
+                failed = _failing(call, items, answers, NO_ANSWER)
         except EngineUnavailable as error:
             outcome, reason, refused, left = CallOutcome.AWAY, str(error), error.refused, ()
             raise

@@ -15,7 +15,6 @@ import orjson
 import structlog
 
 from sluicegate.engines.text.segmenter import Parts
-from sluicegate.pipeline.flow.answers import Answer
 from sluicegate.pipeline.flow.work import PostInWork
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
@@ -43,18 +42,28 @@ class NearDuplicates:
 
     async def keys(self, posts: Sequence[PostInWork], policy: Policy) -> dict[PostInWork, NearKey]:
         """The key of each post that another one may stand in for; in a thread, as tokenising is."""
+        if not self._settings.enabled:
+            return {}
         # A sample is judged for its own sake: nothing stands in for it.
         wanted = [one for one in posts if one.sample is None and _is_one_part(one.parts)]
-        if not self._settings.enabled or not wanted:
-            return {}
         digest = policy.digest
         found = await asyncio.to_thread(lambda: [_key(one, digest) for one in wanted])
         return {one: key for one, key in zip(wanted, found, strict=True) if key is not None}
 
-    def learn(self, answer: Answer, policy: Policy, now: float) -> KnownText | None:
-        """What may be reused of an answer: what the engine found, now or before, all parts read and explained."""
-        post, found = answer.post, answer.found
-        if post is None or post.near is None or found is None:
+    def learn(
+        self, post: PostInWork, deciding: int | None, verdict_id: str, policy: Policy, now: float
+    ) -> KnownText | None:
+        """What may be reused of an answer: what the engine found, now or before, all parts read and explained.
+
+        Args:
+            post: The post.
+            deciding: The part that decided; None where a fault of ours did.
+            verdict_id: Of its verdict.
+            policy: The one that decided.
+            now: Monotonic seconds.
+        """
+        found = None if deciding is None else post.found[deciding]
+        if post.near is None or post.parts is None or deciding is None or found is None:
             return None
         if not post.near.stands or found.by not in {AssessedBy.ENGINE, AssessedBy.CACHE}:
             return None
@@ -69,16 +78,11 @@ class NearDuplicates:
         sure = is_sure(
             post.post, post.route.finding(finding, post.post), policy, least=self._settings.confidence
         )
-        source = found.reused_from or answer.event_id
+        source, folded = found.reused_from or verdict_id, post.parts.parts[deciding].folded
         expires_at = now + self._settings.ttl_s
-        known = KnownText(finding if sure else None, source, expires_at, folded=_is_folded(post, answer))
+        known = KnownText(finding if sure else None, source, expires_at, folded=folded)
         self.index.put(post.near.key, known)
         return known
-
-
-def _is_folded(post: PostInWork, answer: Answer) -> bool:
-    """True if what decided was found of the folded form."""
-    return answer.deciding is not None and post.parts is not None and post.parts.parts[answer.deciding].folded
 
 
 def _is_one_part(parts: Parts | None) -> bool:

@@ -177,10 +177,11 @@ class Routes:
     ) -> None:
         self._policy = policy
         self._wait_s = settings.engine.adapter_wait_s
-        self._saturating = next(iter(backends.values())).engine.info.saturating_prompts
+        info = next(iter(backends.values())).engine.info
+        self._saturating = info.saturating_prompts
         self._micro_batch = settings.micro_batch
         self._in_engine_s = settings.engine.score_timeout_s * _TIMEOUT_SHARE
-        self.depth = Depth(self._saturating, settings.window.posts)
+        self.depth = Depth(self._saturating, settings.window.posts, continuous=info.continuous)
         instruments.metrics.prompts_limit.set_function(lambda: self.depth.limit)
         self._turned = turned
         in_process = any(backend.in_process for backend in backends.values())

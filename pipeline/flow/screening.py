@@ -119,7 +119,7 @@ class Screening:
         """Compare what the engine found of samples with what the screen would have said."""
         policy = self._policy()
         for answer in answered:
-            post, record = answer.post, answer.record
+            post, record = answer.sampled, answer.record
             if post is None or post.sample is None or not isinstance(record, Record):
                 continue
             verdict = record.event

@@ -171,7 +171,10 @@ class _Tallies:
 
     def get(self, key: str) -> DeathTally | None:
         """What is remembered of a prompt."""
-        return next((rank[key] for rank in self._ranks.values() if key in rank), None)
+        for rank in self._ranks.values():
+            if key in rank:  # of a busy engine that never ended, no rank has any
+                return rank[key]
+        return None
 
     def keep(self, key: str, tally: DeathTally, *, heard: bool) -> None:
         """Remember a prompt; ``heard`` if another worker told of it."""
@@ -186,7 +189,8 @@ class _Tallies:
     def pop(self, key: str) -> None:
         """Forget a prompt."""
         for rank in self._ranks.values():
-            rank.pop(key, None)
+            if rank:
+                rank.pop(key, None)
 
     def _is_over(self) -> bool:
         return sum(map(len, self._ranks.values())) > _TALLIES

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Enough to amortise the trip, little enough to wait for. The first of 256 posts of 256 KiB, all digits, would wait
 # for minutes for the last, and pass for stalled.
-CHUNK, _CHUNK_BYTES = 256, 262_144
+CHUNK, CHUNK_BYTES = 256, 262_144
 
 
 class Window:
@@ -63,11 +63,16 @@ class Window:
             await self._changed.wait()
         taken: list[Slot] = []
         taken_bytes, now = 0, self._clock()
-        while waiting and not self._ends(taken, taken_bytes, size := _size_bytes(waiting[0])):
-            delivery = waiting.popleft()
+        while waiting:
+            delivery = waiting[0]
             if not self._open or not delivery.is_current:
-                delivery.release()
+                waiting.popleft().release()
                 continue
+            size = _size_bytes(delivery)
+            whole = len(taken) >= CHUNK or taken_bytes >= CHUNK_BYTES
+            if whole or not self._has_room(size):
+                break
+            waiting.popleft()
             slot = Slot(delivery, size, now)
             taken.append(slot)
             taken_bytes += size
@@ -81,13 +86,6 @@ class Window:
     def _has_room(self, size_bytes: int) -> bool:
         within = self._posts < self._limit_posts and self._bytes + size_bytes <= self._limit_bytes
         return within or not self._posts
-
-    def _ends(self, taken: list[Slot], taken_bytes: int, size_bytes: int) -> bool:
-        """True if what was taken is a whole chunk, or there is no room for one more."""
-        if not self._open:
-            return False
-        whole = len(taken) >= CHUNK or taken_bytes >= _CHUNK_BYTES
-        return whole or not self._has_room(size_bytes)
 
     def finish(self, slots: Iterable[Slot]) -> None:
         """Mark posts as answered, and acknowledge the finished prefix of their partitions, in offset order."""
@@ -161,5 +159,7 @@ class Window:
 
 
 def _size_bytes(delivery: Delivery) -> int:
-    headers = sum(len(name) + len(value or b"") for name, value in delivery.headers)
-    return len(delivery.value or b"") + len(delivery.key or b"") + headers
+    size = len(delivery.value or b"") + len(delivery.key or b"")
+    for name, value in delivery.headers:
+        size += len(name) + len(value or b"")
+    return size

@@ -67,7 +67,7 @@ class Reusable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Found:
     """What was found of one part of a post."""
 
@@ -81,8 +81,9 @@ class Found:
     @property
     def reused_from(self) -> str | None:
         """The verdict whose assessment is reused."""
-        reused = self.origin is not None and self.by is not AssessedBy.ENGINE
-        return self.origin.verdict_id if self.origin is not None and reused else None
+        if self.origin is None or self.by is AssessedBy.ENGINE:
+            return None
+        return self.origin.verdict_id
 
 
 @dataclass(slots=True, eq=False)
@@ -383,9 +384,9 @@ class Work:
 
     def answered(
         self,
-        by: Found | None,
-        verdict_id: str,
         post: PostInWork,
+        deciding: int | None,
+        verdict_id: str,
         known: KnownText | None,
         *,
         policy: Policy,
@@ -394,13 +395,14 @@ class Work:
         """Take in a verdict; settle the posts that waited for it, or ask for them where it is no use to them.
 
         Args:
-            by: What decided it. A verdict carries nothing of the parts that did not.
-            verdict_id: Its id.
             post: What it is on.
+            deciding: The part that decided; None where a fault of ours did. A verdict carries nothing of the others.
+            verdict_id: Its id.
             known: What may be reused of it for near duplicates.
             policy: The policy in force.
             now: Monotonic seconds.
         """
+        by = None if deciding is None else post.found[deciding]
         if by is not None and isinstance(by.origin, PromptInWork) and by.origin.first is None:
             by.origin.first = verdict_id
         lead = self._leads.get(post.near.key) if post.near is not None else None
@@ -511,12 +513,8 @@ class Work:
         self, prompt: PromptInWork, outcome: Outcome | None, policy: Policy, now: float, told: Told
     ) -> None:
         """Settle every member, and begin again for those that joined late and whom it does not suffice."""
-        finding: Assessment | ItemFailure
-        if prompt.scores is not None:
-            finding = assess(prompt.scores, outcome, prompt.explained_as)
-        elif isinstance(outcome, ItemFailure):
-            finding = outcome
-        else:
+        finding = _finding(prompt, outcome)
+        if finding is None:
             if prompt.live:  # set aside; or abandoned, and joined again before this line
                 told.aside.append(prompt)
             else:
@@ -524,9 +522,8 @@ class Work:
             return
         del self._prompts[prompt.key]
         members, prompt.members = prompt.members, []
-        engines = Found(finding, AssessedBy.ENGINE, prompt, prompt.sent_at)
-        reused = Found(finding, AssessedBy.CACHE, prompt, prompt.sent_at)
-        by = engines if prompt.origin is None else reused
+        by = AssessedBy.ENGINE if prompt.origin is None else AssessedBy.CACHE
+        found = Found(finding, by, prompt, prompt.sent_at)
         unexplained: list[tuple[PostInWork, int]] = []
         for place, (post, number) in enumerate(members):
             if post.over:
@@ -537,8 +534,9 @@ class Work:
                 if isinstance(finding, Assessment) and not post.suffices(policy, finding):
                     unexplained.append((post, number))
                     continue
-            self._note(post, number, by, asked_for, now, told.settled)
-            by = reused
+            self._note(post, number, found, asked_for, now, told.settled)
+            if found.by is AssessedBy.ENGINE and len(members) > 1:
+                found = replace(found, by=AssessedBy.CACHE)  # for all others
         if isinstance(finding, Assessment):
             # A failed explanation is never stored; the scores beside it are good.
             kept = finding if finding.explanation_failure is None else assess(finding.scores, None)
@@ -596,6 +594,13 @@ class Work:
     def _leave_line(self, prompt: PromptInWork) -> PromptInWork:
         self.line.remove(prompt)
         return self._waiting.pop(prompt.number)
+
+
+def _finding(prompt: PromptInWork, outcome: Outcome | None) -> Assessment | ItemFailure | None:
+    """What the engine's answers come to; None where there is none."""
+    if prompt.scores is not None:
+        return assess(prompt.scores, outcome, prompt.explained_as)
+    return outcome if isinstance(outcome, ItemFailure) else None
 
 
 def _all_settled(posts: list[PostInWork], policy: Policy) -> list[PostInWork]:

@@ -236,7 +236,7 @@ class MicroBatchSettings(_Section):
         None,
         ge=0,
         le=60_000,
-        description="A post waits no longer for company. By default it waits while the engine has enough to do, for two answers' time at most.",
+        description="A post waits no longer for company. By default it waits while the engine has enough to do, for two answers' time at most, or half of one's where the engine works at all calls together.",
     )
     in_flight: int | None = Field(
         None,

@@ -267,7 +267,7 @@ class Schedule:
                 self._verdicts[verdict_id] = post.keys
                 known = self._learn(post, by, verdict_id)
                 followers += self.work.answered(
-                    by, verdict_id, post, known, policy=self._policy, now=self._now
+                    post, number, verdict_id, known, policy=self._policy, now=self._now
                 )
             self.met["followed"] += len(followers)
             left, given_up = followers, False

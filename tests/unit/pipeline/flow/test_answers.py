@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,14 +11,14 @@ from structlog.testing import capture_logs
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.protocol import Explanation, Prompt
 from sluicegate.engines.text.segmenter import Part, Parts
-from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.answers import Answer, Answers, Moment
 from sluicegate.pipeline.flow.decision import assess, engine_reference
 from sluicegate.pipeline.flow.work import Found, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.schemas import AssessedBy, Post, Scores
+from sluicegate.schemas import AssessedBy, Post, Scores, Verdict
 from unit.pipeline.fakes import MemoryDelivery
 
 NEVER = {"block_at": {"unsafe": None}, "review_at": {"unsafe": None, "risk": None}}
@@ -29,7 +30,9 @@ WORST = Found(
 PROMPT = Prompt((1,), "post", 0, (0, 1))
 
 
-def decided(parts: tuple[Part, ...], found: list[Found], *, unasked: bool = False) -> Answer:
+def decided(
+    parts: tuple[Part, ...], found: list[Found], *, unasked: bool = False
+) -> tuple[Answer, Verdict, int | None]:
     info = FakeEngine().info
     route: Any = SimpleNamespace(
         info=info, stamp=engine_reference(info), finding=lambda finding, _post: finding
@@ -38,15 +41,15 @@ def decided(parts: tuple[Part, ...], found: list[Found], *, unasked: bool = Fals
     post = PostInWork(slot, Post(id="p", text="abc"), route, Parts(parts), (b"key",) * len(parts))
     post.found, post.unasked = list(found), unasked
     answers = Answers(Settings(), policy=lambda: EASY, instruments=Instruments.for_engine(1))
-    return answers.decide(post, EASY)
+    return answers.decide(post, EASY, Moment(1.0, datetime.now(UTC)))
 
 
 def test_where_the_folded_form_decides_its_own_place_is_told() -> None:
     parts = (Part(PROMPT, 0, 2), Part(PROMPT, 2, 3), Part(PROMPT, 0, 3, folded=True))
-    answer = decided(parts, [BARE, BARE, WORST])
-    segments = cast("Any", answer.record).event.segments
+    answer, verdict, deciding = decided(parts, [BARE, BARE, WORST])
+    segments = verdict.segments
     assert (segments.count, segments.deciding, segments.start, segments.end) == (1, 0, 0, 3)
-    assert (answer.deciding, answer.found) == (2, WORST)
+    assert (deciding, cast("Any", answer.record).event) == (2, verdict)
 
 
 def test_an_explanation_that_nobody_asked_for_is_told_in_the_log_with_the_post() -> None:

@@ -108,6 +108,14 @@ def test_company_is_waited_for_no_longer_than_two_answers_take_and_not_at_all_be
     assert depth.patience_s == 0
 
 
+def test_an_engine_that_works_at_all_calls_together_is_waited_for_a_quarter_as_long() -> None:
+    depths = Depth(S, MOST), Depth(S, MOST, continuous=True)
+    for depth in depths:
+        for answer in range(200):
+            depth.answered(answer / 10, 5, 0.4, alone=True)
+    assert [depth.patience_s for depth in depths] == [pytest.approx(0.8), pytest.approx(0.2)]
+
+
 def test_the_tokens_that_fit_into_a_time_are_by_the_fastest_of_the_last_answers() -> None:
     depth = Depth(S, MOST)
     assert depth.tokens_within(10) is None
