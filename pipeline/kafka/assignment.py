@@ -54,6 +54,7 @@ def where_to_begin(
     incarnation: str | None,
     *,
     lost: int | None,
+    diverged: bool,
     first: int,
     end: int,
 ) -> Begin:
@@ -68,6 +69,7 @@ def where_to_begin(
         committed_of: The incarnation of the topic that the commit is of; None if it names none.
         incarnation: The topic's own; None where the brokers do not tell.
         lost: The offset that was to be read next, and that the brokers do not have; None if they said no such thing.
+        diverged: True if the log is another one from some offset before the commit on.
         first: The first offset of the log.
         end: The offset behind its last record.
     """
@@ -78,7 +80,7 @@ def where_to_begin(
         return Begin(first, Reset("made again", wanted, first))
     if wanted < first:
         return Begin(first, Reset("missed", wanted, first))
-    if wanted > end or lost is not None:
+    if wanted > end or lost is not None or diverged:
         return Begin(first, Reset("cut", wanted, first))
     return Begin(wanted, None)
 

@@ -28,7 +28,7 @@ from sluicegate.pipeline.kafka.assignment import (
     where_to_begin,
 )
 from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.topics import TopicShapes, log_bounds
+from sluicegate.pipeline.kafka.topics import CUT, TopicShapes, diverged, log_bounds
 from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
@@ -50,11 +50,6 @@ _REFRESH_MS = 10_000  # a partition that is added is read after this time
 _FETCH_KIB = (1024, 65536)  # what librdkafka may hold ready
 _HEARTBEAT_S = 1.0  # a rebalance has two rounds, and members hear of each by a heartbeat
 
-_RESET = {
-    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - librdkafka's own name
-    KafkaError._LOG_TRUNCATION,  # noqa: SLF001 - the same
-    KafkaError.OFFSET_OUT_OF_RANGE,
-}
 _REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -296,7 +291,7 @@ class GroupConsumer:
             if assignment is not None:
                 assignment.see_end(message.offset())
                 self._troubles.clear()
-        elif code in _RESET:
+        elif code in CUT:
             if assignment is not None and assignment.is_current:
                 self._read_again_later(assignment, lost=assignment.handed)
         elif code in _UNREADABLE_BATCH:
@@ -448,6 +443,11 @@ class GroupConsumer:
         incarnation = None if shape is None else shape.incarnation
         commits = self._client.committed([TopicPartition(*one) for one in partitions], timeout=_ANSWER_S)
         bounds = log_bounds(self._client, partitions, within_s=_ANSWER_S)
+        # Only brokers that name the topic's incarnation: the embedded one knows no epochs.
+        dated = [one for one in commits if one.offset >= 0 and one.leader_epoch is not None]
+        other = (
+            diverged(self._kafka, dated, within_s=_ANSWER_S) if dated and incarnation is not None else set()
+        )
         begun: dict[Partition, Assignment] = {}
         resets: dict[Partition, Reset] = {}
         starts = []
@@ -460,6 +460,7 @@ class GroupConsumer:
                 incarnation_of(commit),
                 incarnation,
                 lost=partitions[partition],
+                diverged=partition in other,
                 first=bounds[partition][0],
                 end=bounds[partition][1],
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,8 @@ PASSING = frozenset(
     {"LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE", "REQUEST_TIMED_OUT"}
 )
 """Brokers that answer, and soon will otherwise. Errors that the client makes do not say whether they pass."""
+CUT = frozenset({-140, -139, 1})
+"""Codes of librdkafka for an offset that a log does not have: ``_AUTO_OFFSET_RESET``, ``_LOG_TRUNCATION``, ``OFFSET_OUT_OF_RANGE``."""
 _ABSENT = "UNKNOWN_TOPIC_OR_PART"
 
 
@@ -113,6 +116,47 @@ def log_bounds(
     from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who asks pays for the client
 
     return {one: consumer.get_watermark_offsets(TopicPartition(*one), timeout=within_s) for one in partitions}
+
+
+def diverged(kafka: KafkaSettings, commits: Sequence[Any], *, within_s: float) -> set[Partition]:
+    """The partitions whose log was cut before a commit that names its leader's epoch, though it may have grown since.
+
+    A client compares epochs in its first call alone, as long as it knows no metadata. So each question has one of its own.
+    Blocking, some tens of milliseconds.
+
+    Args:
+        kafka: The cluster.
+        commits: Offsets with leaders' epochs, as the group gives them.
+        within_s: For all of them.
+
+    Raises:
+        KafkaException: The brokers do not say so in time, or refuse.
+    """
+    from confluent_kafka import Consumer, KafkaError, KafkaException  # noqa: PLC0415 - only who asks pays for the client
+
+    role = {
+        "group.id": "sluicegate-reader",
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "fetch.message.max.bytes": 1,  # a batch is enough to know
+        "log_level": 0,
+    }
+    client = Consumer({**client_config(kafka), **role})
+    found, waiting = set(), {(one.topic, one.partition) for one in commits}
+    end = time.monotonic() + within_s
+    try:
+        client.assign(list(commits))
+        while waiting:
+            message = client.poll(max(0.0, end - time.monotonic()))
+            if message is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - librdkafka's own name
+            error, partition = message.error(), (message.topic(), message.partition())
+            if error is not None and error.code() in CUT:
+                found.add(partition)
+            waiting.discard(partition)
+    finally:
+        client.close()
+    return found
 
 
 def _named(identity: Any) -> str | None:

@@ -79,6 +79,17 @@ def log_cut_and_answered_late(stage: Stage) -> None:
     stage.wait_answered()
 
 
+@scenario(number=20, name="log-cut-while-nobody-reads")
+def log_cut_while_nobody_reads(stage: Stage) -> None:
+    """The worker has stopped; the log is cut, and has grown past its commit before the next one starts."""
+    kubelet, before = _settled_worker(stage)
+    kubelet.stop()
+    _cut_log(stage, before)
+    stage.sent += send_some(stage, "new", stage.scaled(900))
+    stage.kubelet(1)
+    stage.wait_answered()
+
+
 def _cut_in_a_hold(stage: Stage, end: Callable[[Stage, Kubelet], None]) -> None:
     kubelet, before = _settled_worker(stage)
     stage.lane.set_faults(die=True)
@@ -104,6 +115,16 @@ def _settled_worker(stage: Stage) -> tuple[Kubelet, list[Sent]]:
 
 def _cut(stage: Stage, kubelet: Kubelet, before: list[Sent]) -> None:
     """Cut each partition to about a third of what is committed, and wait until the worker has noticed."""
+    partitions = _cut_log(stage, before)
+    (worker,) = kubelet.workers
+    deadline = time.monotonic() + _NOTICED_S
+    while worker.output.count("log_cut") < partitions and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(_COMMITS_S)
+
+
+def _cut_log(stage: Stage, before: list[Sent]) -> int:
+    """Cut each partition, and say how many there are."""
     lane = stage.lane
     reached = committed(lane.bootstrap, lane.group, lane.posts)
     stage.kafka.kill()
@@ -114,8 +135,4 @@ def _cut(stage: Stage, kubelet: Kubelet, before: list[Sent]) -> None:
     stage.kafka.restart()
     stage.sent[:] = [one for one in before if one.offset < left[one.partition]]
     stage.note("cut", committed=sum(reached.values()), left=sum(left.values()))
-    (worker,) = kubelet.workers
-    deadline = time.monotonic() + _NOTICED_S
-    while worker.output.count("log_cut") < len(left) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(_COMMITS_S)
+    return len(left)

@@ -114,7 +114,7 @@ MUTANTS = (
         "regrown_log",
         "a log that was cut, and grew past where the worker stood, would lose what stands in between",
         "pipeline/kafka/assignment.py",
-        "    if wanted > end or lost is not None:",
+        "    if wanted > end or lost is not None or diverged:",
         "    if wanted > end:",
         (f"{_ASSIGNMENT}::test_where_a_partition_begins",),
     ),

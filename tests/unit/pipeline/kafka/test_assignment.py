@@ -38,12 +38,17 @@ def test_where_a_partition_begins(
     reset: Reset | None,
 ) -> None:
     first, end = bounds
-    found = where_to_begin(committed, committed_of, "one", lost=lost, first=first, end=end)
+    found = where_to_begin(committed, committed_of, "one", lost=lost, diverged=False, first=first, end=end)
     assert (found.offset, found.reset) == (offset, reset)
 
 
+def test_a_log_that_diverged_before_the_commit_is_read_from_its_beginning() -> None:
+    found = where_to_begin(5, "one", "one", lost=None, diverged=True, first=3, end=9)
+    assert found == (3, Reset("cut", 5, 3))
+
+
 def test_brokers_that_name_no_topic_fence_nothing() -> None:
-    assert where_to_begin(5, "two", None, lost=None, first=3, end=9).reset is None
+    assert where_to_begin(5, "two", None, lost=None, diverged=False, first=3, end=9).reset is None
 
 
 def test_a_commit_names_the_incarnation_of_its_topic() -> None:

@@ -111,6 +111,33 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The offsets whose logs were asked about; of offset 7 the log has diverged."""
+    offsets: list[int] = []
+
+    def diverged(_kafka: Any, commits: Sequence[Any], *, within_s: float) -> set[Partition]:
+        assert within_s > 0
+        offsets.extend(one.offset for one in commits)
+        return {(one.topic, one.partition) for one in commits if one.offset == 7}
+
+    monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.diverged", diverged)
+    return offsets
+
+
+@pytest.mark.parametrize(("incarnation", "begin", "resets"), [("one", 0, 1), (None, 7, 0)])
+async def test_a_log_that_was_cut_and_has_grown_past_the_commit_is_known_by_its_epoch(
+    asked: list[int], incarnation: str | None, begin: int, resets: int
+) -> None:
+    case = Case(p0=(0, 9), p1=(0, 9), p2=(0, 9))
+    case.cluster.incarnation = incarnation
+    case.cluster.commits = {0: place(ONE, 7, "one", 3), 1: place((TOPIC, 1), 5, "one")}
+    async with case.running(0, 1, 2):
+        assert case.client.told[0] == ("assign", {0: begin, 1: 5, 2: 0})
+        assert asked == ([7] if incarnation else [])  # the embedded broker knows no epochs
+        assert len(case.resets) == resets
+
+
 async def test_records_go_on_by_the_chunk_and_are_committed_as_they_are_acknowledged() -> None:
     case = Case(p0=(0, 10), p1=(0, 10))
     async with case.running(0, 1):

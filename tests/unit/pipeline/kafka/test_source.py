@@ -62,6 +62,7 @@ class Case:
             "sluicegate.pipeline.kafka.source.onlooker", lambda _kafka: FakeClient(self.cluster, {})
         )
         monkeypatch.setattr("sluicegate.pipeline.kafka.source.log_bounds", self.log_bounds)
+        monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.diverged", lambda *_, **__: set())
         self.source = Source(
             Settings.model_validate({"kafka": {"commit_interval_s": 0.01}}),
             window=self.window,
