@@ -77,7 +77,13 @@ class MadeVerdict(NamedTuple):
 
 def verdict_bytes(made: MadeVerdict) -> bytes:
     """Encode a verdict: the bytes that :func:`encode` gives of the model."""
-    return orjson.dumps(dict(zip(_NAMES, made, strict=True)), default=_part, option=orjson.OPT_UTC_Z)
+    fields: dict[str, Any] = dict(zip(_NAMES, made, strict=True))
+    if made.scores is not None:
+        fields["scores"] = vars(made.scores)
+    fields["timings"] = vars(made.timings)
+    for name, part in (("policy", made.policy), ("engine", made.engine), ("segments", made.segments)):
+        fields[name] = _encoded(part)
+    return orjson.dumps(fields, default=_rare, option=orjson.OPT_UTC_Z)
 
 
 _NAMES = MadeVerdict._fields
@@ -85,11 +91,8 @@ _ENCODED_PARTS = 4096
 """Policies with their rules, engines, and segments: few of them, again and again."""
 
 
-def _part(part: Any) -> Any:
-    if isinstance(part, Scores | Timings):  # another one of each post, and plain numbers
-        return vars(part)
-    if isinstance(part, PolicyRef | EngineRef | Segments):
-        return _encoded(part)
+def _rare(part: Any) -> orjson.Fragment:
+    """A failure, or a block that is withheld."""
     if isinstance(part, Event):
         return orjson.Fragment(encode(part))
     raise TypeError(type(part).__name__)
