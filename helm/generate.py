@@ -145,6 +145,7 @@ def schema(found: list[Entry]) -> dict[str, Any]:
     """JSON Schema of the values."""
     document: dict[str, Any] = {"$schema": _DIALECT, "title": "Values of the chart sluicegate"}
     document |= {"type": "object", "additionalProperties": False, "properties": {}}
+    document["patternProperties"] = {"^x-": {}}  # anchors that a values file has for itself
     for entry in found:
         above = document
         for name in entry.path[:-1]:

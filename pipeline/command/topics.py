@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -11,6 +12,9 @@ import typer
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.kafka.topics import PlannedTopic, create_topics, group_rights, plan_topics
 from sluicegate.pipeline.settings.tree import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PARTITIONS = 12  # divides among 2, 3, 4 and 6 workers
 _REPLICATION = 3
@@ -25,6 +29,30 @@ Partitions = Annotated[
 Replication = Annotated[
     int, typer.Option(min=1, help="Copies of each partition; 1 on a cluster of one broker.")
 ]
+
+Config = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config",
+        metavar="<topic.name=value>",
+        help="Kafka's own configuration of a topic that is created, over the plan's: posts.retention.ms=86400000. "
+        "Topics go by their settings: posts, allow, review, block, dead_letter, control. Repeatable.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ConfiguredTopic(PlannedTopic):
+    """A topic with configuration over the plan's."""
+
+    given: dict[str, str]
+    """In Kafka's own names."""
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Topic configuration, in Kafka's own names."""
+        return super().config | self.given
+
 
 app = typer.Typer(
     help="The topics: plan them, create them.\n\nExample: sluicegate topics plan", no_args_is_help=True
@@ -64,6 +92,7 @@ def plan(
 def create(
     partitions: Partitions = _PARTITIONS,
     replication: Replication = _REPLICATION,
+    config: Config = None,
     as_json: AsJson = False,
     settings: SettingsFile = None,
 ) -> None:
@@ -73,13 +102,38 @@ def create(
     """
     loaded = load_settings(settings)
     planned = plan_topics(loaded, partitions=partitions, replication=replication)
-    created = create_topics(loaded.kafka, planned)
+    created = create_topics(loaded.kafka, configured(planned, config or ()))
     if as_json:
         typer.echo(orjson.dumps([asdict(one) for one in created], option=orjson.OPT_INDENT_2).decode())
         return
     for one in created:
         note = f"; {one.note}" if one.note else ""
         typer.echo(f"{one.name}: {one.outcome}, partitions {one.partitions}{note}")
+
+
+def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[PlannedTopic]:
+    """The plan with configuration over it, each as ``posts.retention.ms=86400000``.
+
+    Raises:
+        typer.BadParameter: One names no topic of the plan, or is no configuration.
+    """
+    over: dict[str, dict[str, str]] = {one.setting.removeprefix("topics."): {} for one in planned}
+    for one in given:
+        found = re.fullmatch(r"(\w+)\.([\w.]+)=(.+)", one)
+        if found is None or found[1] not in over:
+            raise typer.BadParameter(
+                f"{one}: no configuration of a topic; write it as posts.retention.ms=86400000, where the topic is one of: "
+                f"{', '.join(over)}",
+                param_hint="--config",
+            )
+        over[found[1]][found[2]] = found[3]
+    return [
+        ConfiguredTopic(
+            **{field.name: getattr(one, field.name) for field in fields(one)},
+            given=over[one.setting.removeprefix("topics.")],
+        )
+        for one in planned
+    ]
 
 
 def _row(topic: PlannedTopic) -> tuple[str, ...]:

@@ -109,7 +109,19 @@ _TRIGGER_AUTHENTICATION = closed(
 _POD_MONITOR = closed(
     {
         "selector": closed({"matchLabels": TEXTS}),
-        "podMetricsEndpoints": many(closed({"port": TEXT, "path": TEXT, "interval": TEXT})),
+        "podMetricsEndpoints": many(
+            closed(
+                {
+                    "port": TEXT,
+                    "path": TEXT,
+                    "interval": TEXT,
+                    "scrapeTimeout": TEXT,
+                    "relabelings": many({"type": "object"}),
+                    "metricRelabelings": many({"type": "object"}),
+                },
+                *("scrapeTimeout", "relabelings", "metricRelabelings"),
+            )
+        ),
     }
 )
 _PROMETHEUS_RULE = closed(

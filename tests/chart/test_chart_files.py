@@ -191,7 +191,8 @@ class _Client(Client):
         ([("engine", "sha256:b")], "sha256:a", 1, "engine.digest pins sha256:a"),
         ([("screen", "sha256:s"), ("cache", "sha256:a"), ("engine", "sha256:a")], "sha256:a", 3, None),
         ([("near_duplicate", "sha256:a")], "sha256:a", 10, "assessed_by is near_duplicate"),
-        ([("none", "sha256:a")], "sha256:a", 1, "the engine did not judge it: assessed_by is none"),
+        ([("none", "sha256:a")], "sha256:a", 10, "the engine judged none of 10 texts: assessed_by is none"),
+        ([("none", "sha256:a"), ("engine", "sha256:a")], "sha256:a", 2, None),
         ([None], "sha256:a", 1, "no verdict within 5 s"),
     ],
 )

@@ -12,7 +12,7 @@ from chart_e2e.api_server import told
 from chart_e2e.keeping import dropped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from chart.rendering import Document
     from chart_e2e.api_server import ApiServer
@@ -27,6 +27,17 @@ def release(request: pytest.FixtureRequest, new_release: Callable[[], Release]) 
     new = new_release()
     new.install(CHART / "ci" / f"{request.param}-values.yaml")
     return new
+
+
+@pytest.fixture
+def accounts(release: Release, server: ApiServer) -> Iterator[None]:
+    """The accounts of hooks, which Helm deletes once those went well."""
+    made = [one for one in release.get("hooks") if one["kind"] == "ServiceAccount"]
+    for one in made:
+        server.create(one, release.namespace)
+    yield
+    for one in made:
+        told(server.admin.delete(server.path("v1", one["kind"], release.namespace, one["metadata"]["name"])))
 
 
 def _pods(release: Release) -> list[Document]:
@@ -57,6 +68,7 @@ def test_the_topics_job_ends_before_there_is_a_worker(release: Release) -> None:
     assert [(one.kind, one.deployments) for one in release.finished] == [("Job", {}) for _ in jobs]
 
 
+@pytest.mark.usefixtures("accounts")
 def test_every_pod_is_one_that_pod_security_restricted_takes(release: Release) -> None:
     pods = _pods(release)
     assert pods
@@ -68,6 +80,7 @@ def test_every_pod_is_one_that_pod_security_restricted_takes(release: Release) -
         assert dropped(pod["spec"], made) == []
 
 
+@pytest.mark.usefixtures("accounts")
 def test_a_pod_that_asks_for_more_is_refused(release: Release) -> None:
     for pod in _pods(release):
         loose = copy.deepcopy(pod)
@@ -77,6 +90,7 @@ def test_a_pod_that_asks_for_more_is_refused(release: Release) -> None:
         assert "violates PodSecurity" in answer.text
 
 
+@pytest.mark.usefixtures("accounts")
 def test_no_pod_gets_a_token_of_the_api(release: Release) -> None:
     for pod in _pods(release):
         made = release.server.try_pod(pod, release.namespace).json()
@@ -85,6 +99,7 @@ def test_no_pod_gets_a_token_of_the_api(release: Release) -> None:
         ] == []
 
 
+@pytest.mark.usefixtures("accounts")
 def test_the_accounts_may_do_nothing(release: Release, server: ApiServer) -> None:
     assert not {kind for kind, _ in release.there()} & {"Role", "RoleBinding"}
     nobody = _rights(server, server.open_namespace(f"{release.namespace}-nobody"), "default")

@@ -12,7 +12,8 @@ import pytest
 import typer
 import yaml
 
-from chart.rendering import CHART, render
+from chart.kubernetes_schemas import fault
+from chart.rendering import CHART, NEWEST, render
 from docs.pages import blocks
 from scaling.report import short_table
 from sluicegate.pipeline import command
@@ -61,6 +62,28 @@ def test_names_of_a_release_are_rendered_as_the_page_gives_them(name: str, tmp_p
     wanted = yaml.safe_load(given)["settings"]
     assert all(settings[section] | names == settings[section] for section, names in wanted.items())
     assert settings["kafka"]["group"] == wanted.get("kafka", {}).get("group", "moderation.guard-sluicegate")
+
+
+@pytest.mark.helm
+def test_an_engine_apart_stays_loaded_whatever_is_set_for_the_workers(tmp_path: Path) -> None:
+    (given,) = named("kubernetes", "engine-apart")
+    for number, text in enumerate((values("managed"), given)):
+        (tmp_path / f"{number}.yaml").write_text(text, encoding="utf-8")
+    files = ("--values", str(tmp_path / "0.yaml"), "--values", str(tmp_path / "1.yaml"))
+    before = render(*files)
+    assert before.code == 0, before.said
+    after = render(*files, "--set", "settings.log.level=debug,image.tag=9.9.9,podAnnotations.a=b")
+    deployments = {name: one.of("Deployment", "-engine") for name, one in (("b", before), ("a", after))}
+    assert deployments["a"] == deployments["b"]
+    assert after.of("Deployment", "-sluicegate") != before.of("Deployment", "-sluicegate")
+    assert [said for one in before.objects if (said := fault(one, NEWEST))] == []
+    (service,), engine = before.all("Service"), deployments["b"]["spec"]["template"]
+    assert engine["metadata"]["labels"] == service["spec"]["selector"]
+    settings = yaml.safe_load(before.of("ConfigMap", "-settings")["data"]["settings.yaml"])
+    assert (
+        settings["engine"]["url"]
+        == f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    )
 
 
 @pytest.mark.helm

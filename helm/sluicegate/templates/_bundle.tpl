@@ -38,7 +38,7 @@
 {{- define "sluicegate.bundleInit" -}}
 {{- if hasPrefix "s3://" .Values.engine.uri }}
 - name: download-bundle
-  image: {{ .Values.engine.s3.image | quote }}
+  image: {{ include "sluicegate.mirrored" (list . .Values.engine.s3.image) | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   securityContext:
     {{- toYaml .Values.securityContext | nindent 4 }}
@@ -65,6 +65,9 @@
   {{- else }}
   command: [python, /etc/sluicegate/scripts/fetch_bundle.py]
   args: [{{ ternary "/bundles/bundle.tar" .Values.engine.uri (hasPrefix "s3://" .Values.engine.uri) | quote }}, {{ .Values.engine.sha256 | quote }}, /bundles/guard]
+  {{- end }}
+  {{- with include "sluicegate.envFrom" . | trim }}
+  {{- . | nindent 2 }}
   {{- end }}
   env:
     - {name: HOME, value: /tmp}

@@ -24,7 +24,7 @@
 
 {{/* The worker keeps the settings that it started with: where they differ, the broker is another one, and empty. */}}
 {{- define "sluicegate.demoCommand" -}}
-command: [sh, -c, 'cp /demo/settings.yaml /tmp/settings.yaml && exec sluicegate worker']
+command: [sh, -c, 'cp /demo/settings.yaml /tmp/settings.yaml && exec sluicegate worker "$@"', worker]
 {{- end -}}
 
 {{- define "sluicegate.demoLiveness" -}}

@@ -36,8 +36,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
-{{/* Of workers' pods: without versions, so that a chart which changes nothing else restarts no engine. */}}
+{{/* Of every pod: without versions, so that a chart which changes nothing else restarts no engine. */}}
 {{- define "sluicegate.podLabels" -}}
+{{- with .Values.podLabels -}}
+{{ toYaml . }}
+{{ end -}}
 {{ include "sluicegate.selectorLabels" . }}
 app.kubernetes.io/part-of: sluicegate
 {{- with .Values.commonLabels }}
@@ -45,9 +48,22 @@ app.kubernetes.io/part-of: sluicegate
 {{- end }}
 {{- end -}}
 
+{{/* An image from global.imageRegistry, where one is given, in place of its own registry: takes (list . image). */}}
+{{- define "sluicegate.mirrored" -}}
+{{- $parts := splitList "/" (index . 1) -}}
+{{- $own := first $parts -}}
+{{- $named := and (gt (len $parts) 1) (or (contains "." $own) (contains ":" $own) (eq $own "localhost")) -}}
+{{- with get ((index . 0).Values.global | default dict) "imageRegistry" -}}
+{{- printf "%s/%s" . (ternary (rest $parts) $parts $named | join "/") -}}
+{{- else -}}
+{{- index . 1 -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "sluicegate.image" -}}
 {{- $image := .Values.image -}}
-{{- $repository := ternary (printf "%s/%s" $image.registry $image.repository) $image.repository (ne $image.registry "") -}}
+{{- $registry := default $image.registry (get (.Values.global | default dict) "imageRegistry") -}}
+{{- $repository := ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
@@ -57,7 +73,8 @@ app.kubernetes.io/part-of: sluicegate
 
 {{- define "sluicegate.engineImage" -}}
 {{- $image := .Values.engine.image -}}
-{{- ternary (printf "%s@%s" $image.repository $image.digest) (printf "%s:%s" $image.repository $image.tag) (ne $image.digest "") -}}
+{{- $said := ternary (printf "%s@%s" $image.repository $image.digest) (printf "%s:%s" $image.repository $image.tag) (ne $image.digest "") -}}
+{{- include "sluicegate.mirrored" (list . $said) -}}
 {{- end -}}
 
 {{/* The one place where the drain's budget becomes the pod's grace period. */}}

@@ -26,6 +26,13 @@
 {{- end }}
 {{- end -}}
 
+{{- define "sluicegate.envFrom" -}}
+{{- with .Values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{- define "sluicegate.clientMounts" -}}
 - name: settings
   mountPath: /etc/sluicegate/settings
@@ -49,6 +56,9 @@
 {{- end }}
 - name: tmp
   mountPath: /tmp
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "sluicegate.clientVolumes" -}}
@@ -82,14 +92,31 @@
 {{- end }}
 - name: tmp
   emptyDir: {}
+{{- with $root.Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* Without service links: a Service named sluicegate would set variables that the settings refuse as unknown. */}}
 {{- define "sluicegate.podBase" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- with .Values.imagePullSecrets }}
+{{- with concat .Values.imagePullSecrets (get (.Values.global | default dict) "imagePullSecrets" | default list) | uniq }}
 imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.schedulerName }}
+schedulerName: {{ . | quote }}
+{{- end }}
+{{- with .Values.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 securityContext:
@@ -101,6 +128,27 @@ image: {{ include "sluicegate.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end -}}
+
+{{/* Where the pods beside the workers' may run. */}}
+{{- define "sluicegate.sideScheduling" -}}
+{{- with .Values.sidePods }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* A container beside the workers': of a Job, a test, or before a worker. */}}

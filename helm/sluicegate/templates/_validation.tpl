@@ -1,6 +1,9 @@
 {{/* What a schema cannot say, or not in a sentence: every message names the values to set. */}}
 
 {{- define "sluicegate.validate" -}}
+{{- if not .Values.enabled -}}
+{{- fail "enabled=false is heeded by a parent chart alone, whose dependency on this one has `condition: sluicegate.enabled`; set enabled=true, or add that line there" -}}
+{{- end -}}
 {{- if eq .Values.image.tag "latest" -}}
 {{- fail "image.tag latest is another image tomorrow; set image.tag to a version, or image.digest" -}}
 {{- end -}}
@@ -36,7 +39,7 @@
 {{- if and (or $scaled .Values.prometheusRule.enabled) (not (or .Values.podMonitor.enabled .Values.prometheusRule.selector)) -}}
 {{- fail (printf "%s asks for the series of a PodMonitor, and there is none; set podMonitor.enabled=true, or prometheusRule.selector to the labels that your own scraping gives, as in job=\"guard\"" (ternary "autoscaling.prometheusAddress" "prometheusRule.enabled" (not (empty $scaled)))) -}}
 {{- end -}}
-{{- if not (regexMatch "^([0-9]{1,4}ms|[1-5]?[0-9]s|60s|1m)$" .Values.podMonitor.interval) -}}
+{{- if and $scaled (not (regexMatch "^([0-9]{1,4}ms|[1-5]?[0-9]s|60s|1m)$" .Values.podMonitor.interval)) -}}
 {{- fail (printf "podMonitor.interval %s is longer than a minute, and KEDA asks for a rate over two; set podMonitor.interval=1m, or shorter" .Values.podMonitor.interval) -}}
 {{- end -}}
 {{- end -}}
@@ -79,10 +82,7 @@
 {{- else if or $sasl.existingSecret $sasl.username $sasl.usernameKey -}}
 {{- fail (printf "kafka.security.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=%s" $security.protocol (ternary "SASL_SSL" "SASL_PLAINTEXT" (eq $security.protocol "SSL"))) -}}
 {{- end -}}
-{{- if and .Values.topics.security (ne .Values.topics.mode "job") -}}
-{{- fail (printf "topics.security is the login of the topics Job, which topics.mode %s has none of; set topics.mode=job, or take topics.security out" .Values.topics.mode) -}}
-{{- end -}}
-{{- range $who, $login := dict "topics.security" .Values.topics.security "tests.security" .Values.tests.security -}}
+{{- range $who, $login := dict "topics.security" (ternary .Values.topics.security dict (eq .Values.topics.mode "job")) "tests.security" .Values.tests.security -}}
 {{- if and $login.sasl (not (hasPrefix "SASL" $security.protocol)) -}}
 {{- fail (printf "%s.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=SASL_SSL, or take it out" $who $security.protocol) -}}
 {{- end -}}
@@ -189,9 +189,6 @@
 {{- if and $fetched (not $engine.sha256) -}}
 {{- fail (printf "engine.sha256 is missing, and %s is fetched over a network; set it to what `sha256sum` prints for the archive" $uri) -}}
 {{- end -}}
-{{- if and $engine.sha256 (not $fetched) -}}
-{{- fail "engine.sha256 has no effect but with an https:// or s3:// engine.uri; empty it, engine.digest pins the bundle" -}}
-{{- end -}}
 {{- if and (hasPrefix "s3://" $uri) (not $engine.s3.image) -}}
 {{- fail "engine.s3.image is missing, and the worker's image has no S3 client; set it to an image with the AWS command line, by digest" -}}
 {{- end -}}
@@ -257,13 +254,10 @@
 {{- if not $scaling.lagMetric.name -}}
 {{- fail "autoscaling.lagMetric.name is missing, and an HPA knows no lag of its own; set it to an external metric that counts the posts that wait, or set autoscaling.kind=keda" -}}
 {{- end -}}
-{{- if or $scaling.prometheusAddress (not (kindIs "invalid" $scaling.fallback.replicas)) -}}
-{{- fail "autoscaling.prometheusAddress and autoscaling.fallback have no effect with autoscaling.kind hpa; take them out, or set autoscaling.kind=keda" -}}
+{{- if $scaling.prometheusAddress -}}
+{{- fail "autoscaling.prometheusAddress has no effect with autoscaling.kind hpa, which would scale by the lag alone; take it out, or set autoscaling.kind=keda" -}}
 {{- end -}}
 {{- else -}}
-{{- if $scaling.lagMetric.name -}}
-{{- fail "autoscaling.lagMetric has no effect with autoscaling.kind keda, which asks Kafka itself; empty it, or set autoscaling.kind=hpa" -}}
-{{- end -}}
 {{- if gt (int $scaling.fallback.replicas) $most -}}
 {{- fail (printf "autoscaling.fallback.replicas %d is more than maxReplicas %d; set it to %d at most" (int $scaling.fallback.replicas) $most $most) -}}
 {{- end -}}
