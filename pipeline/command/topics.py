@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -39,19 +39,6 @@ Config = Annotated[
         "Topics go by their settings: posts, allow, review, block, dead_letter, control. Repeatable.",
     ),
 ]
-
-
-@dataclass(frozen=True)
-class ConfiguredTopic(PlannedTopic):
-    """A topic with configuration over the plan's."""
-
-    given: dict[str, str]
-    """In Kafka's own names."""
-
-    @property
-    def config(self) -> dict[str, str]:
-        """Topic configuration, in Kafka's own names."""
-        return super().config | self.given
 
 
 app = typer.Typer(
@@ -127,13 +114,7 @@ def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[Pl
                 param_hint="--config",
             )
         over[found[1]][found[2]] = found[3]
-    return [
-        ConfiguredTopic(
-            **{field.name: getattr(one, field.name) for field in fields(one)},
-            given=over[one.setting.removeprefix("topics.")],
-        )
-        for one in planned
-    ]
+    return [replace(one, given=over[one.setting.removeprefix("topics.")]) for one in planned]
 
 
 def _row(topic: PlannedTopic) -> tuple[str, ...]:

@@ -307,7 +307,7 @@ class Judge:
             _log.error("engine_fault", call=call, where=frames(error))
             return [ItemFailure(FailureCode.INTERNAL, type(error).__name__)] * len(items)
         finally:
-            self._metrics.engine_seconds.labels(call).inc(self._clock.monotonic() - started)
+            self._metrics.engine_called(call, self._clock.monotonic() - started)
         if len(answers) != len(items):
             return [ItemFailure(FailureCode.UNPARSABLE, f"{len(answers)} answers")] * len(items)
         return answers

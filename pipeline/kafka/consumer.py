@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 import time
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -72,8 +73,8 @@ class Listener(Protocol):
         """Finish or give back all that is held: partitions are about to go."""
         ...
 
-    def assigned(self, partitions: Sequence[Partition]) -> None:
-        """This member has these partitions now, and takes again."""
+    def assigned(self, partitions: Sequence[Partition], *, given: bool) -> None:
+        """This member has these partitions now, and takes again; ``given`` if the group just gave it some, or none."""
         ...
 
     def was_reset(self, partition: Partition, reset: Reset) -> None:
@@ -363,7 +364,7 @@ class GroupConsumer:
         try:
             if places:
                 self._begin({(one.topic, one.partition): None for one in places})
-            self._tell(self._listener.assigned, tuple(self._assignments))
+            self._tell_assigned(given=True)
         finally:
             self._rebalancing = False
 
@@ -373,7 +374,7 @@ class GroupConsumer:
             self._hand_over()
             self._drop(places)
             client.incremental_unassign(places)
-            self._tell(self._listener.assigned, tuple(self._assignments))
+            self._tell_assigned(given=False)
         finally:
             self._rebalancing = False
 
@@ -381,7 +382,10 @@ class GroupConsumer:
         # Somebody else may have them already.
         self._drop(places)
         client.incremental_unassign(places)
-        self._tell(self._listener.assigned, tuple(self._assignments))
+        self._tell_assigned(given=False)
+
+    def _tell_assigned(self, *, given: bool) -> None:
+        self._tell(partial(self._listener.assigned, tuple(self._assignments), given=given))
 
     def _hand_over(self) -> None:
         """Have everything finished or given back, and commit what was finished."""

@@ -239,9 +239,11 @@ class Source:
         await self._drain()
         self._handed_over.set()
 
-    def assigned(self, partitions: Sequence[Partition]) -> None:
+    def assigned(self, partitions: Sequence[Partition], *, given: bool) -> None:
         """Take again, with these partitions."""
         self._joined = True
+        if given:
+            self._instruments.metrics.rebalanced()
         self._ends = {one: end for one, end in self._ends.items() if one in partitions}
         self._lag.assigned(partitions, self._clock())
         self._window.reopen()

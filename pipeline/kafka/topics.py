@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sluicegate.pipeline.errors import ClusterError
@@ -13,7 +13,7 @@ from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 PASSING = frozenset(
@@ -197,6 +197,8 @@ class PlannedTopic:
     consumer: tuple[str, ...]
     compression: str | None = None
     """What the brokers keep batches in, whatever a producer sent; None for as it was sent."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Configuration over the plan's, in Kafka's own names."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -210,7 +212,7 @@ class PlannedTopic:
             config["compression.type"] = self.compression
         if self.retention_ms is not None:
             config["retention.ms"] = str(self.retention_ms)
-        return config
+        return config | dict(self.given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ def test_configuration_goes_over_the_plans_and_changes_nothing_else() -> None:
     assert topics["topics.posts"].config == {
         "cleanup.policy": "delete",
         "min.insync.replicas": "2",
+        "compression.type": "uncompressed",
         "retention.ms": "86400000",
         "max.message.bytes": "2097152",
     }

@@ -40,6 +40,7 @@ class Case:
         self.resets: list[tuple[Partition, Reset]] = []
         self.assignments: list[tuple[Partition, ...]] = []
         self.drained = 0
+        self.given = 0
         self.finishes = True
         """Whether a drain finishes what was handed on."""
         self.consumer = GroupConsumer(
@@ -65,8 +66,9 @@ class Case:
                 for delivery in chunk.deliveries:
                     delivery.acknowledge()
 
-    def assigned(self, partitions: Sequence[Partition]) -> None:
+    def assigned(self, partitions: Sequence[Partition], *, given: bool) -> None:
         self.assignments.append(tuple(partitions))
+        self.given += given
 
     def was_reset(self, partition: Partition, reset: Reset) -> None:
         self.resets.append((partition, reset))
@@ -289,6 +291,7 @@ async def test_partitions_that_go_are_drained_and_committed_before_they_go() -> 
         assert case.assignments[-1] == ((TOPIC, 1),)
         assert case.cluster.commits[0].offset == 3
         assert case.client.told[-1] == ("unassign", {0})
+        assert case.given == 1
         gone = [one for chunk in case.chunks for one in chunk.deliveries if one.partition == ONE]
         assert not any(one.is_current for one in gone)
         before = list(case.cluster.history)

@@ -135,6 +135,7 @@ async def test_it_joins_hands_on_and_leaves(case: Case) -> None:
         await case.hands(0)
         await case.hands(1)
     assert case.got == [0, 1]
+    assert case.instruments.metrics.registry.get_sample_value("sluicegate_rebalances_total") == 1
     assert case.drained >= 1
     assert case.client.closed.is_set()
 
