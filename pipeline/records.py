@@ -192,9 +192,10 @@ def name_as_sent(name: str) -> str:
 
 def verdict_record(verdict: Verdict, delivery: Delivery, topics: TopicSettings) -> Record:
     """A verdict, on its action's topic, keyed by post id, with the post's trace context."""
-    topic = {Action.ALLOW: topics.allow, Action.REVIEW: topics.review, Action.BLOCK: topics.block}[
-        verdict.action
-    ]
+    if verdict.action is Action.ALLOW:
+        topic = topics.allow
+    else:
+        topic = topics.block if verdict.action is Action.BLOCK else topics.review
     headers = (("verdict-id", verdict.verdict_id.encode()), *_common(verdict, delivery))
     return Record(topic, verdict.post_id.encode(), verdict, headers)
 

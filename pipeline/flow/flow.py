@@ -13,11 +13,9 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.engines.backends import Backends
-from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers, Moment
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
@@ -25,35 +23,19 @@ from sluicegate.pipeline.flow.planner import plan
 from sluicegate.pipeline.flow.routes import Routes
 from sluicegate.pipeline.flow.screening import Screening
 from sluicegate.pipeline.flow.window import CHUNK, CHUNK_BYTES, Window
-from sluicegate.pipeline.flow.work import PostInWork, PromptInWork, Told, Work
+from sluicegate.pipeline.flow.work import Arrival, PostInWork, PromptInWork, Told, Work
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Slot
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shortcuts.cache import AssessmentCache, SharedAssessments, Stored, cache_key
-from sluicegate.pipeline.shortcuts.screening import Sample
-from sluicegate.schemas import DeadLetter, Post, Rejection, Verdict, decode_post
+from sluicegate.pipeline.shortcuts.cache import AssessmentCache, SharedAssessments, Stored
+from sluicegate.schemas import DeadLetter, Rejection, Verdict, decode_post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
 LOOK_S = 0.25
 """How often to look for deadlines: no post waits longer than its tenant's ``max_wait_seconds`` and this."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
-    """A decoded post in the window."""
-
-    slot: Slot
-    post: Post
-    sample: Sample | None
-    """What the screen of an edge would have said."""
-
-    @property
-    def over(self) -> bool:
-        """True once it was given back."""
-        return self.slot.released
 
 
 class PostPath(ABC):
@@ -123,6 +105,7 @@ class PostPath(ABC):
         return self._tasks is not None
 
     async def _take(self, source: AsyncIterator[Sequence[Delivery]]) -> None:
+        taken = 0
         async for chunk in self._tracing.posts(source):
             waiting = deque(chunk)
             while waiting:
@@ -133,6 +116,10 @@ class PostPath(ABC):
                 self._spawn(rejected)
                 if arrivals:
                     self._decoded.put_nowait(arrivals)
+                taken += len(slots)
+                if taken >= CHUNK:  # to decode them took milliseconds: others get their turn
+                    taken = 0
+                    await asyncio.sleep(0)
 
     async def _look_up_all(self) -> None:
         """Look up what was taken; chunks that came meanwhile go together, so that small ones cost no more than large."""
@@ -241,25 +228,21 @@ class Flow(PostPath):
 
     async def _look_up(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         with self._tracing.batch("look_up", arrivals):
-            posts: list[PostInWork] = []
-            refused: list[PostInWork] = []
             cut = await self._routes.cut([arrival.post for arrival in arrivals])
-            for arrival, (route, parts) in zip(arrivals, cut, strict=True):
-                slot, post, sample = arrival.slot, arrival.post, arrival.sample
-                if isinstance(parts, ItemFailure):
-                    refused.append(PostInWork.refused(slot, post, route, parts))
-                else:
-                    keys = tuple(cache_key(part.prompt, route.info) for part in parts.parts)
-                    posts.append(PostInWork(slot, post, route, parts, keys, sample))
-            await self.cache.fetch(key for post in posts for key in post.keys)
+            await self.cache.fetch(key for its in cut for key in its.keys)
+            each = list(zip(arrivals, cut, strict=True))
             # Of a post whose folded form was blocked before, the engine knows more than any screen.
-            unknown = [post for post in posts if not self.work.knows(post)] if self._screening.on else []
+            unknown = [one for one, its in each if its.keys and not self.work.knows(its.keys)]
             screened, samples = await self._screening.look_up(unknown)
-            left = [post for post in posts if post not in screened]
-            near = await self._near.keys([post for post in left if post not in samples], self._policy())
+            posts = [
+                PostInWork.of(one, its, samples.get(one, one.sample))
+                for one, its in each
+                if one not in screened
+            ]
+            near = await self._near.keys(posts, self._policy())
             policy, now = self._policy(), self._clock.monotonic()
-            settled = self.work.enter(left, policy, now, near=near, samples=samples)
-            answers = [*screened.values(), *self._decide(refused + settled, policy, now)]
+            settled = self.work.enter(posts, policy, now, near)
+            answers = [*screened.values(), *self._decide(settled, policy, now)]
         self._wake.set()
         return answers
 

@@ -44,25 +44,10 @@ class Asker(InWork, Protocol):
 class Question(Protocol):
     """One prompt that the engine is asked about, for every post that waits for its answer."""
 
-    @property
-    def key(self) -> bytes:
-        """Of the prompt, in the cache."""
-        ...
-
-    @property
-    def prompt(self) -> Prompt:
-        """That prompt."""
-        ...
-
-    @property
-    def explained_as(self) -> Severity | None:
-        """What its explanation is to begin with."""
-        ...
-
-    @property
-    def sent_at(self) -> float | None:
-        """Monotonic seconds of the hand-over; None while it waits."""
-        ...
+    key: bytes
+    prompt: Prompt
+    explained_as: Severity | None
+    sent_at: float | None
 
     @property
     def live(self) -> bool:

@@ -25,6 +25,7 @@ from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import Subject
 from sluicegate.pipeline.settings.tree import LimitSettings, Settings
+from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import Assessment, FailureCode, Post, Scores
 
 if TYPE_CHECKING:
@@ -143,6 +144,16 @@ class Route:
         return assessment.model_copy(update={"scores": scores, "severity": scores.severity})
 
 
+class Cut(NamedTuple):
+    """A post, cut into prompts."""
+
+    route: Route
+    """Of the adapter that the policy in force names."""
+    parts: Parts | ItemFailure
+    keys: tuple[bytes, ...]
+    """Of each part, in the cache."""
+
+
 class Share(NamedTuple):
     """Routes that send micro-batches together."""
 
@@ -207,15 +218,15 @@ class Routes:
         """The route that the policy in force names for a post."""
         return self._routes[self._policy().rules(post).adapter]
 
-    async def cut(self, posts: Sequence[Post]) -> list[tuple[Route, Parts | ItemFailure]]:
-        """The route of each post, and its parts there; in threads, a route's posts together."""
+    async def cut(self, posts: Sequence[Post]) -> list[Cut]:
+        """Each post in parts, by its route; in threads, a route's posts together."""
         routes = [self.of(post) for post in posts]
         parts: dict[int, Parts | ItemFailure] = {}
         for route in dict.fromkeys(routes):
             numbers = [number for number, one in enumerate(routes) if one is route]
             built = await route.parts.build([posts[number] for number in numbers])
             parts.update(zip(numbers, built, strict=True))
-        return [(route, parts[number]) for number, route in enumerate(routes)]
+        return [Cut(route, parts[number], _keys(parts[number], route)) for number, route in enumerate(routes)]
 
     @property
     def all_at_work(self) -> bool:
@@ -292,6 +303,12 @@ class Routes:
         """Let the threads that tokenise end."""
         for route in self:
             route.parts.close()
+
+
+def _keys(parts: Parts | ItemFailure, route: Route) -> tuple[bytes, ...]:
+    if isinstance(parts, ItemFailure):
+        return ()
+    return tuple(cache_key(part.prompt, route.info) for part in parts.parts)
 
 
 def _serves(other: Route, away: Route, since: float) -> bool:

@@ -7,17 +7,18 @@ posts. Whatever goes wrong here costs a post nothing: it goes to the engine.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
 from sluicegate.engines.screen import Screen, ScreenAnswer
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.work import Arrival
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Delivery, Record, Slot
+from sluicegate.pipeline.records import Delivery, Record
 from sluicegate.pipeline.settings.sections import ScreenSettings
 from sluicegate.pipeline.shortcuts.screening import Sample, action_of, is_sampled, may_answer, sample_of
 from sluicegate.pipeline.shortcuts.switch import Switch
@@ -30,33 +31,6 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _JUDGED = {AssessedBy.ENGINE, AssessedBy.CACHE}
-
-
-class Screenable(Protocol):
-    """A post that waits for an answer."""
-
-    @property
-    def slot(self) -> Slot:
-        """Its place in the window."""
-        ...
-
-    @property
-    def post(self) -> Post:
-        """That post."""
-        ...
-
-    @property
-    def sample(self) -> Sample | None:
-        """What a screen at the edge would have said."""
-        ...
-
-    @property
-    def over(self) -> bool:
-        """True once nothing more is to be done for it."""
-        ...
-
-
-_P = TypeVar("_P", bound=Screenable)
 
 
 class Screening:
@@ -98,11 +72,13 @@ class Screening:
         """True where it has a screen, and that is not switched off."""
         return self._screen is not None and not self.switch.is_off(self._screen.digest)
 
-    async def look_up(self, waiting: Sequence[_P]) -> tuple[dict[_P, Answer], dict[_P, Sample]]:
+    async def look_up(
+        self, waiting: Sequence[Arrival]
+    ) -> tuple[dict[Arrival, Answer], dict[Arrival, Sample]]:
         """The answers that the screen gives, and what it would have said of samples."""
         screen, policy = self._screen, self._policy()
-        answers: dict[_P, Answer] = {}
-        samples: dict[_P, Sample] = {}
+        answers: dict[Arrival, Answer] = {}
+        samples: dict[Arrival, Sample] = {}
         if screen is None or not self.on:
             return answers, samples
         wanted = [one for one in waiting if one.sample is None and may_answer(one.post, policy)]
@@ -142,7 +118,7 @@ class Screening:
             return [None] * len(posts)
         return answers
 
-    def _answer(self, screen: Screen, one: Screenable, found: ScreenAnswer | None) -> Answer | Sample | None:
+    def _answer(self, screen: Screen, one: Arrival, found: ScreenAnswer | None) -> Answer | Sample | None:
         try:
             policy = self._policy()
             action = action_of(one.post, found, policy) if self.on and not one.over else None

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias
 
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.flow.decision import assess
 from sluicegate.pipeline.flow.planner import Line, WaitingPrompt
-from sluicegate.pipeline.flow.routes import Route
+from sluicegate.pipeline.flow.routes import Cut, Route
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import explains
 from sluicegate.pipeline.records import Slot
-from sluicegate.pipeline.shortcuts.cache import Stored
-from sluicegate.pipeline.shortcuts.near_duplicates import KnownText, NearKey
+from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored
+from sluicegate.pipeline.shortcuts.near_duplicates import Index, KnownText, NearKey
 from sluicegate.pipeline.shortcuts.screening import Sample
 from sluicegate.schemas import AssessedBy, Assessment, FailureCode, Post, Scores, Severity
 
@@ -38,33 +38,19 @@ _OVERLOAD = ItemFailure(FailureCode.OVERLOAD)
 _UNASKED = ItemFailure(FailureCode.INTERNAL, "the policy changed after the engine was asked")
 
 
-class Assessments(Protocol):
-    """What is known of exact prompts."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A decoded post in the window."""
 
-    def __contains__(self, key: bytes) -> bool:
-        """True if :meth:`get` would find it."""
-        ...
-
-    def get(self, key: bytes) -> Stored | None:
-        """What is known of a prompt."""
-        ...
-
-
-class KnownTexts(Protocol):
-    """What is known of near duplicates."""
-
-    def get(self, key: bytes, now: float) -> KnownText | None:
-        """What is known of a text."""
-        ...
-
-
-class Reusable(Protocol):
-    """Where a finding comes from."""
+    slot: Slot
+    post: Post
+    sample: Sample | None
+    """What the screen of an edge would have said."""
 
     @property
-    def verdict_id(self) -> str | None:
-        """The verdict that first carried it; None while that one waits for its other parts."""
-        ...
+    def over(self) -> bool:
+        """True once it was given back."""
+        return self.slot.released
 
 
 @dataclass(slots=True, eq=False)
@@ -73,8 +59,8 @@ class Found:
 
     finding: Assessment | ItemFailure
     by: AssessedBy
-    origin: Reusable | None = None
-    """Of a reused finding: who found it. None for a failure that is this post's alone."""
+    origin: PromptInWork | Stored | KnownText | None = None
+    """Where it was found; None for a failure that is this post's alone."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine; None if nothing was asked of it."""
 
@@ -119,10 +105,17 @@ class PostInWork:
         self.found = [None] * self.left
 
     @classmethod
+    def of(cls, arrival: Arrival, cut: Cut, sample: Sample | None) -> Self:
+        """A post that arrived, cut into prompts if it can be."""
+        if isinstance(cut.parts, ItemFailure):
+            return cls.refused(arrival.slot, arrival.post, cut.route, cut.parts)
+        return cls(arrival.slot, arrival.post, cut.route, cut.parts, cut.keys, sample)
+
+    @classmethod
     def refused(cls, slot: Slot, post: Post, route: Route, failure: ItemFailure) -> Self:
-        """A post that cannot be cut into prompts: it is settled."""
+        """A post that cannot be cut into prompts: nothing is left to be found of it."""
         refused = cls(slot, post, route, None, ())
-        refused.found, refused.answered = [Found(failure, AssessedBy.NONE)], True
+        refused.found = [Found(failure, AssessedBy.NONE)]
         return refused
 
     @property
@@ -168,7 +161,7 @@ class PromptInWork(WaitingPrompt):
     """Each post that waits, with the number of its part."""
     scores: Scores | None = None
     """As the engine gave them, not calibrated. Known beforehand where only the explanation is missing."""
-    origin: Reusable | None = None
+    origin: PromptInWork | Stored | None = None
     """Where the scores come from, if they were known beforehand."""
     sent_at: float | None = None
     """Monotonic seconds of the hand-over to the engine."""
@@ -257,7 +250,7 @@ class Work:
         texts: What is known of near duplicates.
     """
 
-    def __init__(self, cache: Assessments, texts: KnownTexts) -> None:
+    def __init__(self, cache: AssessmentCache, texts: Index) -> None:
         self._cache = cache
         self._texts = texts
         self._numbers = 0
@@ -288,9 +281,9 @@ class Work:
         """Posts that wait for a near duplicate in work."""
         return sum(len(lead.followers) for lead in self._leads.values())
 
-    def knows(self, post: PostInWork) -> bool:
-        """True if any part of a post is known or in work."""
-        return any(key in self._prompts or key in self._cache for key in post.keys)
+    def knows(self, keys: Iterable[bytes]) -> bool:
+        """True if any of these prompts is known or in work."""
+        return any(key in self._prompts or key in self._cache for key in keys)
 
     def counts(self) -> Counter[Counted]:
         """What was counted since the last call."""
@@ -302,9 +295,7 @@ class Work:
         posts: Iterable[PostInWork],
         policy: Policy,
         now: float,
-        *,
-        near: Mapping[PostInWork, NearKey] | None = None,
-        samples: Mapping[PostInWork, Sample] | None = None,
+        near: Mapping[PostInWork, NearKey],
     ) -> list[PostInWork]:
         """Begin with posts that were looked up; those that are settled at once.
 
@@ -313,20 +304,18 @@ class Work:
             policy: The policy in force.
             now: Monotonic seconds.
             near: The keys of those that a near duplicate may stand in for.
-            samples: What the screen would have said of some.
         """
         settled: list[PostInWork] = []
         for post in posts:
             if post.over:
                 continue
-            if samples:
-                post.sample = samples.get(post, post.sample)
-            key = near.get(post) if near else None
-            if key is None:
+            post.near = near.get(post)
+            if not post.left:
+                settled.append(post)
+            elif post.near is None:
                 self._ask(post, policy, now, settled)
             else:
-                post.near = key
-                self._ask_once(post, key, policy, now, settled)
+                self._ask_once(post, post.near, policy, now, settled)
         return _all_settled(settled, policy)
 
     def send(self, numbers: Iterable[int], now: float) -> list[PromptInWork]:

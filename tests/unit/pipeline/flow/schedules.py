@@ -165,7 +165,7 @@ class Schedule:
                 key = GROUPS[keys[0]] + post.tenant.encode()
                 near[posts[-1]] = NearKey(key, stands=self._pick(6) > 0, policy=self._policy.digest)
         self._open += posts
-        self._decide(self.work.enter(posts, self._policy, self._now, near=near))
+        self._decide(self.work.enter(posts, self._policy, self._now, near))
 
     def _send(self) -> None:
         limits = BatchLimits(1 + self._pick(3), 10, 0.0)

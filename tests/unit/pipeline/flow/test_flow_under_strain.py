@@ -123,6 +123,27 @@ async def test_long_posts_are_tokenised_in_small_chunks_so_that_the_first_need_n
     assert bench.acknowledged == list(range(8))
 
 
+async def test_small_chunks_that_are_there_are_tokenised_together() -> None:
+    bench = Bench(profile=RULES)
+    (route,) = bench.flow._routes
+    build, chunks = route.parts.build, []
+
+    async def counted(posts: Sequence[Any]) -> Any:
+        chunks.append(len(posts))
+        return await build(posts)
+
+    route.parts.build = counted  # type: ignore[method-assign]  # to see what goes through it
+
+    async def source() -> AsyncIterator[Delivery]:
+        for number in range(50):
+            yield bench.delivery(post(number), number)
+
+    async with asyncio.timeout(20):
+        await bench.flow.run(singly(source()))
+    assert chunks == [50]
+    assert bench.acknowledged == list(range(50))
+
+
 def test_a_record_that_is_all_key_has_a_dead_letter_that_fits_into_the_topic() -> None:
     delivery = MemoryDelivery(0, b"{", key=b"k" * 1_040_000)
     rejection = Rejection(ReasonCode.INVALID_JSON, "not JSON")
