@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
@@ -45,7 +45,7 @@ Config = Annotated[
 class ConfiguredTopic(PlannedTopic):
     """A topic with configuration over the plan's."""
 
-    given: dict[str, str]
+    given: dict[str, str] = field(default_factory=dict)
     """In Kafka's own names."""
 
     @property
@@ -129,7 +129,7 @@ def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[Pl
         over[found[1]][found[2]] = found[3]
     return [
         ConfiguredTopic(
-            **{field.name: getattr(one, field.name) for field in fields(one)},
+            **{own.name: getattr(one, own.name) for own in fields(one)},
             given=over[one.setting.removeprefix("topics.")],
         )
         for one in planned
