@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
@@ -19,11 +20,12 @@ import orjson
 from sluicegate.engines.layouts import Content, Static
 from sluicegate.engines.protocol import Prompt
 from sluicegate.engines.text.forms.chinese import plain_chinese
-from sluicegate.engines.text.forms.folding import PLAIN, RULES
+from sluicegate.engines.text.forms.folding import RULES, Folded
 from sluicegate.engines.text.forms.invisible import without_invisible
 from sluicegate.engines.text.forms.leet import without_leet
 from sluicegate.engines.text.forms.letters import plain_letters, without_lookalikes
 from sluicegate.engines.text.forms.stretched import joined, without_repeats
+from sluicegate.engines.text.segmenter import LengthLimits, Part, Parts
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import (
     Action,
@@ -100,16 +102,29 @@ class Floor:
         return [self._verdict(post) for post in posts]
 
     def asked(self, posts: list[Post]) -> list[Prompt]:
-        """The prompts of some posts, then those of their folded forms; a post that is too long has none."""
-        built = self._prompts.build_many(posts)
+        """The prompt of each post, and that of its folded form; a post that is too long has none."""
+        prompts = self._prompts.build_many(posts)
         if not self._folds:
-            return built
-        changed = []
-        for post in posts:
-            text, rules = _fold(post.text)
-            if not PLAIN.issuperset(rules) and text.strip():
-                changed.append(post.model_copy(update={"text": text}))
-        return built + self._prompts.build_many(changed)
+            return [prompt for prompt in prompts if prompt is not None]
+        found = [
+            None if prompt is None else Parts((Part(prompt, 0, len(post.text)),))
+            for post, prompt in zip(posts, prompts, strict=True)
+        ]
+        changed: dict[int, tuple[Post, LengthLimits, tuple[str, ...]]] = {}
+        for number, (post, parts) in enumerate(zip(posts, found, strict=True)):
+            if parts is None:
+                continue
+            folded = _fold(post.text)
+            if folded.differs and folded.text.strip():
+                other = post.model_copy(update={"text": folded.text})
+                changed[number] = other, LengthLimits(2 * 32_768, 64), folded.rules
+        built = self._prompts.build_many([post for post, *_ in changed.values()])
+        for (number, (post, _, rules)), prompt in zip(changed.items(), built, strict=True):
+            first = found[number]
+            if prompt is not None and first is not None:
+                part = Part(prompt, 0, len(post.text), folded=True)
+                found[number] = replace(first, parts=(*first.parts, part), rules=rules)
+        return [part.prompt for parts in found if parts is not None for part in parts.parts]
 
     def key(self, prompt: Prompt) -> bytes:
         """The key of a prompt in a cache of assessments."""
@@ -174,7 +189,7 @@ def _decode(value: bytes) -> Post:
     return Post.model_validate(document)
 
 
-def _fold(text: str) -> tuple[str, frozenset[str]]:
+def _fold(text: str) -> Folded:
     """Every stage in turn, until nothing changes."""
     fired: set[str] = set()
     for _ in range(_ROUNDS):
@@ -184,7 +199,7 @@ def _fold(text: str) -> tuple[str, frozenset[str]]:
             fired.update(rules)
         if text == before:
             break
-    return text, frozenset(rule for rule in RULES if rule in fired)
+    return Folded(text, tuple(rule for rule in RULES if rule in fired))
 
 
 class _Prompts:
@@ -198,12 +213,11 @@ class _Prompts:
         self._hints: dict[str, tuple[int, ...]] = {}
         self._ids: dict[int, int] = {}
 
-    def build_many(self, posts: Sequence[Post]) -> list[Prompt]:
+    def build_many(self, posts: Sequence[Post]) -> list[Prompt | None]:
         rendered = [self._layout.render(post) for post in posts]
         texts = [piece.text for pieces in rendered for piece in pieces if isinstance(piece, Content)]
         encoded = iter(self._tokenizer.encode_texts(texts))
-        built = [self._assemble(post, pieces, encoded) for post, pieces in zip(posts, rendered, strict=True)]
-        return [prompt for prompt in built if prompt is not None]
+        return [self._assemble(post, pieces, encoded) for post, pieces in zip(posts, rendered, strict=True)]
 
     def _assemble(self, post: Post, pieces: Sequence[Any], encoded: Iterator[list[int]]) -> Prompt | None:
         ids: list[int] = []
