@@ -90,7 +90,7 @@ def assess(
         return plain.model_copy(update={"explanation_failure": FailureCode.UNPARSABLE})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Provenance:
     """Where a finding comes from and when, beside the policy."""
 

@@ -38,7 +38,7 @@ _OVERLOAD = ItemFailure(FailureCode.OVERLOAD)
 _UNASKED = ItemFailure(FailureCode.INTERNAL, "the policy changed after the engine was asked")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Arrival:
     """A decoded post in the window."""
 
