@@ -294,7 +294,8 @@ class GroupConsumer:
                 self._troubles.clear()
         elif code in CUT:
             if assignment is not None and assignment.is_current:
-                self._read_again_later(assignment, lost=assignment.handed)
+                # It goes on until it is known why: what retention took does not end it.
+                self._again[partition] = assignment.handed
         elif code in _UNREADABLE_BATCH:
             raise ClusterError(
                 f"a batch of {self._topic}/{message.partition()} at offset {message.offset()} cannot be read "
@@ -407,10 +408,10 @@ class GroupConsumer:
                 ended.is_current = False
         self._assignments = left
 
-    def _read_again_later(self, assignment: Assignment, *, lost: int | None = None) -> None:
+    def _read_again_later(self, assignment: Assignment) -> None:
         """End an assignment; its partition begins again once no commit is under way."""
         assignment.is_current = False
-        self._again[assignment.partition] = lost
+        self._again[assignment.partition] = None
 
     def _meet_requests(self) -> None:
         while not self._requests.empty():
@@ -454,7 +455,7 @@ class GroupConsumer:
         )
         begun: dict[Partition, Assignment] = {}
         resets: dict[Partition, Reset] = {}
-        starts = []
+        starts, committed, ended = [], [], []
         for commit in commits:
             if commit.error is not None:
                 raise KafkaException(commit.error)
@@ -468,14 +469,23 @@ class GroupConsumer:
                 first=bounds[partition][0],
                 end=bounds[partition][1],
             )
+            before = self._assignments.get(partition)
             if begin.reset is not None:
                 resets[partition] = begin.reset
+                if before is not None and before.is_current and begin.reset.how == "missed":
+                    # What is in hand can be read nowhere any more: it is answered and acknowledged as before.
+                    starts.append(place(partition, begin.offset, None))
+                    continue
+                committed.append(place(partition, begin.offset, incarnation))
+            ended += [before] if before is not None else []
             begun[partition] = Assignment(partition, begin.offset, incarnation)
             goes_on = begin.reset is None and commit.offset >= 0
             starts.append(place(partition, begin.offset, None, commit.leader_epoch if goes_on else None))
         # Before anything is handed on: the log may grow past the old commit, and then nobody could tell.
-        if not self._commit_now([place(one, reset.found, incarnation) for one, reset in resets.items()]):
+        if not self._commit_now(committed):
             raise ClusterError("a reset could not be committed")
+        for one in ended:
+            one.is_current = False
         self._assignments = self._assignments | begun
         for partition, reset in resets.items():
             self._tell(self._listener.was_reset, partition, reset)

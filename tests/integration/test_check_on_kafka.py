@@ -117,7 +117,9 @@ def test_a_broken_set_up_has_each_fault_named_and_the_commands_put_it_right(
     assert done.returncode == 1
     assert json.loads(done.stdout)["ok"] is False
     assert found.keys() == {"topics", "rights", "group", "clocks", "bundle", "policy"}
-    missing, not_compacted = found["topics"]
+    unpacking, missing, not_compacted = found["topics"]
+    assert "posts (topics.posts) has compression.type producer, not uncompressed" in unpacking["detail"]
+    assert "--entity-name posts --add-config compression.type=uncompressed" in unpacking["fix"]
     assert "posts.deadletter (topics.dead_letter) does not exist" in missing["detail"]
     assert "sluicegate.control (topics.control) has cleanup.policy delete" in not_compacted["detail"]
     assert "--entity-name sluicegate.control --add-config cleanup.policy=compact" in not_compacted["fix"]
@@ -141,8 +143,9 @@ def test_a_broken_set_up_has_each_fault_named_and_the_commands_put_it_right(
     again = run("check", "--json", "--settings", str(settings), SLUICEGATE_ENGINE__DIGEST=pinned)
     # With its bundle the engine is looked at, and its server is not there.
     assert faults(again).keys() == {"topics", "clocks", "engine", "policy"}
-    (still,) = faults(again)["topics"]
-    assert "cleanup.policy" in still["detail"]
+    uncompressed, compacted = faults(again)["topics"]  # what exists is left as it is
+    assert "compression.type" in uncompressed["detail"]
+    assert "cleanup.policy" in compacted["detail"]
     assert faults(again)["engine"][0]["fix"].startswith("curl -sS http://127.0.0.1:9/v1/models")
 
 

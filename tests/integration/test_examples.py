@@ -137,7 +137,7 @@ async def test_the_chat_gateway_lets_nothing_pass_without_a_verdict(
 ) -> None:
     monkeypatch.setattr(sys.modules["chat_gateway"], "PATIENCE_S", 0.2)
     with sluicegate_worker.faults(slow={"delay_s": 2}):
-        got = await gateway.post("/chat", json={"message": "How do I bake bread?"})
+        got = await gateway.post("/chat", json={"message": "How do I bake a cake?"})  # no cache knows it
     assert got.json() == {"answer": None, "withheld": "message"}
 
 

@@ -278,6 +278,17 @@ async def test_what_retention_takes_from_a_running_member_is_counted_from_where_
         case.client.meets([fault(KafkaError._AUTO_OFFSET_RESET, 0, 6)])
         await case.until(lambda: case.resets)
         assert case.resets == [(ONE, Reset("missed", 6, 300))]
+        assert case.client.told[-1] == ("assign", {0: 300})
+        assert case.cluster.history == []
+        # What was in hand can be read nowhere any more: it is judged and acknowledged as before.
+        case.client.meets(records(0, 300, 302))
+        await case.until(lambda: len(case.offsets) == 8)
+        assert all(one.is_current for chunk in case.chunks for one in chunk.deliveries)
+        assert [chunk.number for chunk in case.chunks] == [1, 2]
+        for chunk in case.chunks:
+            for delivery in chunk.deliveries:
+                delivery.acknowledge()
+        await case.until(lambda: case.cluster.history and case.cluster.history[-1] == (0, 302))
 
 
 async def test_partitions_that_go_are_drained_and_committed_before_they_go() -> None:
