@@ -5,6 +5,9 @@ from __future__ import annotations
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.kafka.producer import TOO_LARGE
 
+_NO_TOPIC = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
+"""Kafka's names of a topic that nobody has."""
+
 
 class ClientError(PipelineError):
     """Base of the client's errors."""
@@ -19,12 +22,12 @@ class NotDeliveredError(ClientError):
         fatal: True where this producer delivers nothing any more; open a new one.
     """
 
-    def __init__(self, post_id: str, reason: str, *, fatal: bool = False) -> None:
-        fix = (
-            "it is larger than a record may be: shorten it, or raise max.message.bytes of the topic"
-            if reason in TOO_LARGE
-            else "it is safe to send it again"
-        )
+    def __init__(self, post_id: str, reason: str, *, fatal: bool = False, fix: str = "") -> None:
+        if reason in TOO_LARGE:
+            fix = "it is larger than a record may be: shorten it, or raise max.message.bytes of the topic"
+        elif reason in _NO_TOPIC:
+            fix = "the posts topic is not there, or not for this user: `sluicegate topics create` makes it; then send it again"
+        fix = fix or "it is safe to send it again"
         super().__init__(f"post {post_id} was not delivered ({reason}); {fix}")
         self.post_id = post_id
         self.reason = reason

@@ -157,7 +157,8 @@ class PostProducer:
     ) -> bool:
         value = encode(post)
         if len(value) > self._post_bytes:
-            raise NotDeliveredError(post.id, f"{len(value)} bytes; the limit is {self._post_bytes}")
+            reason = f"{len(value)} bytes; the limit is {self._post_bytes}"
+            raise NotDeliveredError(post.id, reason, fix="shorten it: no worker judges a longer one")
 
         def report(outcome: Placed | Refused) -> None:
             if isinstance(outcome, Placed):

@@ -95,6 +95,7 @@ async def test_a_larger_post_than_the_worker_takes_is_refused_here(cluster: Clus
         with pytest.raises(NotDeliveredError):
             producer.submit(Post(id="a", text="hostile " * 200), lambda _outcome: None)
     assert "hostile" not in str(told.value)
+    assert str(told.value).endswith("shorten it: no worker judges a longer one")
     assert cluster.sent == []
 
 
