@@ -13,7 +13,7 @@ import asyncio
 import os
 import signal
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faust
 import orjson
@@ -27,20 +27,24 @@ from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.schemas import Post, decode_post
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 WHICH = "WRONG_WORKER"
 TAKE, OUT_OF_ORDER = "take", "out_of_order"
 _JUDGING_S = 1.0
 
 
-def _finish_out_of_order(window: Window, slot: Slot) -> None:
-    if slot.released:
-        return
-    window._rows[slot.delivery.partition].remove(slot)
-    window._posts -= 1
-    window._bytes -= slot.size_bytes
-    window._oldest = None
-    if slot.delivery.is_current:
-        slot.delivery.acknowledge()
+def _finish_out_of_order(window: Window, slots: Iterable[Slot]) -> None:
+    for slot in slots:
+        if slot.released:
+            continue
+        window._rows[slot.delivery.partition].remove(slot)
+        window._posts -= 1
+        window._bytes -= slot.size_bytes
+        window._oldest = None
+        if slot.delivery.is_current:
+            slot.delivery.acknowledge()
     window._changed.set()
 
 
