@@ -149,7 +149,9 @@ class Assignment:
             return None
         while len(self._epochs) > 1 and self._epochs[1][0] < offset:
             self._epochs.popleft()
-        epoch = self._epochs[0][1] if self._epochs and self._epochs[0][0] < offset else None
+        # What stands behind the last record may be of a later epoch, which nobody tells: with an earlier one it would pass for cut.
+        known = bool(self._epochs) and self._epochs[0][0] < offset == self.acknowledged
+        epoch = self._epochs[0][1] if known else None
         return place(self.partition, offset, self.incarnation, epoch)
 
 

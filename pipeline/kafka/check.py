@@ -11,7 +11,7 @@ import structlog
 
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.topics import PlannedTopic, plan_topics
+from sluicegate.pipeline.kafka.topics import EMBEDDED, PlannedTopic, plan_topics
 from sluicegate.pipeline.kafka.unreachable import Cause, UnreachableError, ask_metadata
 from sluicegate.pipeline.settings.tree import Settings
 
@@ -267,7 +267,6 @@ _log = structlog.get_logger(__name__)
 _ANSWER_S = 10.0  # for the first answer, connection and name resolution included
 _DETAIL_S = 10.0
 _CONFIGS = ("cleanup.policy", "compression.type")
-_EMBEDDED_CLUSTER = "mockCluster"  # how librdkafka's mock cluster begins its id
 _LOOK_AGAIN_S = 0.2
 _COORDINATOR_MOVES = ("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS")
 
@@ -291,7 +290,7 @@ def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
         return ClusterFacts(fault=error.cause)
     planned = plan_topics(settings, partitions=1, replication=1)
     names = [topic.name for topic in planned if topic.name in metadata.topics]
-    embedded = str(metadata.cluster_id).startswith(_EMBEDDED_CLUSTER)
+    embedded = str(metadata.cluster_id).startswith(EMBEDDED)
     stamps = _stamps(admin, {name: list(metadata.topics[name].partitions) for name in names})
     # The embedded broker lets the questions below time out instead of refusing them.
     operations = {} if embedded else _operations(admin, names)

@@ -77,6 +77,10 @@ class Listener(Protocol):
         """This member has these partitions now, and takes again; ``given`` if the group just gave it some, or none."""
         ...
 
+    def lost(self) -> None:
+        """This member is none any more, and has nothing until the group gives it some again."""
+        ...
+
     def was_reset(self, partition: Partition, reset: Reset) -> None:
         """A partition is read from another place."""
         ...
@@ -115,6 +119,10 @@ class GroupConsumer:
         self._stopping = threading.Event()
         self._again: dict[Partition, int | None] = {}
         """Partitions that are read again, each with the offset that the brokers do not have, if that is why."""
+        self._again_at = 0.0
+        self._one_by_one = False
+        self._fetched: set[Partition] = set()
+        """What the client fetches: partitions that could not begin yet are not among them."""
         self._requests: SimpleQueue[tuple[Partition, ...]] = SimpleQueue()
         self._committing = False
         self._commit_at = 0.0
@@ -301,7 +309,7 @@ class GroupConsumer:
                 f"a batch of {self._topic}/{message.partition()} at offset {message.offset()} cannot be read "
                 f"({error.str()}); docs/operations.md tells how to pass it"
             )
-        elif code in _REFUSED or error.fatal():
+        elif code in _REFUSED or code == KafkaError._FATAL or error.fatal():  # noqa: SLF001 - librdkafka's own name
             raise ClusterError(
                 f"this member of the group is dead ({error.name()}: {error.str()}); "
                 "start the worker again, and ask `sluicegate check` for a right that is missing"
@@ -318,9 +326,9 @@ class GroupConsumer:
     # Commits.
 
     def _commit_at_times(self) -> None:
-        if self._again and not self._committing:
-            self._read_again()
         now = time.monotonic()
+        if self._again and not self._committing and now >= self._again_at:
+            self._read_again()
         if self._committing or now < self._commit_at:
             return
         self._commit_at = now + self._kafka.commit_interval_s
@@ -338,6 +346,8 @@ class GroupConsumer:
 
     def _committed(self, error: Any, places: Sequence[TopicPartition]) -> None:
         self._committing = False
+        if error is not None:
+            self._trouble(f"a commit was refused: {error.name()}")
         self._note_committed([one for one in places if one.error is None] if error is None else [])
 
     def _note_committed(self, places: Sequence[TopicPartition]) -> None:
@@ -363,8 +373,7 @@ class GroupConsumer:
     def _assign(self, _client: Any, places: Sequence[TopicPartition]) -> None:
         self._rebalancing = True
         try:
-            if places:
-                self._begin({(one.topic, one.partition): None for one in places})
+            self._begin({(one.topic, one.partition): None for one in places})
             self._tell_assigned(given=True)
         finally:
             self._rebalancing = False
@@ -373,19 +382,19 @@ class GroupConsumer:
         self._rebalancing = True
         try:
             self._hand_over()
-            self._drop(places)
-            client.incremental_unassign(places)
+            self._drop(client, places)
             self._tell_assigned(given=False)
         finally:
             self._rebalancing = False
 
     def _lose(self, client: Any, places: Sequence[TopicPartition]) -> None:
         # Somebody else may have them already.
-        self._drop(places)
-        client.incremental_unassign(places)
-        self._tell_assigned(given=False)
+        self._drop(client, places)
+        self._tell(self._listener.lost)
 
     def _tell_assigned(self, *, given: bool) -> None:
+        if self._stopping.is_set():
+            return  # or the flow would take again in the midst of its end
         self._tell(partial(self._listener.assigned, tuple(self._assignments), given=given))
 
     def _hand_over(self) -> None:
@@ -398,7 +407,7 @@ class GroupConsumer:
             if assignment.is_current and assignment.acknowledged < assignment.taken:
                 self._read_again_later(assignment)  # what was given back, of a partition that may stay
 
-    def _drop(self, places: Iterable[TopicPartition]) -> None:
+    def _drop(self, client: Any, places: Iterable[TopicPartition]) -> None:
         left = dict(self._assignments)
         for one in places:
             partition = (one.topic, one.partition)
@@ -407,11 +416,14 @@ class GroupConsumer:
             if ended is not None:
                 ended.is_current = False
         self._assignments = left
+        gone = {(one.topic, one.partition) for one in places} & self._fetched
+        self._fetched -= gone
+        client.incremental_unassign([TopicPartition(*one) for one in gone])
 
     def _read_again_later(self, assignment: Assignment) -> None:
         """End an assignment; its partition begins again once no commit is under way."""
         assignment.is_current = False
-        self._again[assignment.partition] = None
+        self._again.setdefault(assignment.partition, None)
 
     def _meet_requests(self) -> None:
         while not self._requests.empty():
@@ -421,38 +433,64 @@ class GroupConsumer:
                     self._read_again_later(assignment)
 
     def _read_again(self) -> None:
-        """Begin again with partitions whose assignments ended while they stay with this member."""
+        """Begin again with partitions whose assignments ended, or could not begin, while they stay with this member.
+
+        Where they cannot begin together, one is tried alone the next time: a partition without a leader holds up no other.
+        """
+        began = time.monotonic()
         again = {one: lost for one, lost in self._again.items() if one in self._assignments}
-        self._again.clear()
-        if again:
-            self._client.incremental_unassign([TopicPartition(*one) for one in again])
-            self._begin(again)
+        if self._one_by_one and again:
+            again = dict([next(iter(again.items()))])
+        if not again:
+            self._again.clear()
+            return
+        for one in again:
+            del self._again[one]
+        if fetched := [TopicPartition(*one) for one in again if one in self._fetched]:
+            self._client.incremental_unassign(fetched)
+            self._fetched -= again.keys()
+        self._begin(again)
+        # At least as long as that took others are read.
+        self._again_at = time.monotonic() + max(_TRY_AGAIN_S, time.monotonic() - began)
 
     def _begin(self, partitions: Mapping[Partition, int | None]) -> None:
-        """Begin with partitions, each from where its commit and its log say. Waits for the brokers."""
-        while not self._stopping.is_set():
-            self._seen_at = time.monotonic()
-            try:
-                starts = self._try_to_begin(partitions)
-            except (KafkaException, ClusterError) as error:
-                self._trouble(error.args[0].name() if isinstance(error, KafkaException) else str(error))
-                self._stopping.wait(_TRY_AGAIN_S)
-                continue
-            self._client.incremental_assign(starts)
-            if self._paused:
-                self._client.pause(starts)
-            return
+        """Begin with partitions, each from where its commit and its log say. What cannot begin yet is tried again."""
+        starts: list[TopicPartition] = []
+        try:
+            starts = self._try_to_begin(partitions) if partitions else []
+            self._one_by_one = False
+        except (KafkaException, ClusterError) as error:
+            self._trouble(error.args[0].name() if isinstance(error, KafkaException) else str(error))
+            self._one_by_one = not self._one_by_one
+            self._postpone(partitions)
+        self._client.incremental_assign(
+            starts
+        )  # none, too: else the client would assign all of them by itself
+        self._fetched |= {(one.topic, one.partition) for one in starts}
+        if starts:  # a pause outlives an assignment
+            (self._client.pause if self._paused else self._client.resume)(starts)
+
+    def _postpone(self, partitions: Mapping[Partition, int | None]) -> None:
+        """Keep partitions that could not begin among those that this member has."""
+        left = dict(self._assignments)
+        for one, lost in partitions.items():
+            if one not in left:
+                left[one] = Assignment(one, 0, None)
+                left[one].is_current = False
+            self._again[one] = lost
+        self._assignments = left
 
     def _try_to_begin(self, partitions: Mapping[Partition, int | None]) -> list[TopicPartition]:
         shape = self._shapes.ask(self._topic, within_s=_ANSWER_S)
-        incarnation = None if shape is None else shape.incarnation
+        if shape is None:
+            raise ClusterError("the brokers do not tell of the topic just now")
+        incarnation = shape.incarnation
         commits = self._client.committed([TopicPartition(*one) for one in partitions], timeout=_ANSWER_S)
         bounds = log_bounds(self._client, partitions, within_s=_ANSWER_S)
-        # Only brokers that name the topic's incarnation: the embedded one knows no epochs.
+        if incarnation is None and any(incarnation_of(one) is not None for one in commits):
+            raise ClusterError("the brokers do not name the topic's id just now")
         dated = [one for one in commits if one.offset >= 0 and one.leader_epoch is not None]
-        other = (
-            diverged(self._kafka, dated, within_s=_ANSWER_S) if dated and incarnation is not None else set()
-        )
+        other = diverged(self._kafka, dated, within_s=_ANSWER_S) if dated and not shape.embedded else set()
         begun: dict[Partition, Assignment] = {}
         resets: dict[Partition, Reset] = {}
         starts, committed, ended = [], [], []

@@ -100,6 +100,7 @@ class Source:
         self._may_take = asyncio.Event()
         self._handed_over = asyncio.Event()
         self._joined = False
+        self._without_group = ExitStack()
         self._fault: asyncio.Future[None]
         self._stall_detection = StallDetection(settings.stall_after_s)
         self._passing: Chunk | None = None
@@ -158,6 +159,7 @@ class Source:
         finally:
             for end in ends:
                 end.cancel()
+            self._without_group.close()
             await app.stop()
         # The flow's own fault first: the others follow from it.
         for end in (self._fault, *ends):
@@ -241,13 +243,20 @@ class Source:
 
     def assigned(self, partitions: Sequence[Partition], *, given: bool) -> None:
         """Take again, with these partitions."""
-        self._joined = True
+        self._joined = self._joined or given
         if given:
+            self._without_group.close()
             self._instruments.metrics.rebalanced()
         self._ends = {one: end for one, end in self._ends.items() if one in partitions}
         self._lag.assigned(partitions, self._clock())
         self._window.reopen()
         self._may_take.set()
+
+    def lost(self) -> None:
+        """Say that this worker waits for the group: what it has in hand is answered, and nothing else is read."""
+        self._joined = False
+        declare = self._without_group.enter_context(self._instruments.holds.waiter("input"))
+        declare("this worker was thrown out of its group, and waits to be taken in again")
 
     def was_reset(self, partition: Partition, reset: Reset) -> None:
         """Tell that a partition is read from another place; count what nobody can read any more."""
@@ -289,7 +298,9 @@ class Source:
                 strangers = [
                     one
                     for one, assignment in assignments.items()
-                    if incarnation is not None and assignment.incarnation not in (None, incarnation)
+                    if incarnation is not None
+                    and assignment.is_current
+                    and assignment.incarnation != incarnation
                 ]
                 self._consumer.begin_again(strangers)
 
@@ -318,7 +329,10 @@ class Source:
         assignments = self._consumer.assignments
         return {
             one: ReadPlace(
-                assignments[one].position, end, handed=assignments[one].handed, taken=assignments[one].taken
+                assignments[one].position if assignments[one].is_current else None,
+                end,
+                handed=assignments[one].handed,
+                taken=assignments[one].taken,
             )
             for one, end in self._ends.items()
             if one in assignments

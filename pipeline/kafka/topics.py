@@ -20,6 +20,8 @@ PASSING = frozenset(
     {"LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE", "REQUEST_TIMED_OUT"}
 )
 """Brokers that answer, and soon will otherwise. Errors that the client makes do not say whether they pass."""
+EMBEDDED = "mockCluster"
+"""How the embedded broker's cluster id begins: it is librdkafka's mock cluster."""
 CUT = frozenset({-140, -139, 1})
 """Codes of librdkafka for an offset that a log does not have: ``_AUTO_OFFSET_RESET``, ``_LOG_TRUNCATION``, ``OFFSET_OUT_OF_RANGE``."""
 _ABSENT = "UNKNOWN_TOPIC_OR_PART"
@@ -32,6 +34,8 @@ class TopicShape:
     partitions: int
     incarnation: str | None
     """Another one once the topic is deleted and made again; None where nobody tells (brokers before 2.8)."""
+    embedded: bool = False
+    """True for the embedded broker, which knows neither incarnations nor leaders' epochs."""
 
 
 def absent(topic: str) -> ClusterError:
@@ -74,8 +78,8 @@ class TopicShapes:
             known = found.topics[topic]
             if known.error is not None:
                 raise KafkaException(known.error)  # noqa: TRY301 - one way for what either request says
-            if found.controller_id not in found.brokers:  # the mock cluster: it describes no topics
-                return TopicShape(len(known.partitions), None)
+            if str(found.cluster_id).startswith(EMBEDDED):  # it describes no topics
+                return TopicShape(len(known.partitions), None, embedded=True)
             asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=within_s)
             described = asked[topic].result()
         except KafkaException as error:
@@ -152,9 +156,13 @@ def diverged(kafka: KafkaSettings, commits: Sequence[Any], *, within_s: float) -
             if message is None:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - librdkafka's own name
             error, partition = message.error(), (message.topic(), message.partition())
-            if error is not None and error.code() in CUT:
+            if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                waiting.discard(partition)
+            elif error.code() in CUT:
                 found.add(partition)
-            waiting.discard(partition)
+                waiting.discard(partition)
+            elif partition in waiting:
+                raise KafkaException(error)
     finally:
         client.close()
     return found

@@ -82,6 +82,8 @@ class FakeCluster:
     history: list[tuple[int, int]] = field(default_factory=list)
     """Every commit, in order: partition and offset."""
     incarnation: str | None = "one"
+    embedded: bool = False
+    leaderless: set[int] = field(default_factory=set)
     away: bool = False
     refuses: bool = False
     """True while commits are refused."""
@@ -173,6 +175,8 @@ class FakeClient:
     def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
         assert timeout > 0
         self.cluster.require()
+        if place.partition in self.cluster.leaderless:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
         return self.cluster.bounds[place.partition]
 
     def incremental_assign(self, places: list[TopicPartition]) -> None:
@@ -209,4 +213,5 @@ class FakeShapes:
         assert topic == TOPIC
         assert within_s > 0
         self._cluster.require()
-        return TopicShape(len(self._cluster.bounds), self._cluster.incarnation)
+        cluster = self._cluster
+        return TopicShape(len(cluster.bounds), cluster.incarnation, embedded=cluster.embedded)

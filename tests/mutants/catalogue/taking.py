@@ -90,8 +90,8 @@ MUTANTS = (
         "read_on_after_a_cut",
         "what was read before a log was cut would be acknowledged to the log that took its place",
         "pipeline/kafka/consumer.py",
-        "        assignment.is_current = False\n        self._again[assignment.partition] = None\n",
-        "        self._again[assignment.partition] = None\n",
+        "        assignment.is_current = False\n        self._again.setdefault(assignment.partition, None)\n",
+        "        self._again.setdefault(assignment.partition, None)\n",
         (f"{_CONSUMER}::test_a_topic_made_again_under_a_running_member_is_begun_again",),
     ),
     Mutant(

@@ -41,6 +41,7 @@ class Case:
         self.assignments: list[tuple[Partition, ...]] = []
         self.drained = 0
         self.given = 0
+        self.losses = 0
         self.finishes = True
         """Whether a drain finishes what was handed on."""
         self.consumer = GroupConsumer(
@@ -69,6 +70,9 @@ class Case:
     def assigned(self, partitions: Sequence[Partition], *, given: bool) -> None:
         self.assignments.append(tuple(partitions))
         self.given += given
+
+    def lost(self) -> None:
+        self.losses += 1
 
     def was_reset(self, partition: Partition, reset: Reset) -> None:
         self.resets.append((partition, reset))
@@ -127,16 +131,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return offsets
 
 
-@pytest.mark.parametrize(("incarnation", "begin", "resets"), [("one", 0, 1), (None, 7, 0)])
+@pytest.mark.parametrize(("embedded", "begin", "resets"), [(False, 0, 1), (True, 7, 0)])
 async def test_a_log_that_was_cut_and_has_grown_past_the_commit_is_known_by_its_epoch(
-    asked: list[int], incarnation: str | None, begin: int, resets: int
+    asked: list[int], embedded: bool, begin: int, resets: int
 ) -> None:
     case = Case(p0=(0, 9), p1=(0, 9), p2=(0, 9))
-    case.cluster.incarnation = incarnation
-    case.cluster.commits = {0: place(ONE, 7, "one", 3), 1: place((TOPIC, 1), 5, "one")}
+    case.cluster.incarnation, case.cluster.embedded = None, embedded  # of brokers that name none
+    case.cluster.commits = {0: place(ONE, 7, None, 3), 1: place((TOPIC, 1), 5, None)}
     async with case.running(0, 1, 2):
         assert case.client.told[0] == ("assign", {0: begin, 1: 5, 2: 0})
-        assert asked == ([7] if incarnation else [])  # the embedded broker knows no epochs
+        assert asked == ([] if embedded else [7])  # the embedded broker knows no epochs
         assert len(case.resets) == resets
 
 
@@ -202,17 +206,12 @@ async def test_nothing_is_handed_on_while_a_reset_cannot_be_committed() -> None:
     case = Case(p0=(0, 3))
     case.cluster.commits[0] = place(ONE, 700, "one")
     case.cluster.refuses = True
-    async with asyncio.timeout(20):
-        ended = case.consumer.start()
-        await asyncio.to_thread(case.client.subscribed.wait, 5)
-        case.client.rebalances("on_assign", 0)
+    async with case.running(0):
         await asyncio.sleep(0.2)
-        assert case.client.told == []
+        assert {what for what in case.client.told if what[1]} == set()
         case.cluster.refuses = False
-        await case.until(lambda: case.client.told)
+        assert await case.taken_at(0) == 0
         assert case.cluster.history == [(0, 0)]
-        case.consumer.stop()
-        await ended
 
 
 async def test_a_topic_made_again_is_read_from_its_beginning_though_its_offsets_fit() -> None:
@@ -278,7 +277,7 @@ async def test_what_retention_takes_from_a_running_member_is_counted_from_where_
         case.client.meets([fault(KafkaError._AUTO_OFFSET_RESET, 0, 6)])
         await case.until(lambda: case.resets)
         assert case.resets == [(ONE, Reset("missed", 6, 300))]
-        assert case.client.told[-1] == ("assign", {0: 300})
+        assert await case.taken_at(0) == 300
         assert case.cluster.history == []
         # What was in hand can be read nowhere any more: it is judged and acknowledged as before.
         case.client.meets(records(0, 300, 302))
@@ -333,26 +332,34 @@ async def test_lost_partitions_are_neither_drained_nor_committed() -> None:
         case.client.meets(records(0, 0, 3))
         await case.until(lambda: len(case.offsets) == 3)
         case.client.rebalances("on_lost", 0)
-        await case.until(lambda: len(case.assignments) == 2)
+        await case.until(lambda: case.losses == 1)
         for one in case.chunks[0].deliveries:
             one.acknowledge()
         await asyncio.sleep(0.05)
-        assert (case.drained, case.cluster.history, case.assignments[-1]) == (0, [], ())
+        assert (case.drained, case.cluster.history, case.consumer.assignments) == (0, [], {})
 
 
-async def test_brokers_that_are_away_when_partitions_come_are_waited_for() -> None:
-    case = Case(p0=(0, 9))
+async def test_brokers_that_are_away_when_partitions_come_are_asked_again() -> None:
+    case = Case(p0=(0, 9), p1=(0, 9))
     case.cluster.away = True
-    async with asyncio.timeout(20):
-        ended = case.consumer.start()
-        await asyncio.to_thread(case.client.subscribed.wait, 5)
-        case.client.rebalances("on_assign", 0)
-        await asyncio.sleep(0.1)
-        assert case.consumer.rebalancing
+    async with case.running(0, 1):
+        assert case.client.told[0] == ("assign", {})  # or the client would assign them by itself
+        assert [one.is_current for one in case.consumer.assignments.values()] == [False, False]
         case.cluster.away = False
-        assert await case.taken_at(0) == 0
-        case.consumer.stop()
-        await ended
+        assert {await case.taken_at(0), await case.taken_at(1)} == {0}
+
+
+async def test_a_partition_that_cannot_begin_holds_up_no_other() -> None:
+    case = Case(p0=(0, 9), p1=(0, 9), p2=(0, 9))
+    async with case.running(0):
+        case.cluster.leaderless = {1}
+        case.client.rebalances("on_assign", 1, 2)
+        assert await case.taken_at(2) == 0
+        case.client.meets([*records(0, 0, 2), *records(2, 0, 2)])
+        await case.until(lambda: len(case.offsets) == 4)
+        assert not case.consumer.assignments[TOPIC, 1].is_current  # it waits, and stalls in the end
+        case.cluster.leaderless = set()
+        assert await case.taken_at(1) == 0
 
 
 async def test_a_stop_while_brokers_are_away_waits_for_nobody() -> None:
@@ -362,10 +369,46 @@ async def test_a_stop_while_brokers_are_away_waits_for_nobody() -> None:
         ended = case.consumer.start()
         await asyncio.to_thread(case.client.subscribed.wait, 5)
         case.client.rebalances("on_assign", 0)
-        await case.until(lambda: case.consumer.rebalancing)
+        await case.until(lambda: case.consumer.assignments)
+        case.cluster.away = False
         case.consumer.stop()
         await ended
     assert case.client.closed.is_set()
+
+
+async def test_partitions_that_come_in_the_midst_of_a_stop_are_told_to_nobody() -> None:
+    case = Case(p0=(0, 9))
+    async with asyncio.timeout(5):
+        ended = case.consumer.start()
+        await asyncio.to_thread(case.client.subscribed.wait, 5)
+        case.consumer.stop()
+        case.client.rebalances("on_assign", 0)
+        await ended
+    assert case.assignments == []
+
+
+async def test_a_commit_that_names_a_topic_waits_until_the_brokers_name_theirs() -> None:
+    case = Case(p0=(0, 900))
+    case.cluster.commits[0] = place(ONE, 700, "an older one")
+    case.cluster.incarnation = None  # for a moment
+    async with case.running(0):
+        assert case.client.told[0] == ("assign", {})
+        case.cluster.incarnation = "one"
+        assert await case.taken_at(0) == 0
+        assert case.resets == [(ONE, Reset("made again", 700, 0))]
+
+
+async def test_a_pause_does_not_outlive_its_assignment() -> None:
+    case = Case(p0=(0, 900))
+    async with case.running(0):
+        case.client.meets([FakeMessage(0, offset, body=b"x" * 30_000) for offset in range(4)])
+        await case.until(lambda: ("pause", {0}) in case.client.told)
+        case.client.rebalances("on_lost", 0)
+        await case.until(lambda: case.losses == 1)
+        for chunk in list(case.chunks):
+            case.consumer.took(chunk)
+        case.client.rebalances("on_assign", 0)
+        await case.until(lambda: case.client.told[-1] == ("resume", {0}))
 
 
 async def test_a_flow_without_room_pauses_its_partitions_and_goes_on_when_it_has_some() -> None:
@@ -401,7 +444,7 @@ async def test_a_refused_commit_is_tried_again() -> None:
         (fault(KafkaError._BAD_COMPRESSION, 0, 5), "posts/0 at offset 5 cannot be read"),
         (fault(KafkaError.TOPIC_AUTHORIZATION_FAILED), "this member of the group is dead"),
         (fault(KafkaError.GROUP_AUTHORIZATION_FAILED), "this member of the group is dead"),
-        (fault(KafkaError.FENCED_INSTANCE_ID, fatal=True), "this member of the group is dead"),
+        (fault(KafkaError._FATAL), "this member of the group is dead"),
         (FakeMessage(0, 0), "record 0 of posts/0 came after 4"),
     ],
 )
