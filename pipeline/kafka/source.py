@@ -98,7 +98,6 @@ class Source:
         )
         self._channel: Any = None
         self._may_take = asyncio.Event()
-        self._handed_over = asyncio.Event()
         self._joined = False
         self._without_group = ExitStack()
         self._fault: asyncio.Future[None]
@@ -155,7 +154,10 @@ class Source:
                 asyncio.ensure_future(stop.wait()),
             ]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            await self._leave(left)
+            # It hands over, commits and leaves. While the group waits for a member that has died, nobody can leave it: who
+            # started this ends it with the budget of the drain.
+            self._consumer.stop()
+            await asyncio.wait([left])
         finally:
             for end in ends:
                 end.cancel()
@@ -165,22 +167,6 @@ class Source:
         for end in (self._fault, *ends):
             if end.done() and not end.cancelled() and (fault := end.exception()) is not None:
                 raise fault
-
-    async def _leave(self, left: asyncio.Future[None]) -> None:
-        """Let the consumer hand over, commit and leave; not for longer than the drain may take.
-
-        While the group waits for a member that has died, it answers nobody, and nobody can leave it.
-        """
-        self._handed_over.clear()
-        self._consumer.stop()
-        drain = self._settings.drain
-        handed_over = asyncio.ensure_future(self._handed_over.wait())
-        first: list[asyncio.Future[Any]] = [left, handed_over]
-        await asyncio.wait(first, timeout=drain.finish_s, return_when=asyncio.FIRST_COMPLETED)
-        handed_over.cancel()
-        await asyncio.wait([left], timeout=drain.leave_s)
-        if not left.done():
-            _log.warning("left_without_goodbye", within_s=drain.leave_s)
 
     def _make_app(self) -> Any:
         app = _App(
@@ -239,7 +225,6 @@ class Source:
         """Take nothing more, and have everything that is held finished or given back."""
         self._may_take.clear()
         await self._drain()
-        self._handed_over.set()
 
     def assigned(self, partitions: Sequence[Partition], *, given: bool) -> None:
         """Take again, with these partitions."""

@@ -234,25 +234,6 @@ async def test_a_stop_before_the_group_answered_leaves_at_once(case: Case) -> No
     assert case.drained == 0
 
 
-async def test_a_member_that_does_not_get_away_is_left_behind_after_its_time(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    goes_on = asyncio.Event()
-
-    async def hangs() -> None:
-        await goes_on.wait()
-
-    monkeypatch.setattr(case.source, "_drain", hangs)
-    for name in ("finish_s", "leave_s"):
-        object.__setattr__(case.source._settings.drain, name, 0.05)
-    async with case.running() as task:
-        case.stop.set()
-        await task
-        assert not case.client.closed.is_set()
-        goes_on.set()
-        await case.until(case.client.closed.is_set)
-
-
 async def test_what_nobody_can_read_any_more_is_counted(case: Case) -> None:
     case.cluster.bounds[0] = (30, 30)
     case.cluster.commits[0] = place(ONE, 6, "one")
