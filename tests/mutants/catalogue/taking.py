@@ -87,12 +87,12 @@ MUTANTS = (
         (f"{_ASSIGNMENT}::test_what_is_acknowledged_of_an_ended_assignment_counts_nothing",),
     ),
     Mutant(
-        "read_on_after_a_cut",
-        "what was read before a log was cut would be acknowledged to the log that took its place",
+        "read_on_behind_given_back",
+        "what came after posts that were given back would be committed, and those posts lost",
         "pipeline/kafka/consumer.py",
         "        assignment.is_current = False\n        self._again.setdefault(assignment.partition, None)\n",
         "        self._again.setdefault(assignment.partition, None)\n",
-        (f"{_CONSUMER}::test_a_topic_made_again_under_a_running_member_is_begun_again",),
+        (f"{_CONSUMER}::test_what_was_given_back_of_a_partition_that_stays_is_read_again",),
     ),
     Mutant(
         "reset_not_committed",

@@ -318,7 +318,13 @@ async def test_what_was_given_back_of_a_partition_that_stays_is_read_again() -> 
         await case.until(lambda: len(case.offsets) == 7)
         stays = next(chunk for chunk in case.chunks if chunk.assignment.partition == (TOPIC, 1))
         stays.deliveries[0].acknowledge()
+        case.cluster.leaderless = {1}  # so that it cannot begin at once
         case.client.rebalances("on_revoke", 0)
+        await case.until(lambda: not stays.assignment.is_current)
+        stays.deliveries[3].acknowledge()  # it came after what was given back
+        await asyncio.sleep(0.05)
+        assert case.cluster.commits[1].offset == 1
+        case.cluster.leaderless = set()
         await case.until(lambda: ("assign", {1: 1}) in case.client.told)
         assert not stays.deliveries[1].is_current
         assert case.resets == []
