@@ -42,9 +42,8 @@ _librdkafka = logging.getLogger("librdkafka")  # its own lines on stderr would n
 _POLL_S = 0.1
 _AT_ONCE = 500  # records of one call: enough to amortise it, few enough to be taken in a moment
 _BREATH_S = 0.02  # between two looks for room
-_PATIENCE_S = (
-    0.5  # a buffer that is full for longer pauses its partitions, so that the group still hears of us
-)
+# A buffer that is full for longer pauses its partitions, so that the group still hears of us.
+_PATIENCE_S = 0.5
 _ANSWER_S = 5.0
 _TRY_AGAIN_S = 0.5
 _REFRESH_MS = 10_000  # a partition that is added is read after this time
@@ -314,6 +313,8 @@ class GroupConsumer:
                 f"this member of the group is dead ({error.name()}: {error.str()}); "
                 "start the worker again, and ask `sluicegate check` for a right that is missing"
             )
+        elif code == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+            self._trouble(f"workers of another release are in the group {self._kafka.group}; stop them first")
         else:
             self._trouble(f"{error.name()}: {error.str()}")  # librdkafka goes on by itself
 
@@ -463,9 +464,8 @@ class GroupConsumer:
             self._trouble(error.args[0].name() if isinstance(error, KafkaException) else str(error))
             self._one_by_one = not self._one_by_one
             self._postpone(partitions)
-        self._client.incremental_assign(
-            starts
-        )  # none, too: else the client would assign all of them by itself
+        # None, too: else the client would assign all of them by itself.
+        self._client.incremental_assign(starts)
         self._fetched |= {(one.topic, one.partition) for one in starts}
         if starts:  # a pause outlives an assignment
             (self._client.pause if self._paused else self._client.resume)(starts)

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException
 from mode import CrashingSupervisor
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.assignment import Assignment, Chunk, Reset
+from sluicegate.pipeline.kafka.assignment import Chunk, Reset
 from sluicegate.pipeline.kafka.consumer import GroupConsumer
 from sluicegate.pipeline.kafka.topics import TopicShapes, log_bounds, onlooker
 from sluicegate.pipeline.observe.instruments import Instruments
@@ -107,7 +107,6 @@ class Source:
         self._lag = Lag(fresh_s=look_every_s + _ANSWER_S)
         self._ends: dict[Partition, int] = {}
         """Of the last look that the brokers answered in this assignment."""
-        self._known: frozenset[Assignment] = frozenset()
 
     @property
     def joined(self) -> bool:

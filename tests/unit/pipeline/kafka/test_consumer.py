@@ -464,6 +464,13 @@ async def test_what_a_member_cannot_go_on_with_ends_it_with_a_sentence(met: Fake
             await ended
 
 
+async def test_a_group_of_another_release_is_told_with_the_fix(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case()
+    async with case.running():
+        case.client.meets([fault(KafkaError.INCONSISTENT_GROUP_PROTOCOL)])
+        await case.until(lambda: "workers of another release are in the group sluicegate" in caplog.text)
+
+
 async def test_what_passes_is_told_once_until_the_end_is_seen_again(caplog: pytest.LogCaptureFixture) -> None:
     case = Case(p0=(0, 9))
     trouble = fault(KafkaError.UNKNOWN_TOPIC_OR_PART)
