@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ def _closed(kafka: KafkaSettings, told: list[tuple[str, str]]) -> Cause | None:
     """A listener without TLS that speaks Kafka, and ends the connection at the first request of a client without a login."""
     if kafka.security.sasl or kafka.security.tls:
         return None
-    closed = [text for _, text in told if "closed by peer" in text and "in state UP" in text]
+    closed = [text for _, text in told if "by peer" in text and "in state UP" in text]  # closed, or reset
     for host, port in _places(kafka.bootstrap_servers):
         if sum(f"{host}:{port}/" in text for text in closed) > 1:  # once, a broker that stops does so, too
             return _wants_login(f"{host}:{port} answers, and then ends the connection", "SASL_PLAINTEXT")
@@ -154,11 +155,15 @@ def _told(kafka: KafkaSettings) -> list[tuple[str, str]]:
     log.addFilter(lambda line: note("", line.getMessage()))
     config = client_config(kafka) | {"error_cb": lambda error: note(error.name(), error.str())}
     # A connection that the other side ends is no error to librdkafka: only its log tells.
-    admin = AdminClient(config | {"log_level": _LOG_INFO, "log.connection.close": True}, logger=log)
+    config |= {"log_level": _LOG_INFO, "log.connection.close": True}
+    config |= {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200}  # two tries tell more than one
+    admin = AdminClient(config, logger=log)
     try:
         admin.list_topics(timeout=_ASK_S)
     except KafkaException:
-        admin.poll(0)
+        end = time.monotonic() + _ASK_S / 2
+        while time.monotonic() < end:
+            admin.poll(0.1)
     return told
 
 
