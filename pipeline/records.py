@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from sluicegate.pipeline.settings.tree import TopicSettings
-from sluicegate.schemas import Action, DeadLetter, Verdict, encode
+from sluicegate.schemas import Action, DeadLetter, MadeVerdict, encode, verdict_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,13 +140,13 @@ class Record:
 
     topic: str
     key: bytes | None
-    event: Verdict | DeadLetter
+    event: MadeVerdict | DeadLetter
     headers: Headers
 
     @property
     def value(self) -> bytes:
         """The event, encoded."""
-        return encode(self.event)
+        return encode(self.event) if isinstance(self.event, DeadLetter) else verdict_bytes(self.event)
 
     def smaller(self) -> Record | None:
         """What to send where the topic refuses this one's size; None once nothing is left to cut."""
@@ -190,7 +190,7 @@ def name_as_sent(name: str) -> str:
     return name.partition("\0")[0]
 
 
-def verdict_record(verdict: Verdict, delivery: Delivery, topics: TopicSettings) -> Record:
+def verdict_record(verdict: MadeVerdict, delivery: Delivery, topics: TopicSettings) -> Record:
     """A verdict, on its action's topic, keyed by post id, with the post's trace context."""
     if verdict.action is Action.ALLOW:
         topic = topics.allow
@@ -207,7 +207,7 @@ def dead_letter_record(letter: DeadLetter, delivery: Delivery, topics: TopicSett
     return Record(topics.dead_letter, key, letter, headers)
 
 
-def _common(event: Verdict | DeadLetter, delivery: Delivery) -> Headers:
+def _common(event: MadeVerdict | DeadLetter, delivery: Delivery) -> Headers:
     carried = tuple(
         (name, value)
         for name, value in delivery.headers
@@ -217,7 +217,7 @@ def _common(event: Verdict | DeadLetter, delivery: Delivery) -> Headers:
     return (*own, *carried[: len(_TRACE_HEADERS)])
 
 
-def cut(event: Verdict | DeadLetter) -> Verdict | DeadLetter | None:
+def cut(event: MadeVerdict | DeadLetter) -> MadeVerdict | DeadLetter | None:
     """Make an event smaller because its topic refused its size; None once nothing is left to cut.
 
     What is kept is what cannot be had elsewhere: ids, action, codes, provenance, hash and origin.
@@ -227,5 +227,5 @@ def cut(event: Verdict | DeadLetter) -> Verdict | DeadLetter | None:
             return None
         kept = len(event.payload) // 8 * 4  # half, on a base64 boundary
         return event.model_copy(update={"payload": event.payload[:kept], "headers": (), "truncated": True})
-    smaller = event.model_copy(update={"reason": None, "category_scores": {}, "categories": ()})
+    smaller = replace(event, reason=None, category_scores={}, categories=())
     return None if smaller == event else smaller

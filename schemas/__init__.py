@@ -17,6 +17,7 @@ from sluicegate.schemas.assessment import (
 from sluicegate.schemas.codec import Rejection, decode_post, encode
 from sluicegate.schemas.deadletter import DeadLetter, Origin, ReasonCode, dead_letter_id
 from sluicegate.schemas.feedback import Feedback
+from sluicegate.schemas.made_verdict import MadeVerdict, verdict_bytes
 from sluicegate.schemas.post import Kind, Post, Turn
 from sluicegate.schemas.verdict import (
     Action,
@@ -43,6 +44,7 @@ __all__ = [
     "FailureCode",
     "Feedback",
     "Kind",
+    "MadeVerdict",
     "Origin",
     "PolicyRef",
     "Post",
@@ -59,5 +61,6 @@ __all__ = [
     "dead_letter_id",
     "decode_post",
     "encode",
+    "verdict_bytes",
     "verdict_id",
 ]

@@ -24,11 +24,11 @@ from sluicegate.schemas import (
     Assessment,
     EngineRef,
     FailureCode,
+    MadeVerdict,
     Post,
     Rejection,
     Segments,
     Timings,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ class Answers:
         self._clock = instruments.clock
         self.breaker = Breaker(instruments.clock, instruments.metrics)
 
-    def decide(self, post: PostInWork, policy: Policy, moment: Moment) -> tuple[Answer, Verdict, int | None]:
+    def decide(
+        self, post: PostInWork, policy: Policy, moment: Moment
+    ) -> tuple[Answer, MadeVerdict, int | None]:
         """7: decide a settled post. A fault of ours gives the failure mode; it must not stop the partition.
 
         Args:
@@ -89,7 +91,7 @@ class Answers:
 
     def _decide(
         self, work: PostInWork, found: list[Found], policy: Policy, moment: Moment
-    ) -> tuple[Answer, Verdict, int]:
+    ) -> tuple[Answer, MadeVerdict, int]:
         post, slot, now = work.post, work.slot, moment.now
         number, finding = _deciding(work, found, policy)
         sent_at = now
@@ -139,7 +141,7 @@ class Answers:
         record = verdict_record(verdict, slot.delivery, self._settings.topics)
         return Answer(slot, record)
 
-    def _unless_withheld(self, verdict: Verdict, post: Post, policy: Policy) -> Verdict:
+    def _unless_withheld(self, verdict: MadeVerdict, post: Post, policy: Policy) -> MadeVerdict:
         """The verdict, or what becomes of it while its tenant's breaker is open.
 
         A failure mode counts neither as a post nor as a block: it is the tenant's own wish, and

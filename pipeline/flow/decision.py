@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from sluicegate.schemas import (
     EngineRef,
     Failure,
     FailureCode,
+    MadeVerdict,
     Origin,
     Post,
     Rejection,
@@ -29,7 +30,6 @@ from sluicegate.schemas import (
     Segments,
     Severity,
     Timings,
-    Verdict,
     WithheldBlock,
     content_hash,
     dead_letter_id,
@@ -104,7 +104,9 @@ class Provenance:
     """The rules that folded the text, where its folded form decided."""
 
 
-def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, provenance: Provenance) -> Verdict:
+def decide(
+    post: Post, finding: Assessment | ItemFailure, policy: Policy, provenance: Provenance
+) -> MadeVerdict:
     """Make the verdict on one post.
 
     A finding that is a failure gives the tenant's failure mode; it never carries scores or a
@@ -126,7 +128,7 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
         outcome=outcome,
         action=decision.action,
     )
-    return Verdict(
+    return MadeVerdict(
         verdict_id=identity,
         post_id=post.id,
         revision=post.revision,
@@ -161,7 +163,7 @@ def decide(post: Post, finding: Assessment | ItemFailure, policy: Policy, proven
     )
 
 
-def withhold(verdict: Verdict, post: Post, policy: Policy, *, open_since: datetime) -> Verdict:
+def withhold(verdict: MadeVerdict, post: Post, policy: Policy, *, open_since: datetime) -> MadeVerdict:
     """Make of a judged block the review that it becomes while its tenant's breaker is open.
 
     Args:
@@ -190,15 +192,15 @@ def withhold(verdict: Verdict, post: Post, policy: Policy, *, open_since: dateti
         disposition_parameters=verdict.disposition_parameters,
         open_since=open_since,
     )
-    changed = {
-        "verdict_id": identity,
-        "action": decision.action,
-        "disposition": decision.disposition,
-        "disposition_parameters": dict(decision.parameters),
-        "breaker": withheld,
-        "reused_from": verdict.reused_from if verdict.reused_from != identity else None,
-    }
-    return verdict.model_copy(update=changed)
+    return replace(
+        verdict,
+        verdict_id=identity,
+        action=decision.action,
+        disposition=decision.disposition,
+        disposition_parameters=dict(decision.parameters),
+        breaker=withheld,
+        reused_from=verdict.reused_from if verdict.reused_from != identity else None,
+    )
 
 
 def worst(

@@ -29,7 +29,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Slot
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, SharedAssessments, Stored
-from sluicegate.schemas import DeadLetter, Rejection, Verdict, decode_post
+from sluicegate.schemas import DeadLetter, MadeVerdict, Rejection, decode_post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -180,7 +180,7 @@ class PostPath(ABC):
         return self._window.release()
 
     def _count(self, answers: Sequence[Answer]) -> None:
-        delivered: list[tuple[Verdict | DeadLetter, int | None]] = []
+        delivered: list[tuple[MadeVerdict | DeadLetter, int | None]] = []
         for answer in answers:
             record = answer.record
             if isinstance(record, Forwarded):

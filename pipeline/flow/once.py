@@ -62,7 +62,7 @@ async def judge_once(settings: Settings, policy: Policy, post: Post) -> Verdict:
     (event,) = (record.event for record in outlet.records)
     if isinstance(event, DeadLetter):
         raise JudgeError(f"this is no post that can be judged ({event.code}, {event.detail}); shorten it")
-    return event
+    return event.checked
 
 
 @dataclass(slots=True)

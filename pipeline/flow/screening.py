@@ -22,7 +22,7 @@ from sluicegate.pipeline.records import Delivery, Record
 from sluicegate.pipeline.settings.sections import ScreenSettings
 from sluicegate.pipeline.shortcuts.screening import Sample, action_of, is_sampled, may_answer, sample_of
 from sluicegate.pipeline.shortcuts.switch import Switch
-from sluicegate.schemas import AssessedBy, Assessment, EngineRef, Post, Verdict, content_hash
+from sluicegate.schemas import AssessedBy, Assessment, EngineRef, MadeVerdict, Post, content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +99,7 @@ class Screening:
             if post is None or post.sample is None or not isinstance(record, Record):
                 continue
             verdict = record.event
-            if isinstance(verdict, Verdict) and verdict.assessed_by in _JUDGED:
+            if isinstance(verdict, MadeVerdict) and verdict.assessed_by in _JUDGED:
                 judged = verdict.action if verdict.breaker is None else verdict.breaker.action
                 # What two policies make of a post says nothing of the screen.
                 same = post.sample.policy == verdict.policy.digest == policy.digest

@@ -24,7 +24,7 @@ from sluicegate import __version__
 from sluicegate.engines.protocol import EngineInfo
 from sluicegate.pipeline.clock import AHEAD_S, OLDEST_S
 from sluicegate.pipeline.policy import Policy
-from sluicegate.schemas import Action, DeadLetter, Severity, Verdict
+from sluicegate.schemas import Action, DeadLetter, MadeVerdict, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -288,7 +288,9 @@ class Metrics:
         for label in self._opened:
             self.breaker_open.labels(label).set(int(label in now_open))
 
-    def count(self, delivered: Iterable[tuple[Verdict | DeadLetter, int | None]], *, now_ms: float) -> None:
+    def count(
+        self, delivered: Iterable[tuple[MadeVerdict | DeadLetter, int | None]], *, now_ms: float
+    ) -> None:
         """Count what was delivered together: each series is touched once for all that belong to it.
 
         Args:
@@ -310,7 +312,7 @@ class Metrics:
         for (metric, labels), events in sums.items():
             metric.labels(*labels).inc(events)
 
-    def _series(self, verdict: Verdict) -> Iterator[_Series]:
+    def _series(self, verdict: MadeVerdict) -> Iterator[_Series]:
         """The series that a verdict counts in."""
         tenant, action = self._tenant(verdict.tenant), verdict.action.value
         language = (verdict.language or "unknown").split("-")[0].lower()

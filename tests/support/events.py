@@ -14,6 +14,7 @@ from sluicegate.schemas import (
     EngineRef,
     Failure,
     FailureCode,
+    MadeVerdict,
     Origin,
     PolicyRef,
     Post,
@@ -165,6 +166,13 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
 
 
 verdicts: SearchStrategy[Verdict] = _verdicts()
+
+
+def made_of(verdict: Verdict) -> MadeVerdict:
+    """A verdict as a worker puts it together."""
+    return MadeVerdict(**{name: getattr(verdict, name) for name in Verdict.model_fields})
+
+
 origins = st.builds(
     Origin,
     topic=texts,

@@ -21,7 +21,7 @@ from sluicegate.pipeline.flow.decision import Provenance, assess, decide, engine
 from sluicegate.pipeline.observe.instruments import BusyMeter
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.engine_choice import fake_profile
-from sluicegate.schemas import AssessedBy, FailureCode, Post, Segments, Timings, decode_post, encode
+from sluicegate.schemas import AssessedBy, FailureCode, Post, Segments, Timings, decode_post, verdict_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,7 @@ class Judge:
             timings=_NO_TIMES,
             judged_at=datetime.now(UTC),
         )
-        return encode(decide(post, finding, self.policy, provenance))
+        return verdict_bytes(decide(post, finding, self.policy, provenance))
 
 
 class Sink:

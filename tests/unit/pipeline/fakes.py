@@ -19,7 +19,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.cache import SharedAssessments
-from sluicegate.schemas import CATEGORIES, DeadLetter, Verdict
+from sluicegate.schemas import CATEGORIES, DeadLetter, MadeVerdict, Verdict, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -79,7 +79,11 @@ class MemoryOutlet:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        return [record.event for record in self.records if isinstance(record.event, Verdict)]
+        """Those that were sent, as the public model; each was encoded as that is."""
+        sent = [one for one in self.records if isinstance(one.event, MadeVerdict)]
+        found = [one.event.checked for one in sent if isinstance(one.event, MadeVerdict)]
+        assert [one.value for one in sent] == [encode(verdict) for verdict in found]
+        return found
 
     @property
     def dead_letters(self) -> list[DeadLetter]:

@@ -12,13 +12,13 @@ from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import (
     AssessedBy,
     DeadLetter,
+    MadeVerdict,
     Post,
     ReasonCode,
     Rejection,
     Scores,
     Segments,
     Timings,
-    Verdict,
     encode,
 )
 from unit.pipeline.fakes import MemoryDelivery
@@ -27,7 +27,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOPICS = TopicSettings()
 
 
-def verdict() -> Verdict:
+def verdict() -> MadeVerdict:
     finding = assess(
         Scores(safe=0.05, controversial=0.05, unsafe=0.9),
         Explanation(("Violent",), {"Violent": 1.0}, reason="because " * 20),
@@ -58,7 +58,7 @@ def test_a_dead_letter_keeps_the_key_of_its_record() -> None:
 
 
 def test_cutting_a_dead_letter_shrinks_it_to_its_proof_and_then_ends() -> None:
-    event: DeadLetter | Verdict | None = letter(b"x" * 100_000)
+    event: DeadLetter | MadeVerdict | None = letter(b"x" * 100_000)
     assert isinstance(event, DeadLetter)
     whole, sizes = event, []
     while event is not None:
@@ -76,7 +76,7 @@ def test_cutting_a_dead_letter_shrinks_it_to_its_proof_and_then_ends() -> None:
 def test_cutting_a_verdict_keeps_its_decision_and_ends() -> None:
     made = verdict()
     smaller = cut(made)
-    assert isinstance(smaller, Verdict)
+    assert isinstance(smaller, MadeVerdict)
     assert smaller.reason is None
     assert (smaller.verdict_id, smaller.action, smaller.scores) == (made.verdict_id, made.action, made.scores)
     assert cut(smaller) is None

@@ -16,6 +16,7 @@ from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import DeadLetter, Post, Verdict
 from sluicegate.schemas.codec import POST_BYTES
 from sluicegate.schemas.export import FOLDER, TOPICS, asyncapi, drift, generate, json_schema, main, write
+from support.events import made_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +137,7 @@ def test_the_headers_are_those_that_the_pipeline_writes() -> None:
     trace = {"traceparent": "00-1", "tracestate": "a=b"}
     delivery = SimpleNamespace(headers=[(name, value.encode()) for name, value in trace.items()], key=b"k")
     topics: Any = TopicSettings()
-    verdict = Verdict.model_validate_json((GOLDEN / "verdict" / "allowed.json").read_bytes())
+    verdict = made_of(Verdict.model_validate_json((GOLDEN / "verdict" / "allowed.json").read_bytes()))
     letter = DeadLetter.model_validate_json((GOLDEN / "dead_letter" / "not_json.json").read_bytes())
     written = {
         "verdict": verdict_record(verdict, delivery, topics),
@@ -152,7 +153,7 @@ def test_the_headers_are_those_that_the_pipeline_writes() -> None:
 @pytest.mark.parametrize("header", ["traceparent", "tracestate"])
 def test_a_trace_header_is_carried_up_to_the_length_that_the_contract_names(header: str) -> None:
     topics: Any = TopicSettings()
-    verdict = Verdict.model_validate_json((GOLDEN / "verdict" / "allowed.json").read_bytes())
+    verdict = made_of(Verdict.model_validate_json((GOLDEN / "verdict" / "allowed.json").read_bytes()))
     described = PARSED["components"]["messages"]
     most = described["verdict"]["headers"]["properties"][header]["maxLength"]
     assert described["dead_letter"]["headers"]["properties"][header]["maxLength"] == most

@@ -18,7 +18,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.schemas import AssessedBy, Post, Scores, Verdict
+from sluicegate.schemas import AssessedBy, MadeVerdict, Post, Scores
 from unit.pipeline.fakes import MemoryDelivery
 
 NEVER = {"block_at": {"unsafe": None}, "review_at": {"unsafe": None, "risk": None}}
@@ -32,7 +32,7 @@ PROMPT = Prompt((1,), "post", 0, (0, 1))
 
 def decided(
     parts: tuple[Part, ...], found: list[Found], *, unasked: bool = False
-) -> tuple[Answer, Verdict, int | None]:
+) -> tuple[Answer, MadeVerdict, int | None]:
     info = FakeEngine().info
     route: Any = SimpleNamespace(
         info=info, stamp=engine_reference(info), finding=lambda finding, _post: finding

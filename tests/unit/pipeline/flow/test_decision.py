@@ -42,7 +42,7 @@ def test_no_failure_carries_anything_that_reads_as_safe(code: FailureCode) -> No
     assert verdict.severity is None
     assert verdict.scores is None
     assert verdict.assessed_by is AssessedBy.NONE
-    assert verdict.outcome == f"failure:{code.value}"
+    assert verdict.checked.outcome == f"failure:{code.value}"
 
 
 def test_a_failure_is_never_withheld_as_if_it_were_a_block() -> None:

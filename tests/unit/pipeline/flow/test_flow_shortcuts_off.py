@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import orjson
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.schemas import Timings, Verdict, encode
+from sluicegate.schemas import MadeVerdict, Timings, encode, verdict_bytes
 from unit.pipeline.fakes import Bench, singly
 
 if TYPE_CHECKING:
@@ -122,14 +123,14 @@ def posts() -> list[bytes | dict[str, Any] | None]:
 def line(record: Record) -> bytes:
     """A record as it goes out, but for when it was made and how long that took."""
     event = record.event
-    stopped: dict[str, Any] = (
-        {"judged_at": MOMENT, "timings": Timings(queued_ms=0, engine_ms=0, total_ms=0)}
-        if isinstance(event, Verdict)
-        else {"rejected_at": MOMENT, "first_rejected_at": MOMENT}
-    )
+    if isinstance(event, MadeVerdict):
+        timings = Timings(queued_ms=0, engine_ms=0, total_ms=0)
+        raw = verdict_bytes(replace(event, judged_at=MOMENT, timings=timings))
+    else:
+        raw = encode(event.model_copy(update={"rejected_at": MOMENT, "first_rejected_at": MOMENT}))
     key = None if record.key is None else record.key.decode()
     headers = [[name, None if value is None else value.decode()] for name, value in record.headers]
-    told = re.sub(rb'"explained_as":(null|"[a-z]+"),', b"", encode(event.model_copy(update=stopped)))
+    told = re.sub(rb'"explained_as":(null|"[a-z]+"),', b"", raw)
     return orjson.dumps([record.topic, key, headers]) + b"\t" + told
 
 

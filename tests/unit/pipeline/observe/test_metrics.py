@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from sluicegate import __version__
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.policy import Policy
-from sluicegate.schemas import DeadLetter, Verdict
-from support.events import dead_letters, verdicts
+from sluicegate.schemas import DeadLetter, MadeVerdict, Verdict
+from support.events import dead_letters, made_of, verdicts
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "v1.0" / "verdict"
-ALLOWED = Verdict.model_validate_json((GOLDEN / "allowed.json").read_bytes())
+ALLOWED = made_of(Verdict.model_validate_json((GOLDEN / "allowed.json").read_bytes()))
 DAY_MS = 86_400_000
 WILD_MS = (-1, 0, 2**40 - 8 * DAY_MS, 2**40 + 61_000, 253_402_300_799_000)
 
@@ -98,8 +99,8 @@ def test_two_workers_in_one_process_do_not_share_a_registry() -> None:
 def test_explanations_are_counted_from_0_so_that_the_share_that_fails_can_be_told_where_all_fail() -> None:
     metrics = Metrics()
     assert _samples(metrics)["sluicegate_explanations_total"] == [0, 0, 0]
-    verdict = ALLOWED.model_copy(update={"explained_as": "unsafe"})
-    failed = verdict.model_copy(update={"explained_as": None, "explanation_failure": "timed_out"})
+    verdict = replace(ALLOWED, explained_as="unsafe")
+    failed = replace(verdict, explained_as=None, explanation_failure="timed_out")
     metrics.count([(verdict, None), (verdict, None), (failed, None)], now_ms=0)
     count = metrics.registry.get_sample_value
     assert count("sluicegate_explanations_total", {"explained_as": "unsafe"}) == 2
@@ -110,25 +111,25 @@ def test_explanations_are_counted_from_0_so_that_the_share_that_fails_can_be_tol
 @given(
     delivered=st.lists(
         st.tuples(
-            verdicts | dead_letters,
+            verdicts.map(made_of) | dead_letters,
             st.none() | st.integers(2**40 - 6 * DAY_MS, 2**40) | st.sampled_from(WILD_MS),
         ),
         max_size=12,
     )
 )
 def test_what_was_delivered_together_counts_as_one_by_one(
-    delivered: list[tuple[Verdict | DeadLetter, int | None]],
+    delivered: list[tuple[MadeVerdict | DeadLetter, int | None]],
 ) -> None:
     together, alone = Metrics(), Metrics()
     together.count(delivered, now_ms=2.0**40)
     for one in delivered:
         alone.count([one], now_ms=2.0**40)
     assert _of_ours(together) == _of_ours(alone)
-    judged = [event for event, _ in delivered if isinstance(event, Verdict)]
+    judged = [event for event, _ in delivered if isinstance(event, MadeVerdict)]
     for metric, events in (("verdicts", len(judged)), ("dead_letters", len(delivered) - len(judged))):
         assert sum(_samples(together).get(f"sluicegate_{metric}_total", [0])) == events
     assert sum(_samples(together)["sluicegate_produce_to_verdict_seconds_count"]) == sum(
-        at is not None and at not in WILD_MS for event, at in delivered if isinstance(event, Verdict)
+        at is not None and at not in WILD_MS for event, at in delivered if isinstance(event, MadeVerdict)
     )
 
 
