@@ -234,8 +234,12 @@ class SharedCache:
         self._wake.set()
 
 
-def open_shared_cache(settings: CacheSettings, instruments: Instruments) -> SharedCache | None:
+def open_shared_cache(
+    settings: CacheSettings, instruments: Instruments, *, retry_s: float = _RETRY_S
+) -> SharedCache | None:
     """Make the cache that the settings name, if they name one; entering it starts it.
+
+    ``retry_s`` is how many seconds it leaves Redis alone after a fault.
 
     Raises:
         StartError: The client library is not installed, or the address is none.
@@ -263,5 +267,9 @@ def open_shared_cache(settings: CacheSettings, instruments: Instruments) -> Shar
             "cache.redis_url is no address of a Redis; for example redis://:password@redis:6379/0"
         ) from None
     return SharedCache(
-        client, instruments, timeout_s=settings.redis_timeout_ms / 1000, ttl_s=settings.redis_ttl_s
+        client,
+        instruments,
+        timeout_s=settings.redis_timeout_ms / 1000,
+        ttl_s=settings.redis_ttl_s,
+        retry_s=retry_s,
     )

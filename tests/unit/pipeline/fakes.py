@@ -157,7 +157,7 @@ class Bench:
         async def source() -> AsyncIterator[list[MemoryDelivery]]:
             yield [self.delivery(value, offset) for offset, value in enumerate(values)]
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.flow.run(source())
 
     @property
