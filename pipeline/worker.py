@@ -17,6 +17,7 @@ from sluicegate.pipeline.control.topic import ControlTopic
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.edge import EdgeFlow
+from sluicegate.pipeline.flow.first_answers import FirstAnswers
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.flow.window import Window
@@ -65,7 +66,9 @@ class Worker:
             size_bytes=settings.window.bytes,
             clock=self._instruments.clock.monotonic,
         )
-        self._engine_ready = False
+        self._first_answers = FirstAnswers(
+            self._backends, settings.engine, lambda: self._policies.current, self._instruments
+        )
         self._source: Source | None = None
         self._breaker: Breaker | None = None
         self._control: ControlTopic | None = None
@@ -113,13 +116,13 @@ class Worker:
                     if name is None:
                         raise
                     raise type(error)(f"engine.adapters.{name}: {error}") from error
+            await stack.enter_async_context(self._first_answers)
             engines = {name: backend.engine.info for name, backend in self._backends.items()}
             publisher = await stack.enter_async_context(
                 Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
             )
             await publisher.require_topic(settings.topics.posts)
             await asyncio.to_thread(require_rights, settings)
-            self._engine_ready = True
             flow = await self._open_flow(stack, publisher)
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
@@ -153,7 +156,10 @@ class Worker:
                 policy=self._policies.current.digest,
                 ops=ops.address,
             )
-            await self._source.run(self._stop)
+            # A worker that cannot answer would take its share of the posts from those that can.
+            await self._first_answers.wait(self._stop)
+            if not self._stop.is_set():
+                await self._source.run(self._stop)
         _log.info("worker_stopped")
 
     async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow | EdgeFlow:
@@ -230,13 +236,15 @@ class Worker:
         return Report(body["ok"], body)
 
     def _readyz(self) -> Report:
-        """Is it at work? Holds are named, for people; they do not make it unready."""
+        """Is it at work, and has each engine answered once? Holds are named, for people; they do not make it unready."""
         clock = self._instruments.clock
         joined = self._source is not None and self._source.joined
         draining = self._stop.is_set()
+        missing = self._first_answers.missing
         body = {
-            "ok": self._engine_ready and joined and not draining,
-            "engine": self._engine_ready,
+            "ok": not missing and joined and not draining,
+            "engine": not missing,
+            "engines_missing": dict(list(missing.items())[:_SHOWN]),
             "group": joined,
             "draining": draining,
             "control": self._control.state if self._control is not None else "not read yet",

@@ -21,7 +21,9 @@ _BUSY = frozenset({429, 502, 503, 504})
 
 _FULL = frozenset({429, 503})
 """Of those, what a server says before it takes a request; 502 and 504 may tell of one that died of it."""
-_MISCONFIGURED = frozenset({401, 403, 404, 405})
+_KEY_REFUSED = "the engine's server refuses this worker: check api_key"
+_NO_PAGE = "the engine's server has no such page or model: check url (without /v1), dialect and model name"
+_MISCONFIGURED = {401: _KEY_REFUSED, 403: _KEY_REFUSED, 404: _NO_PAGE, 405: _NO_PAGE}
 """Everybody is refused: wrong key, address or model name. The stream must hold, not fail post by post."""
 
 _BUSY_ATTEMPTS = 3
@@ -98,15 +100,17 @@ class JsonClient:
             try:
                 reply = await self._once(url, data, limit_bytes)
             except (aiohttp.ClientError, ConnectionError) as error:
-                trouble = f"the engine's server cannot be reached ({type(error).__name__})"
+                trouble = (
+                    f"the engine's server cannot be reached ({type(error).__name__}): "
+                    "check url, that the server runs, and that no network policy is between"
+                )
                 refused = isinstance(error, aiohttp.ClientConnectorError)
                 if not refused:
                     break
             else:
                 if reply.status in _MISCONFIGURED:
                     raise EngineUnavailable(
-                        f"the engine's server answers HTTP {reply.status}: check url, dialect, model name and API key",
-                        refused=True,
+                        f"{_MISCONFIGURED[reply.status]} (HTTP {reply.status})", refused=True
                     )
                 if reply.status in _BUSY:
                     trouble, refused = (

@@ -145,8 +145,9 @@ class StubServer:
         prompts: list[list[int]] = prompt if isinstance(prompt[0], list) else [prompt]
         texts = [small_tokenizer().decode(ids) for ids in prompts]
         self.dead = self.dead or (self.leaves_by_500 and self._hit("crash", texts))
-        if self.dead or self.statuses:
-            status = 500 if self.dead else self.statuses.pop(0)
+        refused = self._hit("wrong_key", texts)
+        if self.dead or refused or self.statuses:
+            status = 500 if self.dead else 401 if refused else self.statuses.pop(0)
             return web.Response(status=status, headers={"Location": "/v1/completions"})
         if self.raw_body is not None:
             return web.Response(body=self.raw_body, content_type="application/json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,31 @@ def test_an_engine_that_is_away_holds_the_stream_until_it_is_back(lane: Lane) ->
     assert found.lost == ()
     assert found.verdicts == 100
     assert all(record.body["failure"] is None for record in records)
+
+
+def test_a_worker_whose_engine_never_answered_is_unready_joins_no_group_and_answers_once_it_is_put_right(
+    lane: Lane,
+) -> None:
+    def says_why() -> Any:
+        return (
+            "switched off by its fault" in worker.get("/readyz")[1] and worker.metric("sluicegate_hold") == 1
+        )
+
+    lane.set_faults(die=True)
+    worker = lane.start()
+    sent = lane.send({"id": f"post-{number}", "text": f"post number {number}"} for number in range(50))
+    until("/readyz names the engine, and that is a hold", says_why, within_s=60)
+    status, body = worker.get("/readyz")
+    assert (status, json.loads(body)["group"]) == (503, False)
+    assert worker.get("/livez")[0] == 200
+    assert lane.answers() == 0
+
+    lane.set_faults()
+    worker.wait_ready()
+    lane.wait_acknowledged(within_s=60)
+    found = account(sent, lane.read())
+    assert (found.lost, found.verdicts) == ((), 50)
+    assert worker.metric("sluicegate_hold") == 0
 
 
 IMPATIENT = """

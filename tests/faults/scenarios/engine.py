@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import threading
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from contract.stub_server import CONTEXT_TOKENS, SLOW_S, StubServer
 from faults.scenario import scenario
@@ -19,6 +20,7 @@ from support.workers import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from faults.kubelet import Kubelet
     from faults.stage import Stage
     from support.workers import WorkerProcess
 
@@ -99,6 +101,60 @@ def engine_slow(stage: Stage) -> None:
     stage.note("slow", seconds_a_call=SLOW_S, failed=failed)
     stage.require(failed == 0, f"{failed} posts were not judged by an engine that is only slow")
     stage.require(kubelet.restarts == 0, "the worker was restarted")
+
+
+@scenario(number=7, name="engine-wrong-from-the-start", short=True)
+def engine_wrong_from_the_start(stage: Stage) -> None:
+    """An engine at a wrong address, then with another key: posts wait, and no worker is ready before it scored a prompt."""
+    with ServerThread() as server:
+        server.break_("refuse")
+        settings = served(stage, server)
+        kubelet = stage.kubelet(2, settings)
+        load = stage.load(40)
+        _unready_because(stage, kubelet, "cannot be reached", "nobody listens at the address")
+        server.mend()
+        server.break_("wrong_key")
+        _unready_because(stage, kubelet, "check api_key", "the key is refused")
+        answered = len(stage.lane.read())
+        stage.require(answered == 0, f"{answered} records were written before any engine had scored")
+        # One more, of a release whose address is wrong: it must take no partition from those that are put right.
+        astray = stage.kubelet(1, settings | {"engine.url": f"{server.url}/elsewhere"})
+        _unready_because(stage, astray, "check url", "the address has another path")
+        server.mend()
+        kubelet.wait_ready()
+        time.sleep(stage.scaled(10))
+        load.stop()
+        stage.wait_settled()
+        _unready_because(stage, astray, "check url", "the address still has another path")
+        failures = [record.body["failure"] for record in stage.lane.read() if record.body["failure"]]
+    # The stub draws its scores: now and then less than half of them falls on the labels.
+    failed = sum(failure["code"] != "labels_missing" for failure in failures)
+    stage.note("put right", failed=failed)
+    stage.require(failed == 0, f"{failed} posts were not judged by the engine that was put right")
+    stage.require(kubelet.restarts + astray.restarts == 0, "a worker was restarted")
+
+
+def _unready_because(stage: Stage, kubelet: Kubelet, why: str, what: str) -> None:
+    """Wait until every worker says why it is unready, and demand that it holds and is in no group."""
+    bodies: list[dict[str, Any]] = []
+
+    def told() -> bool:
+        answers = [worker.get("/readyz") for worker in kubelet.workers]
+        bodies[:] = [json.loads(body) for status, body in answers if status == 503]
+        return bool(answers) and len(bodies) == len(answers) and all(why in _missing(body) for body in bodies)
+
+    until(f"every worker is unready: {what}", told, within_s=_WITHIN_S)
+    stage.note(what)
+    time.sleep(_WELL_S)
+    stage.require(told(), f"{what}: a worker is ready, or gives another reason: {bodies}")
+    stage.require(
+        all(not body["group"] and "engine" in body["holds"] for body in bodies),
+        f"{what}: a worker joined its group, or declared no hold: {bodies}",
+    )
+
+
+def _missing(body: dict[str, Any]) -> str:
+    return str(body.get("engines_missing", {}).get("engine"))
 
 
 def _play(
