@@ -13,8 +13,9 @@ import structlog
 
 from sluicegate.engines.backends import Backends, open_backends
 from sluicegate.engines.errors import EngineError
+from sluicegate.engines.protocol import EngineInfo
 from sluicegate.pipeline.control.topic import ControlTopic
-from sluicegate.pipeline.errors import StartError
+from sluicegate.pipeline.errors import PolicyError, StartError
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.first_answers import FirstAnswers
@@ -28,6 +29,7 @@ from sluicegate.pipeline.observe.instruments import Instruments, open_tracing
 from sluicegate.pipeline.observe.logs import DROPPED
 from sluicegate.pipeline.observe.server import OpsServer, Report
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.checks import OtherEnginesError
 from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.records import Delivery
 from sluicegate.pipeline.settings.engine_choice import engine_choices
@@ -35,7 +37,7 @@ from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 
 _log = structlog.get_logger(__name__)
@@ -69,6 +71,7 @@ class Worker:
         self._first_answers = FirstAnswers(
             self._backends, settings.engine, lambda: self._policies.current, self._instruments
         )
+        self._policy_fault: str | None = None
         self._source: Source | None = None
         self._breaker: Breaker | None = None
         self._control: ControlTopic | None = None
@@ -123,6 +126,9 @@ class Worker:
             )
             await publisher.require_topic(settings.topics.posts)
             await asyncio.to_thread(require_rights, settings)
+            if not await self._policy_fits(stack, engines):
+                _log.info("worker_stopped")
+                return
             flow = await self._open_flow(stack, publisher)
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
@@ -130,12 +136,6 @@ class Worker:
                 ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch, flow.servers)
             )
             self._instruments.metrics.describe(engines, self._policies.current)
-            await stack.enter_async_context(
-                self._policies.watched(
-                    changed=self._policy_changed,
-                    failed=lambda _error: self._instruments.metrics.policy_reload_failed.set(1),
-                )
-            )
             self._source = Source(
                 settings,
                 window=self._window,
@@ -161,6 +161,23 @@ class Worker:
             if not self._stop.is_set():
                 await self._source.run(self._stop)
         _log.info("worker_stopped")
+
+    async def _policy_fits(self, stack: AsyncExitStack, engines: Mapping[str | None, EngineInfo]) -> bool:
+        """Wait for a policy that is for these engines, outside the group; False if told to stop before."""
+        fits = await stack.enter_async_context(
+            self._policies.watched(
+                engines={name: info.digest for name, info in engines.items()},
+                changed=self._policy_changed,
+                failed=self._policy_refused,
+            )
+        )
+        waits = [asyncio.ensure_future(event.wait()) for event in (fits, self._stop)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return fits.is_set()
 
     async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow | EdgeFlow:
         """The path of posts, as this worker's role has it."""
@@ -189,7 +206,12 @@ class Worker:
             self.stop()
             raise
 
+    def _policy_refused(self, error: PolicyError) -> None:
+        self._policy_fault = str(error)
+        self._instruments.metrics.policy_refused(other_engines=isinstance(error, OtherEnginesError))
+
     def _policy_changed(self, policy: Policy) -> None:
+        self._policy_fault = None
         self._instruments.metrics.policy_changed(policy)
         if self._breaker is not None:
             self._breaker.use(policy.digest)
@@ -246,6 +268,7 @@ class Worker:
             "engine": not missing,
             "engines_missing": dict(list(missing.items())[:_SHOWN]),
             "group": joined,
+            "policy": self._policy_fault or "in force",
             "draining": draining,
             "control": self._control.state if self._control is not None else "not read yet",
             "breakers_open": sorted(self._breaker.open)[:_SHOWN] if self._breaker is not None else [],

@@ -25,8 +25,8 @@ from sluicegate.pipeline.errors import PipelineError, SettingsError
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.kafka.check import Result, fault, ok, unknown
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.checks import require_adapters
-from sluicegate.pipeline.settings.engine_choice import engine_choice
+from sluicegate.pipeline.policy.checks import require_adapters, require_engines
+from sluicegate.pipeline.settings.engine_choice import engine_choice, engine_choices
 from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings, ScreenSettings, variable
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import FailureCode, Post
@@ -185,16 +185,35 @@ def screen_result(screen: ScreenSettings) -> Result:
     )
 
 
-def policy_result(policy: PolicySettings, adapters: Collection[str] | None = ()) -> Result:
-    """Read the policy; it may name no adapter but these. None for who asks no engine."""
+def policy_result(
+    policy: PolicySettings, adapters: Collection[str] | None = (), engine: EngineSettings | None = None
+) -> Result:
+    """Read the policy, and see whether a worker would take it.
+
+    Args:
+        policy: Where it is.
+        adapters: It may name no other. None for who asks no engine.
+        engine: It must be for these engines. None to leave that open.
+    """
     try:
         loaded = Policy.load(policy.path)
         if adapters is not None:
             require_adapters(loaded, adapters, str(policy.path))
+        if engine is not None and loaded.engines:
+            require_engines(loaded, _digests(engine), str(policy.path))
     except PipelineError as error:
         return fault("policy", str(error), f"sluicegate policy check {quote(str(policy.path))}")
     where = policy.path or "built in"
     return ok("policy", f"{loaded.name} {loaded.version} ({where}), digest {loaded.digest}")
+
+
+def _digests(engine: EngineSettings) -> dict[str | None, str]:
+    """Digest of each engine by adapter; none where they cannot be opened, which was told before."""
+    try:
+        opened = open_backends(engine_choices(engine))
+    except (EngineError, PipelineError):
+        return {}
+    return {adapter: backend.engine.info.digest for adapter, backend in opened.items()}
 
 
 def _verify(path: Path) -> str:
@@ -292,7 +311,11 @@ def _results(path: Path | None) -> list[Result]:
         *cluster_results(settings, probe_cluster(settings), option=option),
         *judging,
         *([screen_result(settings.screen)] if settings.screen.path is not None else []),
-        policy_result(settings.policy, settings.engine.adapters if judges else None),
+        policy_result(
+            settings.policy,
+            settings.engine.adapters if judges else None,
+            settings.engine if judges else None,
+        ),
     ]
 
 

@@ -17,7 +17,7 @@ from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.policy_case import Case
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import InvalidPolicyError, Policy
-from sluicegate.pipeline.policy.checks import notes, require_adapters
+from sluicegate.pipeline.policy.checks import notes, require_adapters, require_digests
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Verdict
 
@@ -85,10 +85,21 @@ def new(
 
 
 @app.command("check")
-def check(file: File, as_json: AsJson = False, settings: SettingsFile = None) -> None:
+def check(
+    file: File,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="Digest of the engine that it is to meet, as `sluicegate engine verify` prints it; once for each engine.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    settings: SettingsFile = None,
+) -> None:
     """Check a policy file: exit code 1 and every fault with its line, or its digest.
 
-    With --settings also that they have every adapter that it names. A note names a value by which a post
+    With --settings also that they have every adapter that it names. With --engine also that it is for that engine. A note names a value by which a post
     whose explanation fails is no allow, though its scores alone would allow it.
 
     Example: sluicegate policy check policy.yaml --json
@@ -102,6 +113,7 @@ def check(file: File, as_json: AsJson = False, settings: SettingsFile = None) ->
         policy = Policy.load(file)
         if adapters is not None:
             require_adapters(policy, adapters, str(file))
+        require_digests(policy, dict.fromkeys(engine or (), "the engine"), str(file))
     except PolicyError as error:
         faults = error.faults if isinstance(error, InvalidPolicyError) else ()
         if as_json:
@@ -123,13 +135,14 @@ def check(file: File, as_json: AsJson = False, settings: SettingsFile = None) ->
             "file": str(file),
             **facts,
             "tenants": tenants,
+            "engines": sorted(policy.engines),
             "notes": [asdict(one) for one in noted],
         }
         typer.echo(orjson.dumps(told).decode())
     else:
         typer.echo(
             f"{file}: {policy.name} {policy.version} is in order; tenants with rules of their own: "
-            f"{', '.join(tenants) or 'none'}; digest {policy.digest}"
+            f"{', '.join(tenants) or 'none'}; for {', '.join(sorted(policy.engines)) or 'any engine'}; digest {policy.digest}"
         )
         for one in noted:
             typer.echo(one.sentence(str(file)))

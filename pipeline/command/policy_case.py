@@ -187,6 +187,11 @@ def _remarks(found: Diff) -> Iterator[str]:
         yield f"  {found.repeats} more came again with an id that was counted"
     if found.namesakes:
         yield f"  the two policies differ, and both are {old}: give the new one a version of its own"
+    if found.old.engines != found.new.engines:
+        old_engines, new_engines = (", ".join(sorted(one.engines)) or "any" for one in (found.old, found.new))
+        yield f"  engines: the old one is for {old_engines}, the new one for {new_engines}"
+    if found.of_other_engines:
+        yield f"  {found.of_other_engines} have scores of an engine that the new one is not for: its workers would not take it up"
     if found.undecidable:
         yield "  undecidable: no category is known, and one could change what follows; or judged by another adapter"
     if found.decided_by_others:

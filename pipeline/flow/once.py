@@ -12,6 +12,7 @@ from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.checks import require_engines
 from sluicegate.pipeline.records import Outgoing, Partition, Record
 from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import Settings
@@ -33,6 +34,7 @@ async def judge_once(settings: Settings, policy: Policy, post: Post) -> Verdict:
         post: The post.
 
     Raises:
+        PolicyError: It is for other engines.
         SettingsError: They lack the adapter that the policy names for this post, or what it needs.
         EngineError: The engine cannot be started.
         JudgeError: It is away, or gave no answer in the time of both calls; or the post is larger
@@ -41,6 +43,7 @@ async def judge_once(settings: Settings, policy: Policy, post: Post) -> Verdict:
     engine = settings.engine
     adapter = policy.rules(post).adapter
     backend = open_backend(engine_choice(engine, adapter))
+    require_engines(policy, {adapter: backend.engine.info.digest}, f"policy {policy.name}")
     patience_s = engine.score_timeout_s + engine.explain_timeout_s + _MARGIN_S
     async with backend.engine:
         health = await backend.engine.health()

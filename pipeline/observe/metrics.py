@@ -166,6 +166,10 @@ class Metrics:
         self.policy_reload_failed = gauge(
             "policy_reload_failed", "1 while the policy file cannot be used and an older one is in force."
         )
+        self.policy_for_other_engines = gauge(
+            "policy_for_other_engines",
+            "1 while the policy file is for other engines than this worker's: it keeps an older one, or takes no posts.",
+        )
         self.log_lines_dropped = counter("log_lines_dropped", "Log lines that could not be written.")
         self._add_screens_and_stamps(counter, gauge)
         for name in ("engine", "publish", "input"):
@@ -274,8 +278,16 @@ class Metrics:
     def policy_changed(self, policy: Policy) -> None:
         """Count a changed policy file that was taken up."""
         self.policy_reloads.inc()
-        self.policy_reload_failed.set(0)
+        self._show_refused()
         self._stamp(policy)
+
+    def policy_refused(self, *, other_engines: bool) -> None:
+        """Show that the policy file cannot be used, for a fault of its own or as one for other engines."""
+        self._show_refused(failed=not other_engines, other_engines=other_engines)
+
+    def _show_refused(self, *, failed: bool = False, other_engines: bool = False) -> None:
+        self.policy_reload_failed.set(int(failed))
+        self.policy_for_other_engines.set(int(other_engines))
 
     def _stamp(self, policy: Policy) -> None:
         self._tenant.reserve(policy.scope.tenants)

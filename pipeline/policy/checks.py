@@ -1,6 +1,7 @@
-"""What `policy check` says beyond faults: posts that a failed explanation would change, and adapters without a server. Pure.
+"""What is said of a policy beyond faults of its own. Pure.
 
-Such a post was allowed once. The author of an older policy may have relied on it.
+That is: posts that a failed explanation would change, adapters without a server, and engines that it is not for. A post
+of the first kind was allowed once. The author of an older policy may have relied on it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sluicegate.pipeline.policy.yaml_text import DocumentFault, InvalidPolicyErr
 from sluicegate.schemas import Action, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 
 _ACTIONS = (Action.BLOCK, Action.REVIEW)
@@ -133,3 +134,41 @@ def _right(name: str, known: Collection[str]) -> str:
         return f"did you mean `{close[0]}`? else say under engine.adapters.{name} where it is served"
     there = f"there are {', '.join(sorted(known))}" if known else "there are none"
     return f"say under engine.adapters.{name} where it is served; {there}"
+
+
+class OtherEnginesError(InvalidPolicyError):
+    """A policy that is sound, and for other engines than these."""
+
+
+def require_engines(policy: Policy, engines: Mapping[str | None, str], source: str) -> None:
+    """Refuse a policy that is for other engines: its thresholds were chosen for their scores.
+
+    Args:
+        policy: As it was read.
+        engines: Digest of each engine by adapter; None is the engine's own. One that no post may get is not looked at.
+        source: The file, for faults.
+
+    Raises:
+        OtherEnginesError: It names engines, and lacks one of these. Names both sides.
+    """
+    met = {
+        digest: f"the engine of adapter `{adapter}`" if adapter else "the engine"
+        for adapter, digest in engines.items()
+        if adapter in policy.adapters
+    }
+    require_digests(policy, met, source)
+
+
+def require_digests(policy: Policy, met: Mapping[str, str], source: str) -> None:
+    """The same for digests, each with what it is called in the sentence.
+
+    Raises:
+        OtherEnginesError: As for :func:`require_engines`.
+    """
+    strange = [f"{who} is {digest}" for digest, who in met.items() if digest not in policy.engines]
+    if not policy.engines or not strange:
+        return
+    wrong = f"the policy is for {', '.join(sorted(policy.engines))}, and {' and '.join(strange)}"
+    right = "bring the policy and the engine that belong together, or name this one once the thresholds fit its scores"
+    where: Where = ("engines",)
+    raise OtherEnginesError(source, [DocumentFault(where, wrong, right, policy.written.line(where))])

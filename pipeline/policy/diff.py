@@ -46,6 +46,8 @@ class Diff:
     """Verdicts that a policy other than ``old`` had decided: the old side is computed for them, too."""
     decided_by_namesakes: int = 0
     """Of these, verdicts whose policy has the name and the version of ``old`` all the same."""
+    of_other_engines: int = 0
+    """Verdicts with scores of an engine that ``new`` is not for: a worker that has it keeps its policy."""
     undecidable: int = 0
     """Not explained in a way that tells categories, of which one could change what follows. Or the new
     policy names another adapter than the old one, whose scores nobody knows."""
@@ -71,6 +73,8 @@ class Diff:
         if verdict.policy.digest != self.old.digest:
             self.decided_by_others += 1
             self.decided_by_namesakes += (verdict.policy.name, verdict.policy.version) == _named(self.old)
+        strange = bool(self.new.engines) and verdict.engine.digest not in self.new.engines
+        self.of_other_engines += strange and verdict.scores is not None
         if self.old.rules(verdict).adapter != self.new.rules(verdict).adapter:
             self.undecidable += 1
             return
@@ -131,6 +135,7 @@ class Diff:
             "milder": self.milder,
             "disposition_only": self.disposition_only,
             "undecidable": self.undecidable,
+            "of_other_engines": self.of_other_engines,
             "decided_by_others": self.decided_by_others,
             "decided_by_namesakes": self.decided_by_namesakes,
             "breakers": self.breakers,
@@ -176,5 +181,10 @@ def _named(policy: Policy) -> tuple[str, str]:
     return policy.name, policy.version
 
 
-def _reference(policy: Policy) -> dict[str, str]:
-    return {"name": policy.name, "version": policy.version, "digest": policy.digest}
+def _reference(policy: Policy) -> dict[str, Any]:
+    return {
+        "name": policy.name,
+        "version": policy.version,
+        "digest": policy.digest,
+        "engines": sorted(policy.engines),
+    }

@@ -22,6 +22,7 @@ Region = Annotated[str, StringConstraints(max_length=6, pattern=r"^[A-Z]{2}(-[A-
 Language = Annotated[
     str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", to_lower=True)
 ]
+EngineDigest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 def _or_empty(value: Any) -> Any:
@@ -45,6 +46,7 @@ Tenants = Annotated[frozenset[TenantName], BeforeValidator(_listed), Field(min_l
 Kinds = Annotated[frozenset[Kind], BeforeValidator(_listed), Field(min_length=1)]
 Regions = Annotated[frozenset[Region], BeforeValidator(_listed), Field(min_length=1)]
 Languages = Annotated[frozenset[Language], BeforeValidator(_listed), Field(min_length=1)]
+Engines = Annotated[frozenset[EngineDigest], BeforeValidator(_listed), Field(min_length=1, max_length=16)]
 
 
 class Conditions(RulePart):
@@ -81,6 +83,8 @@ class Document(RulePart):
 
     name: ShortText
     version: ShortText
+    engines: Engines = frozenset()
+    """Digests of the engines that it is for; left out, it is for any. A list without entries, or null, is a fault."""
     extra_categories: list[CategoryName] = Field(default_factory=list, max_length=64)
     rules: RulesPart = WrittenRules()
     kinds: KindsPart = Field(default_factory=dict)

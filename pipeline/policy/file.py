@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.checks import require_adapters
+from sluicegate.pipeline.policy.checks import OtherEnginesError, require_adapters, require_engines
 from sluicegate.pipeline.policy.policy import Policy
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
     from pathlib import Path
 
 _log = structlog.get_logger(__name__)
@@ -56,22 +56,46 @@ class PolicyFile:
 
     @asynccontextmanager
     async def watched(
-        self, *, changed: Callable[[Policy], None], failed: Callable[[PolicyError], None]
-    ) -> AsyncIterator[None]:
+        self,
+        *,
+        engines: Mapping[str | None, str],
+        changed: Callable[[Policy], None],
+        failed: Callable[[PolicyError], None],
+    ) -> AsyncIterator[asyncio.Event]:
         """Look for changes within the context. The calls come in the event loop, once a change is in force.
 
+        A changed policy that is for other engines leaves the one in force. The one to begin with may be for others, too.
+        Then nothing may be decided by it, and the event tells when another one has come.
+
         Args:
+            engines: Digest of each engine by adapter; None is the engine's own. Empty for who asks no engine.
             changed: Told the new policy; also when a file that had failed is in order again.
-            failed: Told why a changed file cannot be used, once a change.
+            failed: Told why a file cannot be used, once a change.
+
+        Returns:
+            Set once the policy in force is for these engines, and from then on.
         """
-        watching = asyncio.create_task(self._watch(changed, failed), name="policy-file")
+        fits = asyncio.Event()
         try:
-            yield
+            require_engines(self._current, engines, str(self._path))
+            fits.set()
+        except OtherEnginesError as error:
+            _log.error("policy_for_other_engines", fault=str(error))
+            failed(error)
+        watching = asyncio.create_task(self._watch(engines, fits, changed, failed), name="policy-file")
+        try:
+            yield fits
         finally:
             watching.cancel()
             await asyncio.wait([watching])
 
-    async def _watch(self, changed: Callable[[Policy], None], failed: Callable[[PolicyError], None]) -> None:
+    async def _watch(
+        self,
+        engines: Mapping[str | None, str],
+        fits: asyncio.Event,
+        changed: Callable[[Policy], None],
+        failed: Callable[[PolicyError], None],
+    ) -> None:
         if self._path is None:
             return
         seen = self._settled
@@ -83,13 +107,20 @@ class PolicyFile:
             self._settled = seen
             try:
                 policy = await asyncio.to_thread(self._parse, seen)
+                require_engines(policy, engines, str(self._path))
             except PolicyError as error:
-                _log.error("policy_reload_failed", fault=str(error), in_force=self._current.digest)
+                strange = isinstance(error, OtherEnginesError)
+                _log.error(
+                    "policy_for_other_engines" if strange else "policy_reload_failed",
+                    fault=str(error),
+                    in_force=self._current.digest if fits.is_set() else None,
+                )
                 failed(error)
             else:
                 before_digest, self._current = self._current.digest, policy
                 _log.info("policy_reloaded", before=before_digest, in_force=policy.digest)
                 changed(policy)
+                fits.set()
 
     def _read(self) -> bytes | None:
         if self._path is None:

@@ -35,6 +35,8 @@ class Policy:
     name: str
     version: str
     layers: tuple[Layer, ...]
+    engines: frozenset[str] = frozenset()
+    """Digests of the engines that it is for; empty for any. No part of :attr:`digest`: they decide nothing of a post."""
     written: Written = field(default_factory=Written, repr=False, compare=False)
     """The document and its lines, to show people where a value stands."""
     _deciders: dict[Context, Decider] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -74,7 +76,7 @@ class Policy:
             line = content[: error.start].count(b"\n") + 1
             raise PolicyError(f"{source}:{line}: is no UTF-8 text; save the file as UTF-8") from error
         document, layers, written = check(text, source)
-        return cls(document.name, document.version, layers, written)
+        return cls(document.name, document.version, layers, document.engines, written)
 
     @classmethod
     def parse(cls, document: Any) -> Policy:
@@ -84,7 +86,7 @@ class Policy:
             PolicyError: With the place inside the document.
         """
         read, layers, written = check_data(Written(document), "policy")
-        return cls(read.name, read.version, layers, written)
+        return cls(read.name, read.version, layers, read.engines, written)
 
     @cached_property
     def digest(self) -> str:

@@ -150,6 +150,8 @@ _ACTIONS = "write allow, review or block"
 _RIGHT = {
     "name": "write text of 1 to 64 characters, such as our-platform",
     "version": 'write text of 1 to 64 characters, in quotes if it looks like a number: version: "1"',
+    "engines": "write a list of digests, such as [sha256:0123…] with 64 hexadecimal digits each, as `sluicegate engine "
+    "verify` and verdicts have them, or leave it out for any engine",
     "preset": "write strict, balanced or loose",
     "unsafe": f"{_SHARE}, or null for never",
     "risk": f"{_SHARE}, or null for never",

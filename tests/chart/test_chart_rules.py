@@ -105,6 +105,11 @@ FIRING: dict[str, tuple[list[tuple[str, str]], str, str]] = {
         "170m",
     ),
     "SluicegatePolicyReloadFailed": ([("sluicegate_policy_reload_failed%s}", "1x10 0x30")], "3m", "20m"),
+    "SluicegatePolicyForOtherEngines": (
+        [("sluicegate_policy_for_other_engines%s}", "1x70 0x30")],
+        "65m",
+        "80m",
+    ),
     "SluicegateControlTopicNotFollowed": (
         [("sluicegate_control_topic_followed%s}", "0x20 1x30")],
         "11m",
@@ -153,6 +158,7 @@ QUIET = [
     ('sluicegate_screen_samples_total%s,screen="allow",engine="review"}', "0+1x60"),
     ('sluicegate_screen_samples_total%s,screen="allow",engine="allow"}', "0+99x60"),
     ("sluicegate_policy_reload_failed%s}", "0x60"),
+    ("sluicegate_policy_for_other_engines%s}", "0x5 1x30 0x60"),
     ("sluicegate_control_topic_followed%s}", "1x60"),
     # Another release's trouble is not this one's.
     ('sluicegate_hold{job="moderation/other",name="engine"}', "1x60"),

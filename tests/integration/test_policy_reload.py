@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from sluicegate.engines.backends.fake import FakeEngine
+from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.pipeline.policy import Policy
-from sluicegate.schemas import Verdict
+from sluicegate.schemas import Severity, Verdict
 from support.collector import account
 from support.workers import until
 
@@ -35,6 +37,11 @@ rules:
       block_at: {{unsafe: {category}}}
       dispositions: {{block: pii_{version}}}
 """
+
+
+def for_engine(document: str, digest: str) -> str:
+    """The same, for one engine."""
+    return f"{document}engines: [{digest}]\n"
 
 
 ONE, TWO = document("1", 0.9, 0.8, 0.05), document("2", 0.3, 0.1, 0.2)
@@ -140,3 +147,59 @@ def test_under_load_every_verdict_is_decided_by_one_version_and_none_is_lost(lan
             == 1
         )
         assert "nine" in worker.output  # the sentence names what is wrong
+
+
+def test_engine_and_thresholds_come_in_one_upgrade_and_go_back_in_one(lane: Lane) -> None:
+    """The file changes at once for all, and the workers one by one: neither engine's posts meet the other's thresholds."""
+    profiles: dict[str, dict[str, str]] = {}
+    engines: dict[str, str] = {}
+    finds: dict[str, Severity] = {"old": "safe", "new": "unsafe"}
+    for name, severity in finds.items():
+        rules = {"text": severity}
+        lane.set_fake(rules=rules)
+        path = (lane.folder / "fake.json").rename(lane.folder / f"fake-{name}.json")
+        profiles[name] = {"engine.fake_profile": str(path)}
+        engines[name] = FakeEngine(FakeProfile(rules=rules)).info.digest
+    policies = {"old": for_engine(ONE, engines["old"]), "new": for_engine(TWO, engines["new"])}
+    setting = lane.set_policy(policies["old"])
+    old = lane.start(setting | profiles["old"])
+    old.wait_ready()
+
+    # The new engine comes before its thresholds: it stays out of the group, and says why.
+    new = lane.start(setting | profiles["new"])
+    until("the new worker waits", lambda: new.metric("sluicegate_policy_for_other_engines"), within_s=60)
+    status, told = new.get("/readyz")
+    assert status == 503
+    assert f"the policy is for {engines['old']}, and the engine is {engines['new']};" in told
+    assert new.get("/livez")[0] == 200
+    sent = lane.send({"id": f"a-{one}", "text": f"text {one}"} for one in range(60))
+    lane.wait_acknowledged(within_s=60)
+    assert new.metric("sluicegate_partitions_assigned") == 0
+
+    # The new thresholds come: the new worker takes part, and the old one keeps its own.
+    lane.set_policy(policies["new"])
+    new.wait_ready()
+    until(
+        "the old one keeps its policy", lambda: old.metric("sluicegate_policy_for_other_engines"), within_s=60
+    )
+    until("both have partitions", lambda: new.metric("sluicegate_partitions_assigned") > 0, within_s=60)
+    assert old.ready()
+    sent += lane.send({"id": f"b-{one}", "text": f"text b{one}"} for one in range(120))
+    lane.wait_acknowledged(within_s=60)
+
+    # All goes back: now the old one is for the file again, and the new one keeps what it began with.
+    lane.set_policy(policies["old"])
+    until(
+        "the alarm has changed sides", lambda: new.metric("sluicegate_policy_for_other_engines"), within_s=60
+    )
+    until("the old one's is over", lambda: not old.metric("sluicegate_policy_for_other_engines"), within_s=60)
+    sent += lane.send({"id": f"c-{one}", "text": f"text c{one}"} for one in range(120))
+    lane.wait_acknowledged(within_s=60)
+
+    records = lane.read()
+    assert account(sent, records).lost == ()
+    verdicts = [Verdict.model_validate(record.body, strict=False) for record in records]
+    assert {(verdict.engine.digest, verdict.policy.version) for verdict in verdicts} == {
+        (engines["old"], "1"),
+        (engines["new"], "2"),
+    }

@@ -11,8 +11,43 @@ _ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
 _LONG = f"{_UNIT}/flow/test_flow_long_posts.py"
 _POLICY_FILE = f"{_UNIT}/policy/test_file.py"
 _SAFE = f"{_UNIT}/flow/test_flow_safe_categories.py"
+_ENGINES = "tests/unit/pipeline/policy/test_policy_engines.py"
 
 MUTANTS = (
+    Mutant(
+        "policy_for_other_engines_taken_up",
+        "thresholds of another engine would decide by this one's scores",
+        "pipeline/policy/file.py",
+        "require_engines(policy, engines, str(self._path))",
+        "require_engines",
+        (f"{_ENGINES}::test_a_running_worker_keeps_its_policy_and_a_rollback_ends_the_alarm",),
+    ),
+    Mutant(
+        "policy_for_other_engines_at_the_start",
+        "a worker would begin with thresholds of another engine",
+        "pipeline/policy/file.py",
+        "require_engines(self._current, engines, str(self._path))",
+        "require_engines",
+        (f"{_ENGINES}::test_a_worker_that_begins_with_a_policy_for_others_waits_for_another_one",),
+    ),
+    Mutant(
+        "stopped_before_its_policy_fitted",
+        "a worker that is told to stop would judge by a policy for another engine first",
+        "pipeline/worker.py",
+        "return fits.is_set()",
+        "return True",
+        (
+            "tests/unit/pipeline/test_worker_policy.py::test_it_waits_until_a_policy_fits_or_it_is_told_to_stop",
+        ),
+    ),
+    Mutant(
+        "adapter_of_other_engines",
+        "an adapter's engine that the policy is not for would be judged by its thresholds",
+        "pipeline/policy/checks.py",
+        "if adapter in policy.adapters\n",
+        "if adapter is None\n",
+        (f"{_ENGINES}::test_each_engine_that_some_post_may_get_has_to_be_named",),
+    ),
     Mutant(
         "diff_of_repeats",
         "a comparison of policies would count what a topic holds twice as two changes",
@@ -87,8 +122,8 @@ MUTANTS = (
         "policy_reload",
         "a policy file that was broken once would never be looked at again, nor anybody told",
         "pipeline/policy/file.py",
-        "            except PolicyError as error:\n                _log",
-        "            except ZeroDivisionError as error:\n                _log",
+        "            except PolicyError as error:\n                strange",
+        "            except ZeroDivisionError as error:\n                strange",
         (f"{_POLICY_FILE}::test_a_broken_file_leaves_the_old_policy_in_force_and_says_so_once",),
     ),
     Mutant(

@@ -62,6 +62,7 @@ def test_check_says_that_a_policy_is_in_order(tmp_path: Path) -> None:
         "version": "1",
         "digest": Policy.load(path).digest,
         "tenants": ["a"],
+        "engines": [],
         "notes": [
             {
                 "line": None,

@@ -37,7 +37,7 @@ class Watcher:
         async with (
             asyncio.timeout(20),
             self.file.watched(
-                changed=self.changed.append, failed=lambda error: self.failed.append(str(error))
+                engines={}, changed=self.changed.append, failed=lambda error: self.failed.append(str(error))
             ),
         ):
             yield

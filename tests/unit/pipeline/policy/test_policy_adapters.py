@@ -72,6 +72,7 @@ async def test_a_worker_keeps_its_policy_where_the_new_one_names_a_strange_adapt
     async with (
         asyncio.timeout(20),
         file.watched(
+            engines={},
             changed=lambda policy: failed.append(policy.version),
             failed=lambda error: failed.append(str(error)),
         ),
