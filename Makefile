@@ -113,7 +113,7 @@ fuzz: install ## hostile input for everything that reads what others wrote: ten 
 mutants: install ## remove one handling of failure after the other, then change the main path in 200 small ways, and see the tests notice
 	PYTHONPATH=tests $(BIN)/python -m mutants.run --jobs 2
 
-conformance: install ## every call to TensorRT-LLM against its documentation, over a stand-in (seconds)
+conformance: install ## every request against vLLM's and SGLang's own files, every call against TensorRT-LLM's documentation (seconds; 365 MB from PyPI once)
 	PYTHONPATH=tests $(BIN)/python -m conformance.run
 
 gpu-acceptance: ## in NVIDIA's container, on a GPU: build engines and check them; GUARD=folder of the 8B weights (docs/engine.md; not run yet)

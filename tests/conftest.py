@@ -18,6 +18,7 @@ from hypothesis import settings
 
 from chart.rendering import BUILD, find_helm
 from chart_e2e import programs
+from conformance import wheels
 from sluicegate.pipeline.observe.logs import NOISY
 from support import qwen_vocabulary
 from support.kafka import ApacheKafka, KafkaMissingError, kafka_version, missing
@@ -45,6 +46,7 @@ _REQUIRED_BY = {
     "helm": "REQUIRE_HELM",
     "promtool": "REQUIRE_PROMTOOL",
     "qwen_vocabulary": "REQUIRE_QWEN_VOCABULARY",
+    "servers": "REQUIRE_SERVERS",
 }
 
 _PROGRAMS = {
@@ -85,8 +87,8 @@ def _absence(marker: str) -> str | None:
         return _absent(*_LIBRARIES[marker])
     if marker == "apiserver":
         return programs.absence() if _required(marker) else "`make chart-e2e` runs them"
-    if marker == "qwen_vocabulary":
-        return None  # known once pip was asked
+    if marker in ("servers", "qwen_vocabulary"):  # the latter is known once pip was asked
+        return wheels.absence() if marker == "servers" else None
     return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
 
 

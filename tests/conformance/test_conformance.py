@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from conformance import run
+from conformance import run, wheels
 from conformance.sheet import load_sheet
 from conformance.sites import BORDER, SERVING, sites_of
 from conformance.walk import AGREES, Row, flag_rows, option_rows, rows, walk
@@ -51,13 +51,48 @@ def test_every_site_that_the_source_has_is_in_the_report(walked: Sequence[Row]) 
     ] == []
 
 
-def test_the_report_ends_in_the_count(walked: Sequence[Row]) -> None:
-    lines = [*run.report(walked)]
-    assert (
-        lines[-1] == f"conformance: {len(walked)} of {len(walked)} call sites agree with TensorRT-LLM 1.2.1"
+BODIES = [Row("dialect.py", "score a prompt", "vLLM", AGREES)]
+
+
+def test_the_report_ends_in_the_counts(walked: Sequence[Row]) -> None:
+    lines = [*run.report(walked, BODIES)]
+    sites = len(walked)
+    assert lines[-1] == (
+        "conformance: 1 of 1 bodies agree with vLLM 0.32.0 and SGLang 0.5.23 (executed), "
+        f"{sites} of {sites} call sites with TensorRT-LLM 1.2.1 (read)"
     )
-    assert len(lines) == len(walked) + 3
-    assert all(line.endswith(AGREES) for line in lines[: len(walked)])
+    assert all(line.endswith(AGREES) for line in lines[: sites + 1])
+
+
+def test_what_was_not_checked_is_loud_and_counts_as_nothing(walked: Sequence[Row]) -> None:
+    unchecked = [replace(BODIES[0], result="NOT CHECKED: no network")]
+    lines = [*run.report(walked, unchecked, "no network")]
+    assert lines[-2] == "!!! NOT CHECKED: 1 bodies against vLLM 0.32.0 and SGLang 0.5.23: no network !!!"
+    assert "0 of 1 bodies agree with vLLM 0.32.0 and SGLang 0.5.23 (NOT CHECKED)" in lines[-1]
+
+
+@pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)])
+def test_without_the_wheels_the_rest_is_compared_and_what_is_required_fails(
+    required: str,
+    code: int,
+    walked: Sequence[Row],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def walk_as_before(folder: Path) -> Sequence[Row]:
+        return walked
+
+    def fetch() -> None:
+        raise wheels.WheelsMissingError("pip could not download them: no network")
+
+    monkeypatch.setattr(run, "walk", walk_as_before)
+    monkeypatch.setattr(wheels, "fetch", fetch)
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("REQUIRE_SERVERS", required)
+    assert run.main() == code
+    shown = capsys.readouterr().out
+    assert "!!! NOT CHECKED: " in shown
+    assert f"{len(walked)} of {len(walked)} call sites with TensorRT-LLM" in shown
 
 
 def test_a_disagreement_is_the_exit_code(
@@ -67,10 +102,13 @@ def test_a_disagreement_is_the_exit_code(
         return [replace(walked[0], result="LLM has no argument 'modle'"), *walked[1:]]
 
     monkeypatch.setattr(run, "walk", walk_badly)
+    monkeypatch.setattr(wheels, "fetch", lambda: None)
+    monkeypatch.setattr(run, "own_files", lambda: None)
+    monkeypatch.setattr(run, "body_rows", lambda servers, reason: BODIES)
     assert run.main() == 1
     shown = capsys.readouterr().out
     assert "LLM has no argument 'modle'" in shown
-    assert f"conformance: {len(walked) - 1} of {len(walked)} call sites" in shown
+    assert f"{len(walked) - 1} of {len(walked)} call sites" in shown
 
 
 def changed_module(old: str, new: str, module: Path) -> ModuleType:

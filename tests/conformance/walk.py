@@ -58,7 +58,7 @@ async def walk(folder: Path) -> list[Row]:
             uses += stand_in.uses
             faults += stand_in.disagreements + stand_in.unsettled()
     sites = sites_of(BORDER)
-    found = {*rows(sites, uses, faults), *command_rows(folder), *build_rows(), *body_rows()}
+    found = {*rows(sites, uses, faults), *command_rows(folder), *build_rows(), *lora_rows()}
     return sorted(found, key=lambda row: (_line_last(row.place), row))
 
 
@@ -212,7 +212,7 @@ def _flat(key: str, options: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
             yield from _flat(_NESTED[name], value)
 
 
-def body_rows() -> list[Row]:
+def lora_rows() -> list[Row]:
     """The adapter that a request to ``trtllm-serve`` names: the fields of ``LoRARequest``."""
     vocabulary = Vocabulary({"safe": (1,), "controversial": (2,), "unsafe": (3,)}, {}, (), {})
     lora = Lora.of("tenant", "/adapters/tenant", "sha256:" + "7" * 64)

@@ -1,8 +1,7 @@
 """STUBS of completions servers: no model, and only those of their ways that we know and rely on.
 
-None of this is vLLM or TensorRT-LLM. Each flavour imitates what is documented, or readable in
-the public source, of one server; what is not known is left out. They show that our client asks
-and reads as described, not that the description is true.
+None of this is vLLM, SGLang or TensorRT-LLM. They show that our client asks and reads as :mod:`contract.wires`
+has it. Given a server's own files, a stub answers by them instead: see :mod:`conformance.servers`.
 """
 
 from __future__ import annotations
@@ -14,32 +13,39 @@ import math
 import random
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from contract.wires import WIRES, Generated, RefusedError
 from sluicegate.schemas import CATEGORIES
 from support.small_bundle import small_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-CONTEXT_TOKENS = 2048
 SLOW_S = 5.0
 LABELS = (" Safe", " Controversial", " Unsafe")
 _LABEL_LOGIT = 8.0
 _ASTRAY_LOGIT = 30.0  # of a token that is no label: the labels are candidates and hold next to nothing
 
 
+class OwnFiles(Protocol):
+    """What a server's own files say of a request, and make of an engine's output."""
+
+    def take(self, body: Mapping[str, Any]) -> Any:
+        """Raises ``RefusedError`` where the server would refuse the request, or ignore a field of it."""
+        ...
+
+    def answer(self, body: Mapping[str, Any], generated: Sequence[Generated]) -> Any:
+        """The reply."""
+        ...
+
+
 @dataclass
 class StubServer:
-    """A stub of one flavour, with switches.
-
-    Flavours: ``openai`` (legacy completions, candidates by text), ``vllm`` (lists of prompts,
-    ``token_id:`` keys on request, at most 20 candidates, unknown model 404) and ``trtllm``
-    (refuses lists, floors at -9999).
-    """
+    """A stub of one flavour, a key of :data:`contract.wires.WIRES`, with switches."""
 
     flavour: str
     models: tuple[str, ...] = ("small",)
@@ -57,6 +63,8 @@ class StubServer:
     in_flight: int = 0
     most_in_flight: int = 0
     abandoned: int = 0
+    own_files: OwnFiles | None = None
+    """Take requests, and answer, by them."""
     port: int | None = None
     """Where to listen; None takes a free one."""
     tells: bool = False
@@ -71,9 +79,12 @@ class StubServer:
     connections: set[Any] = field(default_factory=set)
     _server: TestServer | None = None
 
+    def __post_init__(self) -> None:
+        self.wire = WIRES[self.flavour]()
+
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=16 << 20)
-        application.router.add_post("/v1/completions", self._handle)
+        application.router.add_post(self.wire.path, self._handle)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/health", self._health)
         self._server = TestServer(application, port=self.port)
@@ -141,14 +152,13 @@ class StubServer:
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await asyncio.sleep(0.005)  # so that requests overlap
-        prompt = body["prompt"]
-        prompts: list[list[int]] = prompt if isinstance(prompt[0], list) else [prompt]
+        prompts = self.wire.prompts(body)
         texts = [small_tokenizer().decode(ids) for ids in prompts]
         self.dead = self.dead or (self.leaves_by_500 and self._hit("crash", texts))
         refused = self._hit("wrong_key", texts)
         if self.dead or refused or self.statuses:
             status = 500 if self.dead else 401 if refused else self.statuses.pop(0)
-            return web.Response(status=status, headers={"Location": "/v1/completions"})
+            return web.Response(status=status, headers={"Location": self.wire.path})
         if self.raw_body is not None:
             return web.Response(body=self.raw_body, content_type="application/json")
         crashes = self._hit("crash", texts)
@@ -162,42 +172,35 @@ class StubServer:
             await asyncio.sleep(3600)
         if self._hit("slow", texts):
             await asyncio.sleep(SLOW_S)
-        if refusal := self._refusal(body, prompts, texts):
-            return refusal
-        choices = [
-            self._choice(body, index, ids, text)
-            for index, (ids, text) in enumerate(zip(prompts, texts, strict=True))
+        answer, status = self._reply(body, prompts, texts)
+        cut = status == 200 and self._hit("cut", texts)
+        return await _half(request, answer) if cut else web.json_response(answer, status=status)
+
+    def _reply(self, body: dict[str, Any], prompts: list[list[int]], texts: list[str]) -> tuple[Any, int]:
+        """The body and the status of a reply."""
+        if self._hit("error", texts):
+            return self.wire.error(texts[0] if self.echo_errors else "internal error"), 500
+        try:
+            if self.refuse_lists and len(prompts) > 1:
+                raise RefusedError("one prompt only")
+            self.wire.check(body, self.models)
+            if self.own_files is not None:
+                self.own_files.take(body)
+        except RefusedError as refused:
+            return self.wire.error(str(refused)), refused.status
+        explains = self.wire.tokens(body) > 1
+        generated = [
+            self._generated(ids, text, explains=explains) for ids, text in zip(prompts, texts, strict=True)
         ]
         self.empty_once = False
         if self._hit("garble", texts):
-            return web.json_response({"choices": "what?"})
+            return {"choices": "what?"}, 200
         if self._hit("miscount", texts):
-            del choices[0]
-        answer = {
-            "id": "cmpl-1",
-            "object": "text_completion",
-            "choices": choices[::-1],  # order is the index's business
-            "usage": {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 7}},
-        }
-        cut = self._hit("cut", texts)
-        return await _half(request, answer) if cut else web.json_response(answer)
-
-    def _refusal(
-        self, body: dict[str, Any], prompts: list[list[int]], texts: list[str]
-    ) -> web.Response | None:
-        if self._hit("error", texts):
-            message = texts[0] if self.echo_errors else "internal error"
-            return web.json_response({"error": {"message": message}}, status=500)
-        if len(prompts) > 1 and (self.refuse_lists or self.flavour == "trtllm"):
-            return web.json_response({"error": {"message": "one prompt only"}}, status=400)
-        if any(len(ids) + body["max_tokens"] > CONTEXT_TOKENS for ids in prompts):
-            message = f"This model's maximum context length is {CONTEXT_TOKENS} tokens."
-            return web.json_response({"error": {"message": message}}, status=400)
-        if self.flavour == "vllm" and body["logprobs"] > 20:
-            return web.json_response({"error": {"message": "too many logprobs"}}, status=400)
-        if self.flavour == "vllm" and body["model"] not in self.models:
-            return web.json_response({"error": {"message": "no such model"}}, status=404)
-        return None
+            del generated[0]
+        answer = (self.own_files or self.wire).answer(body, generated)
+        if isinstance(answer, dict) and "choices" in answer:
+            answer["choices"].reverse()  # order is the index's business
+        return answer, 200
 
     def _hit(self, fault: str, texts: Sequence[str]) -> bool:
         if fault not in self.faults:
@@ -205,35 +208,22 @@ class StubServer:
         marker = self.faults[fault]
         return marker is None or any(marker in text for text in texts)
 
-    def _choice(self, body: dict[str, Any], index: int, ids: list[int], text: str) -> dict[str, Any]:
+    def _generated(self, ids: list[int], text: str, *, explains: bool) -> Generated:
         if self.empty_once or self._hit("empty", [text]):
-            return {"index": index, "text": "", "finish_reason": "stop", "logprobs": None}
-        explaining = body["max_tokens"] > 1
-        names = [f" {name}" for name in (*CATEGORIES[:-1], "None")] if explaining else list(LABELS)
+            return Generated(ids, "", {}, None, "stop")
+        names = [f" {name}" for name in (*CATEGORIES[:-1], "None")] if explains else list(LABELS)
         logprobs = self._logprobs(
             ids,
             names,
-            hide=not explaining and self._hit("labels_missing", [text]),
-            astray=not explaining and self._hit("astray", [text]),
+            hide=not explains and self._hit("labels_missing", [text]),
+            astray=not explains and self._hit("astray", [text]),
         )
         best = max(logprobs, key=lambda token: logprobs[token])
-        shown = sorted(logprobs, key=lambda token: -logprobs[token])[: body["logprobs"]]
-        first = {self._key(body, token): max(logprobs[token], -9999.0) for token in shown}
         written = small_tokenizer().decode([best])
-        if explaining:
+        if explains:
             written = next(name for name in names if small_tokenizer().encode_static(name)[0] == best)
             written += "\nRefusal: No" if "Rate the response" in text else ""
-        return {
-            "index": index,
-            "text": written,
-            "finish_reason": "stop" if explaining else "length",
-            "logprobs": {
-                "tokens": [self._key(body, best)],
-                "token_logprobs": [first[self._key(body, best)]],
-                "top_logprobs": [first],
-                "text_offset": [0],
-            },
-        }
+        return Generated(ids, written, logprobs, best, "stop" if explains else "length")
 
     @staticmethod
     def _logprobs(ids: list[int], names: list[str], *, hide: bool, astray: bool) -> dict[int, float]:
@@ -249,13 +239,8 @@ class StubServer:
         total = top + math.log(sum(math.exp(value - top) for value in logits.values()))
         return {token: value - total for token, value in logits.items()}
 
-    def _key(self, body: dict[str, Any], token: int) -> str:
-        if self.flavour == "vllm" and body.get("return_tokens_as_token_ids"):
-            return f"token_id:{token}"
-        return small_tokenizer().decode([token])
 
-
-async def _half(request: web.Request, answer: dict[str, Any]) -> web.StreamResponse:
+async def _half(request: web.Request, answer: Any) -> web.StreamResponse:
     """Send half of an answer and break the connection."""
     body = json.dumps(answer).encode()
     response = web.StreamResponse(headers={"Content-Length": str(len(body))})

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from contract.engine_contract import MARKER, TIMEOUT_S, Rig, scored, some_prompts
-from contract.stub_server import CONTEXT_TOKENS, StubServer
+from contract.stub_server import StubServer
+from contract.wires import CONTEXT_TOKENS
 from sluicegate.engines.backends import EngineChoice, open_backend, open_backends
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored

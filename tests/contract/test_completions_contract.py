@@ -1,4 +1,4 @@
-"""The contract over STUBS of completions servers; see :mod:`contract.stub_server` for what they are not."""
+"""The contract over STUBS of servers; see :mod:`contract.stub_server` for what they are not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from conformance.servers import VllmServer, own_files
 from contract.engine_contract import ASTRAY, CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
 from contract.stub_server import StubServer
 from sluicegate.engines.backends import EngineChoice, open_backend
@@ -33,10 +34,13 @@ def _switch(
 class StubContract(EngineContract):
     flavour: ClassVar[str]
     adapter: ClassVar[dict[str, Any]] = {}
+    server: ClassVar[type[Any] | None] = None
+    """Whose own files the stub takes requests, and answers, by."""
 
     @pytest.fixture
     async def rig(self, tmp_path: Path) -> AsyncIterator[Rig]:
-        async with StubServer(self.flavour, models=("small", "small-teens")) as stub:
+        own = own_files()[self.server] if self.server else None
+        async with StubServer(self.flavour, models=("small", "small-teens"), own_files=own) as stub:
             bundle = write_small_bundle(tmp_path)
             backend = open_backend(
                 EngineChoice("completions", bundle=bundle, url=stub.url, dialect=self.flavour, **self.adapter)
@@ -53,6 +57,12 @@ class TestStubOfOpenAICompletions(StubContract):
 
 class TestStubOfVllm(StubContract):
     flavour = "vllm"
+
+
+@pytest.mark.servers
+class TestStubThatAnswersByVllmsOwnFiles(StubContract):
+    flavour = "vllm"
+    server = VllmServer
 
 
 class TestStubOfTrtllmServe(StubContract):

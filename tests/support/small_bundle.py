@@ -10,9 +10,11 @@ import orjson
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
+from sluicegate.engines.backends.dialects import Vocabulary
+from sluicegate.engines.bundle.manifest import Label, LabelMap
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer
 from sluicegate.engines.layouts import CompactLayout
-from sluicegate.schemas import CATEGORIES
+from sluicegate.schemas import CATEGORIES, NO_CATEGORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +60,17 @@ def control_tokens() -> dict[str, int]:
 def small_tokenizer() -> BundleTokenizer:
     """The tokenizer of the small bundle."""
     return BundleTokenizer(tokenizer_json(), control_tokens())
+
+
+def small_vocabulary(*, reasons: bool = False) -> Vocabulary:
+    """The tokens that a dialect works with, of the small bundle."""
+    tokenizer = small_tokenizer()
+    labels = {
+        name.lower(): Label(f" {name}", tuple(tokenizer.encode_static(f" {name}")))
+        for name in ("Safe", "Controversial", "Unsafe")
+    }
+    categories = {name: tokenizer.encode_static(f" {name}")[0] for name in (*CATEGORIES, NO_CATEGORY)}
+    return Vocabulary.of(tokenizer, LabelMap(**labels), categories, reasons=reasons)
 
 
 def small_manifest() -> dict[str, Any]:

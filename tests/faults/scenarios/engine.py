@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from contract.stub_server import CONTEXT_TOKENS, SLOW_S, StubServer
+from contract.stub_server import SLOW_S, StubServer
+from contract.wires import CONTEXT_TOKENS
 from faults.scenario import scenario
 from support.kafka import free_ports
 from support.small_bundle import small_manifest, write_small_bundle

@@ -8,30 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.backends.dialects import DIALECTS, Completion, Lora, Vocabulary, make_dialect
+from sluicegate.engines.backends.dialects import DIALECTS, Completion, Lora, make_dialect
 from sluicegate.engines.backends.dialects.base import Candidates, severity_scores
 from sluicegate.engines.backends.dialects.llama_cpp import explanation_grammar
-from sluicegate.engines.bundle.manifest import Label, LabelMap
 from sluicegate.engines.errors import EngineSetupError
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored, believed
 from sluicegate.engines.text.parsing import parse_explanation
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, FailureCode
-from support.small_bundle import small_tokenizer
+from support.small_bundle import small_tokenizer, small_vocabulary
 
 if TYPE_CHECKING:
     from sluicegate.engines.backends.dialects import Dialect
     from sluicegate.schemas import Kind
 
 TOKENIZER = small_tokenizer()
-LABELS = LabelMap(
-    **{
-        name.lower(): Label(f" {name}", tuple(TOKENIZER.encode_static(f" {name}")))
-        for name in ("Safe", "Controversial", "Unsafe")
-    }
-)
-VOCABULARY = Vocabulary.of(
-    TOKENIZER, LABELS, {name: TOKENIZER.encode_static(f" {name}")[0] for name in (*CATEGORIES, NO_CATEGORY)}
-)
+VOCABULARY = small_vocabulary()
 SAFE, CONTROVERSIAL, UNSAFE = VOCABULARY.first_label_ids.values()
 PROMPT = Prompt((1, 2, 3), "post", 1, (1, 2))
 

@@ -1,0 +1,107 @@
+"""Requests and replies, compared with the servers' own files; and a wrong one is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance import wheels
+from conformance.bodies import bodies, body_rows, compare, generated
+from conformance.servers import SERVERS, VllmServer, own_files
+from conformance.walk import AGREES
+from contract.wires import CONTEXT_TOKENS, WIRES, Generated, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+pytestmark = pytest.mark.servers
+
+
+def vllm() -> Any:
+    return own_files()[VllmServer]
+
+
+def a_body(**changes: Any) -> Mapping[str, Any]:
+    (body,) = (body.value for body in bodies() if body.what == "vllm: score a prompt")
+    return {**body, **changes}
+
+
+def test_every_body_agrees() -> None:
+    rows = body_rows(own_files())
+    assert [row for row in rows if row.result != AGREES] == []
+    assert {row.entry for row in rows} == {server.name for server in SERVERS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"guided_grammar": "root ::= x"}, "ignores it: guided_grammar"),
+        ({"logprobs": 21}, "greater than max allowed: 20"),
+        ({"logprobs": "20"}, "must be an integer"),
+        ({"prompt": [1] * CONTEXT_TOKENS}, "max_tokens must be at least 1"),
+        ({"prompt": [1] * (CONTEXT_TOKENS + 1)}, "exceeds model's maximum context length"),
+    ],
+)
+def test_a_wrong_body_is_found(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(RefusedError, match=why):
+        vllm().take(a_body(**changes))
+
+
+def test_a_field_that_sglang_drops_is_found() -> None:
+    (body,) = (
+        one for one in bodies() if one.what == "openai: score a prompt" and "SGLang" in one.server.name
+    )
+    wrong = replace(body, value={**body.value, "return_tokens_as_token_ids": True})
+    assert "ignores it: return_tokens_as_token_ids" in compare(wrong, own_files()[body.server])
+
+
+def test_a_reply_that_a_dialect_cannot_read_is_found() -> None:
+    (body,) = (one for one in bodies() if one.what == "vllm: score a prompt")
+    wrong = replace(body, value={**body.value, "return_tokens_as_token_ids": False})
+    assert "its reply is not read" in compare(wrong, own_files()[body.server])
+
+
+@pytest.mark.parametrize("nothing", [False, True])
+@pytest.mark.parametrize(
+    "body", [one for one in bodies() if one.server is VllmServer], ids=lambda one: one.what
+)
+def test_the_stubs_replies_are_parts_of_what_vllms_own_code_replies(body: Any, nothing: bool) -> None:
+    model = Generated([1], "", {}, None, "stop") if nothing else generated()
+    wire = WIRES[body.what.partition(":")[0]]()
+    wire.check(body.value, ("guard",))
+    assert_part(
+        wire.answer(body.value, [model] * body.prompts), vllm().answer(body.value, [model] * body.prompts)
+    )
+
+
+def assert_part(stub: Any, real: Any, where: str = "") -> None:
+    """See that whatever a stub says is what the server says there."""
+    if isinstance(stub, dict):
+        assert set(stub) <= set(real), where
+        for name, value in stub.items():
+            assert_part(value, real[name], f"{where}.{name}")
+    elif isinstance(stub, list):
+        assert len(stub) == len(real), where
+        for index, value in enumerate(stub):
+            assert_part(value, real[index], f"{where}.{index}")
+    else:
+        assert stub == pytest.approx(real), where
+
+
+def test_nothing_of_a_server_stays_importable() -> None:
+    own_files()
+    with pytest.raises(ModuleNotFoundError):
+        __import__("vllm.sampling_params")
+
+
+def test_files_that_are_not_there_are_said_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEGATE_CACHE_DIR", str(tmp_path))
+    absence = wheels.absence()
+    assert absence
+    assert "no source of vllm 0.32.0" in absence
+    assert "`make conformance` fetches them" in absence

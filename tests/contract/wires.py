@@ -1,0 +1,153 @@
+"""How each kind of server is asked and answers on the wire, as far as a STUB of it goes.
+
+Each wire imitates what is documented, or readable in the public source, of one server; what is not known is left
+out. ``tests/conformance`` compares the requests, and the answers, with vLLM's and SGLang's own files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from support.small_bundle import small_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CONTEXT_TOKENS = 2048
+MOST_CANDIDATES = 20
+"""vLLM's default of ``--max-logprobs``."""
+
+
+class RefusedError(Exception):
+    """The server refuses a request."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclasses.dataclass(frozen=True)
+class Generated:
+    """What the model made of one prompt."""
+
+    prompt: Sequence[int]
+    text: str
+    logprobs: Mapping[int, float]
+    """Of the whole vocabulary, at the first position."""
+    best: int | None
+    """The token that was written there; None for an answer of nothing."""
+    finish_reason: str = "length"
+    cached_tokens: int = 7
+
+    def chosen(self, top: int, ids: Sequence[int] = ()) -> dict[int, float]:
+        """Candidates as vLLM's engine picks them: the written token, then those asked for, or else the likeliest."""
+        if self.best is None:
+            return {}
+        wanted = ids or sorted(self.logprobs, key=lambda token: -self.logprobs[token])[:top]
+        return {token: self.logprobs[token] for token in dict.fromkeys((self.best, *wanted))}
+
+
+class Completions:
+    """Legacy completions: candidates by text."""
+
+    path: ClassVar[str] = "/v1/completions"
+
+    def prompts(self, body: Mapping[str, Any]) -> list[list[int]]:
+        """The prompts of a request, as token ids."""
+        prompt = body["prompt"]
+        return prompt if isinstance(prompt[0], list) else [prompt]
+
+    def tokens(self, body: Mapping[str, Any]) -> int:
+        """The most that each answer may have."""
+        return int(body["max_tokens"])
+
+    def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
+        """See that the server takes a request.
+
+        Raises:
+            RefusedError: It does not.
+        """
+        del models
+        for prompt in self.prompts(body):
+            if len(prompt) + self.tokens(body) > CONTEXT_TOKENS:
+                raise RefusedError(f"This model's maximum context length is {CONTEXT_TOKENS} tokens.")
+
+    def answer(self, body: Mapping[str, Any], generated: Sequence[Generated]) -> Any:
+        """The reply. ``generated`` may lack one, which only a broken server does."""
+        return {
+            "id": "cmpl-1",
+            "object": "text_completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [self._choice(body, index, one) for index, one in enumerate(generated)],
+            "usage": _usage(generated),
+        }
+
+    def error(self, message: str) -> Any:
+        """The body of a refusal."""
+        return {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}}
+
+    def _choice(self, body: Mapping[str, Any], index: int, one: Generated) -> dict[str, Any]:
+        candidates = {
+            self._key(body, token): max(value, -9999.0) for token, value in self._chosen(body, one).items()
+        }
+        written = [] if one.best is None else [self._key(body, one.best)]
+        return {
+            "index": index,
+            "text": one.text,
+            "finish_reason": one.finish_reason,
+            "logprobs": {
+                "text_offset": [0] * len(written),
+                "token_logprobs": [candidates[key] for key in written],
+                "tokens": written,
+                "top_logprobs": [candidates] * len(written),
+            },
+        }
+
+    def _chosen(self, body: Mapping[str, Any], one: Generated) -> dict[int, float]:
+        return one.chosen(body["logprobs"])
+
+    def _key(self, body: Mapping[str, Any], token: int) -> str:
+        del body
+        return small_tokenizer().decode([token])
+
+
+class Vllm(Completions):
+    """vLLM: ids as keys on request, at most 20 candidates, an unknown model is not found."""
+
+    def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
+        super().check(body, models)
+        if body["logprobs"] > MOST_CANDIDATES:
+            raise RefusedError(
+                f"Requested sample logprobs of {body['logprobs']}, which is greater than max allowed"
+            )
+        if body["model"] not in models:
+            raise RefusedError(f"The model `{body['model']}` does not exist.", 404)
+
+    def _key(self, body: Mapping[str, Any], token: int) -> str:
+        return f"token_id:{token}" if body.get("return_tokens_as_token_ids") else super()._key(body, token)
+
+
+class Trtllm(Completions):
+    """``trtllm-serve``: takes one prompt at a time, as our client asks it."""
+
+    def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
+        super().check(body, models)
+        if len(self.prompts(body)) > 1:
+            raise RefusedError("one prompt only")
+
+
+WIRES: Mapping[str, type[Completions]] = {"openai": Completions, "vllm": Vllm, "trtllm": Trtllm}
+
+
+def _usage(generated: Sequence[Generated]) -> dict[str, Any]:
+    prompt = sum(len(one.prompt) for one in generated)
+    completion = sum(one.best is not None for one in generated)
+    cached = generated[-1].cached_tokens if generated else 0
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
