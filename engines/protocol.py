@@ -69,10 +69,17 @@ class EngineInfo:
     max_prompt_tokens: int
     """Longest prompt that is scored; longer ones answer ``too_long`` for themselves."""
     saturating_prompts: int
-    """With this many prompts in work the engine gains nothing from more."""
+    """With this many prompts in work the engine gains nothing from more: its own limit, whatever it is sent."""
     adapter: str | None = None
+    most_prompts: int | None = None
+    """No more prompts than that are sent to it at once; further ones wait in this process. None: no bound of ours."""
     continuous: bool = False
     """True if it works at the prompts of all calls together (continuous batching), so that company gains a call little."""
+
+    @property
+    def useful_prompts(self) -> int:
+        """So many prompts in work are of use here: what saturates the engine, or what it may be sent if that is less."""
+        return min(self.saturating_prompts, self.most_prompts or self.saturating_prompts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,13 @@ class Worker:
         self._policies = PolicyFile(settings.policy.path, adapters=adapters)
         self._screen = open_screen(settings.screen)
         self._backends: Backends = open_backends(engine_choices(settings.engine)) if judges else {}
-        saturating = self._backends[None].engine.info.saturating_prompts if judges else 1
-        self._instruments = Instruments.for_engine(saturating, tracing=open_tracing(settings.tracing))
+        info = self._backends[None].engine.info if judges else None
+        self._instruments = Instruments.for_engine(
+            info.saturating_prompts if info is not None else 1,
+            tracing=open_tracing(settings.tracing),
+            most_prompts=info.most_prompts if info is not None else None,
+        )
+        _warn_of_unused_room({name: backend.engine.info for name, backend in self._backends.items()})
         self._shared_cache = open_shared_cache(settings.cache, self._instruments) if judges else None
         self._window = Window(
             posts=settings.window.posts,
@@ -286,3 +291,16 @@ class Worker:
         metrics.window_posts.set_function(lambda: window.posts)
         metrics.window_bytes.set_function(lambda: window.size_bytes)
         metrics.partitions.set_function(lambda: self._source.partitions if self._source else 0)
+
+
+def _warn_of_unused_room(engines: Mapping[str | None, EngineInfo]) -> None:
+    """Say which engines are sent fewer prompts than they take. That is no error: workers may share a server."""
+    for name, info in engines.items():
+        if info.useful_prompts < info.saturating_prompts:
+            _log.warning(
+                "engine_room_unused",
+                adapter=name,
+                concurrency=info.most_prompts,
+                takes=info.saturating_prompts,
+                fix=f"leave engine.concurrency out, or set it to {2 * info.saturating_prompts}, unless workers share the server",
+            )

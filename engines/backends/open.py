@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BackendName = Literal["fake", "completions", "llama_cpp", "tensorrt_llm"]
 
+_CONCURRENCY, _CONCURRENCY_MOST = 8, 4096
+"""In flight before a server of which nothing is known, and before any."""
+
 _COMPLETION_TOKENS = 64
 """Room in a slot beside the prompt: forced label and head, and the explanation."""
 
@@ -42,8 +45,8 @@ class EngineChoice:
     model: str | None = None
     """``completions``: what the server calls the model; the bundle's own name unless given."""
     api_key: str | None = field(default=None, repr=False)
-    concurrency: int = 8
-    """``completions``: prompts in flight."""
+    concurrency: int | None = None
+    """``completions``: prompts in flight. Unless given, twice what the bundle's ``serving.json`` says of one step, or 8."""
     slots: int = 4
     """``llama_cpp``: prompts decoded side by side."""
     threads: int = 0
@@ -173,18 +176,22 @@ def _fake(choice: EngineChoice) -> Backend:
 def _completions(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.completions import CompletionsEngine  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.http_client import base_address  # noqa: PLC0415 - lazy
+    from sluicegate.engines.backends.trtllm.serving import Serving  # noqa: PLC0415 - lazy
 
     if choice.bundle is None:
         raise EngineSetupError("engine.bundle is missing: the folder of the bundle that the server serves")
     url = base_address(choice.url)
     bundle = _open_bundle(choice, choice.bundle)
-    prompter, model = _served(choice, bundle, saturating_prompts=choice.concurrency)
+    batch = Serving.batch_of(bundle)
+    # Enough that the next step is full; what waits beyond that waits in the worker.
+    concurrency = choice.concurrency or min(2 * batch if batch else _CONCURRENCY, _CONCURRENCY_MOST)
+    prompter, model = _served(
+        choice, bundle, saturating_prompts=batch or concurrency, most_prompts=concurrency
+    )
     lora = Lora.of(choice.adapter or "adapter", choice.lora_path, bundle.digest) if choice.lora_path else None
     served_name = choice.model or bundle.manifest.name
     dialect = make_dialect(choice.dialect, model.vocabulary, model=served_name, lora=lora)
-    engine = CompletionsEngine(
-        lambda: url, dialect, model, concurrency=choice.concurrency, api_key=choice.api_key
-    )
+    engine = CompletionsEngine(lambda: url, dialect, model, concurrency=concurrency, api_key=choice.api_key)
     named = f"model {served_name}" if choice.dialect == "vllm" else ""
     return replace(
         _of_bundle(engine, prompter, bundle),
@@ -274,7 +281,9 @@ def _passages(manifest: Manifest) -> PassageFinder | None:
         raise BundleError(f"{MANIFEST}: passages: {error}; install Sluicegate again") from error
 
 
-def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) -> tuple[Prompter, ServedModel]:
+def _served(
+    choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int, most_prompts: int | None = None
+) -> tuple[Prompter, ServedModel]:
     manifest = bundle.manifest
     limit = choice.max_prompt_tokens or manifest.limits.max_prompt_tokens
     prompter = Prompter(bundle.tokenizer, bundle.layout, max_prompt_tokens=limit)
@@ -288,6 +297,7 @@ def _served(choice: EngineChoice, bundle: Bundle, *, saturating_prompts: int) ->
         layout_digest=bundle.layout.digest,
         max_prompt_tokens=limit,
         saturating_prompts=saturating_prompts,
+        most_prompts=most_prompts,
         adapter=choice.adapter or (manifest.adapter.name if manifest.adapter else None),
         continuous=True,  # vLLM, TensorRT-LLM and llama.cpp, and whoever else serves completions
     )

@@ -189,7 +189,7 @@ class Routes:
         self._policy = policy
         self._wait_s = settings.engine.adapter_wait_s
         info = next(iter(backends.values())).engine.info
-        self._saturating = info.saturating_prompts
+        self._saturating = info.useful_prompts
         self._micro_batch = settings.micro_batch
         self._in_engine_s = settings.engine.score_timeout_s * _TIMEOUT_SHARE
         self.depth = Depth(self._saturating, settings.window.posts, continuous=info.continuous)

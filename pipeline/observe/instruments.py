@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.clock import Clock
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 
 class BusyMeter:
-    """Adds up the seconds in which at least ``saturating`` prompts were in work."""
+    """Adds up the seconds in which at least ``saturating`` prompts were in work.
 
-    def __init__(self, saturating: int, clock: Callable[[], float]) -> None:
-        self._saturating = saturating
+    Args:
+        saturating: Prompts that saturate the engine, by its own limit.
+        clock: Monotonic seconds.
+        most: The engine is sent no more at once. The others wait in this process, and keep it no busier.
+    """
+
+    def __init__(self, saturating: int, clock: Callable[[], float], *, most: int | None = None) -> None:
+        self._saturating = inf if most is not None and most < saturating else saturating
         self._clock = clock
         self._in_work = 0
         self._busy_s = 0.0
@@ -66,16 +73,21 @@ class Instruments:
 
     @classmethod
     def for_engine(
-        cls, saturating_prompts: int, clock: Clock | None = None, tracing: Tracing = NO_TRACING
+        cls,
+        saturating_prompts: int,
+        clock: Clock | None = None,
+        tracing: Tracing = NO_TRACING,
+        *,
+        most_prompts: int | None = None,
     ) -> Instruments:
-        """Make a set for an engine that this many prompts saturate."""
+        """Make a set for an engine that this many prompts saturate, and that gets no more than ``most_prompts`` at once."""
         clock = clock or Clock()
         metrics = Metrics()
 
         def show(name: HoldName, holding: bool) -> None:
             metrics.hold.labels(name).set(int(holding))
 
-        busy = BusyMeter(saturating_prompts, clock.monotonic)
+        busy = BusyMeter(saturating_prompts, clock.monotonic, most=most_prompts)
         for shown in (metrics.saturated_seconds, metrics.busy_seconds):
             shown.set_function(busy.busy_s)
         metrics.in_work.set_function(lambda: busy.in_work)

@@ -163,7 +163,12 @@ class EngineSettings(_Section):
     )
     model: str | None = Field(None, description="completions: what the server calls the model.")
     api_key: SecretStr | None = Field(None, description="completions: bearer token, if the server wants one.")
-    concurrency: int = Field(8, ge=1, le=4096, description="completions: most requests in work at once.")
+    concurrency: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="completions: most prompts in work at once. Default: twice what the bundle's serving.json says of one step, or 8.",
+    )
     slots: int = Field(4, ge=1, le=64, description="llama_cpp: prompts in work at once.")
     threads: int = Field(0, ge=0, le=1024, description="llama_cpp: CPU threads; 0 takes every core.")
     score_timeout_s: Seconds = Field(

@@ -125,6 +125,15 @@ class Serving(BaseModel):
         return serving
 
     @classmethod
+    def batch_of(cls, bundle: Bundle) -> int | None:
+        """How many prompts the engine of a bundle takes in one step; None where the bundle does not tell.
+
+        Raises:
+            BundleError: Its ``serving.json`` cannot be read.
+        """
+        return cls._parse(bundle.file(ROLE)).max_batch_size if ROLE in bundle.manifest.files else None
+
+    @classmethod
     def _parse(cls, path: Path) -> Self:
         try:
             with path.open("rb") as stream:
@@ -336,7 +345,6 @@ def _lora_flags(serving: Serving, *, count: str, rank: str) -> tuple[str, ...]:
 
 
 def _settings(bundle: Bundle, dialect: str, port: int) -> dict[str, Any]:
-    serving = Serving.of(bundle)
     return {
         "backend": "completions",
         "dialect": dialect,
@@ -344,6 +352,4 @@ def _settings(bundle: Bundle, dialect: str, port: int) -> dict[str, Any]:
         "model": bundle.manifest.name,
         "bundle": str(bundle.path),
         "digest": bundle.digest,
-        # Enough that the next step is full; what waits beyond that waits in the worker.
-        "concurrency": min(2 * serving.max_batch_size, 4096),
     }

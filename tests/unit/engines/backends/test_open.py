@@ -12,6 +12,7 @@ from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer
 from sluicegate.engines.errors import BundleError, EngineSetupError
 from support.small_bundle import CONTROL, small_manifest, tokenizer_json, write_small_bundle
+from support.trtllm_bundle import write_trtllm_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,35 @@ def test_each_adapter_has_its_name_and_its_bundles_digest(tmp_path: Path) -> Non
     assert len({info.digest for info in infos.values()}) == 3
     servers = [backend.server for backend in opened.values()]
     assert servers == ["http://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:10"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "concurrency", "saturating", "most"),
+    [
+        (256, None, 256, 512),
+        (4096, None, 4096, 4096),
+        (256, 8, 256, 8),
+        (256, 1000, 256, 1000),
+        (None, None, 8, 8),
+        (None, 64, 64, 64),
+    ],
+)
+def test_a_server_gets_twice_what_its_bundle_says_of_one_step(
+    batch: int | None, concurrency: int | None, saturating: int, most: int, tmp_path: Path
+) -> None:
+    limits = {} if batch is None else {"max_batch_size": batch, "max_num_tokens": 8192}
+    bundle = (
+        write_small_bundle(tmp_path) if batch is None else write_trtllm_bundle(tmp_path, "engine", **limits)
+    )
+    info = open_backend(on_a_server(bundle, dialect="trtllm", concurrency=concurrency)).engine.info
+    assert (info.saturating_prompts, info.most_prompts) == (saturating, most)
+    assert info.useful_prompts == min(saturating, most)
+
+
+def test_what_a_bundle_says_of_its_server_is_checked(tmp_path: Path) -> None:
+    bundle = write_trtllm_bundle(tmp_path, "engine", max_batch_size=0)
+    with pytest.raises(BundleError, match=r"serving.json: max_batch_size"):
+        open_backend(on_a_server(bundle))
 
 
 def test_an_adapter_of_another_base_on_the_engines_server_is_refused(tmp_path: Path) -> None:

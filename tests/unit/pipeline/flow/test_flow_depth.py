@@ -103,6 +103,13 @@ async def test_the_limit_is_shown() -> None:
     assert bench.metric("engine_prompts_limit") == PROFILE.saturating_prompts
 
 
+@pytest.mark.parametrize(("most", "limit"), [(None, 4), (8, 4), (4, 4), (2, 2)])
+async def test_no_more_is_kept_in_flight_than_may_be_sent(most: int | None, limit: int) -> None:
+    engine = FakeEngine(PROFILE)
+    engine.info = replace(engine.info, most_prompts=most)
+    assert Bench(engine=engine, profile=PROFILE).metric("engine_prompts_limit") == limit
+
+
 @pytest.mark.parametrize(
     ("tokens_per_s", "in_work", "free", "tokens"),
     [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from sluicegate.pipeline.observe.instruments import BusyMeter, Instruments
 from unit.pipeline.fakes import HandClock
 
@@ -24,6 +26,17 @@ def test_only_time_at_saturation_counts() -> None:
     now.value = 9.0
     assert meter.busy_s() == 2.0
     assert meter.in_work == 0
+
+
+@pytest.mark.parametrize(("most", "busy_s"), [(None, 2.0), (8, 2.0), (4, 2.0), (3, 0.0)])
+def test_an_engine_that_is_sent_less_than_it_takes_is_never_busy_whatever_waits_here(
+    most: int | None, busy_s: float
+) -> None:
+    now = Now()
+    meter = BusyMeter(4, now, most=most)
+    with meter.work(9):
+        now.value = 2.0
+    assert meter.busy_s() == busy_s
 
 
 def test_a_failed_call_ends_its_work() -> None:

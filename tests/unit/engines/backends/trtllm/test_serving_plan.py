@@ -10,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.trtllm.serving import CONFIG, ServerPlan, plan_server
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineSetupError
@@ -82,7 +83,8 @@ def test_the_worker_takes_its_part(server: str, dialect: str, tmp_path: Path) ->
     assert settings.url == "http://127.0.0.1:8123"
     assert flag(planned, "--port") == "8123"
     assert settings.digest == Bundle.open(tmp_path).digest
-    assert settings.concurrency == 16
+    info = open_backend(EngineChoice("completions", bundle=tmp_path, url=settings.url)).engine.info
+    assert (settings.concurrency, info.most_prompts, info.saturating_prompts) == (None, 16, 8)
     if server != "trtllm-serve":
         assert flag(planned, "--served-model-name") == settings.model
     assert any("no exact logits" in note for note in planned.notes)
