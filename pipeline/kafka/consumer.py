@@ -29,7 +29,7 @@ from sluicegate.pipeline.kafka.assignment import (
     where_to_begin,
 )
 from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.topics import CUT, TopicShapes, diverged, log_bounds
+from sluicegate.pipeline.kafka.topics import CUT, TopicShapes, diverged, log_bounds, onlooker
 from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
@@ -145,7 +145,8 @@ class GroupConsumer:
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         self._client = self._make_client(self.options(), logger=_librdkafka)
-        self._shapes = TopicShapes(self._kafka, self._client)
+        # Not the member's client: asked within one of its callbacks, it would end the process at the next one.
+        self._shapes = TopicShapes(self._kafka, onlooker(self._kafka))
         self._thread.start()
         return self._ended
 

@@ -13,6 +13,16 @@ _CONTROL = "tests/unit/pipeline/control/test_topic.py"
 
 MUTANTS = (
     Mutant(
+        "asked_within_a_callback",
+        "a worker would abort where an answer to a commit comes in the call that gives it partitions",
+        "pipeline/kafka/consumer.py",
+        "TopicShapes(self._kafka, onlooker(self._kafka))",
+        "TopicShapes(self._kafka, self._client)",
+        (
+            "tests/unit/pipeline/kafka/test_consumer_callbacks.py::test_an_answer_to_a_commit_may_come_in_the_call_that_gives_partitions",
+        ),
+    ),
+    Mutant(
         "wild_latency",
         "one record from the year 1970 would spoil the mean latency until the worker is started again",
         "pipeline/observe/metrics.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from confluent_kafka import KafkaError
@@ -33,7 +33,10 @@ MOST_BYTES = 100_000
 class Case:
     """A consumer over a fake client, and what it told."""
 
+    newest: ClassVar[Case]
+
     def __init__(self, **bounds: tuple[int, int]) -> None:
+        Case.newest = self
         self.cluster = FakeCluster({int(number[1:]): bound for number, bound in bounds.items()})
         self.client: FakeClient
         self.chunks: list[Chunk] = []
@@ -112,8 +115,10 @@ class Case:
 
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.onlooker", lambda _kafka: None)
     monkeypatch.setattr(
-        "sluicegate.pipeline.kafka.consumer.TopicShapes", lambda _kafka, client: FakeShapes(client.cluster)
+        "sluicegate.pipeline.kafka.consumer.TopicShapes",
+        lambda _kafka, _onlooker: FakeShapes(Case.newest.cluster),
     )
 
 

@@ -58,9 +58,9 @@ class Case:
                 f"sluicegate.pipeline.kafka.{module}.TopicShapes",
                 lambda _kafka, client: FakeShapes(client.cluster),
             )
-        monkeypatch.setattr(
-            "sluicegate.pipeline.kafka.source.onlooker", lambda _kafka: FakeClient(self.cluster, {})
-        )
+            monkeypatch.setattr(
+                f"sluicegate.pipeline.kafka.{module}.onlooker", lambda _kafka: FakeClient(self.cluster, {})
+            )
         monkeypatch.setattr("sluicegate.pipeline.kafka.source.log_bounds", self.log_bounds)
         monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.diverged", lambda *_, **__: set())
         self.source = Source(
