@@ -102,4 +102,4 @@ def generated() -> Generated:
     liked = [*vocabulary.first_label_ids.values(), *vocabulary.category_ids.values()]
     logprobs = dict.fromkeys(range(small_tokenizer().vocabulary_size), -30.0)
     logprobs |= {token: -1.0 - rank for rank, token in enumerate(liked)}
-    return Generated(PROMPT, " Violent", logprobs, liked[0])
+    return Generated(PROMPT, " Violent", logprobs, liked[0], "stop")

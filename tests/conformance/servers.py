@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from conformance.borrowed import Borrowed
-from conformance.wheels import sources, versions
+from conformance.wheels import FILES, sources, versions
 from contract.wires import CONTEXT_TOKENS, MOST_CANDIDATES, Generated, RefusedError
 from support.small_bundle import small_tokenizer
 
@@ -45,7 +45,7 @@ class VllmServer:
             "vllm.config.utils": {"replace": dataclasses.replace},
             "vllm.platforms": {"current_platform": SimpleNamespace(get_max_output_tokens=lambda _: None)},
         }
-        self._files = Borrowed(sources("vllm"), stubs, ("torch",))
+        self._files = Borrowed(_run("vllm"), stubs, ("torch",))
         self._protocol = self._files.load("vllm.entrypoints.openai.completion.protocol")
         self._refusals = (ValueError, self._files.load("vllm.exceptions").VLLMValidationError)
         self._outputs = self._files.load("vllm.outputs")
@@ -121,7 +121,7 @@ class SglangServer:
 
     def __init__(self) -> None:
         stubs = {"sglang.utils": {"convert_json_schema_to_str": str}}
-        self._protocol = Borrowed(sources("sglang"), stubs, ("openai",)).load(
+        self._protocol = Borrowed(_run("sglang"), stubs, ("openai",)).load(
             "sglang.srt.entrypoints.openai.protocol"
         )
 
@@ -139,6 +139,10 @@ class SglangServer:
         known = {*kind.model_fields, *(field.alias for field in kind.model_fields.values())}
         _ignored({name for name in body if name not in known})
         return request
+
+
+def _run(project: str) -> dict[str, str]:
+    return {name: source for name, source in sources(project).items() if name in FILES[project]}
 
 
 SERVERS: Final = (VllmServer, SglangServer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from conformance.bodies import bodies, body_rows, compare, generated
 from conformance.servers import SERVERS, VllmServer, own_files
 from conformance.walk import AGREES
 from contract.wires import CONTEXT_TOKENS, WIRES, Generated, RefusedError
+from sluicegate.engines.protocol import Scored
+from support.small_bundle import small_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,11 +38,24 @@ def test_every_body_agrees() -> None:
     assert {row.entry for row in rows} == {server.name for server in SERVERS}
 
 
+def test_named_tokens_are_all_that_vllm_answers_beside_the_one_it_wrote() -> None:
+    (body,) = (one for one in bodies() if one.what == "vllm: score a prompt")
+    (answer,) = body.read(vllm().answer(body.value, [replace(generated(), best=0)]))
+    assert isinstance(answer, Scored)
+    assert not answer.bounded  # the labels are there, though another token was written
+    labels = list(small_vocabulary().first_label_ids.values())
+    assert answer.label_mass == pytest.approx(sum(math.exp(generated().logprobs[token]) for token in labels))
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"guided_grammar": "root ::= x"}, "ignores it: guided_grammar"),
-        ({"logprobs": 21}, "greater than max allowed: 20"),
+        ({"logprobs": 21, "logprob_token_ids": None}, "greater than max allowed: 20"),
+        ({"logprob_token_ids": [1] * 129}, "greater than max allowed: 128"),
+        ({"logprob_token_ids": [10**6]}, "out-of-vocab token ids"),
+        ({"logprobs": None}, "`logprobs` must be set"),
+        ({"structured_outputs": {"gramar": "root ::= x"}}, "none are specified"),
         ({"logprobs": "20"}, "must be an integer"),
         ({"prompt": [1] * CONTEXT_TOKENS}, "max_tokens must be at least 1"),
         ({"prompt": [1] * (CONTEXT_TOKENS + 1)}, "exceeds model's maximum context length"),

@@ -41,6 +41,14 @@ FILES: Final = {
 }
 """By project: the modules that are run as they stand. What they import beyond these is a stub."""
 
+FLAGS: Final = {
+    "vllm": ("vllm.config.lora", "vllm.engine.arg_utils", "vllm.entrypoints.launchers.cli_args"),
+    "sglang": tuple(
+        f"sglang.srt.arg_groups.fields.{name}" for name in ("lora", "model", "schedule", "serving")
+    ),
+}
+"""By project: the modules that name its flags. They are read, not run."""
+
 _ONE_PYTHON = (
     *("--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp"),
     *("--abi", "cp311", "--abi", "abi3", "--platform", "manylinux_2_28_x86_64"),
@@ -67,7 +75,10 @@ def sources(project: str) -> Mapping[str, str]:
     """
     folder = _folder(project)
     try:
-        return {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in FILES[project]}
+        return {
+            name: (folder / f"{name}.py").read_text(encoding="utf-8")
+            for name in (*FILES[project], *FLAGS[project])
+        }
     except OSError as error:
         raise WheelsMissingError(
             f"no source of {project} {versions()[project]} in {folder.parent}; {FIX}"
@@ -117,7 +128,7 @@ def _keep(wheel: Path, project: str) -> None:
     part = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for name in FILES[project]:
+            for name in (*FILES[project], *FLAGS[project]):
                 (part / f"{name}.py").write_bytes(archive.read(f"{name.replace('.', '/')}.py"))
     except KeyError as error:
         shutil.rmtree(part)

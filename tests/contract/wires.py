@@ -114,7 +114,7 @@ class Completions:
 
 
 class Vllm(Completions):
-    """vLLM: ids as keys on request, at most 20 candidates, an unknown model is not found."""
+    """vLLM: named candidates, ids as keys on request, an unknown model is not found."""
 
     def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
         super().check(body, models)
@@ -124,6 +124,9 @@ class Vllm(Completions):
             )
         if body["model"] not in models:
             raise RefusedError(f"The model `{body['model']}` does not exist.", 404)
+
+    def _chosen(self, body: Mapping[str, Any], one: Generated) -> dict[int, float]:
+        return one.chosen(body["logprobs"], body.get("logprob_token_ids", ()))
 
     def _key(self, body: Mapping[str, Any], token: int) -> str:
         return f"token_id:{token}" if body.get("return_tokens_as_token_ids") else super()._key(body, token)

@@ -3,8 +3,8 @@
 =========== ============================ ==================================== ==========================
 name        server                       candidates named by                  checked against
 =========== ============================ ==================================== ==========================
-openai      any with legacy completions  text                                 a stub of our own
-vllm        vLLM                         id, ``return_tokens_as_token_ids``   a stub of our own
+openai      any with legacy completions  text                                 vLLM's and SGLang's files
+vllm        vLLM                         id, the labels by their ids          its own files, executed
 trtllm      ``trtllm-serve``             text                                 a stub of our own
 llama_cpp   llama.cpp's ``/completion``  id                                   the real server
 =========== ============================ ==================================== ==========================

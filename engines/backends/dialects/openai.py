@@ -16,8 +16,9 @@ from sluicegate.engines.backends.dialects.base import (
     severity_scores,
     unparsable,
 )
+from sluicegate.engines.backends.dialects.grammar import explanation_grammar
 from sluicegate.engines.protocol import ItemFailure, Scored
-from sluicegate.schemas import Kind
+from sluicegate.schemas import FailureCode, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _EXPLANATION_TOKENS = 64
 """Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary; a list is rare."""
 _TOKEN_ID = re.compile(r"token_id:([0-9]{1,10})")
+_TOO_LONG = ("context length", "context_length", "max_seq_len", "too long", "max_tokens must be at least 1")
+"""Parts of a refusal that name the context. The last is vLLM's, of a prompt that fills it."""
 
 
 class OpenAIDialect:
@@ -70,6 +73,8 @@ class OpenAIDialect:
             return unparsable("choices.text")
         if not text.strip():
             return empty_completion()
+        if _clipped(body, choices[0]):
+            return ItemFailure(FailureCode.TOO_LONG, "the server's context ended within the explanation")
         candidates = self._candidates(choices[0])
         scores = category_scores(candidates, self._vocabulary) if candidates else {}
         return Completion(text, scores)
@@ -84,9 +89,7 @@ class OpenAIDialect:
             RecursionError
         ):  # nested nearly as deeply as the parser admits: no server's talk of its context
             return False
-        return any(
-            word in message for word in ("context length", "context_length", "max_seq_len", "too long")
-        )
+        return any(words in message for words in _TOO_LONG)
 
     def token_id(self, key: str) -> int | None:
         """Find the id of a candidate's key; None for a token that nobody asks about."""
@@ -118,12 +121,36 @@ class OpenAIDialect:
 
 
 class VllmDialect(OpenAIDialect):
-    """vLLM: names candidates by id where asked to, and batches a list of prompts by itself."""
+    """vLLM: exact scores of the tokens that are named, a grammar, and a list of prompts that it batches by itself.
+
+    A release that does not know ``logprob_token_ids`` or ``structured_outputs`` ignores them: its scores are of the
+    likeliest candidates then, and its explanations as the model ends them.
+    """
 
     name: ClassVar[str] = "vllm"
     gauges: ClassVar[tuple[str, ...]] = ("vllm:num_requests_running", "vllm:num_requests_waiting")
     list_prompts: ClassVar[int] = 32
     """One round of HTTP and scheduling for this many prompts; few enough that none waits long for all."""
+    _NAMED_TOKENS: ClassVar[int] = 128
+    """The most that a request may name."""
+
+    def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
+        """Name the labels: their probabilities are of the whole vocabulary, however unlikely they are."""
+        labels = list(self._vocabulary.first_label_ids.values())
+        return {**super().score_request(prompts), "logprob_token_ids": labels}
+
+    def explain_request(self, token_ids: Sequence[int], kind: Kind) -> JsonObject:
+        """Name the categories, and hold the text to its grammar.
+
+        The server renormalises the probabilities over what the grammar allows.
+        """
+        vocabulary = self._vocabulary
+        grammar = explanation_grammar(tuple(vocabulary.category_ids), kind, reasons=vocabulary.reasons)
+        return {
+            **super().explain_request(token_ids, kind),
+            "logprob_token_ids": list(vocabulary.category_ids.values())[: self._NAMED_TOKENS],
+            "structured_outputs": {"grammar": grammar},
+        }
 
     def token_id(self, key: str) -> int | None:
         """Keys have the form ``token_id:1234``."""
@@ -192,6 +219,14 @@ def _choices(body: object, count: int) -> list[JsonObject] | None:
     if set(by_index) != set(range(count)):
         return None
     return [by_index[index] for index in range(count)]
+
+
+def _clipped(body: object, choice: JsonObject) -> bool:
+    """True if an answer ended before its time because the context did: vLLM shortens it without a word."""
+    match body:
+        case {"usage": {"completion_tokens": int(written)}}:
+            return choice.get("finish_reason") == "length" and written < _EXPLANATION_TOKENS
+    return False
 
 
 def _cached_tokens(body: object) -> int:

@@ -18,6 +18,7 @@ from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import BundleError, EngineSetupError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -194,6 +195,9 @@ _BOUNDED = (
     f"no exact logits: scores are of the {OpenAIDialect.candidates} likeliest tokens; a label that is missing "
     "among them counts as much as the least of them, which is the most it can have"
 )
+_EXACT = "scores are exact: each label's own probability; vLLM before 0.32 may answer with the 20 likeliest tokens instead"
+_VLLM_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The only values that its ``--max-lora-rank`` takes."""
 
 
 @dataclass(frozen=True)
@@ -311,9 +315,10 @@ def _vllm(bundle: Bundle, serving: Serving, port: int) -> ServerPlan:
         "--max-logprobs",
         str(VllmDialect.candidates),
         "--enable-prefix-caching",
-        *_lora_flags(serving, count="--max-loras", rank="--max-lora-rank"),
+        "--enable-prompt-tokens-details",  # or it does not say how many were cached
+        *_lora_flags(serving, count="--max-loras", rank="--max-lora-rank", ranks=_VLLM_RANKS),
     )
-    return ServerPlan(command, _settings(bundle, "vllm", port), notes=(_BOUNDED,))
+    return ServerPlan(command, _settings(bundle, "vllm", port), notes=(_EXACT,))
 
 
 def _sglang(bundle: Bundle, serving: Serving, port: int) -> ServerPlan:
@@ -338,10 +343,20 @@ def _sglang(bundle: Bundle, serving: Serving, port: int) -> ServerPlan:
     return ServerPlan(command, _settings(bundle, "openai", port), notes=(_BOUNDED,))
 
 
-def _lora_flags(serving: Serving, *, count: str, rank: str) -> tuple[str, ...]:
-    """For a server that is told of its adapters at its start: the user adds their names and folders."""
+def _lora_flags(serving: Serving, *, count: str, rank: str, ranks: Sequence[int] = ()) -> tuple[str, ...]:
+    """For a server that is told of its adapters at its start: the user adds their names and folders.
+
+    Args:
+        serving: What the bundle says.
+        count: The flag for the number of adapters.
+        rank: The flag for their largest rank.
+        ranks: The values that this flag takes, in order; any, unless given. The rank is rounded up to one.
+    """
     lora = serving.lora
-    return ("--enable-lora", count, str(lora.max_adapters), rank, str(lora.max_rank)) if lora else ()
+    if lora is None:
+        return ()
+    most = next((value for value in ranks if value >= lora.max_rank), lora.max_rank)
+    return ("--enable-lora", count, str(lora.max_adapters), rank, str(most))
 
 
 def _settings(bundle: Bundle, dialect: str, port: int) -> dict[str, Any]:

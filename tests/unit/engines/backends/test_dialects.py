@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sluicegate.engines.backends.dialects import DIALECTS, Completion, Lora, make_dialect
 from sluicegate.engines.backends.dialects.base import Candidates, severity_scores
-from sluicegate.engines.backends.dialects.llama_cpp import explanation_grammar
+from sluicegate.engines.backends.dialects.grammar import explanation_grammar
 from sluicegate.engines.errors import EngineSetupError
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored, believed
 from sluicegate.engines.text.parsing import parse_explanation
@@ -255,6 +255,43 @@ def test_the_grammar_names_what_the_parser_takes(kind: Kind) -> None:
         taken = isinstance(parse_explanation(f"\nCategories: {name}{refusal}", kind, CATEGORIES), Explanation)
         assert (f'"{name}"' in grammar.splitlines()[1]) == taken
     assert ("Refusal" in grammar) == (kind == "response")
+
+
+def test_vllm_is_asked_for_the_labels_and_categories_by_their_tokens() -> None:
+    score = dialect("vllm").score_request([[1]])
+    explanation = dialect("vllm").explain_request([1], "response")
+    assert score["logprob_token_ids"] == [SAFE, CONTROVERSIAL, UNSAFE]
+    assert score["logprobs"] == 20  # of a release that names no tokens
+    assert "structured_outputs" not in score  # its probabilities would be those of the grammar
+    assert explanation["logprob_token_ids"] == list(VOCABULARY.category_ids.values())
+    assert explanation["structured_outputs"] == {
+        "grammar": explanation_grammar((*CATEGORIES, NO_CATEGORY), "response")
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "written", "code"),
+    [("length", 12, FailureCode.TOO_LONG), ("length", 64, None), ("stop", 12, None)],
+)
+def test_an_explanation_that_the_context_cut_is_no_explanation(
+    reason: str, written: int, code: FailureCode | None
+) -> None:
+    choice = {"index": 0, "text": " Violent", "finish_reason": reason}
+    found = dialect("vllm").read_explanation({"choices": [choice], "usage": {"completion_tokens": written}})
+    assert (found.code if isinstance(found, ItemFailure) else None) == code
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 2048 tokens. However, your prompt contains 2050 input tokens",
+        "Input length (2050) exceeds model's maximum context length (2048).",
+        "max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)",
+    ],
+)
+def test_vllms_words_for_a_prompt_that_is_too_long_are_known(message: str) -> None:
+    assert dialect("vllm").is_too_long(400, {"error": {"message": message, "code": 400}})
+    assert not dialect("vllm").is_too_long(500, {"error": {"message": message}})
 
 
 def test_a_model_that_learnt_reasons_is_made_to_give_one_and_has_room_for_it() -> None:

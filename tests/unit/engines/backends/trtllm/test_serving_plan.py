@@ -87,7 +87,17 @@ def test_the_worker_takes_its_part(server: str, dialect: str, tmp_path: Path) ->
     assert (settings.concurrency, info.most_prompts, info.saturating_prompts) == (None, 16, 8)
     if server != "trtllm-serve":
         assert flag(planned, "--served-model-name") == settings.model
-    assert any("no exact logits" in note for note in planned.notes)
+    assert any(("exact" if server == "vllm" else "no exact logits") in note for note in planned.notes)
+
+
+@pytest.mark.parametrize(("rank", "flagged"), [(1, "1"), (2, "8"), (16, "16"), (257, "320"), (512, "512")])
+def test_a_rank_is_rounded_up_to_one_that_vllm_takes(rank: int, flagged: str, tmp_path: Path) -> None:
+    planned = plan(tmp_path, "pytorch", "vllm", lora={**LORA, "max_rank": rank})
+    assert flag(planned, "--max-lora-rank") == flagged
+
+
+def test_vllm_is_told_to_say_how_many_tokens_were_cached(tmp_path: Path) -> None:
+    assert "--enable-prompt-tokens-details" in plan(tmp_path, "pytorch", "vllm").command
 
 
 @pytest.mark.parametrize("server", ["vllm", "sglang"])
