@@ -1,7 +1,7 @@
 """Why a cluster does not answer, in one sentence with the fix.
 
 librdkafka tries for ever and tells a failed request only that nobody answered. What it met on the way
-comes through its error callback, and of TLS not all: so this module asks once more, with a client
+comes through its error callback, and of TLS and logins not all: so this module asks once more, with a client
 of its own, and shakes hands by itself where that leaves the cause open.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import time
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,10 @@ _FIRST_LOOK_S = 1.0  # a healthy cluster has answered by then; a wrong password 
 _ASK_S = 1.5
 _HANDSHAKE_S = 3.0
 _MOST_TOLD = 100
-_LOG_INFO = 6  # syslog's, which librdkafka takes
 _PORT = 9092  # librdkafka's, where none is given
+# Kafka's SaslHandshake of version 1, and its code for "not this mechanism": only a listener that asks for a login says so.
+_SASL_HANDSHAKE, _OTHER_MECHANISM = (17, 1), 33
+_MOST_ANSWER_BYTES = 4096
 # OpenSSL's codes (X509_V_ERR_*): a certificate for another name, another address, out of date.
 _HOST_MISMATCH, _ADDRESS_MISMATCH, _NOT_YET_VALID, _EXPIRED = 62, 64, 9, 10
 
@@ -104,22 +106,7 @@ def why_unreachable(kafka: KafkaSettings, code: str) -> Cause:
     if any("alert" in text and "certificate" in text for _, text in told):
         return _refused_certificate(kafka)
     found = (_handshake_cause(kafka.security, *place) for place in _places(server))
-    return (
-        next((cause for cause in found if cause is not None), None)
-        or _closed(kafka, told)
-        or _silent(server, code, told)
-    )
-
-
-def _closed(kafka: KafkaSettings, told: list[tuple[str, str]]) -> Cause | None:
-    """A listener without TLS that speaks Kafka, and ends the connection at the first request of a client without a login."""
-    if kafka.security.sasl or kafka.security.tls:
-        return None
-    closed = [text for _, text in told if "by peer" in text and "in state UP" in text]  # closed, or reset
-    for host, port in _places(kafka.bootstrap_servers):
-        if sum(f"{host}:{port}/" in text for text in closed) > 1:  # once, a broker that stops does so, too
-            return _wants_login(f"{host}:{port} answers, and then ends the connection", "SASL_PLAINTEXT")
-    return None
+    return next((cause for cause in found if cause is not None), None) or _silent(server, code, told)
 
 
 def _silent(server: str, code: str, told: list[tuple[str, str]]) -> Cause:
@@ -154,16 +141,11 @@ def _told(kafka: KafkaSettings) -> list[tuple[str, str]]:
     log = logging.Logger("librdkafka")  # noqa: LOG001 - for this one client, not for the process
     log.addFilter(lambda line: note("", line.getMessage()))
     config = client_config(kafka) | {"error_cb": lambda error: note(error.name(), error.str())}
-    # A connection that the other side ends is no error to librdkafka: only its log tells.
-    config |= {"log_level": _LOG_INFO, "log.connection.close": True}
-    config |= {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200}  # two tries tell more than one
     admin = AdminClient(config, logger=log)
     try:
         admin.list_topics(timeout=_ASK_S)
     except KafkaException:
-        end = time.monotonic() + _ASK_S / 2
-        while time.monotonic() < end:
-            admin.poll(0.1)
+        admin.poll(0)
     return told
 
 
@@ -196,19 +178,24 @@ def _refused_certificate(kafka: KafkaSettings) -> Cause:
 
 
 def _handshake_cause(security: SecuritySettings, host: str, port: int) -> Cause | None:
-    """What a TLS handshake of our own tells of this server; None if nothing."""
+    """What handshakes of our own tell of this server, of TLS and of a login; None if nothing."""
     context = tls_context(security)
     try:
-        if context is not None:
-            _shake(context, host, port)
-            if security.sasl:
-                return None
-            return _wants_login(f"{host}:{port} ends the connection after the TLS handshake", "SASL_SSL")
+        with socket.create_connection((host, port), timeout=_HANDSHAKE_S) as plain:
+            if context is not None:
+                with context.wrap_socket(plain, server_hostname=host) as encrypted:
+                    return None if security.sasl else _login_cause(encrypted, f"{host}:{port}", "SASL_SSL")
+            if not security.sasl and (cause := _login_cause(plain, f"{host}:{port}", "SASL_PLAINTEXT")):
+                return cause
         # Only whether it speaks TLS: nothing is sent, so nobody need be trusted.
         open_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         open_context.check_hostname = False
         open_context.verify_mode = ssl.CERT_NONE
-        _shake(open_context, host, port)
+        with (
+            socket.create_connection((host, port), timeout=_HANDSHAKE_S) as plain,
+            open_context.wrap_socket(plain, server_hostname=host),
+        ):
+            pass
     except ssl.SSLCertVerificationError as error:
         return _untrusted(security, f"{host}:{port}", error)
     except (ssl.SSLError, ConnectionResetError):
@@ -222,11 +209,26 @@ def _handshake_cause(security: SecuritySettings, host: str, port: int) -> Cause 
     )
 
 
-def _wants_login(seen: str, protocol: str) -> Cause:
+def _login_cause(connection: socket.socket, place: str, protocol: str) -> Cause | None:
+    """Whether a listener asks for a login: it alone names its mechanisms to somebody who asks for one that nobody has."""
+    body = struct.pack(">hhihh", *_SASL_HANDSHAKE, 0, -1, 0)  # without a client's name, for the mechanism ""
+    try:
+        connection.sendall(struct.pack(">i", len(body)) + body)
+        answer = b""
+        while len(answer) < _MOST_ANSWER_BYTES and (part := connection.recv(_MOST_ANSWER_BYTES)):
+            answer += part
+            if len(answer) >= 4 and len(answer) >= 4 + struct.unpack_from(">i", answer)[0]:
+                break
+        _, _, code, count = struct.unpack_from(">iihi", answer)
+    except (ConnectionError, ssl.SSLError, struct.error):  # it ends the connection, or speaks something else
+        return None
+    return _wants_login(place, protocol) if code == _OTHER_MECHANISM and count > 0 else None
+
+
+def _wants_login(place: str, protocol: str) -> Cause:
     return Cause(
-        f"{seen}, as a listener does that asks for a login",
+        f"{place} asks for a login, and kafka.security.protocol is without one",
         f"export {_name('protocol')}={protocol} {_name('username')}=... {_name('password_file')}=...",
-        lasting=False,
     )
 
 
@@ -255,14 +257,6 @@ def _no_tls(security: SecuritySettings, place: str) -> Cause:
         f"{place} does not answer a TLS handshake, and kafka.security.protocol is {security.protocol}",
         f"export {variable('kafka', 'bootstrap_servers')}=HOST:PORT  # the TLS listener, or {_name('protocol')}={other}",
     )
-
-
-def _shake(context: ssl.SSLContext, host: str, port: int) -> None:
-    with (
-        socket.create_connection((host, port), timeout=_HANDSHAKE_S) as plain,
-        context.wrap_socket(plain, server_hostname=host),
-    ):
-        pass
 
 
 def _places(servers: str) -> Iterator[tuple[str, int]]:

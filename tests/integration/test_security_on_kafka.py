@@ -273,13 +273,13 @@ WAY_FAULTS = {
     "no login where one is asked for": (
         "SCRAM-SHA-512",
         {"protocol": "SSL", "username": "", "password": ""},
-        "as a listener does that asks for a login",
+        "asks for a login, and kafka.security.protocol is without one",
         "PROTOCOL=SASL_SSL",
     ),
     "neither login nor TLS where a login is asked for": (
         "login",
         {"protocol": "PLAINTEXT", "mechanism": "", "username": "", "password": ""},
-        "answers, and then ends the connection, as a listener does that asks for a login",
+        "asks for a login, and kafka.security.protocol is without one",
         "PROTOCOL=SASL_PLAINTEXT",
     ),
     "a login where none is known": (

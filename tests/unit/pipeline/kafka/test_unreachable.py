@@ -58,16 +58,19 @@ def listener(context: ssl.SSLContext | None) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def login_listener() -> Iterator[int]:
-    """Speaks Kafka as a listener that asks for a login: it tells its versions, and hangs up on the next request."""
-    versions = b"".join(struct.pack(">hhhB", key, 0, 9, 0) for key in range(19))
-    body = struct.pack(">hB", 0, 20) + versions + struct.pack(">iB", 0, 0)
+def kafka_listener(code: int, *mechanisms: bytes) -> Iterator[int]:
+    """Speaks Kafka as far as SaslHandshake, which it answers so; at anything else it hangs up."""
+    names = b"".join(struct.pack(">h", len(one)) + one for one in mechanisms)
+    body = struct.pack(">hi", code, len(mechanisms)) + names
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            asked = self.rfile.read(struct.unpack(">i", self.rfile.read(4))[0])
-            self.wfile.write(struct.pack(">i", 4 + len(body)) + asked[4:8] + body)
-            self.rfile.read(4)
+            (size,) = struct.unpack(">i", self.rfile.read(4))
+            if size > 100 or (asked := self.rfile.read(size))[:4] != struct.pack(">hh", 17, 1):
+                return
+            answer = struct.pack(">i", 4 + len(body)) + asked[4:8] + body
+            for at in range(len(answer)):  # a slow one
+                self.wfile.write(answer[at : at + 1])
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -157,13 +160,17 @@ def test_nobody_at_all_may_come_yet() -> None:
 
 
 def test_a_listener_that_asks_for_a_login_is_told_to_a_client_without_one() -> None:
-    with login_listener() as port:
+    with kafka_listener(33, b"PLAIN", b"SCRAM-SHA-512") as port:
         found = why_unreachable(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}"), "_TRANSPORT")
-    assert found.detail == (
-        f"127.0.0.1:{port} answers, and then ends the connection, as a listener does that asks for a login"
-    )
+    assert found.detail == (f"127.0.0.1:{port} asks for a login, and kafka.security.protocol is without one")
     assert found.fix.startswith("export SLUICEGATE_KAFKA__SECURITY__PROTOCOL=SASL_PLAINTEXT ")
-    assert not found.lasting
+    assert found.lasting
+
+
+@pytest.mark.parametrize("answer", [(34,), (33,), (0, b"PLAIN")])
+def test_a_listener_that_names_no_mechanism_for_a_login_asks_for_none(answer: tuple[Any, ...]) -> None:
+    with kafka_listener(*answer) as port:
+        assert _handshake_cause(SecuritySettings(), "127.0.0.1", port) is None
 
 
 def test_an_address_without_a_port_is_told() -> None:
