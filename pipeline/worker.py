@@ -207,7 +207,10 @@ class Worker:
         try:
             while flow.running and not drained.done() and (now := clock.monotonic()) < deadline:
                 lasting = {name for name, hold in holds.current.items() if now - hold.since > _HELD_FOR_S}
-                if lasting - {"input"}:  # that one keeps no post from its answer
+                if lasting - {
+                    "input",
+                    "login",
+                }:  # these keep no post from its answer, or `publish` holds, too
                     break
                 await asyncio.wait([drained], timeout=_LOOK_AGAIN_S)
         finally:
@@ -230,12 +233,13 @@ class Worker:
         return Report(body["ok"], body)
 
     def _readyz(self) -> Report:
-        """Is it at work? Holds are named, for people; they do not make it unready."""
+        """Is it at work? Holds are named, for people; a refused login alone makes it unready."""
         clock = self._instruments.clock
         joined = self._source is not None and self._source.joined
         draining = self._stop.is_set()
+        refused = "login" in self._instruments.holds.current
         body = {
-            "ok": self._engine_ready and joined and not draining,
+            "ok": self._engine_ready and joined and not draining and not refused,
             "engine": self._engine_ready,
             "group": joined,
             "draining": draining,

@@ -42,6 +42,7 @@ class Case:
         self.drained = 0
         self.given = 0
         self.losses = 0
+        self.logins: list[str | None] = []
         self.finishes = True
         """Whether a drain finishes what was handed on."""
         self.consumer = GroupConsumer(
@@ -76,6 +77,9 @@ class Case:
 
     def was_reset(self, partition: Partition, reset: Reset) -> None:
         self.resets.append((partition, reset))
+
+    def login_told(self, reason: str | None) -> None:
+        self.logins.append(reason)
 
     @property
     def offsets(self) -> list[int]:
