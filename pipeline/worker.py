@@ -240,7 +240,10 @@ class Worker:
         try:
             while flow.running and not drained.done() and (now := clock.monotonic()) < deadline:
                 lasting = {name for name, hold in holds.current.items() if now - hold.since > _HELD_FOR_S}
-                if lasting - {"input"}:  # that one keeps no post from its answer
+                if lasting - {
+                    "input",
+                    "login",
+                }:  # these keep no post from its answer, or `publish` holds, too
                     break
                 await asyncio.wait([drained], timeout=_LOOK_AGAIN_S)
         finally:
@@ -263,13 +266,14 @@ class Worker:
         return Report(body["ok"], body)
 
     def _readyz(self) -> Report:
-        """Is it at work, and has each engine answered once? Holds are named, for people; they do not make it unready."""
+        """Is it at work, and has each engine answered once? Holds are named, for people; a refused login alone makes it unready."""
         clock = self._instruments.clock
         joined = self._source is not None and self._source.joined
         draining = self._stop.is_set()
         missing = self._first_answers.missing
+        refused = "login" in self._instruments.holds.current
         body = {
-            "ok": not missing and joined and not draining,
+            "ok": not missing and joined and not draining and not refused,
             "engine": not missing,
             "engines_missing": dict(list(missing.items())[:_SHOWN]),
             "group": joined,

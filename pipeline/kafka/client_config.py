@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import ssl
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, SecuritySettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+
+_log = logging.getLogger("sluicegate.credentials")
 
 _PASSWORD_BYTES = 4096  # a file far longer than any password is another file
 
 
-def librdkafka_security(security: SecuritySettings) -> dict[str, str]:
+def librdkafka_security(security: SecuritySettings) -> dict[str, Any]:
     """Librdkafka's settings for it; the host name of a broker is always checked against its certificate.
 
     Raises:
         SettingsError: A file is missing or of no use; the message names setting and file.
     """
     tls_context(security)  # asked first: librdkafka names neither the setting nor the file
-    config: dict[str, str] = {"security.protocol": security.protocol}
+    config: dict[str, Any] = {"security.protocol": security.protocol}
     if security.tls:
         files = {
             "ssl.ca.location": security.ca_file,
@@ -34,6 +40,9 @@ def librdkafka_security(security: SecuritySettings) -> dict[str, str]:
             config["ssl.key.password"] = security.key_password.get_secret_value()
     if security.sasl:
         config["sasl.mechanism"] = security.mechanism
+    if security.oauth_callback is not None:
+        config["oauth_cb"] = oauth_callback(security.oauth_callback)
+    elif security.sasl:
         config["sasl.username"] = security.username or ""
         config["sasl.password"] = sasl_password(security)
     return config
@@ -82,6 +91,36 @@ def sasl_password(security: SecuritySettings) -> str:
             f"it must be text of at most {_PASSWORD_BYTES} bytes and nothing but the password"
         ) from None
     return password
+
+
+def oauth_callback(name: str) -> Callable[[str], tuple[Any, ...]]:
+    """The function that gives tokens, as confluent-kafka calls it. What it raises is logged without its message: a token may be there.
+
+    Raises:
+        SettingsError: It cannot be imported, or is no function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        give = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"kafka.security.oauth_callback {name} cannot be imported ({error}); install the package where the worker "
+            "runs, or put its folder on PYTHONPATH"
+        ) from error
+    if not callable(give):
+        raise SettingsError(
+            f"kafka.security.oauth_callback {name} is no function; name one that gives (token, expiry in Unix seconds)"
+        )
+
+    def told(config: str) -> tuple[Any, ...]:
+        try:
+            token: tuple[Any, ...] = give(config)
+        except Exception as error:  # noqa: BLE001 - what others wrote; told without its message
+            _log.warning("kafka.security.oauth_callback %s gave no token: %s", name, frames(error))
+            raise RuntimeError(type(error).__name__) from None
+        return token
+
+    return told
 
 
 def _load_certificate(

@@ -28,8 +28,8 @@ from sluicegate.pipeline.kafka.assignment import (
     place,
     where_to_begin,
 )
-from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.topics import CUT, TopicShapes, diverged, log_bounds, onlooker
+from sluicegate.pipeline.kafka.credentials import Credentials
+from sluicegate.pipeline.kafka.topics import CUT, Onlooker, diverged, log_bounds
 from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
@@ -84,6 +84,10 @@ class Listener(Protocol):
         """A partition is read from another place."""
         ...
 
+    def login_told(self, reason: str | None) -> None:
+        """Why the brokers refuse this member's login; None if they accept it again."""
+        ...
+
 
 class GroupConsumer:
     """A member of the group, in a thread of its own.
@@ -110,6 +114,7 @@ class GroupConsumer:
         self._topic = topic
         self._most_bytes = most_bytes
         self._listener = listener
+        self._credentials = Credentials(kafka, told=partial(self._tell, listener.login_told))
         self._assignments: dict[Partition, Assignment] = {}
         self._handed_bytes = self._taken_bytes = 0
         self._room = threading.Event()
@@ -132,7 +137,7 @@ class GroupConsumer:
         self._loop: asyncio.AbstractEventLoop
         self._ended: asyncio.Future[None]
         self._client: Any = None
-        self._shapes: TopicShapes
+        self._onlooker: Onlooker
 
     # What others may ask, in the event loop.
 
@@ -144,9 +149,9 @@ class GroupConsumer:
         """
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self._client = self._make_client(self.options(), logger=_librdkafka)
-        # Not the member's client: asked within one of its callbacks, it would end the process at the next one.
-        self._shapes = TopicShapes(self._kafka, onlooker(self._kafka))
+        self._open_client()
+        # Not the member's client: asked for topics within one of its callbacks, it would end the process at the next one.
+        self._onlooker = Onlooker(self._kafka, self._topic)
         self._thread.start()
         return self._ended
 
@@ -188,7 +193,7 @@ class GroupConsumer:
         least, most = _FETCH_KIB
         static = {} if kafka.instance_id is None else {"group.instance.id": kafka.instance_id}
         return {
-            **client_config(kafka),
+            **self._credentials.config(),
             **static,
             "group.id": kafka.group,
             "partition.assignment.strategy": "cooperative-sticky",
@@ -208,17 +213,19 @@ class GroupConsumer:
             "on_commit": self._committed,
         }
 
+    def _open_client(self) -> None:
+        self._client = self._make_client(self.options(), logger=_librdkafka)
+        self._committing = False  # the client before answers nothing any more
+
     def _run(self) -> None:
         fault: BaseException | None = None
         try:
-            self._client.subscribe(
-                [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
-            )
+            self._read_on()
             while not self._stopping.is_set():
-                self._meet_requests()
-                self._commit_at_times()
-                self._hand_on(self._fetch())
-            self._hand_over()
+                # The new credentials are good: leave with the client that has the old ones, and join again.
+                self._client.close()
+                self._open_client()
+                self._read_on()
         except BaseException as error:  # noqa: BLE001 - told to who waits for the thread
             fault = error
         try:
@@ -227,6 +234,17 @@ class GroupConsumer:
             fault = fault or error
         finally:
             self._tell(self._end, fault)
+
+    def _read_on(self) -> None:
+        """Be a member until told to stop, or until another client is due; then everything is handed over."""
+        self._client.subscribe(
+            [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
+        )
+        while not self._stopping.is_set() and not self._credentials.look(self._client):
+            self._meet_requests()
+            self._commit_at_times()
+            self._hand_on(self._fetch())
+        self._hand_over()
 
     def _end(self, fault: BaseException | None) -> None:
         if self._ended.cancelled():
@@ -482,7 +500,7 @@ class GroupConsumer:
         self._assignments = left
 
     def _try_to_begin(self, partitions: Mapping[Partition, int | None]) -> list[TopicPartition]:
-        shape = self._shapes.ask(self._topic, within_s=_ANSWER_S)
+        shape = self._onlooker.shape(within_s=_ANSWER_S)
         if shape is None:
             raise ClusterError("the brokers do not tell of the topic just now")
         incarnation = shape.incarnation

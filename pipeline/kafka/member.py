@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
@@ -67,12 +67,17 @@ class Member(TopicConsumer):
             if error.args[0].code() not in _AT_WORK:
                 raise self._unreachable(error) from error
 
+    def _go_on(self, before: Any) -> None:
+        before.close()  # commits what is done, and leaves
+        self._consumer.subscribe(list(self._topics))
+
     def take(self, timeout_s: float) -> TopicRecord | None:
         """The next record; None if none came within the time.
 
         Raises:
             ClusterError: The topics cannot be read.
         """
+        self._look_at_credentials()
         message = self._consumer.poll(timeout_s)
         return next(iter(self._records([] if message is None else [message])), None)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.credentials import Credentials
 from sluicegate.pipeline.kafka.unreachable import ask_metadata
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings
@@ -24,6 +25,8 @@ TOO_LARGE = {"MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE"}
 """Kafka's names of a record that is larger than the client or the topic takes."""
 _POLL_S = 0.1  # poll returns sooner when there is a report
 _PURGED_S = 1.0  # reports of what was purged need no broker
+_PURGED = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
+_REPLACED_S = 5.0  # what a client has under way when another takes its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Producer:
         queue_records: Most records that wait for the brokers; None for librdkafka's own limit of 100,000.
         batches: False sends every record in a batch of its own.
         polls: True starts a thread that hands on reports until :meth:`close`; else the caller polls.
+        login_told: Gets why the login is refused, and None when it is accepted again; from the thread that polls.
     """
 
     def __init__(
@@ -71,28 +75,29 @@ class Producer:
         queue_records: int | None = None,
         batches: bool = True,
         polls: bool = False,
+        login_told: Callable[[str | None], None] | None = None,
     ) -> None:
         from confluent_kafka import KafkaException  # noqa: PLC0415 - only who sends pays for the client
-        from confluent_kafka import Producer as Client  # noqa: PLC0415 - the same
 
         self._kafka = kafka
         self._refusal = KafkaException
         bounds: dict[str, Any] = (
             {} if queue_records is None else {"queue.buffering.max.messages": queue_records}
         )
-        self._client = Client(
-            {
-                **client_config(kafka),
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "linger.ms": linger_ms,
-                "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
-                **bounds,
-                **({} if batches else {"batch.num.messages": 1}),
-            },
-            logger=_librdkafka,
-        )
+        self._options = {
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "lz4",
+            "linger.ms": linger_ms,
+            "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
+            **bounds,
+            **({} if batches else {"batch.num.messages": 1}),
+        }
+        self._credentials = Credentials(kafka, told=login_told)
+        self._client = self._make_client()
+        self._replacing = False
+        self._replacement = threading.RLock()  # who flushes waits for its end
+        self._taken_back: list[tuple[Any, ...]] = []
         self._running, self._closed = True, False
         self._sending = threading.Lock()  # what is sent beside close is flushed by it, or refused
         self._poller = (
@@ -101,9 +106,36 @@ class Producer:
         if self._poller is not None:
             self._poller.start()
 
+    def _make_client(self) -> Any:
+        from confluent_kafka import Producer as Client  # noqa: PLC0415 - only who sends pays for the client
+
+        return Client({**self._credentials.config(), **self._options}, logger=_librdkafka)
+
     def _poll_on(self) -> None:
         while self._running:
-            self._client.poll(_POLL_S)
+            self.poll(_POLL_S)
+
+    def _replace(self) -> None:
+        """Go on with a client that has the new credentials; nothing is sent meanwhile, so the order stays.
+
+        What the one before cannot deliver is taken back from it, and sent by the new one.
+        """
+        with self._replacement:
+            with self._sending:
+                if self._closed:
+                    return
+                self._replacing = True
+            try:
+                client, before = self._make_client(), self._client
+                if before.flush(_REPLACED_S):
+                    before.purge()
+                    before.flush(_PURGED_S)
+                self._client = client
+                again, self._taken_back = self._taken_back, []
+                for topic, value, key, options in again:
+                    client.produce(topic, value, key, **options)
+            finally:
+                self._replacing = False
 
     def send(
         self,
@@ -115,7 +147,7 @@ class Producer:
         report: Report,
         partition: int | None = None,
     ) -> bool:
-        """Queue a record; False if the queue is full, and then nothing is reported. After :meth:`close` it is refused.
+        """Queue a record; False if there is no room just now, and then nothing is reported. After :meth:`close` it is refused.
 
         Args:
             topic: Where it goes.
@@ -128,6 +160,9 @@ class Producer:
         """
 
         def on_delivery(error: Any, message: Any) -> None:
+            if error is not None and self._replacing and error.name() in _PURGED:
+                self._taken_back.append((topic, value, key, options))
+                return
             outcome = (
                 Placed(message.topic(), message.partition(), message.offset())
                 if error is None
@@ -138,14 +173,15 @@ class Producer:
             except Exception as fault:  # noqa: BLE001 - a caller's code may not end the thread of all reports
                 _log.error("a delivery callback failed: %s", frames(fault))
 
+        where = {} if partition is None else {"partition": partition}
+        options = {"headers": list(headers), "on_delivery": on_delivery, **where}
         try:
-            where = {} if partition is None else {"partition": partition}
             with self._sending:
                 closed = self._closed
+                if self._replacing:
+                    return False
                 if not closed:
-                    self._client.produce(
-                        topic, value, key, headers=list(headers), on_delivery=on_delivery, **where
-                    )
+                    self._client.produce(topic, value, key, **options)
         except BufferError:
             return False
         except self._refusal as error:
@@ -170,8 +206,11 @@ class Producer:
             self.poll(_POLL_S)
 
     def poll(self, timeout_s: float = 0) -> None:
-        """Hand on reports; waits at most so long for the first."""
-        self._client.poll(timeout_s)
+        """Hand on reports; waits at most so long for the first, and longer only where credentials have changed."""
+        client = self._client
+        client.poll(timeout_s)
+        if self._credentials.look(client):
+            self._replace()
 
     def flush(self, timeout_s: float | None = None) -> int:
         """Wait for reports; how many records have none yet.
@@ -180,8 +219,13 @@ class Producer:
             timeout_s: Seconds; None waits as long as a record may take, and a little longer.
         """
         within_s = self._kafka.delivery_timeout_s + 5 if timeout_s is None else timeout_s
-        left: int = self._client.flush(within_s)
-        return left
+        end = time.monotonic() + within_s
+        while True:
+            client = self._client
+            left: int = client.flush(max(0.0, end - time.monotonic()))
+            with self._replacement:
+                if client is self._client:
+                    return left
 
     def close(self, timeout_s: float) -> int:
         """Refuse what is sent from now on, and flush; what is left by then is reported as refused. How many that were."""

@@ -42,10 +42,12 @@ class Publisher:
         self._kafka = kafka
         self._holds = holds
         self._flush_s = flush_s
-        self._producer = Producer(kafka, polls=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._producer = self._make_producer()
         self._alone: Producer | None = None
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -114,8 +116,17 @@ class Publisher:
     def _producer_alone(self) -> Producer:
         """A producer that sends every record in a batch of its own; made when first needed."""
         if self._alone is None:
-            self._alone = Producer(self._kafka, batches=False, polls=True)
+            self._alone = self._make_producer(batches=False)
         return self._alone
+
+    def _make_producer(self, *, batches: bool = True) -> Producer:
+        declare = self._holds.declarer("login")
+
+        def told(reason: str | None) -> None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(declare, reason)
+
+        return Producer(self._kafka, batches=batches, polls=True, login_told=told)
 
     async def _send(self, records: Sequence[Outgoing], producer: Producer) -> list[tuple[Outgoing, Refused]]:
         """Send each record once; return those that failed once every report is in."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from sluicegate.pipeline.errors import ClusterError
-from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.credentials import Credentials
 from sluicegate.pipeline.kafka.topics import PASSING, TopicShape, TopicShapes, absent, unreadable
 from sluicegate.pipeline.kafka.unreachable import UnreachableError, ask_metadata, why_unreachable
 from sluicegate.pipeline.settings.tree import KafkaSettings
@@ -74,6 +74,7 @@ class TopicConsumer(ABC):
             **options,
         }
         self._consumer: Any = None
+        self._credentials = Credentials(kafka)
 
     def open(self) -> None:
         """Look the partitions up and begin.
@@ -81,15 +82,24 @@ class TopicConsumer(ABC):
         Raises:
             ClusterError: The cluster does not answer, or lacks one of the topics.
         """
-        from confluent_kafka import Consumer  # noqa: PLC0415 - only who reads pays for the client
-
-        self._consumer = Consumer({**client_config(self._kafka), **self._options})
+        self._consumer = self._make_consumer()
         try:
             found = ask_metadata(self._consumer, self._kafka, within_s=METADATA_S, patient=self._patient)
             self._begin(self._partitions(found))
         except BaseException:
             self.close()
             raise
+
+    def _make_consumer(self) -> Any:
+        from confluent_kafka import Consumer  # noqa: PLC0415 - only who reads pays for the client
+
+        return Consumer({**self._credentials.config(), **self._options})
+
+    def _look_at_credentials(self) -> None:
+        """Go on with another client where the new credentials want one."""
+        if self._credentials.look(self._consumer):
+            before, self._consumer = self._consumer, self._make_consumer()
+            self._go_on(before)
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -107,6 +117,10 @@ class TopicConsumer(ABC):
     @abstractmethod
     def _begin(self, places: Sequence[tuple[str, int]]) -> None:
         """Begin with these partitions."""
+
+    @abstractmethod
+    def _go_on(self, before: Any) -> None:
+        """Close the client before, and read on with this one from where it was."""
 
     @abstractmethod
     def _meet(self, place: tuple[str, int], error: Any) -> None:
@@ -223,6 +237,7 @@ class TopicReader(TopicConsumer):
         Raises:
             ClusterError: The cluster refuses to be read, or a topic has gone.
         """
+        self._look_at_credentials()
         records = self._records(self._messages(timeout_s))
         for record in records:
             if (record.topic, record.partition) in self._unfinished:
@@ -246,6 +261,16 @@ class TopicReader(TopicConsumer):
         ]
         self._unfinished = set(places)
         self._consumer.assign(starts)
+
+    def _go_on(self, before: Any) -> None:
+        starts = before.assignment()
+        read = [
+            one if one.offset >= 0 else start
+            for one, start in zip(before.position(starts), starts, strict=True)
+        ]
+        before.close()
+        self._shapes = None
+        self._consumer.assign([_at(one.topic, one.partition, one.offset) for one in read])
 
     def _messages(self, timeout_s: float) -> Sequence[Any]:
         messages: Sequence[Any] = self._consumer.consume(_MOST_RECORDS, timeout=timeout_s)

@@ -21,7 +21,7 @@ from mode import CrashingSupervisor
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.assignment import Chunk, Reset
 from sluicegate.pipeline.kafka.consumer import GroupConsumer
-from sluicegate.pipeline.kafka.topics import TopicShapes, log_bounds, onlooker
+from sluicegate.pipeline.kafka.topics import Onlooker
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.lag import Lag, ReadPlace, StallDetection
 from sluicegate.pipeline.observe.logs import frames
@@ -89,6 +89,7 @@ class Source:
         self._consume = consume
         self._drain = drain
         self._look_every_s = look_every_s
+        self._declare_login = instruments.holds.declarer("login")
         self._consumer = GroupConsumer(
             settings.kafka,
             settings.topics.posts,
@@ -253,12 +254,15 @@ class Source:
         else:
             _log.error("log_cut" if reset.how == "cut" else "topic_made_again", **where, **places)
 
+    def login_told(self, reason: str | None) -> None:
+        """Hold while the brokers refuse this worker's login."""
+        self._declare_login(reason)
+
     # Looks at the progress.
 
     async def _watch(self, app: Any) -> None:
         """Look at the progress, at the topic, and at Faust."""
-        client = onlooker(self._settings.kafka)
-        shapes = TopicShapes(self._settings.kafka, client)
+        onlooker = Onlooker(self._settings.kafka, self._settings.topics.posts)
         declare = None
         with ExitStack() as away:
             while True:
@@ -267,7 +271,7 @@ class Source:
                     raise app.crash_reason or ClusterError("Faust ended; start the worker again")
                 asked_at, assignments = self._clock(), self._consumer.assignments
                 try:
-                    found = await asyncio.to_thread(self._ask, client, shapes, list(assignments))
+                    found = await asyncio.to_thread(onlooker.ask, list(assignments), within_s=_ANSWER_S)
                 except (KafkaException, ClusterError) as error:
                     why = error.args[0].name() if isinstance(error, KafkaException) else str(error)
                     declare = declare or away.enter_context(self._instruments.holds.waiter("input"))
@@ -287,16 +291,6 @@ class Source:
                     and assignment.incarnation != incarnation
                 ]
                 self._consumer.begin_again(strangers)
-
-    def _ask(
-        self, client: Any, shapes: TopicShapes, partitions: Sequence[Partition]
-    ) -> tuple[dict[Partition, int], str | None]:
-        """Where the partitions end, and which topic of its name they are of."""
-        bounds = log_bounds(client, partitions, within_s=_ANSWER_S)
-        shape = shapes.ask(self._settings.topics.posts, within_s=_ANSWER_S)
-        return {
-            one: end for one, (_, end) in bounds.items()
-        }, shape.incarnation if shape is not None else None
 
     def _look(self) -> None:
         # A flow that asks for nothing has a full window, or one whose oldest post tells of a stall.

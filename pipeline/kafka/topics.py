@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.client_config import client_config
+from sluicegate.pipeline.kafka.credentials import Credentials
 from sluicegate.pipeline.kafka.unreachable import ask_metadata, why_unreachable
 from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
@@ -59,11 +60,15 @@ class TopicShapes:
     """
 
     def __init__(self, kafka: KafkaSettings, consumer: Any) -> None:
-        from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
-
         self._kafka = kafka
         self._consumer = consumer
-        self._admin = AdminClient({**client_config(kafka), "log_level": 0})  # the consumer's log has it all
+        self._credentials = Credentials(kafka, told=lambda _reason: None)  # the consumer tells
+        self._admin = self._make_admin()
+
+    def _make_admin(self) -> Any:
+        from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
+
+        return AdminClient({**self._credentials.config(), "log_level": 0})  # the consumer's log has it all
 
     def ask(self, topic: str, *, within_s: float) -> TopicShape | None:
         """The shape of a topic now; None where the brokers answer that they cannot tell just now.
@@ -73,6 +78,9 @@ class TopicShapes:
         """
         from confluent_kafka import KafkaException, TopicCollection  # noqa: PLC0415 - as above
 
+        self._admin.poll(0)  # it is told of a refused login, and asked for a token
+        if self._credentials.look(self._admin):
+            self._admin = self._make_admin()
         try:
             found = self._consumer.list_topics(topic, timeout=within_s)
             known = found.topics[topic]
@@ -94,12 +102,49 @@ class TopicShapes:
         return TopicShape(len(described.partitions), _named(described.topic_id))
 
 
-def onlooker(kafka: KafkaSettings) -> Any:
-    """A client that is in no group, and that reads committed; for :class:`TopicShapes` and :func:`log_bounds`."""
-    from confluent_kafka import Consumer  # noqa: PLC0415 - only who asks pays for the client
+class Onlooker:
+    """Asks how far a topic goes, as a client that is in no group and that reads committed. From one thread at a time.
 
-    alone = {"group.id": "sluicegate-reader", "isolation.level": "read_committed", "log_level": 0}
-    return Consumer({**client_config(kafka), **alone})
+    Args:
+        kafka: The cluster.
+        topic: Its name.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self._kafka = kafka
+        self._topic = topic
+        self._credentials = Credentials(kafka, told=lambda _reason: None)  # the member of the group tells
+        self._open()
+
+    def _open(self) -> None:
+        from confluent_kafka import Consumer  # noqa: PLC0415 - only who asks pays for the client
+
+        alone = {"group.id": "sluicegate-reader", "isolation.level": "read_committed", "log_level": 0}
+        self._client = Consumer({**self._credentials.config(), **alone})
+        self._shapes = TopicShapes(self._kafka, self._client)
+
+    def shape(self, *, within_s: float) -> TopicShape | None:
+        """As :meth:`TopicShapes.ask`."""
+        self._client.poll(0)  # it is told of a refused login
+        if self._credentials.look(self._client):
+            self._client.close()
+            self._open()
+        return self._shapes.ask(self._topic, within_s=within_s)
+
+    def ask(
+        self, partitions: Iterable[Partition], *, within_s: float
+    ) -> tuple[dict[Partition, int], str | None]:
+        """Where partitions of the topic end, and which topic of its name they are of. Blocking.
+
+        Raises:
+            KafkaException: The brokers do not say so in time, or refuse.
+            ClusterError: The topic is not there, or nobody answers.
+        """
+        shape = self.shape(within_s=within_s)
+        bounds = log_bounds(self._client, partitions, within_s=within_s)
+        return {
+            one: end for one, (_, end) in bounds.items()
+        }, shape.incarnation if shape is not None else None
 
 
 def log_bounds(

@@ -157,6 +157,12 @@ def _refused_login(kafka: KafkaSettings, mechanism: bool) -> Cause:
             f"on this listener",
             f"export {_name('mechanism')}=...  # one that it knows, or {_name('protocol')}=...",
         )
+    if security.oauth:
+        return Cause(
+            f"no login with a token of kafka.security.oauth_callback {security.oauth_callback} at "
+            f"{kafka.bootstrap_servers}: it gave none, or the broker refused it",
+            f"export {_name('oauth_callback')}=...  # what gives tokens for this cluster; the log has what it raised",
+        )
     return Cause(
         f"the broker at {kafka.bootstrap_servers} refused kafka.security.username {security.username} "
         f"with its password ({security.mechanism})",

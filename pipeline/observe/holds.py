@@ -12,7 +12,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HoldName = Literal["engine", "publish", "input"]
+HoldName = Literal["engine", "publish", "input", "login"]
 _log = structlog.get_logger(__name__)
 
 
@@ -56,18 +56,25 @@ class Holds:
         clear the hold of a verdict that another topic refuses. The reason shown is the latest of
         who has waited longest.
         """
-        waiter = object()
-        reasons = self._reasons.setdefault(name, {})
-
-        def declare(reason: str) -> None:
-            reasons[waiter] = reason
-            self._show(name)
-
+        declare = self.declarer(name)
         try:
             yield declare
         finally:
-            if reasons.pop(waiter, None) is not None:
+            declare(None)
+
+    def declarer(self, name: HoldName) -> Callable[[str | None], None]:
+        """Give a function that declares a hold, for a waiter without a block; None ends it."""
+        waiter = object()
+        reasons = self._reasons.setdefault(name, {})
+
+        def declare(reason: str | None) -> None:
+            if reason is not None:
+                reasons[waiter] = reason
                 self._show(name)
+            elif reasons.pop(waiter, None) is not None:
+                self._show(name)
+
+        return declare
 
     def _show(self, name: HoldName) -> None:
         reason, hold = next(iter(self._reasons[name].values()), None), self._holds.get(name)

@@ -172,7 +172,7 @@ class Metrics:
         )
         self.log_lines_dropped = counter("log_lines_dropped", "Log lines that could not be written.")
         self._add_screens_and_stamps(counter, gauge)
-        for name in ("engine", "publish", "input"):
+        for name in ("engine", "publish", "input", "login"):
             self.hold.labels(name).set(0)
         self._show_circuit(CIRCUIT[0])
 

@@ -25,14 +25,21 @@ class SecuritySettings(BaseModel):
     )
     key_file: Path | None = Field(None, description="PEM file of the certificate's key.")
     key_password: SecretStr | None = Field(None, description="Password of an encrypted key file.")
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="SASL mechanism: how the client proves its password."
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512",
+        description="SASL mechanism: how the client proves its password, or that it shows a token (`OAUTHBEARER`).",
     )
     username: str | None = Field(None, min_length=1, description="Name to log in with.")
     password: SecretStr | None = Field(None, description="Password to log in with.")
     password_file: Path | None = Field(
         None,
         description="File with the password, such as a mounted secret. A newline at its end does not count.",
+    )
+
+    oauth_callback: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        description="Mechanism OAUTHBEARER: the function that gives a token, as `package.module:function`.",
     )
 
     @property
@@ -42,8 +49,13 @@ class SecuritySettings(BaseModel):
 
     @property
     def sasl(self) -> bool:
-        """True where a password is proved."""
+        """True where a password is proved, or a token shown."""
         return self.protocol.startswith("SASL")
+
+    @property
+    def oauth(self) -> bool:
+        """True where a token is shown."""
+        return self.sasl and self.mechanism == "OAUTHBEARER"
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -63,7 +75,17 @@ class SecuritySettings(BaseModel):
                 "for example password_file /run/secrets/kafka-password"
             )
         has_password = self.password is not None or self.password_file is not None
-        if self.sasl and not (self.username and has_password):
+        if self.oauth != (self.oauth_callback is not None):
+            raise ValueError(
+                "kafka.security.mechanism OAUTHBEARER and kafka.security.oauth_callback come together, with a protocol that "
+                "has SASL; for example protocol SASL_SSL and oauth_callback company.kafka:token"
+            )
+        if self.oauth and (self.username or has_password):
+            raise ValueError(
+                "kafka.security.mechanism OAUTHBEARER logs in with a token; leave out kafka.security.username, password "
+                "and password_file"
+            )
+        if self.sasl and not self.oauth and not (self.username and has_password):
             raise ValueError(
                 f"kafka.security.protocol {self.protocol} needs kafka.security.username and "
                 "kafka.security.password_file (or password); "

@@ -16,8 +16,8 @@ MUTANTS = (
         "asked_within_a_callback",
         "a worker would abort where an answer to a commit comes in the call that gives it partitions",
         "pipeline/kafka/consumer.py",
-        "TopicShapes(self._kafka, onlooker(self._kafka))",
-        "TopicShapes(self._kafka, self._client)",
+        "self._onlooker.shape(within_s=_ANSWER_S)",
+        "(self._client.list_topics(timeout=_ANSWER_S), self._onlooker.shape(within_s=_ANSWER_S))[1]",
         (
             "tests/unit/pipeline/kafka/test_consumer_callbacks.py::test_an_answer_to_a_commit_may_come_in_the_call_that_gives_partitions",
         ),

@@ -45,6 +45,7 @@ class Case:
         self.drained = 0
         self.given = 0
         self.losses = 0
+        self.logins: list[str | None] = []
         self.finishes = True
         """Whether a drain finishes what was handed on."""
         self.consumer = GroupConsumer(
@@ -79,6 +80,9 @@ class Case:
 
     def was_reset(self, partition: Partition, reset: Reset) -> None:
         self.resets.append((partition, reset))
+
+    def login_told(self, reason: str | None) -> None:
+        self.logins.append(reason)
 
     @property
     def offsets(self) -> list[int]:
@@ -115,11 +119,10 @@ class Case:
 
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.onlooker", lambda _kafka: None)
     monkeypatch.setattr(
-        "sluicegate.pipeline.kafka.consumer.TopicShapes",
-        lambda _kafka, _onlooker: FakeShapes(Case.newest.cluster),
+        "sluicegate.pipeline.kafka.topics.TopicShapes", lambda _kafka, client: FakeShapes(client.cluster)
     )
+    monkeypatch.setattr("confluent_kafka.Consumer", lambda _config: FakeClient(Case.newest.cluster, {}))
 
 
 @pytest.fixture(autouse=True)

@@ -53,6 +53,8 @@ class Told:
 
     def was_reset(self, partition: Partition, reset: Reset) -> None: ...
 
+    def login_told(self, reason: str | None) -> None: ...
+
 
 async def _join_and_leave(address: str) -> None:
     told = Told()

@@ -53,15 +53,11 @@ class Case:
         self.fault: Exception | None = None
         self.drained = 0
         self.looks = 0
-        for module in ("consumer", "source"):
-            monkeypatch.setattr(
-                f"sluicegate.pipeline.kafka.{module}.TopicShapes",
-                lambda _kafka, client: FakeShapes(client.cluster),
-            )
-            monkeypatch.setattr(
-                f"sluicegate.pipeline.kafka.{module}.onlooker", lambda _kafka: FakeClient(self.cluster, {})
-            )
-        monkeypatch.setattr("sluicegate.pipeline.kafka.source.log_bounds", self.log_bounds)
+        monkeypatch.setattr(
+            "sluicegate.pipeline.kafka.topics.TopicShapes", lambda _kafka, client: FakeShapes(client.cluster)
+        )
+        monkeypatch.setattr("confluent_kafka.Consumer", lambda _config: FakeClient(self.cluster, {}))
+        monkeypatch.setattr("sluicegate.pipeline.kafka.topics.log_bounds", self.log_bounds)
         monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.diverged", lambda *_, **__: set())
         self.source = Source(
             Settings.model_validate({"kafka": {"commit_interval_s": 0.01}}),
