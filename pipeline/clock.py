@@ -46,4 +46,4 @@ class Clock:
 
 def milliseconds(seconds: float) -> float:
     """Seconds as milliseconds with three digits, never negative."""
-    return round(max(0.0, seconds) * 1000, 3)
+    return round(seconds * 1000, 3) if seconds > 0 else 0.0

@@ -146,7 +146,7 @@ class Record:
     @property
     def value(self) -> bytes:
         """The event, encoded."""
-        return encode(self.event) if isinstance(self.event, DeadLetter) else verdict_bytes(self.event)
+        return verdict_bytes(self.event) if isinstance(self.event, MadeVerdict) else encode(self.event)
 
     def smaller(self) -> Record | None:
         """What to send where the topic refuses this one's size; None once nothing is left to cut."""

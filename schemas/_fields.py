@@ -72,10 +72,12 @@ _RFC_3339 = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
 
+_written = re.compile(_RFC_3339).fullmatch
+
 
 def _written_out(value: Any) -> Any:
     # Left to itself pydantic reads numbers as seconds or milliseconds, by their size.
-    if isinstance(value, datetime) or (isinstance(value, str) and re.fullmatch(_RFC_3339, value)):
+    if isinstance(value, datetime) or (isinstance(value, str) and _written(value)):
         return value
     raise PydanticCustomError("date_time", "a date and time as in RFC 3339, with an offset")
 

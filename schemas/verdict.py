@@ -244,7 +244,7 @@ def verdict_id(
         engine.digest,
         engine.adapter,
         outcome,
-        action.value,
+        action,
     ]
     # As uuid.uuid5 makes it: the objects that it builds on the way cost more than the hash.
     digest = hashlib.sha1(_NAMESPACE + orjson.dumps(parts), usedforsecurity=False).hexdigest()

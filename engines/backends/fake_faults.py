@@ -125,22 +125,22 @@ class Texts:
 
     def any_hit(self, fault: Fault | None) -> bool:
         """Say whether a fault is on and affects one of the posts."""
-        return any(self.hit(fault, index) for index in range(len(self._prompts)))
+        return fault is not None and any(self.hit(fault, index) for index in range(len(self._prompts)))
+
+
+_FAILURES = (
+    ("hang", TIMED_OUT),
+    ("error", ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: error")),
+    ("cut", ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: cut")),
+    ("garble", ItemFailure(FailureCode.UNPARSABLE, "fault switched on: garble")),
+    ("empty", ItemFailure(FailureCode.EMPTY_COMPLETION, "fault switched on: empty")),
+    ("labels_missing", ItemFailure(FailureCode.LABELS_MISSING, "fault switched on: labels_missing")),
+)
 
 
 def failure_of(faults: Faults, posts: Texts, index: int, *, scoring: bool) -> ItemFailure | None:
     """What goes wrong with one post; the first fault in this order, None if none affects it."""
-    for fault, failure in (
-        (faults.hang, TIMED_OUT),
-        (faults.error, ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: error")),
-        (faults.cut, ItemFailure(FailureCode.ENGINE_ERROR, "fault switched on: cut")),
-        (faults.garble, ItemFailure(FailureCode.UNPARSABLE, "fault switched on: garble")),
-        (faults.empty, ItemFailure(FailureCode.EMPTY_COMPLETION, "fault switched on: empty")),
-        (
-            faults.labels_missing if scoring else None,
-            ItemFailure(FailureCode.LABELS_MISSING, "fault switched on: labels_missing"),
-        ),
-    ):
-        if posts.hit(fault, index):
+    for name, failure in _FAILURES:
+        if (scoring or name != "labels_missing") and posts.hit(getattr(faults, name), index):
             return failure
     return None

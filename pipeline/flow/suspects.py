@@ -141,6 +141,9 @@ class DeathTally(NamedTuple):
         return self if death in self.deaths else self._replace(deaths=(*self.deaths, death))
 
 
+_NOTHING = DeathTally()
+
+
 class KnownPrompts(TypedDict):
     """What is known of prompts, in a form that can be written down. Times are seconds that are left."""
 
@@ -224,11 +227,11 @@ class Suspects:
 
     def is_poison(self, key: str) -> bool:
         """True if it ended the engine within the last ten minutes, and nothing else can have done so."""
-        return self._poison.get(key, 0.0) > self._clock()
+        return key in self._poison and self._poison[key] > self._clock()
 
     def is_aside(self, key: str) -> bool:
         """True if the engine seems to end by it, and nobody can tell: it waits, and is not taken for poison."""
-        return self._aside.get(key, 0.0) > self._clock()
+        return key in self._aside and self._aside[key] > self._clock()
 
     def is_suspect(self, key: str) -> bool:
         """True if it must be asked with nothing else in the engine's work."""
@@ -305,7 +308,7 @@ class Suspects:
 
     def _of(self, key: str) -> DeathTally:
         found = self._tallies.get(key)
-        return found if found is not None and found.until > self._clock() else DeathTally()
+        return found if found is not None and found.until > self._clock() else _NOTHING
 
     def _set_aside(self, key: str, tally: DeathTally) -> None:
         self._remember(key, tally, 2 * REMEMBERED_S)

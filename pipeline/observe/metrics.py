@@ -312,7 +312,7 @@ class Metrics:
         """
         sums: defaultdict[_Series, int] = defaultdict(int)
         for event, produced_ms in delivered:
-            if isinstance(event, DeadLetter):
+            if not isinstance(event, MadeVerdict):
                 sums[self.dead_letters, (str(event.code),)] += 1
                 continue
             for one in self._series(event):
