@@ -100,6 +100,8 @@ class FirstAnswers:
                 _log.warning("engine_not_ready", engine=place, reason=why)
             self._missing[place] = why
             self._turned.set()
+            if backend.server is None:  # by this an engine of the worker's own sees that it must start again
+                await backend.engine.health()
             await self._clock.sleep(pause_s)
             pause_s = min(2 * pause_s, max(_PAUSE_MOST_S, self._settings.circuit_pause_s))
         del self._missing[place]

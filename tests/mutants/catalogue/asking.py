@@ -9,6 +9,7 @@ _ENGINE = f"{_UNIT}/flow/test_flow_engine.py"
 _STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
 _COMPLETIONS = "tests/contract/test_completions.py"
 _OVER_HTTP = "tests/contract/test_completions_contract.py::TestStubOfVllm"
+_FIRST = f"{_UNIT}/flow/test_first_answers.py"
 _STANDING = f"{_UNIT}/flow/test_adapter_state.py"
 _SERVER = f"{_UNIT}/flow/test_server_state.py"
 _SERVERS = f"{_UNIT}/flow/test_servers.py"
@@ -318,6 +319,58 @@ MUTANTS = (
         "return self._poison.get(key, 0.0) > self._clock()",
         "return False",
         (f"{_UNIT}/flow/test_suspects.py::test_poison_is_remembered_for_ten_minutes_and_no_longer",),
+    ),
+    Mutant(
+        "ready_unasked",
+        "a release with a wrong address or key would roll over every worker",
+        "pipeline/worker.py",
+        '"ok": not missing and joined and not draining,',
+        '"ok": joined and not draining,',
+        (
+            f"{_UNIT}/test_worker_readyz.py::test_a_worker_in_its_group_is_unready_until_its_engine_has_scored_and_stays_ready_afterwards",
+        ),
+    ),
+    Mutant(
+        "ready_unbelieved",
+        "a server with another model would make a worker ready, and fail all its posts",
+        "pipeline/flow/first_answers.py",
+        "_told(believed(answers[0])",
+        "_told(answers[0]",
+        (f"{_FIRST}::test_what_is_no_score_keeps_it_unready_and_says_why_and_the_next_score_ends_that",),
+    ),
+    Mutant(
+        "joins_without_engine",
+        "a worker without its engine would take posts from those that can answer them",
+        "pipeline/flow/first_answers.py",
+        "        if not self._missing:",
+        "        if self._missing is not None:",
+        (f"{_FIRST}::test_with_no_post_that_may_not_wait_it_waits_without_end",),
+    ),
+    Mutant(
+        "never_joins_for_the_impatient",
+        "posts with max_wait_seconds would wait for ever where all workers start without an engine",
+        "pipeline/flow/first_answers.py",
+        "        if impatient_s is not None and waited_s >= impatient_s:",
+        "        if impatient_s is not None and waited_s >= 1e9:",
+        (f"{_FIRST}::test_where_a_post_waits_two_seconds_only_a_worker_joins_without_its_engine",),
+    ),
+    Mutant(
+        "never_joins_for_the_others",
+        "one tenant's engine that is away would keep every worker that starts from all tenants' posts",
+        "pipeline/flow/first_answers.py",
+        "waited_s >= self._settings.adapter_wait_s",
+        "waited_s >= 1e9",
+        (f"{_FIRST}::test_one_adapter_that_is_missing_keeps_the_others_posts_waiting_for_its_own_wait_only",),
+    ),
+    Mutant(
+        "mute_from_the_start",
+        "an engine of the worker's own that never answers would not be started again, since no post asks it",
+        "pipeline/flow/first_answers.py",
+        "await backend.engine.health()",
+        "pass",
+        (
+            f"{_FIRST}::test_an_engine_of_its_own_is_asked_for_its_health_after_each_failure_so_that_it_heals_itself",
+        ),
     ),
     Mutant(
         "circuit_open",

@@ -22,7 +22,7 @@ from unit.pipeline.scripted import ScriptedEngine
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from sluicegate.engines.protocol import Prompt
+    from sluicegate.engines.protocol import Health, Prompt
 
 NAMELESS: dict[str, Any] = {"name": "plain", "version": "1"}
 IMPATIENT = NAMELESS | {"tenants": {"hasty": {"rules": {"max_wait_seconds": 2}}}}
@@ -35,6 +35,11 @@ class Answering(ScriptedEngine):
         super().__init__()
         self.answers = list(answers)
         self.asked: list[float] = []
+        self.healths = 0
+
+    async def health(self) -> Health:
+        self.healths += 1
+        return await super().health()
 
     async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
         self.asked.append(timeout_s)
@@ -76,11 +81,13 @@ class QuickClock(HandClock):
 class Case:
     """First answers of scripted engines, by adapter."""
 
-    def __init__(self, policy: dict[str, Any] = NAMELESS, **engines: Answering) -> None:
+    def __init__(
+        self, policy: dict[str, Any] = NAMELESS, *, server: str | None = None, **engines: Answering
+    ) -> None:
         own = engines.pop("own", None) or Answering()
         self.bench = Bench(engine=own)
         self.clock = QuickClock()
-        backends: dict[str | None, Backend] = {None: self.bench.backend}
+        backends: dict[str | None, Backend] = {None: replace(self.bench.backend, server=server)}
         backends |= {name: replace(self.bench.backend, engine=engine) for name, engine in engines.items()}
         self.instruments = replace(self.bench.instruments, clock=self.clock)
         self.first = FirstAnswers(
@@ -148,6 +155,17 @@ async def test_it_asks_ever_more_rarely_but_never_ceases() -> None:
     async with case.waiting() as task:
         await task
     assert case.clock.slept == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("server", [None, "http://127.0.0.1:9"])
+async def test_an_engine_of_its_own_is_asked_for_its_health_after_each_failure_so_that_it_heals_itself(
+    server: str | None,
+) -> None:
+    engine = Answering(*[ItemFailure(FailureCode.TIMED_OUT, "late")] * 3)
+    case = Case(own=engine, server=server)
+    async with case.waiting() as task:
+        await task
+    assert engine.healths == (3 if server is None else 0)
 
 
 async def test_a_wait_is_a_hold_with_its_reason_and_ends_with_it() -> None:
