@@ -115,7 +115,7 @@ def oauth_callback(name: str) -> Callable[[str], tuple[Any, ...]]:
     def told(config: str) -> tuple[Any, ...]:
         try:
             token: tuple[Any, ...] = give(config)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's function raises
             _log.warning("kafka.security.oauth_callback %s gave no token: %s", name, frames(error))
             raise RuntimeError(type(error).__name__) from None
         return token
