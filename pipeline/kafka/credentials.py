@@ -51,6 +51,7 @@ class Credentials:
         kafka: The cluster.
         told: Gets why the login is refused, once for each reason, and None when it is accepted again. Without it a log line
             says so.
+        quiet: True tells nobody, and logs nothing: another client beside this one does.
         clock: Monotonic seconds.
         attempt: Tries the login.
     """
@@ -60,11 +61,13 @@ class Credentials:
         kafka: KafkaSettings,
         *,
         told: Callable[[str | None], None] | None = None,
+        quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
         attempt: Callable[[KafkaSettings], Cause | None] = try_login,
     ) -> None:
         self._kafka = kafka
-        self._told = told or _tell_log
+        self._told = told or self._tell_log
+        self._level = logging.DEBUG if quiet else logging.WARNING
         self._clock = clock
         self._attempt = attempt
         self._used: Contents = {}
@@ -112,7 +115,7 @@ class Credentials:
             client.set_sasl_credentials(security.username, sasl_password(security))
             self._used[security.password_file] = found[security.password_file]
             changed.remove(security.password_file)
-            _log.info("kafka.security.password_file was read again")
+            _log.debug("kafka.security.password_file was read again")
         if not changed and not self._failed:
             return False
         cause = self._attempt(self._kafka)
@@ -144,7 +147,10 @@ class Credentials:
     def _say(self, what: str) -> None:
         if what != self._said:
             self._said = what
-            _log.warning("new credentials are not used: %s", what)
+            _log.log(self._level, "new credentials are not used: %s", what)
+
+    def _tell_log(self, reason: str | None) -> None:
+        _log.log(self._level, "%s", reason or "login accepted again")
 
     def _contents(self) -> Contents:
         """What the files hold; None for one that cannot be read."""
@@ -158,10 +164,3 @@ def _bytes(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
-
-
-def _tell_log(reason: str | None) -> None:
-    if reason is None:
-        _log.info("login accepted again")
-    else:
-        _log.warning("%s", reason)

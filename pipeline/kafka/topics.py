@@ -62,7 +62,7 @@ class TopicShapes:
     def __init__(self, kafka: KafkaSettings, consumer: Any) -> None:
         self._kafka = kafka
         self._consumer = consumer
-        self._credentials = Credentials(kafka, told=lambda _reason: None)  # the consumer tells
+        self._credentials = Credentials(kafka, quiet=True)  # the consumer tells
         self._admin = self._make_admin()
 
     def _make_admin(self) -> Any:
@@ -113,7 +113,7 @@ class Onlooker:
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka = kafka
         self._topic = topic
-        self._credentials = Credentials(kafka, told=lambda _reason: None)  # the member of the group tells
+        self._credentials = Credentials(kafka, quiet=True)  # the member of the group tells
         self._open()
 
     def _open(self) -> None:
@@ -185,6 +185,7 @@ def diverged(kafka: KafkaSettings, commits: Sequence[Any], *, within_s: float) -
 
     role = {
         "group.id": "sluicegate-reader",
+        "enable.auto.commit": False,  # a worker has no right on this group, and closing would wait 45 s for it
         "auto.offset.reset": "error",
         "enable.partition.eof": True,
         "isolation.level": "read_uncommitted",  # an open transaction is no reason to wait

@@ -18,7 +18,6 @@ import faults.scenarios  # noqa: F401 - registers them
 from faults.play import Played, play
 from faults.report import closing_line, failure_lines, row, table, write_report
 from faults.scenario import SCENARIOS
-from support.kafka import ApacheKafka
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,11 +42,10 @@ def chosen(*, only: Sequence[str], short: bool) -> list[Scenario]:
 def play_all(scenarios: Sequence[Scenario], *, seed: int, size: float) -> list[Played]:
     """Play scenarios, those that want the same cluster after each other."""
     played: list[Played] = []
-    for (brokers, properties), group in groupby(
-        sorted(scenarios, key=by_cluster), key=lambda one: one.cluster
-    ):
-        with ApacheKafka(brokers=brokers, properties=dict(properties)) as kafka:
-            for one in group:
+    for _, group in groupby(sorted(scenarios, key=by_cluster), key=lambda one: one.cluster):
+        alike = list(group)
+        with alike[0].make_cluster() as kafka:
+            for one in alike:
                 print(f"{one.number:>2} {one.name} ...", flush=True)
                 played.append(play(one, kafka, seed=seed, size=size))
                 print(row(played[-1]), *failure_lines(played[-1]), sep="\n", flush=True)

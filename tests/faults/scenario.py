@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from support.kafka import ApacheKafka
+from support.kafka_security import SecuredKafka
+
 if TYPE_CHECKING:
     from faults.stage import Stage
 
@@ -25,11 +28,19 @@ class Scenario:
     """True if it is in the shortened set."""
     properties: dict[str, str] = field(default_factory=dict)
     """Properties of the brokers."""
+    secured: bool = False
+    """True for one broker that asks for a login, beside its open listener."""
 
     @property
-    def cluster(self) -> tuple[int, tuple[tuple[str, str], ...]]:
+    def cluster(self) -> tuple[bool, int, tuple[tuple[str, str], ...]]:
         """Scenarios that agree on this share a cluster."""
-        return self.brokers, tuple(sorted(self.properties.items()))
+        return self.secured, self.brokers, tuple(sorted(self.properties.items()))
+
+    def make_cluster(self) -> ApacheKafka:
+        """The cluster that it wants, not started yet."""
+        if self.secured:
+            return SecuredKafka()
+        return ApacheKafka(brokers=self.brokers, properties=self.properties)
 
 
 SCENARIOS: list[Scenario] = []
@@ -44,6 +55,7 @@ def scenario(
     partitions: int = 3,
     short: bool = False,
     properties: dict[str, str] | None = None,
+    secured: bool = False,
 ) -> Callable[[Act], Act]:
     """Register a function as a scenario.
 
@@ -54,7 +66,7 @@ def scenario(
     def register(act: Act) -> Act:
         if any(one.name == name for one in SCENARIOS):
             raise ValueError(f"two scenarios are called {name}")
-        SCENARIOS.append(Scenario(number, name, act, brokers, partitions, short, properties or {}))
+        SCENARIOS.append(Scenario(number, name, act, brokers, partitions, short, properties or {}, secured))
         SCENARIOS.sort(key=lambda one: (one.number, one.name))
         return act
 

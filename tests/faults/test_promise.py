@@ -19,10 +19,11 @@ from faults.scenarios.kills import kill_at_random, kill_behind_a_slow_head
 from faults.scenarios.reuse import kill_while_copies_wait
 from faults.wrong_reuse import FORGETFUL, GENEROUS, HASTY
 from faults.wrong_workers import OUT_OF_ORDER, TAKE, WHICH
-from support.kafka import ApacheKafka
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from support.kafka import ApacheKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -42,10 +43,7 @@ class Clusters:
         """The scenario's cluster."""
         if self._running is None or scenario.cluster != self._wanted:
             self.close()
-            self._running, self._wanted = (
-                ApacheKafka(brokers=scenario.brokers, properties=scenario.properties),
-                scenario.cluster,
-            )
+            self._running, self._wanted = scenario.make_cluster(), scenario.cluster
             self._running.__enter__()
         return self._running
 

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AclOperation, ResourceType
 
+from sluicegate.pipeline.kafka.member import Member
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.kafka.reader import Tail
+from sluicegate.pipeline.kafka.topics import diverged
+from sluicegate.pipeline.settings.tree import KafkaSettings, load_settings
 from support.authority import Authority
+from support.collector import committed, send
 from support.kafka_security import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
 from support.mounted import MountedSecret
+from support.tokens import FAULT
 from support.workers import Lane, open_lane, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.workers import WorkerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 SEEN_S = 60.0
+TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +164,88 @@ def test_a_certificate_is_taken_up_without_a_repeat_and_one_that_is_refused_is_n
         )
         judge(lane, 40, 60)
         assert lane.answers() == 60
+
+
+def by_token(cluster: SecuredKafka) -> dict[str, str]:
+    way = {"protocol": "SASL_PLAINTEXT", "mechanism": "OAUTHBEARER", "oauth_callback": "support.tokens:token"}
+    return settings(cluster, "token", **way)
+
+
+def test_a_worker_logs_in_with_tokens_and_with_the_next_one_after_a_restart_of_the_brokers(
+    secured: SecuredKafka, tmp_path: Path
+) -> None:
+    with open_secured_lane(secured, tmp_path) as lane:
+        worker = lane.start(by_token(secured), {"PYTHONPATH": str(TESTS)})
+        worker.wait_ready()
+        judge(lane, 0, 20)
+        secured.bounce()
+        judge(lane, 20, 40)
+        until("ready", worker.ready, within_s=SEEN_S)
+        assert worker.running
+
+
+def test_a_callback_that_gives_no_token_is_named_and_what_it_says_is_not(
+    secured: SecuredKafka, tmp_path: Path
+) -> None:
+    with open_secured_lane(secured, tmp_path) as lane:
+        worker = lane.start(by_token(secured), {"PYTHONPATH": str(TESTS), FAULT: "the secret itself"})
+        assert worker.wait(SEEN_S) == 1
+    last = worker.stderr.read_text().splitlines()[-1]
+    assert "no login with a token of kafka.security.oauth_callback support.tokens:token" in last
+    assert "the secret itself" not in worker.output
+
+
+@pytest.mark.parametrize("way", ["password", "certificate"])
+def test_every_other_client_goes_on_with_what_is_new(secured: SecuredKafka, tmp_path: Path, way: str) -> None:
+    topic = f"new-{way}"
+    secured.create_topic(topic, 1)
+    secured.allow(ResourceType.TOPIC, topic, AclOperation.ALL)
+    secured.allow(ResourceType.GROUP, topic, AclOperation.READ)
+    secret = MountedSecret(tmp_path / "secret", identity(secured.authority) | {"password": PASSWORD.encode()})
+    given = mutual(secured, tmp_path / "secret")
+    if way == "password":
+        login = {"username": USER, "password_file": tmp_path / "secret/password"}
+        given = settings(secured, "sasl", protocol="SASL_SSL", ca_file=secured.authority.file, **login)
+    kafka = KafkaSettings.model_validate(
+        {
+            "bootstrap_servers": given.pop("kafka.bootstrap_servers"),
+            "security": {name.removeprefix("kafka.security."): value for name, value in given.items()},
+        }
+    )
+    following = Authority(tmp_path, "following")
+    placed: list[Placed | Refused] = []
+    read: list[bytes | None] = []
+    taken: list[bytes | None] = []
+    producer = Producer(kafka, linger_ms=1, polls=True)
+    with Tail(kafka, [topic]) as tail, Member(kafka, [topic], topic, start="beginning") as member:
+
+        def all_have(value: bytes) -> bool:
+            read.extend(one.value for one in tail.read(0.1))
+            record = member.take(0.1)
+            if record is not None:
+                taken.append(record.value)
+                member.done(record)
+            return value in read and value in taken
+
+        producer.send(topic, b"before", report=placed.append)
+        until("the first record", lambda: all_have(b"before"), within_s=SEEN_S)
+        if way == "password":
+            secured.add_user(USER, "the next one")
+            secured.bounce()
+        else:
+            secured.follow(following)
+        producer.send(topic, b"after", report=placed.append)
+        secret.change(identity(following) | {"password": b"the next one"})
+        until("the next record", lambda: all_have(b"after"), within_s=SEEN_S)
+    assert producer.close(10) == 0
+    secured.add_user(USER, PASSWORD)
+    assert placed == [Placed(topic, 0, 0), Placed(topic, 0, 1)]
+    assert read == [b"before", b"after"]
+
+
+def test_to_ask_where_a_log_was_cut_commits_nothing(secured: SecuredKafka) -> None:
+    secured.create_topic("asked", 1)
+    send(secured.bootstrap, "asked", [{"id": "1", "text": "one"}, {"id": "2", "text": "two"}])
+    kafka = load_settings(kafka={"bootstrap_servers": secured.bootstrap}).kafka
+    assert diverged(kafka, [TopicPartition("asked", 0, 1, leader_epoch=0)], within_s=20) == set()
+    assert committed(secured.bootstrap, "sluicegate-reader", "asked") == {0: 0}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+import tempfile
+from pathlib import Path
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -18,9 +20,6 @@ from confluent_kafka.admin import (
 
 from support.authority import Authority
 from support.kafka import ApacheKafka, free_ports
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 USER, PASSWORD = "guard", "a pass=word; with 'odd' marks"
 KEY_PASSWORD = "the key's own word"  # noqa: S105 - of a key that a test makes
@@ -40,7 +39,10 @@ class SecuredKafka(ApacheKafka):
     without a signature and is not out of date: Kafka's own check for tests.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self._own = Path(tempfile.mkdtemp(prefix="sluicegate-authority-")) if folder is None else None
+        folder = folder or self._own
+        assert folder is not None
         self._identity, self._trusted = folder / "broker.pem", folder / "trusted.pem"
         self._follow(Authority(folder, "authority"))
         self.client_certificate, self.client_key = self.authority.issue(
@@ -103,6 +105,12 @@ class SecuredKafka(ApacheKafka):
         """Start, and make the user known to SCRAM."""
         super().start()
         self.add_user(USER, PASSWORD)
+
+    def stop(self) -> None:
+        """As of any cluster; without a folder given, the authority's goes, too."""
+        super().stop()
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
 
     def add_user(self, name: str, password: str) -> None:
         """Make a user known to SCRAM."""

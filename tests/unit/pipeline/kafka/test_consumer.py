@@ -18,6 +18,7 @@ from sluicegate.pipeline.kafka.assignment import (
     place,
 )
 from sluicegate.pipeline.kafka.consumer import GroupConsumer
+from sluicegate.pipeline.kafka.unreachable import Cause
 from sluicegate.pipeline.settings.tree import KafkaSettings
 from support.fake_group import TOPIC, FakeClient, FakeCluster, FakeMessage, FakeShapes, fault, records
 
@@ -516,3 +517,40 @@ async def test_the_client_is_configured_as_the_settings_say(name: str | None, st
         "heartbeat.interval.ms": 1_000,
     }
     assert wanted.items() <= options.items()
+
+
+async def test_another_client_joins_once_everything_of_the_one_before_is_answered_and_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    due: list[bool] = []
+    monkeypatch.setattr(
+        "sluicegate.pipeline.kafka.credentials.Credentials.look",
+        lambda _self, _client: bool(due) and due.pop(),
+    )
+    case = Case(p0=(0, 9))
+    async with case.running(0):
+        first = case.client
+        first.meets(records(0, 0, 3))
+        await case.until(lambda: case.offsets == [0, 1, 2])
+        due.append(True)
+        await case.until(lambda: case.client is not first)
+        assert first.closed.is_set()
+        assert case.drained
+        assert case.cluster.history[-1] == (0, 3)
+        await asyncio.to_thread(case.client.subscribed.wait, 5)
+        case.client.rebalances("on_assign", 0)
+        assert await case.taken_at(0) == 3
+        case.client.meets(records(0, 3, 5))
+        await case.until(lambda: case.offsets == [0, 1, 2, 3, 4])
+
+
+async def test_a_refused_login_is_told_to_the_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(p0=(0, 9))
+    cause = Cause("not with this password", "")
+    ends: list[Cause | None] = [None, cause]
+    monkeypatch.setattr(case.consumer._credentials, "_attempt", lambda _kafka: ends.pop())
+    monkeypatch.setattr("sluicegate.pipeline.kafka.credentials._TRY_EVERY_S", 0.0)
+    async with case.running(0):
+        case.client.options["error_cb"](KafkaError(KafkaError._AUTHENTICATION))
+        await case.until(lambda: len(case.logins) == 2)
+    assert case.logins == ["login refused: not with this password", None]

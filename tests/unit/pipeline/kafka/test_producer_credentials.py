@@ -1,0 +1,150 @@
+"""A producer whose client is replaced: nothing is lost, and the order stays."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.settings.tree import KafkaSettings
+
+
+class Client:
+    """Delivers what is flushed, unless it is cut off; what is purged is told so."""
+
+    made: list[Client]
+
+    def __init__(self, config: dict[str, Any], *, logger: Any) -> None:
+        assert logger is not None
+        self.config = config
+        self.cut_off = False
+        self.waiting: list[tuple[bytes, Any]] = []
+        self.delivered: list[bytes] = []
+        self.flushing = threading.Event()
+        self.may_flush = threading.Event()
+        self.may_flush.set()
+        Client.made.append(self)
+
+    def produce(self, _topic: str, value: bytes, _key: bytes | None, **options: Any) -> None:
+        self.waiting.append((value, options["on_delivery"]))
+
+    def poll(self, _timeout_s: float) -> None:
+        """Nothing comes by itself."""
+
+    def flush(self, _timeout_s: float) -> int:
+        self.flushing.set()
+        assert self.may_flush.wait(10)
+        if not self.cut_off:
+            waiting, self.waiting = self.waiting, []
+            for value, on_delivery in waiting:
+                self.delivered.append(value)
+                on_delivery(None, Message())
+        return len(self.waiting)
+
+    def purge(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        codes = [KafkaError._PURGE_INFLIGHT, *[KafkaError._PURGE_QUEUE] * len(waiting)]
+        for (_, on_delivery), code in zip(waiting, codes, strict=False):
+            on_delivery(KafkaError(code), None)
+
+
+class Message:
+    """A report's."""
+
+    def topic(self) -> str:
+        return "posts"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return 7
+
+
+class Due:
+    """Credentials that want a new client when the test says so."""
+
+    now = False
+
+    def __init__(self, _kafka: KafkaSettings, **_told: Any) -> None:
+        """Reads no file."""
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def look(self, _client: Any) -> bool:
+        due, Due.now = Due.now, False
+        return due
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
+    Client.made = []
+    monkeypatch.setattr("confluent_kafka.Producer", Client)
+    monkeypatch.setattr("sluicegate.pipeline.kafka.producer.Credentials", Due)
+    return Client.made
+
+
+def test_what_the_client_before_cannot_deliver_is_sent_by_the_next_in_its_order(made: list[Client]) -> None:
+    producer = Producer(KafkaSettings())
+    reports: list[Placed | Refused] = []
+    made[0].cut_off = True
+    for value in (b"1", b"2", b"3"):
+        assert producer.send("posts", value, report=reports.append)
+    Due.now = True
+    producer.poll()
+    assert producer.send("posts", b"4", report=reports.append)
+    assert reports == []
+    assert producer.flush() == 0
+    assert made[1].delivered == [b"1", b"2", b"3", b"4"]
+    assert reports == [Placed("posts", 0, 7)] * 4
+
+
+def test_what_the_client_before_delivers_is_sent_once(made: list[Client]) -> None:
+    producer = Producer(KafkaSettings())
+    reports: list[Placed | Refused] = []
+    assert producer.send("posts", b"1", report=reports.append)
+    Due.now = True
+    producer.poll()
+    producer.flush()
+    assert (made[0].delivered, made[1].delivered) == ([b"1"], [])
+    assert reports == [Placed("posts", 0, 7)]
+
+
+def test_nothing_is_sent_past_what_the_client_before_still_has_and_a_flush_waits_for_both(
+    made: list[Client],
+) -> None:
+    producer = Producer(KafkaSettings())
+    reports: list[Placed | Refused] = []
+    first = made[0]
+    first.cut_off = True
+    assert producer.send("posts", b"1", report=reports.append)
+    first.may_flush.clear()
+    Due.now = True
+    replacement = threading.Thread(target=producer.poll)
+    replacement.start()
+    assert first.flushing.wait(10)
+    assert not producer.send("posts", b"2", report=reports.append)
+    left: list[int] = []
+    flush = threading.Thread(target=lambda: left.append(producer.flush()))
+    flush.start()
+    first.may_flush.set()
+    replacement.join(10)
+    flush.join(10)
+    assert left == [0]
+    assert made[1].delivered == [b"1"]
+
+
+def test_a_purge_at_the_end_is_reported_as_refused(made: list[Client]) -> None:
+    producer = Producer(KafkaSettings())
+    reports: list[Placed | Refused] = []
+    made[0].cut_off = True
+    producer.send("posts", b"1", report=reports.append)
+    assert producer.close(0.0) == 1
+    assert reports == [Refused("_PURGE_INFLIGHT")]
+    Due.now = True
+    producer.poll()
+    assert len(made) == 1
