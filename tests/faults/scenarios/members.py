@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from confluent_kafka import Producer
 
+from faults.kubelet import Kubelet
 from faults.scenario import scenario
 from support.collector import Sent, ends
-from support.workers import QUICK
+from support.workers import QUICK, READY_S, until
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from faults.stage import Stage
 
@@ -24,6 +26,7 @@ _RATE_PER_S = 100.0
 _LATE_S = 25.0  # a partition has gone to another member and come back by then
 _BEHIND_EACH_HEAD = 10
 _DELIVERED_S = 30.0
+_HASTY = 'name: hasty\nversion: "1"\ntenants: {hasty: {rules: {max_wait_seconds: 1}}}\n'
 
 
 @scenario(number=3, name="members-with-slow-heads", short=True)
@@ -35,9 +38,12 @@ def members_with_slow_heads(stage: Stage) -> None:
 
 @scenario(number=3, name="members-in-a-hold")
 def members_in_a_hold(stage: Stage) -> None:
-    """The engine is away: every post taken is held, handed over and held again; then the engine comes back."""
+    """The engine is away: every post taken is held, handed over and held again; then the engine comes back.
+
+    Workers join without it, since their policy has a tenant who waits a second only. No post is that tenant's.
+    """
     stage.lane.set_faults(die=True)
-    _come_and_go(stage)
+    _come_and_go(stage, stage.lane.set_policy(_HASTY), wait=_wait_joined)
     stage.require(stage.lane.answers() == 0, "an engine that is away answered")
     stage.lane.set_faults()
 
@@ -68,9 +74,14 @@ def answered_after_it_came_back(stage: Stage) -> None:
     stage.wait_answered()
 
 
-def _come_and_go(stage: Stage) -> None:
-    kubelet = stage.kubelet(2, {"micro_batch.in_flight": "8"})
-    kubelet.wait_ready()
+def _come_and_go(
+    stage: Stage,
+    settings: dict[str, str] | None = None,
+    *,
+    wait: Callable[[Kubelet], None] = Kubelet.wait_ready,
+) -> None:
+    kubelet = stage.kubelet(2, {"micro_batch.in_flight": "8"} | (settings or {}))
+    wait(kubelet)
     load = stage.load(_RATE_PER_S, make=_sometimes_slow)
     members, changes = 2, stage.scaled(12)
     for _ in range(changes):
@@ -78,13 +89,23 @@ def _come_and_go(stage: Stage) -> None:
         members = stage.rng.choice([count for count in (1, 2, 3) if count != members])
         kubelet.scale(members)
     kubelet.scale(2)
-    kubelet.wait_ready()
+    wait(kubelet)
     load.stop()
     stage.note("came and went", changes=changes)
     # A worker may be told to stop before it listens: then the signal itself ends it.
     stage.require(set(kubelet.exits) <= {0, -15}, f"exit codes {dict(kubelet.exits)}")
     alive = [worker.get("/livez")[0] for worker in kubelet.workers]
     stage.require(set(alive) == {200}, f"/livez answers {alive}")
+
+
+def _wait_joined(kubelet: Kubelet) -> None:
+    """Wait until two workers run and are in the group, ready or not."""
+
+    def joined() -> bool:
+        bodies = [worker.get("/readyz")[1] for worker in kubelet.workers]
+        return len(bodies) == 2 and all(body and orjson.loads(body)["group"] for body in bodies)
+
+    until("two workers are in the group", joined, within_s=READY_S)
 
 
 def _send_to_each(stage: Stage, name: str) -> None:
