@@ -21,8 +21,8 @@ MUTANTS = (
         "acks",
         "a verdict would count as safe with one broker, and be lost with it",
         "pipeline/kafka/producer.py",
-        '                "enable.idempotence": True,\n                "acks": "all",\n',
-        '                "acks": "1",\n',
+        '            "enable.idempotence": True,\n            "acks": "all",\n',
+        '            "acks": "1",\n',
         (f"{_PUBLISHING}::test_the_producer_is_idempotent_and_waits_for_all_replicas",),
     ),
     Mutant(
@@ -77,8 +77,8 @@ MUTANTS = (
         "hold_cleared",
         "a hold that is over would excuse every later stall",
         "pipeline/observe/holds.py",
-        "            if reasons.pop(waiter, None) is not None:",
-        '            if reasons.get(waiter) == "":',
+        "            elif reasons.pop(waiter, None) is not None:",
+        '            elif reasons.get(waiter) == "":',
         (
             f"{_UNIT}/observe/test_holds.py::test_a_hold_is_in_force_from_its_declaration_to_the_end_of_the_block",
         ),
@@ -87,8 +87,8 @@ MUTANTS = (
         "hold_of_others",
         "one delivered verdict would clear the hold of another that still waits",
         "pipeline/observe/holds.py",
-        "            if reasons.pop(waiter, None) is not None:",
-        "            if reasons.pop(waiter, None) is not None and not reasons.clear():",
+        "            elif reasons.pop(waiter, None) is not None:",
+        "            elif reasons.pop(waiter, None) is not None and not reasons.clear():",
         (f"{_UNIT}/observe/test_holds.py::test_one_waiters_success_does_not_clear_anothers_hold",),
     ),
     Mutant(
