@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.flow.work import PostInWork, Work
+from sluicegate.pipeline.flow.in_work import PostInWork
+from sluicegate.pipeline.flow.work import Work
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.schemas import AssessedBy, Verdict
 

@@ -316,7 +316,7 @@ MUTANTS = (
         "killer_forgotten",
         "every copy of a text that kills the engine would kill it again",
         "pipeline/flow/suspects.py",
-        "return self._poison.get(key, 0.0) > self._clock()",
+        "return key in self._poison and self._poison[key] > self._clock()",
         "return False",
         (f"{_UNIT}/flow/test_suspects.py::test_poison_is_remembered_for_ten_minutes_and_no_longer",),
     ),
@@ -445,7 +445,7 @@ MUTANTS = (
     Mutant(
         "mixed_policies",
         "a post would be decided by a policy of whose wishes nobody looked whether they are met",
-        "pipeline/flow/work.py",
+        "pipeline/flow/in_work.py",
         "policy if self.left == len(self.keys) or self.policy is policy else None",
         "policy",
         (_SCHEDULES,),
