@@ -12,7 +12,7 @@ from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.decision import Provenance, bury, decide, withhold, worst
-from sluicegate.pipeline.flow.work import Found, PostInWork
+from sluicegate.pipeline.flow.in_work import Found, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import FAILURE_MODE, Policy

@@ -17,9 +17,9 @@ from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer
 from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.flow.flow import PostPath
+from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.flow.screening import screen_stamp
 from sluicegate.pipeline.flow.window import Window
-from sluicegate.pipeline.flow.work import Arrival
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Record, Slot, dead_letter_record

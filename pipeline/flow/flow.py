@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 from sluicegate.engines.backends import Backends
 from sluicegate.engines.screen import Screen
 from sluicegate.pipeline.flow.answers import Answer, Answers, Moment
+from sluicegate.pipeline.flow.in_work import Arrival, PostInWork, PromptInWork
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
 from sluicegate.pipeline.flow.planner import plan
 from sluicegate.pipeline.flow.routes import Routes
 from sluicegate.pipeline.flow.screening import Screening
 from sluicegate.pipeline.flow.window import CHUNK, CHUNK_BYTES, Window
-from sluicegate.pipeline.flow.work import Arrival, PostInWork, PromptInWork, Told, Work
+from sluicegate.pipeline.flow.work import Told, Work
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Slot

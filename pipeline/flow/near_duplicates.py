@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from sluicegate.engines.text.segmenter import Parts
-from sluicegate.pipeline.flow.work import PostInWork
+from sluicegate.pipeline.flow.in_work import PostInWork
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.sections import NearDuplicateSettings

@@ -14,7 +14,7 @@ import structlog
 from sluicegate.engines.screen import Screen, ScreenAnswer
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.answers import Answer, Answers
-from sluicegate.pipeline.flow.work import Arrival
+from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.pipeline.flow.work import PostInWork, Work
+from sluicegate.pipeline.flow.in_work import PostInWork
+from sluicegate.pipeline.flow.work import Work
 from sluicegate.pipeline.kafka.publisher import Publisher
-from sluicegate.schemas import AssessedBy, Verdict
+from sluicegate.schemas import AssessedBy, MadeVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,7 @@ def _shortened(record: Any) -> str | None:
     event = getattr(record, "event", None)
     if event is None:
         return (record.key or b"").decode()
-    return event.post_id if isinstance(event, Verdict) and event.assessed_by in _REUSES else None
+    return event.post_id if isinstance(event, MadeVerdict) and event.assessed_by in _REUSES else None
 
 
 def _die_if_ordered(path: Path, point: str, ids: list[str], waiting: int) -> None:

@@ -19,7 +19,8 @@ from sluicegate.engines.protocol import ItemFailure
 from sluicegate.pipeline.command import main
 from sluicegate.pipeline.flow import near_duplicates as reuse
 from sluicegate.pipeline.flow.flow import Flow
-from sluicegate.pipeline.flow.work import PostInWork, Work
+from sluicegate.pipeline.flow.in_work import PostInWork
+from sluicegate.pipeline.flow.work import Work
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 from sluicegate.schemas import FailureCode
 

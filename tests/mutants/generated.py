@@ -50,6 +50,7 @@ ROOMS = (
         (
             "pipeline/flow/flow*.py",
             "pipeline/flow/work*.py",
+            "pipeline/flow/in_work*.py",
             "pipeline/flow/window*.py",
             "pipeline/flow/planner*.py",
         ),

@@ -445,7 +445,7 @@ MUTANTS = (
     Mutant(
         "mixed_policies",
         "a post would be decided by a policy of whose wishes nobody looked whether they are met",
-        "pipeline/flow/work.py",
+        "pipeline/flow/in_work.py",
         "policy if self.left == len(self.keys) or self.policy is policy else None",
         "policy",
         (_SCHEDULES,),

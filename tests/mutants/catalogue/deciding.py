@@ -267,7 +267,7 @@ MUTANTS = (
     Mutant(
         "joined_safe",
         "posts that wait together would be explained for whoever asks least",
-        "pipeline/flow/work.py",
+        "pipeline/flow/in_work.py",
         'if wanted is not None and wanted != "safe":',
         "if wanted is not None:",
         (f"{_SAFE}::test_posts_that_wait_for_one_judgement_are_explained_once_for_whoever_asks_most",),
@@ -275,7 +275,7 @@ MUTANTS = (
     Mutant(
         "policy_turned_safe",
         "a policy that changes within a post would decide a part by an explanation that began with safe",
-        "pipeline/flow/work.py",
+        "pipeline/flow/in_work.py",
         "return wanted is None or explains(finding, wanted)",
         "return wanted is None or finding.explained_as is not None",
         (

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
 from sluicegate.engines.text.segmenter import Part, Parts
+from sluicegate.pipeline.flow.in_work import Found, PostInWork, PromptInWork
 from sluicegate.pipeline.flow.planner import BatchLimits, plan
-from sluicegate.pipeline.flow.work import Found, PostInWork, PromptInWork, Told, Work
+from sluicegate.pipeline.flow.work import Told, Work
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, Stored

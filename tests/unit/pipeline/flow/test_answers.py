@@ -13,7 +13,7 @@ from sluicegate.engines.protocol import Explanation, Prompt
 from sluicegate.engines.text.segmenter import Part, Parts
 from sluicegate.pipeline.flow.answers import Answer, Answers, Moment
 from sluicegate.pipeline.flow.decision import assess, engine_reference
-from sluicegate.pipeline.flow.work import Found, PostInWork
+from sluicegate.pipeline.flow.in_work import Found, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Slot

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sluicegate.pipeline.flow.work import PostInWork
+    from sluicegate.pipeline.flow.in_work import PostInWork
     from sluicegate.pipeline.policy import Policy
     from sluicegate.pipeline.shortcuts.near_duplicates import NearKey
 

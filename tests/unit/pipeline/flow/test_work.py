@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.pipeline.flow.work import PromptInWork
+from sluicegate.pipeline.flow.in_work import PromptInWork
 from sluicegate.schemas import Scores
 from unit.pipeline.flow.schedules import Schedule
 
