@@ -233,6 +233,8 @@ class CompletionsEngine:
             return reply.body
         if self._dialect.is_too_long(reply.status, reply.body):
             return ItemFailure(FailureCode.TOO_LONG, "more tokens than the server's context")
+        if fault := self._dialect.fault_of_all(reply.status, reply.body):
+            raise EngineUnavailable(fault, refused=True)
         return ItemFailure(FailureCode.ENGINE_ERROR, _named(reply))
 
     async def _reply(self, payload: object, count: int, deadline: float) -> HttpReply:

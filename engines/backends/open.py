@@ -41,7 +41,7 @@ class EngineChoice:
     url: str | None = None
     """``completions``: base address of the server, without ``/v1``."""
     dialect: str = "openai"
-    """``completions``: one of ``openai``, ``vllm``, ``trtllm``, ``llama_cpp``."""
+    """``completions``: one of :data:`~sluicegate.engines.backends.dialects.DIALECTS`."""
     model: str | None = None
     """``completions``: what the server calls the model; the bundle's own name unless given."""
     api_key: str | None = field(default=None, repr=False)
@@ -56,7 +56,7 @@ class EngineChoice:
     adapter: str | None = None
     """What the adapter is called; the bundle's own name for it unless given."""
     lora_path: str | None = None
-    """``completions``, dialect ``trtllm``: the adapter's folder as the server sees it; one that it adds to its base."""
+    """``completions``, dialects of ``trtllm-serve``: the adapter's folder as the server sees it, for one that it adds."""
     fake: FakeProfile | None = None
     """``fake``: speed, rules and faults; takes no time unless given."""
 
@@ -190,7 +190,9 @@ def _completions(choice: EngineChoice) -> Backend:
     )
     lora = Lora.of(choice.adapter or "adapter", choice.lora_path, bundle.digest) if choice.lora_path else None
     served_name = choice.model or bundle.manifest.name
-    dialect = make_dialect(choice.dialect, model.vocabulary, model=served_name, lora=lora)
+    dialect = make_dialect(
+        choice.dialect, model.vocabulary, model=served_name, lora=lora, guided=_is_guided(bundle)
+    )
     engine = CompletionsEngine(lambda: url, dialect, model, concurrency=concurrency, api_key=choice.api_key)
     named = f"model {served_name}" if choice.dialect == "vllm" else ""
     return replace(
@@ -198,6 +200,13 @@ def _completions(choice: EngineChoice) -> Backend:
         server=url.rstrip("/"),
         asked_as=f"adapter {lora.number}" if lora else named,
     )
+
+
+def _is_guided(bundle: Bundle) -> bool:
+    """True if the bundle's ``serving.json`` has its server started with a backend for guided decoding."""
+    from sluicegate.engines.backends.trtllm.serving import ROLE, Serving  # noqa: PLC0415 - lazy
+
+    return ROLE in bundle.manifest.files and Serving.of(bundle).guided_decoding
 
 
 def _llama_cpp(choice: EngineChoice) -> Backend:
@@ -230,7 +239,7 @@ def _tensorrt_llm(choice: EngineChoice) -> Backend:
             "engine.bundle is missing: the folder of the bundle that was built for TensorRT-LLM"
         )
     bundle = _open_bundle(choice, choice.bundle)
-    serving = Serving.of(bundle, max_prompt_tokens=choice.max_prompt_tokens)
+    serving = Serving.of(bundle, max_prompt_tokens=choice.max_prompt_tokens, in_process=True)
     check_gpu(bundle.manifest)
     prompter, model = _served(choice, bundle, saturating_prompts=serving.max_batch_size)
     engine = make_engine(model, serving, bundle, prompter)

@@ -237,7 +237,7 @@ def _engine_fix(engine: EngineSettings, adapter: str | None) -> str:
     if engine.backend == "llama_cpp":
         return "pip install 'sluicegate[cpu]' && sluicegate engine fetch-cpu"
     if engine.backend == "tensorrt_llm":
-        return "export SLUICEGATE_ENGINE__BACKEND=completions SLUICEGATE_ENGINE__DIALECT=trtllm"
+        return "export SLUICEGATE_ENGINE__BACKEND=completions SLUICEGATE_ENGINE__DIALECT=trtllm_chat"
     return "unset SLUICEGATE_ENGINE__FAKE_PROFILE  # or correct that file: docs/client.md"
 
 

@@ -75,6 +75,10 @@ def serve_config(
     port: Annotated[
         int, typer.Option(min=1, max=65_535, help="Where the server listens, on this host.")
     ] = 8000,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Release of the server. Default for trtllm-serve: that of the bundle."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what a server needs to serve a bundle, and print its command and the worker's settings.
@@ -88,7 +92,7 @@ def serve_config(
 
     # The worker hashes the weights at its start; here they are only named.
     bundle = Bundle.open(path.resolve(), verify=False)
-    plan = plan_server(bundle, server.value, port=port, config=out.resolve())
+    plan = plan_server(bundle, server.value, port=port, config=out.resolve(), version=version)
     for name, content in plan.files.items():
         out.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(content, encoding="utf-8")

@@ -31,12 +31,15 @@ class AdapterSettings(BaseModel):
         None,
         min_length=1,
         max_length=1024,
-        description="completions, dialect trtllm: the adapter's folder as the server sees it, sent with every request.",
+        description="completions, dialects trtllm and trtllm_chat: the adapter's folder as the server sees it, sent with every request.",
     )
     fake_profile: Path | None = Field(
         None, description="fake: JSON file with its rules and seed. Without it, the engine's own is taken."
     )
 
+
+_WITH_LORA = ("trtllm", "trtllm_chat")
+"""Dialects whose requests name an adapter by its folder."""
 
 Adapters = Annotated[dict[AdapterName, AdapterSettings], Field(max_length=64)]
 
@@ -61,7 +64,7 @@ def lacking(
         if adapter.bundle is None:
             return f"{place}.bundle is missing; give the folder of the adapter's own bundle, for example /bundles/{name}"
         fault = password_in(adapter.url, f"{place}.url")
-        if backend == "completions" and adapter.lora_path is not None and dialect != "trtllm":
+        if backend == "completions" and adapter.lora_path is not None and dialect not in _WITH_LORA:
             return f"{place}.lora_path is not sent in dialect {dialect}; leave it out, or say engine.dialect: trtllm"
         if fault is None and backend == "completions" and adapter.url is None:
             fault = _not_named(place, name, adapter, dialect, model)
@@ -77,7 +80,7 @@ def _not_named(
     if dialect == "vllm":
         missing = f"{place}.model", "the name that vLLM serves the adapter under", name
         return None if adapter.model is not None else _sentence(*missing)
-    if dialect == "trtllm":
+    if dialect in _WITH_LORA:
         if adapter.lora_path is None:
             return _sentence(
                 f"{place}.lora_path", "the adapter's folder as the server sees it", f"/adapters/{name}"

@@ -87,7 +87,7 @@ def test_values_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     cpu = _settings(newest("cpu"), worker(newest("cpu")), tmp_path, monkeypatch)
     assert (cpu.window.bytes, cpu.log.level) == (33_554_432, "debug")
     gpu = _settings(newest("gpu"), worker(newest("gpu")), tmp_path, monkeypatch)
-    assert (gpu.engine.concurrency, gpu.engine.dialect, gpu.drain.finish_s) == (None, "trtllm", 50)
+    assert (gpu.engine.concurrency, gpu.engine.dialect, gpu.drain.finish_s) == (None, "trtllm_chat", 50)
     assert (gpu.kafka.security.username, gpu.kafka.security.mechanism) == ("sluicegate", "SCRAM-SHA-512")
 
 

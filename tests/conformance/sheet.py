@@ -83,6 +83,8 @@ class Sheet:
     classes: Mapping[str, Entry]
     words: Mapping[str, Sequence[str]]
     commands: Mapping[str, Command]
+    requests: Mapping[str, Mapping[str, Argument]]
+    """Endpoint of ``trtllm-serve`` to the fields of its requests."""
 
     def bind(
         self,
@@ -206,6 +208,7 @@ def load_sheet() -> Sheet:
             name: Command(name, body["flags"], tuple(body.get("words_before", ())), body["positional"])
             for name, body in raw["commands"].items()
         },
+        requests={name: _arguments(body["takes"]) for name, body in raw["requests"].items()},
     )
 
 

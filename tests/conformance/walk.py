@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.brain import Brain
-from conformance.sheet import DisagreementError, load_sheet
+from conformance.sheet import Argument, DisagreementError, load_sheet
 from conformance.sites import BORDER, BUILD, ROOT, SERVING, Site, literal_line, sites_of
 from conformance.stand_in import StandIn
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.backends.dialects import Lora, TrtllmDialect, Vocabulary
+from sluicegate.engines.backends.dialects import Lora, TrtllmChatDialect, TrtllmDialect
 from sluicegate.engines.backends.trtllm.serving import Serving, plan_server, trtllm_options
 from sluicegate.engines.build.commands import compile_engine, quantise
 from sluicegate.engines.build.recipe import BuildRecipe
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.schemas import Post
+from support.small_bundle import small_vocabulary
 from support.trtllm_bundle import write_trtllm_bundle
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("engine", "pytorch")
 LORA = {"max_rank": 16, "target_modules": ["attn_q", "attn_v"]}
-DIALECT = ROOT / "engines" / "backends" / "dialects" / "openai.py"
+DIALECT = ROOT / "engines" / "backends" / "dialects" / "trtllm.py"
+OPENAI = DIALECT.with_name("openai.py")
 AGREES = "agrees"
 _NESTED = {"kv_cache_config": "KvCacheConfig", "lora_config": "LoraConfig"}
 
@@ -58,7 +60,7 @@ async def walk(folder: Path) -> list[Row]:
             uses += stand_in.uses
             faults += stand_in.disagreements + stand_in.unsettled()
     sites = sites_of(BORDER)
-    found = {*rows(sites, uses, faults), *command_rows(folder), *build_rows(), *lora_rows()}
+    found = {*rows(sites, uses, faults), *command_rows(folder), *build_rows(), *request_rows()}
     return sorted(found, key=lambda row: (_line_last(row.place), row))
 
 
@@ -212,21 +214,44 @@ def _flat(key: str, options: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
             yield from _flat(_NESTED[name], value)
 
 
-def lora_rows() -> list[Row]:
-    """The adapter that a request to ``trtllm-serve`` names: the fields of ``LoRARequest``."""
-    vocabulary = Vocabulary({"safe": (1,), "controversial": (2,), "unsafe": (3,)}, {}, (), {})
+def request_rows() -> list[Row]:
+    """Every field of every request to ``trtllm-serve``."""
     lora = Lora.of("tenant", "/adapters/tenant", "sha256:" + "7" * 64)
-    body = TrtllmDialect(vocabulary, model="guard", lora=lora).score_request([[1]])["lora_request"]
-    entry = load_sheet().classes["LoRARequest"]
-    result = AGREES
-    try:
-        load_sheet().bind("LoRARequest", entry.takes, 0, (), body)
-    except DisagreementError as error:
-        result = str(error)
-    return [
-        Row(f"{_short(DIALECT)}:{literal_line(DIALECT, name)}", f"{name}:", f"LoRARequest.{name}", result)
-        for name in body
-    ]
+    found = []
+    for endpoint, kind in (("completions", TrtllmDialect), ("chat", TrtllmChatDialect)):
+        dialect = kind(small_vocabulary(), model="guard", lora=lora, guided=True)
+        lists = [[(1, 2)] * count for count in sorted({1, dialect.list_prompts})]
+        bodies = [
+            *map(dialect.score_request, lists),
+            *(dialect.explain_request((1, 2), kind) for kind in ("post", "prompt", "response")),
+        ]
+        for body in bodies:
+            found += field_rows(endpoint, load_sheet().requests[endpoint], body)
+            found += field_rows(
+                "LoRARequest", load_sheet().classes["LoRARequest"].takes, body["lora_request"]
+            )
+            shape = body.get("response_format", {})
+            found += field_rows("response_format", load_sheet().requests["response_format"], shape)
+    return found
+
+
+def field_rows(owner: str, takes: Mapping[str, Argument], body: Mapping[str, Any]) -> list[Row]:
+    """Each field of a JSON object: known to the server, and of its type."""
+    found = []
+    for name, value in body.items():
+        result = AGREES
+        try:
+            load_sheet().bind(owner, {name: takes[name]} if name in takes else {}, 0, (), {name: value})
+        except DisagreementError as error:
+            result = str(error)
+        places = (OPENAI, DIALECT) if owner == "completions" else (DIALECT,)
+        module, line = next(
+            (at for path in places if (at := (path, literal_line(path, name)))[1]), (DIALECT, 0)
+        )
+        found.append(Row(f"{_short(module)}:{line}", f"{name}:", f"{owner}.{name}", result))
+    if missing := [name for name, one in takes.items() if body and one.required and name not in body]:
+        found.append(Row(_short(DIALECT), ", ".join(missing), owner, f"{owner} needs {missing}"))
+    return found
 
 
 def _line_last(place: str) -> tuple[str, int]:

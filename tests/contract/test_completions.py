@@ -12,7 +12,7 @@ import pytest
 
 from contract.engine_contract import MARKER, TIMEOUT_S, Rig, scored, some_prompts
 from contract.stub_server import StubServer
-from contract.wires import CONTEXT_TOKENS
+from contract.wires import CONTEXT_TOKENS, Trtllm
 from sluicegate.engines.backends import EngineChoice, open_backend, open_backends
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
@@ -20,6 +20,7 @@ from sluicegate.pipeline.flow.adapter_state import CallOutcome, told_by
 from sluicegate.pipeline.flow.server_state import ServerState
 from sluicegate.schemas import FailureCode, Post
 from support.small_bundle import small_manifest, write_small_bundle
+from support.trtllm_bundle import write_trtllm_bundle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -423,6 +424,39 @@ async def test_prompts_are_sent_as_token_ids_at_temperature_zero(start: Any) -> 
         assert stub.requests[0]["temperature"] == 0
         assert "logit_bias" not in stub.requests[0]  # it would count into what is reported
         assert stub.requests[0]["logprobs"] == 20
+
+
+async def test_a_release_that_refuses_what_every_score_needs_holds_the_stream_and_names_the_fix(
+    start: Any,
+) -> None:
+    async with start("trtllm 1.2.1", dialect="trtllm", model="small") as (rig, stub):
+        with pytest.raises(EngineUnavailable, match=r"say engine\.dialect: trtllm_chat") as raised:
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
+        assert raised.value.refused
+        assert len(stub.requests) == 1
+        health = await rig.engine.health()
+        assert not health.ok
+        assert "trtllm_chat" in health.detail
+
+
+@pytest.mark.parametrize("flavour", ["trtllm", "trtllm_chat"])
+@pytest.mark.parametrize("guided", [False, True])
+async def test_the_bundle_says_whether_its_server_holds_explanations_to_their_shape(
+    tmp_path: Path, flavour: str, guided: bool
+) -> None:
+    bundle = write_trtllm_bundle(tmp_path, "pytorch", guided_decoding=guided, tokenizer_folder="hf")
+    async with StubServer(flavour) as stub:
+        assert isinstance(stub.wire, Trtllm)
+        stub.wire.guided = guided
+        backend = open_backend(
+            EngineChoice("completions", bundle=bundle, url=stub.url, dialect=flavour, model="small")
+        )
+        prompt = backend.prompter.build(Post(id="1", text="Hello"))
+        assert isinstance(prompt, Prompt)
+        async with backend.engine as engine:
+            (explanation,) = await engine.explain([prompt], ["unsafe"], timeout_s=TIMEOUT_S)
+        assert isinstance(explanation, Explanation)
+        assert ("response_format" in stub.requests[0]) == guided
 
 
 async def test_an_unknown_model_name_holds_the_stream(start: Any) -> None:

@@ -75,6 +75,10 @@ class TestStubOfTrtllmServe(StubContract):
     flavour = "trtllm"
 
 
+class TestStubOfTheChatOfTrtllmServe(StubContract):
+    flavour = "trtllm_chat"
+
+
 class TestAdapterOnAStubOfVllm(StubContract):
     flavour = "vllm"
     cannot = NAMED
@@ -83,4 +87,9 @@ class TestAdapterOnAStubOfVllm(StubContract):
 
 class TestAdapterOnAStubOfTrtllmServe(StubContract):
     flavour = "trtllm"
+    adapter: ClassVar = {"adapter": "teens", "model": "small", "lora_path": "/adapters/teens"}
+
+
+class TestAdapterOnAStubOfTheChatOfTrtllmServe(StubContract):
+    flavour = "trtllm_chat"
     adapter: ClassVar = {"adapter": "teens", "model": "small", "lora_path": "/adapters/teens"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from conformance.sheet import load_sheet
 from support.small_bundle import small_tokenizer
 
 if TYPE_CHECKING:
@@ -133,15 +134,63 @@ class Vllm(Completions):
 
 
 class Trtllm(Completions):
-    """``trtllm-serve``: takes one prompt at a time, as our client asks it."""
+    """``trtllm-serve`` from 1.3 on: takes no field that it does not know, and a grammar only where it is set up."""
+
+    endpoint: ClassVar[str] = "completions"
+    guided: bool = False
+    """True if it was started with a backend for guided decoding."""
 
     def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
         super().check(body, models)
-        if len(self.prompts(body)) > 1:
-            raise RefusedError("one prompt only")
+        if unknown := set(body) - set(load_sheet().requests[self.endpoint]):
+            raise RefusedError(f"Extra inputs are not permitted: {', '.join(sorted(unknown))}")
+        if "response_format" in body and not self.guided:
+            raise RefusedError("guided decoding is not enabled")
+
+    def error(self, message: str) -> Any:
+        return {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": 400}
 
 
-WIRES: Mapping[str, type[Completions]] = {"openai": Completions, "vllm": Vllm, "trtllm": Trtllm}
+class OldTrtllm(Trtllm):
+    """The same endpoint of 1.2.1, as far as its source was read."""
+
+    def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
+        super().check(body, models)
+        if "logprobs" in body:
+            raise RefusedError("1 validation error: Value error, logprobs is not supported")
+
+
+class TrtllmChat(Trtllm):
+    """The chat endpoint of ``trtllm-serve``, given a prompt's tokens."""
+
+    path: ClassVar[str] = "/v1/chat/completions"
+    endpoint: ClassVar[str] = "chat"
+
+    def prompts(self, body: Mapping[str, Any]) -> list[list[int]]:
+        assert body["messages"], "one must be there"
+        return [body["prompt_token_ids"]]
+
+    def _choice(self, body: Mapping[str, Any], index: int, one: Generated) -> dict[str, Any]:
+        assert body["logprobs"] is True
+        shown = [
+            {"token": self._key(body, token), "logprob": max(value, -9999.0), "bytes": None}
+            for token, value in one.chosen(body["top_logprobs"]).items()
+        ]
+        return {
+            "index": index,
+            "message": {"role": "assistant", "content": one.text, "tool_calls": []},
+            "finish_reason": one.finish_reason,
+            "logprobs": {"content": [{**shown[0], "top_logprobs": shown}] if shown else []},
+        }
+
+
+WIRES: Mapping[str, type[Completions]] = {
+    "openai": Completions,
+    "vllm": Vllm,
+    "trtllm": Trtllm,
+    "trtllm 1.2.1": OldTrtllm,
+    "trtllm_chat": TrtllmChat,
+}
 
 
 def _usage(generated: Sequence[Generated]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from conformance.walk import LORA
 from docs.pages import text
-from sluicegate.engines.backends.dialects import Lora, TrtllmDialect, Vocabulary
+from sluicegate.engines.backends.dialects import Lora, TrtllmChatDialect, Vocabulary
 from sluicegate.engines.backends.trtllm.serving import CONFIG, EXPLANATION_TOKENS, Serving, plan_server
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.pipeline.command import app
@@ -73,5 +73,5 @@ def test_the_adapter_of_a_request_is_named_as_the_page_says() -> None:
     (shown,) = blocks("json")
     vocabulary = Vocabulary({"safe": (1,), "controversial": (2,), "unsafe": (3,)}, {}, (), {})
     lora = Lora("teens", 1234, "/adapters/teens")
-    body = TrtllmDialect(vocabulary, model="guard", lora=lora).score_request([[1]])
+    body = TrtllmChatDialect(vocabulary, model="guard", lora=lora).score_request([[1]])
     assert orjson.loads(shown) == {"lora_request": body["lora_request"]}

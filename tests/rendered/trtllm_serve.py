@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("command", choices=["serve"])
     parser.add_argument("model", type=Path)
     parser.add_argument("--backend", choices=["tensorrt", "pytorch"], required=True)
-    for name in ("tokenizer", "config"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--extra_llm_api_options", dest="config", type=Path, required=True)
     parser.add_argument("--host", default="localhost")
     for name in ("port", "max_batch_size", "max_num_tokens", "max_seq_len"):
         parser.add_argument(f"--{name}", type=int, required=True)
@@ -38,9 +38,9 @@ def main() -> None:
     assert (told.tokenizer / "tokenizer.json").is_file()
     options = yaml.safe_load(told.config.read_text(encoding="utf-8"))
     assert options["gather_generation_logits"] is True
-    stub = StubServer("trtllm", faults={"slow": SLOW})
+    stub = StubServer("trtllm_chat", faults={"slow": SLOW})
     application = web.Application()
-    application.router.add_post("/v1/completions", stub._handle)
+    application.router.add_post(stub.wire.path, stub._handle)
     application.router.add_get("/health", _health)
     web.run_app(application, host=told.host, port=told.port)
 

@@ -5,7 +5,8 @@ name        server                       candidates named by                  ch
 =========== ============================ ==================================== ==========================
 openai      any with legacy completions  text                                 vLLM's and SGLang's files
 vllm        vLLM                         id, the labels by their ids          its own files, executed
-trtllm      ``trtllm-serve``             text                                 a stub of our own
+trtllm      ``trtllm-serve`` from 1.3    text                                 its source, read
+trtllm_chat ``trtllm-serve`` 1.2.1       text                                 its source, read
 llama_cpp   llama.cpp's ``/completion``  id                                   the real server
 =========== ============================ ==================================== ==========================
 """
@@ -16,11 +17,13 @@ from sluicegate.engines.backends.dialects.base import (
     CATEGORY_HEAD,
     Completion,
     Dialect,
+    Lora,
     ServedModel,
     Vocabulary,
 )
 from sluicegate.engines.backends.dialects.llama_cpp import LlamaCppDialect
-from sluicegate.engines.backends.dialects.openai import Lora, OpenAIDialect, TrtllmDialect, VllmDialect
+from sluicegate.engines.backends.dialects.openai import OpenAIDialect, VllmDialect
+from sluicegate.engines.backends.dialects.trtllm import TrtllmChatDialect, TrtllmDialect
 from sluicegate.engines.errors import EngineSetupError
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "Lora",
     "OpenAIDialect",
     "ServedModel",
+    "TrtllmChatDialect",
     "TrtllmDialect",
     "VllmDialect",
     "Vocabulary",
@@ -39,27 +43,31 @@ __all__ = [
 ]
 
 _OPENAI_LIKE = {dialect.name: dialect for dialect in (OpenAIDialect, VllmDialect)}
+_TRTLLM = {dialect.name: dialect for dialect in (TrtllmDialect, TrtllmChatDialect)}
 
-DIALECTS = (*_OPENAI_LIKE, TrtllmDialect.name, LlamaCppDialect.name)
+DIALECTS = (*_OPENAI_LIKE, *_TRTLLM, LlamaCppDialect.name)
 """The names that the settings take."""
 
 
-def make_dialect(name: str, vocabulary: Vocabulary, *, model: str, lora: Lora | None = None) -> Dialect:
+def make_dialect(
+    name: str, vocabulary: Vocabulary, *, model: str, lora: Lora | None = None, guided: bool = False
+) -> Dialect:
     """Make a dialect by its name in the settings.
 
     Args:
         name: One of :data:`DIALECTS`.
         vocabulary: The bundle's tokens.
         model: What the server calls the model; llama.cpp serves one and does not ask.
-        lora: What ``trtllm`` is to add to that model; the other dialects have no use for it.
+        lora: What the server is to add to that model; for dialects that name it in the request.
+        guided: ``trtllm``: the server was started with a backend for guided decoding.
 
     Raises:
         EngineSetupError: There is no such dialect.
     """
     if name == LlamaCppDialect.name:
         return LlamaCppDialect(vocabulary)
-    if name == TrtllmDialect.name:
-        return TrtllmDialect(vocabulary, model=model, lora=lora)
+    if name in _TRTLLM:
+        return _TRTLLM[name](vocabulary, model=model, lora=lora, guided=guided)
     if name in _OPENAI_LIKE:
         return _OPENAI_LIKE[name](vocabulary, model=model)
     raise EngineSetupError(f"dialect {name!r} is not one of: {', '.join(DIALECTS)}")

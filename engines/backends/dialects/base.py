@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sluicegate.engines.bundle.manifest import LabelMap
 from sluicegate.engines.bundle.tokenizer import TextTokenizer
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 CATEGORY_HEAD = "\nCategories:"
 """What is forced after the label, so that the first generated token is the category's first."""
+
+EXPLANATION_TOKENS = 64
+"""Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary; a list is rare."""
 
 JsonObject = dict[str, Any]
 
@@ -160,6 +163,10 @@ class Dialect(Protocol):
         """Say whether a refusal means that the prompt exceeds the server's context."""
         ...
 
+    def fault_of_all(self, status: int, body: object) -> str | None:
+        """Say what a refusal means that every request would get: wrong settings, with the fix; None otherwise."""
+        ...
+
 
 def severity_scores(
     candidates: Candidates, vocabulary: Vocabulary, *, cached_tokens: int = 0
@@ -213,6 +220,40 @@ def unparsable(detail: str) -> ItemFailure:
 def empty_completion() -> ItemFailure:
     """The server answered with nothing."""
     return ItemFailure(FailureCode.EMPTY_COMPLETION, "the completion is empty")
+
+
+def context_ended() -> ItemFailure:
+    """An explanation that the server's context cut."""
+    return ItemFailure(FailureCode.TOO_LONG, "the server's context ended within the explanation")
+
+
+def refusal_text(body: object) -> str:
+    """What a refusal says, in small letters, whatever its shape. It may quote a post: for comparing alone."""
+    try:
+        return str(body).lower()
+    except RecursionError:  # nested nearly as deeply as the parser admits: no server's words
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """An adapter that a server adds to its base, for the requests that name it."""
+
+    name: str
+    number: int
+    """TensorRT-LLM's cache of adapters goes by this: one number for one adapter, whichever worker asks."""
+    path: str
+    """``trtllm-serve``: the adapter's folder, as the server sees it."""
+
+    @classmethod
+    def of(cls, name: str, path: str, digest: str) -> Self:
+        """The adapter of the bundle with this digest."""
+        return cls(name, cls.number_of(digest), path)
+
+    @staticmethod
+    def number_of(digest: str) -> int:
+        """Its number by its bundle's digest, in 31 bits; two adapters rarely share one, which is refused."""
+        return int(digest.rpartition(":")[2][:8], 16) >> 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-EXPLANATION_TOKENS = 40
+_EXPLANATION_TOKENS = 40
 """Two of the longest categories and a refusal line are 25 tokens with SmolLM2's vocabulary. The server
 does not stop a request whose client has left, so this also bounds what abandoned work costs."""
 
@@ -85,7 +85,7 @@ class LlamaCppDialect:
         reasons = self._vocabulary.reasons
         return {
             "prompt": list(token_ids),
-            "n_predict": EXPLANATION_TOKENS + REASON_TOKENS * reasons,
+            "n_predict": _EXPLANATION_TOKENS + REASON_TOKENS * reasons,
             "cache_prompt": True,
             "temperature": 0,
             "grammar": explanation_grammar(tuple(self._vocabulary.category_ids), kind, reasons=reasons),
@@ -113,6 +113,11 @@ class LlamaCppDialect:
             case {"error": {"type": "exceed_context_size_error"}}:
                 return status == 400
         return False
+
+    def fault_of_all(self, status: int, body: object) -> str | None:
+        """None: the server refuses nothing but what a request says."""
+        del status, body
+        return None
 
 
 def _pairs(top: list[Any]) -> Iterable[tuple[int | None, Any]]:

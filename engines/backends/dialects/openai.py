@@ -1,33 +1,41 @@
-"""The completions endpoint that OpenAI made common, and what vLLM and TensorRT-LLM's server do of their own."""
+"""The completions endpoint that OpenAI made common, and what vLLM does of its own."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluicegate.engines.backends.dialects.base import (
+    EXPLANATION_TOKENS,
     Candidates,
     Completion,
     JsonObject,
     Vocabulary,
     category_scores,
+    context_ended,
     empty_completion,
+    refusal_text,
     severity_scores,
     unparsable,
 )
 from sluicegate.engines.backends.dialects.grammar import explanation_grammar
 from sluicegate.engines.protocol import ItemFailure, Scored
-from sluicegate.schemas import FailureCode, Kind
+from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-_EXPLANATION_TOKENS = 64
-"""Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary; a list is rare."""
 _TOKEN_ID = re.compile(r"token_id:([0-9]{1,10})")
-_TOO_LONG = ("context length", "context_length", "max_seq_len", "too long", "max_tokens must be at least 1")
+_TOO_LONG = (
+    "context length",
+    "context_length",
+    "too long",
+    "max_seq_len",
+    "max_num_tokens",
+    "max_input_len",
+    "max_tokens must be at least 1",
+)
 """Parts of a refusal that name the context. The last is vLLM's, of a prompt that fills it."""
 
 
@@ -52,20 +60,20 @@ class OpenAIDialect:
 
     def read_scores(self, body: object, count: int) -> list[Scored | ItemFailure]:
         """One choice for each prompt, found by its index."""
-        choices = _choices(body, count)
+        choices = choices_of(body, count)
         if choices is None:
             return [unparsable("choices")] * count
-        cached = _cached_tokens(body) if count == 1 else 0  # a list reports one sum for all its prompts
+        cached = cached_tokens(body) if count == 1 else 0  # a list reports one sum for all its prompts
         return [self._read_score(choice, cached) for choice in choices]
 
     def explain_request(self, token_ids: Sequence[int], kind: Kind) -> JsonObject:
         """Continue greedily; an adapted model ends its turn by itself."""
         del kind  # the model was trained on the shape of each kind
-        return self._request(list(token_ids), max_tokens=_EXPLANATION_TOKENS)
+        return self._request(list(token_ids), max_tokens=EXPLANATION_TOKENS)
 
     def read_explanation(self, body: object) -> Completion | ItemFailure:
         """Read the text, and the categories' scores from the first position's candidates."""
-        choices = _choices(body, 1)
+        choices = choices_of(body, 1)
         if choices is None:
             return unparsable("choices")
         text = choices[0].get("text")
@@ -73,23 +81,20 @@ class OpenAIDialect:
             return unparsable("choices.text")
         if not text.strip():
             return empty_completion()
-        if _clipped(body, choices[0]):
-            return ItemFailure(FailureCode.TOO_LONG, "the server's context ended within the explanation")
+        if clipped(body, choices[0]):
+            return context_ended()
         candidates = self._candidates(choices[0])
         scores = category_scores(candidates, self._vocabulary) if candidates else {}
         return Completion(text, scores)
 
     def is_too_long(self, status: int, body: object) -> bool:
         """Servers name the context in prose or in a code; nothing else in a refusal does."""
-        if status not in (400, 413, 422):
-            return False
-        try:
-            message = str(body).lower()
-        except (
-            RecursionError
-        ):  # nested nearly as deeply as the parser admits: no server's talk of its context
-            return False
-        return any(words in message for words in _TOO_LONG)
+        return status in (400, 413, 422) and any(words in refusal_text(body) for words in _TOO_LONG)
+
+    def fault_of_all(self, status: int, body: object) -> str | None:
+        """None: what a server of this kind refuses tells nothing of the others."""
+        del status, body
+        return None
 
     def token_id(self, key: str) -> int | None:
         """Find the id of a candidate's key; None for a token that nobody asks about."""
@@ -160,53 +165,7 @@ class VllmDialect(OpenAIDialect):
         return {**super()._request(prompt, max_tokens=max_tokens), "return_tokens_as_token_ids": True}
 
 
-@dataclass(frozen=True, slots=True)
-class Lora:
-    """An adapter that ``trtllm-serve`` adds to its base, for the requests that name it."""
-
-    name: str
-    number: int
-    """Its cache of adapters goes by this: one number for one adapter, whichever worker asks."""
-    path: str
-    """The adapter's folder, as the server sees it."""
-
-    @classmethod
-    def of(cls, name: str, path: str, digest: str) -> Self:
-        """The adapter of the bundle with this digest."""
-        return cls(name, cls.number_of(digest), path)
-
-    @staticmethod
-    def number_of(digest: str) -> int:
-        """Its number by its bundle's digest, in 31 bits; two adapters rarely share one, which is refused."""
-        return int(digest.rpartition(":")[2][:8], 16) >> 1
-
-
-class TrtllmDialect(OpenAIDialect):
-    """TensorRT-LLM's ``trtllm-serve``: candidates by text, as its tokenizer decodes each id alone.
-
-    No bias is sent: the PyTorch runtime would count it into the probabilities that it reports, and they
-    would no longer say how much the model wanted a label. More than one candidate needs an engine that
-    was built with ``gather_generation_logits``.
-    """
-
-    name: ClassVar[str] = "trtllm"
-
-    def __init__(self, vocabulary: Vocabulary, *, model: str, lora: Lora | None = None) -> None:
-        super().__init__(vocabulary, model=model)
-        self._lora = lora
-
-    def _request(self, prompt: list[int] | list[list[int]], *, max_tokens: int) -> JsonObject:
-        request = super()._request(prompt, max_tokens=max_tokens)
-        if self._lora is not None:
-            request["lora_request"] = {
-                "lora_name": self._lora.name,
-                "lora_int_id": self._lora.number,
-                "lora_path": self._lora.path,
-            }
-        return request
-
-
-def _choices(body: object, count: int) -> list[JsonObject] | None:
+def choices_of(body: object, count: int) -> list[JsonObject] | None:
     """Order the choices by their index; None unless there is exactly one for each prompt."""
     choices: Any = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or len(choices) != count:
@@ -221,15 +180,16 @@ def _choices(body: object, count: int) -> list[JsonObject] | None:
     return [by_index[index] for index in range(count)]
 
 
-def _clipped(body: object, choice: JsonObject) -> bool:
+def clipped(body: object, choice: JsonObject) -> bool:
     """True if an answer ended before its time because the context did: vLLM shortens it without a word."""
     match body:
         case {"usage": {"completion_tokens": int(written)}}:
-            return choice.get("finish_reason") == "length" and written < _EXPLANATION_TOKENS
+            return choice.get("finish_reason") == "length" and written < EXPLANATION_TOKENS
     return False
 
 
-def _cached_tokens(body: object) -> int:
+def cached_tokens(body: object) -> int:
+    """Prompt tokens that the server had in its cache; 0 where it does not say."""
     match body:
         case {"usage": {"prompt_tokens_details": {"cached_tokens": int(cached)}}} if cached >= 0:
             return cached

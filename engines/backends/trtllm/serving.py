@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sluicegate.engines.backends.dialects.openai import OpenAIDialect, VllmDialect
+from sluicegate.engines.backends.dialects import OpenAIDialect, VllmDialect
+from sluicegate.engines.backends.releases import Release, ServerName, release_of, versions_of
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import BundleError, EngineSetupError
 
@@ -26,7 +27,7 @@ ROLE: Final = "serving"
 """Role of the file in a bundle's manifest."""
 
 VERSION: Final = "1.2.1"
-"""The release this code is written for: the last one that compiles engines, and the first without its predecessor's cache fault."""
+"""The release that builds and runs in process: the last one that compiles engines, and the first without its predecessor's cache fault."""
 
 EXPLANATION_TOKENS: Final = 64
 """Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary."""
@@ -58,7 +59,7 @@ class Serving(BaseModel):
 
     schema_version: Literal["1.0"]
     runtime: Runtime = Field(description="A compiled engine, or a checkpoint for the PyTorch runtime.")
-    tensorrt_llm: str = Field(max_length=32, description="Release that made it, and that must run it.")
+    tensorrt_llm: str = Field(max_length=32, description="Release that made it; an engine runs on no other.")
     folder: _Folder = Field(description="Engine or checkpoint, relative to the manifest.")
     tokenizer_folder: _Folder | None = Field(
         None, description="Tokenizer as Hugging Face stores it: for guided decoding and for a server."
@@ -102,22 +103,29 @@ class Serving(BaseModel):
         return self
 
     @classmethod
-    def of(cls, bundle: Bundle, *, max_prompt_tokens: int | None = None) -> Self:
-        """Read a bundle's ``serving.json`` and check it against the bundle and this release.
+    def of(cls, bundle: Bundle, *, max_prompt_tokens: int | None = None, in_process: bool = False) -> Self:
+        """Read a bundle's ``serving.json`` and check it against the bundle and the known releases.
 
         Args:
             bundle: An opened bundle.
             max_prompt_tokens: Longest prompt that will be sent; the bundle's limit unless given.
+            in_process: The worker is to load it itself.
 
         Raises:
             BundleError: Which field does not fit, and the fix.
         """
         path = bundle.file(ROLE)
         serving = cls._parse(path)
-        if serving.tensorrt_llm != VERSION:
+        release = release_of("trtllm-serve", serving.tensorrt_llm)
+        if release is None or serving.runtime not in release.runtimes:
             raise BundleError(
-                f"{path.name}: tensorrt_llm is {serving.tensorrt_llm!r}, this version runs {VERSION}; "
-                f"build the bundle with TensorRT-LLM {VERSION}"
+                f"{path.name}: tensorrt_llm is {serving.tensorrt_llm!r}, and runtime is {serving.runtime}; known are "
+                f"{versions_of('trtllm-serve')}, of which {VERSION} alone runs engines; build the bundle with {VERSION}"
+            )
+        if in_process and not release.in_process:
+            raise BundleError(
+                f"{path.name}: tensorrt_llm is {serving.tensorrt_llm!r}, and {VERSION} alone runs in process; serve the "
+                "bundle with trtllm-serve (engine.backend: completions), or build it again"
             )
         for folder in (serving.folder, serving.tokenizer_folder):
             if folder is not None:
@@ -188,8 +196,6 @@ def _listed(bundle: Bundle, name: str, folder: str) -> None:
         )
 
 
-ServerName = Literal["trtllm-serve", "vllm", "sglang"]
-
 CONFIG: Final = "trtllm-serve.yaml"
 _BOUNDED = (
     f"no exact logits: scores are of the {OpenAIDialect.candidates} likeliest tokens; a label that is missing "
@@ -214,7 +220,9 @@ class ServerPlan:
     """Sentences about what this server does not give."""
 
 
-def plan_server(bundle: Bundle, server: ServerName, *, port: int, config: Path) -> ServerPlan:
+def plan_server(
+    bundle: Bundle, server: ServerName, *, port: int, config: Path, version: str | None = None
+) -> ServerPlan:
     """Plan the server of a bundle that was made for TensorRT-LLM.
 
     Args:
@@ -222,22 +230,30 @@ def plan_server(bundle: Bundle, server: ServerName, *, port: int, config: Path) 
         server: Which one.
         port: Where it listens, on this host alone.
         config: Folder that the plan's files will lie in, as the server sees it.
+        version: Of the server; for ``trtllm-serve`` the bundle's own unless given, else what this code knows.
 
     Raises:
         BundleError: The bundle is not for TensorRT-LLM.
         EngineSetupError: This server cannot serve it.
     """
     serving = Serving.of(bundle)
-    if server == "trtllm-serve":
-        return _trtllm(bundle, serving, port, config)
-    if serving.runtime == "engine":
+    if server == "trtllm-serve" and version is None:
+        version = serving.tensorrt_llm
+    release = release_of(server, version)
+    if release is None:
+        raise EngineSetupError(f"{server} {version} is not known; give one of {versions_of(server)}")
+    if serving.runtime not in release.runtimes:
         raise EngineSetupError(
-            f"serving.json: runtime is engine, and {server} serves checkpoints; build the bundle with runtime pytorch"
+            f"serving.json: runtime is {serving.runtime}, and {server} {release.version} serves checkpoints; "
+            "build the bundle with runtime pytorch"
         )
-    return _vllm(bundle, serving, port) if server == "vllm" else _sglang(bundle, serving, port)
+    if server == "trtllm-serve":
+        return _trtllm(bundle, serving, release, port, config)
+    make = _vllm if server == "vllm" else _sglang
+    return make(bundle, serving, release, port)
 
 
-def _trtllm(bundle: Bundle, serving: Serving, port: int, config: Path) -> ServerPlan:
+def _trtllm(bundle: Bundle, serving: Serving, release: Release, port: int, config: Path) -> ServerPlan:
     tokenizer = serving.tokenizer_folder or (serving.folder if serving.runtime == "pytorch" else None)
     if tokenizer is None:
         raise EngineSetupError(
@@ -261,12 +277,12 @@ def _trtllm(bundle: Bundle, serving: Serving, port: int, config: Path) -> Server
         str(serving.max_num_tokens),
         "--max_seq_len",
         str(serving.max_seq_len),
-        "--config",
+        "--extra_llm_api_options",  # the older name of --config: every release takes it
         str(config / CONFIG),
     )
     return ServerPlan(
         command,
-        _settings(bundle, "trtllm", port),
+        _settings(bundle, release, port),
         {CONFIG: yaml.safe_dump(trtllm_options(serving), sort_keys=False)},
         (
             "no exact logits: scores are of the likeliest tokens, normalised over the three labels",
@@ -282,11 +298,12 @@ def trtllm_options(serving: Serving) -> dict[str, Any]:
         "free_gpu_memory_fraction": serving.free_gpu_memory_fraction,
     }
     lora = serving.lora
+    guide = {"guided_decoding_backend": "xgrammar"} if serving.guided_decoding else {}
     if serving.runtime == "engine":
         # Without gathered logits the server refuses a request for more than one candidate.
-        options: dict[str, Any] = {"gather_generation_logits": True, "kv_cache_config": cache}
+        options: dict[str, Any] = {"gather_generation_logits": True, "kv_cache_config": cache, **guide}
         return {**options, "enable_lora": True} if lora else options  # ranks and modules are built in
-    options = {"kv_cache_config": {**cache, "tokens_per_block": serving.tokens_per_block}}
+    options = {"kv_cache_config": {**cache, "tokens_per_block": serving.tokens_per_block}, **guide}
     if lora:
         options["lora_config"] = {
             "lora_target_modules": list(lora.target_modules),
@@ -297,7 +314,7 @@ def trtllm_options(serving: Serving) -> dict[str, Any]:
     return options
 
 
-def _vllm(bundle: Bundle, serving: Serving, port: int) -> ServerPlan:
+def _vllm(bundle: Bundle, serving: Serving, release: Release, port: int) -> ServerPlan:
     command = (
         "vllm",
         "serve",
@@ -318,10 +335,10 @@ def _vllm(bundle: Bundle, serving: Serving, port: int) -> ServerPlan:
         "--enable-prompt-tokens-details",  # or it does not say how many were cached
         *_lora_flags(serving, count="--max-loras", rank="--max-lora-rank", ranks=_VLLM_RANKS),
     )
-    return ServerPlan(command, _settings(bundle, "vllm", port), notes=(_EXACT,))
+    return ServerPlan(command, _settings(bundle, release, port), notes=(_EXACT,))
 
 
-def _sglang(bundle: Bundle, serving: Serving, port: int) -> ServerPlan:
+def _sglang(bundle: Bundle, serving: Serving, release: Release, port: int) -> ServerPlan:
     command = (
         "python",
         "-m",
@@ -340,7 +357,7 @@ def _sglang(bundle: Bundle, serving: Serving, port: int) -> ServerPlan:
         str(serving.max_batch_size),
         *_lora_flags(serving, count="--max-loras-per-batch", rank="--max-lora-rank"),
     )
-    return ServerPlan(command, _settings(bundle, "openai", port), notes=(_BOUNDED,))
+    return ServerPlan(command, _settings(bundle, release, port), notes=(_BOUNDED,))
 
 
 def _lora_flags(serving: Serving, *, count: str, rank: str, ranks: Sequence[int] = ()) -> tuple[str, ...]:
@@ -359,10 +376,10 @@ def _lora_flags(serving: Serving, *, count: str, rank: str, ranks: Sequence[int]
     return ("--enable-lora", count, str(lora.max_adapters), rank, str(most))
 
 
-def _settings(bundle: Bundle, dialect: str, port: int) -> dict[str, Any]:
+def _settings(bundle: Bundle, release: Release, port: int) -> dict[str, Any]:
     return {
         "backend": "completions",
-        "dialect": dialect,
+        "dialect": release.dialect,
         "url": f"http://127.0.0.1:{port}",
         "model": bundle.manifest.name,
         "bundle": str(bundle.path),

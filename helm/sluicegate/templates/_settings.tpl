@@ -46,7 +46,7 @@ backend: {{ ternary "llama_cpp" "completions" (has .Values.profile (list "cpu" "
 bundle: /bundles/guard
 {{- if eq .Values.profile "gpu" }}
 url: http://127.0.0.1:8000
-dialect: trtllm
+dialect: trtllm_chat
 {{- else if eq .Values.profile "external" }}
 url: {{ .Values.engine.url | quote }}
 dialect: {{ .Values.engine.dialect }}

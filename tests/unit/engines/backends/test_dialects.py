@@ -42,6 +42,12 @@ def body_of(name: str, logprobs: dict[int, Any]) -> dict[str, Any]:
     if name == "llama_cpp":
         top = [{"id": token, "logprob": value} for token, value in logprobs.items()]
         return {"completion_probabilities": [{"top_logprobs": top}], "timings": {"cache_n": 7}}
+    usage = {"prompt_tokens_details": {"cached_tokens": 7}}
+    if name == "trtllm_chat":
+        shown = [{"token": TOKENIZER.decode([token]), "logprob": value} for token, value in logprobs.items()]
+        logprobs_of = {"content": [{"token": "x", "top_logprobs": shown}]}
+        choice = {"index": 0, "message": {"role": "assistant", "content": " x"}, "logprobs": logprobs_of}
+        return {"choices": [choice], "usage": usage}
     keys = {token: f"token_id:{token}" if name == "vllm" else TOKENIZER.decode([token]) for token in logprobs}
     return {
         "choices": [
@@ -54,7 +60,7 @@ def body_of(name: str, logprobs: dict[int, Any]) -> dict[str, Any]:
                 },
             }
         ],
-        "usage": {"prompt_tokens_details": {"cached_tokens": 7}},
+        "usage": usage,
     }
 
 
@@ -98,7 +104,12 @@ def test_an_adapter_is_named_in_every_request_in_the_way_of_its_server() -> None
     lora = Lora.of("teens", "/adapters/teens", f"sha256:{'f' * 64}")
     trtllm = make_dialect("trtllm", VOCABULARY, model="base", lora=lora)
     vllm = make_dialect("vllm", VOCABULARY, model="teens")
-    for request in (trtllm.score_request([[1]]), trtllm.explain_request([1], "post")):
+    chat = make_dialect("trtllm_chat", VOCABULARY, model="base", lora=lora)
+    for request in (
+        each
+        for server in (trtllm, chat)
+        for each in (server.score_request([[1]]), server.explain_request([1], "post"))
+    ):
         assert request["model"] == "base"
         assert request["lora_request"] == {
             "lora_name": "teens",
@@ -124,6 +135,8 @@ def test_a_candidate_that_is_no_number_is_unparsable(name: str, value: Any) -> N
     body = body_of(name, {SAFE: -1.0, UNSAFE: -2.0})
     if name == "llama_cpp":
         body["completion_probabilities"][0]["top_logprobs"][0]["logprob"] = value
+    elif name == "trtllm_chat":
+        body["choices"][0]["logprobs"]["content"][0]["top_logprobs"][0]["logprob"] = value
     else:
         top = body["choices"][0]["logprobs"]["top_logprobs"][0]
         top[next(iter(top))] = value
@@ -172,12 +185,14 @@ def test_any_finite_candidates_give_scores_that_sum_to_one(values: list[float], 
 
 @given(body=json_values, count=st.integers(1, 3), name=st.sampled_from(DIALECTS))
 def test_no_answer_however_odd_raises(body: Any, count: int, name: str) -> None:
-    count = 1 if name == "llama_cpp" else count
+    count = count if dialect(name).list_prompts > 1 else 1
     for odd in (
         body,
         {"choices": body},
         {"choices": [body] * count},
         {"choices": [{"text": body, "logprobs": {"top_logprobs": [body]}}]},
+        {"choices": [{"message": body, "logprobs": {"content": body}}]},
+        {"choices": [{"message": {"content": "x"}, "logprobs": {"content": [{"top_logprobs": [body]}]}}]},
         {"content": body, "completion_probabilities": body},
         {"content": "x", "completion_probabilities": [{"top_logprobs": body}]},
         {"completion_probabilities": [{"top_logprobs": [body]}], "timings": body},
@@ -186,6 +201,7 @@ def test_no_answer_however_odd_raises(body: Any, count: int, name: str) -> None:
         assert len(answers) == count
         assert isinstance(dialect(name).read_explanation(odd), Completion | ItemFailure)
         assert dialect(name).is_too_long(400, odd) in (True, False)
+        assert dialect(name).fault_of_all(400, odd) is None
 
 
 @pytest.mark.parametrize("name", ["openai", "vllm", "trtllm"])
@@ -231,7 +247,7 @@ def test_category_scores_are_normalised_over_all_categories(name: str) -> None:
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_an_explanation_of_nothing_is_empty(name: str, text: str) -> None:
-    body = {"content": text, "choices": [{"index": 0, "text": text}]}
+    body = {"content": text, "choices": [{"index": 0, "text": text, "message": {"content": text}}]}
     found = dialect(name).read_explanation(body)
     assert isinstance(found, ItemFailure)
     assert found.code is FailureCode.EMPTY_COMPLETION
@@ -269,15 +285,49 @@ def test_vllm_is_asked_for_the_labels_and_categories_by_their_tokens() -> None:
     }
 
 
+def test_the_chat_endpoint_is_given_the_tokens_and_a_message_that_says_nothing() -> None:
+    request = dialect("trtllm_chat").score_request([[1, 2, 3]])
+    assert request["prompt_token_ids"] == [1, 2, 3]
+    assert request["messages"] == [{"role": "user", "content": "."}]
+    assert (request["max_tokens"], request["temperature"]) == (1, 0)
+    assert (request["logprobs"], request["top_logprobs"]) == (True, 20)
+    assert not {"prompt", "logit_bias"} & set(request)
+
+
+@pytest.mark.parametrize("name", ["trtllm", "trtllm_chat"])
+def test_a_grammar_is_sent_where_the_server_can_hold_to_one(name: str) -> None:
+    guided = make_dialect(name, VOCABULARY, model="m", guided=True)
+    grammar = explanation_grammar((*CATEGORIES, NO_CATEGORY), "post")
+    assert guided.explain_request([1], "post")["response_format"] == {"type": "ebnf", "ebnf": grammar}
+    assert "response_format" not in guided.score_request([[1]])
+    assert "response_format" not in dialect(name).explain_request([1], "post")
+
+
+def test_a_release_that_refuses_candidates_is_a_wrong_setting_and_no_fault_of_a_post() -> None:
+    refusal = {"object": "error", "message": "1 validation error: Value error, logprobs is not supported"}
+    assert "trtllm_chat" in (dialect("trtllm").fault_of_all(400, refusal) or "")
+    assert dialect("trtllm").fault_of_all(500, refusal) is None
+    assert dialect("openai").fault_of_all(400, refusal) is None
+
+
+@pytest.mark.parametrize("words", ["max_seq_len", "max_num_tokens", "max_input_len"])
+@pytest.mark.parametrize("name", ["trtllm", "trtllm_chat"])
+def test_the_words_of_tensorrt_llm_for_a_prompt_that_is_too_long_are_known(name: str, words: str) -> None:
+    refusal = {"object": "error", "message": f"The sum of prompt length (3000) exceeds {words} (2048)"}
+    assert dialect(name).is_too_long(400, refusal)
+
+
 @pytest.mark.parametrize(
     ("reason", "written", "code"),
     [("length", 12, FailureCode.TOO_LONG), ("length", 64, None), ("stop", 12, None)],
 )
+@pytest.mark.parametrize("name", ["openai", "vllm", "trtllm", "trtllm_chat"])
 def test_an_explanation_that_the_context_cut_is_no_explanation(
-    reason: str, written: int, code: FailureCode | None
+    name: str, reason: str, written: int, code: FailureCode | None
 ) -> None:
-    choice = {"index": 0, "text": " Violent", "finish_reason": reason}
-    found = dialect("vllm").read_explanation({"choices": [choice], "usage": {"completion_tokens": written}})
+    message = {"role": "assistant", "content": " Violent"}
+    choice = {"index": 0, "text": " Violent", "message": message, "finish_reason": reason}
+    found = dialect(name).read_explanation({"choices": [choice], "usage": {"completion_tokens": written}})
     assert (found.code if isinstance(found, ItemFailure) else None) == code
 
 
@@ -309,5 +359,7 @@ def test_a_name_with_quotes_does_not_break_out_of_the_grammar() -> None:
 
 
 def test_an_unknown_dialect_is_refused_by_name() -> None:
-    with pytest.raises(EngineSetupError, match="'tgi' is not one of: openai, vllm, trtllm, llama_cpp"):
+    with pytest.raises(
+        EngineSetupError, match="'tgi' is not one of: openai, vllm, trtllm, trtllm_chat, llama_cpp"
+    ):
         make_dialect("tgi", VOCABULARY, model="m")

@@ -40,7 +40,12 @@ def test_what_the_build_wrote_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("runtime", "changes", "sentence"),
     [
-        ("engine", {"tensorrt_llm": "1.2.0"}, "tensorrt_llm is '1.2.0', this version runs 1.2.1"),
+        (
+            "engine",
+            {"tensorrt_llm": "1.2.0"},
+            "tensorrt_llm is '1.2.0', and runtime is engine; known are 1.2.1, 1.3, 1.4",
+        ),
+        ("engine", {"tensorrt_llm": "1.3.0"}, "of which 1.2.1 alone runs engines"),
         ("engine", {"gather_generation_logits": False}, "built with gather_generation_logits"),
         ("engine", {"paged_context_fmha": False}, "paged_context_fmha"),
         ("engine", {"max_input_len": 527}, "max_input_len is 527, and prompts of 512 tokens need 528"),
@@ -66,6 +71,15 @@ def test_what_does_not_fit_is_refused_by_name(
         read(tmp_path / "bundle", runtime, **changes)
     assert str(caught.value).startswith("serving.json: ")
     assert sentence in str(caught.value)
+
+
+def test_a_release_that_a_worker_cannot_load_is_for_a_server(tmp_path: Path) -> None:
+    bundle = write_trtllm_bundle(tmp_path, "pytorch", tensorrt_llm="1.3.0rc29")
+    assert Serving.of(Bundle.open(bundle)).tensorrt_llm == "1.3.0rc29"
+    with pytest.raises(
+        BundleError, match=r"1\.2\.1 alone runs in process; serve the bundle with trtllm-serve"
+    ):
+        open_backend(EngineChoice("tensorrt_llm", bundle=bundle))
 
 
 def test_a_prompt_limit_of_the_settings_is_what_must_fit(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_compiled_engine_is_served_as_it_was_built(tmp_path: Path) -> None:
     assert flag(planned, "--backend") == "tensorrt"
     assert flag(planned, "--tokenizer") == str(tmp_path / "hf")
     assert flag(planned, "--max_seq_len") == "592"
-    assert flag(planned, "--config") == f"/etc/trtllm/{CONFIG}"
+    assert flag(planned, "--extra_llm_api_options") == f"/etc/trtllm/{CONFIG}"
     assert flag(planned, "--host") == "127.0.0.1"
     assert yaml.safe_load(planned.files[CONFIG]) == {
         "gather_generation_logits": True,
@@ -73,7 +73,7 @@ def test_adapters_of_requests_are_made_room_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "dialect"), [("trtllm-serve", "trtllm"), ("vllm", "vllm"), ("sglang", "openai")]
+    ("server", "dialect"), [("trtllm-serve", "trtllm_chat"), ("vllm", "vllm"), ("sglang", "openai")]
 )
 def test_the_worker_takes_its_part(server: str, dialect: str, tmp_path: Path) -> None:
     planned = plan(tmp_path, "pytorch", server)
@@ -100,9 +100,38 @@ def test_vllm_is_told_to_say_how_many_tokens_were_cached(tmp_path: Path) -> None
     assert "--enable-prompt-tokens-details" in plan(tmp_path, "pytorch", "vllm").command
 
 
+def test_each_release_of_trtllm_serve_is_asked_at_the_endpoint_that_gives_scores(tmp_path: Path) -> None:
+    bundle = Bundle.open(write_trtllm_bundle(tmp_path / "old", "pytorch"))
+    newer = Bundle.open(write_trtllm_bundle(tmp_path / "new", "pytorch", tensorrt_llm="1.3.0rc29"))
+
+    def dialect(of: Bundle, version: str | None = None) -> Any:
+        planned = plan_server(of, "trtllm-serve", port=1, config=tmp_path, version=version)
+        return planned.settings["dialect"]
+
+    assert dialect(bundle) == "trtllm_chat"
+    assert dialect(bundle, "1.4.0rc1") == "trtllm"
+    assert dialect(newer) == "trtllm"
+    with pytest.raises(
+        EngineSetupError, match=r"trtllm-serve 1\.2\.0 is not known; give one of 1\.2\.1, 1\.3, 1\.4"
+    ):
+        dialect(bundle, "1.2.0")
+
+
+def test_an_engine_is_not_served_by_a_release_that_runs_none(tmp_path: Path) -> None:
+    bundle = Bundle.open(write_trtllm_bundle(tmp_path, "engine", tokenizer_folder="hf"))
+    with pytest.raises(EngineSetupError, match=r"trtllm-serve 1\.3 serves checkpoints"):
+        plan_server(bundle, "trtllm-serve", port=1, config=tmp_path, version="1.3.0rc29")
+
+
+@pytest.mark.parametrize("runtime", ["engine", "pytorch"])
+def test_guided_decoding_is_set_up_where_the_bundle_wants_it(runtime: str, tmp_path: Path) -> None:
+    planned = plan(tmp_path, runtime, guided_decoding=True, tokenizer_folder="hf")
+    assert yaml.safe_load(planned.files[CONFIG])["guided_decoding_backend"] == "xgrammar"
+
+
 @pytest.mark.parametrize("server", ["vllm", "sglang"])
 def test_a_compiled_engine_is_for_trtllm_serve_alone(server: str, tmp_path: Path) -> None:
-    with pytest.raises(EngineSetupError, match=f"{server} serves checkpoints"):
+    with pytest.raises(EngineSetupError, match=rf"runtime is engine, and {server} \S+ serves checkpoints"):
         plan(tmp_path, "engine", server, tokenizer_folder="hf")
 
 
@@ -114,7 +143,7 @@ def test_the_command_writes_the_file_and_shows_command_settings_and_limits(tmp_p
     assert yaml.safe_load((out / CONFIG).read_text())["gather_generation_logits"] is True
     shown = yaml.safe_load(result.stdout.partition("# 2. ")[2].partition("\n")[2])
     assert EngineSettings.model_validate(shown["engine"]).bundle == bundle
-    assert f"--config {out / CONFIG}" in result.stdout
+    assert f"--extra_llm_api_options {out / CONFIG}" in result.stdout
     assert "# - no exact logits" in result.stdout
 
 
