@@ -78,11 +78,15 @@ class Credentials:
 
     @property
     def refused(self) -> bool:
-        """True from the first refusal until a login with the files as they are is accepted."""
+        """True from the first refusal, or doubt, until a login with the files as they are is accepted."""
         return self._failed
 
-    def config(self) -> dict[str, Any]:
+    def config(self, *, hears: bool = True) -> dict[str, Any]:
         """Librdkafka's settings for a client, with the files as they are now.
+
+        Args:
+            hears: False for a client that asks its brokers within a callback: a second callback in the same poll would end the
+                process (confluent-kafka 2.16). Its owner calls :meth:`doubt` instead.
 
         Raises:
             SettingsError: A file is missing or of no use.
@@ -91,7 +95,7 @@ class Credentials:
         config = client_config(self._kafka)
         self._used, self._said = used, None
         self._look_at = self._clock() + _LOOK_EVERY_S
-        return {**config, "error_cb": self._meet}
+        return {**config, "error_cb": self._meet} if hears else config
 
     def look(self, client: Any) -> bool:
         """Read the files again if it is time; True if the client is to be replaced by one with :meth:`config`.
@@ -136,7 +140,12 @@ class Credentials:
         refused = error.name() == "_AUTHENTICATION" or (
             error.name() == "_SSL" and "certificate" in error.str()
         )
-        if refused and not self._failed:
+        if refused:
+            self.doubt()
+
+    def doubt(self) -> None:
+        """Try a login at the next look; until one is accepted, further ones are tried."""
+        if not self._failed:
             self._failed, self._look_at = True, 0.0
 
     def _tell(self, reason: str | None) -> None:

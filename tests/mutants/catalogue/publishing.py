@@ -7,6 +7,7 @@ from mutants.mutant import Mutant
 _UNIT = "tests/unit/pipeline"
 _FLOW = f"{_UNIT}/flow/test_flow.py"
 _PUBLISHING = f"{_UNIT}/kafka/test_publisher.py"
+_REPLACED = f"{_UNIT}/kafka/test_producer_credentials.py"
 
 MUTANTS = (
     Mutant(
@@ -72,6 +73,24 @@ MUTANTS = (
         "            self._closed = True",
         "            self._closed = False",
         (f"{_PUBLISHING}::test_what_is_sent_to_a_producer_that_is_closed_or_closing_is_refused_at_once",),
+    ),
+    Mutant(
+        "taken_back_lost",
+        "what a producer could not deliver would be lost with its client when a certificate changes",
+        "pipeline/kafka/producer.py",
+        "                self._taken_back.append((topic, value, key, options))\n                return",
+        "                return",
+        (f"{_REPLACED}::test_what_the_client_before_cannot_deliver_is_sent_by_the_next_in_its_order",),
+    ),
+    Mutant(
+        "sent_past_the_client_before",
+        "records sent while a certificate changes would pass those before them",
+        "pipeline/kafka/producer.py",
+        "                if self._replacing:\n                    return False\n",
+        "",
+        (
+            f"{_REPLACED}::test_nothing_is_sent_past_what_the_client_before_still_has_and_a_flush_waits_for_both",
+        ),
     ),
     Mutant(
         "hold_cleared",

@@ -9,6 +9,7 @@ _WINDOW = f"{_UNIT}/flow/test_window.py"
 _STRAIN = f"{_UNIT}/flow/test_flow_under_strain.py"
 _ASSIGNMENT = f"{_UNIT}/kafka/test_assignment.py"
 _CONSUMER = f"{_UNIT}/kafka/test_consumer.py"
+_CREDENTIALS = f"{_UNIT}/kafka/test_credentials.py"
 _CONTROL = "tests/unit/pipeline/control/test_topic.py"
 
 MUTANTS = (
@@ -20,6 +21,48 @@ MUTANTS = (
         "(self._client.list_topics(timeout=_ANSWER_S), self._onlooker.shape(within_s=_ANSWER_S))[1]",
         (
             "tests/unit/pipeline/kafka/test_consumer_callbacks.py::test_an_answer_to_a_commit_may_come_in_the_call_that_gives_partitions",
+        ),
+    ),
+    Mutant(
+        "password_read_once",
+        "a worker would hold for ever once its password has changed",
+        "pipeline/kafka/credentials.py",
+        "            client.set_sasl_credentials(security.username, sasl_password(security))\n",
+        "",
+        (f"{_CREDENTIALS}::test_a_new_password_is_given_to_the_client_that_there_is",),
+    ),
+    Mutant(
+        "untried_certificate",
+        "a certificate mounted by mistake would end the connections that work",
+        "pipeline/kafka/credentials.py",
+        "        if cause is None:\n            self._failed = False",
+        "        if cause is None or changed:\n            self._failed = False",
+        (f"{_CREDENTIALS}::test_a_new_certificate_that_is_refused_lets_no_client_go",),
+    ),
+    Mutant(
+        "refusal_unseen",
+        "a worker whose login is refused would be ready, and nobody would hear why it stands still",
+        "pipeline/kafka/credentials.py",
+        "            self._failed, self._look_at = True, 0.0",
+        "            self._look_at = 0.0",
+        (f"{_CREDENTIALS}::test_a_refused_login_is_told_once_until_it_is_accepted",),
+    ),
+    Mutant(
+        "refusal_for_ever",
+        "a worker would stay unready after its login is accepted again",
+        "pipeline/kafka/credentials.py",
+        "            self._tell(None)\n",
+        "",
+        (f"{_CREDENTIALS}::test_a_refused_login_is_told_once_until_it_is_accepted",),
+    ),
+    Mutant(
+        "certificate_read_once",
+        "a worker would hold for ever once its certificate has changed",
+        "pipeline/kafka/consumer.py",
+        "not self._stopping.is_set() and not self._credentials.look(self._client):",
+        "not self._stopping.is_set():",
+        (
+            f"{_CONSUMER}::test_another_client_joins_once_everything_of_the_one_before_is_answered_and_committed",
         ),
     ),
     Mutant(

@@ -124,6 +124,68 @@ def test_a_key_of_another_certificate_is_told_from_a_bad_file(authority: Authori
         security(protocol="SSL", certificate_file=certificate, key_file=other)
 
 
+def give(_config: str) -> tuple[str, float]:
+    """Gives no token, and says too much."""
+    raise ValueError(SECRET)
+
+
+def by_callback(name: str) -> dict[str, Any]:
+    return security(protocol="SASL_PLAINTEXT", mechanism="OAUTHBEARER", oauth_callback=name)
+
+
+def test_a_client_that_shows_tokens_gets_them_from_the_callback(caplog: pytest.LogCaptureFixture) -> None:
+    found = by_callback("support.tokens:token")
+    assert found["sasl.mechanism"] == "OAUTHBEARER"
+    assert not any(name in found for name in ("sasl.username", "sasl.password"))
+    token, expiry = found["oauth_cb"]("")
+    assert token.count(".") == 2
+    assert expiry > 0
+    with pytest.raises(RuntimeError, match="ValueError") as raised:
+        by_callback(f"{__name__}:give")["oauth_cb"]("")
+    assert SECRET not in f"{raised.value} {caplog.text}"
+    assert "gave no token: ValueError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_such_package.kafka:token", "cannot be imported"),
+        ("support.tokens:absent", "cannot be imported"),
+        ("support.tokens:USER", "is no function"),
+        ("support.tokens", "should match pattern"),
+    ],
+)
+def test_a_callback_that_is_none_is_named(name: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as refused:
+        by_callback(name)
+    assert "oauth_callback" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"protocol": "SASL_SSL", "mechanism": "OAUTHBEARER"}, "come together"),
+        ({"protocol": "SSL", "oauth_callback": "a:b"}, "come together"),
+        (
+            {
+                "protocol": "SASL_SSL",
+                "mechanism": "OAUTHBEARER",
+                "oauth_callback": "a:b",
+                "username": "guard",
+                "password": SECRET,
+            },
+            "logs in with a token",
+        ),
+    ],
+)
+def test_settings_of_tokens_that_do_not_fit_are_refused_with_the_fix(
+    given: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said) as refused:
+        security(**given)
+    assert SECRET not in str(refused.value)
+
+
 def test_no_secret_is_shown_by_any_of_the_settings_own_ways() -> None:
     settings = load_settings(
         kafka={

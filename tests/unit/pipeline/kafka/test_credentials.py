@@ -164,7 +164,6 @@ def test_a_refused_login_is_told_once_until_it_is_accepted(by_password: Case, co
     case.login = None
     assert not case.look()
     assert case.told == [f"login refused: {REFUSED.detail}", None]
-    assert not case.credentials.refused
     case.look()
     assert case.tries == 3
 
