@@ -32,7 +32,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -106,6 +106,9 @@ asking-less: install ## layouts and ways of asking on the CPU model, a simulated
 
 scaling: install ## simulate scaling on load with flash crowds, with what the chart ships; its report (under a minute)
 	PYTHONPATH=benchmarks $(BIN)/python -m scaling
+
+rolled: install ## replace three workers one by one on Apache Kafka, and simulate a rollout of 24; its report (twenty minutes)
+	PYTHONPATH=benchmarks:tests $(BIN)/python -m rolled
 
 fuzz: install ## hostile input for everything that reads what others wrote: ten minutes, or FUZZ_SECONDS=60
 	PYTHONPATH=tests $(BIN)/python -m fuzz.run
