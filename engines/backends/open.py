@@ -56,7 +56,7 @@ class EngineChoice:
     adapter: str | None = None
     """What the adapter is called; the bundle's own name for it unless given."""
     lora_path: str | None = None
-    """``completions``, dialects of ``trtllm-serve``: the adapter's folder as the server sees it, for one that it adds."""
+    """``completions``, dialects of ``trtllm-serve``: the adapter's folder as the server sees it; ``sglang``: its name there."""
     fake: FakeProfile | None = None
     """``fake``: speed, rules and faults; takes no time unless given."""
 
@@ -149,7 +149,9 @@ def _require_apart(choices: Mapping[str | None, EngineChoice], opened: Backends)
         if same_bundle and one.lora_path == its.lora_path:
             continue  # one model under two names
         place, beside = f"engine.adapters.{name}", f"engine.adapters.{other}" if other else "the engine"
-        if one.lora_path is not None:
+        if one.lora_path is not None and one.dialect == "sglang":
+            why = f"the server would answer for both with {one.lora_path}; {place}.lora_path must be its own name there"
+        elif one.lora_path is not None:
             right = (
                 "export one of them again under another name"
                 if not same_bundle
@@ -194,11 +196,14 @@ def _completions(choice: EngineChoice) -> Backend:
         choice.dialect, model.vocabulary, model=served_name, lora=lora, guided=_is_guided(bundle)
     )
     engine = CompletionsEngine(lambda: url, dialect, model, concurrency=concurrency, api_key=choice.api_key)
+    by_name = choice.dialect == "sglang"  # the name that the server was given for an adapter
     named = f"model {served_name}" if choice.dialect == "vllm" else ""
+    if lora:
+        named = f"adapter {lora.path if by_name else lora.number}"
     return replace(
         _of_bundle(engine, prompter, bundle),
         server=url.rstrip("/"),
-        asked_as=f"adapter {lora.number}" if lora else named,
+        asked_as=named,
     )
 
 

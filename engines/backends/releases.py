@@ -34,7 +34,7 @@ RELEASES: Final = (
     Release("trtllm-serve", "1.3", "trtllm", ("pytorch",), False, "read"),
     Release("trtllm-serve", "1.4", "trtllm", ("pytorch",), False, "read"),
     Release("vllm", "0.32.0", "vllm", ("pytorch",), True, "executed"),
-    Release("sglang", "0.5.23", "openai", ("pytorch",), False, "executed"),
+    Release("sglang", "0.5.23", "sglang", ("pytorch",), True, "executed"),
 )
 """Release 1.2.1 of TensorRT-LLM is the last one that compiles engines, and refuses ``logprobs`` on ``/v1/completions``."""
 

@@ -31,15 +31,15 @@ class AdapterSettings(BaseModel):
         None,
         min_length=1,
         max_length=1024,
-        description="completions, dialects trtllm and trtllm_chat: the adapter's folder as the server sees it, sent with every request.",
+        description="completions, sent with every request. Dialects trtllm and trtllm_chat: the adapter's folder as the server sees it; sglang: the name that the server was given for it.",
     )
     fake_profile: Path | None = Field(
         None, description="fake: JSON file with its rules and seed. Without it, the engine's own is taken."
     )
 
 
-_WITH_LORA = ("trtllm", "trtllm_chat")
-"""Dialects whose requests name an adapter by its folder."""
+_WITH_LORA = ("sglang", "trtllm", "trtllm_chat")
+"""Dialects whose requests name an adapter beside the model."""
 
 Adapters = Annotated[dict[AdapterName, AdapterSettings], Field(max_length=64)]
 
@@ -80,6 +80,9 @@ def _not_named(
     if dialect == "vllm":
         missing = f"{place}.model", "the name that vLLM serves the adapter under", name
         return None if adapter.model is not None else _sentence(*missing)
+    if dialect == "sglang":
+        missing = f"{place}.lora_path", "the name that SGLang was given for the adapter", name
+        return None if adapter.lora_path is not None else _sentence(*missing)
     if dialect in _WITH_LORA:
         if adapter.lora_path is None:
             return _sentence(

@@ -158,7 +158,7 @@ class EngineSettings(_Section):
     url: str | None = Field(
         None, description="completions: base URL of the server, such as http://127.0.0.1:8000."
     )
-    dialect: Literal["openai", "vllm", "trtllm", "trtllm_chat", "llama_cpp"] = Field(
+    dialect: Literal["openai", "vllm", "sglang", "trtllm", "trtllm_chat", "llama_cpp"] = Field(
         "openai", description="completions: the kind of server, which decides small differences of requests."
     )
     model: str | None = Field(None, description="completions: what the server calls the model.")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from conformance.servers import Server, SglangServer, VllmServer
+from conformance.servers import Server, SglangCompletions, SglangServer, VllmServer
 from conformance.walk import AGREES, Row
 from contract.wires import Generated, RefusedError
-from sluicegate.engines.backends.dialects import Completion, Dialect, make_dialect
+from sluicegate.engines.backends.dialects import Completion, Dialect, Lora, make_dialect
 from sluicegate.engines.protocol import Scored
 from support.small_bundle import small_tokenizer, small_vocabulary
 
@@ -40,11 +40,15 @@ def bodies() -> list[Body]:
     found: list[Body] = []
     for name, module, server in (
         ("openai", "openai.py", VllmServer),
-        ("openai", "openai.py", SglangServer),
+        ("openai", "openai.py", SglangCompletions),
         ("vllm", "openai.py", VllmServer),
+        ("sglang", "sglang.py", SglangServer),
+        ("sglang with an adapter", "sglang.py", SglangServer),
     ):
+        lora = Lora("teens", 1, "teens") if name.endswith("adapter") else None
         for reasons in (False, True):
-            dialect = make_dialect(name, small_vocabulary(reasons=reasons), model="guard")
+            vocabulary = small_vocabulary(reasons=reasons)
+            dialect = make_dialect(name.partition(" ")[0], vocabulary, model="guard", lora=lora)
             seen = [
                 body.value for body in found if body.what.startswith(f"{name}:") and body.server is server
             ]
@@ -89,7 +93,7 @@ def compare(body: Body, server: Server) -> str:
         server.take(body.value)
     except RefusedError as error:
         return f"refused: {error}"
-    if not isinstance(server, VllmServer):
+    if not isinstance(server, VllmServer | SglangServer):
         return AGREES
     reply = server.answer(body.value, [generated()] * body.prompts)
     unread = [answer for answer in body.read(reply) if not isinstance(answer, Scored | Completion)]

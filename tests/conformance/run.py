@@ -38,7 +38,7 @@ def report(sites: Sequence[Row], bodies: Sequence[Row], unchecked: str | None = 
     for row, cells in zip(rows, table, strict=True):
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), row.result])
     good, taken = (sum(row.agrees for row in found) for found in (sites, bodies))
-    servers = " and ".join(server.name for server in SERVERS)
+    servers = " and ".join(dict.fromkeys(server.name for server in SERVERS))
     yield ""
     yield "Executed: request and response classes, as they stand in the servers' wheels. No server and no model ran."
     yield "Read: a sheet of the documentation, over a stand-in made from it; nothing of TensorRT-LLM was run."

@@ -114,16 +114,15 @@ class VllmServer:
         )
 
 
-class SglangServer:
+class SglangCompletions:
     """``POST /v1/completions`` of SGLang."""
 
     name: ClassVar[str] = f"SGLang {versions()['sglang']}"
 
     def __init__(self) -> None:
         stubs = {"sglang.utils": {"convert_json_schema_to_str": str}}
-        self._protocol = Borrowed(_run("sglang"), stubs, ("openai",)).load(
-            "sglang.srt.entrypoints.openai.protocol"
-        )
+        files = Borrowed(_run("sglang"), stubs, ("openai",))
+        self._protocol = files.load("sglang.srt.entrypoints.openai.protocol")
 
     def take(self, body: Mapping[str, Any]) -> Any:
         """The request as the server understands it.
@@ -141,11 +140,58 @@ class SglangServer:
         return request
 
 
+class SglangServer:
+    """``POST /generate`` of SGLang."""
+
+    name: ClassVar[str] = SglangCompletions.name
+
+    def __init__(self) -> None:
+        self._types = Borrowed(_run("sglang"), {}).load("sglang.api.v1.api_types")
+
+    def take(self, body: Mapping[str, Any]) -> Any:
+        """The request as the server's own contract reads it.
+
+        Raises:
+            RefusedError: It would answer HTTP 400, or ignores a field.
+        """
+        try:
+            request = self._types.GenerateRequest.from_json_value(body)
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
+        _ignored(set(body) - set(self._types.GenerateRequest.__struct_fields__))
+        return request
+
+    def answer(self, body: Mapping[str, Any], generated: Sequence[Generated]) -> Any:
+        """The reply, in the server's own response classes."""
+        request = self.take(body)
+        answers = [self._response(request, one).to_json_value() for one in generated]
+        return answers if isinstance(body["input_ids"][0], list) or len(answers) != 1 else answers[0]
+
+    def _response(self, request: Any, one: Generated) -> Any:
+        types = self._types
+        made = [] if one.best is None else [one.best]
+        named = [
+            types.LogprobEntry(logprob=one.logprobs[token], token_id=token)
+            for token in (request.token_ids_logprob or () if made else ())
+        ]
+        meta = types.GenerateMetaInfo(
+            id="1",
+            prompt_tokens=len(one.prompt),
+            completion_tokens=len(made),
+            finish_reason=types.FinishLength(length=1)
+            if one.finish_reason == "length"
+            else types.FinishStop(),
+            output_token_ids_logprobs=[named for _ in made],
+            cached_tokens=one.cached_tokens,
+        )
+        return types.GenerateResponse(text=one.text, meta_info=meta, output_ids=made)
+
+
 def _run(project: str) -> dict[str, str]:
     return {name: source for name, source in sources(project).items() if name in FILES[project]}
 
 
-SERVERS: Final = (VllmServer, SglangServer)
+SERVERS: Final = (VllmServer, SglangCompletions, SglangServer)
 
 
 @cache

@@ -82,15 +82,29 @@ def test_a_reply_that_a_dialect_cannot_read_is_found() -> None:
 
 @pytest.mark.parametrize("nothing", [False, True])
 @pytest.mark.parametrize(
-    "body", [one for one in bodies() if one.server is VllmServer], ids=lambda one: one.what
+    "body", [one for one in bodies() if hasattr(one.server, "answer")], ids=lambda one: one.what
 )
-def test_the_stubs_replies_are_parts_of_what_vllms_own_code_replies(body: Any, nothing: bool) -> None:
+def test_a_stubs_reply_is_part_of_what_the_servers_own_files_reply(body: Any, nothing: bool) -> None:
     model = Generated([1], "", {}, None, "stop") if nothing else generated()
-    wire = WIRES[body.what.partition(":")[0]]()
-    wire.check(body.value, ("guard",))
-    assert_part(
-        wire.answer(body.value, [model] * body.prompts), vllm().answer(body.value, [model] * body.prompts)
-    )
+    wire = WIRES[body.what.partition(":")[0].partition(" ")[0]]()
+    wire.check(body.value, ("guard", "teens"))
+    own = own_files()[body.server].answer(body.value, [model] * body.prompts)
+    assert_part(wire.answer(body.value, [model] * body.prompts), own)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"lora": "teens"}, "ignores it: lora"),
+        ({"sampling_params": {"max_tokens": 1}}, "unknown field `max_tokens`"),
+        ({"token_ids_logprob": ["1"]}, "invalid type"),
+        ({"input_ids": "Hello"}, "invalid type|did not match"),
+    ],
+)
+def test_a_wrong_body_for_sglang_is_found(changes: dict[str, Any], why: str) -> None:
+    (body,) = (body for body in bodies() if body.what == "sglang: score a prompt")
+    with pytest.raises(RefusedError, match=why):
+        own_files()[body.server].take({**body.value, **changes})
 
 
 def assert_part(stub: Any, real: Any, where: str = "") -> None:

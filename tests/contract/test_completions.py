@@ -439,6 +439,15 @@ async def test_a_release_that_refuses_what_every_score_needs_holds_the_stream_an
         assert "trtllm_chat" in health.detail
 
 
+async def test_an_adapter_that_sglang_has_not_loaded_holds_the_stream_and_names_the_fix(start: Any) -> None:
+    async with start("sglang", adapter="teens", lora_path="teens") as (rig, stub):
+        with pytest.raises(EngineUnavailable, match="--lora-paths NAME=FOLDER, or check lora_path") as raised:
+            await rig.engine.score([rig.prompt("one"), rig.prompt("two")], timeout_s=TIMEOUT_S)
+        assert raised.value.refused
+        stub.models = ("small", "teens")
+        scored(await rig.engine.score([rig.prompt("one"), rig.prompt("two")], timeout_s=TIMEOUT_S))
+
+
 @pytest.mark.parametrize("flavour", ["trtllm", "trtllm_chat"])
 @pytest.mark.parametrize("guided", [False, True])
 async def test_the_bundle_says_whether_its_server_holds_explanations_to_their_shape(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from conformance.servers import VllmServer, own_files
+from conformance.servers import SglangServer, VllmServer, own_files
 from contract.engine_contract import ASTRAY, CALL_FAULTS, ITEM_FAULTS, MARKER, EngineContract, Rig
 from contract.stub_server import StubServer
 from sluicegate.engines.backends import EngineChoice, open_backend
@@ -71,6 +71,18 @@ class TestStubThatAnswersByVllmsOwnFiles(StubContract):
     server = VllmServer
 
 
+class TestStubOfSglang(StubContract):
+    flavour = "sglang"
+    cannot = NAMED
+
+
+@pytest.mark.servers
+class TestStubThatAnswersInSglangsOwnClasses(StubContract):
+    flavour = "sglang"
+    server = SglangServer
+    cannot = NAMED
+
+
 class TestStubOfTrtllmServe(StubContract):
     flavour = "trtllm"
 
@@ -83,6 +95,12 @@ class TestAdapterOnAStubOfVllm(StubContract):
     flavour = "vllm"
     cannot = NAMED
     adapter: ClassVar = {"adapter": "teens", "model": "small-teens"}
+
+
+class TestAdapterOnAStubOfSglang(StubContract):
+    flavour = "sglang"
+    cannot = NAMED
+    adapter: ClassVar = {"adapter": "teens", "lora_path": "small-teens"}
 
 
 class TestAdapterOnAStubOfTrtllmServe(StubContract):

@@ -184,12 +184,58 @@ class TrtllmChat(Trtllm):
         }
 
 
+class Sglang(Completions):
+    """SGLang's ``/generate``: named candidates, one answer for each prompt."""
+
+    path: ClassVar[str] = "/generate"
+
+    def prompts(self, body: Mapping[str, Any]) -> list[list[int]]:
+        ids = body["input_ids"]
+        return ids if isinstance(ids[0], list) else [ids]
+
+    def tokens(self, body: Mapping[str, Any]) -> int:
+        return int(body["sampling_params"]["max_new_tokens"])
+
+    def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
+        for prompt in self.prompts(body):
+            if len(prompt) >= CONTEXT_TOKENS:
+                raise RefusedError(
+                    f"The input ({len(prompt)} tokens) is longer than the model's context length ({CONTEXT_TOKENS} tokens)."
+                )
+        if body.get("lora_path", models[0]) not in models:
+            raise RefusedError(f"Got LoRA adapter that has never been loaded: {body['lora_path']}")
+
+    def answer(self, body: Mapping[str, Any], generated: Sequence[Generated]) -> Any:
+        answers = [self._one(body, one) for one in generated]
+        alone = len(answers) == 1 and not isinstance(body["input_ids"][0], list)
+        return answers[0] if alone else answers
+
+    def error(self, message: str) -> Any:
+        return {"error": {"message": message}}
+
+    def _one(self, body: Mapping[str, Any], one: Generated) -> dict[str, Any]:
+        meta: dict[str, Any] = {
+            "id": "1",
+            "finish_reason": {"type": one.finish_reason, "length": 1}
+            if one.finish_reason == "length"
+            else {"type": one.finish_reason, "matched": None},
+            "prompt_tokens": len(one.prompt),
+            "completion_tokens": int(one.best is not None),
+            "cached_tokens": one.cached_tokens,
+        }
+        if one.best is not None:
+            named = [[one.logprobs[token], token, None] for token in body["token_ids_logprob"]]
+            meta["output_token_ids_logprobs"] = [named]
+        return {"text": one.text, "meta_info": meta}
+
+
 WIRES: Mapping[str, type[Completions]] = {
     "openai": Completions,
     "vllm": Vllm,
     "trtllm": Trtllm,
     "trtllm 1.2.1": OldTrtllm,
     "trtllm_chat": TrtllmChat,
+    "sglang": Sglang,
 }
 
 

@@ -7,6 +7,7 @@ openai      any with legacy completions  text                                 vL
 vllm        vLLM                         id, the labels by their ids          its own files, executed
 trtllm      ``trtllm-serve`` from 1.3    text                                 its source, read
 trtllm_chat ``trtllm-serve`` 1.2.1       text                                 its source, read
+sglang      SGLang's ``/generate``       id, the labels by their ids          its own files, executed
 llama_cpp   llama.cpp's ``/completion``  id                                   the real server
 =========== ============================ ==================================== ==========================
 """
@@ -23,6 +24,7 @@ from sluicegate.engines.backends.dialects.base import (
 )
 from sluicegate.engines.backends.dialects.llama_cpp import LlamaCppDialect
 from sluicegate.engines.backends.dialects.openai import OpenAIDialect, VllmDialect
+from sluicegate.engines.backends.dialects.sglang import SglangDialect
 from sluicegate.engines.backends.dialects.trtllm import TrtllmChatDialect, TrtllmDialect
 from sluicegate.engines.errors import EngineSetupError
 
@@ -35,6 +37,7 @@ __all__ = [
     "Lora",
     "OpenAIDialect",
     "ServedModel",
+    "SglangDialect",
     "TrtllmChatDialect",
     "TrtllmDialect",
     "VllmDialect",
@@ -45,7 +48,7 @@ __all__ = [
 _OPENAI_LIKE = {dialect.name: dialect for dialect in (OpenAIDialect, VllmDialect)}
 _TRTLLM = {dialect.name: dialect for dialect in (TrtllmDialect, TrtllmChatDialect)}
 
-DIALECTS = (*_OPENAI_LIKE, *_TRTLLM, LlamaCppDialect.name)
+DIALECTS = (*_OPENAI_LIKE, SglangDialect.name, *_TRTLLM, LlamaCppDialect.name)
 """The names that the settings take."""
 
 
@@ -57,7 +60,7 @@ def make_dialect(
     Args:
         name: One of :data:`DIALECTS`.
         vocabulary: The bundle's tokens.
-        model: What the server calls the model; llama.cpp serves one and does not ask.
+        model: What the server calls the model; llama.cpp and SGLang serve one and do not ask.
         lora: What the server is to add to that model; for dialects that name it in the request.
         guided: ``trtllm``: the server was started with a backend for guided decoding.
 
@@ -66,6 +69,8 @@ def make_dialect(
     """
     if name == LlamaCppDialect.name:
         return LlamaCppDialect(vocabulary)
+    if name == SglangDialect.name:
+        return SglangDialect(vocabulary, lora=lora)
     if name in _TRTLLM:
         return _TRTLLM[name](vocabulary, model=model, lora=lora, guided=guided)
     if name in _OPENAI_LIKE:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sluicegate.engines.backends.dialects import OpenAIDialect, VllmDialect
+from sluicegate.engines.backends.dialects import VllmDialect
 from sluicegate.engines.backends.releases import Release, ServerName, release_of, versions_of
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import BundleError, EngineSetupError
@@ -197,11 +197,8 @@ def _listed(bundle: Bundle, name: str, folder: str) -> None:
 
 
 CONFIG: Final = "trtllm-serve.yaml"
-_BOUNDED = (
-    f"no exact logits: scores are of the {OpenAIDialect.candidates} likeliest tokens; a label that is missing "
-    "among them counts as much as the least of them, which is the most it can have"
-)
-_EXACT = "scores are exact: each label's own probability; vLLM before 0.32 may answer with the 20 likeliest tokens instead"
+_EXACT = "scores are exact: each label's own probability, of the whole vocabulary"
+_OLDER_VLLM = "a vLLM before 0.32 may answer with the 20 likeliest tokens instead"
 _VLLM_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The only values that its ``--max-lora-rank`` takes."""
 
@@ -335,7 +332,7 @@ def _vllm(bundle: Bundle, serving: Serving, release: Release, port: int) -> Serv
         "--enable-prompt-tokens-details",  # or it does not say how many were cached
         *_lora_flags(serving, count="--max-loras", rank="--max-lora-rank", ranks=_VLLM_RANKS),
     )
-    return ServerPlan(command, _settings(bundle, release, port), notes=(_EXACT,))
+    return ServerPlan(command, _settings(bundle, release, port), notes=(_EXACT, _OLDER_VLLM))
 
 
 def _sglang(bundle: Bundle, serving: Serving, release: Release, port: int) -> ServerPlan:
@@ -357,7 +354,7 @@ def _sglang(bundle: Bundle, serving: Serving, release: Release, port: int) -> Se
         str(serving.max_batch_size),
         *_lora_flags(serving, count="--max-loras-per-batch", rank="--max-lora-rank"),
     )
-    return ServerPlan(command, _settings(bundle, release, port), notes=(_BOUNDED,))
+    return ServerPlan(command, _settings(bundle, release, port), notes=(_EXACT,))
 
 
 def _lora_flags(serving: Serving, *, count: str, rank: str, ranks: Sequence[int] = ()) -> tuple[str, ...]:

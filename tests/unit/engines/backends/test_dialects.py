@@ -42,6 +42,10 @@ def body_of(name: str, logprobs: dict[int, Any]) -> dict[str, Any]:
     if name == "llama_cpp":
         top = [{"id": token, "logprob": value} for token, value in logprobs.items()]
         return {"completion_probabilities": [{"top_logprobs": top}], "timings": {"cache_n": 7}}
+    if name == "sglang":
+        named = [[value, token, None] for token, value in logprobs.items()]
+        meta = {"completion_tokens": 1, "cached_tokens": 7, "output_token_ids_logprobs": [named]}
+        return {"text": " x", "meta_info": meta}
     usage = {"prompt_tokens_details": {"cached_tokens": 7}}
     if name == "trtllm_chat":
         shown = [{"token": TOKENIZER.decode([token]), "logprob": value} for token, value in logprobs.items()]
@@ -135,6 +139,8 @@ def test_a_candidate_that_is_no_number_is_unparsable(name: str, value: Any) -> N
     body = body_of(name, {SAFE: -1.0, UNSAFE: -2.0})
     if name == "llama_cpp":
         body["completion_probabilities"][0]["top_logprobs"][0]["logprob"] = value
+    elif name == "sglang":
+        body["meta_info"]["output_token_ids_logprobs"][0][0][0] = value
     elif name == "trtllm_chat":
         body["choices"][0]["logprobs"]["content"][0]["top_logprobs"][0]["logprob"] = value
     else:
@@ -196,6 +202,9 @@ def test_no_answer_however_odd_raises(body: Any, count: int, name: str) -> None:
         {"content": body, "completion_probabilities": body},
         {"content": "x", "completion_probabilities": [{"top_logprobs": body}]},
         {"completion_probabilities": [{"top_logprobs": [body]}], "timings": body},
+        {"text": "x", "meta_info": body},
+        [{"meta_info": {"output_token_ids_logprobs": body}}] * count,
+        {"text": "x", "meta_info": {"output_token_ids_logprobs": [[body, [body, body, None]]]}},
     ):
         answers = dialect(name).read_scores(odd, count)
         assert len(answers) == count
@@ -247,7 +256,12 @@ def test_category_scores_are_normalised_over_all_categories(name: str) -> None:
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_an_explanation_of_nothing_is_empty(name: str, text: str) -> None:
-    body = {"content": text, "choices": [{"index": 0, "text": text, "message": {"content": text}}]}
+    body = {
+        "content": text,
+        "text": text,
+        "meta_info": {},
+        "choices": [{"index": 0, "text": text, "message": {"content": text}}],
+    }
     found = dialect(name).read_explanation(body)
     assert isinstance(found, ItemFailure)
     assert found.code is FailureCode.EMPTY_COMPLETION
@@ -283,6 +297,59 @@ def test_vllm_is_asked_for_the_labels_and_categories_by_their_tokens() -> None:
     assert explanation["structured_outputs"] == {
         "grammar": explanation_grammar((*CATEGORIES, NO_CATEGORY), "response")
     }
+
+
+def test_sglang_is_asked_for_the_labels_and_categories_by_their_tokens() -> None:
+    one = dialect("sglang").score_request([[1, 2]])
+    assert one == {
+        "input_ids": [1, 2],
+        "sampling_params": {"temperature": 0, "max_new_tokens": 1},
+        "return_logprob": True,
+        "token_ids_logprob": [SAFE, CONTROVERSIAL, UNSAFE],
+    }
+    assert dialect("sglang").score_request([[1], [2]])["input_ids"] == [[1], [2]]
+    explanation = dialect("sglang").explain_request([1], "response")
+    assert explanation["token_ids_logprob"] == list(VOCABULARY.category_ids.values())
+    assert explanation["sampling_params"]["ebnf"] == explanation_grammar(
+        (*CATEGORIES, NO_CATEGORY), "response"
+    )
+
+
+def test_sglang_answers_each_prompt_of_a_list_for_itself() -> None:
+    safe = body_of("sglang", {SAFE: -0.1, CONTROVERSIAL: -3.0, UNSAFE: -3.0})
+    empty = {"text": "", "meta_info": {"completion_tokens": 0}}
+    first, second = dialect("sglang").read_scores([safe, empty], 2)
+    assert isinstance(first, Scored)
+    assert first.cached_tokens == 7
+    assert isinstance(second, ItemFailure)
+    assert second.code is FailureCode.EMPTY_COMPLETION
+    for answer in dialect("sglang").read_scores([safe], 2):
+        assert isinstance(answer, ItemFailure)
+        assert answer.code is FailureCode.UNPARSABLE
+
+
+def test_an_adapter_of_sglang_is_named_in_every_request_and_its_absence_is_a_wrong_setting() -> None:
+    adapted = make_dialect("sglang", VOCABULARY, model="m", lora=Lora("teens", 1, "teens-v2"))
+    for request in (adapted.score_request([[1]]), adapted.explain_request([1], "post")):
+        assert request["lora_path"] == "teens-v2"
+    for message in (
+        "Got LoRA adapter that has never been loaded: teens-v2",
+        "LoRA adapter 'teens-v2' was requested, but LoRA is not enabled.",
+    ):
+        assert "--lora-paths" in (adapted.fault_of_all(400, {"error": {"message": message}}) or "")
+    assert adapted.fault_of_all(400, {"error": {"message": "temperature must be non-negative"}}) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "The input (2050 tokens) is longer than the model's context length (2048 tokens).",
+        "Requested token count exceeds the model's maximum context length of 2048 tokens.",
+    ],
+)
+def test_sglangs_words_for_a_prompt_that_is_too_long_are_known(message: str) -> None:
+    assert dialect("sglang").is_too_long(400, {"error": {"message": message}})
+    assert not dialect("sglang").is_too_long(500, {"error": {"message": message}})
 
 
 def test_the_chat_endpoint_is_given_the_tokens_and_a_message_that_says_nothing() -> None:
@@ -321,13 +388,20 @@ def test_the_words_of_tensorrt_llm_for_a_prompt_that_is_too_long_are_known(name:
     ("reason", "written", "code"),
     [("length", 12, FailureCode.TOO_LONG), ("length", 64, None), ("stop", 12, None)],
 )
-@pytest.mark.parametrize("name", ["openai", "vllm", "trtllm", "trtllm_chat"])
+@pytest.mark.parametrize("name", ["openai", "vllm", "sglang", "trtllm", "trtllm_chat"])
 def test_an_explanation_that_the_context_cut_is_no_explanation(
     name: str, reason: str, written: int, code: FailureCode | None
 ) -> None:
     message = {"role": "assistant", "content": " Violent"}
     choice = {"index": 0, "text": " Violent", "message": message, "finish_reason": reason}
-    found = dialect(name).read_explanation({"choices": [choice], "usage": {"completion_tokens": written}})
+    meta = {"finish_reason": {"type": reason}, "completion_tokens": written}
+    body = {
+        "text": " Violent",
+        "meta_info": meta,
+        "choices": [choice],
+        "usage": {"completion_tokens": written},
+    }
+    found = dialect(name).read_explanation(body)
     assert (found.code if isinstance(found, ItemFailure) else None) == code
 
 
@@ -360,6 +434,6 @@ def test_a_name_with_quotes_does_not_break_out_of_the_grammar() -> None:
 
 def test_an_unknown_dialect_is_refused_by_name() -> None:
     with pytest.raises(
-        EngineSetupError, match="'tgi' is not one of: openai, vllm, trtllm, trtllm_chat, llama_cpp"
+        EngineSetupError, match="'tgi' is not one of: openai, vllm, sglang, trtllm, trtllm_chat, llama_cpp"
     ):
         make_dialect("tgi", VOCABULARY, model="m")

@@ -144,6 +144,7 @@ def test_one_number_for_two_folders_is_refused(tmp_path: Path) -> None:
     [
         ({"dialect": "vllm", "model": "guard"}, {"dialect": "vllm", "model": "guard"}, {}, r"teens and the engine: .*engine\.adapters\.teens\.model"),
         ({}, {"dialect": "vllm", "model": "t"}, {"dialect": "vllm", "model": "t"}, r"bank and engine\.adapters\.teens: .*engine\.adapters\.bank\.model"),
+        ({"dialect": "sglang"}, {"dialect": "sglang", "lora_path": "t"}, {"dialect": "sglang", "lora_path": "t"}, r"bank and engine\.adapters\.teens: .*engine\.adapters\.bank\.lora_path"),
         ({}, {"url": "http://127.0.0.1:9/"}, {}, r"teens and the engine: .*engine\.adapters\.teens\.url"),
         ({}, {"dialect": "llama_cpp", "url": "http://h:1"}, {"dialect": "llama_cpp", "url": "http://h:1"}, r"bank and engine\.adapters\.teens: .*engine\.adapters\.bank\.url"),
     ],

@@ -81,7 +81,12 @@ def test_every_number_has_a_unit(name: str) -> None:
     ("name", "unit", "allowed", "default"),
     [
         ("kafka.session_timeout_s", "seconds", "above 0 up to 86,400", "`20`"),
-        ("engine.dialect", "", "one of `openai`, `vllm`, `trtllm`, `trtllm_chat`, `llama_cpp`", "`openai`"),
+        (
+            "engine.dialect",
+            "",
+            "one of `openai`, `vllm`, `sglang`, `trtllm`, `trtllm_chat`, `llama_cpp`",
+            "`openai`",
+        ),
         ("micro_batch.posts", "posts", "from 1 up to 65,536", "none"),
         ("engine.api_key", "", "", "none"),
     ],

@@ -165,6 +165,11 @@ COMPLETIONS = {"backend": "completions", "url": "http://127.0.0.1:9", "bundle": 
             "engine.model is missing; give",
         ),
         (
+            COMPLETIONS | {"dialect": "sglang"},
+            {"bundle": "/t", "model": "x"},
+            "engine.adapters.teens.lora_path is missing; give the name that SGLang was given",
+        ),
+        (
             COMPLETIONS | {"dialect": "vllm"},
             {"bundle": "/t", "model": "x", "lora_path": "/l"},
             "engine.adapters.teens.lora_path is not sent in dialect vllm; leave it out",
@@ -210,6 +215,7 @@ def test_an_adapter_that_could_not_be_told_from_its_base_is_refused(
         (COMPLETIONS | {"dialect": "llama_cpp"}, {"bundle": "/t", "url": "http://y"}),
         (COMPLETIONS | {"dialect": "vllm"}, {"bundle": "/t", "model": "guard-teens"}),
         (COMPLETIONS | {"dialect": "trtllm", "model": "guard"}, {"bundle": "/t", "lora_path": "/l"}),
+        (COMPLETIONS | {"dialect": "sglang"}, {"bundle": "/t", "lora_path": "teens"}),
     ],
 )
 def test_an_adapter_that_can_be_told_from_its_base_is_taken(

@@ -73,7 +73,7 @@ def test_adapters_of_requests_are_made_room_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "dialect"), [("trtllm-serve", "trtllm_chat"), ("vllm", "vllm"), ("sglang", "openai")]
+    ("server", "dialect"), [("trtllm-serve", "trtllm_chat"), ("vllm", "vllm"), ("sglang", "sglang")]
 )
 def test_the_worker_takes_its_part(server: str, dialect: str, tmp_path: Path) -> None:
     planned = plan(tmp_path, "pytorch", server)
@@ -87,7 +87,8 @@ def test_the_worker_takes_its_part(server: str, dialect: str, tmp_path: Path) ->
     assert (settings.concurrency, info.most_prompts, info.saturating_prompts) == (None, 16, 8)
     if server != "trtllm-serve":
         assert flag(planned, "--served-model-name") == settings.model
-    assert any(("exact" if server == "vllm" else "no exact logits") in note for note in planned.notes)
+    said = "no exact logits" if server == "trtllm-serve" else "scores are exact"
+    assert any(said in note for note in planned.notes)
 
 
 @pytest.mark.parametrize(("rank", "flagged"), [(1, "1"), (2, "8"), (16, "16"), (257, "320"), (512, "512")])
