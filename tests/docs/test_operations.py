@@ -38,7 +38,7 @@ def test_metrics_named_in_the_prose_exist() -> None:
 
 def test_the_settings_shown_are_ones_that_a_worker_takes() -> None:
     (shown,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert Settings(**yaml.safe_load(shown)).engine.dialect == "trtllm"
+    assert Settings(**yaml.safe_load(shown)).engine.dialect == "trtllm_chat"
 
 
 def test_settings_named_in_the_prose_exist() -> None:
