@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.workers import READY_S, until
+import orjson
+
+from support.workers import READY_S, WorkerProcess, until
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from faults.history import History
-    from support.workers import Lane, WorkerProcess
+    from support.workers import Lane
 
 TESTS = Path(__file__).resolve().parents[1]
 _LOOK_S = 0.1
@@ -101,7 +104,15 @@ class Kubelet:
         Raises:
             AssertionError: One was not in time.
         """
-        until("every replica is ready", self._all_ready, within_s=within_s)
+        until("every replica is ready", lambda: self._all(WorkerProcess.ready), within_s=within_s)
+
+    def wait_joined(self) -> None:
+        """Wait until every replica is in the group, ready or not.
+
+        Raises:
+            AssertionError: One was not in time.
+        """
+        until("every replica is in the group", lambda: self._all(_has_joined), within_s=READY_S)
 
     def kill_one(self, rng: random.Random) -> bool:
         """SIGKILL one that runs, wherever it is in its life; False if none runs at this moment."""
@@ -159,11 +170,11 @@ class Kubelet:
         self._thread.join()
         self._reap()
 
-    def _all_ready(self) -> bool:
+    def _all(self, good: Callable[[WorkerProcess], bool]) -> bool:
         with self._lock:
             workers = [slot.worker for slot in self._slots if slot.start_at is None]
             complete = len(workers) == len(self._slots)
-        return complete and all(worker.ready() for worker in workers)
+        return complete and all(good(worker) for worker in workers)
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_S):
@@ -202,3 +213,8 @@ class Kubelet:
         worker = self._lane.start(self._settings, self._environment, module=self._module)
         self._history.note("start", worker=worker.folder.name, pid=worker.pid)
         return worker
+
+
+def _has_joined(worker: WorkerProcess) -> bool:
+    body = worker.get("/readyz")[1]
+    return bool(body) and bool(orjson.loads(body)["group"])

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from faults.scenario import scenario
+from faults.scenarios.members import HASTY
 from support.workers import QUICK, READY_S, until
 
 if TYPE_CHECKING:
@@ -38,16 +39,19 @@ def sigterm(stage: Stage) -> None:
 
 @scenario(number=2, name="sigterm-in-a-hold")
 def sigterm_in_a_hold(stage: Stage) -> None:
-    """The engine is away, the window is full of held posts, the worker is told to stop; its successor answers them."""
+    """The engine is away, the window is full of held posts, the worker is told to stop; its successor answers them.
+
+    A successor joins without the engine, since its policy has a tenant who waits a second only. No post is that tenant's.
+    """
     stage.expect(may_repeat=False)
-    kubelet = stage.kubelet(1)
+    kubelet = stage.kubelet(1, stage.lane.set_policy(HASTY))
     kubelet.wait_ready()
     stage.lane.set_faults(die=True)
     for _ in range(stage.scaled(3)):
         _hold_more(stage, kubelet.workers[0], stage.scaled(1000))
         code = kubelet.terminate_one(stage.rng, within_s=LEAVE_S)
         stage.require(code == 0, f"a worker told to stop exited with {code}")
-        kubelet.wait_ready()
+        kubelet.wait_joined()
     stage.require(stage.lane.answers() == 0, "an engine that is away answered")
     stage.note("held", most_held=len(stage.sent))
     stage.lane.set_faults()

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from faults.kubelet import Kubelet
 from faults.scenario import scenario
 from support.collector import Sent, ends
-from support.workers import QUICK, READY_S, until
+from support.workers import QUICK
 
 if TYPE_CHECKING:
     import random
@@ -26,7 +26,7 @@ _RATE_PER_S = 100.0
 _LATE_S = 25.0  # a partition has gone to another member and come back by then
 _BEHIND_EACH_HEAD = 10
 _DELIVERED_S = 30.0
-_HASTY = 'name: hasty\nversion: "1"\ntenants: {hasty: {rules: {max_wait_seconds: 1}}}\n'
+HASTY = 'name: hasty\nversion: "1"\ntenants: {hasty: {rules: {max_wait_seconds: 1}}}\n'
 
 
 @scenario(number=3, name="members-with-slow-heads", short=True)
@@ -43,7 +43,7 @@ def members_in_a_hold(stage: Stage) -> None:
     Workers join without it, since their policy has a tenant who waits a second only. No post is that tenant's.
     """
     stage.lane.set_faults(die=True)
-    _come_and_go(stage, stage.lane.set_policy(_HASTY), wait=_wait_joined)
+    _come_and_go(stage, stage.lane.set_policy(HASTY), wait=Kubelet.wait_joined)
     stage.require(stage.lane.answers() == 0, "an engine that is away answered")
     stage.lane.set_faults()
 
@@ -96,16 +96,6 @@ def _come_and_go(
     stage.require(set(kubelet.exits) <= {0, -15}, f"exit codes {dict(kubelet.exits)}")
     alive = [worker.get("/livez")[0] for worker in kubelet.workers]
     stage.require(set(alive) == {200}, f"/livez answers {alive}")
-
-
-def _wait_joined(kubelet: Kubelet) -> None:
-    """Wait until two workers run and are in the group, ready or not."""
-
-    def joined() -> bool:
-        bodies = [worker.get("/readyz")[1] for worker in kubelet.workers]
-        return len(bodies) == 2 and all(body and orjson.loads(body)["group"] for body in bodies)
-
-    until("two workers are in the group", joined, within_s=READY_S)
 
 
 def _send_to_each(stage: Stage, name: str) -> None:
