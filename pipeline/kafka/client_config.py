@@ -112,15 +112,23 @@ def oauth_callback(name: str) -> Callable[[str], tuple[Any, ...]]:
             f"kafka.security.oauth_callback {name} is no function; name one that gives (token, expiry in Unix seconds)"
         )
 
-    def told(config: str) -> tuple[Any, ...]:
+    def ask(config: str) -> tuple[Any, ...]:
         try:
             token: tuple[Any, ...] = give(config)
-        except Exception as error:  # noqa: BLE001 - what others wrote; told without its message
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's function raises
             _log.warning("kafka.security.oauth_callback %s gave no token: %s", name, frames(error))
             raise RuntimeError(type(error).__name__) from None
         return token
 
-    return told
+    try:
+        first = [
+            ask("")
+        ]  # asked here: a client that cannot be made names neither the setting nor the function
+    except RuntimeError as error:
+        raise SettingsError(
+            f"kafka.security.oauth_callback {name} gave no token ({error}); the log says where it failed"
+        ) from None
+    return lambda config: first.pop() if first else ask(config)
 
 
 def _load_certificate(

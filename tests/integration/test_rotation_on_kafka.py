@@ -191,7 +191,7 @@ def test_a_callback_that_gives_no_token_is_named_and_what_it_says_is_not(
         worker = lane.start(by_token(secured), {"PYTHONPATH": str(TESTS), FAULT: "the secret itself"})
         assert worker.wait(SEEN_S) == 1
     last = worker.stderr.read_text().splitlines()[-1]
-    assert "no login with a token of kafka.security.oauth_callback support.tokens:token" in last
+    assert "kafka.security.oauth_callback support.tokens:token gave no token (ValueError)" in last
     assert "the secret itself" not in worker.output
 
 
