@@ -151,7 +151,7 @@ class GroupConsumer:
         self._ended = self._loop.create_future()
         self._open_client()
         # Not the member's client: asked for topics within one of its callbacks, it would end the process at the next one.
-        self._onlooker = Onlooker(self._kafka, self._topic, lambda _reason: None)
+        self._onlooker = Onlooker(self._kafka, self._topic)
         self._thread.start()
         return self._ended
 
@@ -193,7 +193,7 @@ class GroupConsumer:
         least, most = _FETCH_KIB
         static = {} if kafka.instance_id is None else {"group.instance.id": kafka.instance_id}
         return {
-            **self._credentials.config(hears=False),
+            **self._credentials.config(),
             **static,
             "group.id": kafka.group,
             "partition.assignment.strategy": "cooperative-sticky",
@@ -367,7 +367,6 @@ class GroupConsumer:
     def _committed(self, error: Any, places: Sequence[TopicPartition]) -> None:
         self._committing = False
         if error is not None:
-            self._credentials.doubt()
             self._trouble(f"a commit was refused: {error.name()}")
         self._note_committed([one for one in places if one.error is None] if error is None else [])
 
@@ -409,7 +408,6 @@ class GroupConsumer:
             self._rebalancing = False
 
     def _lose(self, client: Any, places: Sequence[TopicPartition]) -> None:
-        self._credentials.doubt()
         # Somebody else may have them already.
         self._drop(client, places)
         self._tell(self._listener.lost)
@@ -482,7 +480,6 @@ class GroupConsumer:
             starts = self._try_to_begin(partitions) if partitions else []
             self._one_by_one = False
         except (KafkaException, ClusterError) as error:
-            self._credentials.doubt()
             self._trouble(error.args[0].name() if isinstance(error, KafkaException) else str(error))
             self._one_by_one = not self._one_by_one
             self._postpone(partitions)

@@ -27,6 +27,7 @@ _log = logging.getLogger("sluicegate.credentials")
 _LOOK_EVERY_S = 5.0
 _TRY_EVERY_S = 2.0  # while a broker refuses them
 _TRY_S = 1.0
+_TRY_AGAIN_S = 30.0  # new files that are refused: to try them holds up who polls, and the old ones work
 
 
 def try_login(kafka: KafkaSettings) -> Cause | None:
@@ -75,18 +76,16 @@ class Credentials:
         self._reason: str | None = None
         self._said: str | None = None
         self._look_at = 0.0
+        self._tried: Contents = {}
+        self._try_again_at = 0.0
 
     @property
     def refused(self) -> bool:
-        """True from the first refusal, or doubt, until a login with the files as they are is accepted."""
+        """True from the first refusal until a login with the files as they are is accepted."""
         return self._failed
 
-    def config(self, *, hears: bool = True) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """Librdkafka's settings for a client, with the files as they are now.
-
-        Args:
-            hears: False for a client that asks its brokers within a callback: a second callback in the same poll would end the
-                process (confluent-kafka 2.16). Its owner calls :meth:`doubt` instead.
 
         Raises:
             SettingsError: A file is missing or of no use.
@@ -95,7 +94,7 @@ class Credentials:
         config = client_config(self._kafka)
         self._used, self._said = used, None
         self._look_at = self._clock() + _LOOK_EVERY_S
-        return {**config, "error_cb": self._meet} if hears else config
+        return {**config, "error_cb": self._meet}
 
     def look(self, client: Any) -> bool:
         """Read the files again if it is time; True if the client is to be replaced by one with :meth:`config`.
@@ -120,8 +119,10 @@ class Credentials:
             self._used[security.password_file] = found[security.password_file]
             changed.remove(security.password_file)
             _log.debug("kafka.security.password_file was read again")
-        if not changed and not self._failed:
+        waits = found == self._tried and self._clock() < self._try_again_at
+        if not self._failed and (not changed or waits):
             return False
+        self._tried, self._try_again_at = found, self._clock() + _TRY_AGAIN_S
         cause = self._attempt(self._kafka)
         if cause is None:
             self._failed = False
@@ -140,12 +141,7 @@ class Credentials:
         refused = error.name() == "_AUTHENTICATION" or (
             error.name() == "_SSL" and "certificate" in error.str()
         )
-        if refused:
-            self.doubt()
-
-    def doubt(self) -> None:
-        """Try a login at the next look; until one is accepted, further ones are tried."""
-        if not self._failed:
+        if refused and not self._failed:
             self._failed, self._look_at = True, 0.0
 
     def _tell(self, reason: str | None) -> None:

@@ -262,13 +262,7 @@ class Source:
 
     async def _watch(self, app: Any) -> None:
         """Look at the progress, at the topic, and at Faust."""
-        loop, tell = asyncio.get_running_loop(), self._instruments.holds.declarer("login")
-
-        def told(reason: str | None) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(tell, reason)
-
-        onlooker = Onlooker(self._settings.kafka, self._settings.topics.posts, told)
+        onlooker = Onlooker(self._settings.kafka, self._settings.topics.posts)
         declare = None
         with ExitStack() as away:
             while True:

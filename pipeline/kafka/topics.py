@@ -14,7 +14,7 @@ from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.settings.tree import KafkaSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 PASSING = frozenset(
@@ -108,15 +108,12 @@ class Onlooker:
     Args:
         kafka: The cluster.
         topic: Its name.
-        login_told: Gets why the login is refused, and None when it is accepted again; from the thread that asks.
     """
 
-    def __init__(
-        self, kafka: KafkaSettings, topic: str, login_told: Callable[[str | None], None] | None = None
-    ) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka = kafka
         self._topic = topic
-        self._credentials = Credentials(kafka, told=login_told)
+        self._credentials = Credentials(kafka, quiet=True)  # the member of the group tells
         self._open()
 
     def _open(self) -> None:

@@ -124,9 +124,19 @@ def test_a_new_certificate_that_is_refused_lets_no_client_go(
     issue(by_certificate.folder)
     for login in (REFUSED, REFUSED, AWAY):
         by_certificate.login = login
-        assert not by_certificate.look()
+        assert not by_certificate.look(after_s=30)
     assert by_certificate.told == []  # the client before still works
     assert [REFUSED.detail in record.getMessage() for record in caplog.records] == [True, False]
+    by_certificate.login = None
+    assert not by_certificate.look()  # a try holds up who polls
+    assert by_certificate.look(after_s=30)
+
+
+def test_other_new_files_are_tried_at_once(by_certificate: Case) -> None:
+    by_certificate.login = REFUSED
+    issue(by_certificate.folder)
+    assert not by_certificate.look()
+    issue(by_certificate.folder)
     by_certificate.login = None
     assert by_certificate.look()
 
