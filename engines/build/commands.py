@@ -123,8 +123,14 @@ def quantise(recipe: BuildRecipe, checkpoint: Path, prompts: Path, target: Path)
 
 
 def compile_engine(recipe: BuildRecipe, checkpoint: Path, target: Path) -> tuple[str, ...]:
-    """Compile a converted checkpoint. What has no flag here keeps its documented default."""
+    """Compile a converted checkpoint. What has no flag here keeps its documented default.
+
+    Logits are kept in float32: a converted checkpoint asks for float16, whose steps of 0.016 would make label
+    scores tie. Several profiles let the compiler choose kernels for prompts as well as for single tokens. The
+    plugin for matrix products is for weights that are not FP8; TensorRT multiplies those itself.
+    """
     limits = recipe.limits
+    products = () if recipe.quantisation == "fp8" else ("--gemm_plugin", "auto")
     lora: tuple[str, ...] = ()
     if recipe.lora is not None:
         lora = (
@@ -137,7 +143,8 @@ def compile_engine(recipe: BuildRecipe, checkpoint: Path, target: Path) -> tuple
         *("--max_seq_len", str(limits.max_seq_len), "--max_num_tokens", str(limits.max_num_tokens)),
         *("--max_beam_width", "1", "--kv_cache_type", "paged"),
         *("--tokens_per_block", str(recipe.tokens_per_block), "--use_paged_context_fmha", "enable"),
-        *("--gather_generation_logits", "--workers", "1", *lora),
+        *("--logits_dtype", "float32", "--multiple_profiles", "enable", *products),
+        *("--workers", "1", *lora),
     )
 
 

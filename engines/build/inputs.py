@@ -28,7 +28,7 @@ from sluicegate.engines.text.prompting import Prompter
 from sluicegate.schemas import NO_CATEGORY, Post, decode_post
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
 
@@ -164,7 +164,9 @@ _FEWEST = 8
 def write_texts(
     data: CalibrationData, count: int, base: OpenedBase, control: Collection[str], folder: Path
 ) -> int:
-    """Write the first prompts that can be used, as many as are wanted.
+    """Write the first prompts that can be used, as many as are wanted, joined to texts of near-equal length.
+
+    NVIDIA's tool pads every text to the longest one and calibrates on the padding, too.
 
     Args:
         data: The posts.
@@ -174,29 +176,51 @@ def write_texts(
         folder: Where :data:`FILE` is written.
 
     Returns:
-        How many.
+        How many prompts.
 
     Raises:
         BuildError: The file cannot be read or holds too few.
     """
     prompter = Prompter(base.tokenizer, base.layout, max_prompt_tokens=data.max_tokens)
-    lines: list[bytes] = []
+    found: list[tuple[int, str]] = []
     for post in _posts(data.posts):
         pieces = base.layout.render(post)
         theirs = [piece.text for piece in pieces if not isinstance(piece, Static)]
         spelled = any(token in text for token in control for text in theirs)
-        if not spelled and not isinstance(prompter.build(post), ItemFailure):
-            lines.append(orjson.dumps({"text": "".join(piece.text for piece in pieces)}))
-        if len(lines) == count:
+        prompt = None if spelled else prompter.build(post)
+        if prompt is not None and not isinstance(prompt, ItemFailure):
+            found.append((len(prompt.token_ids), "".join(piece.text for piece in pieces)))
+        if len(found) == count:
             break
-    if len(lines) < _FEWEST:
+    if len(found) < _FEWEST:
         raise BuildError(
-            f"calibration_data.posts: {data.posts.name} gives {len(lines)} prompts of at most {data.max_tokens} tokens, "
+            f"calibration_data.posts: {data.posts.name} gives {len(found)} prompts of at most {data.max_tokens} tokens, "
             f"fewer than {_FEWEST}; give more posts, or a higher max_tokens"
         )
     folder.mkdir(mode=0o700)
-    (folder / FILE).write_bytes(b"\n".join(lines) + b"\n")
-    return len(lines)
+    lines = [orjson.dumps({"text": text}) + b"\n" for text in joined(found)]
+    (folder / FILE).write_bytes(b"".join(lines))
+    return len(found)
+
+
+def joined(prompts: Sequence[tuple[int, str]]) -> list[str]:
+    """Join prompts to texts that are about as long as the longest prompt, and none longer.
+
+    Args:
+        prompts: Each with its number of tokens.
+    """
+    longest = max(length for length, _ in prompts)
+    rooms: list[int] = []
+    texts: list[list[str]] = []
+    for length, text in sorted(prompts, key=lambda prompt: -prompt[0]):  # large ones first fill texts best
+        at = next((index for index, room in enumerate(rooms) if room >= length), None)
+        if at is None:
+            at = len(rooms)
+            rooms.append(longest)
+            texts.append([])
+        rooms[at] -= length
+        texts[at].append(text)
+    return ["".join(parts) for parts in texts]
 
 
 def _posts(path: Path) -> Iterator[Post]:

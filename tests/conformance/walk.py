@@ -154,6 +154,7 @@ def build_rows() -> list[Row]:
     found = []
     for route, gpu, changes in (
         ("engine", "H100", {"quantisation": "fp8", "calibration_data": {"posts": "posts"}, "lora": LORA}),
+        ("engine", "A100", {"quantisation": "w4a16_awq", "calibration_data": {"posts": "posts"}}),
         ("pytorch", "A100", {"quantisation": "w4a16_awq", "calibration_data": {"posts": "posts"}}),
     ):
         base = {"checkpoint": "base", "layout": "vendor", "licence": "Apache-2.0"}

@@ -13,7 +13,7 @@ import pytest
 from contract.engine_contract import MARKER, TIMEOUT_S, Rig, scored, some_prompts
 from contract.stub_server import StubServer
 from contract.wires import CONTEXT_TOKENS, Trtllm
-from sluicegate.engines.backends import EngineChoice, open_backend, open_backends
+from sluicegate.engines.backends import EngineChoice, http_client, open_backend, open_backends
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
 from sluicegate.pipeline.flow.adapter_state import CallOutcome, told_by
@@ -161,11 +161,12 @@ async def test_a_server_that_stays_busy_is_unavailable(start: Any) -> None:
         assert len(stub.requests) == 3
 
 
-async def test_no_retry_goes_beyond_the_deadline(start: Any) -> None:
+async def test_no_retry_goes_beyond_the_deadline(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "_FIRST_PAUSE_S", 10 * TIMEOUT_S)
     async with start() as (rig, stub):
         stub.statuses = [503] * 100
         with pytest.raises(EngineUnavailable):
-            await rig.engine.score([rig.prompt("hello")], timeout_s=0.05)
+            await rig.engine.score([rig.prompt("hello")], timeout_s=TIMEOUT_S)
         assert len(stub.requests) == 1
 
 

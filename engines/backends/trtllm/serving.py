@@ -73,7 +73,7 @@ class Serving(BaseModel):
     max_seq_len: int = Field(ge=64, le=1 << 20, description="Longest prompt and answer together.")
     tokens_per_block: int = Field(32, ge=8, le=256, description="Tokens in one block of the prefix cache.")
     gather_generation_logits: bool = Field(
-        False, description="Engine: built to give the logits of what it generates."
+        False, description="Not read: an engine is asked for its logits when it is loaded, not when built."
     )
     paged_context_fmha: bool = Field(False, description="Engine: built so that cached prefixes can be used.")
     guided_decoding: bool = Field(
@@ -93,11 +93,8 @@ class Serving(BaseModel):
             raise ValueError("max_num_tokens must be at least max_input_len, since prompts are not chunked")
         if self.max_seq_len <= self.max_input_len:
             raise ValueError("max_seq_len must exceed max_input_len by the answer")
-        if self.runtime == "engine" and not (self.gather_generation_logits and self.paged_context_fmha):
-            raise ValueError(
-                "an engine must be built with gather_generation_logits, or it gives no scores, "
-                "and with paged_context_fmha, or it reuses no prefix"
-            )
+        if self.runtime == "engine" and not self.paged_context_fmha:
+            raise ValueError("an engine must be built with paged_context_fmha, or it reuses no prefix")
         if self.guided_decoding and self.tokenizer_folder is None:
             raise ValueError("guided_decoding needs tokenizer_folder")
         return self

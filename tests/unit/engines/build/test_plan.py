@@ -107,8 +107,17 @@ def test_an_engine_is_built_for_what_serving_asks() -> None:
     command = tools(plan_of(recipe))["compile"]
     for field, value in recipe.limits.model_dump(exclude={"max_prompt_tokens"}).items():
         assert option(command, f"--{field}") == str(value)
-    assert "--gather_generation_logits" in command
+    assert "--gather_generation_logits" not in command  # asked for when it is loaded; the compiler only warns
+    assert option(command, "--logits_dtype") == "float32"
+    assert option(command, "--multiple_profiles") == "enable"
     assert option(command, "--use_paged_context_fmha") == "enable"
+
+
+@pytest.mark.parametrize(("name", "plugin"), [("h100-fp8", False), ("a100-w4a16", True)])
+def test_matrix_products_have_a_plugin_where_the_weights_are_not_fp8(name: str, plugin: bool) -> None:
+    command = tools(plan_of(example(name)))["compile"]
+    assert ("--gemm_plugin" in command) == plugin
+    assert not plugin or option(command, "--gemm_plugin") == "auto"
 
 
 def test_bf16_is_converted_for_an_engine_and_served_as_it_is_otherwise(tmp_path: Path) -> None:

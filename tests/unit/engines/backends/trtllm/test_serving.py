@@ -46,7 +46,6 @@ def test_what_the_build_wrote_is_read(tmp_path: Path) -> None:
             "tensorrt_llm is '1.2.0', and runtime is engine; known are 1.2.1, 1.3, 1.4",
         ),
         ("engine", {"tensorrt_llm": "1.3.0"}, "of which 1.2.1 alone runs engines"),
-        ("engine", {"gather_generation_logits": False}, "built with gather_generation_logits"),
         ("engine", {"paged_context_fmha": False}, "paged_context_fmha"),
         ("engine", {"max_input_len": 527}, "max_input_len is 527, and prompts of 512 tokens need 528"),
         ("pytorch", {"max_seq_len": 591}, "max_seq_len is 591, and prompts of 512 tokens need 592"),
@@ -71,6 +70,10 @@ def test_what_does_not_fit_is_refused_by_name(
         read(tmp_path / "bundle", runtime, **changes)
     assert str(caught.value).startswith("serving.json: ")
     assert sentence in str(caught.value)
+
+
+def test_what_a_build_says_of_gathered_logits_decides_nothing(tmp_path: Path) -> None:
+    assert not read(tmp_path, "engine", gather_generation_logits=False).gather_generation_logits
 
 
 def test_a_release_that_a_worker_cannot_load_is_for_a_server(tmp_path: Path) -> None:
