@@ -65,8 +65,13 @@ def make_dialect(
         guided: ``trtllm``: the server was started with a backend for guided decoding.
 
     Raises:
-        EngineSetupError: There is no such dialect.
+        EngineSetupError: There is no such dialect; or its server names tokens by their texts, and two have one.
     """
+    if name in (OpenAIDialect.name, *_TRTLLM) and not vocabulary.texts_differ:
+        raise EngineSetupError(
+            f"two labels or categories begin with tokens of one text, and a server of dialect {name} tells them apart by "
+            "nothing else; serve the bundle with vLLM or SGLang"
+        )
     if name == LlamaCppDialect.name:
         return LlamaCppDialect(vocabulary)
     if name == SglangDialect.name:

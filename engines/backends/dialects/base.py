@@ -71,6 +71,11 @@ class Vocabulary:
         )
 
     @property
+    def texts_differ(self) -> bool:
+        """True if no two of the tokens that are asked for have one text."""
+        return len(self.texts) == len({*self.first_label_ids.values(), *self.category_ids.values()})
+
+    @property
     def first_label_ids(self) -> dict[Severity, int]:
         """The one token that scores each label."""
         return {severity: ids[0] for severity, ids in self.label_ids.items()}

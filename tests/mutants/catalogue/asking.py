@@ -39,6 +39,27 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "fault_of_all",
+        "a release that refuses every score, or lacks an adapter, would fail post after post instead of holding the stream",
+        "engines/backends/completions.py",
+        "        if fault := self._dialect.fault_of_all(reply.status, reply.body):",
+        "        if fault := self._dialect.fault_of_all(0, None):",
+        (
+            f"{_COMPLETIONS}::test_a_release_that_refuses_what_every_score_needs_holds_the_stream_and_names_the_fix",
+            f"{_COMPLETIONS}::test_an_adapter_that_sglang_has_not_loaded_holds_the_stream_and_names_the_fix",
+        ),
+    ),
+    Mutant(
+        "clipped",
+        "an explanation that the server's context cut would be read as a whole one",
+        "engines/backends/dialects/openai.py",
+        "written < EXPLANATION_TOKENS",
+        "written < 0",
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_an_explanation_that_the_context_cut_is_no_explanation",
+        ),
+    ),
+    Mutant(
         "mass_after_sampling",
         "llama.cpp would be asked for probabilities that always are of the labels alone",
         "engines/backends/dialects/llama_cpp.py",

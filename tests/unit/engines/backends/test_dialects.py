@@ -432,6 +432,18 @@ def test_a_name_with_quotes_does_not_break_out_of_the_grammar() -> None:
     assert r'"a\"b\\c"' in explanation_grammar(('a"b\\c',), "post")
 
 
+@pytest.mark.parametrize("name", DIALECTS)
+def test_tokens_of_one_text_are_refused_where_a_server_names_them_by_text(name: str) -> None:
+    confused = replace(
+        VOCABULARY, texts={text: token for text, token in VOCABULARY.texts.items() if token != SAFE}
+    )
+    if name in ("openai", "trtllm", "trtllm_chat"):
+        with pytest.raises(EngineSetupError, match="tokens of one text"):
+            make_dialect(name, confused, model="m")
+    else:
+        make_dialect(name, confused, model="m")
+
+
 def test_an_unknown_dialect_is_refused_by_name() -> None:
     with pytest.raises(
         EngineSetupError, match="'tgi' is not one of: openai, vllm, sglang, trtllm, trtllm_chat, llama_cpp"
