@@ -214,27 +214,26 @@ class CompletionsEngine:
 
     async def _ask_scores(self, prompts: Sequence[Prompt], deadline: float) -> list[Scored | ItemFailure]:
         count = len(prompts)
-        body = await self._ask(
-            self._dialect.score_request([prompt.token_ids for prompt in prompts]), count, deadline
-        )
+        asked = [prompt.token_ids for prompt in prompts]
+        body = await self._ask(self._dialect.score_request(asked), count, sum(map(len, asked)), deadline)
         return [body] * count if isinstance(body, ItemFailure) else self._dialect.read_scores(body, count)
 
     async def _ask_completion(
         self, prompt: Prompt, severity: Severity, deadline: float
     ) -> Completion | ItemFailure:
         forced = self._model.vocabulary.explain_ids(prompt, severity)
-        body = await self._ask(self._dialect.explain_request(forced, prompt.kind), 1, deadline)
+        body = await self._ask(self._dialect.explain_request(forced, prompt.kind), 1, len(forced), deadline)
         return body if isinstance(body, ItemFailure) else self._dialect.read_explanation(body)
 
-    async def _ask(self, payload: object, count: int, deadline: float) -> object | ItemFailure:
+    async def _ask(self, payload: object, count: int, tokens: int, deadline: float) -> object | ItemFailure:
         """Body of a good answer, still untrusted; a refusal as the failure that it means."""
         reply = await self._reply(payload, count, deadline)
+        if fault := self._dialect.fault_of_all(reply.status, reply.body, tokens):
+            raise EngineUnavailable(fault, refused=True)
         if reply.status == 200:
             return reply.body
         if self._dialect.is_too_long(reply.status, reply.body):
             return ItemFailure(FailureCode.TOO_LONG, "more tokens than the server's context")
-        if fault := self._dialect.fault_of_all(reply.status, reply.body):
-            raise EngineUnavailable(fault, refused=True)
         return ItemFailure(FailureCode.ENGINE_ERROR, _named(reply))
 
     async def _reply(self, payload: object, count: int, deadline: float) -> HttpReply:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from sluicegate.pipeline.kafka import check as cluster
-from sluicegate.pipeline.kafka import unreachable
+from sluicegate.pipeline.kafka import client_config, unreachable
 from sluicegate.pipeline.kafka.topics import plan_topics
 from sluicegate.pipeline.settings.tree import load_settings
 
@@ -21,11 +21,11 @@ def test_the_least_rights_are_those_of_the_plan() -> None:
 
 
 def test_the_sentences_of_the_page_are_those_of_the_code() -> None:
-    source = "".join(map(inspect.getsource, (unreachable, cluster)))
+    source = "".join(map(inspect.getsource, (unreachable, client_config, cluster)))
     # A sentence may be broken over two lines of source, and holds values where the page has dots.
     source = re.sub(r'"\s+f?"|\{[^}]*\}', "", source)
     rows = re.findall(r"^\| [^|]+ \| `([^`]+)`", PAGE, re.MULTILINE)
-    assert len(rows) == 11
+    assert len(rows) == 13
     for row in rows:
         for part in row.split("…"):
             assert part.strip() in source

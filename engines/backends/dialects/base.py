@@ -168,8 +168,14 @@ class Dialect(Protocol):
         """Say whether a refusal means that the prompt exceeds the server's context."""
         ...
 
-    def fault_of_all(self, status: int, body: object) -> str | None:
-        """Say what a refusal means that every request would get: wrong settings, with the fix; None otherwise."""
+    def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
+        """Say what an answer means that every request would get: wrong settings, with the fix; None otherwise.
+
+        Args:
+            status: HTTP's, 200 for what seems a good answer.
+            body: Untrusted.
+            tokens: How many the prompts have that it answers.
+        """
         ...
 
 

@@ -114,9 +114,9 @@ class LlamaCppDialect:
                 return status == 400
         return False
 
-    def fault_of_all(self, status: int, body: object) -> str | None:
+    def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
         """None: the server refuses nothing but what a request says."""
-        del status, body
+        del status, body, tokens
         return None
 
 

@@ -91,9 +91,9 @@ class OpenAIDialect:
         """Servers name the context in prose or in a code; nothing else in a refusal does."""
         return status in (400, 413, 422) and any(words in refusal_text(body) for words in _TOO_LONG)
 
-    def fault_of_all(self, status: int, body: object) -> str | None:
+    def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
         """None: what a server of this kind refuses tells nothing of the others."""
-        del status, body
+        del status, body, tokens
         return None
 
     def token_id(self, key: str) -> int | None:

@@ -81,8 +81,9 @@ class SglangDialect:
         """The server names the context in prose."""
         return status == 400 and "context length" in refusal_text(body)
 
-    def fault_of_all(self, status: int, body: object) -> str | None:
+    def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
         """An adapter that the server does not have is refused in prose, too."""
+        del tokens
         words = refusal_text(body)
         if status == 400 and ("lora is not enabled" in words or "has never been loaded" in words):
             return "the engine's server has no such adapter: start it with --enable-lora --lora-paths NAME=FOLDER, or check lora_path"

@@ -61,8 +61,9 @@ class TrtllmDialect(OpenAIDialect):
         """Continue greedily, within the grammar of a kind where the server can hold to one."""
         return {**super().explain_request(token_ids, kind), **self._shape(kind)}
 
-    def fault_of_all(self, status: int, body: object) -> str | None:
+    def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
         """Release 1.2.1 refuses the candidates that every score needs."""
+        del tokens
         if status == 400 and "logprobs is not supported" in refusal_text(body):
             return (
                 "the engine's server refuses logprobs on /v1/completions, as TensorRT-LLM 1.2.1 does; "
@@ -129,9 +130,14 @@ class TrtllmChatDialect(TrtllmDialect):
                 return Completion(text, category_scores(candidates, self._vocabulary) if candidates else {})
         return unparsable("choices" if choices is None else "choices.message.content")
 
-    def fault_of_all(self, status: int, body: object) -> str | None:
-        """None: what this endpoint refuses tells nothing of the other requests."""
-        del status, body
+    def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
+        """A server that passes over the tokens answers to the message that says nothing: safe, to every post."""
+        match body:
+            case {"usage": {"prompt_tokens": int(read)}} if status == 200 and read != tokens:
+                return (
+                    f"the engine's server read {read} tokens where {tokens} were sent: engine.dialect trtllm_chat is for "
+                    "trtllm-serve 1.2.1, which takes prompt_token_ids; say the dialect of this server"
+                )
         return None
 
     def _chat(self, prompt: Sequence[int], *, max_tokens: int) -> JsonObject:

@@ -91,7 +91,7 @@ def certificate_rotated(stage: Stage) -> None:
         time.sleep(stage.rng.uniform(*_AWAY_S))
         _require_healed(stage, kubelet)  # the one before is still good
         stage.history.note("another authority", number=number)
-        kafka.follow(Authority(stage.lane.folder, f"authority-{number}"))
+        kafka.follow(Authority(kafka.authority.file.parent, f"authority-{number}"))
         time.sleep(stage.rng.uniform(*_AWAY_S))
         _require_told(stage, kubelet)
         secret.change(_identity(kafka.authority))

@@ -42,11 +42,21 @@ MUTANTS = (
         "fault_of_all",
         "a release that refuses every score, or lacks an adapter, would fail post after post instead of holding the stream",
         "engines/backends/completions.py",
-        "        if fault := self._dialect.fault_of_all(reply.status, reply.body):",
-        "        if fault := self._dialect.fault_of_all(0, None):",
+        "        if fault := self._dialect.fault_of_all(reply.status, reply.body, tokens):",
+        "        if fault := self._dialect.fault_of_all(0, None, tokens):",
         (
             f"{_COMPLETIONS}::test_a_release_that_refuses_what_every_score_needs_holds_the_stream_and_names_the_fix",
             f"{_COMPLETIONS}::test_an_adapter_that_sglang_has_not_loaded_holds_the_stream_and_names_the_fix",
+        ),
+    ),
+    Mutant(
+        "tokens_passed_over",
+        "a server that takes no prompt_token_ids would judge a message that says nothing, and every post would be allowed",
+        "engines/backends/dialects/trtllm.py",
+        "if status == 200 and read != tokens:",
+        "if status == 200 and read > tokens:",
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_a_chat_server_that_passes_over_the_tokens_judges_no_post",
         ),
     ),
     Mutant(

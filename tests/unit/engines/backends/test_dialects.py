@@ -210,7 +210,7 @@ def test_no_answer_however_odd_raises(body: Any, count: int, name: str) -> None:
         assert len(answers) == count
         assert isinstance(dialect(name).read_explanation(odd), Completion | ItemFailure)
         assert dialect(name).is_too_long(400, odd) in (True, False)
-        assert dialect(name).fault_of_all(400, odd) is None
+        assert all(dialect(name).fault_of_all(status, odd, 1) is None for status in (200, 400))
 
 
 @pytest.mark.parametrize("name", ["openai", "vllm", "trtllm"])
@@ -336,8 +336,8 @@ def test_an_adapter_of_sglang_is_named_in_every_request_and_its_absence_is_a_wro
         "Got LoRA adapter that has never been loaded: teens-v2",
         "LoRA adapter 'teens-v2' was requested, but LoRA is not enabled.",
     ):
-        assert "--lora-paths" in (adapted.fault_of_all(400, {"error": {"message": message}}) or "")
-    assert adapted.fault_of_all(400, {"error": {"message": "temperature must be non-negative"}}) is None
+        assert "--lora-paths" in (adapted.fault_of_all(400, {"error": {"message": message}}, 1) or "")
+    assert adapted.fault_of_all(400, {"error": {"message": "temperature must be non-negative"}}, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -361,6 +361,15 @@ def test_the_chat_endpoint_is_given_the_tokens_and_a_message_that_says_nothing()
     assert not {"prompt", "logit_bias"} & set(request)
 
 
+def test_a_chat_server_that_passes_over_the_tokens_judges_no_post() -> None:
+    chat = dialect("trtllm_chat")
+    assert "read 9 tokens where 300 were sent" in (
+        chat.fault_of_all(200, {"usage": {"prompt_tokens": 9}}, 300) or ""
+    )
+    assert chat.fault_of_all(200, {"usage": {"prompt_tokens": 300}}, 300) is None
+    assert chat.fault_of_all(400, {"usage": {"prompt_tokens": 9}}, 300) is None
+
+
 @pytest.mark.parametrize("name", ["trtllm", "trtllm_chat"])
 def test_a_grammar_is_sent_where_the_server_can_hold_to_one(name: str) -> None:
     guided = make_dialect(name, VOCABULARY, model="m", guided=True)
@@ -372,9 +381,9 @@ def test_a_grammar_is_sent_where_the_server_can_hold_to_one(name: str) -> None:
 
 def test_a_release_that_refuses_candidates_is_a_wrong_setting_and_no_fault_of_a_post() -> None:
     refusal = {"object": "error", "message": "1 validation error: Value error, logprobs is not supported"}
-    assert "trtllm_chat" in (dialect("trtllm").fault_of_all(400, refusal) or "")
-    assert dialect("trtllm").fault_of_all(500, refusal) is None
-    assert dialect("openai").fault_of_all(400, refusal) is None
+    assert "trtllm_chat" in (dialect("trtllm").fault_of_all(400, refusal, 1) or "")
+    assert dialect("trtllm").fault_of_all(500, refusal, 1) is None
+    assert dialect("openai").fault_of_all(400, refusal, 1) is None
 
 
 @pytest.mark.parametrize("words", ["max_seq_len", "max_num_tokens", "max_input_len"])
