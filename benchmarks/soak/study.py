@@ -48,7 +48,7 @@ CALL_S = 0.05  # of the fake engine: there is always something in flight to be k
 SETTINGS = {"cache.entries": "4000", "log.level": "warning"}
 OVERLOAD_CALL_S, OVERLOAD_PER_S = 3.2, 1000.0  # two calls for 64 posts: about 10 posts a second
 # More than a worker has room for: 4,096 in the window, 1,524 before it, and what one fetch brings.
-BACKLOG_POSTS, BACKLOG_PER_S, FILLS_S = 60_000, 10_000.0, 120.0
+BACKLOG_POSTS, BACKLOG_PER_S, FILLS_S = 30_000, 10_000.0, 120.0
 
 
 def kill_times(rng: random.Random, kills: int, seconds: float) -> list[float]:

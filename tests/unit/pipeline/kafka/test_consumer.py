@@ -530,6 +530,7 @@ async def test_the_client_is_configured_as_the_settings_say(name: str | None, st
         "max.poll.interval.ms": 90_000,
         "heartbeat.interval.ms": 1_000,
         "queued.min.messages": 2_000,
+        "max.partition.fetch.bytes": 262_144,
     }
     assert wanted.items() <= options.items()
 
