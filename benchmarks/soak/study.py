@@ -5,8 +5,9 @@
 Apache Kafka and the fake engine on this machine; Linux, for the figures on memory. Two workers
 are killed in turn and started anew; a third is never touched, and its memory and file descriptors
 are followed. The overload piece sends a hundred times what the engine can judge, then lets the
-engine catch up, so that those posts are accounted for as well. Ctrl-C ends the run early, with a
-report that says so. Writes soak.json and soak.md; exit code 1 if the promise was not kept.
+engine catch up, so that those posts are accounted for as well. A backlog is there before its worker
+starts, and its clock begins once the worker's window is full. ``--minutes 0`` runs it alone. Ctrl-C
+ends the run early, with a report that says so. Writes soak.json and soak.md; exit code 1 if the promise was not kept.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from faults.soak_report import as_markdown, closing_line, wishes_broken
 from faults.watch import MEMORY_LIMIT_BYTES, Watched, growth
 from shared.report import REPORTS, options, write
 from support.kafka import ApacheKafka
-from support.workers import open_lane
+from support.workers import open_lane, until
 
 if TYPE_CHECKING:
     import argparse
@@ -46,6 +47,8 @@ CALL_S = 0.05  # of the fake engine: there is always something in flight to be k
 # Full after a few minutes, so that what grows later is no cache.
 SETTINGS = {"cache.entries": "4000", "log.level": "warning"}
 OVERLOAD_CALL_S, OVERLOAD_PER_S = 3.2, 1000.0  # two calls for 64 posts: about 10 posts a second
+# More than a worker has room for: 4,096 in the window, 1,524 before it, and what one fetch brings.
+BACKLOG_POSTS, BACKLOG_PER_S, FILLS_S = 30_000, 10_000.0, 120.0
 
 
 def kill_times(rng: random.Random, kills: int, seconds: float) -> list[float]:
@@ -148,18 +151,23 @@ def run_soak(lane: Lane, history: History, rng: random.Random, wanted: argparse.
 
 
 def run_overload(lane: Lane, history: History, rng: random.Random, minutes: float) -> dict[str, Any]:
-    """A producer a hundred times as fast as the engine, one worker, then the engine at full speed."""
+    """A backlog, a producer a hundred times as fast as the engine, one worker, then the engine at full speed."""
     lane.set_fake(concurrent_calls=1)
     lane.set_faults(slow={"delay_s": OVERLOAD_CALL_S})
     window = 4096
-    kubelet = Kubelet(lane, 1, SETTINGS | {"window.posts": str(window)}, history)
     ledger = Ledger()
-    load = Load(lane, rate_per_s=OVERLOAD_PER_S, seed=rng.randrange(2**32), keep=ledger.accept)
+    load = Load(lane, rate_per_s=BACKLOG_PER_S, seed=rng.randrange(2**32), keep=ledger.accept).start()
+    until("the backlog stands", lambda: load.count >= BACKLOG_POSTS, within_s=FILLS_S)
+    load.rate_per_s = OVERLOAD_PER_S
+    kubelet = Kubelet(lane, 1, SETTINGS | {"window.posts": str(window)}, history)
     with LedgerReader(lane.bootstrap, list(lane.outputs.values()), ledger) as reader:
         kubelet.wait_ready()
-        watched = Watched(history)
+        (worker,) = kubelet.workers
+        until(
+            "the window is full", lambda: worker.metric("sluicegate_window_posts") >= window, within_s=FILLS_S
+        )
+        watched, first = Watched(history), ledger.totals()
         most_held = 0.0
-        load.start()
 
         def look() -> None:
             nonlocal most_held
@@ -182,11 +190,13 @@ def run_overload(lane: Lane, history: History, rng: random.Random, minutes: floa
         ended = list(kubelet.exits)
         kubelet.stop()
     life = next(iter(watched.lives.values()), [])
+    posts, answered = before.posts - first.posts, before.answered - first.answered
     return _part(found, life, min(60.0, minutes * 12), stopped, ended) | {
         "seconds": round(minutes * 60),
-        "posts_in_the_overload": before.posts,
-        "answered_in_the_overload": before.answered,
-        "factor": before.posts / max(before.answered, 1),
+        "backlog_before_it": first.posts - first.answered,
+        "posts_in_the_overload": posts,
+        "answered_in_the_overload": answered,
+        "factor": posts / max(answered, 1),
         "waiting_in_kafka_at_the_end_of_it": before.posts - before.answered - round(most_held),
         "most_held": most_held,
         "window": window,
@@ -225,6 +235,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--out", type=Path, default=REPORTS)
     wanted = parser.parse_args()
+    if not wanted.minutes and not wanted.overload_minutes:
+        parser.error("nothing to run: give --minutes or --overload-minutes")
     seed = random.SystemRandom().randrange(10_000) if wanted.seed is None else wanted.seed
     rng = random.Random(seed)  # noqa: S311 - so that a run can be repeated
     folder = Path(tempfile.mkdtemp(prefix="sluicegate-soak-"))
@@ -239,9 +251,9 @@ def main() -> int:
     with ExitStack() as stack:
         log = stack.enter_context((folder / "lanes.log").open("w"))
         kafka = stack.enter_context(ApacheKafka())
-        pieces: list[tuple[str, Callable[[Lane], dict[str, Any]]]] = [
-            ("soak", lambda lane: run_soak(lane, history, rng, wanted))
-        ]
+        pieces: list[tuple[str, Callable[[Lane], dict[str, Any]]]] = []
+        if wanted.minutes:
+            pieces.append(("soak", lambda lane: run_soak(lane, history, rng, wanted)))
         if wanted.overload_minutes:
             pieces.append(
                 ("overload", lambda lane: run_overload(lane, history, rng, wanted.overload_minutes))

@@ -132,8 +132,8 @@ class Producer:
                     before.flush(_PURGED_S)
                 self._client = client
                 again, self._taken_back = self._taken_back, []
-                for topic, value, key, options in again:
-                    client.produce(topic, value, key, **options)
+                for record in again:
+                    self._produce(*record)
             finally:
                 self._replacing = False
 
@@ -158,10 +158,37 @@ class Producer:
                 refused at once, such as one larger than the client allows, is reported before this returns.
             partition: Its partition; None leaves that to the key.
         """
+        try:
+            with self._sending:
+                closed = self._closed
+                if self._replacing:
+                    return False
+                if not closed:
+                    self._produce(topic, value, key, headers, report, partition)
+        except BufferError:
+            return False
+        except self._refusal as error:
+            report(_refused(error.args[0]))
+        else:
+            if closed:
+                report(_CLOSED)
+        return True
 
+    def _produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        report: Report,
+        partition: int | None,
+    ) -> None:
+        record = topic, value, key, headers, report, partition
+
+        # It knows nothing that knows it: in a cycle, a record would stay until the collector comes by.
         def on_delivery(error: Any, message: Any) -> None:
             if error is not None and self._replacing and error.name() in _PURGED:
-                self._taken_back.append((topic, value, key, options))
+                self._taken_back.append(record)
                 return
             outcome = (
                 Placed(message.topic(), message.partition(), message.offset())
@@ -174,22 +201,7 @@ class Producer:
                 _log.error("a delivery callback failed: %s", frames(fault))
 
         where = {} if partition is None else {"partition": partition}
-        options = {"headers": list(headers), "on_delivery": on_delivery, **where}
-        try:
-            with self._sending:
-                closed = self._closed
-                if self._replacing:
-                    return False
-                if not closed:
-                    self._client.produce(topic, value, key, **options)
-        except BufferError:
-            return False
-        except self._refusal as error:
-            report(_refused(error.args[0]))
-        else:
-            if closed:
-                report(_CLOSED)
-        return True
+        self._client.produce(topic, value, key, headers=list(headers), on_delivery=on_delivery, **where)
 
     def put(
         self,

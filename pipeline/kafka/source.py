@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 5.0
 _ANSWER_S = 5.0
-_BUFFER_SHARE = 4  # of the window's bytes: of the longest posts, a micro-batch or so ahead
+_BUFFER_SHARE = 4  # of the window's posts and bytes: of the longest posts, a micro-batch or so ahead
 
 
 class _WithoutKafka(faust.App.BootStrategy):  # type: ignore[misc]  # untyped base
@@ -93,6 +93,7 @@ class Source:
         self._consumer = GroupConsumer(
             settings.kafka,
             settings.topics.posts,
+            most_records=max(1, settings.window.posts // _BUFFER_SHARE),
             most_bytes=settings.window.bytes // _BUFFER_SHARE,
             listener=self,
             make_client=make_client,

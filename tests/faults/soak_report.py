@@ -14,7 +14,8 @@ def wishes_broken(report: dict[str, Any]) -> list[str]:
     for name in ("soak", "overload"):
         if name in report:
             broken += [f"{name}: {one}" for one in _broken_in_any(report[name])]
-    broken += [f"soak: {one}" for one in _broken_in_soak(report["soak"])]
+    if "soak" in report:
+        broken += [f"soak: {one}" for one in _broken_in_soak(report["soak"])]
     if "overload" in report:
         broken += [f"overload: {one}" for one in _broken_in_overload(report["overload"])]
     return broken

@@ -78,7 +78,7 @@ MUTANTS = (
         "taken_back_lost",
         "what a producer could not deliver would be lost with its client when a certificate changes",
         "pipeline/kafka/producer.py",
-        "                self._taken_back.append((topic, value, key, options))\n                return",
+        "                self._taken_back.append(record)\n                return",
         "                return",
         (f"{_REPLACED}::test_what_the_client_before_cannot_deliver_is_sent_by_the_next_in_its_order",),
     ),

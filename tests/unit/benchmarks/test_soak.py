@@ -135,6 +135,11 @@ def test_a_wish_that_the_overload_breaks_is_named(changed: dict[str, Any], said:
     assert wishes_broken({"soak": part(), "overload": part(**changed)}) == [f"overload: {said}"]
 
 
+def test_an_overload_alone_is_held_to_its_own_wishes() -> None:
+    assert wishes_broken({"overload": part()}) == []
+    assert wishes_broken({"overload": part(growth_percent=14.0)}) == ["overload: memory grew by 14.0 %"]
+
+
 def test_the_page_holds_every_figure() -> None:
     report = {"date": "2026-01-01", "seed": 7, "versions": {"Python": "3.11"}, "soak": part(), "broken": []}
     page = as_markdown(report)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sluicegate.pipeline.records import Partition
 
 ONE = (TOPIC, 0)
-MOST_BYTES = 100_000
+MOST_RECORDS, MOST_BYTES = 500, 100_000
 
 
 class Case:
@@ -52,6 +52,7 @@ class Case:
         self.consumer = GroupConsumer(
             KafkaSettings(commit_interval_s=0.01, session_timeout_s=6),
             TOPIC,
+            most_records=MOST_RECORDS,
             most_bytes=MOST_BYTES,
             listener=self,
             make_client=self.make_client,
@@ -439,6 +440,18 @@ async def test_a_flow_without_room_pauses_its_partitions_and_goes_on_when_it_has
         assert case.client.told.count(("pause", {0})) == 1
 
 
+async def test_short_records_fill_the_buffer_by_their_number() -> None:
+    case = Case(p0=(0, 900))
+    async with case.running(0):
+        case.client.meets(records(0, 0, MOST_RECORDS))
+        await case.until(lambda: ("pause", {0}) in case.client.told)
+        assert len(case.offsets) == MOST_RECORDS
+        assert sum(chunk.size_bytes for chunk in case.chunks) < MOST_BYTES
+        for chunk in list(case.chunks):
+            case.consumer.took(chunk)
+        await case.until(lambda: ("resume", {0}) in case.client.told)
+
+
 async def test_a_refused_commit_is_tried_again() -> None:
     case = Case(p0=(0, 9))
     async with case.running(0):
@@ -501,6 +514,7 @@ async def test_the_client_is_configured_as_the_settings_say(name: str | None, st
     options = GroupConsumer(
         KafkaSettings(group="g", instance_id=name, session_timeout_s=45, rebalance_timeout_s=90),
         TOPIC,
+        most_records=MOST_RECORDS,
         most_bytes=MOST_BYTES,
         listener=Case(),
     ).options()
@@ -515,6 +529,8 @@ async def test_the_client_is_configured_as_the_settings_say(name: str | None, st
         "session.timeout.ms": 45_000,
         "max.poll.interval.ms": 90_000,
         "heartbeat.interval.ms": 1_000,
+        "queued.min.messages": 2_000,
+        "max.partition.fetch.bytes": 262_144,
     }
     assert wanted.items() <= options.items()
 

@@ -61,6 +61,7 @@ async def _join_and_leave(address: str) -> None:
     consumer = GroupConsumer(
         KafkaSettings(bootstrap_servers=address),
         TOPIC,
+        most_records=1000,
         most_bytes=100_000,
         listener=told,
         make_client=CommitsMeanwhile,

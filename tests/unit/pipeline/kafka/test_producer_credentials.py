@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -101,6 +103,25 @@ def test_what_the_client_before_cannot_deliver_is_sent_by_the_next_in_its_order(
     assert producer.flush() == 0
     assert made[1].delivered == [b"1", b"2", b"3", b"4"]
     assert reports == [Placed("posts", 0, 7)] * 4
+
+
+def test_a_record_that_was_reported_is_gone_without_the_collector(made: list[Client]) -> None:
+    class Told:
+        def __call__(self, _outcome: Placed | Refused) -> None:
+            """Hears it."""
+
+    producer, told = Producer(KafkaSettings()), Told()
+    here = weakref.ref(told)
+    gc.disable()
+    try:
+        assert producer.send("posts", b"1", report=told)
+        del told
+        assert here() is not None
+        producer.flush()
+        assert made[0].delivered == [b"1"]
+        assert here() is None
+    finally:
+        gc.enable()
 
 
 def test_what_the_client_before_delivers_is_sent_once(made: list[Client]) -> None:

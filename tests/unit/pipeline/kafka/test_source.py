@@ -300,6 +300,17 @@ async def test_what_was_handed_on_and_not_taken_is_stalled_and_what_the_flow_has
         assert case.source.stalled == ["posts/0"]
 
 
+async def test_a_quarter_of_the_windows_posts_waits_before_it_however_short_they_are(case: Case) -> None:
+    case.cluster.bounds[0] = (0, 5_000)
+    case.go.clear()
+    async with case.running():
+        await case.hands(0)
+        case.client.meets(records(0, 1, 1 + Settings().window.posts // 4))
+        await case.until(lambda: ("pause", {0}) in case.client.told)
+        case.go.set()
+        await case.until(lambda: ("resume", {0}) in case.client.told)
+
+
 async def test_a_flow_with_a_full_window_is_no_stall_of_the_source(case: Case) -> None:
     case.cluster.bounds[0] = (0, 9)
     async with case.running():
