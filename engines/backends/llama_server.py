@@ -31,6 +31,8 @@ class ServerOptions:
     slot_tokens: int
     """Context of one slot, prompt and completion together."""
     threads: int
+    kept_mib: int = 0
+    """Memory for prompts whose slot went to another one, so that they are not computed again; 0 keeps none."""
 
     def to_json(self) -> str:
         """The process's argument."""
@@ -63,7 +65,7 @@ def serve(options: ServerOptions) -> None:
     parameters.cpuparams.n_threads = options.threads
     parameters.cpuparams_batch.n_threads = options.threads
     parameters.cache_prompt = True
-    parameters.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts in memory
+    parameters.cache_ram_mib = options.kept_mib
     parameters.ui = False
     parameters.verbosity = _ERRORS_ONLY
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0

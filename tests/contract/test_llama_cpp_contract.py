@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, ClassVar
 import orjson
 import pytest
 
-from contract.engine_contract import TIMEOUT_S, EngineContract, Rig, assert_works, scored, some_prompts
+from contract.engine_contract import (
+    TIMEOUT_S,
+    EngineContract,
+    Rig,
+    assert_same,
+    assert_works,
+    scored,
+    some_prompts,
+)
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
 from sluicegate.engines.backends.llama_server import ServerOptions
@@ -181,6 +189,18 @@ class TestLlamaCpp(RealModel):
         answers = scored(await rig.engine.score(prompts, timeout_s=TIMEOUT_S))
         # Some may miss it, by the server's choice of a slot; none would have it without the warm-up.
         assert max(answer.cached_tokens for answer in answers[:2]) >= prompts[0].shared_tokens
+
+    async def test_a_prompt_is_served_from_the_cache_after_others_took_its_slot(self, rig: Rig) -> None:
+        words = "garden", "harbour", "kitchen", "library", "mountain", "orchard", "palace"
+        # Each is much longer than what all share: only then does the server keep what it takes a slot from.
+        first, *others = [
+            rig.prompt(f"The old {word} stands there, {word} by {word}. " * 6) for word in words
+        ]
+        (before,) = scored(await rig.engine.score([first], timeout_s=TIMEOUT_S))
+        scored(await rig.engine.score(others, timeout_s=TIMEOUT_S))
+        (after,) = scored(await rig.engine.score([first], timeout_s=TIMEOUT_S))
+        assert after.cached_tokens >= first.content[1] > before.cached_tokens
+        assert_same(before, after)
 
     async def test_scores_follow_the_text_and_not_the_order_of_labels(self, rig: Rig) -> None:
         twice = [rig.prompt("I love my cat.")] * 2 + [rig.prompt("Die, all of you!")]
