@@ -53,7 +53,7 @@ REASONS: dict[str, str] = {
     "engine.model": "Without it the bundle's own name is sent. A server that was started from the bundle knows it by that name.",
     "engine.api_key": "Servers inside one network mostly ask for none.",
     "engine.concurrency": "With twice a step the next step is always full. No other server tells its limit: there 8 is a cautious start, and you raise it until posts/s grow no more. Set less where several workers share one server.",
-    "engine.slots": "On two cores more slots brought no more posts (measured). With fewer, an explanation holds up scores.",
+    "engine.slots": "On two cores more slots brought no more posts (measured). With fewer, an explanation holds up scores. Each also takes up to 16 MiB for prompts that it was taken from.",
     "engine.threads": "The worker's own work is small beside the model's.",
     "engine.score_timeout_s": "It is generous for a CPU, too: only an engine that is stuck should meet it.",
     "engine.explain_timeout_s": "It is twice that of the scores: an explanation is many tokens, one after the other.",
