@@ -36,12 +36,15 @@ def try_login(kafka: KafkaSettings) -> Cause | None:
     Raises:
         SettingsError: A file is missing or of no use.
     """
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - only who asks pays for the client
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - the same
 
     try:
         ask_metadata(AdminClient({**client_config(kafka), "log_level": 0}), kafka, within_s=_TRY_S)
     except UnreachableError as error:
         return error.cause
+    except KafkaException as error:  # of a token that has expired, say, no client can be made
+        return Cause(f"no client can log in so ({error.args[0].str()})", "mend what kafka.security names")
     return None
 
 
@@ -107,6 +110,8 @@ class Credentials:
             return self._look(client)
         except SettingsError as error:  # half written, or not there for a moment
             self._say(str(error))
+            if self._failed:
+                self._tell(f"login refused: {error}")
             return False
         finally:
             self._look_at = self._clock() + (_TRY_EVERY_S if self._failed else _LOOK_EVERY_S)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from sluicegate.pipeline.kafka.credentials import Credentials, try_login
 from sluicegate.pipeline.kafka.unreachable import Cause
@@ -176,6 +176,31 @@ def test_a_refused_login_is_told_once_until_it_is_accepted(by_password: Case, co
     assert case.told == [f"login refused: {REFUSED.detail}", None]
     case.look()
     assert case.tries == 3
+
+
+def test_a_refusal_while_a_file_is_away_is_told_until_a_login_is_accepted(by_password: Case) -> None:
+    case = by_password
+    case.really = True
+    path = case.folder / "password"
+    path.unlink()
+    case.meet(KafkaError._AUTHENTICATION)
+    assert not case.look()
+    assert [f"{path} cannot be read" in (told or "") for told in case.told] == [True]
+    path.write_text("second")
+    case.really = False
+    assert not case.look()
+    assert case.told[1:] == [None]
+
+
+def test_a_client_that_cannot_be_made_is_a_login_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_config: Any) -> Any:
+        raise KafkaException(KafkaError(KafkaError.SASL_AUTHENTICATION_FAILED, "no token was set"))
+
+    monkeypatch.setattr("confluent_kafka.admin.AdminClient", refuse)
+    found = try_login(KafkaSettings())
+    assert found is not None
+    assert "no token was set" in found.detail
+    assert found.lasting
 
 
 def test_brokers_that_are_away_say_nothing_of_a_login(by_password: Case) -> None:
