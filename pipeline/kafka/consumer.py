@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.errors import ClusterError, SettingsError
 from sluicegate.pipeline.kafka.assignment import (
     Assignment,
     Chunk,
@@ -495,7 +495,7 @@ class GroupConsumer:
         try:
             starts = self._try_to_begin(partitions) if partitions else []
             self._one_by_one = False
-        except (KafkaException, ClusterError) as error:
+        except (KafkaException, ClusterError, SettingsError) as error:
             self._trouble(error.args[0].name() if isinstance(error, KafkaException) else str(error))
             self._one_by_one = not self._one_by_one
             self._postpone(partitions)

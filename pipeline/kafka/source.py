@@ -18,7 +18,7 @@ from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException
 from mode import CrashingSupervisor
 
-from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.errors import ClusterError, SettingsError
 from sluicegate.pipeline.kafka.assignment import Chunk, Reset
 from sluicegate.pipeline.kafka.consumer import GroupConsumer
 from sluicegate.pipeline.kafka.topics import Onlooker
@@ -273,7 +273,7 @@ class Source:
                 asked_at, assignments = self._clock(), self._consumer.assignments
                 try:
                     found = await asyncio.to_thread(onlooker.ask, list(assignments), within_s=_ANSWER_S)
-                except (KafkaException, ClusterError) as error:
+                except (KafkaException, ClusterError, SettingsError) as error:  # the last: a file, or a token
                     why = error.args[0].name() if isinstance(error, KafkaException) else str(error)
                     declare = declare or away.enter_context(self._instruments.holds.waiter("input"))
                     declare(f"the brokers do not say where the input topic ends ({why})")

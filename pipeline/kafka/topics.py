@@ -127,8 +127,9 @@ class Onlooker:
         """As :meth:`TopicShapes.ask`."""
         self._client.poll(0)  # it is told of a refused login
         if self._credentials.look(self._client):
-            self._client.close()
+            before = self._client
             self._open()
+            before.close()
         return self._shapes.ask(self._topic, within_s=within_s)
 
     def ask(

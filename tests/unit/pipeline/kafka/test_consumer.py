@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from confluent_kafka import KafkaError
 
-from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.errors import ClusterError, SettingsError
 from sluicegate.pipeline.kafka.assignment import (
     UNREADABLE,
     Chunk,
@@ -363,6 +363,23 @@ async def test_brokers_that_are_away_when_partitions_come_are_asked_again() -> N
         assert [one.is_current for one in case.consumer.assignments.values()] == [False, False]
         case.cluster.away = False
         assert {await case.taken_at(0), await case.taken_at(1)} == {0}
+
+
+async def test_credentials_that_are_away_when_partitions_come_are_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = Case(p0=(0, 9))
+    case.cluster.commits = {0: place(ONE, 5, "one", 3)}
+
+    def ask(*_: Any, **__: Any) -> Any:
+        raise SettingsError("the callback gave no token")
+
+    with monkeypatch.context() as away:
+        away.setattr("sluicegate.pipeline.kafka.consumer.diverged", ask)
+        async with case.running(0):
+            assert case.client.told[0] == ("assign", {})
+            away.undo()
+            assert await case.taken_at(0) == 5
 
 
 async def test_a_partition_that_cannot_begin_holds_up_no_other() -> None:

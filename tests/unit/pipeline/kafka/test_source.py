@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.errors import ClusterError, SettingsError
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.assignment import Chunk, KafkaDelivery, Reset, place
 from sluicegate.pipeline.kafka.source import Source
@@ -362,6 +362,20 @@ async def test_brokers_that_do_not_answer_are_a_hold_until_they_do(case: Case) -
         await case.until(lambda: case.instruments.holds)
         assert "_TRANSPORT" in case.instruments.holds.current["input"].reason
         case.cluster.away = False
+        await case.until(lambda: not case.instruments.holds)
+
+
+async def test_credentials_that_are_away_for_a_moment_are_a_hold_and_end_nothing(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_: Any, **__: Any) -> Any:
+        raise SettingsError("the callback gave no token")
+
+    async with case.running():
+        with monkeypatch.context() as away:
+            away.setattr("sluicegate.pipeline.kafka.topics.log_bounds", ask)
+            await case.until(lambda: case.instruments.holds)
+            assert "gave no token" in case.instruments.holds.current["input"].reason
         await case.until(lambda: not case.instruments.holds)
 
 
