@@ -113,7 +113,11 @@ class Producer:
 
     def _poll_on(self) -> None:
         while self._running:
-            self.poll(_POLL_S)
+            try:
+                self.poll(_POLL_S)
+            except Exception as fault:  # noqa: BLE001 - without this thread nobody would learn what became of a record
+                _log.error("polling failed, and goes on: %s", frames(fault))
+                time.sleep(_POLL_S)
 
     def _replace(self) -> None:
         """Go on with a client that has the new credentials; nothing is sent meanwhile, so the order stays.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
+from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
@@ -70,11 +72,15 @@ class Due:
     """Credentials that want a new client when the test says so."""
 
     now = False
+    missing = False
+    """True while no client can be made with them."""
 
     def __init__(self, _kafka: KafkaSettings, **_told: Any) -> None:
         """Reads no file."""
 
     def config(self) -> dict[str, Any]:
+        if Due.missing:
+            raise SettingsError("the key file has gone")
         return {}
 
     def look(self, _client: Any) -> bool:
@@ -85,6 +91,7 @@ class Due:
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
     Client.made = []
+    Due.missing = False
     monkeypatch.setattr("confluent_kafka.Producer", Client)
     monkeypatch.setattr("sluicegate.pipeline.kafka.producer.Credentials", Due)
     return Client.made
@@ -133,6 +140,28 @@ def test_what_the_client_before_delivers_is_sent_once(made: list[Client]) -> Non
     producer.flush()
     assert (made[0].delivered, made[1].delivered) == ([b"1"], [])
     assert reports == [Placed("posts", 0, 7)]
+
+
+def test_files_that_go_in_the_midst_of_a_replacement_end_no_reports(
+    made: list[Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = Producer(KafkaSettings(), polls=True)
+    told = threading.Event()
+    Due.missing, Due.now = True, True
+    try:
+        deadline = time.monotonic() + 10
+        while "polling failed" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "SettingsError" in caplog.text
+        assert len(made) == 1
+        Due.missing, Due.now = False, True
+        while len(made) == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(made) == 2
+        assert producer.send("posts", b"1", report=lambda _outcome: told.set())
+    finally:
+        producer.close(0.0)
+    assert told.wait(10)
 
 
 def test_nothing_is_sent_past_what_the_client_before_still_has_and_a_flush_waits_for_both(
