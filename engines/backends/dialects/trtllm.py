@@ -110,6 +110,8 @@ class TrtllmChatDialect(TrtllmDialect):
         choices = choices_of(body, count)
         if choices is None:
             return [unparsable("choices")] * count
+        if not _tells_what_it_read(body):  # :meth:`fault_of_all` could compare nothing
+            return [unparsable("usage.prompt_tokens")] * count
         cached = cached_tokens(body)
         return [self._read_chat_score(choice, cached) for choice in choices]
 
@@ -170,3 +172,10 @@ class TrtllmChatDialect(TrtllmDialect):
                     if isinstance(entry, dict)
                 )
         return None
+
+
+def _tells_what_it_read(body: object) -> bool:
+    match body:
+        case {"usage": {"prompt_tokens": int()}}:
+            return True
+    return False

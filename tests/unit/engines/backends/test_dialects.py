@@ -46,7 +46,7 @@ def body_of(name: str, logprobs: dict[int, Any]) -> dict[str, Any]:
         named = [[value, token, None] for token, value in logprobs.items()]
         meta = {"completion_tokens": 1, "cached_tokens": 7, "output_token_ids_logprobs": [named]}
         return {"text": " x", "meta_info": meta}
-    usage = {"prompt_tokens_details": {"cached_tokens": 7}}
+    usage = {"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 7}}
     if name == "trtllm_chat":
         shown = [{"token": TOKENIZER.decode([token]), "logprob": value} for token, value in logprobs.items()]
         logprobs_of = {"content": [{"token": "x", "top_logprobs": shown}]}
@@ -368,6 +368,14 @@ def test_a_chat_server_that_passes_over_the_tokens_judges_no_post() -> None:
     )
     assert chat.fault_of_all(200, {"usage": {"prompt_tokens": 300}}, 300) is None
     assert chat.fault_of_all(400, {"usage": {"prompt_tokens": 9}}, 300) is None
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "9"}])
+def test_a_chat_server_that_does_not_say_what_it_read_gives_no_scores(usage: Any) -> None:
+    body = body_of("trtllm_chat", {SAFE: -0.1, CONTROVERSIAL: -3.0, UNSAFE: -5.0})
+    found = read_one("trtllm_chat", {**body, "usage": usage})
+    assert isinstance(found, ItemFailure)
+    assert (found.code, found.detail) == (FailureCode.UNPARSABLE, "usage.prompt_tokens")
 
 
 @pytest.mark.parametrize("name", ["trtllm", "trtllm_chat"])
