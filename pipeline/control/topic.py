@@ -193,7 +193,11 @@ class ControlTopic:
                 failed(outcome.reason)
 
         if self._producer is None:  # made when first needed: most workers never tell anything
-            self._producer = Producer(self._kafka)
+            try:
+                self._producer = Producer(self._kafka)
+            except Exception as error:  # noqa: BLE001 - a file or a token is away: what tripped must not be forgotten
+                failed(frames(error))
+                return
         value, key = fact.encode(), fact.key
         if not self._producer.send(self._topic, value, key, report=reported, partition=SHARED_PARTITION):
             failed("_QUEUE_FULL")

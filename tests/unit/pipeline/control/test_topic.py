@@ -17,7 +17,7 @@ from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
 from sluicegate.pipeline.clock import Clock
 from sluicegate.pipeline.control import topic as control
 from sluicegate.pipeline.control.topic import ControlTopic
-from sluicegate.pipeline.errors import ClusterError, StartError
+from sluicegate.pipeline.errors import ClusterError, SettingsError, StartError
 from sluicegate.pipeline.facts import Lease, Poison
 from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
@@ -343,6 +343,25 @@ async def test_a_producer_that_can_deliver_nothing_any_more_is_made_anew(
         assert table.breaker.admit("forum", BlockBreaker(share=None, count=0), POLICY, blocked=True)
         await until(lambda: good.given)
     assert ended.closed
+    assert [key for key, _ in good.given] == [table.breaker.open["forum"].key]
+
+
+async def test_a_trip_whose_producer_cannot_be_made_is_told_later_by_the_same_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table, good = Table(monkeypatch, [ClusterError("gone")]), ScriptedProducer()
+    good.fails = 0
+    faults: list[Exception] = [SettingsError("no token"), KafkaException(KafkaError(KafkaError._INVALID_ARG))]
+
+    def make(_kafka: Any) -> ScriptedProducer:
+        if faults:
+            raise faults.pop()
+        return good
+
+    monkeypatch.setattr(control, "Producer", make)
+    async with table.topic:
+        assert table.breaker.admit("forum", BlockBreaker(share=None, count=0), POLICY, blocked=True)
+        await until(lambda: good.given)
     assert [key for key, _ in good.given] == [table.breaker.open["forum"].key]
 
 
