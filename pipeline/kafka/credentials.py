@@ -99,6 +99,10 @@ class Credentials:
         self._look_at = self._clock() + _LOOK_EVERY_S
         return {**config, "error_cb": self._meet}
 
+    def forget(self) -> None:
+        """No client could be made with the last :meth:`config`: the next look wants one again."""
+        self._used = {}
+
     def look(self, client: Any) -> bool:
         """Read the files again if it is time; True if the client is to be replaced by one with :meth:`config`.
 

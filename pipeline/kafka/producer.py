@@ -109,7 +109,12 @@ class Producer:
     def _make_client(self) -> Any:
         from confluent_kafka import Producer as Client  # noqa: PLC0415 - only who sends pays for the client
 
-        return Client({**self._credentials.config(), **self._options}, logger=_librdkafka)
+        config = {**self._credentials.config(), **self._options}
+        try:
+            return Client(config, logger=_librdkafka)
+        except self._refusal:
+            self._credentials.forget()
+            raise
 
     def _poll_on(self) -> None:
         while self._running:

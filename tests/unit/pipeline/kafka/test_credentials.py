@@ -118,6 +118,14 @@ def test_a_new_certificate_wants_a_new_client(by_certificate: Case) -> None:
     assert by_certificate.tries == 1
 
 
+def test_files_that_no_client_could_be_made_with_are_wanted_again(by_certificate: Case) -> None:
+    issue(by_certificate.folder)
+    assert by_certificate.look()
+    by_certificate.credentials.config()
+    by_certificate.credentials.forget()
+    assert by_certificate.look(after_s=30)
+
+
 def test_a_new_certificate_that_is_refused_lets_no_client_go(
     by_certificate: Case, caplog: pytest.LogCaptureFixture
 ) -> None:

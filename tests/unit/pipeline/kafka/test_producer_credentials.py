@@ -9,7 +9,7 @@ import weakref
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
@@ -21,7 +21,12 @@ class Client:
 
     made: list[Client]
 
+    refused = False
+    """True while librdkafka makes no client."""
+
     def __init__(self, config: dict[str, Any], *, logger: Any) -> None:
+        if Client.refused:
+            raise KafkaException(KafkaError(KafkaError._INVALID_ARG))
         assert logger is not None
         self.config = config
         self.cut_off = False
@@ -83,6 +88,9 @@ class Due:
             raise SettingsError("the key file has gone")
         return {}
 
+    def forget(self) -> None:
+        Due.now = True
+
     def look(self, _client: Any) -> bool:
         due, Due.now = Due.now, False
         return due
@@ -91,7 +99,7 @@ class Due:
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
     Client.made = []
-    Due.missing = False
+    Due.missing = Due.now = Client.refused = False
     monkeypatch.setattr("confluent_kafka.Producer", Client)
     monkeypatch.setattr("sluicegate.pipeline.kafka.producer.Credentials", Due)
     return Client.made
@@ -162,6 +170,17 @@ def test_files_that_go_in_the_midst_of_a_replacement_end_no_reports(
     finally:
         producer.close(0.0)
     assert told.wait(10)
+
+
+def test_a_client_that_librdkafka_does_not_make_is_tried_again(made: list[Client]) -> None:
+    producer = Producer(KafkaSettings())
+    Due.now = Client.refused = True
+    with pytest.raises(KafkaException):
+        producer.poll()
+    Client.refused = False
+    producer.poll()
+    assert len(made) == 2
+    assert producer.send("posts", b"1", report=lambda _outcome: None)
 
 
 def test_nothing_is_sent_past_what_the_client_before_still_has_and_a_flush_waits_for_both(
