@@ -116,30 +116,23 @@ class Worker:
                     "set SLUICEGATE_OPS__PORT to a free one, or 0"
                 ) from error
             _log.info("worker_starting", ops=ops.address, settings_digest=settings.digest)
-            # Every adapter's engine starts now: a policy that names another one later finds it warm.
-            for name, backend in self._backends.items():
-                try:
-                    await stack.enter_async_context(backend.engine)
-                except EngineError as error:
-                    if name is None:
-                        raise
-                    raise type(error)(f"engine.adapters.{name}: {error}") from error
-            await stack.enter_async_context(self._first_answers)
             engines = {name: backend.engine.info for name, backend in self._backends.items()}
             publisher = await stack.enter_async_context(
                 Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
             )
             await publisher.require_topic(settings.topics.posts)
             await asyncio.to_thread(require_rights, settings)
-            if not await self._policy_fits(stack, engines):
-                _log.info("worker_stopped")
-                return
             flow = await self._open_flow(stack, publisher)
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
             self._control = await stack.enter_async_context(
                 ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch, flow.servers)
             )
+            # Now, and not before: an engine loads for minutes, and others must hear at once by which text the last one ended.
+            await self._start_engines(stack)
+            if not await self._policy_fits(stack, engines):
+                _log.info("worker_stopped")
+                return
             self._instruments.metrics.describe(engines, self._policies.current)
             self._source = Source(
                 settings,
@@ -166,6 +159,17 @@ class Worker:
             if not self._stop.is_set():
                 await self._source.run(self._stop)
         _log.info("worker_stopped")
+
+    async def _start_engines(self, stack: AsyncExitStack) -> None:
+        """Start every adapter's engine: a policy that names another one later finds it warm."""
+        for name, backend in self._backends.items():
+            try:
+                await stack.enter_async_context(backend.engine)
+            except EngineError as error:
+                if name is None:
+                    raise
+                raise type(error)(f"engine.adapters.{name}: {error}") from error
+        await stack.enter_async_context(self._first_answers)
 
     async def _policy_fits(self, stack: AsyncExitStack, engines: Mapping[str | None, EngineInfo]) -> bool:
         """Wait for a policy that is for these engines, outside the group; False if told to stop before."""

@@ -243,6 +243,7 @@ class FakeEngine:
         return Generation(f"life {FakeEngine.lives}", exclusive=True)
 
     async def __aenter__(self) -> Self:
+        await asyncio.sleep(self.profile.start_s)
         return self
 
     async def __aexit__(

@@ -36,6 +36,8 @@ class FakeProfile:
     """Least time of one pass through the model: what makes small micro-batches inefficient."""
     call_overhead_s: float = 0.0
     """Network, scheduling and tokens' way back, for each call."""
+    start_s: float = 0.0
+    """Time until it can be asked: an engine loads."""
     concurrent_calls: int = 64
     """Micro-batches accepted side by side; further ones wait."""
     saturating_prompts: int = 64

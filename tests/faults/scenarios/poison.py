@@ -33,6 +33,7 @@ MOST_DEATHS = 3
 _EVERY = 150
 _RATE_PER_S = 100.0
 _SLOWLY_PER_S = 20.0
+_LOADS_S = 8.0  # the session ends after 3
 
 
 def mixed_post(number: int, rng: random.Random) -> dict[str, Any]:
@@ -74,8 +75,18 @@ def poison(stage: Stage) -> None:
 @scenario(number=10, name="poison-in-process")
 def poison_in_process(stage: Stage) -> None:
     """The engine is in each worker's process and ends it: what was in work outlives the worker, and the others hear of it."""
+    _end_workers(stage, start_s=0.0)
+
+
+@scenario(number=10, name="poison-while-engines-load")
+def poison_while_engines_load(stage: Stage) -> None:
+    """The same, and an engine loads for longer than its worker's place in the group lasts: others hear of it before."""
+    _end_workers(stage, start_s=_LOADS_S)
+
+
+def _end_workers(stage: Stage, *, start_s: float) -> None:
     lane = stage.lane
-    lane.set_fake(call_overhead_s=0.05)
+    lane.set_fake(call_overhead_s=0.05, start_s=start_s)
     lane.set_faults(kill={"marker": "poison"})
     settings = lane.set_policy(POLICY) | {"engine.in_work_folder": str(lane.folder / "in-work")}
     kubelet = stage.kubelet(2, settings)
