@@ -33,7 +33,7 @@ MOST_DEATHS = 3
 _EVERY = 150
 _RATE_PER_S = 100.0
 _SLOWLY_PER_S = 20.0
-_LOADS_S = 8.0  # the session ends after 3
+_LOADS_S = 15.0  # the session ends after 10
 
 
 def mixed_post(number: int, rng: random.Random) -> dict[str, Any]:
@@ -88,7 +88,11 @@ def _end_workers(stage: Stage, *, start_s: float) -> None:
     lane = stage.lane
     lane.set_fake(call_overhead_s=0.05, start_s=start_s)
     lane.set_faults(kill={"marker": "poison"})
-    settings = lane.set_policy(POLICY) | {"engine.in_work_folder": str(lane.folder / "in-work")}
+    settings = lane.set_policy(POLICY) | {
+        "engine.in_work_folder": str(lane.folder / "in-work"),
+        # As with the default of 20 s: a worker is back, and has told of its death, before another gets its partitions.
+        "kafka.session_timeout_s": "10",
+    }
     kubelet = stage.kubelet(2, settings)
     kubelet.wait_ready()
     load = stage.load(_SLOWLY_PER_S, make=two_poisons)
