@@ -45,6 +45,7 @@ _log = structlog.get_logger(__name__)
 _COLLECT_AFTER = (20_000, 50, 100)
 """New objects until the collector looks at them: a post leaves about 40, and thousands are in work. Measured in docs/bench.md."""
 _HELD_FOR_S = 2.0  # a hold older than this will not pass within a drain: give its posts back at once
+_KEEP_NO_POST = {"input", "login"}  # from its answer; where they do, `publish` holds, too
 _LOOK_AGAIN_S = 0.25
 _SHOWN = 20
 _INTERRUPTED = 130  # as a shell tells of a process that Ctrl-C ended
@@ -244,10 +245,7 @@ class Worker:
         try:
             while flow.running and not drained.done() and (now := clock.monotonic()) < deadline:
                 lasting = {name for name, hold in holds.current.items() if now - hold.since > _HELD_FOR_S}
-                if lasting - {
-                    "input",
-                    "login",
-                }:  # these keep no post from its answer, or `publish` holds, too
+                if lasting - _KEEP_NO_POST:
                     break
                 await asyncio.wait([drained], timeout=_LOOK_AGAIN_S)
         finally:

@@ -110,14 +110,14 @@ class FirstAnswers:
 
     async def _fault(self, backend: Backend) -> str:
         """Ask once; why there are no scores, empty if there are."""
-        prompt = backend.prompter.build(Post(id="own", text=_TEXT))
-        if isinstance(prompt, ItemFailure):
-            return f"a prompt for an empty text does not fit: {prompt.detail}"
         try:
+            prompt = backend.prompter.build(Post(id="own", text=_TEXT))
+            if isinstance(prompt, ItemFailure):
+                return f"a prompt for a short text does not fit: {prompt.detail}"
             answers = await backend.engine.score([prompt], timeout_s=self._settings.score_timeout_s)
         except EngineUnavailable as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the worker
+        except Exception as error:  # noqa: BLE001 - a fault of ours must neither end the worker nor the asking
             _log.error("engine_fault", call="score", where=frames(error))
             return f"a fault in the engine's client ({type(error).__name__})"
         return _told(believed(answers[0]) if len(answers) == 1 else None)

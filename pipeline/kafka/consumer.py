@@ -156,7 +156,7 @@ class GroupConsumer:
         """
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self._open_client()
+        self._client = self._make_member()
         # Not the member's client: asked for topics within one of its callbacks, it would end the process at the next one.
         self._onlooker = Onlooker(self._kafka, self._topic)
         self._thread.start()
@@ -223,19 +223,26 @@ class GroupConsumer:
             "on_commit": self._committed,
         }
 
-    def _open_client(self) -> None:
-        self._client = self._make_client(self.options(), logger=_librdkafka)
-        self._committing = False  # the client before answers nothing any more
+    def _make_member(self) -> Any:
+        return self._make_client(self.options(), logger=_librdkafka)
+
+    def _renewed(self) -> Any | None:
+        """Another client where the new credentials want one; None while the one that there is may go on."""
+        if not self._credentials.look(self._client):
+            return None
+        try:
+            return self._make_member()
+        except (SettingsError, KafkaException):  # a file has gone since
+            self._credentials.forget()
+            return None
 
     def _run(self) -> None:
         fault: BaseException | None = None
         try:
-            self._read_on()
-            while not self._stopping.is_set():
+            while (renewed := self._read_on()) is not None:
                 # The new credentials are good: leave with the client that has the old ones, and join again.
                 self._client.close()
-                self._open_client()
-                self._read_on()
+                self._client, self._committing = renewed, False  # the one before answers nothing any more
         except BaseException as error:  # noqa: BLE001 - told to who waits for the thread
             fault = error
         try:
@@ -245,16 +252,18 @@ class GroupConsumer:
         finally:
             self._tell(self._end, fault)
 
-    def _read_on(self) -> None:
-        """Be a member until told to stop, or until another client is due; then everything is handed over."""
+    def _read_on(self) -> Any | None:
+        """Be a member until told to stop, or until there is another client to go on with; then everything is handed over."""
         self._client.subscribe(
             [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
         )
-        while not self._stopping.is_set() and not self._credentials.look(self._client):
+        renewed = None
+        while not self._stopping.is_set() and (renewed := self._renewed()) is None:
             self._meet_requests()
             self._commit_at_times()
             self._hand_on(self._fetch())
         self._hand_over()
+        return renewed
 
     def _end(self, fault: BaseException | None) -> None:
         if self._ended.cancelled():

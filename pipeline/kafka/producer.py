@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sluicegate.pipeline.kafka.credentials import Credentials
 from sluicegate.pipeline.kafka.unreachable import ask_metadata
@@ -53,6 +53,17 @@ class Refused:
 Report = Callable[[Placed | Refused], None]
 _CLOSED = Refused("_DESTROY", fatal=True)
 """As librdkafka names what meets a client that is closed."""
+
+
+class _Record(NamedTuple):
+    """What :meth:`Producer.send` was given."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    report: Report
+    partition: int | None
 
 
 class Producer:
@@ -97,7 +108,7 @@ class Producer:
         self._client = self._make_client()
         self._replacing = False
         self._replacement = threading.RLock()  # who flushes waits for its end
-        self._taken_back: list[tuple[Any, ...]] = []
+        self._taken_back: list[_Record] = []
         self._running, self._closed = True, False
         self._sending = threading.Lock()  # what is sent beside close is flushed by it, or refused
         self._poller = (
@@ -142,7 +153,10 @@ class Producer:
                 self._client = client
                 again, self._taken_back = self._taken_back, []
                 for record in again:
-                    self._produce(*record)
+                    try:
+                        self._produce(*record)
+                    except self._refusal as error:  # it must be told all the same: somebody waits for it
+                        record.report(_refused(error.args[0]))
             finally:
                 self._replacing = False
 
@@ -192,7 +206,7 @@ class Producer:
         report: Report,
         partition: int | None,
     ) -> None:
-        record = topic, value, key, headers, report, partition
+        record = _Record(topic, value, key, headers, report, partition)
 
         # It knows nothing that knows it: in a cycle, a record would stay until the collector comes by.
         def on_delivery(error: Any, message: Any) -> None:

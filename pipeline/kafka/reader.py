@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.errors import ClusterError, SettingsError
 from sluicegate.pipeline.kafka.credentials import Credentials
 from sluicegate.pipeline.kafka.topics import PASSING, TopicShape, TopicShapes, absent, unreadable
 from sluicegate.pipeline.kafka.unreachable import UnreachableError, ask_metadata, why_unreachable
@@ -97,9 +97,17 @@ class TopicConsumer(ABC):
 
     def _look_at_credentials(self) -> None:
         """Go on with another client where the new credentials want one."""
-        if self._credentials.look(self._consumer):
-            before, self._consumer = self._consumer, self._make_consumer()
-            self._go_on(before)
+        if not self._credentials.look(self._consumer):
+            return
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
+
+        try:
+            client = self._make_consumer()
+        except (SettingsError, KafkaException):  # a file has gone since: the client that there is goes on
+            self._credentials.forget()
+            return
+        before, self._consumer = self._consumer, client
+        self._go_on(before)
 
     def close(self) -> None:
         """Leave the cluster."""

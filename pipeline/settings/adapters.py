@@ -65,7 +65,7 @@ def lacking(
             return f"{place}.bundle is missing; give the folder of the adapter's own bundle, for example /bundles/{name}"
         fault = password_in(adapter.url, f"{place}.url")
         if backend == "completions" and adapter.lora_path is not None and dialect not in _WITH_LORA:
-            return f"{place}.lora_path is not sent in dialect {dialect}; leave it out, or say engine.dialect: trtllm"
+            return f"{place}.lora_path is not sent in dialect {dialect}; leave it out, or say engine.dialect: one of {', '.join(_WITH_LORA)}"
         if fault is None and backend == "completions" and adapter.url is None:
             fault = _not_named(place, name, adapter, dialect, model)
         if fault is not None:

@@ -59,11 +59,19 @@ MUTANTS = (
         "certificate_read_once",
         "a worker would hold for ever once its certificate has changed",
         "pipeline/kafka/consumer.py",
-        "not self._stopping.is_set() and not self._credentials.look(self._client):",
+        "not self._stopping.is_set() and (renewed := self._renewed()) is None:",
         "not self._stopping.is_set():",
         (
             f"{_CONSUMER}::test_another_client_joins_once_everything_of_the_one_before_is_answered_and_committed",
         ),
+    ),
+    Mutant(
+        "left_before_the_new_client",
+        "a certificate that is gone for a moment while it changes would end the worker",
+        "pipeline/kafka/consumer.py",
+        "        except (SettingsError, KafkaException):  # a file has gone since",
+        "        except KafkaException:  # a file has gone since",
+        (f"{_CONSUMER}::test_a_file_that_goes_before_another_client_is_made_ends_no_member",),
     ),
     Mutant(
         "wild_latency",

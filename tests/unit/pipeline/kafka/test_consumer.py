@@ -566,15 +566,38 @@ async def test_another_client_joins_once_everything_of_the_one_before_is_answere
         first.meets(records(0, 0, 3))
         await case.until(lambda: case.offsets == [0, 1, 2])
         due.append(True)
-        await case.until(lambda: case.client is not first)
+        await case.until(lambda: case.client is not first and case.client.subscribed.is_set())
         assert first.closed.is_set()
         assert case.drained
         assert case.cluster.history[-1] == (0, 3)
-        await asyncio.to_thread(case.client.subscribed.wait, 5)
         case.client.rebalances("on_assign", 0)
         assert await case.taken_at(0) == 3
         case.client.meets(records(0, 3, 5))
         await case.until(lambda: case.offsets == [0, 1, 2, 3, 4])
+
+
+async def test_a_file_that_goes_before_another_client_is_made_ends_no_member(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    due: list[bool] = []
+    monkeypatch.setattr(
+        "sluicegate.pipeline.kafka.credentials.Credentials.look",
+        lambda _self, _client: bool(due) and due.pop(),
+    )
+    case = Case(p0=(0, 9))
+    async with case.running(0):
+        first = case.client
+
+        def gone() -> dict[str, Any]:
+            raise SettingsError("the certificate cannot be read")
+
+        monkeypatch.setattr(case.consumer, "options", gone)
+        due.append(True)
+        await case.until(lambda: not due)
+        first.meets(records(0, 0, 3))
+        await case.until(lambda: case.offsets == [0, 1, 2])
+        assert case.client is first
+        assert not first.closed.is_set()
 
 
 async def test_a_refused_login_is_told_to_the_listener(monkeypatch: pytest.MonkeyPatch) -> None:

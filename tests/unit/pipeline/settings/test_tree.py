@@ -172,7 +172,7 @@ COMPLETIONS = {"backend": "completions", "url": "http://127.0.0.1:9", "bundle": 
         (
             COMPLETIONS | {"dialect": "vllm"},
             {"bundle": "/t", "model": "x", "lora_path": "/l"},
-            "engine.adapters.teens.lora_path is not sent in dialect vllm; leave it out",
+            "engine.adapters.teens.lora_path is not sent in dialect vllm; leave it out, or say engine.dialect: one of sglang, trtllm, trtllm_chat",
         ),
         # A server that ignores what it is asked for would answer for its base, and nobody would see it.
         (
