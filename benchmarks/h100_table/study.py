@@ -182,7 +182,7 @@ def assumptions(
             Assumption(
                 f"{shape.layout}: cached",
                 shape.cached,
-                f"whole blocks of {sizing.BLOCK_TOKENS} in the {shape.shared:.0f} that all share",
+                "those that all share, a part of a block too",
             ),
             Assumption(f"{shape.layout}: computed", shape.computed, "the rest"),
         ]
@@ -237,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = {
         "simulated": "no GPU was run",
         "simulated_by": "python benchmarks/h100_table",
+        "simulated_again": sizing.AGAIN_TOKENS,
         "simulated_cells": cells(shapes, load),
         "simulated_break_even": break_even(load),
         "simulated_assumptions": [

@@ -99,7 +99,9 @@ class BuildLimits(BaseModel):
     max_prompt_tokens: int = Field(default=2048, ge=64, le=32_768)
     max_input_len: int = Field(default=2112, ge=64, le=1 << 16)
     max_seq_len: int = Field(default=2176, ge=64, le=1 << 16)
-    max_num_tokens: int = Field(default=16_384, ge=64, le=1 << 18, description="In one step.")
+    max_num_tokens: int = Field(
+        default=8192, ge=64, le=1 << 18, description="In one step: its time is the floor of latency."
+    )
     max_batch_size: int = Field(default=256, ge=1, le=4096)
 
     @model_validator(mode="after")

@@ -16,19 +16,22 @@ from sluicegate.engines.build.shape import QWEN3GUARD_8B
 from sluicegate.engines.errors import BuildError
 
 # NVIDIA's performance overview of TensorRT-LLM 1.0: Llama-3.1-8B FP8 on one H100, output tokens a second at
-# 2,048 tokens in and 128 out, and at 128 in and 128 out.
+# 2,048 tokens in and 128 out, and at 128 in and 128 out. A request of either row reads and writes, so the rates
+# follow from both rows together: in / prompt rate + out / output rate is the time of a request.
 ANCHOR_GPU: Final = "H100"
-ANCHOR_PROMPT_TOKENS_S: Final = 3450 * 2048 / 128
-ANCHOR_OUTPUT_TOKENS_S: Final = 28_312.0
+_LONG_S: Final = 128 / 3_450
+_SHORT_S: Final = 128 / 28_312
+ANCHOR_PROMPT_TOKENS_S: Final = (2048 - 128) / (_LONG_S - _SHORT_S)
+ANCHOR_OUTPUT_TOKENS_S: Final = 128 / (_SHORT_S - 128 / ANCHOR_PROMPT_TOKENS_S)
 
 LIMITS: Final = BuildLimits()
-BLOCK_TOKENS: Final = 32
-"""The prefix cache finds whole blocks alone."""
 RESERVE_GIB: Final = 4.0
 CACHE_SHARE: Final = 0.85
 EXPLANATION_TOKENS: Final = 12
-AGAIN_TOKENS: Final = BLOCK_TOKENS // 2 + 6
-"""Computed when a prompt is asked about once more: half a block that is not found, and what is forced."""
+AGAIN_TOKENS: Final = 7
+"""Computed for an explanation: the 6 that are forced, and the last of those that the score left in the cache.
+TensorRT-LLM reuses a part of a block, too (``enable_partial_reuse``, on by default). In process the second request
+computes one token more, which is not counted."""
 LEAST_PARTITIONS: Final = 6
 DAY_S: Final = 86_400
 
@@ -53,11 +56,6 @@ class Demand:
     def prompt_tokens(self) -> float:
         """Of a whole prompt."""
         return self.static_tokens + self.tokens_per_post
-
-    @property
-    def cached_tokens(self) -> int:
-        """Those of them that the prefix cache holds."""
-        return self.shared_tokens // BLOCK_TOKENS * BLOCK_TOKENS
 
     @property
     def price_per_hour(self) -> float:
@@ -140,10 +138,9 @@ def rate_of(demand: Demand) -> Rate:
     bandwidth = RATES[demand.gpu].bandwidth_gb_s / RATES[ANCHOR_GPU].bandwidth_gb_s
     prompt_tokens_s = ANCHOR_PROMPT_TOKENS_S * compute
     output_tokens_s = ANCHOR_OUTPUT_TOKENS_S * min(compute, bandwidth)
-    computed = demand.prompt_tokens - demand.cached_tokens
+    computed = demand.prompt_tokens - demand.shared_tokens
     score_s = computed / prompt_tokens_s
-    # Two requests: one token for the distribution over the categories, and the text.
-    explain_s = 2 * AGAIN_TOKENS / prompt_tokens_s + EXPLANATION_TOKENS / output_tokens_s
+    explain_s = AGAIN_TOKENS / prompt_tokens_s + EXPLANATION_TOKENS / output_tokens_s
     return Rate(
         prompt_tokens_s=prompt_tokens_s,
         output_tokens_s=output_tokens_s,
@@ -224,44 +221,45 @@ def _memory(demand: Demand) -> list[Figure]:
 
 def _speed(demand: Demand, rate: Rate) -> list[Figure]:
     limits = LIMITS
-    step = min(limits.max_batch_size, limits.max_num_tokens // rate.computed_tokens)
+    step = min(limits.max_batch_size, limits.max_num_tokens // demand.prompt_tokens)
     ratio = compute_ratio(demand)
+    slower = "" if ratio == 1 else ", by TFLOPS or memory bandwidth, whichever is less (assumed)"
     scaled = "" if ratio == 1 else f" x {ratio:.3f}, this GPU's TFLOPS to that one's (assumed)"
     return [
         Figure(
             "prompt tokens/s",
             rate.prompt_tokens_s,
             "",
-            f"NVIDIA's table, Llama-3.1-8B FP8 on one H100, 2048/128: 3,450 x 16{scaled}",
+            f"NVIDIA's table, Llama-3.1-8B FP8 on one H100: rows 2048/128 and 128/128 together{scaled}",
         ),
         Figure(
             "output tokens/s",
             rate.output_tokens_s,
             "",
-            "same table, 128/128: 28,312, by TFLOPS or memory bandwidth, whichever is less (assumed)",
+            f"both rows together{slower}",
         ),
         Figure(
             "tokens of a prompt", demand.prompt_tokens, "", f"layout {demand.static_tokens}, and the post"
         ),
         Figure(
             "cached of them",
-            demand.cached_tokens,
+            demand.shared_tokens,
             "",
-            f"whole blocks of {BLOCK_TOKENS} in the {demand.shared_tokens} that all share",
+            "those that all share; TensorRT-LLM reuses a part of a block, too",
         ),
         Figure("computed of them", rate.computed_tokens, "", "the rest"),
         Figure(
             "prompts of a step",
             step,
             "",
-            f"at most {limits.max_num_tokens:,} tokens and {limits.max_batch_size} prompts: the build's defaults",
+            f"whole ones, as 1.2.1 counts: {limits.max_num_tokens:,} tokens, {limits.max_batch_size} prompts at most (build)",
         ),
         Figure("a score takes", rate.score_s * 1e3, "ms", "of the GPU: computed tokens / prompt tokens/s"),
         Figure(
             "an explanation takes",
             rate.explain_s * 1e3,
             "ms",
-            f"2 x {AGAIN_TOKENS} tokens computed, {EXPLANATION_TOKENS} generated (assumed)",
+            f"{AGAIN_TOKENS} tokens computed, {EXPLANATION_TOKENS} generated (assumed)",
         ),
         Figure("posts/s of a GPU", rate.posts_s, "", f"{demand.explained:.3g} of them explained (assumed)"),
     ]

@@ -400,7 +400,7 @@ def test_the_page_has_every_part_and_says_what_is_missing() -> None:
     told = report.page(about(failed={"cpu/ours/1": "it ended"}), stages, {"a.png": "A plot"})
     assert closing_line(stages) in told
     assert "- R ≥ 0.950: kept, 0.980 [0.980, 0.980]" in told
-    assert "Without a prefix cache generate-always would take 0.00820" in told
+    assert "Without a prefix cache generate-always would take 0.00794" in told
     assert "two workers 1.95, three 2.90" in told
     assert "Faust's own stream: 70 µs an event." in told
     assert "here 120 ms; p99 over that: 0.75, kept" in told

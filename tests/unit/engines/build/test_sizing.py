@@ -21,6 +21,7 @@ from sluicegate.engines.build.sizing import (
 )
 from sluicegate.engines.errors import BuildError
 
+PROMPT_S, OUTPUT_S = sizing.ANCHOR_PROMPT_TOKENS_S, sizing.ANCHOR_OUTPUT_TOKENS_S
 COMMENTS = Demand(gpu="H100", tokens_per_post=61.0, explained=0.0)
 
 
@@ -31,34 +32,39 @@ def test_the_model_is_the_published_one() -> None:
     assert QWEN3GUARD_8B.weight_bytes("fp8") == 6_945_767_424 + 2 * 1_244_967_936
 
 
-def test_the_anchor_is_the_published_row() -> None:
-    assert sizing.ANCHOR_PROMPT_TOKENS_S == 55_200
+def test_the_anchor_gives_both_published_rows() -> None:
+    """Both rows, 128 tokens out each: a request takes what its prompt and its answer take."""
+    for tokens, published in ((2048, 3_450), (128, 28_312)):
+        request_s = tokens / PROMPT_S + 128 / OUTPUT_S
+        assert 128 / request_s == pytest.approx(published)
+    assert pytest.approx(58_931, abs=1) == PROMPT_S
+    assert pytest.approx(54_491, abs=1) == OUTPUT_S
 
 
 def test_only_what_the_prefix_cache_does_not_hold_is_computed() -> None:
     rate = rate_of(COMMENTS)
-    assert rate.computed_tokens == 299 + 61 - 192
-    assert rate.posts_s == pytest.approx(55_200 / 168)
+    assert rate.computed_tokens == 299 + 61 - 201
+    assert rate.posts_s == pytest.approx(PROMPT_S / 159)
 
 
 def test_without_a_shared_prefix_all_is_computed() -> None:
-    assert rate_of(replace(COMMENTS, shared_tokens=31)).computed_tokens == 360
+    assert rate_of(replace(COMMENTS, shared_tokens=0)).computed_tokens == 360
 
 
-def test_an_explanation_costs_two_short_prompts_and_its_tokens() -> None:
+def test_an_explanation_costs_what_is_forced_one_found_token_and_its_own() -> None:
     rate = rate_of(replace(COMMENTS, explained=0.5))
-    assert rate.explain_s == pytest.approx(2 * 22 / 55_200 + 12 / 28_312)
-    assert rate.posts_s == pytest.approx(1 / (168 / 55_200 + rate.explain_s / 2))
+    assert rate.explain_s == pytest.approx(7 / PROMPT_S + 12 / OUTPUT_S)
+    assert rate.posts_s == pytest.approx(1 / (159 / PROMPT_S + rate.explain_s / 2))
 
 
 @pytest.mark.parametrize(
     ("gpu", "quantisation", "prompt", "output"),
     [
-        ("H200", "fp8", 55_200, 28_312),  # as fast in products; its memory is faster
-        ("H100", "bf16", 55_200 * 989 / 1979, 28_312 * 989 / 1979),
-        ("H100", "w4a16_awq", 55_200 * 989 / 1979, 28_312 * 989 / 1979),
-        ("L4", "fp8", 55_200 * 242 / 1979, 28_312 * 300 / 3350),  # its memory is the narrower
-        ("A100", "w4a16_awq", 55_200 * 312 / 1979, 28_312 * 312 / 1979),
+        ("H200", "fp8", PROMPT_S, OUTPUT_S),  # as fast in products; its memory is faster
+        ("H100", "bf16", PROMPT_S * 989 / 1979, OUTPUT_S * 989 / 1979),
+        ("H100", "w4a16_awq", PROMPT_S * 989 / 1979, OUTPUT_S * 989 / 1979),
+        ("L4", "fp8", PROMPT_S * 242 / 1979, OUTPUT_S * 300 / 3350),  # its memory is the narrower
+        ("A100", "w4a16_awq", PROMPT_S * 312 / 1979, OUTPUT_S * 312 / 1979),
     ],
 )
 def test_another_gpu_is_scaled_by_what_bounds_it(
@@ -103,10 +109,10 @@ def test_a_fleet_is_for_the_peak_of_what_is_left_to_judge() -> None:
     demand = replace(COMMENTS, peak_factor=2.0, answered_before=0.25, utilisation=0.5, price=2.5)
     fleet = fleet_of(demand, rate_of(demand), 86.4e6)
     assert (fleet.mean_posts_s, fleet.peak_posts_s, fleet.judged_posts_s) == (1000, 2000, 1500)
-    assert fleet.gpus == math.ceil(1500 / (55_200 / 168 * 0.5)) == 10
-    assert (fleet.workers, fleet.partitions) == (4, 10)  # more GPUs than two for each worker
-    assert fleet.cost_per_day == 10 * 24 * 2.5
-    assert fleet.cost_per_million == pytest.approx(600 / 86.4)
+    assert fleet.gpus == math.ceil(1500 / (PROMPT_S / 159 * 0.5)) == 9
+    assert (fleet.workers, fleet.partitions) == (4, 9)  # more GPUs than two for each worker
+    assert fleet.cost_per_day == 9 * 24 * 2.5
+    assert fleet.cost_per_million == pytest.approx(540 / 86.4)
 
 
 def test_with_few_gpus_there_are_two_partitions_for_each_worker() -> None:
@@ -146,4 +152,4 @@ def test_the_figures_agree_with_the_fleet() -> None:
         fleet.partitions,
     )
     assert told["computed of them"] + told["cached of them"] == told["tokens of a prompt"]
-    assert told["prompts of a step"] == 16_384 // 168
+    assert told["prompts of a step"] == 8192 // 360

@@ -34,7 +34,7 @@ def test_as_json_it_has_the_same_numbers() -> None:
     )
     assert (document["gpu"], document["quantisation"]) == ("H100", "fp8")
     small, large = document["fleets"]
-    assert (small["gpus"], large["gpus"]) == (5, 157)
+    assert (small["gpus"], large["gpus"]) == (5, 135)
     told = {figure["name"]: figure["value"] for figure in small["figures"]}
     assert told["GPUs"] == small["gpus"]
     assert all(figure["how"] for fleet in document["fleets"] for figure in fleet["figures"])
