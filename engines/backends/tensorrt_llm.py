@@ -70,9 +70,12 @@ class AnswerReader:
         self._vocabulary = vocabulary
         self._tokenizer = tokenizer
         self._end_id = end_id
+        self.precision = ""
+        """Type of the logits of the last scores."""
 
     def scores(self, asked: Asked) -> Scored | ItemFailure:
         """Probabilities of the three labels."""
+        self.precision = asked.precision
         return severity_scores(
             asked.candidates(tuple(self._vocabulary.first_label_ids.values())),
             self._vocabulary,
@@ -224,6 +227,11 @@ class TensorRTEngine:
                     f"TensorRT-LLM loads {self._serving.folder}, but does not score a prompt of our own: "
                     f"{answer.code.value} ({answer.detail}); build the bundle again"
                 )
+        if self._serving.runtime == "engine" and self._reader.precision != "float32":
+            _log.warning(
+                "the engine gives logits in %s: labels that are close tie; build it again with --logits_dtype float32",
+                self._reader.precision or "an unknown type",
+            )
 
     async def _close(self) -> None:
         """Shut down; a runtime that no longer answers is left behind after half a minute."""

@@ -28,6 +28,7 @@ class Brain:
 
     faults: dict[str, str | None] = field(default_factory=dict)
     """Fault to marker; None hits all."""
+    logits_dtype: str = "float32"
     spare_rows: int = 0
     """Quirk: rows of logits beyond the tokens, which the documentation speaks of."""
     keeps_end: bool = True

@@ -227,7 +227,7 @@ class Request:
             return Answer(llm.stand_in, "CompletionOutput", {"token_ids": [], "finish_reason": "stop"})
         fields: dict[str, Any] = {"token_ids": generated, "finish_reason": reason, "text": ""}
         if sampling.get("return_generation_logits") and (llm.gathers or llm.entry.runtime == "pytorch"):
-            rows = np.zeros((len(generated) + brain.spare_rows, llm.vocab_size), np.float32)
+            rows = np.zeros((len(generated) + brain.spare_rows, llm.vocab_size), brain.logits_dtype)
             rows[:] = logits
             garbled = brain.hit("garble", ids)
             fields["generation_logits"] = Tensor(rows[0] if garbled else rows)

@@ -17,6 +17,10 @@ class Tensor:
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
     def __getitem__(self, index: int | list[int]) -> Tensor:
         return Tensor(self.values[index])
 

@@ -166,6 +166,13 @@ class Asked:
         cached = request.cached_tokens
         return cached if isinstance(cached, int) and cached >= 0 else 0
 
+    @property
+    def precision(self) -> str:
+        """Type of the logits, such as ``float16``; empty where none came back."""
+        request = self._request
+        completion = request.outputs[0]
+        return str(getattr(completion.generation_logits, "dtype", "")).removeprefix("torch.")
+
     def candidates(self, token_ids: Sequence[int]) -> Candidates:
         """How likely each of these tokens was at the first position.
 

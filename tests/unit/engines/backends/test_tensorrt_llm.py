@@ -128,6 +128,20 @@ async def test_each_prefix_is_warm_before_the_first_post(
     assert most >= BLOCK  # or nothing was shared
 
 
+@pytest.mark.parametrize(("dtype", "told"), [("float32", False), ("float16", True)])
+async def test_an_engine_with_coarse_logits_is_named_at_the_start(
+    dtype: str,
+    told: bool,
+    stand_in: StandIn,
+    opened: Callable[..., Backend],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stand_in.brain.logits_dtype = dtype
+    async with opened("engine").engine:
+        pass
+    assert ("gives logits in float16" in caplog.text) == told
+
+
 @pytest.mark.parametrize("quirk", [{}, {"spare_rows": 3}])
 @pytest.mark.parametrize("runtime", RUNTIMES)
 async def test_the_scores_are_the_softmax_of_the_labels_logits(
