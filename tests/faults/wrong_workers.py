@@ -43,8 +43,10 @@ def _finish_out_of_order(window: Window, slots: Iterable[Slot]) -> None:
         window._posts -= 1
         window._bytes -= slot.size_bytes
         window._oldest = None
-        if slot.delivery.is_current:
-            slot.delivery.acknowledge()
+        delivery: Any = slot.delivery
+        # Never back: one micro-batch may finish before an earlier one, and the group would stay short of the end.
+        if delivery.is_current and delivery.offset >= delivery.assignment.acknowledged:
+            delivery.acknowledge()
     window._changed.set()
 
 
