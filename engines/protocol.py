@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, each would take twice as long to make
 class Prompt:
-    """What an engine reads: token ids, ready to be continued by a severity label."""
+    """What an engine reads: token ids, ready to be continued by a severity label. Nobody changes it."""
 
     token_ids: tuple[int, ...]
     kind: Kind
@@ -25,9 +25,9 @@ class Prompt:
     and so are the delimiters between the turns of a context."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as a prompt
 class Scored:
-    """One prompt's scores."""
+    """One prompt's scores. Nobody changes them."""
 
     scores: Scores
     label_mass: float

@@ -76,7 +76,7 @@ class Judging:
         for first in range(0, len(posts), _CHUNK):
             chunk = posts[first : first + _CHUNK]
             found = await self._builders[passages].build(chunk)
-            built.update(zip([post.id for post in chunk], found, strict=True))
+            built.update((post.id, parts) for post, (parts, _) in zip(chunk, found, strict=True))
         return built
 
     async def score(self, prompts: Iterable[Prompt], what: str) -> None:

@@ -275,6 +275,8 @@ class FakeEngine:
         if FakeEngine.lives != life:
             raise EngineUnavailable("the fake engine died with another post")
         self._live(self._faults_now(), posts)
+        if not faults.model_fields_set:  # nothing was ever switched
+            return [self._too_long(prompt) for prompt in prompts]
         return [
             self._too_long(prompt) or failure_of(faults, posts, index, scoring=scoring)
             for index, prompt in enumerate(prompts)
@@ -319,11 +321,9 @@ class FakeEngine:
 
     def _scored(self, prompt: Prompt, cached_tokens: int) -> Scored:
         severity, confidence = self._rule(prompt) or _hashed(prompt, self.profile.seed)
-        weights: dict[Severity, float] = dict.fromkeys(
-            ("safe", "controversial", "unsafe"), (1 - confidence) / 2
-        )
-        weights[severity] = confidence
-        return Scored(scores=Scores(**weights), label_mass=1.0, cached_tokens=cached_tokens)
+        other = (1 - confidence) / 2
+        weights = {"safe": other, "controversial": other, "unsafe": other, severity: confidence}
+        return Scored(Scores(**weights), 1.0, cached_tokens=cached_tokens)
 
     def _rule(self, prompt: Prompt) -> tuple[Severity, float] | None:
         if not self.profile.rules:

@@ -42,7 +42,10 @@ class TextTokenizer(Protocol):
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many user texts at once: ``n`` in, ``n`` out, in order."""
+        """Encode many user texts at once: ``n`` in, ``n`` out, in order.
+
+        Equal ids of all texts are one object: a window holds millions of tokens.
+        """
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -119,6 +122,7 @@ class BundleTokenizer:
             )
         self._tokenizer = tokenizer
         self._control = _ControlMap(control)
+        self._ids: dict[int, int] = {}  # one object for each token of the vocabulary, as they come
         vocabulary = tokenizer.get_vocab(with_added_tokens=False)
         self.vocabulary_size = max([*vocabulary.values(), *control.values()]) + 1
         self.digest = tokenizer_digest(raw, control)
@@ -130,7 +134,9 @@ class BundleTokenizer:
 
     def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode many user texts; the library releases the GIL and uses every core."""
-        return [one.ids for one in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        # Every int that the library gives is a new object.
+        found = [one.ids for one in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [list(map(self._ids.setdefault, ids, ids)) for ids in found]
 
     def encode_static(self, text: str) -> list[int]:
         """Encode our own text; see :class:`TextTokenizer`."""

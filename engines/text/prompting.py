@@ -54,7 +54,6 @@ class Prompter:
         self.layout = layout
         self.max_prompt_tokens = max_prompt_tokens
         self._static_ids = lru_cache(_CACHED_PIECES)(lambda text: tuple(tokenizer.encode_static(text)))
-        self._ids: dict[int, int] = {}  # one object for each token of the vocabulary, as they come
         self._hint_ids = lru_cache(_CACHED_PIECES)(lambda text: tuple(tokenizer.encode_text(text)))
         self._frame = lru_cache(_CACHED_PIECES)(self._around)
 
@@ -88,10 +87,7 @@ class Prompter:
         if first + tokens + len(after) > self.max_prompt_tokens:
             return self._too_long(first + tokens + len(after))
         return Prompt(
-            token_ids=(*before, *map(self._ids.setdefault, content, content), *after),
-            kind=post.kind,
-            shared_tokens=first,
-            content=(first, first + tokens),
+            (*before, *content, *after), post.kind, shared_tokens=first, content=(first, first + tokens)
         )
 
     def _around(self, kind: Kind, region: str | None, language: str | None) -> Frames:
@@ -121,9 +117,7 @@ class Prompter:
         for piece in pieces:
             if isinstance(piece, Content):
                 first = len(ids) if first < 0 else first
-                found = next(encoded)
-                # Every int that the tokenizer gives is a new object, and a window holds millions of tokens.
-                ids += map(self._ids.setdefault, found, found)
+                ids += next(encoded)
                 last = len(ids)
             elif isinstance(piece, Static):
                 ids += self._static_ids(piece.text)

@@ -39,9 +39,9 @@ class LengthLimits:
     segments: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, each would take twice as long to make
 class Part:
-    """One segment: its prompt, and the half-open range of characters of the text that it judges."""
+    """One segment: its prompt, and the half-open range of characters of the text that it judges. Nobody changes it."""
 
     prompt: Prompt
     start: int
@@ -52,7 +52,7 @@ class Part:
     """Of a passage: what is found counts only with this P(unsafe) or more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as a part
 class Parts:
     """Everything that is to be judged of one post, in order. Together the original's parts cover the text."""
 

@@ -44,20 +44,30 @@ class PartBuilder:
     def __init__(self, backend: Backend, limits: LimitSettings, policy: Callable[[], Policy]) -> None:
         self._segmenter = Segmenter(backend.prompter, folds=limits.folded_forms, passages=backend.passages)
         self._plain = Segmenter(backend.prompter)
-        self._limits = limits
+        self._info = backend.engine.info
+        self._limits = LengthLimits(limits.post_tokens, limits.segments)
         self._policy = policy
         # Two threads: one chunk is tokenised while the next is handed over.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
         if limits.folded_forms:
             self._pool.submit(fold, _CHINESE)
 
-    async def build(self, posts: Sequence[Post]) -> list[Parts | ItemFailure]:
-        """The parts of each post, or why it has none. A post that breaks the tokeniser answers for itself."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._build, posts)
+    async def build(self, posts: Sequence[Post]) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
+        """The parts of each post with their keys in the cache, or why it has none. A post that breaks the tokeniser answers for itself."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._build_with_keys, posts)
 
     def close(self) -> None:
         """Let the threads end; what they still compute is dropped."""
         self._pool.shutdown(wait=False)
+
+    def _build_with_keys(self, posts: Sequence[Post]) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
+        # The tokens are hashed where they were made: to read them again in another thread costs as much as the hash.
+        return [(parts, self._keys(parts)) for parts in self._build(posts)]
+
+    def _keys(self, parts: Parts | ItemFailure) -> tuple[bytes, ...]:
+        if isinstance(parts, ItemFailure):
+            return ()
+        return tuple([cache_key(part.prompt, self._info) for part in parts.parts])
 
     def _build(self, posts: Sequence[Post]) -> list[Parts | ItemFailure]:
         try:
@@ -76,11 +86,12 @@ class PartBuilder:
 
     def _length_limits(self, post: Post) -> LengthLimits:
         """The worker's own, or the tenant's where those are smaller."""
-        rules = self._policy().rules(post)
-        tokens, segments = self._limits.post_tokens, self._limits.segments
+        rules, own = self._policy().rules(post), self._limits
+        if rules.max_tokens is None and rules.max_segments is None:
+            return own
         return LengthLimits(
-            tokens if rules.max_tokens is None else min(tokens, rules.max_tokens),
-            segments if rules.max_segments is None else min(segments, rules.max_segments),
+            own.tokens if rules.max_tokens is None else min(own.tokens, rules.max_tokens),
+            own.segments if rules.max_segments is None else min(own.segments, rules.max_segments),
         )
 
 
@@ -221,12 +232,12 @@ class Routes:
     async def cut(self, posts: Sequence[Post]) -> list[Cut]:
         """Each post in parts, by its route; in threads, a route's posts together."""
         routes = [self.of(post) for post in posts]
-        parts: dict[int, Parts | ItemFailure] = {}
+        cut: dict[int, Cut] = {}
         for route in dict.fromkeys(routes):
             numbers = [number for number, one in enumerate(routes) if one is route]
             built = await route.parts.build([posts[number] for number in numbers])
-            parts.update(zip(numbers, built, strict=True))
-        return [Cut(route, parts[number], _keys(parts[number], route)) for number, route in enumerate(routes)]
+            cut.update((number, Cut(route, *one)) for number, one in zip(numbers, built, strict=True))
+        return [cut[number] for number in range(len(posts))]
 
     @property
     def all_at_work(self) -> bool:
@@ -303,12 +314,6 @@ class Routes:
         """Let the threads that tokenise end."""
         for route in self:
             route.parts.close()
-
-
-def _keys(parts: Parts | ItemFailure, route: Route) -> tuple[bytes, ...]:
-    if isinstance(parts, ItemFailure):
-        return ()
-    return tuple(cache_key(part.prompt, route.info) for part in parts.parts)
 
 
 def _serves(other: Route, away: Route, since: float) -> bool:

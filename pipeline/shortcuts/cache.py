@@ -11,12 +11,13 @@ import hashlib
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import TypeAdapter
 
 from sluicegate.engines.protocol import EngineInfo, Prompt
-from sluicegate.schemas import Assessment
+from sluicegate.schemas import Assessment, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,8 +34,14 @@ def cache_key(prompt: Prompt, engine: EngineInfo) -> bytes:
 
     Layouts may show a prompt as they show a post, but each is calibrated, and so explained, in its own way.
     """
-    head = f"{engine.digest}\0{engine.adapter or ''}\0{prompt.kind}\0".encode()
-    return hashlib.blake2b(head + array("I", prompt.token_ids).tobytes(), digest_size=24).digest()
+    hashed = _head(engine.digest, engine.adapter or "", prompt.kind).copy()
+    hashed.update(array("I", prompt.token_ids))
+    return hashed.digest()
+
+
+@lru_cache(256)
+def _head(digest: str, adapter: str, kind: Kind) -> hashlib.blake2b:
+    return hashlib.blake2b(f"{digest}\0{adapter}\0{kind}\0".encode(), digest_size=24)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,17 @@ def test_control_ids_that_user_text_could_reach_are_refused(control: dict[str, i
         BundleTokenizer(tokenizer_json(), control)
 
 
+def test_a_token_of_the_vocabulary_is_one_object_in_all_texts() -> None:
+    tokenizer = small_tokenizer()
+    texts = [" Controversial None", " None Unsafe", " Unsafe"]
+    first, second, third = tokenizer.encode_texts(texts)
+    (again,) = tokenizer.encode_texts(texts[:1])
+    large = [number for number in first if number > 256]  # smaller ones are one object in any case
+    assert large
+    assert [id(number) for number in first] == [id(number) for number in again]
+    assert {id(number) for number in third} <= {id(number) for number in second}
+
+
 def test_the_digest_covers_the_file_and_the_control_tokens() -> None:
     raw = tokenizer_json()
     digests = {

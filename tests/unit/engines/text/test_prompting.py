@@ -208,17 +208,3 @@ def test_threads_build_the_same_prompts() -> None:
 def test_a_lone_surrogate_is_no_post_and_so_never_reaches_a_prompt() -> None:
     with pytest.raises(ValidationError):
         Post(id="1", text="\ud800")
-
-
-def test_a_token_of_the_vocabulary_is_one_object_in_all_prompts() -> None:
-    class Fresh(ByteTokenizer):
-        def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-            return [[1000 + byte for byte in text.encode()] for text in texts]
-
-    prompter = Prompter(Fresh(), CompactLayout(), max_prompt_tokens=4096)
-    first, second = (
-        prompt.token_ids[slice(*prompt.content)]
-        for prompt in (built(prompter, Post(id="1", text=text)) for text in ("aba", "cab"))
-    )
-    assert first[0] is first[2]
-    assert {id(token) for token in first} < {id(token) for token in second}
