@@ -208,12 +208,14 @@ def dead_letter_record(letter: DeadLetter, delivery: Delivery, topics: TopicSett
 
 
 def _common(event: MadeVerdict | DeadLetter, delivery: Delivery) -> Headers:
+    own = (("schema-version", event.schema_version.encode()), ("content-type", b"application/json"))
+    if not delivery.headers:
+        return own
     carried = tuple(
         (name, value)
         for name, value in delivery.headers
         if name in _TRACE_HEADERS and value is not None and len(value) <= _TRACE_BYTES
     )
-    own = (("schema-version", event.schema_version.encode()), ("content-type", b"application/json"))
     return (*own, *carried[: len(_TRACE_HEADERS)])
 
 

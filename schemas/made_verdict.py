@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -99,6 +98,15 @@ def _part(part: object) -> Any:
     raise TypeError(kind.__name__)
 
 
-@lru_cache(_REMEMBERED)
+_KNOWN: dict[int, tuple[object, orjson.Fragment]] = {}
+
+
 def _remembered(part: Any) -> orjson.Fragment:
-    return orjson.Fragment(encode(part))
+    # By the object: most come from one place, and the hash of a model takes longer than all else here.
+    known = _KNOWN.get(id(part))
+    if known is not None:
+        return known[1]  # the object is kept beside it, so that no other one gets its number
+    if len(_KNOWN) >= _REMEMBERED:
+        _KNOWN.clear()
+    _KNOWN[id(part)] = part, (encoded := orjson.Fragment(encode(part)))
+    return encoded

@@ -51,6 +51,8 @@ NO_ANSWER = (FailureCode.TIMED_OUT, FailureCode.ENGINE_ERROR, FailureCode.INTERN
 
 def told_by(answers: Sequence[object]) -> CallOutcome:
     """What the answers of one call tell of the engine. A text that is too long was sent to none."""
+    if answers and not isinstance(answers[0], ItemFailure):
+        return CallOutcome.ANSWERED  # one answer says it, and most calls begin with one
     codes = [answer.code if isinstance(answer, ItemFailure) else None for answer in answers]
     asked = [code for code in codes if code is not FailureCode.TOO_LONG]
     if not asked:

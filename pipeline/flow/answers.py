@@ -167,13 +167,16 @@ class Answers:
 
 def _deciding(work: PostInWork, found: list[Found], policy: Policy) -> tuple[int, Assessment | ItemFailure]:
     """The part that decides, and what was found of it as the policy sees it: the worst, unless it is said which."""
+    if len(found) == 1:
+        only = found[0].finding
+        return 0, work.route.finding(only, work.post) if isinstance(only, Assessment) else only
     # Each part is calibrated before they are compared.
     findings = [
         work.route.finding(one.finding, work.post) if isinstance(one.finding, Assessment) else one.finding
         for one in found
     ]
     number = work.deciding
-    if len(findings) == 1 or work.parts is None:
+    if work.parts is None:
         number = 0
     elif number is None:
         folded = {place for place, part in enumerate(work.parts.parts) if part.folded}

@@ -30,6 +30,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Slot
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, SharedAssessments, Stored
+from sluicegate.pipeline.shortcuts.screening import Sample
 from sluicegate.schemas import DeadLetter, MadeVerdict, Rejection, decode_post
 
 if TYPE_CHECKING:
@@ -232,9 +233,12 @@ class Flow(PostPath):
             cut = await self._routes.cut([arrival.post for arrival in arrivals])
             await self.cache.fetch(key for its in cut for key in its.keys)
             each = list(zip(arrivals, cut, strict=True))
-            # Of a post whose folded form was blocked before, the engine knows more than any screen.
-            unknown = [one for one, its in each if its.keys and not self.work.knows(its.keys)]
-            screened, samples = await self._screening.look_up(unknown)
+            screened: dict[Arrival, Answer] = {}
+            samples: dict[Arrival, Sample] = {}
+            if self._screening.on:
+                # Of a post whose folded form was blocked before, the engine knows more than any screen.
+                unknown = [one for one, its in each if its.keys and not self.work.knows(its.keys)]
+                screened, samples = await self._screening.look_up(unknown)
             posts = [
                 PostInWork.of(one, its, samples.get(one, one.sample))
                 for one, its in each

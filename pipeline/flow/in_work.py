@@ -105,7 +105,7 @@ class PostInWork:
 
     def explain_as(self, policy: Policy, scores: Scores) -> Severity | None:
         """The severity that an explanation is to begin with, once these scores are calibrated; None for none."""
-        return policy.explain_as(self.post, self.route.calibrated(scores, self.post))
+        return policy.decider(self.post).explain_as(self.route.calibrated(scores, self.post))
 
     def suffices(self, policy: Policy, finding: Assessment) -> bool:
         """True if a finding has the explanation that a policy asks for, or that one was asked for and failed.

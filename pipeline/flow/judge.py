@@ -46,6 +46,7 @@ class Question(Protocol):
 
     key: bytes
     prompt: Prompt
+    tokens: int
     explained_as: Severity | None
     sent_at: float | None
 
@@ -207,6 +208,8 @@ class Judge:
         """What is still to be asked. Poison is answered here; what is set aside is left out."""
         prompts = self._state.prompts
         left = [item for item in names if item not in answers and item.live]
+        if prompts.answers_for_none:
+            return left
         poison = [item for item in left if prompts.is_poison(names[item])]
         aside = [item for item in left if prompts.is_aside(names[item]) and item not in poison]
         for found, failure in ((poison, _POISON), (aside if call == "explain" else [], _SET_ASIDE)):
@@ -229,7 +232,7 @@ class Judge:
         try:
             answers = await self._ask_once(call, ask, items)
             outcome, left = told_by(answers), ()
-            if any(isinstance(answer, ItemFailure) for answer in answers):
+            if any_failed := any(isinstance(answer, ItemFailure) for answer in answers):
                 left = _failing(call, items, answers, (FailureCode.TIMED_OUT,))
                 failed = _failing(call, items, answers, NO_ANSWER)
         except EngineUnavailable as error:
@@ -243,7 +246,8 @@ class Judge:
             # After the report: a turn of the state forgets all.
             now, tokens = self._clock.monotonic(), computed_tokens(items, answers)
             self._depth.answered(now, len(items), now - started, alone=alone, tokens=tokens)
-        self._report(call, items, answers)
+        if any_failed:
+            self._report(call, items, answers)
         return dict(zip(items, answers, strict=True))
 
     async def _wait(self, declare_hold: Callable[[str], None]) -> None:
@@ -322,8 +326,9 @@ def _failing(
 
 def computed_tokens(judgements: Sequence[Question], answers: Sequence[object]) -> int:
     """Prompt tokens that were read for scores: not those that a cache of prefixes served, or may have served untold."""
-    return sum(
-        max(1, len(one.prompt.token_ids) - max(answer.cached_tokens, one.prompt.shared_tokens))
-        for one, answer in zip(judgements, answers, strict=True)
-        if isinstance(answer, Scored)
-    )
+    computed = 0
+    for one, answer in zip(judgements, answers, strict=True):
+        if isinstance(answer, Scored):
+            prompt = one.prompt
+            computed += max(1, len(prompt.token_ids) - max(answer.cached_tokens, prompt.shared_tokens))
+    return computed

@@ -136,7 +136,7 @@ class Route:
 
     def shift(self, items: Sequence[Question], way: int) -> int:
         """Count prompts that go to the engine (1) or are answered (-1); how many tokens they have."""
-        tokens = sum(len(item.prompt.token_ids) for item in items)
+        tokens = sum([item.tokens for item in items])
         self.in_work += way * len(items)
         self.tokens_in_work += way * tokens
         return tokens

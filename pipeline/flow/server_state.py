@@ -116,7 +116,7 @@ class ServerState:
             adapter: Whose prompts they are.
             keys: Their names, at least one; none of them poison or set aside.
         """
-        suspect = next((key for key in keys if self.prompts.is_suspect(key)), None)
+        suspect = self.prompts.first_suspect(keys)
         if suspect is None:
             self._visitors.pop(visitor, None)
         else:

@@ -89,11 +89,10 @@ class InWorkFile:
         """Put this in place of what the file says."""
         if self._descriptor is None:
             return
-        document: dict[str, Any] = {"at_s": time.time(), "in_work": sorted(in_work), **known}
+        document: dict[str, Any] = {"at_s": time.time(), "in_work": in_work, **known}
         line = orjson.dumps(document, default=tuple, option=orjson.OPT_APPEND_NEWLINE)
         try:
-            os.pwrite(self._descriptor, line, 0)
-            os.ftruncate(self._descriptor, len(line))  # killed before this, the first line still is whole
+            os.pwrite(self._descriptor, line, 0)  # what is left of a longer one stands behind the first line
         except OSError as error:
             self._cannot(error)
 

@@ -172,10 +172,14 @@ class _Tallies:
             (own, often): OrderedDict() for often in (False, True) for own in (False, True)
         }
 
+    def __bool__(self) -> bool:
+        """False where no prompt is remembered: of a busy engine that never ended."""
+        return any(self._ranks.values())
+
     def get(self, key: str) -> DeathTally | None:
         """What is remembered of a prompt."""
         for rank in self._ranks.values():
-            if key in rank:  # of a busy engine that never ended, no rank has any
+            if key in rank:
                 return rank[key]
         return None
 
@@ -192,8 +196,7 @@ class _Tallies:
     def pop(self, key: str) -> None:
         """Forget a prompt."""
         for rank in self._ranks.values():
-            if rank:
-                rank.pop(key, None)
+            rank.pop(key, None)
 
     def _is_over(self) -> bool:
         return sum(map(len, self._ranks.values())) > _TALLIES
@@ -232,6 +235,15 @@ class Suspects:
     def is_aside(self, key: str) -> bool:
         """True if the engine seems to end by it, and nobody can tell: it waits, and is not taken for poison."""
         return key in self._aside and self._aside[key] > self._clock()
+
+    @property
+    def answers_for_none(self) -> bool:
+        """True while no prompt is poison or set aside."""
+        return not self._poison and not self._aside
+
+    def first_suspect(self, keys: Iterable[str]) -> str | None:
+        """The first of these that must be asked with nothing else in the engine's work."""
+        return next((key for key in keys if self.is_suspect(key)), None) if self._tallies else None
 
     def is_suspect(self, key: str) -> bool:
         """True if it must be asked with nothing else in the engine's work."""
@@ -278,7 +290,7 @@ class Suspects:
 
     def cleared(self, keys: Iterable[str]) -> None:
         """The engine answered these."""
-        for key in keys:
+        for key in keys if self._tallies else ():
             self._tallies.pop(key)
 
     def learn(self, key: str, left_s: float, *, certain: bool = True) -> None:

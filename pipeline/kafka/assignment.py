@@ -202,8 +202,10 @@ class KafkaDelivery:
     @property
     def size_bytes(self) -> int:
         """What it takes of a buffer."""
-        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
-        return len(self.value or b"") + len(self.key or b"") + headers + _RECORD_BYTES
+        size = len(self.value or b"") + len(self.key or b"") + _RECORD_BYTES
+        for name, value in self.headers:
+            size += len(name) + len(value or b"")
+        return size
 
     @property
     def is_current(self) -> bool:

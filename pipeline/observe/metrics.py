@@ -24,7 +24,7 @@ from sluicegate import __version__
 from sluicegate.engines.protocol import EngineInfo
 from sluicegate.pipeline.clock import AHEAD_S, OLDEST_S
 from sluicegate.pipeline.policy import Policy
-from sluicegate.schemas import Action, DeadLetter, MadeVerdict, Severity
+from sluicegate.schemas import Action, AssessedBy, DeadLetter, MadeVerdict, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,6 +41,8 @@ _OTHER = "other"
 CIRCUIT = ("closed", "open", "half_open")
 """States of an engine as `sluicegate_engine_circuit` shows them: up, away, on trial."""
 
+_Kind: TypeAlias = "tuple[str, str | None, Action, AssessedBy]"
+"""Tenant, language, action and who assessed: what nearly all verdicts are counted by."""
 _Series: TypeAlias = "tuple[Counter, tuple[str, ...]]"
 """A metric, and the values of its labels."""
 
@@ -310,38 +312,46 @@ class Metrics:
                 than ``OLDEST_S``, or ahead by more than ``AHEAD_S``, gives no latency.
             now_ms: The time of delivery, Unix milliseconds.
         """
+        kinds: defaultdict[_Kind, int] = defaultdict(int)
         sums: defaultdict[_Series, int] = defaultdict(int)
         for event, produced_ms in delivered:
             if not isinstance(event, MadeVerdict):
                 sums[self.dead_letters, (str(event.code),)] += 1
                 continue
-            for one in self._series(event):
-                sums[one] += 1
+            kinds[event.tenant, event.language, event.action, event.assessed_by] += 1
+            if event.explained_as or event.categories or event.explanation_failure or event.form_rules:
+                self._count_findings(event, sums)
+            if event.failure is not None or event.breaker is not None:
+                self._count_failures(event, sums)
             if produced_ms is not None:
                 age_s = (now_ms - produced_ms) / 1000
                 if -AHEAD_S <= age_s <= OLDEST_S:  # one wild timestamp would outweigh all others in the sum
                     self.produce_to_verdict.observe(max(0.0, age_s))
+        for (tenant, tag, action, assessed_by), events in kinds.items():
+            language = self._language((tag or "unknown").split("-")[0].lower())
+            sums[self.verdicts, (self._tenant(tenant), action.value, assessed_by.value)] += events
+            sums[self.languages, (language, action.value)] += events
         for (metric, labels), events in sums.items():
             metric.labels(*labels).inc(events)
 
-    def _series(self, verdict: MadeVerdict) -> Iterator[_Series]:
-        """The series that a verdict counts in."""
-        tenant, action = self._tenant(verdict.tenant), verdict.action.value
-        language = (verdict.language or "unknown").split("-")[0].lower()
-        yield self.verdicts, (tenant, action, verdict.assessed_by.value)
-        yield self.languages, (self._language(language), action)
+    def _count_findings(self, verdict: MadeVerdict, sums: defaultdict[_Series, int]) -> None:
+        """Count what an explanation says, and what the folding of the text found."""
         for rule in verdict.form_rules:
-            yield self.folded_verdicts, (rule,)
+            sums[self.folded_verdicts, (rule,)] += 1
         for category in verdict.categories:
-            yield self.categories, (self._category(category),)
-        if verdict.failure is not None:
-            yield self.failures, (tenant, str(verdict.failure.code), verdict.failure.mode.value)
-        if verdict.breaker is not None:
-            yield self.blocks_withheld, (tenant,)
+            sums[self.categories, (self._category(category),)] += 1
         if verdict.explanation_failure is not None:
-            yield self.explanation_failures, (str(verdict.explanation_failure),)
+            sums[self.explanation_failures, (str(verdict.explanation_failure),)] += 1
         if verdict.explained_as is not None:
-            yield self.explanations, (verdict.explained_as,)
+            sums[self.explanations, (verdict.explained_as,)] += 1
+
+    def _count_failures(self, verdict: MadeVerdict, sums: defaultdict[_Series, int]) -> None:
+        """Count a failure mode, and a block that was withheld."""
+        tenant = self._tenant(verdict.tenant)
+        if verdict.failure is not None:
+            sums[self.failures, (tenant, str(verdict.failure.code), verdict.failure.mode.value)] += 1
+        if verdict.breaker is not None:
+            sums[self.blocks_withheld, (tenant,)] += 1
 
 
 DOCUMENT = Path("docs/operations.md")

@@ -76,7 +76,7 @@ _RAREST = "弓昌贝乍仓殳青薇溦徽葳冶搏葯婬卿祼钕漂鲨毐俴欵
 
 def may_be_rewritten(text: str) -> bool:
     """True if :func:`plain_chinese` may find something."""
-    return not text.isascii() and _telling().search(text) is not None
+    return not text.isascii() and telling().search(text) is not None
 
 
 def plain_chinese(text: str) -> Result:
@@ -129,7 +129,7 @@ def _splits() -> tuple[dict[str, str], re.Pattern[str]]:
 
 
 @cache
-def _telling() -> re.Pattern[str]:
+def telling() -> re.Pattern[str]:
     """Parts that are no characters, what only traditional text has, and one of each word; beyond the basic plane every one."""
     basic = [one for one in _scripts()[0] if one <= "\uffff"]
     return re.compile(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
+from functools import cache
 
+from sluicegate.engines.text.forms import chinese, invisible, letters
 from sluicegate.engines.text.forms.chinese import may_be_rewritten, plain_chinese
 from sluicegate.engines.text.forms.invisible import may_hide, without_invisible
 from sluicegate.engines.text.forms.leet import may_be_leet, without_leet
@@ -54,6 +58,8 @@ STAGES = (
     FoldStage(without_leet, may_be_leet),
     FoldStage(without_repeats, may_be_drawn_out),
 )
+_OF_PLAIN = STAGES[4:]
+"""Those that say something of a text of ordinary characters."""
 # Disguises lie in layers ("ｋ.1.ｌ.ｌ"): a second round finds nearly all, and a bound keeps hostile text cheap.
 _ROUNDS = 4
 
@@ -76,6 +82,20 @@ class Folded:
         return bool(self.rules) and not PLAIN.issuperset(self.rules)
 
 
+def _may_be_disguised(text: str) -> bool:
+    """False if none of the other stages may find something: one look in place of four, which most texts pass."""
+    if text.isascii():
+        return may_hide(text)
+    return _disguises().search(text) is not None or not unicodedata.is_normalized("NFC", text)
+
+
+@cache
+def _disguises() -> re.Pattern[str]:
+    """Every character that one of these stages looks for. Each of their patterns is one class."""
+    patterns = (invisible.telling(), *letters.telling(), chinese.telling())
+    return re.compile(f"[{''.join(one.pattern[1:-1] for one in patterns)}]")
+
+
 def fold(text: str) -> Folded:
     """The folded form of a text. Pure; time and size are linear in the text, whatever it holds.
 
@@ -85,7 +105,7 @@ def fold(text: str) -> Folded:
     fired: set[str] = set()
     for _ in range(_ROUNDS):
         before = text
-        for change, concerns in STAGES:
+        for change, concerns in STAGES if _may_be_disguised(text) else _OF_PLAIN:
             if concerns(text):
                 text, rules = change(text)
                 fired.update(rules)

@@ -84,7 +84,7 @@ def hides_something(text: str) -> bool:
 
 def may_hide(text: str) -> bool:
     """True if :func:`without_invisible` may find something."""
-    return not (text.isascii() and text.isprintable()) and _telling().search(text) is not None
+    return not (text.isascii() and text.isprintable()) and telling().search(text) is not None
 
 
 def without_invisible(text: str) -> Result:
@@ -185,7 +185,7 @@ def _marks() -> tuple[frozenset[str], re.Pattern[str]]:
 
 
 @cache
-def _telling() -> re.Pattern[str]:
+def telling() -> re.Pattern[str]:
     """Every character that is dropped somewhere; beyond the basic plane all but ideographs and pictures."""
     marks = one_of(code for code in map(ord, _marks()[0]) if code < _BEYOND)[1:-1]
     basic = f"{_CONTROLS}{_HIDDEN}{_HARMLESS}{_OVERLAYS_CLASS}{_STACKED_CLASS}{marks}"

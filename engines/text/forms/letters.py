@@ -53,6 +53,11 @@ class _Seen:
     """More words stand there that only another script can write than disguised ones."""
 
 
+def telling() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Every letter that may be undressed, and every one that looks like another."""
+    return _DRESSED, _table().any
+
+
 def may_look_alike(text: str) -> bool:
     """True if :func:`without_lookalikes` may find something."""
     return not text.isascii() and _table().any.search(text) is not None
