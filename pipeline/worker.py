@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_COLLECT_AFTER = (20_000, 50, 100)
-"""New objects until the collector looks at them: a post leaves about 40, and thousands are in work. Measured in docs/bench.md."""
+_COLLECT_AFTER = (200_000, 50, 100)
+"""New objects until the collector looks at them: more than a full window has, 40 of each of 4,096 posts. 20,000 posts left ten objects in
+cycles, so there is next to nothing to find. Measured in docs/bench.md."""
 _HELD_FOR_S = 2.0  # a hold older than this will not pass within a drain: give its posts back at once
 _KEEP_NO_POST = {"input", "login"}  # from its answer; where they do, `publish` holds, too
 _LOOK_AGAIN_S = 0.25

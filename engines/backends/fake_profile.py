@@ -152,9 +152,11 @@ class Accelerator:
     def _reuse(self, prefix: tuple[int, ...]) -> int:
         if self._block:
             prefix = prefix[: len(prefix) // self._block * self._block]
-        known = prefix in self._prefixes
-        self._prefixes[prefix] = None
-        self._prefixes.move_to_end(prefix)
-        if len(self._prefixes) > _PREFIXES:
-            self._prefixes.popitem(last=False)
-        return len(prefix) if known else 0
+        try:
+            self._prefixes.move_to_end(prefix)
+        except KeyError:
+            self._prefixes[prefix] = None
+            if len(self._prefixes) > _PREFIXES:
+                self._prefixes.popitem(last=False)
+            return 0
+        return len(prefix)
