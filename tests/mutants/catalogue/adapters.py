@@ -11,7 +11,7 @@ MUTANTS = (
         "adapter_in_cache_key",
         "a tenant would get what another one's adapter found",
         "pipeline/shortcuts/cache.py",
-        "{engine.adapter or ''}",
+        "{adapter}",
         "",
         (f"{_ADAPTERS}::test_a_finding_is_reused_within_its_adapter_and_never_across",),
     ),

@@ -433,7 +433,7 @@ MUTANTS = (
         "adapter_in_the_key",
         "another adapter's finding would answer from the cache",
         "pipeline/shortcuts/cache.py",
-        "{engine.adapter or ''}",
+        "{adapter}",
         "",
         (f"{_UNIT}/shortcuts/test_cache.py::test_the_key_is_the_prompt_the_engine_and_its_adapter",),
     ),

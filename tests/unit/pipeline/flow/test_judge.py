@@ -29,7 +29,9 @@ def left_of(
     aside: AbstractSet[str] = frozenset(),
 ) -> list[Item]:
     """What is still to be asked; what the judge answers by itself is added to the answers."""
-    prompts = SimpleNamespace(is_poison=poison.__contains__, is_aside=aside.__contains__)
+    prompts = SimpleNamespace(
+        answers_for_none=not poison and not aside, is_poison=poison.__contains__, is_aside=aside.__contains__
+    )
     judge: Any = SimpleNamespace(_state=SimpleNamespace(prompts=prompts), _report=lambda *_: None)
     named: Any = items
     left: Any = Judge._open(judge, "score", named, answers)
