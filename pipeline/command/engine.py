@@ -79,6 +79,9 @@ def serve_config(
         str | None,
         typer.Option(help="Release of the server. Default for trtllm-serve: that of the bundle."),
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="The server is to have metrics of its own for Prometheus.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write what a server needs to serve a bundle, and print its command and the worker's settings.
@@ -92,7 +95,9 @@ def serve_config(
 
     # The worker hashes the weights at its start; here they are only named.
     bundle = Bundle.open(path.resolve(), verify=False)
-    plan = plan_server(bundle, server.value, port=port, config=out.resolve(), version=version)
+    plan = plan_server(
+        bundle, server.value, port=port, config=out.resolve(), version=version, metrics=metrics
+    )
     for name, content in plan.files.items():
         out.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(content, encoding="utf-8")
@@ -102,6 +107,7 @@ def serve_config(
             "files": {str(out.resolve() / name): content for name, content in plan.files.items()},
             "settings": {"engine": plan.settings},
             "notes": plan.notes,
+            "metrics": plan.metrics and f"{plan.settings['url']}{plan.metrics}",
         }
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return
@@ -114,6 +120,8 @@ def _show(plan: ServerPlan, out: Path) -> None:
     typer.echo(f"# 1. Start the server; docs/engine.md says how to watch it.\n{shlex.join(plan.command)}\n")
     typer.echo("# 2. Settings of the worker, which waits until the server answers.")
     typer.echo(yaml.safe_dump({"engine": plan.settings}, sort_keys=False))
+    if plan.metrics:
+        typer.echo(f"# Its metrics: {plan.settings['url']}{plan.metrics}\n")
     typer.echo("# What it does not give:")
     for note in plan.notes:
         typer.echo(f"# - {note}")

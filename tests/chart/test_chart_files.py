@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft7Validator
 
 from chart.rendering import CHART, ROOT
 from sluicegate import __version__
 from sluicegate.client import Client, Post, Reply
+from sluicegate.engines.backends.trtllm.serving import VERSION as TENSORRT_LLM
 from sluicegate.schemas import Action, AssessedBy
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+DOCKERFILE_GPU = (ROOT / "Dockerfile.gpu").read_text(encoding="utf-8")
 
 
 def _load(path: Path) -> ModuleType:
@@ -40,6 +44,7 @@ def _load(path: Path) -> ModuleType:
 generate = _load(ROOT / "helm" / "generate.py")
 fetch_bundle = _load(CHART / "files" / "fetch_bundle.py")
 round_trip = _load(CHART / "files" / "round_trip.py")
+engine_metrics = _load(CHART / "files" / "engine_metrics.py")
 
 
 def test_readme_and_schema_are_as_the_values_have_it() -> None:
@@ -218,21 +223,47 @@ async def test_the_round_trip_is_well_only_by_the_pinned_engines_own_verdict(
     assert len({post.text for post in _Client.posts}) == posts, "no text is sent twice"
 
 
-# The image
+# The relay of a server's metrics
 
 
-def test_the_image_copies_only_what_is_there() -> None:
-    copies = re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+async def _server(_request: web.Request) -> web.Response:
+    said = b"vllm:num_requests_running 2\n"
+    return web.Response(body=said, headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+async def test_a_servers_metrics_are_handed_on_and_nothing_else_of_it() -> None:
+    server = web.Application()
+    server.router.add_get("/prometheus/metrics", _server)
+    server.router.add_post("/v1/completions", _server)
+    async with TestServer(server) as running:
+        relay = engine_metrics.application(str(running.make_url("/prometheus/metrics")))
+        async with TestClient(TestServer(relay)) as scraper:
+            answer = await scraper.get("/metrics")
+            assert (answer.status, await answer.text()) == (200, "vllm:num_requests_running 2\n")
+            assert answer.headers["Content-Type"] == "text/plain; version=0.0.4"
+            assert (await scraper.post("/v1/completions")).status == 404
+            assert (await scraper.post("/metrics")).status == 405
+            await running.close()
+            assert (await scraper.get("/metrics")).status == 503
+
+
+# The images
+
+
+@pytest.mark.parametrize("dockerfile", [DOCKERFILE, DOCKERFILE_GPU], ids=["worker", "gpu"])
+def test_the_image_copies_only_what_is_there(dockerfile: str) -> None:
+    copies = re.findall(r"^COPY (?!--from)(.+)$", dockerfile, re.MULTILINE)
     sources = [source for line in copies for source in shlex.split(line)[:-1] if not source.startswith("--")]
     assert sources
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
 
-def test_the_image_runs_as_the_user_that_the_chart_names() -> None:
+@pytest.mark.parametrize("dockerfile", [DOCKERFILE, DOCKERFILE_GPU], ids=["worker", "gpu"])
+def test_the_image_runs_as_the_user_that_the_chart_names(dockerfile: str) -> None:
     chart = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     user = chart["podSecurityContext"]["runAsUser"]
-    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == [f"{user}:{user}"]
-    assert 'ENTRYPOINT ["sluicegate"]' in DOCKERFILE
+    assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE) == [f"{user}:{user}"]
+    assert 'ENTRYPOINT ["sluicegate"]' in dockerfile
 
 
 def test_every_file_that_is_installed_in_the_image_is_checked_by_its_hash() -> None:
@@ -268,3 +299,23 @@ def test_images_are_pinned_at_least_by_version() -> None:
     stages = set(re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, re.MULTILINE))
     assert bases - stages == {"${BASE}", "faust-${TARGETARCH}"}  # whoever builds may give a digest as BASE
     assert re.findall(r"^ARG BASE=(\S+)", DOCKERFILE, re.MULTILINE)[0].endswith(":3.11-slim-bookworm")
+
+
+def test_the_image_with_a_gpu_is_on_the_release_that_compiles_engines() -> None:
+    (base,) = re.findall(r"^ARG BASE=(\S+)", DOCKERFILE_GPU, re.MULTILINE)
+    assert base == f"nvcr.io/nvidia/tensorrt-llm/release:{TENSORRT_LLM}"
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE_GPU, re.MULTILINE) == ["${BASE}"]
+
+
+def test_the_image_with_a_gpu_leaves_the_containers_libraries_as_they_are() -> None:
+    """Our own numpy is too new for TensorRT-LLM, and our tokenizers for its transformers."""
+    commands = DOCKERFILE_GPU.replace("\\\n", "")
+    assert "venv --system-site-packages" in commands
+    assert "--constraint absent.txt --requirement requirements.txt" in commands
+    (extras,) = re.findall(r"requirements\.py ([a-z ]+) > requirements\.txt", commands)
+    assert not {"cpu", "screen", "adapt", "evaluate"} & set(extras.split()), "they bring numpy 2"
+
+
+def test_images_are_of_the_packages_version() -> None:
+    for dockerfile in (DOCKERFILE, DOCKERFILE_GPU):
+        assert f'org.opencontainers.image.version="{__version__}"' in dockerfile

@@ -183,7 +183,8 @@ def test_a_rollout_needs_a_worker_more_only_where_that_takes_no_gpu() -> None:
     scarce, plenty = {"maxSurge": 0, "maxUnavailable": 1}, {"maxSurge": 1, "maxUnavailable": 0}
     for name in NAMES:
         strategy = newest(name).of("Deployment")["spec"]["strategy"]
-        assert strategy["rollingUpdate"] == (scarce if name in ("gpu", "oci", "demo") else plenty)
+        has_gpu = name in ("gpu", "oci", "vllm", "sglang", "trtllm-serve")
+        assert strategy["rollingUpdate"] == (scarce if has_gpu or name == "demo" else plenty)
 
 
 def test_a_rollout_goes_as_the_values_say() -> None:
@@ -194,12 +195,8 @@ def test_a_rollout_goes_as_the_values_say() -> None:
     assert "minReadySeconds" not in render(*NEEDED).of("Deployment")["spec"]
 
 
-def test_the_gpu_goes_to_the_sidecar_alone_and_only_onto_its_own_kind_of_node() -> None:
+def test_a_worker_runs_only_on_the_kind_of_node_that_its_engine_is_for() -> None:
     spec = newest("gpu").of("Deployment")["spec"]["template"]["spec"]
-    engine = spec["initContainers"][-1]
-    assert (engine["name"], engine["restartPolicy"]) == ("engine", "Always")
-    assert engine["resources"] == {"requests": {"memory": "32Gi"}, "limits": {"nvidia.com/gpu": 1}}
-    assert "resources" not in worker(newest("gpu"))
     (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
         "nodeSelectorTerms"
     ]
@@ -208,7 +205,7 @@ def test_the_gpu_goes_to_the_sidecar_alone_and_only_onto_its_own_kind_of_node() 
 
 
 def test_probes_ask_the_ops_port() -> None:
-    one = worker(newest("gpu"))
+    one = worker(newest("vllm"))
     assert one["ports"] == [{"name": "ops", "containerPort": 8080}]
     asked = {name: one[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {get["port"] for get in asked.values()} == {"ops"}

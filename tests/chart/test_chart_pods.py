@@ -155,8 +155,15 @@ def test_every_pod_has_an_account_that_is_there_before_it(oci: Answer, tmp_path:
             "gpu",
             {
                 "mirror.example/moderation/sluicegate@sha256:" + "1" * 64,
-                "mirror.example/nvidia/tensorrt-llm/release:1.2.1",
+                "mirror.example/moderation/sluicegate-gpu@sha256:" + "6" * 64,
             },
+        ),
+        ("oci", {"mirror.example/sluicegate:0.1.0", "mirror.example/sluicegate-gpu:0.1.0"}),
+        ("vllm", {"mirror.example/sluicegate:0.1.0", "mirror.example/vllm/vllm-openai:v0.32.0"}),
+        ("sglang", {"mirror.example/sluicegate:0.1.0", "mirror.example/lmsysorg/sglang:v0.5.23"}),
+        (
+            "trtllm-serve",
+            {"mirror.example/sluicegate:0.1.0", "mirror.example/nvidia/tensorrt-llm/release:1.2.1"},
         ),
         ("s3", {"mirror.example/sluicegate:0.1.0", "mirror.example/aws-cli@sha256:" + "5" * 64}),
         ("cpu", {"mirror.example/sluicegate:0.1.0"}),

@@ -38,6 +38,20 @@ CHANGES = [
     ("oci", "autoscaling.minReplicas=9", "set autoscaling.maxReplicas=9"),
     ("gpu", "autoscaling.fallback.replicas=13", "set it to 12 at most"),
     ("hpa", "autoscaling.prometheusAddress=http://p:9090", "set autoscaling.kind=keda"),
+    ("gpu", "engine.extraArgs={--max-num-seqs=8}", "give it as extraArgs to the worker, or set profile=gpu"),
+    ("gpu", "engine.resources.limits.memory=1Gi", "give it as resources to the worker"),
+    ("external", "engine.extraEnv[0].name=A", "with profile external, which has no server beside the worker"),
+    ("gpu", "engine.metrics.enabled=true", "set engine.metrics.enabled=false"),
+    ("gpu", "engine.gpu.count=2", "set engine.gpu.count=1, and more workers by replicas"),
+    ("sglang", "engine.gpu.count=2", "whose template says how many; set engine.gpu.count=1"),
+    ("vllm", "engine.metrics.port=8000", "8000 is the server's; set engine.metrics.port=8001"),
+    ("vllm", "engine.metrics.port=8080", "8080 is the worker's; set engine.metrics.port=8001"),
+    ("vllm", "engine.extraArgs={--host,0.0.0.0}", "take it out, or set profile=external"),
+    ("vllm", "engine.extraArgs={--served-model-name=guard}", "engine.extraArgs holds --served-model-name,"),
+    ("vllm", "engine.extraArgs={--enable-log-requests}", "writes the texts of posts where logs are read"),
+    ("sglang", "engine.extraArgs={--log-requests}", "take it out"),
+    ("sglang", "engine.image.tag=latest", "set engine.image.tag to a release"),
+    ("trtllm-serve", "engine.image.tag=guarded", "to begin with one, as in 1.2.1"),
     ("demo", "kafka.security.protocol=SSL", "set profile=cpu, or take kafka out"),
     ("demo", "autoscaling.enabled=true", "take replicas and autoscaling out"),
 ]
@@ -103,6 +117,11 @@ def test_series_of_ones_own_scraping_need_no_pod_monitor() -> None:
     assert sum('{job="guard"}' in query for query in queries) == 2
 
 
+def test_a_resource_claim_is_refused_where_it_would_be_dropped_silently() -> None:
+    answer = render("-f", str(CI / "sglang-values.yaml"), kubernetes="1.33.0")
+    assert "from 1.34, and this cluster is v1.33.0; set engine.gpu.resource" in answer.said
+
+
 def test_an_image_volume_is_refused_where_it_would_be_dropped_silently() -> None:
     answer = render("-f", str(CI / "oci-values.yaml"), kubernetes="1.34.0")
     assert "from 1.35, and this cluster is v1.34.0" in answer.said
@@ -144,6 +163,10 @@ def test_the_rules_for_a_drain_know_the_workers_defaults() -> None:
         ("topics.security.ca.key=a", "ca"),
         ("replicas=-1", "replicas"),
         ("autoscaling.kind=vpa", "kind"),
+        ("engine.kind=triton", "kind"),
+        ("engine.server=vllm", "given as engine.kind"),
+        ("engine.args={--a}", "given as engine.extraArgs"),
+        ("settings.engine.dialect=vllm", "given as engine.dialect, or by engine.kind"),
         ("autoscaling.pollingInterval=30", "left out: KEDA heeds it only where there may be no worker"),
         ("policy.files.a=", "files"),
     ],

@@ -55,7 +55,8 @@ def test_the_rendered_settings_are_ones_that_a_worker_takes(
     assert settings.ops.host == "0.0.0.0"
     assert [port["containerPort"] for port in worker(answer)["ports"]] == [settings.ops.port]
     assert spec["terminationGracePeriodSeconds"] == math.ceil(settings.drain.budget_s) + 10
-    assert settings.engine.backend == ("llama_cpp" if name in ("cpu", "demo") else "completions")
+    of_its_own = {"cpu": "llama_cpp", "demo": "llama_cpp", "gpu": "tensorrt_llm", "oci": "tensorrt_llm"}
+    assert settings.engine.backend == of_its_own.get(name, "completions")
     given = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text(encoding="utf-8"))
     assert (
         settings.engine.digest == given["engine"]["digest"]
@@ -87,7 +88,7 @@ def test_values_reach_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     cpu = _settings(newest("cpu"), worker(newest("cpu")), tmp_path, monkeypatch)
     assert (cpu.window.bytes, cpu.log.level) == (33_554_432, "debug")
     gpu = _settings(newest("gpu"), worker(newest("gpu")), tmp_path, monkeypatch)
-    assert (gpu.engine.concurrency, gpu.engine.dialect, gpu.drain.finish_s) == (None, "trtllm_chat", 50)
+    assert (gpu.engine.concurrency, gpu.engine.url, gpu.drain.finish_s) == (None, None, 50)
     assert (gpu.kafka.security.username, gpu.kafka.security.mechanism) == ("sluicegate", "SCRAM-SHA-512")
 
 
@@ -187,8 +188,8 @@ def test_every_command_line_is_one_that_the_image_has(name: str) -> None:
     more = {
         "cpu": {"engine fetch-cpu", "topics create"},
         "demo": {"engine fetch-cpu"},
-        "gpu": {"engine serve-config"},
-        "oci": {"engine serve-config", "topics create"},
+        "oci": {"topics create"},
+        **{beside: {"engine serve-config"} for beside in ("vllm", "sglang", "trtllm-serve")},
     }
     tests = set() if name == "demo" else {"post", "deadletter list"}
     assert ran == {"worker"} | tests | more.get(name, set())

@@ -38,7 +38,7 @@ def _flags_in(source: str) -> Iterator[str]:
 @pytest.mark.parametrize("project", ["vllm", "sglang"])
 def test_every_flag_of_a_plan_is_one_that_the_server_has(project: Any, tmp_path: Path) -> None:
     bundle = Bundle.open(write_trtllm_bundle(tmp_path, "pytorch", lora=LORA))
-    command = serving.plan_server(bundle, project, port=8000, config=tmp_path).command
+    command = serving.plan_server(bundle, project, port=8000, config=tmp_path, metrics=True).command
     flags = [word for word in command if word.startswith("--")]
     assert len(flags) > 8
     assert [flag for flag in flags if flag not in flags_of(project)] == []

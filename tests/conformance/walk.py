@@ -145,7 +145,7 @@ def command_rows(folder: Path) -> list[Row]:
         plan = plan_server(bundle, "trtllm-serve", port=8000, config=folder)
         found += flag_rows(SERVING, plan.command)
         key = "TrtLLM" if runtime == "engine" else "LLM"
-        found += option_rows(key, trtllm_options(Serving.of(bundle)))
+        found += option_rows(key, trtllm_options(Serving.of(bundle), metrics=True))
     return found
 
 

@@ -44,7 +44,8 @@ FILES: Final = {
 FLAGS: Final = {
     "vllm": ("vllm.config.lora", "vllm.engine.arg_utils", "vllm.entrypoints.launchers.cli_args"),
     "sglang": tuple(
-        f"sglang.srt.arg_groups.fields.{name}" for name in ("lora", "model", "schedule", "serving")
+        f"sglang.srt.arg_groups.fields.{name}"
+        for name in ("lora", "model", "observability", "schedule", "serving")
     ),
 }
 """By project: the modules that name its flags. They are read, not run."""

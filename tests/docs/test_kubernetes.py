@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from chart.kubernetes_schemas import fault
-from chart.rendering import CHART, NEWEST, render
+from chart.rendering import CHART, NEWEST, newest, render
 from docs.pages import blocks
 from scaling.report import short_table
 from sluicegate.pipeline import command
@@ -34,11 +34,10 @@ def values(way: str) -> str:
 
 
 @pytest.mark.helm
-@pytest.mark.parametrize("overlays", [(), ("gpu",), ("gpu", "scaling")], ids="-".join)
+@pytest.mark.parametrize("overlays", [(), ("gpu",), ("vllm",), ("gpu", "scaling")], ids="-".join)
 @pytest.mark.parametrize("way", WAYS)
 def test_the_values_are_rendered(way: str, overlays: tuple[str, ...], tmp_path: Path) -> None:
-    (gpu,), (scaling,) = named("kubernetes", "gpu"), named("kubernetes", "scaling")
-    more = {"gpu": gpu, "scaling": scaling}
+    more = {name: text for name in ("gpu", "vllm", "scaling") for text in named("kubernetes", name)}
     given = []
     for number, text in enumerate([values(way), *(more[one] for one in overlays)]):
         path = tmp_path / f"{number}.yaml"
@@ -48,6 +47,20 @@ def test_the_values_are_rendered(way: str, overlays: tuple[str, ...], tmp_path: 
     assert answer.code == 0, answer.said
     assert answer.of("Deployment")["metadata"]["name"] == "guard-sluicegate"
     assert bool(answer.all("ScaledObject")) is ("scaling" in overlays)
+
+
+@pytest.mark.helm
+def test_the_table_of_engines_has_the_kinds_and_images_of_the_chart() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)`[^|]*\|[^|]*\| ([^|]+) \| (.+) \|$", PAGES["kubernetes"], re.MULTILINE)
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    assert [kind for kind, _, _ in rows] == schema["properties"]["engine"]["properties"]["kind"]["enum"]
+    for kind, holder, image in rows[1:]:
+        (engine,) = (
+            one
+            for one in newest(kind).of("Deployment")["spec"]["template"]["spec"]["initContainers"]
+            if one["name"] == "engine"
+        )
+        assert (holder, image) == ("a sidecar", f"`{engine['image']}`")
 
 
 @pytest.mark.helm

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from chart.rendering import Document
     from rendered.volumes import Surroundings
 
-OPS, ENGINE = 8080, 8000
+OPS, ENGINE, ENGINE_METRICS = 8080, 8000, 8001
 """The ports of the chart."""
 _LONGEST_S = 120.0  # where the chart gives more, such as half an hour for an engine
 
@@ -55,7 +55,7 @@ class Pod:
         self._spec = document["spec"]
         self._surroundings = surroundings
         self._folder = folder
-        self._ports = ports or dict(zip((OPS, ENGINE), free_ports(2), strict=True))
+        self._ports = ports or dict(zip((OPS, ENGINE, ENGINE_METRICS), free_ports(3), strict=True))
         first = self._spec["containers"][0]
         settings = Rewriting.of(first, folder / first["name"], self._ports)
         self._volumes = Volumes(document, surroundings, folder / "volumes", settings=settings)

@@ -1,4 +1,4 @@
-"""Profile gpu as rendered, on Apache Kafka with SCRAM and TLS: topics and users by Strimzi's objects, the bundle by https.
+"""Profile gpu with trtllm-serve as rendered, on Apache Kafka with SCRAM and TLS: topics and users by Strimzi's objects, the bundle by https.
 
 The sidecar's command is as rendered; the program `trtllm-serve` that it finds is the STAND-IN of ``trtllm_serve``.
 In file order: the last test ends the pod.
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rendered.cluster import grant_planned, operate
-from rendered.pod import ENGINE, Pod
+from rendered.pod import ENGINE, ENGINE_METRICS, Pod
 from rendered.release import SHOWN, VERDICTS, helm_tests, names, release, settings_of
-from rendered.trtllm_serve import SLOW
+from rendered.trtllm_serve import SERIES, SLOW
 from rendered.volumes import Surroundings
 from sluicegate.engines.bundle.bundle import Bundle
 from support.collector import read, send
@@ -87,6 +87,8 @@ def surroundings(secured: SecuredKafka, bundle: Bundle, folder: Path) -> Iterato
                 "uri": f"{url}/guard.tar",
                 "sha256": hashlib.sha256((folder / "models" / "guard.tar").read_bytes()).hexdigest(),
                 "digest": bundle.digest,
+                "kind": "trtllm-serve",
+                "metrics": {"enabled": True},
             },
             # The server of the bundle has a private authority's certificate.
             "extraVolumes": [{"name": "authority", "secret": {"secretName": "events-cluster-ca-cert"}}],
@@ -124,6 +126,8 @@ def test_the_worker_starts_after_the_engine_and_is_ready_last(pod: Pod) -> None:
         "engine runs",
         "engine startup: no",
         "engine startup: yes",
+        "engine-metrics runs",
+        "engine-metrics startup: yes",
         "worker runs",
         "worker startup: no",
         "worker startup: yes",
@@ -138,6 +142,12 @@ def test_the_engine_is_on_the_loopback_interface_alone(pod: Pod) -> None:
     assert pod.containers["worker"].get("/livez", "ops")[0] == 200
     if sys.platform == "linux":
         assert pod.containers["engine"].get("/health", ENGINE) == (0, "")
+
+
+def test_its_metrics_are_on_the_pods_address_and_nothing_else_of_it(pod: Pod) -> None:
+    relay = pod.containers["engine-metrics"]
+    assert relay.get("/metrics", "engine-metrics") == (200, SERIES)
+    assert relay.get("/health", ENGINE_METRICS)[0] == 404
 
 
 def test_a_post_comes_back_as_a_verdict_by_the_mounted_policy(
@@ -188,7 +198,13 @@ def test_sigterm_drains_within_the_grace_period_with_the_engine_up_until_the_wor
         within_s=30,
     )
     pod.end()
-    assert pod.events[-3:] == ["worker ended with 0", "engine liveness: yes", "engine ended with 0"]
+    assert pod.events[-5:] == [
+        "worker ended with 0",
+        "engine-metrics liveness: yes",
+        "engine-metrics ended with 0",
+        "engine liveness: yes",
+        "engine ended with 0",
+    ]
     assert pod.left_behind() == []
     (last,) = [one for one in read(secured.bootstrap, VERDICT_TOPICS) if one.body["post_id"] == "last"]
     assert last.body["assessed_by"] == "engine"

@@ -9,14 +9,14 @@ import pytest
 
 from chart.rendering import containers, newest
 from rendered.container import expanded
-from rendered.pod import ENGINE, OPS, Pod
+from rendered.pod import ENGINE, ENGINE_METRICS, OPS, Pod
 from rendered.rewriting import Rewriting
 from rendered.volumes import SETTINGS, Surroundings
 
 if TYPE_CHECKING:
     from chart.rendering import Document
 
-PORTS = {OPS: 41080, ENGINE: 41000}
+PORTS = {OPS: 41080, ENGINE: 41000, ENGINE_METRICS: 41001}
 SECRETS = {
     "events-cluster-ca-cert": {"ca.crt": b"/tmp 8080"},
     "sluicegate": {"password": b"/tmp 8080"},
@@ -25,11 +25,16 @@ CHANGED = {
     "cpu": {"  bundle: /bundles/guard", "  port: 8080"},
     "gpu": {
         "  bundle: /bundles/guard",
-        "  url: http://127.0.0.1:8000",
         "    ca_file: /etc/sluicegate/kafka/ca/ca.crt",
         "    password_file: /etc/sluicegate/kafka/sasl/password",
         "  port: 8080",
         "  path: /etc/sluicegate/policies/forum.yaml",
+    },
+    "vllm": {
+        "  bundle: /bundles/guard",
+        "      bundle: /adapters/teens",
+        "  url: http://127.0.0.1:8000",
+        "  port: 8080",
     },
 }
 

@@ -18,6 +18,8 @@ from contract.stub_server import StubServer
 
 SLOW = "a slow one"
 """A post with this is answered after some seconds."""
+SERIES = "trtllm_request_success_total 3.0\n"
+"""All of its metrics."""
 
 
 def main() -> None:
@@ -38,15 +40,21 @@ def main() -> None:
     assert (told.tokenizer / "tokenizer.json").is_file()
     options = yaml.safe_load(told.config.read_text(encoding="utf-8"))
     assert options["gather_generation_logits"] is True
+    assert options["return_perf_metrics"] is True, "without it there is no /prometheus/metrics"
     stub = StubServer("trtllm_chat", faults={"slow": SLOW})
     application = web.Application()
     application.router.add_post(stub.wire.path, stub._handle)
     application.router.add_get("/health", _health)
+    application.router.add_get("/prometheus/metrics", _metrics)
     web.run_app(application, host=told.host, port=told.port)
 
 
 async def _health(_request: web.Request) -> web.Response:
     return web.Response()
+
+
+async def _metrics(_request: web.Request) -> web.Response:
+    return web.Response(text=SERIES)
 
 
 if __name__ == "__main__":

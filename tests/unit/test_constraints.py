@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
@@ -72,3 +72,14 @@ def test_the_audit_fails_where_nobody_answers_it() -> None:
         "--requirement",
         "constraints.txt",
     ]
+
+
+def test_an_environment_that_keeps_its_own_packages_gets_pins_for_all_others() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "requirements.py", "--absent"], capture_output=True, text=True, check=True
+    )
+    here = {canonicalize_name(one.name) for one in distributions()}
+    assert {"pip", "pydantic"} <= here & PINNED
+    printed = [Requirement(line) for line in done.stdout.splitlines()]
+    assert {canonicalize_name(one.name) for one in printed} == PINNED - here
+    assert all(f"\n{one} \\\n" in TEXT or f"\n{one} ;" in TEXT for one in printed)

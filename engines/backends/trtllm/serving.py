@@ -197,7 +197,7 @@ CONFIG: Final = "trtllm-serve.yaml"
 _EXACT = "scores are exact: each label's own probability, of the whole vocabulary"
 _OLDER_VLLM = "a vLLM before 0.32 may answer with the 20 likeliest tokens instead"
 _VLLM_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""The only values that its ``--max-lora-rank`` takes."""
+"""The only values that its ``--max-lora-rank`` takes: ``MaxLoRARanks`` in vllm/config/lora.py of 0.32.0."""
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,18 @@ class ServerPlan:
     """Name to content of what the command reads."""
     notes: tuple[str, ...] = ()
     """Sentences about what this server does not give."""
+    metrics: str = ""
+    """Path of the server's own metrics for Prometheus; empty unless they were asked for."""
 
 
 def plan_server(
-    bundle: Bundle, server: ServerName, *, port: int, config: Path, version: str | None = None
+    bundle: Bundle,
+    server: ServerName,
+    *,
+    port: int,
+    config: Path,
+    version: str | None = None,
+    metrics: bool = False,
 ) -> ServerPlan:
     """Plan the server of a bundle that was made for TensorRT-LLM.
 
@@ -225,6 +233,7 @@ def plan_server(
         port: Where it listens, on this host alone.
         config: Folder that the plan's files will lie in, as the server sees it.
         version: Of the server; for ``trtllm-serve`` the bundle's own unless given, else what this code knows.
+        metrics: The server is to have metrics for Prometheus.
 
     Raises:
         BundleError: The bundle is not for TensorRT-LLM.
@@ -242,17 +251,20 @@ def plan_server(
             "build the bundle with runtime pytorch"
         )
     if server == "trtllm-serve":
-        return _trtllm(bundle, serving, release, port, config)
+        return _trtllm(bundle, serving, release, port, config, metrics=metrics)
     make = _vllm if server == "vllm" else _sglang
-    return make(bundle, serving, release, port)
+    return make(bundle, serving, release, port, metrics=metrics)
 
 
-def _trtllm(bundle: Bundle, serving: Serving, release: Release, port: int, config: Path) -> ServerPlan:
+def _trtllm(
+    bundle: Bundle, serving: Serving, release: Release, port: int, config: Path, *, metrics: bool
+) -> ServerPlan:
     tokenizer = serving.tokenizer_folder or (serving.folder if serving.runtime == "pytorch" else None)
     if tokenizer is None:
         raise EngineSetupError(
             "serving.json: tokenizer_folder is missing, and trtllm-serve answers in text; build the bundle with it"
         )
+    # Documented for 1.2.1 (commands/trtllm-serve); read in no source, and run nowhere.
     command = (
         "trtllm-serve",
         "serve",
@@ -277,27 +289,36 @@ def _trtllm(bundle: Bundle, serving: Serving, release: Release, port: int, confi
     return ServerPlan(
         command,
         _settings(bundle, release, port),
-        {CONFIG: yaml.safe_dump(trtllm_options(serving), sort_keys=False)},
+        {CONFIG: yaml.safe_dump(trtllm_options(serving, metrics=metrics), sort_keys=False)},
         (
             "no exact logits: scores are of the likeliest tokens, normalised over the three labels",
             "a label that is missing among them counts as much as the least of them, which is the most it can have",
         ),
+        # Source near 1.2.1: serve/openai_server.py, mount_metrics. /metrics itself is JSON.
+        metrics="/prometheus/metrics" if metrics else "",
     )
 
 
-def trtllm_options(serving: Serving) -> dict[str, Any]:
-    """Content of the configuration file: arguments of ``LLM`` that the command has no flag for."""
+def trtllm_options(serving: Serving, *, metrics: bool = False) -> dict[str, Any]:
+    """Content of the configuration file: arguments of ``LLM`` that the command has no flag for.
+
+    Args:
+        serving: What the bundle says.
+        metrics: The server is to have metrics for Prometheus, which it makes of its requests' times.
+    """
     cache: dict[str, Any] = {
         "enable_block_reuse": True,
         "free_gpu_memory_fraction": serving.free_gpu_memory_fraction,
     }
     lora = serving.lora
-    guide = {"guided_decoding_backend": "xgrammar"} if serving.guided_decoding else {}
+    more: dict[str, Any] = {"guided_decoding_backend": "xgrammar"} if serving.guided_decoding else {}
+    if metrics:
+        more["return_perf_metrics"] = True
     if serving.runtime == "engine":
         # Without gathered logits the server refuses a request for more than one candidate.
-        options: dict[str, Any] = {"gather_generation_logits": True, "kv_cache_config": cache, **guide}
+        options: dict[str, Any] = {"gather_generation_logits": True, "kv_cache_config": cache, **more}
         return {**options, "enable_lora": True} if lora else options  # ranks and modules are built in
-    options = {"kv_cache_config": {**cache, "tokens_per_block": serving.tokens_per_block}, **guide}
+    options = {"kv_cache_config": {**cache, "tokens_per_block": serving.tokens_per_block}, **more}
     if lora:
         options["lora_config"] = {
             "lora_target_modules": list(lora.target_modules),
@@ -308,7 +329,8 @@ def trtllm_options(serving: Serving) -> dict[str, Any]:
     return options
 
 
-def _vllm(bundle: Bundle, serving: Serving, release: Release, port: int) -> ServerPlan:
+def _vllm(bundle: Bundle, serving: Serving, release: Release, port: int, *, metrics: bool) -> ServerPlan:
+    # vllm/engine/arg_utils.py and vllm/entrypoints/launchers/cli_args.py of 0.32.0, by `make conformance`.
     command = (
         "vllm",
         "serve",
@@ -329,12 +351,18 @@ def _vllm(bundle: Bundle, serving: Serving, release: Release, port: int) -> Serv
         "--enable-prompt-tokens-details",  # or it does not say how many were cached
         *_lora_flags(serving, count="--max-loras", rank="--max-lora-rank", ranks=_VLLM_RANKS),
     )
-    return ServerPlan(command, _settings(bundle, release, port), notes=(_EXACT, _OLDER_VLLM))
+    return ServerPlan(
+        command,
+        _settings(bundle, release, port),
+        notes=(_EXACT, _OLDER_VLLM),
+        metrics="/metrics" if metrics else "",  # unless --disable-log-stats is given
+    )
 
 
-def _sglang(bundle: Bundle, serving: Serving, release: Release, port: int) -> ServerPlan:
+def _sglang(bundle: Bundle, serving: Serving, release: Release, port: int, *, metrics: bool) -> ServerPlan:
+    # sglang/srt/arg_groups/fields/*.py of 0.5.23, by `make conformance`.
     command = (
-        "python",
+        "python3",
         "-m",
         "sglang.launch_server",
         "--model-path",
@@ -349,13 +377,22 @@ def _sglang(bundle: Bundle, serving: Serving, release: Release, port: int) -> Se
         str(serving.max_seq_len),
         "--max-running-requests",
         str(serving.max_batch_size),
+        "--enable-cache-report",  # for clients of its OpenAI endpoints: /generate says it anyway
+        *(("--enable-metrics",) if metrics else ()),
         *_lora_flags(serving, count="--max-loras-per-batch", rank="--max-lora-rank"),
     )
-    return ServerPlan(command, _settings(bundle, release, port), notes=(_EXACT,))
+    return ServerPlan(
+        command,
+        _settings(bundle, release, port),
+        notes=(_EXACT,),
+        metrics="/metrics" if metrics else "",
+    )
 
 
 def _lora_flags(serving: Serving, *, count: str, rank: str, ranks: Sequence[int] = ()) -> tuple[str, ...]:
     """For a server that is told of its adapters at its start: the user adds their names and folders.
+
+    vLLM takes them as ``--lora-modules NAME=FOLDER``, SGLang as ``--lora-paths NAME=FOLDER``.
 
     Args:
         serving: What the bundle says.

@@ -60,21 +60,20 @@ app.kubernetes.io/part-of: sluicegate
 {{- end -}}
 {{- end -}}
 
-{{- define "sluicegate.image" -}}
+{{- define "sluicegate.repository" -}}
 {{- $image := .Values.image -}}
 {{- $registry := default $image.registry (get (.Values.global | default dict) "imageRegistry") -}}
-{{- $repository := ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") -}}
+{{- ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") -}}
+{{- end -}}
+
+{{- define "sluicegate.image" -}}
+{{- $image := .Values.image -}}
+{{- $repository := include "sluicegate.repository" . -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
 {{- printf "%s:%s" $repository (default .Chart.AppVersion $image.tag) -}}
 {{- end -}}
-{{- end -}}
-
-{{- define "sluicegate.engineImage" -}}
-{{- $image := .Values.engine.image -}}
-{{- $said := ternary (printf "%s@%s" $image.repository $image.digest) (printf "%s:%s" $image.repository $image.tag) (ne $image.digest "") -}}
-{{- include "sluicegate.mirrored" (list . $said) -}}
 {{- end -}}
 
 {{/* The one place where the drain's budget becomes the pod's grace period. */}}

@@ -125,6 +125,10 @@ securityContext:
 
 {{- define "sluicegate.containerBase" -}}
 image: {{ include "sluicegate.image" . | quote }}
+{{ include "sluicegate.imageRights" . }}
+{{- end -}}
+
+{{- define "sluicegate.imageRights" -}}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}

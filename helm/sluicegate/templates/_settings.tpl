@@ -42,11 +42,17 @@ password_file: /etc/sluicegate/kafka/sasl/password
 {{- end -}}
 
 {{- define "sluicegate.engine" -}}
-backend: {{ ternary "llama_cpp" "completions" (has .Values.profile (list "cpu" "demo")) }}
 bundle: /bundles/guard
-{{- if eq .Values.profile "gpu" }}
+{{- if has .Values.profile (list "cpu" "demo") }}
+backend: llama_cpp
+{{- else if include "sluicegate.inProcess" . }}
+backend: tensorrt_llm
+{{- else }}
+backend: completions
+{{- end }}
+{{- if include "sluicegate.sidecar" . }}
 url: http://127.0.0.1:8000
-dialect: trtllm_chat
+dialect: {{ include "sluicegate.engineDialect" . }}
 {{- else if eq .Values.profile "external" }}
 url: {{ .Values.engine.url | quote }}
 dialect: {{ .Values.engine.dialect }}

@@ -14,6 +14,8 @@
 {{- include "sluicegate.validateNeighbours" . -}}
 {{- end -}}
 {{- include "sluicegate.validateEngine" . -}}
+{{- include "sluicegate.validateGpu" . -}}
+{{- include "sluicegate.validateSidecar" . -}}
 {{- include "sluicegate.validateUri" . -}}
 {{- include "sluicegate.validateDrain" . -}}
 {{- include "sluicegate.validateTopics" . -}}
@@ -162,14 +164,68 @@
 {{- if not (regexMatch "^(sha256:[0-9a-f]{64})?$" $engine.digest) -}}
 {{- fail (printf "engine.digest %s is no digest; set it to sha256: and 64 hexadecimal digits, as `sluicegate engine info BUNDLE` prints it" $engine.digest) -}}
 {{- end -}}
-{{- if not (or $engine.image.digest $engine.image.tag) -}}
-{{- fail "engine.image.tag is empty; set it to the release of TensorRT-LLM that made the bundle, or set engine.image.digest" -}}
-{{- end -}}
 {{- if and (eq .Values.profile "external") (not $engine.url) -}}
 {{- fail "engine.url is missing, and profile external needs a server; set it, for example engine.url=http://guard-engine.models:8000" -}}
 {{- end -}}
 {{- if and (ne .Values.profile "external") (or $engine.url $engine.apiKey.existingSecret) -}}
 {{- fail (printf "engine.url and engine.apiKey have no effect with profile %s; set profile=external, or empty them" .Values.profile) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateGpu" -}}
+{{- if eq .Values.profile "gpu" -}}
+{{- $engine := .Values.engine -}}
+{{- $gpu := $engine.gpu -}}
+{{- $tag := include "sluicegate.engineTag" . -}}
+{{- if eq $tag "latest" -}}
+{{- fail "engine.image.tag latest is another server tomorrow; set engine.image.tag to a release, or engine.image.digest" -}}
+{{- end -}}
+{{- if and (eq $engine.kind "trtllm-serve") (not (include "sluicegate.trtllmRelease" .)) -}}
+{{- fail (printf "engine.image.tag %s does not begin with a release of TensorRT-LLM, and releases are asked for scores in different ways; set engine.image.tag to begin with one, as in 1.2.1, beside engine.image.digest" $tag) -}}
+{{- end -}}
+{{- if and (include "sluicegate.inProcess" .) (hasSuffix "tensorrt-llm/release" $engine.image.repository) -}}
+{{- fail (printf "engine.image.repository %s is NVIDIA's own image, without sluicegate, and engine.kind in-process runs the worker in it; set engine.image.repository to an image of yours by Dockerfile.gpu, or engine.kind=trtllm-serve" $engine.image.repository) -}}
+{{- end -}}
+{{- if and (include "sluicegate.inProcess" .) (gt (int $gpu.count) 1) -}}
+{{- fail (printf "engine.gpu.count %d has no use in process, where an engine has one GPU; set engine.gpu.count=1, and more workers by replicas" (int $gpu.count)) -}}
+{{- end -}}
+{{- if $gpu.claimTemplate -}}
+{{- if ne (int $gpu.count) 1 -}}
+{{- fail (printf "engine.gpu.count %d has no effect beside engine.gpu.claimTemplate, whose template says how many; set engine.gpu.count=1" (int $gpu.count)) -}}
+{{- end -}}
+{{- if semverCompare "<1.34.0-0" .Capabilities.KubeVersion.Version -}}
+{{- fail (printf "engine.gpu.claimTemplate needs resource claims, which Kubernetes has on by default from 1.34, and this cluster is %s; set engine.gpu.resource to what its device plugin offers, and empty claimTemplate" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the container beside the worker has of its own. */}}
+{{- define "sluicegate.validateSidecar" -}}
+{{- $engine := .Values.engine -}}
+{{- if not (include "sluicegate.sidecar" .) -}}
+{{- $where := ternary "engine.kind in-process" (printf "profile %s" .Values.profile) (eq .Values.profile "gpu") -}}
+{{- range $name := list "extraArgs" "extraEnv" "extraVolumeMounts" "resources" -}}
+{{- if get $engine $name -}}
+{{- fail (printf "engine.%s has no effect with %s, which has no server beside the worker; give it as %s to the worker, or set profile=gpu and engine.kind=vllm" $name $where $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if $engine.metrics.enabled -}}
+{{- fail (printf "engine.metrics.enabled has no effect with %s, which has no server beside the worker; set engine.metrics.enabled=false: the worker's own metrics are on its ops port" $where) -}}
+{{- end -}}
+{{- end -}}
+{{- range $word := $engine.extraArgs -}}
+{{- with regexFind "^--(host|port|uds|api-key|model|model-path|served-model-name|extra_llm_api_options|config)(=|$)" $word | trimSuffix "=" -}}
+{{- fail (printf "engine.extraArgs holds %s, which is the plan's: the worker asks 127.0.0.1:8000 for the model of its own bundle; take it out, or set profile=external for a server of yours" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $word := $engine.extraArgs -}}
+{{- with regexFind "^--(enable-log-requests|enable-log-outputs|log-requests|crash-dump-folder)(=|$)" $word | trimSuffix "=" -}}
+{{- fail (printf "engine.extraArgs holds %s, which writes the texts of posts where logs are read; take it out" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $engine.metrics.enabled (has (int $engine.metrics.port) (list 8000 8080)) -}}
+{{- fail (printf "engine.metrics.port %d is the %s's; set engine.metrics.port=8001" (int $engine.metrics.port) (ternary "server" "worker" (eq (int $engine.metrics.port) 8000))) -}}
 {{- end -}}
 {{- end -}}
 

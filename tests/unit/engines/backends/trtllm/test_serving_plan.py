@@ -21,9 +21,11 @@ from support.trtllm_bundle import write_trtllm_bundle
 LORA = {"max_rank": 16, "target_modules": ["attn_q", "attn_v"], "max_adapters": 4}
 
 
-def plan(folder: Path, runtime: str, server: Any = "trtllm-serve", **changes: Any) -> ServerPlan:
+def plan(
+    folder: Path, runtime: str, server: Any = "trtllm-serve", *, metrics: bool = False, **changes: Any
+) -> ServerPlan:
     bundle = Bundle.open(write_trtllm_bundle(folder, runtime, **changes))
-    return plan_server(bundle, server, port=8123, config=Path("/etc/trtllm"))
+    return plan_server(bundle, server, port=8123, config=Path("/etc/trtllm"), metrics=metrics)
 
 
 def flag(planned: ServerPlan, name: str) -> str:
@@ -97,8 +99,34 @@ def test_a_rank_is_rounded_up_to_one_that_vllm_takes(rank: int, flagged: str, tm
     assert flag(planned, "--max-lora-rank") == flagged
 
 
-def test_vllm_is_told_to_say_how_many_tokens_were_cached(tmp_path: Path) -> None:
-    assert "--enable-prompt-tokens-details" in plan(tmp_path, "pytorch", "vllm").command
+@pytest.mark.parametrize(
+    ("server", "said"), [("vllm", "--enable-prompt-tokens-details"), ("sglang", "--enable-cache-report")]
+)
+def test_a_server_is_told_to_say_how_many_tokens_were_cached(server: str, said: str, tmp_path: Path) -> None:
+    assert said in plan(tmp_path, "pytorch", server).command
+
+
+def test_vllm_is_told_of_the_candidates_that_are_asked_for(tmp_path: Path) -> None:
+    assert flag(plan(tmp_path, "pytorch", "vllm"), "--max-logprobs") == "20"
+
+
+def test_a_server_has_metrics_only_if_it_is_to(tmp_path: Path) -> None:
+    def planned(server: str, *, metrics: bool) -> ServerPlan:
+        return plan(tmp_path / f"{server}-{metrics}", "pytorch", server, metrics=metrics)
+
+    on = {server: planned(server, metrics=True) for server in ("vllm", "sglang", "trtllm-serve")}
+    assert {server: one.metrics for server, one in on.items()} == {
+        "vllm": "/metrics",
+        "sglang": "/metrics",
+        "trtllm-serve": "/prometheus/metrics",
+    }
+    assert "--enable-metrics" in on["sglang"].command
+    assert yaml.safe_load(on["trtllm-serve"].files[CONFIG])["return_perf_metrics"] is True
+    for server in on:
+        off = planned(server, metrics=False)
+        assert off.metrics == ""
+        assert "--enable-metrics" not in off.command
+        assert "return_perf_metrics" not in str(off.files)
 
 
 def test_each_release_of_trtllm_serve_is_asked_at_the_endpoint_that_gives_scores(tmp_path: Path) -> None:
@@ -155,4 +183,16 @@ def test_the_command_speaks_json(tmp_path: Path) -> None:
     document = orjson.loads(result.stdout)
     assert document["command"][:2] == ["vllm", "serve"]
     assert document["files"] == {}
+    assert document["metrics"] == ""
     assert EngineSettings.model_validate(document["settings"]["engine"]).dialect == "vllm"
+
+
+def test_the_command_says_where_the_metrics_are(tmp_path: Path) -> None:
+    bundle = write_trtllm_bundle(tmp_path / "bundle", "pytorch")
+    arguments = ["engine", "serve-config", str(bundle), "--out", str(tmp_path), "--metrics"]
+    assert (
+        "# Its metrics: http://127.0.0.1:8000/prometheus/metrics\n"
+        in CliRunner().invoke(app, arguments).stdout
+    )
+    document = orjson.loads(CliRunner().invoke(app, [*arguments, "--for", "sglang", "--json"]).stdout)
+    assert document["metrics"] == "http://127.0.0.1:8000/metrics"
