@@ -1,5 +1,6 @@
 # The worker's image: `docker build --tag sluicegate:0.1.0 .`
-# It holds the CPU engine's runtime and clients for engines that run elsewhere, no model and no GPU runtime.
+# It holds the CPU engine's runtime and clients for engines that run elsewhere, no model and no GPU runtime: that is in
+# Dockerfile.gpu.
 # Pin the base by digest where you build: --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chart.rendering import CHART, NEWEST, helm
+from chart.rendering import APIS, CHART, NEWEST, helm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +62,27 @@ def test_alerts_without_links_say_where_their_pages_are(tmp_path: Path) -> None:
     served = ("--api-versions", "monitoring.coreos.com/v1")
     on = ("--set", "podMonitor.enabled=true,prometheusRule.enabled=true")
     assert "publish docs/runbooks and set prometheusRule.runbooks" in _notes(tmp_path, "cpu", *served, *on)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("oci", "in-process, in image sluicegate-gpu:0.1.0."),
+        ("oci", "That image is yours, by Dockerfile.gpu"),
+        ("vllm", "`plan-engine` refuses a bundle with a compiled engine"),
+        ("trtllm-serve", "Its scores are of the 20 likeliest tokens; in process they are exact."),
+    ],
+)
+def test_a_gpu_is_told_which_engine_it_has_and_that_none_was_run(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    served = [word for api in APIS for word in ("--api-versions", api)]
+    notes = _notes(tmp_path, name, *served)
+    assert said in notes
+    assert "This project has run none of it on a GPU." in notes
+    assert "nobody scrapes" not in notes
+
+
+def test_metrics_of_a_server_that_nobody_scrapes_are_named(tmp_path: Path) -> None:
+    said = _notes(tmp_path, "vllm", "--set", "podMonitor.enabled=false")
+    assert "Its metrics are on port 8001, and nobody scrapes them" in said
