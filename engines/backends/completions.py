@@ -104,8 +104,8 @@ class CompletionsEngine:
         api_key: str | None = None,
     ) -> None:
         self.info = model.info
-        self._model = model
-        self._dialect = dialect
+        self.model = model
+        self.dialect = dialect
         self._client = JsonClient(address, api_key=api_key)
         self._places = _Places(concurrency)
         self._list_prompts = min(dialect.list_prompts, concurrency)
@@ -135,7 +135,7 @@ class CompletionsEngine:
         deadline = asyncio.get_running_loop().time() + _HEALTH_S
         try:
             async with asyncio.timeout_at(deadline):
-                (answer,) = await self._ask_scores([self._model.probe], deadline)
+                (answer,) = await self._ask_scores([self.model.probe], deadline)
         except TimeoutError:
             return Health(ok=False, detail=f"no answer within {_HEALTH_S} s", silent=True)
         except EngineUnavailable as error:
@@ -151,10 +151,28 @@ class CompletionsEngine:
         return told
 
     async def _generation(self) -> Generation | None:
-        if not self._dialect.gauges:
+        if not self.dialect.gauges:
             return None
         page = await self._client.get_text(_METRICS, limit_bytes=_METRICS_BYTES, timeout_s=_HEALTH_S)
-        return read_generation(page, self._dialect.gauges)
+        return read_generation(page, self.dialect.gauges)
+
+    async def exchange(self, payload: object, *, prompts: int, timeout_s: float) -> HttpReply:
+        """Send one body as it is, and give the reply as it came: to ask a server about itself.
+
+        Args:
+            payload: Of the dialect.
+            prompts: How many it holds.
+            timeout_s: Seconds for the whole call.
+
+        Raises:
+            EngineUnavailable: The server is away, or refuses every request.
+            TimeoutError: There was no answer in time.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        async with asyncio.timeout_at(deadline), self._places.take(prompts):
+            return await self._client.post(
+                self.dialect.path, payload, limit_bytes=prompts * _ANSWER_BYTES, deadline=deadline
+            )
 
     async def __aenter__(self) -> Self:
         await self._client.open()
@@ -207,7 +225,7 @@ class CompletionsEngine:
         completion = await self._within(deadline, 1, ask) or _TIMED_OUT
         if isinstance(completion, ItemFailure):
             return completion
-        explanation = parse_explanation(CATEGORY_HEAD + completion.text, prompt.kind, self._model.categories)
+        explanation = parse_explanation(CATEGORY_HEAD + completion.text, prompt.kind, self.model.categories)
         if isinstance(explanation, ItemFailure):
             return explanation
         return replace(explanation, category_scores=completion.category_scores)
@@ -215,24 +233,24 @@ class CompletionsEngine:
     async def _ask_scores(self, prompts: Sequence[Prompt], deadline: float) -> list[Scored | ItemFailure]:
         count = len(prompts)
         asked = [prompt.token_ids for prompt in prompts]
-        body = await self._ask(self._dialect.score_request(asked), count, sum(map(len, asked)), deadline)
-        return [body] * count if isinstance(body, ItemFailure) else self._dialect.read_scores(body, count)
+        body = await self._ask(self.dialect.score_request(asked), count, sum(map(len, asked)), deadline)
+        return [body] * count if isinstance(body, ItemFailure) else self.dialect.read_scores(body, count)
 
     async def _ask_completion(
         self, prompt: Prompt, severity: Severity, deadline: float
     ) -> Completion | ItemFailure:
-        forced = self._model.vocabulary.explain_ids(prompt, severity)
-        body = await self._ask(self._dialect.explain_request(forced, prompt.kind), 1, len(forced), deadline)
-        return body if isinstance(body, ItemFailure) else self._dialect.read_explanation(body)
+        forced = self.model.vocabulary.explain_ids(prompt, severity)
+        body = await self._ask(self.dialect.explain_request(forced, prompt.kind), 1, len(forced), deadline)
+        return body if isinstance(body, ItemFailure) else self.dialect.read_explanation(body)
 
     async def _ask(self, payload: object, count: int, tokens: int, deadline: float) -> object | ItemFailure:
         """Body of a good answer, still untrusted; a refusal as the failure that it means."""
         reply = await self._reply(payload, count, deadline)
-        if fault := self._dialect.fault_of_all(reply.status, reply.body, tokens):
+        if fault := self.dialect.fault_of_all(reply.status, reply.body, tokens):
             raise EngineUnavailable(fault, refused=True)
         if reply.status == 200:
             return reply.body
-        if self._dialect.is_too_long(reply.status, reply.body):
+        if self.dialect.is_too_long(reply.status, reply.body):
             return ItemFailure(FailureCode.TOO_LONG, "more tokens than the server's context")
         return ItemFailure(FailureCode.ENGINE_ERROR, _named(reply))
 
@@ -246,7 +264,7 @@ class CompletionsEngine:
         for _ in range(_FAULT_ATTEMPTS):
             try:
                 reply = await self._client.post(
-                    self._dialect.path, payload, limit_bytes=count * _ANSWER_BYTES, deadline=deadline
+                    self.dialect.path, payload, limit_bytes=count * _ANSWER_BYTES, deadline=deadline
                 )
             except EngineUnavailable as error:
                 if fault:
@@ -261,7 +279,7 @@ class CompletionsEngine:
 
     async def _lives(self) -> bool:
         """False if a server that can tell is ending, or another process answers now. One that cannot tell lives."""
-        if not self._dialect.gauges:
+        if not self.dialect.gauges:
             return True
         status = await self._client.get_status(_LIFE, timeout_s=_LIFE_S)
         if status == 0 or status >= 500:

@@ -10,7 +10,7 @@ from sluicegate.engines.backends.dialects import Lora, ServedModel, Vocabulary, 
 from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.bundle import MANIFEST, Bundle, Calibration, Manifest
 from sluicegate.engines.errors import BundleError, EngineError, EngineSetupError, ScreenError
-from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure
+from sluicegate.engines.protocol import Engine, EngineInfo, Prompt
 from sluicegate.engines.text.prompting import PassageFinder, Prompter
 from sluicegate.schemas import CATEGORIES, Post
 
@@ -29,6 +29,13 @@ _COMPLETION_TOKENS = 64
 _KEPT_MIB = 16
 """For each slot, since a prompt is explained after those beside it are scored. Of 80 tokens of an explained prompt 69
 came from the cache so, and 25 without it: a tenth of the server's CPU time (40 short posts, 4 slots)."""
+
+
+_PROBE = (
+    "Hello, and welcome to our garden club. We meet on Sundays at ten, rain or shine; bring a cup for tea."
+)
+"""Long enough that a chat server which passes over the tokens, and renders a template around a word of its own, does not
+come to as many by chance: by their number :class:`~sluicegate.engines.backends.dialects.TrtllmChatDialect` tells it."""
 
 
 @dataclass(frozen=True)
@@ -306,8 +313,11 @@ def _served(
     manifest = bundle.manifest
     limit = choice.max_prompt_tokens or manifest.limits.max_prompt_tokens
     prompter = Prompter(bundle.tokenizer, bundle.layout, max_prompt_tokens=limit)
-    probe = prompter.build(Post(id="probe", text="Hello"))
-    if isinstance(probe, ItemFailure):
+    texts = (
+        Post(id="probe", text=text) for text in (_PROBE, "Hello")
+    )  # a limit may have room for the short one alone
+    probe = next((one for post in texts if isinstance(one := prompter.build(post), Prompt)), None)
+    if probe is None:
         raise EngineSetupError(f"engine.max_prompt_tokens is {limit}, less than an empty prompt needs")
     info = EngineInfo(
         digest=bundle.digest,

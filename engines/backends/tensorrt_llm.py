@@ -70,12 +70,9 @@ class AnswerReader:
         self._vocabulary = vocabulary
         self._tokenizer = tokenizer
         self._end_id = end_id
-        self.precision = ""
-        """Type of the logits of the last scores."""
 
     def scores(self, asked: Asked) -> Scored | ItemFailure:
         """Probabilities of the three labels."""
-        self.precision = asked.precision
         return severity_scores(
             asked.candidates(tuple(self._vocabulary.first_label_ids.values())),
             self._vocabulary,
@@ -217,9 +214,16 @@ class TensorRTEngine:
 
     async def _warm_up(self) -> None:
         """One prompt after the other: a prefix is reused only once its first prompt is done."""
+        precision = ""
+
+        def read(asked: Asked) -> Scored | ItemFailure:
+            nonlocal precision
+            precision = asked.precision
+            return self._reader.scores(asked)
+
         for prompt in self._warm:
             try:
-                (answer,) = await self.score([prompt], timeout_s=_WARM_UP_S)
+                (answer,) = await self._side_by_side([partial(self._score_one, prompt, read)], _WARM_UP_S)
             except EngineUnavailable as error:
                 answer = ItemFailure(FailureCode.ENGINE_ERROR, str(error))
             if isinstance(answer, ItemFailure):
@@ -227,10 +231,10 @@ class TensorRTEngine:
                     f"TensorRT-LLM loads {self._serving.folder}, but does not score a prompt of our own: "
                     f"{answer.code.value} ({answer.detail}); build the bundle again"
                 )
-        if self._serving.runtime == "engine" and self._reader.precision != "float32":
+        if self._serving.runtime == "engine" and precision != "float32":
             _log.warning(
-                "the engine gives logits in %s: labels that are close tie; build it again with --logits_dtype float32",
-                self._reader.precision or "an unknown type",
+                "the engine gives logits in %s: labels that are close tie; build the bundle again, which asks for float32",
+                precision or "an unknown type",
             )
 
     async def _close(self) -> None:
@@ -264,11 +268,13 @@ class TensorRTEngine:
         finally:
             self._calls -= 1
 
-    async def _score_one(self, prompt: Prompt) -> Scored | ItemFailure:
+    async def _score_one(
+        self, prompt: Prompt, read: Callable[[Asked], Scored | ItemFailure] | None = None
+    ) -> Scored | ItemFailure:
         if too_long := self._too_long(prompt):
             return too_long
         try:
-            return await self._in_flight().ask(prompt.token_ids, self._one_token, self._reader.scores)
+            return await self._in_flight().ask(prompt.token_ids, self._one_token, read or self._reader.scores)
         except FaultedError as fault:
             return await self._blame(fault)
 

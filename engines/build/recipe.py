@@ -21,8 +21,9 @@ from pydantic import (
     model_validator,
 )
 
+from sluicegate.engines.backends.dialects import EXPLANATION_TOKENS
 from sluicegate.engines.backends.gpu import GPUS, GpuName
-from sluicegate.engines.backends.trtllm.serving import EXPLANATION_TOKENS, VERSION, LoraLimits
+from sluicegate.engines.backends.trtllm.serving import VERSION, LoraLimits
 from sluicegate.engines.errors import BuildError
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -18,7 +18,6 @@ from sluicegate.pipeline.command import (
     check,
     deadletter,
     demo,
-    engine,
     judge,
     policy,
     post,
@@ -30,6 +29,7 @@ from sluicegate.pipeline.command import (
     worker,
 )
 from sluicegate.pipeline.command.adapt import prepare as adapt
+from sluicegate.pipeline.command.engine import bundles as engine
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.text import neutral
 

@@ -29,6 +29,8 @@ class Brain:
     faults: dict[str, str | None] = field(default_factory=dict)
     """Fault to marker; None hits all."""
     logits_dtype: str = "float32"
+    partial_blocks: int = 0
+    """Quirk: blocks that are reused in part, which an engine counts as whole ones."""
     spare_rows: int = 0
     """Quirk: rows of logits beyond the tokens, which the documentation speaks of."""
     keeps_end: bool = True

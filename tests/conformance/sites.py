@@ -18,6 +18,8 @@ RECEIVERS = {
     "request": "RequestOutput",
     "completion": "CompletionOutput",
     "entry": "Logprob",
+    "metrics": "RequestPerfMetrics",
+    "blocks": "KvCacheMetrics",
 }
 """Names in the border that stand for an object of the library, and its class; ``library`` for the classes themselves."""
 

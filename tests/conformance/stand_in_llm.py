@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformance.brain import BLOCK
 from conformance.sheet import Entry, load_sheet
 from conformance.stand_in import running_loop
 from conformance.tensors import Tensor
@@ -213,13 +214,14 @@ class Request:
             await asyncio.Event().wait()
         if brain.hit("error", ids):
             raise StandInRequestError(f"failed on {small_tokenizer().decode(ids)}")
-        cached = brain.cached(ids) if llm.entry.runtime == "pytorch" else 0
+        cached = brain.cached(ids)
         brain.keep(ids)
-        self._answer = {"outputs": [self._completion()], "finished": True, "cached_tokens": cached}
+        told = cached if llm.entry.runtime == "pytorch" else 0  # an engine's answers have no such field
+        self._answer = {"outputs": [self._completion(cached)], "finished": True, "cached_tokens": told}
         if brain.hit("empty_once", ids):
             del brain.faults["empty_once"]
 
-    def _completion(self) -> Answer:
+    def _completion(self, cached: int) -> Answer:
         llm, brain, ids, sampling = self._llm, self._llm.stand_in.brain, self._ids, self._sampling
         logits = brain.logits(ids, llm.vocab_size)
         generated, reason = self._generated(int(np.argmax(logits)))
@@ -231,10 +233,17 @@ class Request:
             rows[:] = logits
             garbled = brain.hit("garble", ids)
             fields["generation_logits"] = Tensor(rows[0] if garbled else rows)
+        if sampling.get("return_perf_metrics"):
+            fields["request_perf_metrics"] = self._metrics(cached // BLOCK + brain.partial_blocks)
         if count := sampling.get("logprobs"):
             found = [self._logprobs(logits, int(count))]
             fields["logprobs"] = None if brain.hit("garble", ids) else found
         return Answer(llm.stand_in, "CompletionOutput", {"logprobs": [], **fields})
+
+    def _metrics(self, reused: int) -> Answer:
+        stand_in = self._llm.stand_in
+        blocks = Answer(stand_in, "KvCacheMetrics", {"num_reused_blocks": reused})
+        return Answer(stand_in, "RequestPerfMetrics", {"kv_cache_metrics": blocks})
 
     def _generated(self, best: int) -> tuple[list[int], str]:
         """Ids and the reason why they end."""
@@ -265,7 +274,7 @@ class Request:
 
 
 class Answer:
-    """A ``CompletionOutput`` or a ``Logprob``: has what the sheet lists for its class."""
+    """What the library made, such as a ``CompletionOutput``: has what the sheet lists for its class."""
 
     def __init__(self, stand_in: StandIn, key: str, fields: dict[str, Any]) -> None:
         self._stand_in = stand_in

@@ -143,8 +143,8 @@ async def walk_with(
     ("old", "new", "result"),
     [
         (
-            "detokenize=False, return_generation",
-            "detokenise=False, return_generation",
+            "detokenize=False,\n                return_generation",
+            "detokenise=False,\n                return_generation",
             "has no argument 'detokenise'",
         ),
         (
@@ -184,7 +184,11 @@ async def walk_with(
         ),
         ("max_tokens=1, end_id", "max_tokens=1, top_p_min=0.1, end_id", "does not state its type"),
         ("return_generation_logits=True", "return_generation_logits=False", "generation_logits"),
-        ("end_id=self._end_id, detokenize=False, return", "detokenize=False, return", "answers nothing"),
+        (
+            "end_id=self._end_id,\n                detokenize=False,\n                return",
+            "\n                detokenize=False,\n                return",
+            "answers nothing",
+        ),
     ],
 )
 async def test_a_wrong_call_is_found(

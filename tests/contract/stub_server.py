@@ -188,10 +188,7 @@ class StubServer:
                 self.own_files.take(body)
         except RefusedError as refused:
             return self.wire.error(str(refused)), refused.status
-        explains = self.wire.tokens(body) > 1
-        generated = [
-            self._generated(ids, text, explains=explains) for ids, text in zip(prompts, texts, strict=True)
-        ]
+        generated = [self._generated(body, ids, text) for ids, text in zip(prompts, texts, strict=True)]
         self.empty_once = False
         if self._hit("garble", texts):
             return {"choices": "what?"}, 200
@@ -208,27 +205,34 @@ class StubServer:
         marker = self.faults[fault]
         return marker is None or any(marker in text for text in texts)
 
-    def _generated(self, ids: list[int], text: str, *, explains: bool) -> Generated:
+    def _generated(self, body: Mapping[str, Any], ids: list[int], text: str) -> Generated:
+        """What a model would write that likes a label after ``Safety:``, and a category after ``Categories:``."""
         if self.empty_once or self._hit("empty", [text]):
             return Generated(ids, "", {}, None, "stop")
+        explains = self.wire.tokens(body) > 1
         names = [f" {name}" for name in (*CATEGORIES[:-1], "None")] if explains else list(LABELS)
+        grammar = self.wire.grammar(body)
+        shaped = bool(grammar) or text.endswith("Categories:") if explains else text.endswith("Safety:")
+        name = self.wire.named(body)
         logprobs = self._logprobs(
-            ids,
-            names,
+            [ids] if name in (None, self.models[0]) else [ids, name],
+            names if shaped else [],
             hide=not explains and self._hit("labels_missing", [text]),
             astray=not explains and self._hit("astray", [text]),
         )
         best = max(logprobs, key=lambda token: logprobs[token])
         written = small_tokenizer().decode([best])
+        if explains and not shaped:
+            return Generated(ids, " and so it went on", logprobs, best, "length")
         if explains:
             written = next(name for name in names if small_tokenizer().encode_static(name)[0] == best)
-            written += "\nRefusal: No" if "Rate the response" in text else ""
+            written += "\nRefusal: No" if "Rate the response" in text or "Refusal" in grammar else ""
         return Generated(ids, written, logprobs, best, "stop" if explains else "length")
 
     @staticmethod
-    def _logprobs(ids: list[int], names: list[str], *, hide: bool, astray: bool) -> dict[int, float]:
-        """Logarithms over the whole vocabulary, the same for the same prompt."""
-        draw = random.Random(hashlib.sha256(repr(ids).encode()).digest())
+    def _logprobs(asked: list[Any], names: list[str], *, hide: bool, astray: bool) -> dict[int, float]:
+        """Logarithms over the whole vocabulary, the same for the same prompt of the same model."""
+        draw = random.Random(hashlib.sha256(repr(asked).encode()).digest())
         logits = {token: draw.gauss(0, 1) for token in range(small_tokenizer().vocabulary_size)}
         for name in names:
             token = small_tokenizer().encode_static(name)[0]

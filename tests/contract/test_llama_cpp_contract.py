@@ -28,6 +28,7 @@ from contract.engine_contract import (
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.backends.llama_cpp import LlamaCppEngine
 from sluicegate.engines.backends.llama_server import ServerOptions
+from sluicegate.engines.backends.promises import Promises
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import EngineSetupError, EngineUnavailable
 from sluicegate.engines.protocol import Explanation, Health, ItemFailure, Prompt
@@ -210,7 +211,7 @@ class TestLlamaCpp(RealModel):
 
 
 async def test_a_model_that_cannot_be_loaded_is_a_setup_error(cpu_bundle: Path, tmp_path: Path) -> None:
-    model = open_backend(_choice(cpu_bundle)).engine._client._model  # type: ignore[attr-defined]  # the bundle's own
+    model = open_backend(_choice(cpu_bundle)).engine._client.model  # type: ignore[attr-defined]  # the bundle's own
     broken = tmp_path / "model.gguf"
     broken.write_bytes(b"GGUF, or is it?")
     engine = LlamaCppEngine(model, ServerOptions(model=str(broken), slots=1, slot_tokens=64, threads=1))
@@ -269,6 +270,17 @@ class TestCompletionsOverRealLlamaCpp(RealModel):
             assert isinstance(first, ItemFailure)
             assert first.code is FailureCode.TOO_LONG
             scored([second])
+
+    async def test_it_keeps_what_its_dialect_promises(
+        self, cpu_bundle: Path, server: tuple[str, int]
+    ) -> None:
+        choice = EngineChoice("completions", bundle=cpu_bundle, url=server[0], dialect="llama_cpp")
+        backend = open_backend(choice)
+        async with backend.engine:
+            found = {promise.name: promise for promise in await Promises(backend).ask()}
+        kept = {name for name, promise in found.items() if promise.kept}
+        assert kept == {"scores", "tokens", "cached", "shape", "too_long"}, found
+        assert all(promise.kept is not False for promise in found.values()), found
 
     async def test_the_grammar_keeps_an_unadapted_model_in_shape(self, rig: Rig) -> None:
         texts = [

@@ -63,6 +63,15 @@ class Completions:
         """The most that each answer may have."""
         return int(body["max_tokens"])
 
+    def grammar(self, body: Mapping[str, Any]) -> str:
+        """What the server holds the answer to; empty for nothing."""
+        del body
+        return ""
+
+    def named(self, body: Mapping[str, Any]) -> Any:
+        """What the request has answer: another model, or another adapter, has another name."""
+        return body.get("lora_request", body.get("lora_path", body.get("model")))
+
     def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
         """See that the server takes a request.
 
@@ -126,6 +135,9 @@ class Vllm(Completions):
         if body["model"] not in models:
             raise RefusedError(f"The model `{body['model']}` does not exist.", 404)
 
+    def grammar(self, body: Mapping[str, Any]) -> str:
+        return str(body.get("structured_outputs", {}).get("grammar", ""))
+
     def _chosen(self, body: Mapping[str, Any], one: Generated) -> dict[int, float]:
         return one.chosen(body["logprobs"], body.get("logprob_token_ids", ()))
 
@@ -139,6 +151,9 @@ class Trtllm(Completions):
     endpoint: ClassVar[str] = "completions"
     guided: bool = False
     """True if it was started with a backend for guided decoding."""
+
+    def grammar(self, body: Mapping[str, Any]) -> str:
+        return str(body.get("response_format", {}).get("ebnf", ""))
 
     def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
         super().check(body, models)
@@ -195,6 +210,9 @@ class Sglang(Completions):
 
     def tokens(self, body: Mapping[str, Any]) -> int:
         return int(body["sampling_params"]["max_new_tokens"])
+
+    def grammar(self, body: Mapping[str, Any]) -> str:
+        return str(body["sampling_params"].get("ebnf", ""))
 
     def check(self, body: Mapping[str, Any], models: Sequence[str]) -> None:
         for prompt in self.prompts(body):

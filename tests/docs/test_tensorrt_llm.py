@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from conformance.walk import LORA
 from docs.pages import text
-from sluicegate.engines.backends.dialects import Lora, TrtllmChatDialect, Vocabulary
-from sluicegate.engines.backends.trtllm.serving import CONFIG, EXPLANATION_TOKENS, Serving, plan_server
+from sluicegate.engines.backends.dialects import EXPLANATION_TOKENS, Lora, TrtllmChatDialect, Vocabulary
+from sluicegate.engines.backends.trtllm.serving import CONFIG, Serving, plan_server
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.settings.sections import EngineSettings

@@ -29,13 +29,14 @@ BESIDE_A_FACE = {
     "engines.adapt.export.weights": ["pipeline.command.adapt.*"],
     "engines.adapt.gate.limits": ["pipeline.command.adapt.*"],
     "engines.adapt.train.recipe": ["pipeline.command.adapt.*"],
-    "engines.build.sizing": ["pipeline.command.engine"],
+    "engines.build.sizing": ["pipeline.command.engine.*"],
     # Errors alone: a command that catches them loads nothing else.
     "engines.adapt.errors": ["pipeline.command.adapt.*"],
     # What one backend says of itself, for those who build for it or judge beside it.
     "engines.backends.gpu": ["engines.build.*"],
-    "engines.backends.trtllm.serving": ["engines.build.*", "pipeline.command.engine"],
-    "engines.backends.dialects": ["engines.adapt.evaluate.checkpoint"],
+    "engines.backends.trtllm.serving": ["engines.build.*", "pipeline.command.engine.*"],
+    "engines.backends.promises": ["pipeline.command.engine.live"],
+    "engines.backends.dialects": ["engines.adapt.evaluate.checkpoint", "engines.build.*"],
     "engines.backends.fake_profile": ["pipeline.settings.engine_choice"],
     # Merging a model is no part of running one, and writing what is shipped none of reading it.
     "engines.cpu_model.cpu_model": ["engines.adapt.export.ship"],

@@ -12,7 +12,7 @@ from sluicegate.engines.adapt.train.base import OpenedBase, open_base
 from sluicegate.engines.adapt.train.model import ADAPTER, add_adapter, load_base, logits_at
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
-from sluicegate.engines.backends.dialects import CATEGORY_HEAD
+from sluicegate.engines.backends.dialects import CATEGORY_HEAD, EXPLANATION_TOKENS
 from sluicegate.engines.bundle import file_digest
 from sluicegate.engines.protocol import (
     EngineInfo,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 _PROMPT_TOKENS = 2048  # as the CPU model's bundle; longer texts are judged in segments
-_EXPLANATION_TOKENS = 64  # as servers are asked for
 _PROMPTS = 32  # of one call: sorted by length, they are computed in few batches
 _PAD = 0  # masked out; any id will do
 
@@ -180,7 +179,7 @@ class CheckpointEngine:
         made = self._model.generate(
             input_ids=tokens,
             attention_mask=mask,
-            max_new_tokens=_EXPLANATION_TOKENS,
+            max_new_tokens=EXPLANATION_TOKENS,
             do_sample=False,
             use_cache=True,
             eos_token_id=self._base.end_id,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from sluicegate.engines.backends.dialects.base import (
     CATEGORY_HEAD,
+    EXPLANATION_TOKENS,
     Completion,
     Dialect,
     Lora,
@@ -31,6 +32,7 @@ from sluicegate.engines.errors import EngineSetupError
 __all__ = [
     "CATEGORY_HEAD",
     "DIALECTS",
+    "EXPLANATION_TOKENS",
     "Completion",
     "Dialect",
     "LlamaCppDialect",

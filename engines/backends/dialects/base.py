@@ -141,6 +141,26 @@ class Dialect(Protocol):
         ...
 
     @property
+    def exact(self) -> bool:
+        """True if a score is of the labels by their ids, however unlikely they are; False if of the likeliest tokens."""
+        ...
+
+    @property
+    def shaped(self) -> bool:
+        """True if the server holds an explanation to its shape."""
+        ...
+
+    @property
+    def tells_cached(self) -> bool:
+        """True if the server says of every prompt how much of it was in its cache, once it is started as we plan it."""
+        ...
+
+    @property
+    def refuses_strangers(self) -> bool:
+        """True if the server refuses the name of a model or an adapter that it does not have."""
+        ...
+
+    @property
     def gauges(self) -> tuple[str, ...]:
         """Names in ``/metrics`` of the requests in the server's work; empty where it does not tell when it started.
 
@@ -162,6 +182,10 @@ class Dialect(Protocol):
 
     def read_explanation(self, body: object) -> Completion | ItemFailure:
         """Read the answer to :meth:`explain_request`."""
+        ...
+
+    def tokens_read(self, body: object) -> int | None:
+        """How many tokens the server says that the prompts of a score had; None where it does not say."""
         ...
 
     def is_too_long(self, status: int, body: object) -> bool:

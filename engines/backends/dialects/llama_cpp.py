@@ -41,6 +41,10 @@ class LlamaCppDialect:
     path: ClassVar[str] = "/completion"
     gauges: ClassVar[tuple[str, ...]] = ()
     list_prompts: ClassVar[int] = 1
+    exact: ClassVar[bool] = False
+    shaped: ClassVar[bool] = True
+    tells_cached: ClassVar[bool] = True
+    refuses_strangers: ClassVar[bool] = False
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -106,6 +110,13 @@ class LlamaCppDialect:
                 candidates = Candidates.of(_pairs(top))
                 scores = category_scores(candidates, self._vocabulary) if candidates else {}
         return Completion(text, scores)
+
+    def tokens_read(self, body: object) -> int | None:
+        """What it computed, and what it had."""
+        match body:
+            case {"timings": {"prompt_n": int(computed), "cache_n": int(cached)}}:
+                return computed + cached
+        return None
 
     def is_too_long(self, status: int, body: object) -> bool:
         """The server has an error type for it."""

@@ -46,12 +46,20 @@ class OpenAIDialect:
     path: ClassVar[str] = "/v1/completions"
     gauges: ClassVar[tuple[str, ...]] = ()
     list_prompts: ClassVar[int] = 1
+    exact: ClassVar[bool] = False
+    tells_cached: ClassVar[bool] = False
+    refuses_strangers: ClassVar[bool] = False
     candidates: ClassVar[int] = 20
     """vLLM's default limit; the other servers take more."""
 
     def __init__(self, vocabulary: Vocabulary, *, model: str) -> None:
         self._vocabulary = vocabulary
         self._model = model
+
+    @property
+    def shaped(self) -> bool:
+        """False: no field for it is common to such servers."""
+        return False
 
     def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
         """Ask for one token with its candidates; a single prompt is sent without the outer list."""
@@ -86,6 +94,13 @@ class OpenAIDialect:
         candidates = self._candidates(choices[0])
         scores = category_scores(candidates, self._vocabulary) if candidates else {}
         return Completion(text, scores)
+
+    def tokens_read(self, body: object) -> int | None:
+        """The sum of a request's prompts."""
+        match body:
+            case {"usage": {"prompt_tokens": int(read)}}:
+                return read
+        return None
 
     def is_too_long(self, status: int, body: object) -> bool:
         """Servers name the context in prose or in a code; nothing else in a refusal does."""
@@ -136,8 +151,16 @@ class VllmDialect(OpenAIDialect):
     gauges: ClassVar[tuple[str, ...]] = ("vllm:num_requests_running", "vllm:num_requests_waiting")
     list_prompts: ClassVar[int] = 32
     """One round of HTTP and scheduling for this many prompts; few enough that none waits long for all."""
+    exact: ClassVar[bool] = True
+    tells_cached: ClassVar[bool] = True
+    refuses_strangers: ClassVar[bool] = True
     _NAMED_TOKENS: ClassVar[int] = 128
     """The most that a request may name."""
+
+    @property
+    def shaped(self) -> bool:
+        """True: every server of this kind has a backend for it."""
+        return True
 
     def score_request(self, prompts: Sequence[Sequence[int]]) -> JsonObject:
         """Name the labels: their probabilities are of the whole vocabulary, however unlikely they are."""

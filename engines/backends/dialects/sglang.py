@@ -38,6 +38,10 @@ class SglangDialect:
     path: ClassVar[str] = "/generate"
     gauges: ClassVar[tuple[str, ...]] = ()
     list_prompts: ClassVar[int] = 32
+    exact: ClassVar[bool] = True
+    shaped: ClassVar[bool] = True
+    tells_cached: ClassVar[bool] = True
+    refuses_strangers: ClassVar[bool] = True
 
     def __init__(self, vocabulary: Vocabulary, *, lora: Lora | None = None) -> None:
         self._vocabulary = vocabulary
@@ -77,13 +81,30 @@ class SglangDialect:
                 return Completion(text, category_scores(candidates, self._vocabulary) if candidates else {})
         return unparsable("text")
 
+    def tokens_read(self, body: object) -> int | None:
+        """The sum of a request's prompts; None where one of them lacks its number."""
+        answers = body if isinstance(body, list) else [body]
+        read = [
+            answer["meta_info"]["prompt_tokens"]
+            for answer in answers
+            if isinstance(answer, dict)
+            and isinstance(answer.get("meta_info"), dict)
+            and isinstance(answer["meta_info"].get("prompt_tokens"), int)
+        ]
+        return sum(read) if read and len(read) == len(answers) else None
+
     def is_too_long(self, status: int, body: object) -> bool:
         """The server names the context in prose."""
         return status == 400 and "context length" in refusal_text(body)
 
     def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
-        """An adapter that the server does not have is refused in prose, too."""
-        del tokens
+        """An adapter that it lacks is refused in prose, too; a prompt that it shortens is answered without a word."""
+        read = self.tokens_read(body) if status == 200 else None
+        if read is not None and read != tokens:
+            return (
+                f"the engine's server read {read} tokens where {tokens} were sent; start SGLang without "
+                "--allow-auto-truncate, and with a --context-length that holds engine.max_prompt_tokens and the answer"
+            )
         words = refusal_text(body)
         if status == 400 and ("lora is not enabled" in words or "has never been loaded" in words):
             return "the engine's server has no such adapter: start it with --enable-lora --lora-paths NAME=FOLDER, or check lora_path"

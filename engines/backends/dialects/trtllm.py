@@ -57,6 +57,11 @@ class TrtllmDialect(OpenAIDialect):
         self._lora = lora
         self._guided = guided
 
+    @property
+    def shaped(self) -> bool:
+        """True if the server was started for it."""
+        return self._guided
+
     def explain_request(self, token_ids: Sequence[int], kind: Kind) -> JsonObject:
         """Continue greedily, within the grammar of a kind where the server can hold to one."""
         return {**super().explain_request(token_ids, kind), **self._shape(kind)}
@@ -110,7 +115,7 @@ class TrtllmChatDialect(TrtllmDialect):
         choices = choices_of(body, count)
         if choices is None:
             return [unparsable("choices")] * count
-        if not _tells_what_it_read(body):  # :meth:`fault_of_all` could compare nothing
+        if self.tokens_read(body) is None:  # :meth:`fault_of_all` could compare nothing
             return [unparsable("usage.prompt_tokens")] * count
         cached = cached_tokens(body)
         return [self._read_chat_score(choice, cached) for choice in choices]
@@ -134,13 +139,13 @@ class TrtllmChatDialect(TrtllmDialect):
 
     def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
         """A server that passes over the tokens answers to the message that says nothing: safe, to every post."""
-        match body:
-            case {"usage": {"prompt_tokens": int(read)}} if status == 200 and read != tokens:
-                return (
-                    f"the engine's server read {read} tokens where {tokens} were sent: engine.dialect trtllm_chat is for "
-                    "trtllm-serve 1.2.1, which takes prompt_token_ids; say the dialect of this server"
-                )
-        return None
+        read = self.tokens_read(body)
+        if status != 200 or read is None or read == tokens:
+            return None
+        return (
+            f"the engine's server read {read} tokens where {tokens} were sent: engine.dialect trtllm_chat is for "
+            "trtllm-serve 1.2.1, which takes prompt_token_ids; say the dialect of this server"
+        )
 
     def _chat(self, prompt: Sequence[int], *, max_tokens: int) -> JsonObject:
         return {
@@ -172,10 +177,3 @@ class TrtllmChatDialect(TrtllmDialect):
                     if isinstance(entry, dict)
                 )
         return None
-
-
-def _tells_what_it_read(body: object) -> bool:
-    match body:
-        case {"usage": {"prompt_tokens": int()}}:
-            return True
-    return False

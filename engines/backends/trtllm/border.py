@@ -2,7 +2,8 @@
 
 It is imported late, once, and of the release that is expected. Nothing of its types leaves this module.
 ``make conformance`` walks it through a stand-in that is as strict as the documentation; it finds the call sites by
-the names ``library``, ``llm``, ``request``, ``completion`` and ``entry``, which stand for nothing else here.
+the names ``library``, ``llm``, ``request``, ``completion``, ``entry``, ``metrics`` and ``blocks``, which stand for
+nothing else here.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.engines.backends.dialects.base import Candidates
-from sluicegate.engines.backends.trtllm.serving import EXPLANATION_TOKENS, VERSION, Runtime, Serving
+from sluicegate.engines.backends.dialects.base import EXPLANATION_TOKENS, Candidates
+from sluicegate.engines.backends.trtllm.serving import VERSION, Runtime, Serving
 from sluicegate.engines.errors import EngineSetupError
 
 if TYPE_CHECKING:
@@ -94,7 +95,11 @@ class Llm:
         library = self._library
         if self._serving.runtime == "engine":
             return library.SamplingParams(
-                max_tokens=1, end_id=self._end_id, detokenize=False, return_generation_logits=True
+                max_tokens=1,
+                end_id=self._end_id,
+                detokenize=False,
+                return_generation_logits=True,
+                return_perf_metrics=True,  # or an engine does not say what its cache served
             )
         return library.SamplingParams(
             max_tokens=1, end_id=self._end_id, detokenize=False, logprobs=_CANDIDATES
@@ -120,7 +125,8 @@ class Llm:
     def submit(self, token_ids: Sequence[int], sampling: Any) -> Asked:
         """Hand in one prompt. Returns at once; raises what TensorRT-LLM raises."""
         llm = self._llm
-        return Asked(llm.generate_async(list(token_ids), sampling), self._serving)
+        request = llm.generate_async(list(token_ids), sampling)
+        return Asked(request, self._serving, prompt_tokens=len(token_ids))
 
     def is_open(self) -> bool:
         """False once it was shut down; says nothing of the GPU."""
@@ -136,9 +142,10 @@ class Llm:
 class Asked:
     """One prompt in work, and then its answer."""
 
-    def __init__(self, request: Any, serving: Serving) -> None:
+    def __init__(self, request: Any, serving: Serving, *, prompt_tokens: int) -> None:
         self._request = request
         self._serving = serving
+        self._prompt_tokens = prompt_tokens
 
     async def finish(self) -> None:
         """Wait for the answer; raises what TensorRT-LLM raises. Cancelling does not :meth:`abort`."""
@@ -161,10 +168,16 @@ class Asked:
 
     @property
     def cached_tokens(self) -> int:
-        """Prompt tokens served by the prefix cache, where the runtime says so; else 0."""
+        """Prompt tokens served by the prefix cache, where the runtime says so; else 0.
+
+        A compiled engine counts blocks, and one that is reused in part as a whole one: so this is at most the prompt.
+        """
         request = self._request
-        cached = request.cached_tokens
-        return cached if isinstance(cached, int) and cached >= 0 else 0
+        if self._serving.runtime == "pytorch":
+            return _count(request.cached_tokens)
+        completion = request.outputs[0]
+        reused = _reused_blocks(completion) * self._serving.tokens_per_block
+        return min(reused, self._prompt_tokens)
 
     @property
     def precision(self) -> str:
@@ -223,6 +236,22 @@ def _load(library: Library, serving: Serving, root: Path) -> Any:
         ),
         **options,
     )
+
+
+def _reused_blocks(completion: Any) -> int:
+    """Blocks of the prefix cache that a request found there; 0 where the runtime does not say."""
+    try:
+        metrics = completion.request_perf_metrics
+        blocks = metrics.kv_cache_metrics
+        return _count(blocks.num_reused_blocks)
+    except (
+        AttributeError
+    ):  # none were gathered, or this release has them elsewhere: no reason to lose a score
+        return 0
+
+
+def _count(found: Any) -> int:
+    return found if isinstance(found, int) and found >= 0 else 0
 
 
 def _of_logits(logits: Any, token_ids: Sequence[int]) -> Candidates:

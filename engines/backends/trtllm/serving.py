@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from sluicegate.engines.backends.dialects import VllmDialect
+from sluicegate.engines.backends.dialects import EXPLANATION_TOKENS, VllmDialect
 from sluicegate.engines.backends.releases import Release, ServerName, release_of, versions_of
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.errors import BundleError, EngineSetupError
@@ -28,9 +28,6 @@ ROLE: Final = "serving"
 
 VERSION: Final = "1.2.1"
 """The release that builds and runs in process: the last one that compiles engines, and the first without its predecessor's cache fault."""
-
-EXPLANATION_TOKENS: Final = 64
-"""Nine categories and a refusal line need 49 tokens with Qwen3's vocabulary."""
 
 Runtime = Literal["engine", "pytorch"]
 

@@ -42,8 +42,8 @@ MUTANTS = (
         "fault_of_all",
         "a release that refuses every score, or lacks an adapter, would fail post after post instead of holding the stream",
         "engines/backends/completions.py",
-        "        if fault := self._dialect.fault_of_all(reply.status, reply.body, tokens):",
-        "        if fault := self._dialect.fault_of_all(0, None, tokens):",
+        "        if fault := self.dialect.fault_of_all(reply.status, reply.body, tokens):",
+        "        if fault := self.dialect.fault_of_all(0, None, tokens):",
         (
             f"{_COMPLETIONS}::test_a_release_that_refuses_what_every_score_needs_holds_the_stream_and_names_the_fix",
             f"{_COMPLETIONS}::test_an_adapter_that_sglang_has_not_loaded_holds_the_stream_and_names_the_fix",

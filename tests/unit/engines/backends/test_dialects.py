@@ -340,6 +340,31 @@ def test_an_adapter_of_sglang_is_named_in_every_request_and_its_absence_is_a_wro
     assert adapted.fault_of_all(400, {"error": {"message": "temperature must be non-negative"}}, 1) is None
 
 
+def test_a_prompt_that_sglang_shortens_is_judged_by_nothing() -> None:
+    shortened = [{"meta_info": {"prompt_tokens": 2000}}, {"meta_info": {"prompt_tokens": 2047}}]
+    assert "--allow-auto-truncate" in (dialect("sglang").fault_of_all(200, shortened, 5000) or "")
+    assert dialect("sglang").fault_of_all(200, shortened, 4047) is None
+    assert (
+        dialect("sglang").fault_of_all(200, [*shortened, {"meta_info": {}}], 5000) is None
+    )  # it does not say
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "read"),
+    [
+        ("vllm", {"usage": {"prompt_tokens": 7}}, 7),
+        ("openai", {"choices": []}, None),
+        ("trtllm_chat", {"usage": {"prompt_tokens": 7}}, 7),
+        ("sglang", {"meta_info": {"prompt_tokens": 7}}, 7),
+        ("sglang", [], None),
+        ("llama_cpp", {"timings": {"prompt_n": 2, "cache_n": 5}}, 7),
+        ("llama_cpp", {"timings": {"cache_n": 5}}, None),
+    ],
+)
+def test_a_server_says_how_many_tokens_it_read(name: str, body: Any, read: int | None) -> None:
+    assert dialect(name).tokens_read(body) == read
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -124,8 +124,46 @@ async def test_each_prefix_is_warm_before_the_first_post(
             assert isinstance(found, Scored)
             most = max(most, asked.shared_tokens)
             whole = asked.shared_tokens // BLOCK * BLOCK
-            assert found.cached_tokens >= whole if runtime == "pytorch" else found.cached_tokens == 0
+            assert found.cached_tokens >= whole
     assert most >= BLOCK  # or nothing was shared
+
+
+async def test_a_block_that_is_reused_in_part_counts_no_more_than_the_prompt(
+    stand_in: StandIn, opened: Callable[..., Backend]
+) -> None:
+    backend = opened("engine")
+    async with backend.engine as engine:
+        stand_in.brain.partial_blocks = 100
+        asked = prompt(backend, "A text of its own.")
+        (found,) = await engine.score([asked], timeout_s=30)
+    assert isinstance(found, Scored)
+    assert found.cached_tokens == len(asked.token_ids)
+
+
+async def test_an_engine_that_says_nothing_of_its_cache_still_scores(
+    stand_in: StandIn, opened: Callable[..., Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = border._reused_blocks
+    monkeypatch.setattr(border, "_reused_blocks", lambda _: real(None))
+    backend = opened("engine")
+    async with backend.engine as engine:
+        (found,) = await engine.score([prompt(backend, "A text of its own.")], timeout_s=30)
+    assert isinstance(found, Scored)
+    assert found.cached_tokens == 0
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+async def test_no_row_of_a_bias_is_sent(
+    runtime: str, stand_in: StandIn, opened: Callable[..., Backend]
+) -> None:
+    """A full float32 row a prompt: 155 MB a step of 256."""
+    backend = opened(runtime)
+    async with backend.engine as engine:
+        await engine.score([prompt(backend, "A text of its own.")], timeout_s=30)
+        await engine.explain([prompt(backend, "A text of its own.")], ["unsafe"], timeout_s=30)
+    made = [use.arguments for use in stand_in.uses if use.entry == "SamplingParams"]
+    assert made
+    assert not any("embedding_bias" in arguments for arguments in made)
 
 
 @pytest.mark.parametrize(("dtype", "told"), [("float32", False), ("float16", True)])

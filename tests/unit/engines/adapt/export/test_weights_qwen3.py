@@ -181,7 +181,7 @@ def read_by_serving(merged: Merged, logits: Any) -> tuple[AnswerReader, Asked]:
     document = {**small_serving("engine"), "vocab_size": VOCABULARY}
     serving = Serving.model_validate_json(orjson.dumps(document))
     completion = SimpleNamespace(token_ids=[0], generation_logits=logits[:1])
-    asked = Asked(SimpleNamespace(outputs=[completion], cached_tokens=0), serving)
+    asked = Asked(SimpleNamespace(outputs=[completion], cached_tokens=0), serving, prompt_tokens=8)
     return AnswerReader(
         vocabulary_of(merged.bundle), merged.bundle.tokenizer, end_id=CONTROL["<|im_end|>"]
     ), asked

@@ -19,7 +19,7 @@ IDS = (17, 400, 639)
 def asked(logits: Any) -> Asked:
     completion = SimpleNamespace(token_ids=[17], generation_logits=logits)
     serving = Serving.model_validate_json(orjson.dumps(small_serving("engine")))
-    return Asked(SimpleNamespace(outputs=[completion], cached_tokens=0), serving)
+    return Asked(SimpleNamespace(outputs=[completion], cached_tokens=0), serving, prompt_tokens=8)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
