@@ -32,7 +32,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance gpu-day-small faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -119,12 +119,15 @@ mutants: install ## remove one handling of failure after the other, then change 
 conformance: install ## every request against vLLM's and SGLang's own files, every call against TensorRT-LLM's documentation (seconds; 365 MB from PyPI once)
 	PYTHONPATH=tests $(BIN)/python -m conformance.run
 
-gpu-acceptance: ## in NVIDIA's container, on a GPU: build engines and check them; GUARD=folder of the 8B weights (docs/engine.md; not run yet)
+gpu-acceptance: ## in NVIDIA's container, on a GPU: compare the container with our facts, build engines, check them; GUARD=folder of the 8B weights (docs/engine.md; not run yet)
 	@python3 -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("tensorrt_llm") is None)' || \
 	  { echo 'make: no TensorRT-LLM here; docs/engine.md says how to enter its container' >&2; exit 1; }
 	@test -x $(VENV_GPU)/bin/python || python3 -m venv --system-site-packages $(VENV_GPU)
 	$(VENV_GPU)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bundle]' hypothesis 'pytest>=9' 'pytest-asyncio>=1.2' 'pytest-timeout>=2.4'
 	REQUIRE_GPU=1 ACCEPTANCE_GUARD='$(GUARD)' $(VENV_GPU)/bin/python -m pytest -ra -s tests/gpu
+
+gpu-day-small: ## on any CUDA card: rates of the guards' shapes, copies, a sitting of the CPU adapter, and a report; PYTHON=one with torch, OUT=folder (ten minutes a part, goes on when stopped; not run yet)
+	PYTHONPATH=tests $(PYTHON) -m gpu.day_small $(if $(OUT),--out '$(OUT)')
 
 fmt: install ## format, and fix what the linter can fix
 	$(BIN)/ruff format $(CODE)

@@ -262,6 +262,12 @@ def _speed(demand: Demand, rate: Rate) -> list[Figure]:
             f"{AGAIN_TOKENS} tokens computed, {EXPLANATION_TOKENS} generated (assumed)",
         ),
         Figure("posts/s of a GPU", rate.posts_s, "", f"{demand.explained:.3g} of them explained (assumed)"),
+        Figure(
+            "a server has",
+            1e3 / rate.posts_s,
+            "ms of a core",
+            "for the HTTP of a post: trtllm-serve is one Python process (read; its own time was not measured)",
+        ),
     ]
 
 
