@@ -290,6 +290,7 @@ def _trtllm(
         (
             "no exact logits: scores are of the likeliest tokens, normalised over the three labels",
             "a label that is missing among them counts as much as the least of them, which is the most it can have",
+            "one Python process answers every request, and is likely to be full before the GPU: docs/engine.md says what helps",
         ),
         # Source near 1.2.1: serve/openai_server.py, mount_metrics. /metrics itself is JSON.
         metrics="/prometheus/metrics" if metrics else "",

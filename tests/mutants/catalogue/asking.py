@@ -53,8 +53,8 @@ MUTANTS = (
         "tokens_passed_over",
         "a server that takes no prompt_token_ids would judge a message that says nothing, and every post would be allowed",
         "engines/backends/dialects/trtllm.py",
-        "if status == 200 and read != tokens:",
-        "if status == 200 and read > tokens:",
+        "if status != 200 or read is None or read == tokens:",
+        "if status != 200 or read is None or read <= tokens:",
         (
             "tests/unit/engines/backends/test_dialects.py::test_a_chat_server_that_passes_over_the_tokens_judges_no_post",
         ),
@@ -68,6 +68,24 @@ MUTANTS = (
         (
             "tests/unit/engines/backends/test_dialects.py::test_an_explanation_that_the_context_cut_is_no_explanation",
         ),
+    ),
+    Mutant(
+        "shortened_prompt",
+        "a prompt that SGLang shortened would be judged by what is left of it",
+        "engines/backends/dialects/sglang.py",
+        "if read is not None and read != tokens:",
+        "if read is not None and read > tokens:",
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_a_prompt_that_sglang_shortens_is_judged_by_nothing",
+        ),
+    ),
+    Mutant(
+        "promise_of_the_cut",
+        "a server that cuts prompts without a word would be called one that takes them",
+        "engines/backends/promises.py",
+        "if read is not None and read < length:",
+        "if read is not None and read > length:",
+        ("tests/contract/test_promises.py::test_a_broken_promise_is_told_by_its_name_with_the_fix",),
     ),
     Mutant(
         "mass_after_sampling",
