@@ -157,7 +157,7 @@ class CompletionsEngine:
         return read_generation(page, self.dialect.gauges)
 
     async def exchange(self, payload: object, *, prompts: int, timeout_s: float) -> HttpReply:
-        """Send one body as it is, and give the reply as it came: to ask a server about itself.
+        """Send one body as it is, and give the reply as it came: to ask a server about itself. Takes no place of the others.
 
         Args:
             payload: Of the dialect.
@@ -169,7 +169,7 @@ class CompletionsEngine:
             TimeoutError: There was no answer in time.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
-        async with asyncio.timeout_at(deadline), self._places.take(prompts):
+        async with asyncio.timeout_at(deadline):
             return await self._client.post(
                 self.dialect.path, payload, limit_bytes=prompts * _ANSWER_BYTES, deadline=deadline
             )

@@ -52,7 +52,7 @@ _TEXTS: Final[tuple[tuple[Kind, str], ...]] = (
 )
 _CONTEXT: Final[dict[Kind, str]] = {"response": "How do I make a dough?"}
 _PROSE: Final = "The recipe is an old one. It needs flour, butter and a pinch of"
-"""What nobody would go on from with a category, unless a grammar holds him to one."""
+"""A model goes on from this with a category only if a grammar holds it to one."""
 
 _SERVE = "start the server as `sluicegate engine serve-config` says"
 _FIXES: Final[dict[PromiseName, str]] = {

@@ -60,6 +60,12 @@ async def test_a_server_that_does_as_its_dialect_says_keeps_every_promise(
     assert broken(found) == []
 
 
+async def test_a_worker_that_sends_one_prompt_at_a_time_can_ask_for_all(tmp_path: Path) -> None:
+    async with StubServer("vllm") as stub:
+        found = await asked(stub, tmp_path, concurrency=1)
+    assert all(promise.kept for promise in found.values()), found
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize(("flavour", "server"), [("vllm", VllmServer), ("sglang", SglangServer)])
 async def test_a_stub_that_answers_by_the_servers_own_files_keeps_every_promise(
