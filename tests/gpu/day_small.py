@@ -27,7 +27,7 @@ from gpu.stack import GUARD_06B, GUARD_8B, TINY, Shape, Stack, copy_seconds, sec
 PART_S: Final = 600.0
 ROOT: Final = Path(__file__).parents[2]
 ROWS: Final = ROOT / "examples/adapt/rows"
-RECIPE: Final = ROOT / "benchmarks/shipped_adapter/recipe-4.yaml"
+RECIPE: Final = ROOT / "benchmarks/shipped_adapter/recipe.yaml"
 _LENGTHS, _STEPS = (50, 90, 300), (1024, 4096, 8192, 16_384)
 _BATCHES, _CONTEXT = (1, 16, 64, 256), 359
 _AGAIN, _AGAIN_PROMPTS, _AGAIN_CONTEXT = (7, 44), 64, 100
