@@ -255,7 +255,10 @@ def _sitting(out: Path, part_s: float) -> Iterator[Job]:
     def sit() -> float:
         ready()
         outcome = json.loads(_command(out, *train, "--out", str(adapter), "--minutes", f"{minutes:g}"))
-        return float(outcome["progress"]["rows"])
+        rows = float(outcome["progress"]["rows"])
+        if not rows:
+            raise NotRunError("no row was trained in the time of a sitting; the same command goes on with it")
+        return rows
 
     yield "tokens/s of training", lambda: estimate("tokens_per_s")
     yield "hours of a whole training", lambda: estimate("train_hours")

@@ -136,6 +136,16 @@ def test_the_sitting_prepares_once_estimates_and_goes_on_in_its_minutes(
     assert day_small.ROWS.is_dir()
 
 
+def test_a_sitting_of_nothing_is_no_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared/train.jsonl").touch()
+    monkeypatch.setattr(day_small, "_require", lambda _: None)
+    monkeypatch.setattr(day_small, "_command", lambda *_: json.dumps({"progress": {"rows": 0}}))
+    *_, (_, sit) = day_small._sitting(tmp_path, 600)
+    with pytest.raises(NotRunError, match="goes on with it"):
+        sit()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is here")
 def test_without_torch_it_says_so_and_does_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
