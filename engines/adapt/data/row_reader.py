@@ -101,6 +101,7 @@ _WRONG = {
     "string_too_short": "empty",
     "too_long": "too many entries",
     "date_time": "no date and time",
+    "json_invalid": "no JSON object",
 }
 _FIELD_NAME = re.compile(r"[a-z_][a-z0-9_]{0,30}", re.IGNORECASE)
 _MOST_UNUSED = 1000  # names kept; a hostile file could have one of its own in every row
@@ -166,7 +167,7 @@ class RowReader:
         try:
             row = Row.model_validate(fields)
         except ValidationError as error:
-            return _faults(error, fields) + faults
+            return field_faults(error, fields) + faults
         return faults + _contradictions(row) or row
 
     def _own_fields(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +206,7 @@ def _correction(document: dict[str, Any]) -> dict[str, Any] | list[RowFault]:
     try:
         feedback = Feedback.model_validate(document)
     except ValidationError as error:
-        return _faults(
+        return field_faults(
             error, document, "write it as the Feedback schema says: sluicegate schema export FOLDER"
         )
     post = feedback.post
@@ -256,20 +257,29 @@ def _settle_scalars(fields: dict[str, Any]) -> None:
         fields["reason"] = " ".join(fields["reason"].split()) or None
 
 
-def _faults(error: ValidationError, document: dict[str, Any], right: str = "") -> list[RowFault]:
-    """One fault a field; pydantic's own messages may quote the row, so none of them is used."""
+def field_faults(
+    error: ValidationError, document: Mapping[str, Any] | None = None, right: str = ""
+) -> list[RowFault]:
+    """One fault a field; pydantic's own messages may quote the row, so none of them is used.
+
+    Args:
+        error: Of a row or of a feedback.
+        document: What was read, for the values that stand there.
+        right: What would be right; that of the field unless given.
+    """
     by_field: dict[str, RowFault] = {}
     for one in error.errors(include_url=False, include_context=False):
         path = [str(part) for part in one["loc"]]
-        field = path[0] if path else "severity, categories and refusal"
+        whole = "line" if one["type"] == "json_invalid" else "severity, categories and refusal"
+        field = path[0] if path else whole
         if field == "post" and path[1:] and path[1] in Post.model_fields:
             field = f"post.{path[1]}"
         if field not in by_field:
-            value = document.get(field)
+            value = (document or {}).get(field)
             by_field[field] = RowFault(
                 field,
-                _WRONG.get(one["type"], "not as it should be") if path else "do not fit together",
-                right or RIGHT[field],
+                _WRONG.get(one["type"], "not as it should be" if path else "do not fit together"),
+                right or RIGHT.get(field, "write one JSON object a line"),
                 value if isinstance(value, str) else None,
             )
     return list(by_field.values())

@@ -46,6 +46,8 @@ class Asking:
         items: Sequence[Q],
         ask: Callable[[Sequence[Q]], Awaitable[list[T | ItemFailure]]],
         answered: Callable[[Q, T | ItemFailure], None],
+        *,
+        alone: bool = False,
     ) -> None:
         """Ask for every item; ``answered`` is called once for each, in any order.
 
@@ -55,7 +57,7 @@ class Asking:
         Raises:
             EvaluationError: The engine stays away, or answers with another number of items.
         """
-        size = self._engine.info.saturating_prompts
+        size = 1 if alone else self._engine.info.saturating_prompts
         batches = [items[at : at + size] for at in range(0, len(items), size)]
         batches.reverse()
         suspects: list[Q] = []
@@ -118,6 +120,8 @@ class Asking:
 
 
 _CHUNK_ROWS = 256  # tokenised at once
+_PATIENT_TRIES = 6  # of a prompt that times out; alone from the second on, each with twice the time
+_PACE_TOKENS = 1024  # of a micro-batch in one time-out of the terms; a longer one has more time
 _MALFORMED = (FailureCode.UNPARSABLE, FailureCode.EMPTY_COMPLETION)
 
 
@@ -126,7 +130,9 @@ class JudgingTerms:
     """How rows are judged: what a worker's settings say, and what is asked for."""
 
     score_timeout_s: float = 60.0
+    """Of a micro-batch of 1,024 tokens; a longer one has more in proportion, and one that times out is asked again."""
     explain_timeout_s: float = 120.0
+    """Likewise for explanations."""
     most_tokens: int = 32_768
     """Of a text; as the worker's ``limits.post_tokens``."""
     most_segments: int = 64
@@ -142,6 +148,11 @@ class JudgingTerms:
     explain_rows: int | None = None
     """At most this many explanations, a stratified sample; None for no limit."""
     seed: int = 0
+
+
+def _time_for(prompts: Sequence[Prompt], timeout_s: float) -> float:
+    """Seconds for these prompts at once."""
+    return timeout_s * max(1.0, sum(len(one.token_ids) for one in prompts) / _PACE_TOKENS)
 
 
 class Judging:
@@ -231,13 +242,42 @@ class Judging:
                 found[key] = finding
             self._advance("scoring", len(found), len(wanted))
 
-        async def ask(keys: Sequence[str]) -> list[Scored | ItemFailure]:
-            timeout_s = self._terms.score_timeout_s
-            return await self._engine.score([wanted[key] for key in keys], timeout_s=timeout_s)
+        def ask(patience: int) -> Callable[[Sequence[str]], Awaitable[list[Scored | ItemFailure]]]:
+            async def score(keys: Sequence[str]) -> list[Scored | ItemFailure]:
+                prompts = [wanted[key] for key in keys]
+                timeout_s = patience * _time_for(prompts, self._terms.score_timeout_s)
+                return await self._engine.score(prompts, timeout_s=timeout_s)
+
+            return score
 
         self._advance("scoring", len(found), len(wanted))
-        await self._asking.all([key for key in wanted if key not in found], ask, keep)
+        await self._patiently([key for key in wanted if key not in found], ask, keep)
         return found
+
+    async def _patiently(
+        self,
+        keys: Sequence[str],
+        ask: Callable[[int], Callable[[Sequence[str]], Awaitable[list[T | ItemFailure]]]],
+        keep: Callable[[str, T | ItemFailure], None],
+    ) -> None:
+        """Ask for every key; what times out is asked again, alone and with twice the time, until it is answered.
+
+        The last of :data:`_PATIENT_TRIES` keeps the failure: an engine that hangs must not hold an evaluation for good.
+        """
+        late: list[str] = []
+
+        def sorted_out(key: str, answer: T | ItemFailure) -> None:
+            if isinstance(answer, ItemFailure) and answer.code is FailureCode.TIMED_OUT:
+                late.append(key)
+            else:
+                keep(key, answer)
+
+        for turn in range(_PATIENT_TRIES - 1):
+            if not keys:
+                return
+            await self._asking.all(keys, ask(2**turn), sorted_out, alone=turn > 0)
+            keys, late = late, []
+        await self._asking.all(keys, ask(2 ** (_PATIENT_TRIES - 1)), keep, alone=True)
 
     def _riskiest(
         self, row: Row, parts: Sequence[Prompt], findings: dict[str, Scores | ItemFailure]
@@ -291,17 +331,20 @@ class Judging:
                 self._journal.keep_explanation(*asked[key], answer)
             self._advance("explaining", len(found), len(asked))
 
-        async def ask(batch: Sequence[str]) -> list[Explanation | ItemFailure]:
-            pairs = [asked[key] for key in batch]
-            return await self._engine.explain(
-                [prompt for prompt, _ in pairs],
-                [severity for _, severity in pairs],
-                timeout_s=self._terms.explain_timeout_s,
-            )
+        def ask(patience: int) -> Callable[[Sequence[str]], Awaitable[list[Explanation | ItemFailure]]]:
+            async def explain(batch: Sequence[str]) -> list[Explanation | ItemFailure]:
+                pairs = [asked[key] for key in batch]
+                prompts = [prompt for prompt, _ in pairs]
+                timeout_s = patience * _time_for(prompts, self._terms.explain_timeout_s)
+                return await self._engine.explain(
+                    prompts, [severity for _, severity in pairs], timeout_s=timeout_s
+                )
+
+            return explain
 
         if asked:
             self._advance("explaining", len(found), len(asked))
-        await self._asking.all([key for key in asked if key not in found], ask, keep)
+        await self._patiently([key for key in asked if key not in found], ask, keep)
         return {row_id: found[key] for row_id, key in keys.items()}
 
     def _scored(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.adapt.data.row_files import RecordFile, SourceBook, input_files
 from sluicegate.engines.adapt.data.row_reader import RowReader
-from sluicegate.engines.adapt.data.rows import Row, Split
+from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.errors import EvaluationError, FaultyRow, RowFault
 from sluicegate.schemas import CATEGORIES
 
@@ -73,6 +73,8 @@ class Labelled:
     faulty_rows: int = 0
     other_split_rows: int = 0
     """Rows of another split than the wanted one, or of none."""
+    splits: Counter[str] = field(default_factory=Counter)
+    """Rows in order, by the split that they name; "none" where they name none."""
     repeated_rows: int = 0
     """Rows whose id stood on an earlier row: left out, the first one counts."""
 
@@ -90,13 +92,13 @@ class Labelled:
 
 
 def read_labelled(
-    inputs: Sequence[Path], *, split: Split | None = None, categories: Sequence[str] = CATEGORIES
+    inputs: Sequence[Path], *, split: str | None = None, categories: Sequence[str] = CATEGORIES
 ) -> Labelled:
     """Read files and folders.
 
     Args:
         inputs: JSON lines, CSV, or folders of them.
-        split: Take the rows of this split alone; None takes all.
+        split: Take the rows of this split alone, whatever its name; None takes all.
         categories: Names that rows may have.
 
     Raises:
@@ -109,11 +111,12 @@ def read_labelled(
         file, before = RecordFile(path), len(found.rows)
         for record in file.records():
             content = record.content
-            row = (
-                [content]
-                if isinstance(content, RowFault)
-                else reader.read(content, name=path.stem, line=record.line)
-            )
+            if isinstance(content, RowFault):
+                row: Row | list[RowFault] = [content]
+                own = None
+            else:
+                own, content = _split_of(content)
+                row = reader.read(content, name=path.stem, line=record.line)
             if isinstance(row, list):
                 found.faulty_rows += 1
                 room = _KEPT_FAULTS - len(found.faults)
@@ -121,7 +124,8 @@ def read_labelled(
                 continue
             if row.reason is not None and (row.reason in found.reasons or len(found.reasons) < _KEPT_REASONS):
                 found.reasons.setdefault(row.reason, Counter()).update(row.categories)
-            if split is not None and row.split != split:
+            found.splits[own or "none"] += 1
+            if split is not None and own != split:
                 found.other_split_rows += 1
             elif row.id in seen:
                 found.repeated_rows += 1
@@ -138,7 +142,18 @@ def read_labelled(
     return found
 
 
-def _why_empty(inputs: Sequence[Path], found: Labelled, split: Split | None) -> str:
+def _split_of(document: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The split that a row names, and the row without it where only an evaluation takes that name."""
+    named = document.get("split")
+    if not isinstance(named, str):
+        return None, document
+    own = named.strip().casefold()
+    if own in ("train", "dev") or not own:
+        return own or None, document
+    return own, {name: value for name, value in document.items() if name != "split"}
+
+
+def _why_empty(inputs: Sequence[Path], found: Labelled, split: str | None) -> str:
     """Which rows stood there and did not count, and what to do."""
     wanted = f" of the split {split}" if split else ""
     told = f"no row{wanted} is left in {', '.join(str(path) for path in inputs)}: "
@@ -146,9 +161,14 @@ def _why_empty(inputs: Sequence[Path], found: Labelled, split: Split | None) -> 
     hints = [f"the first fault: {found.faults[0].sentence}"] if found.faults else []
     if split and found.other_split_rows:
         hints.append(
-            f"name a file of that split, such as {split}.jsonl of `sluicegate adapt prepare`, or leave out --split"
+            f"name a file of that split, such as {split}.jsonl of `sluicegate adapt prepare`, one of those that are "
+            f"there ({_named(found.splits)}), or leave out --split"
         )
     return "; ".join([told, *(hints or ["name a file with labelled rows"])])
+
+
+def _named(splits: Counter[str]) -> str:
+    return ", ".join(f"{ascii(name)[1:-1][:40]} ({count:,})" for name, count in splits.most_common(10))
 
 
 def rows_digest(rows: Sequence[Row]) -> str:

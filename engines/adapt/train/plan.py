@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from sluicegate.engines.adapt.data.row_reader import field_faults
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train.base import OpenedBase, open_base
@@ -58,8 +59,10 @@ def _row(path: Path, number: int, line: bytes, split: str) -> Row:
     try:
         row = Row.model_validate_json(line)
     except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"])) or "line"
-        raise TrainingError(f"{path}:{number}: {field} is not as a row has it; {_FIX}") from None
+        fault = field_faults(error)[0]
+        raise TrainingError(
+            f"{path}:{number}: {fault.field}: {fault.wrong}; {fault.right}, or {_FIX}"
+        ) from None
     if row.split not in (None, split):
         raise TrainingError(f"{path}:{number}: a row of the split {row.split}; {_FIX}")
     return row

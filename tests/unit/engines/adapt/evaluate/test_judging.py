@@ -259,11 +259,15 @@ async def test_only_what_is_found_harmful_is_explained_after_the_severity_that_w
 
 
 async def test_a_malformed_explanation_is_told_from_one_that_did_not_come(tmp_path: Path) -> None:
+    said: dict[tuple[int, ...], FailureCode] = {}  # by prompt: one that times out does so each time
+
     class Mumbling(Counting):
         async def explain(self, prompts: Sequence[Prompt], *args: Any, **kwargs: Any) -> Any:
             del args, kwargs
             codes = (FailureCode.UNPARSABLE, FailureCode.EMPTY_COMPLETION, FailureCode.TIMED_OUT)
-            return [ItemFailure(code) for code in codes][: len(prompts)]
+            for prompt, code in zip(prompts, codes, strict=False):
+                said.setdefault(prompt.token_ids, code)
+            return [ItemFailure(said[prompt.token_ids]) for prompt in prompts]
 
     profile = FakeProfile(saturating_prompts=3)
     backend = Backend(Mumbling(profile), fake_prompter(profile), CATEGORIES)
@@ -282,3 +286,56 @@ async def test_the_calibration_is_applied_where_it_is_asked_for(tmp_path: Path) 
     milder = await judged(tmp_path, backend, rows, calibrated=True)
     for one, other in zip(raw, milder, strict=True):
         assert max(other.probabilities or ()) < max(one.probabilities or ())
+
+
+class Slow(FakeEngine):
+    """Times out unless a prompt has the time it takes, and company only where that is short."""
+
+    def __init__(self, profile: FakeProfile, *, takes_s: float) -> None:
+        super().__init__(profile)
+        self.calls: list[tuple[int, float]] = []
+        self._takes_s = takes_s
+
+    async def score(self, prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        self.calls.append((len(prompts), timeout_s))
+        if timeout_s < self._takes_s * len(prompts):
+            return [ItemFailure(FailureCode.TIMED_OUT, "slow") for _ in prompts]
+        return await super().score(prompts, timeout_s=timeout_s)
+
+
+def slow(takes_s: float) -> tuple[Slow, Backend]:
+    made = FakeProfile(saturating_prompts=4)
+    engine = Slow(made, takes_s=takes_s)
+    return engine, Backend(engine, fake_prompter(made), CATEGORIES)
+
+
+async def test_what_times_out_is_asked_again_alone_with_more_time_until_it_is_answered(
+    tmp_path: Path,
+) -> None:
+    rows = labelled_rows(8)
+    engine, backend = slow(takes_s=100)
+    found = await judged(tmp_path, backend, rows, score_timeout_s=30)
+    assert all(one.probabilities is not None for one in found)
+    assert engine.calls == [(4, 30)] * 2 + [(1, 60)] * 8 + [(1, 120)] * 8
+
+
+async def test_a_prompt_that_never_answers_fails_in_the_end_and_is_asked_again_by_the_next_run(
+    tmp_path: Path,
+) -> None:
+    rows = labelled_rows(1)
+    engine, backend = slow(takes_s=10_000)
+    (found,) = await judged(tmp_path, backend, rows, score_timeout_s=30)
+    assert found.failure == FailureCode.TIMED_OUT
+    assert [seconds for _, seconds in engine.calls] == [30 * 2**turn for turn in range(6)]
+    engine, backend = slow(takes_s=1)
+    (found,) = await judged(tmp_path, backend, rows, score_timeout_s=30)
+    assert found.failure is None
+    assert engine.calls == [(1, 30)]
+
+
+async def test_a_long_prompt_has_more_time(tmp_path: Path) -> None:
+    engine, backend = slow(takes_s=1)
+    rows = rows_of([{"text": "x" * 2500, "severity": "safe", "language": "en"}])
+    await judged(tmp_path, backend, rows, score_timeout_s=30)
+    ((_, seconds),) = engine.calls
+    assert 60 < seconds < 90  # a token is a byte here, and the layout has some

@@ -103,6 +103,22 @@ def test_rows_of_another_split_are_told_with_the_file_to_name(tmp_path: Path) ->
         read_labelled([tmp_path / "train.jsonl"], split="dev")
 
 
+def test_a_split_may_have_any_name_and_those_there_are_are_told(tmp_path: Path) -> None:
+    rows = [
+        row(id="1", split="Held-out"),
+        row(id="2", split="train"),
+        row(id="3"),
+        row(id="4", split="held-out "),
+    ]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    found = read_labelled([path], split="held-out")
+    assert [one.id for one in found.rows] == ["1", "4"]
+    assert (found.faulty_rows, found.other_split_rows) == (0, 2)
+    assert len(read_labelled([path]).rows) == 4
+    with pytest.raises(EvaluationError, match=r"held-out \(2\), train \(1\), none \(1\)"):
+        read_labelled([path], split="test")
+
+
 def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labelled_rows, "_MOST_ROWS", 2)
     with pytest.raises(EvaluationError, match="more than 2 rows"):

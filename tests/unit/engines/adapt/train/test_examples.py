@@ -295,7 +295,10 @@ def test_prepared_rows_are_read_from_their_two_files(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / "dev.jsonl").unlink(), r"dev\.jsonl cannot be read"),
         (lambda folder: (folder / "train.jsonl").write_text(""), "has no rows"),
-        (lambda folder: (folder / "train.jsonl").write_text('\n{"id": "1"}'), r"train\.jsonl:2: text is not"),
+        (
+            lambda folder: (folder / "train.jsonl").write_text('\n{"id": "1"}'),
+            r"train\.jsonl:2: text: missing; write the text to judge",
+        ),
         (
             lambda folder: (folder / "dev.jsonl").write_bytes((folder / "train.jsonl").read_bytes()),
             r"dev\.jsonl:1: a row of the split train",
