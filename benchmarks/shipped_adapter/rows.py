@@ -1,4 +1,4 @@
-"""The rows of the shipped adapter: prepared public rows and our own, some with a reason by template.
+"""The rows of the shipped adapters: prepared public rows and our own, some with a reason by template, some padded.
 
     python benchmarks/shipped_adapter/rows.py --data labelled --out /tmp/shipped
     sluicegate adapt train benchmarks/shipped_adapter/recipe.yaml --data /tmp/shipped/prepared --out /tmp/shipped/adapter
@@ -25,13 +25,15 @@ from sluicegate.engines.files import replace_file
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from shared.report import options
+from shipped_adapter.padding import SOURCE, padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "examples" / "adapt" / "rows"
-LICENCES = "MIT,Apache-2.0,CC-BY-4.0,CC-BY-3.0"
+HARMLESS = Path(__file__).with_name("harmless.jsonl")
+LICENCES = "MIT,Apache-2.0,BSD-3-Clause,Unicode-3.0,CC-BY-4.0,CC-BY-3.0"
 MARK: Final = "reason by template"
 _SHARE = 0.4
 
@@ -101,7 +103,7 @@ def _outside(row_id: str) -> bool:
 
 
 def inputs(data: Path, without: Sequence[str] = ()) -> list[Path]:
-    """The files to prepare, in the order that decides between equal rows: public ones, then our own.
+    """The files to prepare, in the order that decides between equal rows: public ones, our own, harmless ones.
 
     Raises:
         SystemExit: There are none, or none of a source that should be left out.
@@ -113,7 +115,7 @@ def inputs(data: Path, without: Sequence[str] = ()) -> list[Path]:
     for name in without:
         if name not in there:
             raise SystemExit(f"--without {name}: no such source; there are {', '.join(there)}")
-    return [*(path for path in public if path.stem not in without), *sorted(OWN.glob("*.jsonl"))]
+    return [*(path for path in public if path.stem not in without), *sorted(OWN.glob("*.jsonl")), HARMLESS]
 
 
 def with_reason(row: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +137,15 @@ def add_reasons(train: Path) -> tuple[int, int]:
     return len(rows), sum(one is not other for one, other in zip(rows, told, strict=True))
 
 
+def add_padded(train: Path, *, each: int) -> int:
+    """Put padded rows into a file of prepared rows: how many. A second call replaces them."""
+    rows = [orjson.loads(line) for line in train.read_bytes().splitlines()]
+    rows = [row for row in rows if row["source"] != SOURCE]
+    added = padded(rows, each=each)
+    replace_file(train, b"".join(orjson.dumps(row) + b"\n" for row in (*rows, *added)))
+    return len(added)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prepare, then add the templates' reasons to the training split."""
     parser = options(__doc__)
@@ -148,6 +159,13 @@ def main(arguments: Sequence[str]) -> int:
         metavar="SOURCE,…",
         help="leave these sources out: a transfer test",
     )
+    parser.add_argument(
+        "--padded",
+        type=int,
+        default=80,
+        metavar="N",
+        help="padded rows of each way, harmful and harmless each",
+    )
     given = parser.parse_args(arguments)
     prepared = given.out / "prepared"
     command = [sys.executable, "-m", "sluicegate", "adapt", "prepare"]
@@ -159,14 +177,18 @@ def main(arguments: Sequence[str]) -> int:
         return done.returncode  # it said why
     train = prepared / "train.jsonl"
     rows, added = add_reasons(train)
+    with_padding = add_padded(train, each=given.padded)
     told = {
         "train_rows": rows,
         "reasons_by_template": added,
+        "padded_rows": with_padding,
         "train_sha256": hashlib.sha256(train.read_bytes()).hexdigest(),
-        "note": "the data card has the hash of train.jsonl before the templates' reasons were added",
+        "note": "the data card has the hash of train.jsonl before templates' reasons and padded rows were added",
     }
     (prepared / "reasons.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
-    print(f"{rows:,} training rows, {added:,} of them with a reason by template")
+    print(
+        f"{rows:,} training rows, {added:,} of them with a reason by template, and {with_padding:,} padded ones"
+    )
     return 0
 
 
