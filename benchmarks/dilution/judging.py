@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from shared.judging import Store, ask
 from sluicegate.engines.backends import open_backend
 from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model.models import cpu_bundle_path
 from sluicegate.engines.protocol import ItemFailure, believed
 from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.flow.routes import PartBuilder

@@ -29,7 +29,7 @@ from sluicegate.engines.adapt.evaluate.report import PLOTS, shown
 from sluicegate.engines.adapt.evaluate.run import WantedEvaluation, evaluate
 from sluicegate.engines.adapt.evaluate.scored import read_scores, write_scores
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model.models import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import progress
 

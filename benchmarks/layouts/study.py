@@ -25,7 +25,7 @@ from shared.judging import certain
 from shared.machine import installed
 from shared.report import options, write
 from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model.models import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.layouts import CompactLayout
 from sluicegate.engines.protocol import ItemFailure, Prompt

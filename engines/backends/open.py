@@ -44,7 +44,7 @@ class EngineChoice:
 
     backend: BackendName
     bundle: Path | None = None
-    """Folder of the engine bundle; for ``llama_cpp`` the fetched CPU model unless given."""
+    """Folder of the engine bundle; for ``llama_cpp`` the fetched CPU model of the name ``model`` unless given."""
     pinned_digest: str | None = None
     """Refuse any other bundle."""
     refuse_drafts: bool = False
@@ -54,7 +54,8 @@ class EngineChoice:
     dialect: str = "openai"
     """``completions``: one of :data:`~sluicegate.engines.backends.dialects.DIALECTS`."""
     model: str | None = None
-    """``completions``: what the server calls the model; the bundle's own name unless given."""
+    """``completions``: what the server calls the model; the bundle's own name unless given. ``llama_cpp`` without a
+    bundle: the CPU model's name; the small one unless given."""
     api_key: str | None = field(default=None, repr=False)
     concurrency: int | None = None
     """``completions``: prompts in flight. Unless given, twice what the bundle's ``serving.json`` says of one step, or 8."""
@@ -228,11 +229,14 @@ def _is_guided(bundle: Bundle) -> bool:
 def _llama_cpp(choice: EngineChoice) -> Backend:
     from sluicegate.engines.backends.llama_cpp import LlamaCppEngine  # noqa: PLC0415 - lazy
     from sluicegate.engines.backends.llama_server import ServerOptions, usable_cores  # noqa: PLC0415 - lazy
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - lazy
+    from sluicegate.engines.cpu_model import named_model  # noqa: PLC0415 - lazy
 
-    path = choice.bundle or cpu_bundle_path()
-    if choice.bundle is None and not path.exists():
-        raise EngineSetupError("the CPU model is not there: run `sluicegate engine fetch-cpu`")
+    path = choice.bundle
+    if path is None:
+        named = named_model(choice.model)
+        path = named.bundle_path()
+        if not path.exists():
+            raise EngineSetupError(f"the CPU model is not there: run `{named.fetch_command}`")
     bundle = _open_bundle(choice, path)
     prompter, model = _served(choice, bundle, saturating_prompts=choice.slots)
     options = ServerOptions(

@@ -7,6 +7,7 @@ itself or in a fixed order, never by a library that sums in an order of its own.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 _Q8_0_FILE_TYPE: Final = 7  # llama.cpp's number for "mostly Q8_0" in general.file_type
-_CONTROL_TYPE: Final = 3  # llama.cpp's number for a control token in tokenizer.ggml.token_type
+_NORMAL_TYPE: Final = 1  # llama.cpp's number in tokenizer.ggml.token_type for what text is made of
+_ACTING_TYPES: Final = (3, 4)  # control tokens, and those that a chat template writes, such as <tool_call>
+_EMBEDDINGS: Final = "token_embd.weight"
+_OUTPUT: Final = "output.weight"
 _BLOCK: Final = 32  # values of a row that share a scale in Q8_0
 
 
@@ -76,6 +80,7 @@ class GgufModel:
     ) -> None:
         """Copy the model with its weights as Q8_0; vectors, such as norms, stay in float32.
 
+        Embeddings of which only rows are looked up, since the output has weights of its own, stay as they are.
         One tensor at a time is in memory, as float32.
 
         Args:
@@ -94,10 +99,16 @@ class GgufModel:
                 continue
             kind, *element = field.types
             writer.add_key_value(key, changed.get(key, field.contents()), kind, *element[-1:])
+        looked_up = _EMBEDDINGS if _OUTPUT in self.shapes() else None
         for tensor in self._reader.tensors:
             shape = tuple(int(n) for n in reversed(tensor.shape))
             if tensor.tensor_type == gguf.GGMLQuantizationType.F32:
                 writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), tensor.n_bytes)
+                continue
+            if tensor.name == looked_up:
+                writer.add_tensor_info(
+                    tensor.name, tensor.data.shape, tensor.data.dtype, tensor.n_bytes, tensor.tensor_type
+                )
                 continue
             if shape[-1] % _BLOCK:
                 raise EngineSetupError(
@@ -115,30 +126,41 @@ class GgufModel:
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for tensor in self._reader.tensors:
-            writer.write_tensor_data(_as_written(tensor, (deltas or {}).get(tensor.name)))
+            as_is = tensor.name == looked_up
+            writer.write_tensor_data(
+                np.array(tensor.data) if as_is else _as_written(tensor, (deltas or {}).get(tensor.name))
+            )
         writer.close()
+
+    def acting_tokens(self) -> dict[str, int]:
+        """Tokens that act where a template writes them, spelling to id: a bundle's control tokens."""
+        named = zip(self.field("tokenizer.ggml.tokens"), self.field("tokenizer.ggml.token_type"), strict=True)
+        return {text: number for number, (text, kind) in enumerate(named) if kind in _ACTING_TYPES}
 
     def tokenizer_json(self) -> bytes:
         """The vocabulary as a ``tokenizer.json`` that knows no control token.
 
-        Byte-level BPE with every digit on its own, which is what llama.cpp calls ``smollm``. Six
-        ASCII control bytes and those of unassigned planes are in no token of this vocabulary: like
-        the original, the tokenizer leaves them out.
+        Raises:
+            EngineSetupError: Its way to cut text is not known here.
         """
         tokens = self.field("tokenizer.ggml.tokens")
         types = self.field("tokenizer.ggml.token_type")
         merges = self.field("tokenizer.ggml.merges")
-        byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-        digits = {"type": "Digits", "individual_digits": True}
+        named = self.field("tokenizer.ggml.pre")
+        if named not in _CUTS:
+            raise EngineSetupError(
+                f"tokenizer.ggml.pre is {ascii(named)[:40]}; there are {', '.join(_CUTS)}: give a model of these"
+            )
+        cut = _CUTS[named]
         document: dict[str, Any] = {
             "version": "1.0",
             "truncation": None,
             "padding": None,
             "added_tokens": [],
-            "normalizer": None,
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, byte_level]},
+            "normalizer": cut.normalizer,
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [cut.first, cut.bytes]},
             "post_processor": None,
-            "decoder": byte_level,
+            "decoder": cut.bytes,
             "model": {
                 "type": "BPE",
                 "dropout": None,
@@ -151,12 +173,45 @@ class GgufModel:
                 "vocab": {
                     text: i
                     for i, (text, kind) in enumerate(zip(tokens, types, strict=True))
-                    if kind != _CONTROL_TYPE
+                    if kind == _NORMAL_TYPE
                 },
                 "merges": [merge.split(" ") for merge in merges],
             },
         }
         return orjson.dumps(document)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """How a tokenizer cuts text before it merges bytes, as ``tokenizer.json`` says it."""
+
+    first: dict[str, Any]
+    bytes: dict[str, Any]
+    normalizer: dict[str, Any] | None = None
+
+
+_CUTS: Final = {
+    # Every digit on its own. Six ASCII control bytes and those of unassigned planes are in no token of this
+    # vocabulary: like the original, the tokenizer leaves them out.
+    "smollm": _Cut(
+        {"type": "Digits", "individual_digits": True},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    ),
+    "qwen2": _Cut(
+        {
+            "type": "Split",
+            "pattern": {
+                "Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+                r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+            },
+            "behavior": "Isolated",
+            "invert": False,
+        },
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        {"type": "NFC"},
+    ),
+}
+"""By the name that llama.cpp has for it."""
 
 
 def _as_written(tensor: Any, delta: Callable[[], Any] | None) -> Any:
@@ -186,8 +241,9 @@ _TENSORS: Final = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-_HEADS: Final = {"attn_q": "llama.attention.head_count", "attn_k": "llama.attention.head_count_kv"}
-ARCHITECTURES: Final = ("llama",)
+_HEADS: Final = {"attn_q": "attention.head_count", "attn_k": "attention.head_count_kv"}
+_INTERLEAVED: Final = {"llama": True, "qwen2": False}
+ARCHITECTURES: Final = tuple(_INTERLEAVED)
 """Those whose rows are known to lie as they are written here. Each is told apart by a test of agreement."""
 
 
@@ -233,7 +289,8 @@ def deltas(model: GgufModel, adapter: PeftAdapter) -> dict[str, Callable[[], Any
                 f"{tensor} is {shapes[tensor]} in the base and {(b.shape[0], a.shape[1])} in the adapter; "
                 "give the base the adapter was trained on"
             )
-        heads = model.field(_HEADS[kind]) if kind in _HEADS else None
+        field = _HEADS.get(kind or "") if _INTERLEAVED[model.architecture] else None
+        heads = model.field(f"{model.architecture}.{field}") if field else None
         found[tensor] = partial(_delta, adapter, module, heads)
     return found
 
@@ -247,7 +304,7 @@ def interleaved(rows: Any, heads: int) -> Any:
     """Rows of Q or K in the order of llama.cpp.
 
     Rotary embeddings turn pairs of rows. transformers pairs the first half of a head with the second;
-    llama.cpp's ``llama`` pairs neighbours.
+    llama.cpp's ``llama`` pairs neighbours, its ``qwen2`` does as transformers.
 
     Args:
         rows: ``[heads * head size, in]``.

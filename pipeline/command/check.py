@@ -16,7 +16,7 @@ import typer
 
 from sluicegate.engines.backends import open_backends
 from sluicegate.engines.bundle import Bundle
-from sluicegate.engines.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model import SMALL, named_model
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.protocol import LEAST_LABEL_MASS, ItemFailure, Prompt, Scored
 from sluicegate.engines.text.prompting import Prompter
@@ -53,8 +53,12 @@ def bundle_result(engine: EngineSettings, adapter: str | None = None) -> Result:
         choice = engine_choice(engine, adapter)
     except PipelineError as error:
         return fault(subject, str(error), _SEE_ADAPTERS)
-    path = choice.bundle or cpu_bundle_path()
-    fetch = "sluicegate engine fetch-cpu"
+    try:
+        model = named_model(None if choice.bundle else choice.model)
+    except EngineError as error:
+        return fault(subject, str(error), f"export {variable('engine', 'model')}={SMALL.name}")
+    path = choice.bundle or model.bundle_path()
+    fetch = model.fetch_command
     if choice.bundle is None and not path.exists():
         return fault(subject, "the CPU model is not there", fetch)
     try:

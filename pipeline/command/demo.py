@@ -10,7 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from sluicegate.pipeline.command.options import AsJson, LocalEngine, require_cpu_model
+from sluicegate.pipeline.command.options import AsJson, CpuModelChoice, LocalEngine, require_cpu_model
 from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.text import neutral
 from sluicegate.pipeline.trial.demo.tally import Snapshot
@@ -18,7 +18,7 @@ from sluicegate.pipeline.trial.demo.tally import Snapshot
 _NAMED = 10  # of the records that were lost or came twice
 
 
-def demo(
+def demo(  # noqa: PLR0917 - options are parameters
     show_text: Annotated[
         bool,
         typer.Option("--show-text", help="Show the texts of the last verdicts; else two characters of each."),
@@ -40,6 +40,7 @@ def demo(
         LocalEngine,
         typer.Option(help="llama_cpp is a real model on the CPU; fake judges by a hash, at once."),
     ] = LocalEngine.LLAMA_CPP,
+    model: CpuModelChoice = None,
     verdicts: Annotated[
         Path | None,
         typer.Option(help="Write every verdict there, one a line: for `sluicegate policy diff`."),
@@ -59,9 +60,14 @@ def demo(
     if not records:
         raise DemoError(f"{posts} has no lines; give a file with one JSON object a line")
     if engine is LocalEngine.LLAMA_CPP:
-        require_cpu_model()
+        require_cpu_model(model)
     options = DemoOptions(
-        records=records, engine=engine.value, policy=policy, show_text=show_text, verdicts=verdicts
+        records=records,
+        engine=engine.value,
+        model=None if model is None else model.value,
+        policy=policy,
+        show_text=show_text,
+        verdicts=verdicts,
     )
     with DemoScreen(sys.stderr if as_json else sys.stdout) as screen:
         try:

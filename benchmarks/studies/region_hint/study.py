@@ -29,7 +29,7 @@ from sluicegate.engines.adapt.evaluate.labelled_rows import draw, read_labelled
 from sluicegate.engines.adapt.evaluate.measures import draws
 from sluicegate.engines.adapt.report import ruled
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.cpu_model.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model.models import cpu_bundle_path
 from sluicegate.engines.errors import EngineError
 from sluicegate.engines.protocol import Prompt, Scored
 from sluicegate.schemas import Post

@@ -20,7 +20,7 @@ from sluicegate.engines.bundle import (
     TokenizerRef,
     file_digest,
 )
-from sluicegate.engines.cpu_model import cpu_bundle_path, original_beside
+from sluicegate.engines.cpu_model import base_model, original_beside
 from sluicegate.engines.errors import ExportError
 from sluicegate.engines.layouts import Layout, VendorLayout
 from sluicegate.schemas import CATEGORIES
@@ -98,7 +98,7 @@ def open_parts(trained: Trained, *, base: str | None, layout: str | None) -> Bas
 
     Args:
         trained: What the training's plan tells.
-        base: ``cpu``, a bundle's folder or a checkpoint's; None for the training's own.
+        base: ``cpu``, ``cpu:NAME``, a bundle's folder or a checkpoint's; None for the training's own.
         layout: Of a checkpoint; None for the training's own.
 
     Raises:
@@ -125,7 +125,7 @@ def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.Tr
         if own is None:
             raise ExportError("no plan.json stands beside the adapter; name its base with --base")
         return own
-    if base == "cpu" or (Path(base) / "manifest.json").is_file():
+    if base_model(base) or (Path(base) / "manifest.json").is_file():
         if layout is not None:
             raise ExportError("--layout is for a checkpoint; a bundle has its own")
         return recipe.TrainingBase(bundle=base)
@@ -136,9 +136,12 @@ def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.Tr
 
 
 def _of_bundle(name: str) -> BaseParts:
-    folder = cpu_bundle_path(base=True) if name == "cpu" else Path(name)
-    if name == "cpu" and not folder.is_dir():
-        raise ExportError("the CPU model's base is not there; run sluicegate engine fetch-cpu --base first")
+    known = base_model(name)
+    folder = known.bundle_path(base=True) if known else Path(name)
+    if known and not folder.is_dir():
+        raise ExportError(
+            f"the CPU model's base is not there; run sluicegate engine fetch-cpu --model {known.name} --base first"
+        )
     bundle = Bundle.open(folder, verify=False)
     manifest = bundle.manifest
     if manifest.adapter is not None:

@@ -24,9 +24,11 @@ from sluicegate.engines.bundle import MANIFEST, Manifest
 from sluicegate.engines.cpu_model import (
     ADAPTER_FACTS,
     ADAPTER_WEIGHTS,
+    MODELS,
+    SMALL,
     WEIGHTS,
     AdapterFacts,
-    cpu_model,
+    CpuModel,
     read_adapter,
     read_shipped,
 )
@@ -35,14 +37,16 @@ from sluicegate.engines.errors import EngineError, ExportError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-NAME = "smollm2-135m-guard"
-MOST_BYTES = 10_000_000  # in the wheel; r 16 on all linear modules is 9.8 MB in float16
+MOST_BYTES = 10_000_000  # in the wheel; r 16 on all linear modules of the small model is 9.8 MB in float16
 
 
-def ship(adapter: Path, wanted: WantedExport, target: Path, report: Callable[[str], None]) -> Manifest:
+def ship(
+    model: CpuModel, adapter: Path, wanted: WantedExport, target: Path, report: Callable[[str], None]
+) -> Manifest:
     """Write the folder of the shipped adapter; one that is there is replaced when the new one is whole.
 
     Args:
+        model: What the adapter was trained on.
         adapter: Folder that ``sluicegate adapt train`` wrote.
         wanted: As for an export; the base is the CPU model's, whatever it says.
         target: The folder in the package.
@@ -72,7 +76,7 @@ def ship(adapter: Path, wanted: WantedExport, target: Path, report: Callable[[st
         facts = AdapterFacts(
             name=wanted.name,
             digest=read.digest,
-            base=Manifest.parse(cpu_model.base_manifest()).base.name,
+            base=Manifest.parse(model.base_manifest()).base.name,
             r=read.r,
             alpha=read.alpha,
             targets=read.targets,
@@ -102,20 +106,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Make an adapter the one that the package brings for the CPU model."
     )
     parser.add_argument("adapter", type=Path, help="folder that `sluicegate adapt train` wrote")
-    parser.add_argument("--name", default=NAME, help=f"of adapter and bundle; default: {NAME}")
+    parser.add_argument("--model", choices=list(MODELS), default=SMALL.name, help="the CPU model")
+    parser.add_argument("--name", help="of adapter and bundle; default: that of the model, and -guard")
     parser.add_argument("--gate", type=Path, help="report of `sluicegate adapt gate`")
     parser.add_argument("--override", metavar="REASON", help="ship without a passed gate")
     parser.add_argument("--evaluation", type=Path, help="folder of `sluicegate adapt evaluate`")
     parser.add_argument("--calibration", type=Path, help="calibration.json of `sluicegate adapt calibrate`")
     parser.add_argument("--attribution", help="whom to name beside the base's makers")
-    parser.add_argument(
-        "--target", type=Path, default=cpu_model.adapter_folder(), help="default: the package's folder"
-    )
+    parser.add_argument("--target", type=Path, help="default: the package's folder")
     given = parser.parse_args(arguments)
+    model = MODELS[given.model]
+    target = given.target or model.adapter_folder()
     wanted = WantedExport(
         form="llama_cpp",
-        name=given.name,
-        base="cpu",
+        name=given.name or f"{model.name}-guard",
+        base=f"cpu:{model.name}",
         evaluation=given.evaluation,
         calibration=given.calibration,
         gate=given.gate,
@@ -123,10 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         attribution=given.attribution,
     )
     try:
-        manifest = ship(given.adapter, wanted, given.target, lambda line: print(line, file=sys.stderr))  # noqa: T201 - a command of its own
+        manifest = ship(model, given.adapter, wanted, target, lambda line: print(line, file=sys.stderr))  # noqa: T201 - a command of its own
     except EngineError as error:
         sys.exit(f"ship: {error}")
-    print(f"{given.target}: {manifest.name}, bundle {manifest.digest}")  # noqa: T201 - a command of its own
+    print(f"{target}: {manifest.name}, bundle {manifest.digest}")  # noqa: T201 - a command of its own
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import orjson
 from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train import recipe
 from sluicegate.engines.bundle import Bundle, BundleTokenizer, Label, LabelMap, TextTokenizer
-from sluicegate.engines.cpu_model import cpu_bundle_path
+from sluicegate.engines.cpu_model import base_model
 from sluicegate.engines.layouts import CompactLayout, Layout, split_template
 
 END = "<|im_end|>"
@@ -44,10 +44,11 @@ def open_base(wanted: recipe.TrainingBase) -> OpenedBase:
 
 
 def _from_bundle(name: str) -> OpenedBase:
-    folder = cpu_bundle_path(base=True) if name == "cpu" else Path(name)
-    if name == "cpu" and not folder.is_dir():
+    known = base_model(name)
+    folder = known.bundle_path(base=True) if known else Path(name)
+    if known and not folder.is_dir():
         raise TrainingError(
-            "base.bundle: the CPU model's base is not there; run sluicegate engine fetch-cpu --base first"
+            f"base.bundle: the CPU model's base is not there; run sluicegate engine fetch-cpu --model {known.name} --base first"
         )
     bundle = Bundle.open(folder, verify=False)
     weights = bundle.file("model")

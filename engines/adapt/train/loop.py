@@ -47,11 +47,14 @@ class Training:
         plan: What to do.
         device: ``cpu``, ``cuda``, …
         loaded: The base's weights, in place of reading them; changed.
+        kept: Folder where a GGUF's dequantised weights are kept for the next sitting; None keeps none.
     """
 
-    def __init__(self, plan: TrainingPlan, *, device: str, loaded: Any = None) -> None:
+    def __init__(
+        self, plan: TrainingPlan, *, device: str, loaded: Any = None, kept: Path | None = None
+    ) -> None:
         recipe = plan.recipe
-        base = model.load_base(plan.base, recipe, device) if loaded is None else loaded
+        base = model.load_base(plan.base, recipe, device, kept=kept) if loaded is None else loaded
         self.plan = plan
         self.device = device
         self.model: Any = model.add_adapter(base, recipe.lora, seed=recipe.seed, start_from=recipe.start_from)

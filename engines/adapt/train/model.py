@@ -5,6 +5,8 @@ The loss is cross entropy over completions alone, the label's first token weight
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,12 +133,19 @@ ADAPTER = "adapter_model.safetensors"
 """Name that peft, vLLM and TensorRT-LLM look for."""
 
 
-def load_base(base: OpenedBase, recipe: TrainingRecipe, device: str) -> Any:
+def load_base(base: OpenedBase, recipe: TrainingRecipe, device: str, *, kept: Path | None = None) -> Any:
     """Read the base's weights from disk; nothing is fetched from anywhere.
 
     A GGUF is dequantised, its rows of Q and K brought back into the order that transformers expects.
-    Under ``bf16_autocast`` the layers' products are computed in bf16 from weights kept so; norms,
+    Under ``bf16_autocast`` the products are computed in bf16 from weights kept so; norms,
     embeddings and sums stay in float32.
+
+    Args:
+        base: What to read.
+        recipe: Says in which precision.
+        device: Where to.
+        kept: Folder for a GGUF's weights once they are dequantised, which takes a minute: the next sitting reads
+            them there. None keeps none.
 
     Raises:
         TrainingError: The weights cannot be read.
@@ -147,20 +156,42 @@ def load_base(base: OpenedBase, recipe: TrainingRecipe, device: str) -> Any:
     if device == "cpu":
         # torch's fused attention is slow backwards there: plain products made a training 1.5 times as fast
         where["attn_implementation"] = "eager"
+    folder = base.folder
+    if base.gguf and kept is not None and kept.is_dir():
+        folder = kept
+        del where["gguf_file"]
     try:
-        model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, local_files_only=True, **where)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, **where)
+        if base.gguf and kept is not None and folder != kept:
+            _keep_base(model, kept)
     except (OSError, ValueError, RuntimeError) as error:
         raise TrainingError(
-            f"base: the weights in {base.folder} cannot be read ({type(error).__name__}); check the folder"
+            f"base: the weights in {folder} cannot be read ({type(error).__name__}: {str(error)[:200]}); check the folder"
         ) from error
     model.config.use_cache = False
     if recipe.precision == "bf16_autocast":
-        for module in model.model.layers.modules():
+        tied = model.lm_head.weight is model.model.embed_tokens.weight
+        for module in [*model.model.layers.modules(), *([] if tied else [model.lm_head])]:
             if isinstance(module, torch.nn.Linear):
                 module.to(torch.bfloat16)
     if recipe.recompute:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.to(device)
+
+
+def _keep_base(model: Any, kept: Path) -> None:
+    """Write what was dequantised; transformers' own way refuses what came from a GGUF."""
+    unfinished = kept.with_name(f".{kept.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    weights = {name: one.contiguous() for name, one in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        weights.pop("lm_head.weight", None)
+    save_file(weights, unfinished / "model.safetensors", metadata={"format": "pt"})
+    document = {**model.config.to_dict(), "architectures": [type(model).__name__]}
+    document.pop("quantization_config", None)
+    (unfinished / "config.json").write_text(json.dumps(document, default=str), encoding="utf-8")
+    unfinished.rename(kept)
 
 
 def add_adapter(model: Any, lora: LoraRecipe, *, seed: int, start_from: str | None = None) -> PeftModel:

@@ -50,7 +50,9 @@ class TrainingBase(BaseModel):
 
     model_config = _STRICT
 
-    bundle: str | None = Field(default=None, description="Folder of a bundle; `cpu` is the CPU model's.")
+    bundle: str | None = Field(
+        default=None, description="Folder of a bundle; `cpu` is the small CPU model's, `cpu:NAME` another's."
+    )
     checkpoint: str | None = Field(
         default=None, description="Folder with config.json, safetensors and tokenizer.json."
     )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 PLAN = "plan.json"
+BASE = "base"
+"""Folder of a GGUF's dequantised weights, which one sitting keeps for the next. It can be deleted."""
 LIBRARIES = ("torch", "transformers", "peft", "safetensors", "matplotlib")
 
 
@@ -70,7 +72,7 @@ def train(
         report(_told(plan))
         from sluicegate.engines.adapt.train.loop import Training, sit  # noqa: PLC0415 - loads torch
 
-        training = Training(plan, device=_device(threads))
+        training = Training(plan, device=_device(threads), kept=out / BASE)
         return sit(training, out, stop=stop, checkpoint_minutes=checkpoint_minutes, report=report)
 
 

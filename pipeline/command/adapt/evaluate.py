@@ -15,7 +15,7 @@ from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.labelled_rows import Labelled
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends import Backend
-from sluicegate.pipeline.command.options import AsJson, SettingsFile, progress
+from sluicegate.pipeline.command.options import AsJson, CpuModelChoice, CpuModelName, SettingsFile, progress
 from sluicegate.pipeline.settings.tree import Settings, variable
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import FailureCode
@@ -45,13 +45,6 @@ class Explained(StrEnum):
     ALL = "all"
 
 
-class RowPart(StrEnum):
-    """A side of the split."""
-
-    TRAIN = "train"
-    DEV = "dev"
-
-
 def evaluate(  # noqa: PLR0917 - options are parameters
     inputs: Annotated[
         list[Path],
@@ -68,6 +61,7 @@ def evaluate(  # noqa: PLR0917 - options are parameters
     engine: Annotated[
         EvaluatedEngine | None, typer.Option(help="Another backend than the settings say.")
     ] = None,
+    model: CpuModelChoice = None,
     adapter: Annotated[str | None, typer.Option(help="One of engine.adapters of the settings.")] = None,
     checkpoint: Annotated[
         Path | None,
@@ -77,7 +71,10 @@ def evaluate(  # noqa: PLR0917 - options are parameters
         Path | None, typer.Option(help="For --checkpoint: its recipe. Default: the plan.json beside it.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="For --checkpoint: CPU threads.")] = None,
-    split: Annotated[RowPart | None, typer.Option(help="Only rows of this split.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Only rows of this split, such as dev or test: any name that rows have."),
+    ] = None,
     sample: Annotated[
         int | None,
         typer.Option(
@@ -121,17 +118,20 @@ def evaluate(  # noqa: PLR0917 - options are parameters
     from sluicegate.engines.protocol import LEAST_LABEL_MASS  # noqa: PLC0415 - the same
     from sluicegate.pipeline.settings.tree import load_settings  # noqa: PLC0415 - help needs none of it
 
-    if checkpoint is not None and (bundle or engine or adapter):
-        raise typer.BadParameter("give --checkpoint, or --bundle, --engine and --adapter")
+    if checkpoint is not None and (bundle or engine or adapter or model):
+        raise typer.BadParameter("give --checkpoint, or --bundle, --engine, --model and --adapter")
+    if model is not None and (bundle or engine is EvaluatedEngine.FAKE):
+        raise typer.BadParameter(
+            "--model is a bundle of its own, on llama_cpp; leave --bundle and --engine out"
+        )
     loaded = load_settings(settings)
     backend = (
         _checkpoint(checkpoint, recipe, threads)
         if checkpoint is not None
-        else _served(loaded, bundle, engine, adapter)
+        else _served(loaded, bundle, engine, adapter, model)
     )
-    labelled = labelled_rows.read_labelled(
-        inputs, split=None if split is None else split.value, categories=backend.categories
-    )
+    wanted_split = None if split is None else split.strip().casefold()
+    labelled = labelled_rows.read_labelled(inputs, split=wanted_split, categories=backend.categories)
     _show_faults(labelled, faults)
     terms = JudgingTerms(
         score_timeout_s=loaded.engine.score_timeout_s,
@@ -148,7 +148,7 @@ def evaluate(  # noqa: PLR0917 - options are parameters
     wanted = run.WantedEvaluation(
         sample=sample,
         seed=seed,
-        split=None if split is None else split.value,
+        split=wanted_split,
         title=title,
         show_text=show_text,
     )
@@ -168,7 +168,11 @@ def _require_libraries() -> None:
 
 
 def _served(
-    settings: Settings, bundle: Path | None, engine: EvaluatedEngine | None, adapter: str | None
+    settings: Settings,
+    bundle: Path | None,
+    engine: EvaluatedEngine | None,
+    adapter: str | None,
+    model: CpuModelName | None,
 ) -> Backend:
     from sluicegate.engines.backends import open_backend  # noqa: PLC0415 - help needs none of these
     from sluicegate.pipeline.observe.logs import configure_logs  # noqa: PLC0415 - the same
@@ -177,6 +181,8 @@ def _served(
     changed: dict[str, Any] = {} if engine is None else {"backend": engine.value}
     if bundle is not None:
         changed |= {"bundle": bundle, "digest": None}  # a pin is for the bundle of the settings
+    if model is not None:
+        changed |= {"backend": "llama_cpp", "model": model.value, "bundle": None, "digest": None}
     configure_logs("error")
     return open_backend(engine_choice(settings.engine.model_copy(update=changed), adapter))
 

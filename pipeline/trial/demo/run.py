@@ -171,6 +171,8 @@ class DemoOptions:
     show_text: bool
     verdicts: Path | None = None
     """Where every verdict is written, one a line."""
+    model: str | None = None
+    """The CPU model's name; the small one unless given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,8 @@ async def run_demo(options: DemoOptions, screen: DemoScreen) -> DemoResult:
         for number in (signal.SIGTERM, signal.SIGHUP):  # asyncio.run sees to SIGINT
             loop.add_signal_handler(number, task.cancel)
     settings: dict[str, str] = {"engine.backend": options.engine}
+    if options.model is not None:
+        settings["engine.model"] = options.model
     if options.policy is not None:
         settings["policy.path"] = str(options.policy.absolute())
     async with local_system("demo", settings, screen.say) as system:

@@ -8,7 +8,7 @@ import pytest
 
 from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.bundle.manifest import Manifest
-from sluicegate.engines.cpu_model import cpu_model
+from sluicegate.engines.cpu_model import SMALL
 from sluicegate.engines.errors import BundleError
 from sluicegate.engines.layouts import CompactLayout, split_template
 from sluicegate.schemas import CATEGORIES
@@ -287,5 +287,5 @@ def test_a_manifest_without_the_field_keeps_its_digest(folder: Path) -> None:
 
 
 def test_the_shipped_model_asks_for_passages_and_its_base_does_not() -> None:
-    assert Manifest.parse(cpu_model.shipped_manifest()).passages
-    assert not Manifest.parse(cpu_model.shipped_manifest(base=True)).passages
+    assert Manifest.parse(SMALL.shipped_manifest()).passages
+    assert not Manifest.parse(SMALL.shipped_manifest(base=True)).passages

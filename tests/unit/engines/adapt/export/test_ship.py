@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sluicegate.engines.adapt.export import base_parts, ship
+from sluicegate.engines.adapt.export import ship
 from sluicegate.engines.adapt.export.export import WantedExport
 from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.cpu_model import cpu_model
+from sluicegate.engines.cpu_model import models
 from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model
+from sluicegate.engines.cpu_model.models import SMALL
 from sluicegate.engines.errors import EngineSetupError, ExportError
 from support.small_gguf import adapter_arrays, write_base, write_peft
 
@@ -27,25 +29,27 @@ WANTED = WantedExport("llama_cpp", "guard", base="cpu", override="made by a test
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package whose CPU model is the small one; its folder of the shipped adapter."""
+    """A package whose CPU model is a few kilobytes; its folder of the shipped adapter."""
     base = write_base(tmp_path / "cache" / "base")
-    raw = (base / "manifest.json").read_bytes()
-    monkeypatch.setattr(cpu_model, "base_manifest", lambda: raw)
-    monkeypatch.setattr(cpu_model, "adapter_folder", lambda: tmp_path / "package")
-    monkeypatch.setattr(base_parts, "cpu_bundle_path", lambda *, base: tmp_path / "cache" / "base")
-    return tmp_path / "package"
+    assets = tmp_path / "assets"
+    (assets / "bundles").mkdir(parents=True)
+    shutil.copyfile(base / "manifest.json", assets / "bundles" / f"{SMALL.name}.json")
+    monkeypatch.setattr(models, "ASSETS", assets)
+    monkeypatch.setenv("SLUICEGATE_CACHE_DIR", str(tmp_path / "cache"))
+    base.rename(SMALL.bundle_path(base=True))
+    return SMALL.adapter_folder()
 
 
 def fetched(package: Path, *, base: bool = False) -> Bundle:
     name = "served-base" if base else "served"
-    made = fetch_cpu_model(base=base, destination=package.parent / "cache" / name, report=lambda _: None)
+    made = fetch_cpu_model(base=base, destination=package.parents[2] / "cache" / name, report=lambda _: None)
     return Bundle.open(made)
 
 
 def test_fetching_writes_the_bundle_that_shipping_pinned_and_needs_no_torch(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest = ship.ship(write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
+    manifest = ship.ship(SMALL, write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
     assert {path.name for path in package.iterdir()} == {
         "adapter.safetensors",
         "adapter.json",
@@ -64,10 +68,10 @@ def test_fetching_writes_the_bundle_that_shipping_pinned_and_needs_no_torch(
 
 
 def test_shipping_again_replaces_what_was_there_whole(package: Path, tmp_path: Path) -> None:
-    ship.ship(write_peft(tmp_path / "a"), WANTED, package, lambda _: None)
+    ship.ship(SMALL, write_peft(tmp_path / "a"), WANTED, package, lambda _: None)
     (package / "stale.json").touch()
     second = write_peft(tmp_path / "b", adapter_arrays(seed=2))
-    manifest = ship.ship(second, WANTED, package, lambda _: None)
+    manifest = ship.ship(SMALL, second, WANTED, package, lambda _: None)
     assert not (package / "stale.json").exists()
     assert fetched(package).manifest == manifest
 
@@ -77,10 +81,10 @@ def test_what_is_not_half_precision_or_too_large_is_not_shipped(
 ) -> None:
     wide = {name: one.astype(np.float32) for name, one in adapter_arrays().items()}
     with pytest.raises(ExportError, match="not float16"):
-        ship.ship(write_peft(tmp_path / "wide", wide), WANTED, package, lambda _: None)
+        ship.ship(SMALL, write_peft(tmp_path / "wide", wide), WANTED, package, lambda _: None)
     monkeypatch.setattr(ship, "MOST_BYTES", 1000)
     with pytest.raises(ExportError, match="take a smaller r"):
-        ship.ship(write_peft(tmp_path / "large"), WANTED, package, lambda _: None)
+        ship.ship(SMALL, write_peft(tmp_path / "large"), WANTED, package, lambda _: None)
     assert not package.exists()
 
 
@@ -88,12 +92,12 @@ def test_a_folder_of_something_else_is_not_replaced(package: Path, tmp_path: Pat
     package.mkdir(parents=True)
     (package / "precious").touch()
     with pytest.raises(ExportError, match="holds no shipped adapter; choose another --target"):
-        ship.ship(write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
+        ship.ship(SMALL, write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
     assert (package / "precious").exists()
 
 
 def test_a_damaged_package_is_named(package: Path, tmp_path: Path) -> None:
-    ship.ship(write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
+    ship.ship(SMALL, write_peft(tmp_path / "adapter"), WANTED, package, lambda _: None)
     weights = package / "adapter.safetensors"
     raw = weights.read_bytes()
     weights.write_bytes(raw[:-2] + bytes(2))
@@ -113,5 +117,5 @@ def test_shipping_needs_a_gate_or_a_reason_as_every_export_does(
     with pytest.raises(SystemExit, match="no gate was passed"):
         ship.main([adapter, "--target", str(package)])
     ship.main([adapter, "--target", str(package), "--override", "the first one"])
-    assert f"{ship.NAME}, bundle sha256:" in capsys.readouterr().out
+    assert "smollm2-135m-guard, bundle sha256:" in capsys.readouterr().out
     assert (package / "manifest.json").is_file()
