@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from sluicegate.engines.adapt.data.public_benchmarks import PublicBenchmarks
 from sluicegate.engines.adapt.data.row_reader import field_faults
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.errors import TrainingError
@@ -36,7 +37,8 @@ def read_rows(folder: Path) -> tuple[list[Row], list[Row]]:
     """Rows that train, and rows that only measure; the latter may be none.
 
     Raises:
-        TrainingError: A file is missing, a line is no row, or a row stands on the wrong side.
+        TrainingError: A file is missing, a line is no row, a row stands on the wrong side, or it is of a public
+            benchmark.
     """
     train, dev = _read(folder / "train.jsonl", "train"), _read(folder / "dev.jsonl", "dev")
     if not train:
@@ -52,10 +54,13 @@ def _read(path: Path, split: str) -> list[Row]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise TrainingError(f"{path} cannot be read ({error.strerror}); {_FIX}") from error
-    return [_row(path, number, line, split) for number, line in enumerate(lines, 1) if line.strip()]
+    benchmarks = PublicBenchmarks.shipped()
+    return [
+        _row(path, number, line, split, benchmarks) for number, line in enumerate(lines, 1) if line.strip()
+    ]
 
 
-def _row(path: Path, number: int, line: bytes, split: str) -> Row:
+def _row(path: Path, number: int, line: bytes, split: str, benchmarks: PublicBenchmarks) -> Row:
     try:
         row = Row.model_validate_json(line)
     except ValidationError as error:
@@ -65,6 +70,11 @@ def _row(path: Path, number: int, line: bytes, split: str) -> Row:
         ) from None
     if row.split not in (None, split):
         raise TrainingError(f"{path}:{number}: a row of the split {row.split}; {_FIX}")
+    if name := benchmarks.name_of(row):
+        raise TrainingError(
+            f"{path}:{number}: a row of the public benchmark {name}, by its id, source or text; leave all its rows "
+            "out, or what is measured on it means nothing"
+        )
     return row
 
 
