@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # torch is some gigabytes: what trains has an environment of its own, made only where it is asked for.
 VENV_ADAPT := .venv-adapt
+NAMED = $(if $(MODEL),--model $(MODEL))
 # Inside NVIDIA's container: TensorRT-LLM and torch are the container's, nothing of it is replaced.
 VENV_GPU := .venv-gpu
 STAMP := $(VENV)/.installed
@@ -39,9 +40,9 @@ help: ## list the targets
 
 install: $(STAMP) ## make the virtual environment and install the package in it
 
-demo: install ## posts in, verdicts out, on this machine: broker, worker and CPU model (under 3 minutes)
-	$(BIN)/sluicegate engine fetch-cpu
-	$(BIN)/sluicegate demo
+demo: install ## posts in, verdicts out, on this machine: broker, worker and CPU model, MODEL=qwen2.5-0.5b for the other (under 3 minutes)
+	$(BIN)/sluicegate engine fetch-cpu $(NAMED)
+	$(BIN)/sluicegate demo $(NAMED)
 
 check: install ## format, lint, types, architecture, docstrings, generated files (under a minute)
 	@# Answered questions still run; what they are made of is not looked at any more.
@@ -79,10 +80,10 @@ faults: install ## break everything under load and account for every post, on Ap
 soak: install ## kill workers for most of an hour, then overload one; memory is followed (about 70 minutes, Linux)
 	$(BIN)/python benchmarks/soak --minutes 47 --kills 44 --posts 310000 --overload-minutes 10
 
-evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=folder, or a small sample (under 20 minutes)
-	$(BIN)/sluicegate engine fetch-cpu
-	$(BIN)/sluicegate engine fetch-cpu --base
-	$(BIN)/python benchmarks/evaluate $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
+evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=folder, or a small sample; MODEL=name (under 20 minutes)
+	$(BIN)/sluicegate engine fetch-cpu $(NAMED)
+	$(BIN)/sluicegate engine fetch-cpu $(NAMED) --base
+	$(BIN)/python benchmarks/evaluate $(NAMED) $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
 
 injection: install ## attacks on the guard, and 400 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
 	$(BIN)/sluicegate engine fetch-cpu

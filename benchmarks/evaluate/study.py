@@ -29,7 +29,7 @@ from sluicegate.engines.adapt.evaluate.report import PLOTS, shown
 from sluicegate.engines.adapt.evaluate.run import WantedEvaluation, evaluate
 from sluicegate.engines.adapt.evaluate.scored import read_scores, write_scores
 from sluicegate.engines.backends import EngineChoice, open_backend
-from sluicegate.engines.cpu_model.models import cpu_bundle_path
+from sluicegate.engines.cpu_model.models import MODELS, SMALL
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import progress
 
@@ -64,6 +64,7 @@ class Line:
 def main(arguments: list[str]) -> int:
     parser = options(__doc__)
     parser.add_argument("--data", type=Path, nargs="+", help="labelled files; their dev rows are judged")
+    parser.add_argument("--model", choices=list(MODELS), default=SMALL.name, help="the CPU model")
     parser.add_argument("--sample", type=int, default=_ROWS, help="at most so many rows of --data")
     parser.add_argument(
         "--explain-rows", type=int, default=_EXPLAINED_ROWS, help="at most so many are explained"
@@ -73,6 +74,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--report", type=Path, help="folder for evaluate.md, evaluate.json and plots")
     given = parser.parse_args(arguments)
     began = time.monotonic()
+    out = given.out if given.model == SMALL.name else given.out / given.model
     try:
         baseline = load_baseline()
         rows_read = read_labelled(given.data or [SAMPLE], split="dev")
@@ -81,11 +83,12 @@ def main(arguments: list[str]) -> int:
             rows_read.rows, given.sample if given.data else len(rows_read.rows), seed=given.seed
         )
         scored = {"baseline": baselines.scored_by(baseline, rows_read.rows)}
-        write_scores(given.out / "baseline", scored["baseline"])
+        write_scores(out / "baseline", scored["baseline"])
         documents = {}
         for name in ("adapter", "base"):
-            documents[name] = judged(name, rows_read, given.out / name, given.seed, given.explain_rows)
-            scored[name] = read_scores(given.out / name)
+            bundle = MODELS[given.model].bundle_path(base=name == "base")
+            documents[name] = judged(name, bundle, rows_read, out / name, given.seed, given.explain_rows)
+            scored[name] = read_scores(out / name)
     except EngineError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
@@ -101,7 +104,7 @@ def main(arguments: list[str]) -> int:
     print("\n".join([*told, "", *last]))
     if given.report:
         document = {
-            "command": ["make", "evaluate"],
+            "command": ["make", "evaluate", *([] if given.model == SMALL.name else [f"MODEL={given.model}"])],
             "minutes": round((time.monotonic() - began) / 60, 1),
             "summary": last[0],
             "data": last[1],
@@ -110,16 +113,18 @@ def main(arguments: list[str]) -> int:
             "sources": [_as_json("source", line) for line in sources],
             **{name: _in_short(one) for name, one in documents.items()},
         }
-        write_report(given.report, told, last, document, given.out / "adapter")
+        write_report(given.report, told, last, document, out / "adapter")
     return 0
 
 
-def judged(name: str, rows_read: Labelled, out: Path, seed: int, explain_rows: int) -> dict[str, Any]:
+def judged(
+    name: str, bundle: Path, rows_read: Labelled, out: Path, seed: int, explain_rows: int
+) -> dict[str, Any]:
     """What the CPU engine finds, written to a folder: with the shipped adapter, or the base alone."""
     print(f"{name}:", file=sys.stderr)
     explain = "harmful" if name == "adapter" else "none"
     terms = JudgingTerms(_TIMEOUT_S, _TIMEOUT_S, explain=explain, explain_rows=explain_rows, seed=seed)
-    choice = EngineChoice(backend="llama_cpp", bundle=cpu_bundle_path(base=name == "base"))
+    choice = EngineChoice(backend="llama_cpp", bundle=bundle)
     wanted = WantedEvaluation(seed=seed, split="dev", title=f"CPU model, {name}")
     with progress(sys.stderr) as advance:
         return evaluate(rows_read, open_backend(choice), out, terms, wanted, advance)

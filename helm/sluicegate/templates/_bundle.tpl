@@ -61,7 +61,7 @@
 - name: fetch-bundle
   {{- include "sluicegate.sideContainer" . | nindent 2 }}
   {{- if not .Values.engine.uri }}
-  command: [sluicegate, engine, fetch-cpu, --destination, /bundles/guard]
+  command: [sluicegate, engine, fetch-cpu, --model, {{ .Values.engine.cpuModel | quote }}, --destination, /bundles/guard]
   {{- else }}
   command: [python, /etc/sluicegate/scripts/fetch_bundle.py]
   args: [{{ ternary "/bundles/bundle.tar" .Values.engine.uri (hasPrefix "s3://" .Values.engine.uri) | quote }}, {{ .Values.engine.sha256 | quote }}, /bundles/guard]

@@ -200,6 +200,7 @@ def test_a_failing_row_is_counted_and_ends_nothing(tmp_path: Path) -> None:
     [
         (["--calibrated"], "the engine has no calibration"),
         (["--split", "train", "--adapter", "loans"], "engine.adapters.loans: no such adapter"),
+        (["--split", "Held-out"], "no row of the split held-out is left"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:

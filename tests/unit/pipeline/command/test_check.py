@@ -49,6 +49,19 @@ def test_a_pinned_bundle_is_compared(tmp_path: Path) -> None:
     assert (found.fix or "").startswith(f"export SLUICEGATE_ENGINE__DIGEST={digest}")
 
 
+def test_a_cpu_model_that_nobody_knows_is_a_fault_with_one_that_is() -> None:
+    found = bundle_result(EngineSettings(backend="llama_cpp", model="guard"))
+    assert (found.state, found.fix) == ("fault", "export SLUICEGATE_ENGINE__MODEL=smollm2-135m")
+
+
+def test_the_cpu_model_of_the_settings_is_the_one_to_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICEGATE_CACHE_DIR", str(tmp_path))
+    found = bundle_result(EngineSettings(backend="llama_cpp", model="qwen2.5-0.5b"))
+    assert found.fix == "sluicegate engine fetch-cpu --model qwen2.5-0.5b"
+
+
 def test_a_changed_file_is_found(tmp_path: Path) -> None:
     bundle = write_small_bundle(tmp_path / "small")
     (bundle / "model.bin").write_bytes(b"NO weights")
