@@ -47,6 +47,7 @@ _ITEM_FAULTS = {
     "empty": _REAL,
     "labels_missing": "nothing keeps all labels from the likeliest tokens at will; astray does nearly so",
 }
+_BASE_ALONE = "nobody adapted it: most of its probability is on other words than the labels"
 _LIMIT_TOKENS = 256
 _SERVER = "sluicegate.engines.backends.llama_server"
 
@@ -212,11 +213,23 @@ class TestLlamaCpp(RealModel):
 
 @pytest.mark.multilingual_model
 class TestMultilingualModel(TestLlamaCpp):
-    """The same on the other CPU model."""
+    """The same on the other CPU model, of which there is the base alone."""
 
     @pytest.fixture
     def cpu_bundle(self, multilingual_bundle: Path) -> Path:
         return multilingual_bundle
+
+    @pytest.mark.xfail(reason=_BASE_ALONE)
+    async def test_the_labels_hold_most_of_the_probability(self, rig: Rig) -> None:
+        await super().test_the_labels_hold_most_of_the_probability(rig)
+
+    @pytest.mark.xfail(reason=_BASE_ALONE)
+    async def test_labels_that_hold_little_of_the_probability_are_a_failure_and_never_a_score(
+        self, rig: Rig, doubt_fault: str
+    ) -> None:
+        await super().test_labels_that_hold_little_of_the_probability_are_a_failure_and_never_a_score(
+            rig, doubt_fault
+        )
 
 
 async def test_a_model_that_cannot_be_loaded_is_a_setup_error(cpu_bundle: Path, tmp_path: Path) -> None:
