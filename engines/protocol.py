@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
-from sluicegate.schemas import FailureCode, Kind, Scores, Severity
+from sluicegate.schemas import ExplainedBy, FailureCode, Kind, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +41,14 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the model wrote after the forced severity."""
+    """What the model says after the forced severity."""
 
     categories: tuple[str, ...]
     category_scores: dict[str, float] = field(default_factory=dict)
     reason: str | None = None
     refusal: bool | None = None
+    by: ExplainedBy = "text"
+    """``category``: nothing was written. The likeliest category was read from the probabilities of its first token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class EngineInfo:
     adapter: str | None = None
     most_prompts: int | None = None
     """No more prompts than that are sent to it at once; further ones wait in this process. None: no bound of ours."""
+    reasons: bool = False
+    """True if what it writes of a harmful text holds a reason."""
     continuous: bool = False
     """True if it works at the prompts of all calls together (continuous batching), so that company gains a call little."""
 
@@ -131,7 +135,12 @@ class Engine(Protocol):
         ...
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Sequence[bool] | None = None,
     ) -> list[Explanation | ItemFailure]:
         """Continue each prompt after its forced severity, to categories, refusal and reason.
 
@@ -139,6 +148,8 @@ class Engine(Protocol):
             prompts: ``list[n]``, as they were scored.
             severities: ``list[n]``: the severity that the scores gave, which this call cannot change.
             timeout_s: Seconds for the whole call.
+            texts: ``list[n]``: False where the first category is all that is wanted. An engine writes a text all the
+                same where it cannot be sure how that text would begin. None: texts for all.
 
         Raises:
             EngineUnavailable: As for :meth:`score`.

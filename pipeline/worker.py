@@ -60,8 +60,8 @@ class Worker:
         judges = settings.worker.role == "judge"
         adapters = settings.engine.adapters if judges else None  # an edge leaves them to the centre
         self._policies = PolicyFile(settings.policy.path, adapters=adapters)
-        self._screen = open_screen(settings.screen)
         self._backends: Backends = open_backends(engine_choices(settings.engine)) if judges else {}
+        self._screen = open_screen(settings.screen, self._backends, folds=settings.limits.folded_forms)
         info = self._backends[None].engine.info if judges else None
         self._instruments = Instruments.for_engine(
             info.saturating_prompts if info is not None else 1,

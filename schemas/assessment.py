@@ -32,6 +32,14 @@ EXPLAINED_AS = (
 )
 """Of a field that two events have."""
 
+ExplainedBy = Literal["text", "category"]
+EXPLAINED_BY = (
+    "`text` where the model wrote the explanation. `category` where its likeliest category was read from the "
+    "probabilities of the first token: there is no second category, no reason and no refusal then. Absent where there "
+    "is no explanation, and on older events, whose explanations are all texts."
+)
+"""Of a field that two events have."""
+
 REASON_CHARACTERS = 400
 """A reason is model text about hostile content: one line, bounded (settled in ``engines.parsing``)."""
 
@@ -121,6 +129,7 @@ class Assessment(Event):
     severity: Severity
     assessed_by: Annotated[AssessedBy, Field(strict=False)]
     explained_as: Severity | None = Field(default=None, description=EXPLAINED_AS)
+    explained_by: ExplainedBy | None = Field(default=None, description=EXPLAINED_BY)
     categories: Categories = ()
     category_scores: CategoryScores = Field(
         default_factory=dict,

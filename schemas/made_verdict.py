@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from sluicegate.schemas._fields import Event
-from sluicegate.schemas.assessment import AssessedBy, FailureCode, Scores, Severity
+from sluicegate.schemas.assessment import AssessedBy, ExplainedBy, FailureCode, Scores, Severity
 from sluicegate.schemas.codec import encode
 from sluicegate.schemas.post import Kind
 from sluicegate.schemas.verdict import (
@@ -59,6 +59,7 @@ class MadeVerdict:
     reason: str | None
     refusal: bool | None
     explained_as: Severity | None
+    explained_by: ExplainedBy | None
     explanation_failure: FailureCode | str | None
     failure: Failure | None
     breaker: WithheldBlock | None = None

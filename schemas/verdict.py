@@ -24,9 +24,11 @@ from sluicegate.schemas._fields import (
 )
 from sluicegate.schemas.assessment import (
     EXPLAINED_AS,
+    EXPLAINED_BY,
     AssessedBy,
     Categories,
     CategoryScores,
+    ExplainedBy,
     OpenFailureCode,
     Reason,
     Scores,
@@ -159,6 +161,7 @@ class Verdict(Event):
     reason: Reason | None = None
     refusal: bool | None = None
     explained_as: Severity | None = Field(default=None, description=EXPLAINED_AS)
+    explained_by: ExplainedBy | None = Field(default=None, description=EXPLAINED_BY)
     explanation_failure: OpenFailureCode | None = None
     failure: Failure | None = None
     breaker: WithheldBlock | None = None

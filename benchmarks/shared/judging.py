@@ -111,9 +111,11 @@ async def ask(backend: Backend, prompts: Iterable[Prompt], store: Store, what: s
             progress.advance(task, len(batch))
 
 
-def parts_of(backend: Backend, posts: Sequence[Post]) -> dict[str, Parts | ItemFailure]:
-    """The parts of each post, folded forms among them, by its id."""
-    segmenter = Segmenter(backend.prompter, folds=True)
+def parts_of(
+    backend: Backend, posts: Sequence[Post], *, folds: bool = True
+) -> dict[str, Parts | ItemFailure]:
+    """The parts of each post by its id, folded forms among them unless they are left out."""
+    segmenter = Segmenter(backend.prompter, folds=folds)
     built: dict[str, Parts | ItemFailure] = {}
     for first in range(0, len(posts), _CHUNK):
         chunk = posts[first : first + _CHUNK]
@@ -131,20 +133,14 @@ class Judged:
         self._calibration, self._policy = backend.calibration, policy
         self._store, self._parts = store, parts
 
-    def finding(self, post: Post, *, folds: bool = True) -> Assessment | ItemFailure:
-        """That of the part that decides.
-
-        Args:
-            post: One whose parts were scored.
-            folds: False to leave its folded forms out.
-        """
+    def finding(self, post: Post) -> Assessment | ItemFailure:
+        """That of the part that decides, of a post whose parts were scored."""
         built = self._parts[post.id]
         if isinstance(built, ItemFailure):
             return built
-        kept = [part for part in built.parts if folds or not part.folded]
-        findings = [self._part(post, part.prompt) for part in kept]
-        folded = {place for place, part in enumerate(kept) if part.folded}
-        least = {place: part.least_unsafe for place, part in enumerate(kept)}
+        findings = [self._part(post, part.prompt) for part in built.parts]
+        folded = {place for place, part in enumerate(built.parts) if part.folded}
+        least = {place: part.least_unsafe for place, part in enumerate(built.parts)}
         return findings[worst(post, findings, self._policy, folded=folded, least_unsafe=least)]
 
     def action(self, post: Post, finding: Assessment | ItemFailure) -> Action:

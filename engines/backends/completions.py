@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Completion, Dialect, ServedModel
+from sluicegate.engines.backends.dialects.base import first_category
 from sluicegate.engines.backends.http_client import HttpReply, JsonClient
 from sluicegate.engines.backends.side_by_side import all_of
 from sluicegate.engines.errors import EngineUnavailable
@@ -25,7 +26,7 @@ from sluicegate.engines.protocol import (
     Scored,
 )
 from sluicegate.engines.text.parsing import parse_explanation
-from sluicegate.schemas import FailureCode, Severity
+from sluicegate.schemas import FailureCode, Kind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -123,12 +124,18 @@ class CompletionsEngine:
         return [self._too_long(prompt) or next(answers) for prompt in prompts]
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Sequence[bool] | None = None,
     ) -> list[Explanation | ItemFailure]:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        pairs = zip(prompts, severities, strict=True)
-        return await all_of([self._explain_one(prompt, severity, deadline) for prompt, severity in pairs])
+        written = [True] * len(prompts) if texts is None else texts
+        asked = zip(prompts, severities, written, strict=True)
+        return await all_of([self._explain_one(*one, deadline) for one in asked])
 
     async def health(self) -> Health:
         """Score the probe, beside all that is in flight."""
@@ -212,18 +219,24 @@ class CompletionsEngine:
         return await self._within(deadline, 1, ask) or _TIMED_OUT
 
     async def _explain_one(
-        self, prompt: Prompt, severity: Severity, deadline: float
+        self, prompt: Prompt, severity: Severity, text: bool, deadline: float
     ) -> Explanation | ItemFailure:
-        async def ask() -> Completion | ItemFailure:
-            completion = await self._ask_completion(prompt, severity, deadline)
+        forced = self.model.vocabulary.explain_ids(prompt, severity)
+
+        async def ask() -> Completion | Explanation | ItemFailure:
+            if not text:
+                category = await self._ask_category(forced, prompt.kind, deadline)
+                if category is not None:
+                    return category
+            completion = await self._ask_completion(forced, prompt.kind, deadline)
             if _is_empty(completion):
-                completion = await self._ask_completion(prompt, severity, deadline)
+                completion = await self._ask_completion(forced, prompt.kind, deadline)
             return completion
 
         if too_long := self._too_long(prompt):
             return too_long
         completion = await self._within(deadline, 1, ask) or _TIMED_OUT
-        if isinstance(completion, ItemFailure):
+        if not isinstance(completion, Completion):
             return completion
         explanation = parse_explanation(CATEGORY_HEAD + completion.text, prompt.kind, self.model.categories)
         if isinstance(explanation, ItemFailure):
@@ -237,11 +250,20 @@ class CompletionsEngine:
         return [body] * count if isinstance(body, ItemFailure) else self.dialect.read_scores(body, count)
 
     async def _ask_completion(
-        self, prompt: Prompt, severity: Severity, deadline: float
+        self, forced: Sequence[int], kind: Kind, deadline: float
     ) -> Completion | ItemFailure:
-        forced = self.model.vocabulary.explain_ids(prompt, severity)
-        body = await self._ask(self.dialect.explain_request(forced, prompt.kind), 1, len(forced), deadline)
+        body = await self._ask(self.dialect.explain_request(forced, kind), 1, len(forced), deadline)
         return body if isinstance(body, ItemFailure) else self.dialect.read_explanation(body)
+
+    async def _ask_category(
+        self, forced: Sequence[int], kind: Kind, deadline: float
+    ) -> Explanation | ItemFailure | None:
+        """The first category; None where a text has to say it."""
+        body = await self._ask(self.dialect.category_request(forced), 1, len(forced), deadline)
+        if isinstance(body, ItemFailure):
+            return body
+        candidates = self.dialect.read_category(body)
+        return first_category(candidates, self.model.vocabulary, kind) if candidates else None
 
     async def _ask(self, payload: object, count: int, tokens: int, deadline: float) -> object | ItemFailure:
         """Body of a good answer, still untrusted; a refusal as the failure that it means."""

@@ -29,7 +29,7 @@ from sluicegate.engines.backends.fake_faults import (
     failure_of,
     text_of,
 )
-from sluicegate.engines.backends.fake_profile import Accelerator, Booked, FakeProfile
+from sluicegate.engines.backends.fake_profile import Accelerator, Booked, FakeProfile, generated_tokens
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer, TextTokenizer
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.layouts import CompactLayout
@@ -128,7 +128,6 @@ class Counter:
 
 _SAFE_SHARE, _CONTROVERSIAL_SHARE = 0.85, 0.08  # a plausible stream; the rest is unsafe
 _RULE_CONFIDENCE = 0.97
-_EXPLANATION_TOKENS = 16  # what a category and a refusal line take in a real vocabulary
 
 
 def fake_prompter(profile: FakeProfile | None = None) -> Prompter:
@@ -208,19 +207,24 @@ class FakeEngine:
         return scored[self._left_out(prompts) :]
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Sequence[bool] | None = None,
     ) -> list[Explanation | ItemFailure]:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
+        written = [True] * len(prompts) if texts is None else texts
         again = self.profile.explanation_prompt_tokens * len(prompts)
-        computed = round(again * self.profile.bytes_per_token) or None
-        work = self.profile.work(computed=computed, prompts=len(prompts), tokens=_EXPLANATION_TOKENS)
+        work = self.profile.explaining(len(prompts), texts=sum(written))
         self.counts.prompt_tokens += again
         self.counts.explained += len(prompts)
-        self.counts.generated_tokens += _EXPLANATION_TOKENS * len(prompts)
+        self.counts.generated_tokens += generated_tokens(len(prompts), texts=sum(written))
         outcomes = await self._call(prompts, work, timeout_s, scoring=False)
         explained = [
-            outcome or _explanation(prompt, severity, self.profile.seed)
-            for prompt, severity, outcome in zip(prompts, severities, outcomes, strict=True)
+            outcome or _explanation(prompt, severity, self.profile.seed, text=text)
+            for prompt, severity, text, outcome in zip(prompts, severities, written, outcomes, strict=True)
         ]
         return explained[self._left_out(prompts) :]
 
@@ -352,8 +356,8 @@ def _hashed(prompt: Prompt, seed: int) -> tuple[Severity, float]:
     return ("controversial" if draw < _SAFE_SHARE + _CONTROVERSIAL_SHARE else "unsafe"), confidence
 
 
-def _explanation(prompt: Prompt, severity: Severity, seed: int) -> Explanation | ItemFailure:
-    """One category unless safe, and for a response whether the LLM refused."""
+def _explanation(prompt: Prompt, severity: Severity, seed: int, *, text: bool) -> Explanation | ItemFailure:
+    """One category unless safe, and in a text on a response whether the LLM refused."""
     names = [name for name in CATEGORIES if prompt.kind != "response" or name != PROMPT_ONLY]
     draw, second = _draws(prompt, seed)
     chosen = NO_CATEGORY if severity == "safe" else names[int(second * len(names))]
@@ -362,4 +366,6 @@ def _explanation(prompt: Prompt, severity: Severity, seed: int) -> Explanation |
     if isinstance(explanation, ItemFailure):
         return explanation
     scores = dict.fromkeys([*names, NO_CATEGORY], 0.1 / len(names)) | {chosen: 0.9}
+    if not text:
+        return Explanation(explanation.categories, scores, by="category")
     return replace(explanation, category_scores=scores)

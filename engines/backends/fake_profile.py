@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+EXPLANATION_TOKENS = 16
+"""What a category and a refusal line take in a real vocabulary."""
+
+
+def generated_tokens(prompts: int, *, texts: int) -> int:
+    """How many tokens are generated to explain prompts, some of them in a text."""
+    return prompts - texts + texts * EXPLANATION_TOKENS
+
+
 _PREFIXES = 256
 """Prefixes that the simulated cache remembers: a few kinds times the hints in use."""
 
@@ -98,6 +107,21 @@ class FakeProfile:
     def cache_block(self) -> int:
         """The fake's tokens in a block of the cache."""
         return round(self.cache_block_tokens * self.bytes_per_token)
+
+    def explaining(self, prompts: int, *, texts: int) -> Booked:
+        """What a call for explanations asks of the accelerator.
+
+        Args:
+            prompts: How many are explained.
+            texts: For how many of them a text is written; the others take one token.
+        """
+        again = self.explanation_prompt_tokens * prompts
+        computed = round(again * self.bytes_per_token) or None
+        read = self.work(computed=computed, prompts=prompts - texts, tokens=int(texts < prompts))
+        if not texts:
+            return read
+        written = self.work(prompts=texts, tokens=EXPLANATION_TOKENS)
+        return Booked(read.booked_s + written.booked_s, read.least_s + written.least_s)
 
     def work(self, *, computed: int | None = None, prompts: int = 0, tokens: int = 0) -> Booked:
         """What a call asks of the accelerator.

@@ -62,11 +62,16 @@ class LlamaCppEngine:
             return await self._client.score(prompts, timeout_s=timeout_s)
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Sequence[bool] | None = None,
     ) -> list[Explanation | ItemFailure]:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
         with self._in_work():
-            return await self._client.explain(prompts, severities, timeout_s=timeout_s)
+            return await self._client.explain(prompts, severities, timeout_s=timeout_s, texts=texts)
 
     async def health(self) -> Health:
         """Score a short prompt of our own; a server that is silent again and again is replaced."""

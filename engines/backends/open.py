@@ -332,6 +332,7 @@ def _served(
         saturating_prompts=saturating_prompts,
         most_prompts=most_prompts,
         adapter=choice.adapter or (manifest.adapter.name if manifest.adapter else None),
+        reasons=manifest.reasons,
         continuous=True,  # vLLM, TensorRT-LLM and llama.cpp, and whoever else serves completions
     )
     vocabulary = Vocabulary.of(

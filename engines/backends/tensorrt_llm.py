@@ -16,7 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, ServedModel, Vocabulary
-from sluicegate.engines.backends.dialects.base import category_scores, empty_completion, severity_scores
+from sluicegate.engines.backends.dialects.base import (
+    Candidates,
+    category_scores,
+    empty_completion,
+    first_category,
+    severity_scores,
+)
 from sluicegate.engines.backends.side_by_side import all_of, aside, end_process
 from sluicegate.engines.backends.trtllm.border import Asked, Llm, load_library
 from sluicegate.engines.backends.trtllm.in_flight import FaultedError, InFlight
@@ -79,11 +85,9 @@ class AnswerReader:
             cached_tokens=asked.cached_tokens,
         )
 
-    def categories(self, asked: Asked) -> dict[str, float]:
-        """Distribution over the categories; empty if none of them is a candidate."""
-        return category_scores(
-            asked.candidates(tuple(self._vocabulary.category_ids.values())), self._vocabulary
-        )
+    def categories(self, asked: Asked) -> Candidates:
+        """How likely each category's first token is."""
+        return asked.candidates(tuple(self._vocabulary.category_ids.values()))
 
     def text(self, asked: Asked) -> str | ItemFailure:
         """What was written, without the token that ends it."""
@@ -154,11 +158,17 @@ class TensorRTEngine:
         return await self._side_by_side([partial(self._score_one, prompt) for prompt in prompts], timeout_s)
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Sequence[bool] | None = None,
     ) -> list[Explanation | ItemFailure]:
         """Explain prompts; see :class:`~sluicegate.engines.protocol.Engine`."""
-        pairs = zip(prompts, severities, strict=True)
-        return await self._side_by_side([partial(self._explain_one, *pair) for pair in pairs], timeout_s)
+        written = [True] * len(prompts) if texts is None else texts
+        asked = zip(prompts, severities, written, strict=True)
+        return await self._side_by_side([partial(self._explain_one, *one) for one in asked], timeout_s)
 
     async def health(self) -> Health:
         """Score a short prompt of our own, beside all that is in work."""
@@ -278,27 +288,33 @@ class TensorRTEngine:
         except FaultedError as fault:
             return await self._blame(fault)
 
-    async def _explain_one(self, prompt: Prompt, severity: Severity) -> Explanation | ItemFailure:
-        """First the distribution over the categories, then the text: the logits of a whole text are large.
-
-        The second request finds the first one's prompt in the prefix cache.
-        """
+    async def _explain_one(self, prompt: Prompt, severity: Severity, text: bool) -> Explanation | ItemFailure:
         if too_long := self._too_long(prompt):
             return too_long
         forced = self._model.vocabulary.explain_ids(prompt, severity)
         try:
-            shares = await self._in_flight().ask(forced, self._one_token, self._reader.categories)
-            if isinstance(shares, ItemFailure):
-                return shares
-            text = await self._in_flight().ask(forced, self._texts[prompt.kind], self._reader.text)
+            return await self._continue(forced, prompt.kind, text=text)
         except FaultedError as fault:
             return await self._blame(fault)
-        if isinstance(text, ItemFailure):
-            return text
-        explanation = parse_explanation(CATEGORY_HEAD + text, prompt.kind, self._model.categories)
+
+    async def _continue(self, forced: Sequence[int], kind: Kind, *, text: bool) -> Explanation | ItemFailure:
+        """First the distribution over the categories, then the text if it is wanted: its logits would be large.
+
+        The second request finds the first one's prompt in the prefix cache.
+        """
+        candidates = await self._in_flight().ask(forced, self._one_token, self._reader.categories)
+        if isinstance(candidates, ItemFailure):
+            return candidates
+        category = None if text else first_category(candidates, self._model.vocabulary, kind)
+        if category is not None:
+            return category
+        written = await self._in_flight().ask(forced, self._texts[kind], self._reader.text)
+        if isinstance(written, ItemFailure):
+            return written
+        explanation = parse_explanation(CATEGORY_HEAD + written, kind, self._model.categories)
         if isinstance(explanation, ItemFailure):
             return explanation
-        return replace(explanation, category_scores=shares)
+        return replace(explanation, category_scores=category_scores(candidates, self._model.vocabulary))
 
     async def _blame(self, fault: FaultedError) -> ItemFailure:
         """The item's failure, if the engine still answers.

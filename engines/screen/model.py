@@ -5,6 +5,7 @@ Without the extra ``screen`` this module can be imported, and :meth:`Screen.load
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,16 +13,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from sluicegate.engines.errors import ScreenError
+from sluicegate.engines.protocol import EngineInfo
 from sluicegate.engines.screen.manifest import MOST_CHARACTERS, ScreenGroup, ScreenManifest, error_of, spoken
 from sluicegate.engines.text.forms.invisible import hides_something
-from sluicegate.schemas import Post, Scores, Severity
+from sluicegate.schemas import Kind, Post, Scores, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
-__all__ = ["Screen", "ScreenAnswer", "ScreenError", "answer_within"]
+__all__ = ["Screen", "ScreenAnswer", "ScreenError", "Screener", "answer_within"]
 
 _AT_ONCE: Final = 128
 """Posts whose features are held together: some megabytes."""
@@ -38,6 +40,21 @@ class ScreenAnswer:
     error: float
     """Upper bound (95 %) of the share of such answers that are wrong, measured on held-out rows of that
     language and kind."""
+
+
+class Screener(Protocol):
+    """What answers posts before the engine does: light weights, or a small guard."""
+
+    digest: str
+    """Of all that decides its answers."""
+    guard: EngineInfo | None
+    """The small guard that is asked; None where there is none."""
+    calibrated: bool
+    """True if the scores of its answers are."""
+
+    async def ask(self, posts: Sequence[Post]) -> list[ScreenAnswer | None]:
+        """One answer for each post, in order; None where the engine has to be asked. May raise: that is None for all."""
+        ...
 
 
 class JudgedTexts(Protocol):
@@ -65,6 +82,10 @@ class TextWeights(Protocol):
 class Screen:
     """A loaded screen; see :meth:`load`. It keeps nothing of a post, and threads may share it."""
 
+    guard: EngineInfo | None = None
+    """Light weights ask nobody."""
+    calibrated = True
+
     def __init__(self, manifest: ScreenManifest, weights: TextWeights) -> None:
         self.manifest = manifest
         self.digest = manifest.digest
@@ -85,6 +106,10 @@ class Screen:
             return cls(*read_folder(folder))
         except ImportError as error:
             raise ScreenError(f"{error.name} is missing: pip install 'sluicegate[screen]'") from error
+
+    async def ask(self, posts: Sequence[Post]) -> list[ScreenAnswer | None]:
+        """:meth:`answers`, in a thread."""
+        return await asyncio.to_thread(self.answers, posts)
 
     def answers(self, posts: Sequence[Post]) -> list[ScreenAnswer | None]:
         """One answer for each post, in order; None where the engine has to be asked.
@@ -108,12 +133,8 @@ class Screen:
         from sluicegate.engines.screen.weights import plain  # noqa: PLC0415 - an extra
 
         for at, post in enumerate(posts):
-            if post.language is None or post.context is not None or len(post.text) > MOST_CHARACTERS:
-                continue
-            group = self._groups.get((post.kind, spoken(post.language)))
-            if group is None or len(post.text) > group.longest:
-                continue
-            if hides_something(post.text):  # the plain form has it no more, and who reads the text may
+            group = group_of(post, self._groups)
+            if group is None:
                 continue
             text = plain(post.text)
             if is_written_in(text, group.scripts):
@@ -121,14 +142,34 @@ class Screen:
 
     def _answer(self, group: ScreenGroup, three: Sequence[float]) -> ScreenAnswer | None:
         safe, controversial, unsafe = three
-        severity: Severity = "safe" if safe >= unsafe else "unsafe"
-        error = error_of(group.safe, safe) if severity == "safe" else error_of(group.unsafe, unsafe)
-        if error is None:
+        side = side_of(group, safe, unsafe)
+        if side is None:
             return None
         raw = Scores(safe=safe, controversial=controversial, unsafe=unsafe)
-        return ScreenAnswer(
-            self.manifest.calibration.calibrated(raw, group.kind, group.language), severity, error
-        )
+        return ScreenAnswer(self.manifest.calibration.calibrated(raw, group.kind, group.language), *side)
+
+
+def group_of(post: Post, groups: Mapping[tuple[Kind, str], ScreenGroup]) -> ScreenGroup | None:
+    """The group that a post is of; None where no screen may answer it, whatever it finds.
+
+    Args:
+        post: The post.
+        groups: By kind and language.
+    """
+    if post.language is None or post.context is not None or len(post.text) > MOST_CHARACTERS:
+        return None
+    group = groups.get((post.kind, spoken(post.language)))
+    if group is None or len(post.text) > group.longest:
+        return None
+    # What is read has it no more, and who reads the text may.
+    return None if hides_something(post.text) else group
+
+
+def side_of(group: ScreenGroup, safe: float, unsafe: float) -> tuple[Severity, float] | None:
+    """The side on which scores are sure, and their error; None where they are not sure enough for any step."""
+    severity: Severity = "safe" if safe >= unsafe else "unsafe"
+    error = error_of(group.safe, safe) if severity == "safe" else error_of(group.unsafe, unsafe)
+    return None if error is None else (severity, error)
 
 
 def scripts(text: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.forms import fold
+from sluicegate.engines.text.forms.invisible import hides_something
 from sluicegate.engines.text.prompting import PassageFinder, Prompter
 from sluicegate.schemas import FailureCode, Post, Turn
 
@@ -92,7 +93,8 @@ class Segmenter:
         A post that fits is one part, built with the others in one batch. A longer one is cut into
         segments; one beyond its limits is ``too_long``. A folded form may take as many segments again, and twice
         the tokens. A post whose folded form takes more is ``too_long``: what ordinary letters stand for
-        is hardly ever longer, so somebody wants it unread.
+        is hardly ever longer, so somebody wants it unread. Where the two forms look the same, and people are to read
+        them, the folded form alone is asked about.
         """
         found = self._build_many(posts, limits)
         return self._with_folded(posts, limits, found) if self._folds else found
@@ -101,6 +103,7 @@ class Segmenter:
         self, posts: Sequence[Post], limits: Sequence[LengthLimits], found: list[Parts | ItemFailure]
     ) -> list[Parts | ItemFailure]:
         wanted: dict[int, tuple[Post, LengthLimits, tuple[str, ...]]] = {}
+        read_so: set[int] = set()
         for number, (post, limit, parts) in enumerate(zip(posts, limits, found, strict=True)):
             if isinstance(parts, ItemFailure):
                 continue
@@ -108,6 +111,9 @@ class Segmenter:
             if folded.differs and folded.text.strip():
                 changed = post.model_copy(update={"text": folded.text})
                 wanted[number] = changed, LengthLimits(2 * limit.tokens, limit.segments), folded.rules
+                # People read a post; an LLM reads prompts and responses as they came.
+                if post.kind == "post" and folded.looks_the_same and not hides_something(post.text):
+                    read_so.add(number)
         built = self._build_many(
             [post for post, *_ in wanted.values()], [limit for _, limit, _ in wanted.values()]
         )
@@ -116,7 +122,7 @@ class Segmenter:
             if isinstance(second, ItemFailure):
                 found[number] = replace(second, detail=f"folded form: {second.detail}")
             elif isinstance(first, Parts):
-                found[number] = _together(first, second, rules)
+                found[number] = _together(first, second, rules, instead=number in read_so)
         return found
 
     def _build_many(self, posts: Sequence[Post], limits: Sequence[LengthLimits]) -> list[Parts | ItemFailure]:
@@ -236,8 +242,17 @@ class Segmenter:
         return [len(ids) for ids in self._prompter.tokenizer.encode_texts(texts)]
 
 
-def _together(original: Parts, folded: Parts, rules: tuple[str, ...]) -> Parts:
-    """The original's parts, and those of the folded form that ask something else of the engine."""
+def _together(original: Parts, folded: Parts, rules: tuple[str, ...], *, instead: bool) -> Parts:
+    """The original's parts, and those of the folded form that ask something else of the engine.
+
+    Args:
+        original: Of the text as it came.
+        folded: Of its folded form.
+        rules: What folded it.
+        instead: True if the folded form is the text as everybody reads it: the other one is not asked about.
+    """
+    if instead:
+        return replace(folded, parts=tuple(replace(part, folded=True) for part in folded.parts), rules=rules)
     asked: dict[tuple[int, ...], float] = {}
     for part in original.parts:
         asked[part.prompt.token_ids] = min(

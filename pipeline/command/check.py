@@ -174,15 +174,22 @@ def longest_prompt(prompter: Prompter) -> Prompt:
     return found
 
 
-def screen_result(screen: ScreenSettings) -> Result:
-    """Load the screen and have it look at one post."""
+def screen_result(screen: ScreenSettings, engine: EngineSettings | None = None) -> Result:
+    """Load the screen and have it look at one post.
+
+    Args:
+        screen: Which one.
+        engine: Serves its guard, which is checked as every adapter is; None for who asks no engine.
+    """
     try:
-        found = open_screen(screen)
+        backends = open_backends(engine_choices(engine)) if screen.guard is not None and engine else {}
+        found = open_screen(screen, backends, folds=False)
     except (EngineError, PipelineError) as error:
         return fault("screen", str(error), "sluicegate settings docs  # the section screen")
     if found is None:
         return ok("screen", "there is none")
-    found.answers([Post(id="check", text="Hello", language="en")])  # without a language it reads nothing
+    if found.guard is None:  # without a language it reads nothing
+        asyncio.run(found.ask([Post(id="check", text="Hello", language="en")]))
     right = f"export {variable('screen', 'digest')}={found.digest}"
     return ok(
         "screen", "loaded, the pinned one" if screen.digest else f"loaded; not pinned (to pin it: {right})"
@@ -314,7 +321,11 @@ def _results(path: Path | None) -> list[Result]:
         ok("settings", f"{path or 'defaults and environment'}, digest {settings.digest}"),
         *cluster_results(settings, probe_cluster(settings), option=option),
         *judging,
-        *([screen_result(settings.screen)] if settings.screen.path is not None else []),
+        *(
+            [screen_result(settings.screen, settings.engine if judges else None)]
+            if settings.screen.path is not None
+            else []
+        ),
         policy_result(
             settings.policy,
             settings.engine.adapters if judges else None,

@@ -13,8 +13,8 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.account import Account, Check, RuleOrigin
 from sluicegate.pipeline.policy.diff import Diff
 from sluicegate.pipeline.text import neutral
+from sluicegate.schemas import ExplainedBy, Post, Scores, Severity, Verdict
 from sluicegate.schemas import Kind as PostKind
-from sluicegate.schemas import Post, Scores, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -39,6 +39,7 @@ class Case:
     region: str | None = None
     language: str | None = None
     explained_as: Severity | None = None
+    explained_by: ExplainedBy | None = None
     explanation_failure: str | None = None
 
 
@@ -51,6 +52,7 @@ class _Given(BaseModel):
     categories: tuple[str, ...] = ()
     category_scores: dict[str, float] = Field(default_factory=dict)
     explained_as: Severity | None = None
+    explained_by: ExplainedBy | None = None
     explanation_failure: str | None = None
     failure: Annotated[bool, BeforeValidator(lambda value: value is not None)] = False
     tenant: str = "default"
@@ -85,6 +87,7 @@ def read_case(document: str | bytes, given: Mapping[str, str | None]) -> Case:
         read.categories,
         read.category_scores,
         explained_as=explained_as,
+        explained_by=read.explained_by,
         explanation_failure=read.explanation_failure,
         **fields,
     )
@@ -123,6 +126,7 @@ def judged(
         post.region,
         post.language,
         verdict.explained_as,
+        verdict.explained_by,
         verdict.explanation_failure,
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sluicegate.engines.protocol import ItemFailure
-from sluicegate.engines.screen import Screen
+from sluicegate.engines.screen import Screener
 from sluicegate.pipeline.flow.answers import Answer
 from sluicegate.pipeline.flow.decision import bury
 from sluicegate.pipeline.flow.flow import PostPath
@@ -47,10 +47,10 @@ class EdgeFlow(PostPath):
         window: Window,
         outlet: Outlet,
         instruments: Instruments,
-        screen: Screen,
+        screen: Screener,
     ) -> None:
         super().__init__(settings, policy, window, outlet, instruments, screen)
-        self._stamp = screen_stamp(screen.digest)
+        self._stamp = screen_stamp(screen)
         self.servers = None
 
     async def _look_up(self, arrivals: Sequence[Arrival]) -> list[Answer]:

@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sluicegate.engines.backends import Backends
-from sluicegate.engines.screen import Screen
+from sluicegate.engines.screen import Screener
 from sluicegate.pipeline.flow.answers import Answer, Answers, Moment
 from sluicegate.pipeline.flow.in_work import Arrival, PostInWork, PromptInWork
 from sluicegate.pipeline.flow.near_duplicates import NearDuplicates
@@ -50,7 +50,7 @@ class PostPath(ABC):
         window: Window,
         outlet: Outlet,
         instruments: Instruments,
-        screen: Screen | None,
+        screen: Screener | None,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -203,7 +203,7 @@ class Flow(PostPath):
         window: Window,
         outlet: Outlet,
         instruments: Instruments,
-        screen: Screen | None = None,
+        screen: Screener | None = None,
         *,
         shared: SharedAssessments | None = None,
     ) -> None:

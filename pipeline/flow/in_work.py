@@ -107,6 +107,12 @@ class PostInWork:
         """The severity that an explanation is to begin with, once these scores are calibrated; None for none."""
         return policy.decider(self.post).explain_as(self.route.calibrated(scores, self.post))
 
+    def wants_text(self, policy: Policy, scores: Scores) -> bool:
+        """True if an explanation is asked for that the model has to write out."""
+        return policy.wants_text(
+            self.post, self.route.calibrated(scores, self.post), reasons=self.route.info.reasons
+        )
+
     def suffices(self, policy: Policy, finding: Assessment) -> bool:
         """True if a finding has the explanation that a policy asks for, or that one was asked for and failed.
 
@@ -115,7 +121,9 @@ class PostInWork:
         if finding.explanation_failure is not None:
             return True
         wanted = self.explain_as(policy, finding.scores)
-        return wanted is None or explains(finding, wanted)
+        if wanted is None:
+            return True
+        return explains(finding, wanted, text=self.wants_text(policy, finding.scores))
 
     def note(self, number: int, found: Found, policy: Policy | None) -> bool:
         """Keep what was found of one part; true once that was the last."""
@@ -147,6 +155,8 @@ class PromptInWork(WaitingPrompt):
     """Monotonic seconds of the hand-over to the engine."""
     explained_as: Severity | None = None
     """What its explanation is made to begin with, once one is asked for."""
+    in_text: bool = True
+    """Whether that is to be written out; else its likeliest category is enough."""
     policy: Policy | None = None
     """The one that said whether to explain it."""
     counted: int = 0
@@ -189,3 +199,8 @@ class PromptInWork(WaitingPrompt):
                 if wanted is not None and wanted != "safe":
                     break
         return wanted
+
+    def wants_text(self, policy: Policy) -> bool:
+        """True if some member asks for an explanation that is written out: it serves the others, too."""
+        scores = self.scores
+        return scores is not None and any(post.wants_text(policy, scores) for post, _ in self.members)

@@ -48,6 +48,7 @@ class Question(Protocol):
     prompt: Prompt
     tokens: int
     explained_as: Severity | None
+    in_text: bool
     sent_at: float | None
 
     @property
@@ -177,8 +178,8 @@ class Judge:
     async def _explain_once(self, items: Sequence[Question]) -> list[Explanation | ItemFailure]:
         prompts = [item.prompt for item in items]
         severities = [item.explained_as for item in items if item.explained_as is not None]
-        timeout_s = self._settings.explain_timeout_s
-        return await self._engine.explain(prompts, severities, timeout_s=timeout_s)
+        timeout_s, texts = self._settings.explain_timeout_s, [item.in_text for item in items]
+        return await self._engine.explain(prompts, severities, timeout_s=timeout_s, texts=texts)
 
     async def _ask(self, call: Call, ask: Ask[_T], items: Sequence[_Q]) -> dict[_Q, _T | ItemFailure]:
         """Ask until there is an answer for each that is live and not set aside. While the engine is away the stream holds."""

@@ -86,11 +86,11 @@ class NearDuplicates:
 
 
 def _is_one_part(parts: Parts | None) -> bool:
-    """True for a post that is judged whole; its folded form, whole as well, may stand beside it."""
+    """True for a post that is judged whole, in its own form, in its folded form, or in both."""
     if parts is None:
         return False
     folded = sum(part.folded for part in parts.parts)
-    return not parts.context_cut_characters and len(parts.parts) - folded == 1 and folded <= 1
+    return not parts.context_cut_characters and len(parts.parts) - folded <= 1 and folded <= 1
 
 
 def _key(one: PostInWork, policy_digest: str) -> NearKey | None:

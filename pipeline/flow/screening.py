@@ -6,14 +6,17 @@ posts. Whatever goes wrong here costs a post nothing: it goes to the engine.
 
 from __future__ import annotations
 
-import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sluicegate.engines.screen import Screen, ScreenAnswer
+from sluicegate.engines.backends import Backends
+from sluicegate.engines.screen import GUARD, GuardManifest, GuardScreen, ScreenAnswer, Screener
+from sluicegate.engines.text.segmenter import Segmenter
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.answers import Answer, Answers
+from sluicegate.pipeline.flow.decision import engine_reference
 from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
@@ -26,6 +29,7 @@ from sluicegate.schemas import AssessedBy, Assessment, EngineRef, MadeVerdict, P
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +54,7 @@ class Screening:
         policy: Callable[[], Policy],
         instruments: Instruments,
         answers: Answers,
-        screen: Screen | None,
+        screen: Screener | None,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -108,9 +112,9 @@ class Screening:
                     post.sample, judged, tolerance, policy=policy.digest, content=verdict.content_hash
                 )
 
-    async def _ask(self, screen: Screen, posts: Sequence[Post]) -> Sequence[ScreenAnswer | None]:
+    async def _ask(self, screen: Screener, posts: Sequence[Post]) -> Sequence[ScreenAnswer | None]:
         try:
-            answers = await asyncio.to_thread(screen.answers, posts)
+            answers = await screen.ask(posts)
             if len(answers) != len(posts):
                 raise ValueError("not one answer for each post")  # noqa: TRY301 - a fault like any other
         except Exception as error:  # noqa: BLE001 - as above
@@ -118,7 +122,7 @@ class Screening:
             return [None] * len(posts)
         return answers
 
-    def _answer(self, screen: Screen, one: Arrival, found: ScreenAnswer | None) -> Answer | Sample | None:
+    def _answer(self, screen: Screener, one: Arrival, found: ScreenAnswer | None) -> Answer | Sample | None:
         try:
             policy = self._policy()
             action = action_of(one.post, found, policy) if self.on and not one.over else None
@@ -129,7 +133,7 @@ class Screening:
             finding = Assessment(
                 scores=found.scores, severity=found.scores.severity, assessed_by=AssessedBy.SCREEN
             )
-            return self._answers.without_engine(one.slot, one.post, finding, screen_stamp(screen.digest))
+            return self._answers.without_engine(one.slot, one.post, finding, screen_stamp(screen))
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(error, 1)
             return None
@@ -139,26 +143,71 @@ class Screening:
         _log.error("screen_fault", posts=posts, where=frames(error))
 
 
-def screen_stamp(digest: str) -> EngineRef:
-    """A screen's stamp on a verdict. It has no prompt layout: its digest stands for all that it does."""
+def screen_stamp(screen: Screener) -> EngineRef:
+    """Who answered, on a verdict: the small guard with its bundle, or the screen itself.
+
+    The latter has no prompt layout: its digest stands for all that it does.
+    """
+    if screen.guard is not None:
+        return engine_reference(screen.guard, calibrated=screen.calibrated)
+    digest = screen.digest
     return EngineRef(digest=digest, backend="screen", model="screen", layout_digest=digest, calibrated=True)
 
 
-def open_screen(settings: ScreenSettings) -> Screen | None:
+def open_screen(settings: ScreenSettings, backends: Backends, *, folds: bool) -> Screener | None:
     """Load the screen that the settings name, if they name one. Blocking, below a second.
+
+    Args:
+        settings: The section ``screen``.
+        backends: Among them the small guard, if there is one. They are entered by the caller.
+        folds: Whether a post is judged in its folded form, too.
 
     Raises:
         EngineError: The folder holds no screen that can be used here.
-        StartError: It is not the one that is pinned.
+        StartError: It is not the one that is pinned, or its guard is another one or none.
     """
     if settings.path is None:
         return None
-    from sluicegate.engines.screen import Screen  # noqa: PLC0415 - only who has a screen pays for it
+    screen: Screener
+    if settings.guard is None:
+        if (settings.path / GUARD).exists():
+            raise StartError(
+                f"screen.path {settings.path} is of a small guard: say in screen.guard which of engine.adapters it is"
+            )
+        from sluicegate.engines.screen import Screen  # noqa: PLC0415 - only who has a screen pays for it
 
-    screen = Screen.load(settings.path)
+        screen = Screen.load(settings.path)
+    else:
+        screen = _open_guard(settings, settings.path, settings.guard, backends, folds=folds)
     if settings.digest is not None and settings.digest != screen.digest:
         raise StartError(
             f"screen.path {settings.path}: its digest is {screen.digest}, screen.digest pins {settings.digest}; "
             "pin this one, or give the path of the other"
         )
     return screen
+
+
+def _open_guard(
+    settings: ScreenSettings, path: Path, name: str, backends: Backends, *, folds: bool
+) -> GuardScreen:
+    manifest = GuardManifest.load(path)
+    backend = backends.get(name)
+    if backend is None:
+        raise StartError(
+            f"screen.guard {name}: this worker has no such engine; say under engine.adapters.{name} where it is served "
+            "(a worker of role screen has no engine)"
+        )
+    info = backend.engine.info
+    if info.digest != manifest.guard:
+        raise StartError(
+            f"screen.guard {name}: its bundle is {info.digest}, and {path / GUARD} was measured with {manifest.guard}; "
+            "measure it again with `sluicegate adapt screen-guard`"
+        )
+    return GuardScreen(
+        manifest,
+        backend.engine,
+        Segmenter(backend.prompter, folds=folds, passages=backend.passages),
+        calibration=backend.calibration,
+        timeout_s=settings.guard_timeout_s,
+        clock=time.monotonic,
+    )

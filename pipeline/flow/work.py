@@ -165,6 +165,7 @@ class Work:
             prompt.explained_as = prompt.explain_as(policy)
             prompt.policy, prompt.counted = policy, len(prompt.members)
             if prompt.explained_as is not None:
+                prompt.in_text = prompt.wants_text(policy)
                 told.wanted.append(prompt)
         held = {post for prompt in told.wanted for post, _ in prompt.members}
         for prompt in prompts:

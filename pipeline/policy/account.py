@@ -116,7 +116,8 @@ class _Accountant:
             decision = self._policy.decide(self._subject, scores, found)
             wanted = self._decider.explain_as(scores)
             said = self._explanation(scores, wanted, found)
-            categories = self._categories(wanted, found) if wanted is not None and found is not None else ()
+            if wanted is not None and found is not None:
+                categories = self._categories(scores, wanted, found)
             checks = self._checks(scores, wanted, found, decision.rule)
             fired = [one.origin for one in checks if one.fired]
             if decision.rule == FAILURE_MODE:
@@ -144,12 +145,14 @@ class _Accountant:
         said = self._why_asked(scores)
         if wanted not in (None, scores.severity):
             said += f"; it is made to begin with {wanted}, since a category could change what follows"
-        if wanted is None or found is None or explains(found, wanted):
+        if wanted is None or found is None or self._decider.is_explained(scores, wanted, found):
             return said
         if found.explanation_failure is not None:
             lacks = f"it failed ({found.explanation_failure})"
         elif found.explained_as is None:
             lacks = "there is none"
+        elif explains(found, wanted):
+            lacks = "this one tells the likeliest category alone, and a second one could change what follows"
         else:
             lacks = f"this one began with {found.explained_as}, which says nothing of categories"
         return f"{said}; {lacks}: every bar is asked, and the failure mode"
@@ -169,8 +172,8 @@ class _Accountant:
             f"not asked for: risk {risk:.3g} is below explain_at {rules.explain_at:g}, and this is an allow"
         )
 
-    def _categories(self, wanted: Severity, found: Finding) -> tuple[CategoryCheck, ...]:
-        if not explains(found, wanted):
+    def _categories(self, scores: Scores, wanted: Severity, found: Finding) -> tuple[CategoryCheck, ...]:
+        if not self._decider.is_explained(scores, wanted, found):
             return tuple(
                 CategoryCheck(name, True, "nobody knows without an explanation, so its rules are asked")
                 for name in self._rules.categories
@@ -187,7 +190,7 @@ class _Accountant:
     def _checks(
         self, scores: Scores, wanted: Severity | None, found: Finding | None, rule: str
     ) -> tuple[Check, ...]:
-        deciding = self._decider.deciding(wanted, found)
+        deciding = self._decider.deciding(scores, wanted, found)
         asked = [
             check for one in deciding for check in self._bar_checks(one.category, one.bars, scores, rule)
         ]

@@ -97,6 +97,7 @@ class Decider:
         self.rules = rules
         self._always = kind == "response" and rules.explain_responses
         self._explain_at = rules.explain_at
+        self._text = rules.explain_text
         self._general = ReadyBars(None, rules)
         self._categories = tuple(ReadyBars(name, bars) for name, bars in rules.categories.items())
         self.failure = _consequence(rules.failure_mode, FAILURE_MODE, rules)
@@ -117,6 +118,18 @@ class Decider:
         likeliest = scores.severity
         return scores.harm if likeliest == "safe" and self.hangs_on_a_category(scores) else likeliest
 
+    def wants_text(self, scores: Scores, wanted: Severity, *, reasons: bool) -> bool:
+        """True if an explanation has to be written out, so that its likeliest category alone is not enough.
+
+        Args:
+            scores: Of the text.
+            wanted: What :meth:`explain_as` says of it.
+            reasons: True if the model's texts have a reason. It gives none where it is made to begin with safe.
+        """
+        if self._always or self._text == "always" or self.hangs_on_a_category(scores):
+            return True
+        return reasons and self._text == "reasons" and wanted != "safe"
+
     def hangs_on_a_category(self, scores: Scores) -> bool:
         """True if some bars lead to another action or disposition than others do."""
         unsafe = scores.unsafe
@@ -128,7 +141,14 @@ class Decider:
                 return True
         return False
 
-    def deciding(self, wanted: Severity | None, found: Finding | None) -> list[ReadyBars]:
+    def is_explained(self, scores: Scores, wanted: Severity, found: Finding) -> bool:
+        """True if an explanation tells all that could change what follows.
+
+        The likeliest category alone does not where a second one could.
+        """
+        return explains(found, wanted, text=self.hangs_on_a_category(scores))
+
+    def deciding(self, scores: Scores, wanted: Severity | None, found: Finding | None) -> list[ReadyBars]:
         """The bars that are asked; the severest outcome decides.
 
         The categories that apply; where none does, the general bars. A category without bars of its
@@ -138,12 +158,13 @@ class Decider:
         for, the text may be of any category: all bars are asked.
 
         Args:
-            wanted: What :meth:`explain_as` says of the same text.
+            scores: Of the text.
+            wanted: What :meth:`explain_as` says of it.
             found: The explanation; None for one that names no category.
         """
         if found is None or wanted is None:
             return [self._general]
-        if not explains(found, wanted):
+        if not self.is_explained(scores, wanted, found):
             return [self._general, *self._categories]
         own = [
             ready
@@ -164,11 +185,13 @@ class Decider:
         unsafe = scores.unsafe
         risk = unsafe + scores.controversial
         wanted = self.explain_as(scores)
-        first, *others = self.deciding(wanted, found)
+        first, *others = self.deciding(scores, wanted, found)
         result = first.result(unsafe, risk)
         for bars in others:
             other = bars.result(unsafe, risk)
             if other.severity > result.severity:
                 result = other
-        unexplained = wanted is not None and found is not None and not explains(found, wanted)
+        unexplained = (
+            wanted is not None and found is not None and not self.is_explained(scores, wanted, found)
+        )
         return self.failure if unexplained and self.failure.severity > result.severity else result

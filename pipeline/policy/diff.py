@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.policy.decider import SEVERITY, Decision
 from sluicegate.pipeline.policy.policy import Policy
-from sluicegate.pipeline.policy.rules import explains
 from sluicegate.schemas import Action, Verdict
 
 if TYPE_CHECKING:
@@ -152,9 +151,10 @@ def _decide(policy: Policy, verdict: Verdict) -> Decision | None:
     if scores is None:
         return policy.decide_failure(verdict)
     found, wanted = _dated(verdict), policy.explain_as(verdict, scores)
-    if wanted is None or found.explanation_failure is not None or explains(found, wanted):
+    decider = policy.decider(verdict)
+    if wanted is None or found.explanation_failure is not None or decider.is_explained(scores, wanted, found):
         return policy.decide(verdict, scores, found)
-    if policy.decider(verdict).hangs_on_a_category(scores):
+    if decider.hangs_on_a_category(scores):
         return None
     return policy.decide(verdict, scores)  # a worker would have asked, whatever the answer
 

@@ -98,7 +98,7 @@ class Policy:
                     (orjson.dumps(path).decode(), value)
                     for path, value in layer.values.items()
                     # Younger than the digest: a policy that says nothing of them keeps the one that it had.
-                    if layer.where or path[0] not in {"adapter", "screen"}
+                    if layer.where or path[0] not in {"adapter", "screen", "explain_text"}
                 ),
             ]
             for layer in self.layers
@@ -165,6 +165,18 @@ class Policy:
     def explain_as(self, post: Subject, scores: Scores) -> Severity | None:
         """The severity that an explanation is to begin with; None where none is asked for."""
         return self.decider(post).explain_as(scores)
+
+    def wants_text(self, post: Subject, scores: Scores, *, reasons: bool) -> bool:
+        """True if an explanation is asked for that has to be written out: its likeliest category is not enough.
+
+        Args:
+            post: The post, or a verdict on it.
+            scores: Its scores.
+            reasons: True if the model's texts have a reason.
+        """
+        decider = self.decider(post)
+        wanted = decider.explain_as(scores)
+        return wanted is not None and decider.wants_text(scores, wanted, reasons=reasons)
 
     def decide(self, post: Subject, scores: Scores, found: Finding | None = None) -> Decision:
         """Decide a scored post.

@@ -161,6 +161,7 @@ _RIGHT = {
     "underscores, such as teens, or null for the engine's own",
     "failure_mode": _ACTIONS,
     "explain_responses": "write true or false",
+    "explain_text": "write needed, reasons or always",
     "max_wait_seconds": "write a number of seconds above 0, such as 30, or null to wait for ever",
     "max_tokens": "write a whole number from 1 on, such as 8192, or null for no limit but the worker's",
     "max_segments": "write a whole number from 1 on, such as 4, or null for no limit but the worker's",

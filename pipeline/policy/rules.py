@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from sluicegate.schemas import Action, Kind, Scores, Severity
+from sluicegate.schemas import Action, ExplainedBy, Kind, Scores, Severity
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 DispositionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -19,6 +19,11 @@ PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\
 AdapterName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """As in the settings, where it says where the adapter is served."""
 CategoryName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
+
+
+ExplainText = Literal["needed", "reasons", "always"]
+"""``needed``: to tell a refusal, or where a second category could change what follows. ``reasons``: for a reason, too,
+where the model gives one."""
 
 
 class RulePart(BaseModel):
@@ -193,6 +198,10 @@ class Rules(Bars):
     explain_responses: Annotated[bool, Field(strict=True)] = Field(
         True, description="Responses are always explained: that tells refusals."
     )
+    explain_text: ExplainText = Field(
+        "reasons",
+        description="For which explanations the model writes a text; for the others its likeliest category costs one token.",
+    )
 
 
 class Finding(Protocol):
@@ -214,18 +223,26 @@ class Finding(Protocol):
         ...
 
     @property
+    def explained_by(self) -> ExplainedBy | None:
+        """``category`` where no text could name a second one."""
+        ...
+
+    @property
     def explanation_failure(self) -> str | None:
         """Why an explanation that was asked for is absent."""
         ...
 
 
-def explains(found: Finding, wanted: Severity) -> bool:
+def explains(found: Finding, wanted: Severity, *, text: bool = False) -> bool:
     """True if an explanation is there, and tells categories where they are wanted.
 
     Args:
         found: One that began with safe says nothing of categories, whatever it lists.
         wanted: What the rules ask for.
+        text: True if it has to be written out: the likeliest category alone is not enough.
     """
     if found.explanation_failure is not None or found.explained_as is None:
+        return False
+    if text and found.explained_by == "category":
         return False
     return wanted == "safe" or found.explained_as != "safe"

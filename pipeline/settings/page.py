@@ -72,6 +72,8 @@ REASONS: dict[str, str] = {
     "worker.role": "One worker does everything. An edge pays where engines are far, or few.",
     "screen.path": "It is off unless you ask for it: only you can say which errors are tolerable.",
     "screen.digest": "The reason is that of engine.digest.",
+    "screen.guard": "It needs a bundle of its own and a measurement, and saves engine time at a price that only you can accept.",
+    "screen.guard_timeout_s": "The large guard answers what is late, so that a slow small one costs no judgement. It was not measured on a GPU.",
     "screen.sample_share": "It costs a hundredth of what is saved, and compares ten thousand of a million answers.",
     "screen.off_confidence": "A screen that is in order is switched off once in a thousand counts.",
     "screen.off_samples": "A long good past must not hide a bad present. At 1 % they come from a million answers.",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from sluicegate.pipeline.policy.rules import AdapterName
 from sluicegate.pipeline.settings.adapters import Adapters, lacking, password_in
 from sluicegate.pipeline.settings.security import SecuritySettings
 from sluicegate.schemas.codec import POST_BYTES
@@ -30,6 +31,16 @@ class ScreenSettings(BaseModel):
 
     path: Path | None = Field(None, description="Folder of the screen; without one there is none.")
     digest: str | None = Field(None, description="Pinned digest: another screen is refused.")
+    guard: AdapterName | None = Field(
+        None,
+        description="The screen is a small guard, measured in screen.path and served as this one of engine.adapters.",
+    )
+    guard_timeout_s: float = Field(
+        2.0,
+        gt=0,
+        le=600,
+        description="Posts that the small guard has not answered by then go to the large one.",
+    )
     sample_share: float = Field(
         0.01,
         ge=0,
@@ -56,6 +67,11 @@ class ScreenSettings(BaseModel):
             raise ValueError(
                 "screen.digest pins a screen, and there is none: give screen.path, for example /screens/first, "
                 "or leave screen.digest out"
+            )
+        if self.guard is not None and self.path is None:
+            raise ValueError(
+                "screen.guard names a small guard that nobody measured: give screen.path, for example "
+                "/screens/guard, or leave screen.guard out"
             )
         return self
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_PREFIX = "sluicegate:assessment:2:"  # the number is that of the value's format: another format is a miss
+_PREFIX = "sluicegate:assessment:3:"  # the number is that of the value's format: another format is a miss
 _RETRY_S = 5.0  # after a fault
 _LATE = 8  # answers in a row that came too late are a fault: a slow Redis then costs 8 timeouts in 5 s
 _BACKGROUND_S = 2.0  # to connect (name, TLS, password), write or answer late; no post waits for it

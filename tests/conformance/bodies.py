@@ -10,6 +10,7 @@ from conformance.servers import Server, SglangCompletions, SglangServer, VllmSer
 from conformance.walk import AGREES, Row
 from contract.wires import Generated, RefusedError
 from sluicegate.engines.backends.dialects import Completion, Dialect, Lora, make_dialect
+from sluicegate.engines.backends.dialects.base import Candidates
 from sluicegate.engines.protocol import Scored
 from support.small_bundle import small_tokenizer, small_vocabulary
 
@@ -67,6 +68,8 @@ def _of(dialect: Dialect, *, reasons: bool) -> Iterator[tuple[Any, ...]]:
         body = dialect.explain_request(PROMPT, kind)
         yield text, body, 1, lambda reply: [dialect.read_explanation(reply)]
     if not reasons:
+        body = dialect.category_request(PROMPT)
+        yield "ask for a category", body, 1, lambda reply: [dialect.read_category(reply)]
         for count in sorted({1, dialect.list_prompts}):
             text = "score a prompt" if count == 1 else f"score a list of {count}"
             body = dialect.score_request([PROMPT] * count)
@@ -96,7 +99,9 @@ def compare(body: Body, server: Server) -> str:
     if not isinstance(server, VllmServer | SglangServer):
         return AGREES
     reply = server.answer(body.value, [generated()] * body.prompts)
-    unread = [answer for answer in body.read(reply) if not isinstance(answer, Scored | Completion)]
+    unread = [
+        answer for answer in body.read(reply) if not isinstance(answer, Scored | Completion | Candidates)
+    ]
     return f"its reply is not read: {unread[0]}" if unread else AGREES
 
 

@@ -84,6 +84,7 @@ async def _ask(stand_in: StandIn, backend: Backend) -> list[str]:
     answers: list[Any] = [
         *await engine.score(prompts, timeout_s=30),
         *await engine.explain(prompts, ["unsafe"] * len(prompts), timeout_s=30),
+        *await engine.explain(prompts, ["unsafe"] * len(prompts), timeout_s=30, texts=[False] * len(prompts)),
     ]
     health = await engine.health()
     stand_in.brain.faults["hang"] = None
@@ -225,6 +226,7 @@ def request_rows() -> list[Row]:
         bodies = [
             *map(dialect.score_request, lists),
             *(dialect.explain_request((1, 2), kind) for kind in ("post", "prompt", "response")),
+            dialect.category_request((1, 2)),
         ]
         for body in bodies:
             found += field_rows(endpoint, load_sheet().requests[endpoint], body)

@@ -187,6 +187,23 @@ class EngineContract:
                 assert set(answer.category_scores) <= {*rig.categories, "None"}
                 assert sum(answer.category_scores.values()) == pytest.approx(1, abs=1e-6)
 
+    async def test_the_likeliest_category_is_the_one_that_a_text_begins_with(self, rig: Rig) -> None:
+        prompts = some_prompts(rig)
+        severities: list[Severity] = ["unsafe", "controversial", "unsafe", "unsafe", "safe", "unsafe"]
+        texts = [False, False, True, False, False, False]
+        written = await rig.engine.explain(prompts, severities, timeout_s=TIMEOUT_S)
+        answers = await rig.engine.explain(prompts, severities, timeout_s=TIMEOUT_S, texts=texts)
+        for answer, whole, text in zip(answers, written, texts, strict=True):
+            assert isinstance(answer, Explanation)
+            assert isinstance(whole, Explanation)
+            assert answer.by == "text" or not text
+            if answer.by == "text":  # the probabilities left it open
+                assert answer.categories == whole.categories
+            else:
+                assert answer.categories == whole.categories[:1]
+                assert answer.category_scores == pytest.approx(whole.category_scores, abs=1e-6)
+                assert (answer.reason, answer.refusal) == (None, None)
+
     async def test_a_failing_item_answers_for_itself(self, rig: Rig, item_fault: str) -> None:
         prompts = [rig.prompt("first"), rig.prompt(f"second {MARKER}"), rig.prompt("third")]
         before = scored(await rig.engine.score(prompts, timeout_s=TIMEOUT_S))

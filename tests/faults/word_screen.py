@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 _SURE = ScreenAnswer(Scores(safe=0.98, controversial=0.01, unsafe=0.01), "safe", error=0.001)
 
 
-class WordScreen:
+class WordScreen(Screen):
     """Sure of every text with the safe word in which nothing is hidden."""
 
-    digest = f"sha256:{hashlib.sha256(WORDS['safe'].encode()).hexdigest()}"
+    def __init__(self) -> None:
+        self.digest = f"sha256:{hashlib.sha256(WORDS['safe'].encode()).hexdigest()}"
 
     def answers(self, posts: Sequence[Post]) -> list[ScreenAnswer | None]:
         """As a trained screen's."""

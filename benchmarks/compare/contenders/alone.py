@@ -121,15 +121,14 @@ class ClosedLoop:
         engine, judge = self._backend.engine, self._judge
         scored = await engine.score([one.prompt for one in batch], timeout_s=_CALL_S)
         wanted = [
-            (one.prompt, severity)
+            (one.prompt, severity, judge.wants_text(one.post, found))
             for one, found in zip(batch, scored, strict=True)
             if isinstance(found, Scored)
             and (severity := judge.policy.explain_as(one.post, judge.calibrated(one.post, found)))
         ]
         if wanted:
-            await engine.explain(
-                [one for one, _ in wanted], [severity for _, severity in wanted], timeout_s=_CALL_S
-            )
+            prompts, severities, texts = zip(*wanted, strict=True)
+            await engine.explain(prompts, severities, timeout_s=_CALL_S, texts=texts)
 
 
 async def main() -> None:

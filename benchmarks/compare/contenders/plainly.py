@@ -129,9 +129,11 @@ class Judge:
             ):
                 wanted.append((post, prompt, one, severity))
         if wanted:
-            severities = [severity for *_, severity in wanted]
             told: Sequence[Explanation | ItemFailure] = await engine.explain(
-                [prompt for _, prompt, *_ in wanted], severities, timeout_s=_CALL_S
+                [prompt for _, prompt, *_ in wanted],
+                [severity for *_, severity in wanted],
+                timeout_s=_CALL_S,
+                texts=[self.wants_text(post, one) for post, _, one, _ in wanted],
             )
             for (post, _, one, severity), explanation in zip(wanted, told, strict=True):
                 found[post.id] = assess(self.calibrated(post, one), explanation, severity)
@@ -143,6 +145,11 @@ class Judge:
         return (
             calibration.calibrated(scored.scores, post.kind, post.language) if calibration else scored.scores
         )
+
+    def wants_text(self, post: Post, scored: Scored) -> bool:
+        """True if the policy wants its explanation written out."""
+        reasons = self.backend.engine.info.reasons
+        return self.policy.wants_text(post, self.calibrated(post, scored), reasons=reasons)
 
     def encoded(self, post: Post, finding: Any) -> bytes:
         """The verdict on a post, as its record's value."""

@@ -64,22 +64,22 @@ def _line(name: str, pairs: Sequence[Pair]) -> Line:
     )
 
 
-def cost(keys_of: Iterable[tuple[Parts | ItemFailure, Sequence[str]]]) -> dict[str, Any]:
+def cost(keys_of: Iterable[tuple[Parts | ItemFailure, Sequence[str], Sequence[str]]]) -> dict[str, Any]:
     """What folding costs on a whole stream, repeated prompts being asked once.
 
     Args:
-        keys_of: The parts of each post, and the keys of their prompts.
+        keys_of: The parts of each post, the keys of their prompts, and of those that it has without folding.
     """
     plain: set[str] = set()
-    folded: set[str] = set()
+    asked: set[str] = set()
     posts = 0
-    for parts, keys in keys_of:
+    for parts, keys, without in keys_of:
         if isinstance(parts, ItemFailure):
             continue
         posts += any(part.folded for part in parts.parts)
-        for part, key in zip(parts.parts, keys, strict=True):
-            (folded if part.folded else plain).add(key)
-    extra = len(folded - plain)
+        asked.update(keys)
+        plain.update(without)
+    extra = len(asked) - len(plain)
     percent = round(100 * extra / len(plain), 2) if plain else 0.0
     return {"folded_posts": posts, "prompts": len(plain), "extra_prompts": extra, "extra_percent": percent}
 

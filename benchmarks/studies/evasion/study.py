@@ -78,8 +78,12 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
     async with backend.engine:
         info = backend.engine.info
         store = Store(asked.work, info)
-        parts = await asyncio.to_thread(parts_of, backend, [row.post for row in rows])
-        judged = Judged(backend, policy, store, parts)
+        posts = [row.post for row in rows]
+        parts = await asyncio.to_thread(parts_of, backend, posts)
+        plain = await asyncio.to_thread(parts_of, backend, posts, folds=False)
+        judged = {
+            folds: Judged(backend, policy, store, its) for folds, its in ((True, parts), (False, plain))
+        }
         folded = [
             row
             for row in rows
@@ -90,12 +94,18 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
             [one for row in copies for one in (row.post.id, str(row.variant_of))]
             + [row.post.id for row in changed]
         )
-        wanted = [part.prompt for one in ids if isinstance(its := parts[one], Parts) for part in its.parts]
+        wanted = [
+            part.prompt
+            for built in (parts, plain)
+            for one in ids
+            if isinstance(its := built[one], Parts)
+            for part in its.parts
+        ]
         await ask(backend, wanted, store, "the copies and their originals")
 
         def action(one: str, *, folds: bool) -> Action:
             post = by_id[one].post
-            return judged.action(post, judged.finding(post, folds=folds))
+            return judged[folds].action(post, judged[folds].finding(post))
 
         pairs = {
             folds: [
@@ -118,11 +128,11 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
         ]
 
         def spent(part_of: Sequence[Row]) -> dict[str, Any]:
-            built = (parts[row.post.id] for row in part_of)
-            return cost(
-                (its, [store.key(part.prompt) for part in its.parts] if isinstance(its, Parts) else [])
-                for its in built
-            )
+            def keys(its: Parts | ItemFailure) -> list[str]:
+                return [store.key(part.prompt) for part in its.parts] if isinstance(its, Parts) else []
+
+            both = ((parts[row.post.id], plain[row.post.id]) for row in part_of)
+            return cost((its, keys(its), keys(before)) for its, before in both)
 
         return {
             "engine": {

@@ -115,10 +115,15 @@ class CheckpointEngine:
         return found
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Sequence[bool] | None = None,
     ) -> list[Explanation | ItemFailure]:
-        """Continue freely, without a grammar; see :class:`~sluicegate.engines.protocol.Engine`."""
-        del timeout_s
+        """Continue freely, without a grammar, always to a text; see :class:`~sluicegate.engines.protocol.Engine`."""
+        del timeout_s, texts
         found: list[Explanation | ItemFailure] = await self._computed(
             lambda: self._explain(prompts, severities)
         )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from sluicegate.engines.bundle.manifest import LabelMap
 from sluicegate.engines.bundle.tokenizer import TextTokenizer
-from sluicegate.engines.protocol import EngineInfo, ItemFailure, Prompt, Scored
-from sluicegate.schemas import FailureCode, Kind, Scores, Severity
+from sluicegate.engines.protocol import EngineInfo, Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.text.parsing import PROMPT_ONLY
+from sluicegate.schemas import NO_CATEGORY, FailureCode, Kind, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -188,6 +189,14 @@ class Dialect(Protocol):
         """How many tokens the server says that the prompts of a score had; None where it does not say."""
         ...
 
+    def category_request(self, token_ids: Sequence[int]) -> JsonObject:
+        """Body that asks for the one token after a forced prompt, from :meth:`Vocabulary.explain_ids`."""
+        ...
+
+    def read_category(self, body: object) -> Candidates | None:
+        """Read the candidates in the answer to :meth:`category_request`; None where there are none to read."""
+        ...
+
     def is_too_long(self, status: int, body: object) -> bool:
         """Say whether a refusal means that the prompt exceeds the server's context."""
         ...
@@ -234,6 +243,32 @@ def category_scores(candidates: Candidates, vocabulary: Vocabulary) -> dict[str,
     """Distribution over the categories' first tokens; empty if none of them is a candidate."""
     shares = _shares(candidates, list(vocabulary.category_ids.values()))
     return dict(zip(vocabulary.category_ids, shares, strict=True)) if shares else {}
+
+
+def first_category(candidates: Candidates, vocabulary: Vocabulary, kind: Kind) -> Explanation | None:
+    """The category that a written explanation would begin with.
+
+    Args:
+        candidates: The likeliest next tokens after :data:`CATEGORY_HEAD`, of the whole vocabulary.
+        vocabulary: Which tokens the categories are.
+        kind: Kind of the post.
+
+    Returns:
+        None unless its first token is likelier than any token that begins no category of this kind can be.
+    """
+    found = {
+        name: math.exp(min(0.0, candidates.logprobs[token_id]))
+        for name, token_id in vocabulary.category_ids.items()
+        if token_id in candidates.logprobs and (kind != "response" or name != PROMPT_ONLY)
+    }
+    likeliest = max(found, key=found.__getitem__, default=None)
+    if likeliest is None or found[likeliest] <= 1 - sum(found.values()):
+        return None
+    return Explanation(
+        categories=() if likeliest == NO_CATEGORY else (likeliest,),
+        category_scores=category_scores(candidates, vocabulary),
+        by="category",
+    )
 
 
 def _shares(candidates: Candidates, token_ids: Sequence[int]) -> list[float] | None:

@@ -104,12 +104,19 @@ class LlamaCppDialect:
             return unparsable("content")
         if not text.strip():
             return empty_completion()
-        scores: dict[str, float] = {}
-        match body.get("completion_probabilities"):
-            case [{"top_logprobs": list(top)}, *_]:
-                candidates = Candidates.of(_pairs(top))
-                scores = category_scores(candidates, self._vocabulary) if candidates else {}
-        return Completion(text, scores)
+        candidates = self.read_category(body)
+        return Completion(text, category_scores(candidates, self._vocabulary) if candidates else {})
+
+    def category_request(self, token_ids: Sequence[int]) -> JsonObject:
+        """As for a score: the token that is written is not read."""
+        return self.score_request([token_ids])
+
+    def read_category(self, body: object) -> Candidates | None:
+        """The candidates of the first position."""
+        match body:
+            case {"completion_probabilities": [{"top_logprobs": list(top)}, *_]}:
+                return Candidates.of(_pairs(top))
+        return None
 
     def tokens_read(self, body: object) -> int | None:
         """What it computed, and what it had."""

@@ -102,6 +102,15 @@ class OpenAIDialect:
                 return read
         return None
 
+    def category_request(self, token_ids: Sequence[int]) -> JsonObject:
+        """Ask for one token with its candidates."""
+        return self._request(list(token_ids), max_tokens=1)
+
+    def read_category(self, body: object) -> Candidates | None:
+        """The candidates of the one choice."""
+        choices = choices_of(body, 1)
+        return self._candidates(choices[0]) if choices else None
+
     def is_too_long(self, status: int, body: object) -> bool:
         """Servers name the context in prose or in a code; nothing else in a refusal does."""
         return status in (400, 413, 422) and any(words in refusal_text(body) for words in _TOO_LONG)
@@ -176,9 +185,13 @@ class VllmDialect(OpenAIDialect):
         grammar = explanation_grammar(tuple(vocabulary.category_ids), kind, reasons=vocabulary.reasons)
         return {
             **super().explain_request(token_ids, kind),
-            "logprob_token_ids": list(vocabulary.category_ids.values())[: self._NAMED_TOKENS],
+            "logprob_token_ids": self._categories(),
             "structured_outputs": {"grammar": grammar},
         }
+
+    def category_request(self, token_ids: Sequence[int]) -> JsonObject:
+        """Name the categories, without a grammar: their probabilities are of the whole vocabulary."""
+        return {**super().category_request(token_ids), "logprob_token_ids": self._categories()}
 
     def token_id(self, key: str) -> int | None:
         """Keys have the form ``token_id:1234``."""
@@ -186,6 +199,9 @@ class VllmDialect(OpenAIDialect):
 
     def _request(self, prompt: list[int] | list[list[int]], *, max_tokens: int) -> JsonObject:
         return {**super()._request(prompt, max_tokens=max_tokens), "return_tokens_as_token_ids": True}
+
+    def _categories(self) -> list[int]:
+        return list(self._vocabulary.category_ids.values())[: self._NAMED_TOKENS]
 
 
 def choices_of(body: object, count: int) -> list[JsonObject] | None:

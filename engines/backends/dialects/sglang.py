@@ -93,6 +93,17 @@ class SglangDialect:
         ]
         return sum(read) if read and len(read) == len(answers) else None
 
+    def category_request(self, token_ids: Sequence[int]) -> JsonObject:
+        """Ask for one token, and for the categories' probabilities there, of the whole vocabulary."""
+        return self._request(list(token_ids), self._vocabulary.category_ids.values(), {"max_new_tokens": 1})
+
+    def read_category(self, body: object) -> Candidates | None:
+        """The tokens that were named."""
+        match body:
+            case {"meta_info": dict(meta)}:
+                return _candidates(meta)
+        return None
+
     def is_too_long(self, status: int, body: object) -> bool:
         """The server names the context in prose."""
         return status == 400 and "context length" in refusal_text(body)

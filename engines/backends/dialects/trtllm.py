@@ -137,6 +137,15 @@ class TrtllmChatDialect(TrtllmDialect):
                 return Completion(text, category_scores(candidates, self._vocabulary) if candidates else {})
         return unparsable("choices" if choices is None else "choices.message.content")
 
+    def category_request(self, token_ids: Sequence[int]) -> JsonObject:
+        """Ask for one token with its candidates."""
+        return self._chat(token_ids, max_tokens=1)
+
+    def read_category(self, body: object) -> Candidates | None:
+        """The candidates of the one choice."""
+        choices = choices_of(body, 1)
+        return self._chat_candidates(choices[0]) if choices else None
+
     def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
         """A server that passes over the tokens answers to the message that says nothing: safe, to every post."""
         read = self.tokens_read(body)

@@ -45,6 +45,9 @@ RULES = (
 PLAIN = frozenset({"format", "width"})
 """Rules that change no word: alone they are no reason for a second judgement."""
 
+UNSEEN = frozenset({"format", "invisible"})
+"""Rules that take away what nobody sees, and nothing else."""
+
 GROWTH = 3
 """A folded text has at most this many times the characters of the original."""
 
@@ -80,6 +83,11 @@ class Folded:
         A change of width, or an invisible character at the edge of a word, does not.
         """
         return bool(self.rules) and not PLAIN.issuperset(self.rules)
+
+    @property
+    def looks_the_same(self) -> bool:
+        """True if it lacks nothing that a reader sees."""
+        return UNSEEN.issuperset(self.rules)
 
 
 def _may_be_disguised(text: str) -> bool:

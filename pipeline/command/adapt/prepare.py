@@ -28,6 +28,9 @@ from sluicegate.pipeline.command.adapt import (
     screen as adapt_screen,
 )
 from sluicegate.pipeline.command.adapt import (
+    screen_guard as adapt_screen_guard,
+)
+from sluicegate.pipeline.command.adapt import (
     train as adapt_train,
 )
 from sluicegate.pipeline.command.options import AsJson, progress
@@ -256,3 +259,4 @@ app.command("calibrate")(adapt_calibrate.calibrate)
 app.command("gate")(adapt_gate.gate)
 app.command("export")(adapt_export.export)
 app.command("screen")(adapt_screen.screen)
+app.command("screen-guard")(adapt_screen_guard.screen_guard)

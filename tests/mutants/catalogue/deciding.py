@@ -276,8 +276,8 @@ MUTANTS = (
         "policy_turned_safe",
         "a policy that changes within a post would decide a part by an explanation that began with safe",
         "pipeline/flow/in_work.py",
-        "return wanted is None or explains(finding, wanted)",
-        "return wanted is None or finding.explained_as is not None",
+        "return explains(finding, wanted, text=self.wants_text(policy, finding.scores))",
+        "return finding.explained_as is not None",
         (
             "tests/unit/pipeline/flow/test_flow_safe_categories.py::test_an_explanation_that_began_with_safe_is_missing_for_a_policy_that_wants_categories_since",
         ),
@@ -286,9 +286,39 @@ MUTANTS = (
         "failed_explanation_allows",
         "a failed explanation would be an allow that no tenant chose",
         "pipeline/policy/decider.py",
-        "unexplained = wanted is not None and found is not None and not explains(found, wanted)",
-        "unexplained = False",
+        "unexplained = (\n            wanted is not None",
+        "unexplained = (\n            False and wanted is not None",
         (f"{_SAFE}::test_a_failed_explanation_is_no_allow_that_nobody_chose",),
+    ),
+    Mutant(
+        "category_alone",
+        "the likeliest category alone would decide where a second one could block",
+        "pipeline/policy/decider.py",
+        "return explains(found, wanted, text=self.hangs_on_a_category(scores))",
+        "return explains(found, wanted)",
+        (
+            "tests/unit/pipeline/policy/test_policy.py::test_the_likeliest_category_alone_will_do_unless_a_second_one_could_change_what_follows",
+        ),
+    ),
+    Mutant(
+        "uncertain_category",
+        "a category would be read where a text might begin with something else",
+        "engines/backends/dialects/base.py",
+        "found[likeliest] <= 1 - sum(found.values())",
+        "False",
+        (
+            "tests/unit/engines/backends/test_dialects.py::test_a_category_is_read_only_where_a_text_would_begin_with_it",
+        ),
+    ),
+    Mutant(
+        "brief_for_all",
+        "a post whose rules want a text would be answered with a category alone",
+        "pipeline/flow/in_work.py",
+        "return scores is not None and any(post.wants_text(policy, scores) for post, _ in self.members)",
+        "return False",
+        (
+            "tests/unit/pipeline/flow/test_flow_policy.py::test_one_text_serves_everybody_who_waits_for_the_same_prompt",
+        ),
     ),
     Mutant(
         "failed_explanation_general",

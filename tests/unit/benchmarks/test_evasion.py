@@ -56,14 +56,14 @@ def test_the_cost_counts_each_distinct_prompt_once_and_no_folded_one_that_anothe
     prompt = Prompt((1,), "post", 0, (0, 1))
     plain = Parts((Part(prompt, 0, 1),))
     folded = Parts((Part(prompt, 0, 1), Part(prompt, 0, 1, folded=True)), rules=("leet",))
-    keyed: list[tuple[Parts | ItemFailure, list[str]]] = [
-        (plain, ["a"]),
-        (plain, ["a"]),
-        (plain, ["b"]),
-        (folded, ["c", "b"]),  # its folded form is another post
-        (folded, ["d", "e"]),
-        (folded, ["f", "e"]),
-        (ItemFailure(FailureCode.TOO_LONG), []),
+    keyed: list[tuple[Parts | ItemFailure, list[str], list[str]]] = [
+        (plain, ["a"], ["a"]),
+        (plain, ["a"], ["a"]),
+        (plain, ["b"], ["b"]),
+        (folded, ["c", "b"], ["c"]),  # its folded form is another post
+        (folded, ["d", "e"], ["d"]),
+        (folded, ["f", "e"], ["f"]),
+        (ItemFailure(FailureCode.TOO_LONG), [], []),
     ]
     assert evasion_report.cost(keyed) == {
         "folded_posts": 3,
@@ -71,6 +71,8 @@ def test_the_cost_counts_each_distinct_prompt_once_and_no_folded_one_that_anothe
         "extra_prompts": 1,
         "extra_percent": 20.0,
     }
+    alone = [*keyed, (folded, ["a"], ["g"])]  # it looks like another post, and is asked about as that one
+    assert evasion_report.cost(alone)["extra_prompts"] == 0
     assert evasion_report.cost([])["extra_percent"] == 0.0
 
 
@@ -115,9 +117,10 @@ def test_a_stream_is_judged_reported_and_on_the_second_run_not_asked_again(
     evasion.main()
     first = json.loads((tmp_path / "evasion.json").read_text())
     assert (first["posts"], first["copies"], first["failed_prompts"]) == (5, 2, 0)
-    assert first["cost"] == {"folded_posts": 3, "prompts": 4, "extra_prompts": 1, "extra_percent": 25.0}
+    assert first["cost"] == {"folded_posts": 3, "prompts": 4, "extra_prompts": 0, "extra_percent": 0.0}
     assert first["cost_undisguised"]["extra_prompts"] == 1
     assert [one["variant"] for one in first["with"]] == ["leet", "zero_width", "all"]
+    # One that looks the same is asked about once; what is drawn out is asked about twice.
     # Folded, both copies ask what their original asks; it is at least as severe.
     assert first["with"][-1]["slipped"]["hits"] == 0
     assert (tmp_path / "evasion.md").read_text(encoding="utf-8") == evasion_report.page(first)

@@ -106,9 +106,9 @@ def test_a_stream_is_measured_judged_and_reported(
     def row(number: int, text: str, severity: str = "safe", **fields: Any) -> str:
         return json.dumps({"id": f"p{number}", "text": text, "label": {"severity": severity}} | fields)
 
-    text = "The library opens at nine tomorrow morning"
+    text = "The library opens at nine tomorrow morning!!!!!"
     stream = tmp_path / "stream.jsonl"
-    lines = [row(1, text), row(2, text.replace("b", "b\u200b")), row(3, f"{text}!", "unsafe"), row(4, text)]
+    lines = [row(1, text), row(2, f"{text}!!!"), row(3, f"{text}?", "unsafe"), row(4, text)]
     stream.write_text("\n".join(lines), encoding="utf-8")
     pairs = tmp_path / "pairs"
     pairs.mkdir()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sluicegate.engines.backends import Backends
     from sluicegate.engines.bundle.calibration import Calibration
     from sluicegate.engines.protocol import Engine
-    from sluicegate.engines.screen.model import Screen
+    from sluicegate.engines.screen.model import Screener
     from sluicegate.engines.text.prompting import PassageFinder
     from sluicegate.pipeline.records import Outgoing
 
@@ -112,7 +112,7 @@ class Bench:
         tree: dict[str, Any] | None = None,
         adapters: Mapping[str, Backend] | None = None,
         calibration: Calibration | None = None,
-        screen: Screen | None = None,
+        screen: Screener | None = None,
         passages: PassageFinder | None = None,
     ) -> None:
         profile = profile or FakeProfile()

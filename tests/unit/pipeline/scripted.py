@@ -52,8 +52,8 @@ class ScriptedEngine(FakeEngine):
         return answers[:-1] if self.drop_answer else answers
 
     async def explain(
-        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
+        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float, texts: Any = None
     ) -> list[Explanation | ItemFailure]:
         if prompts:
             self.explained.append(len(prompts))
-        return await super().explain(prompts, severities, timeout_s=timeout_s)
+        return await super().explain(prompts, severities, timeout_s=timeout_s, texts=texts)

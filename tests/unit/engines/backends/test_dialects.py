@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.engines.backends.dialects import DIALECTS, Completion, Lora, make_dialect
-from sluicegate.engines.backends.dialects.base import Candidates, severity_scores
+from sluicegate.engines.backends.dialects.base import Candidates, first_category, severity_scores
 from sluicegate.engines.backends.dialects.grammar import explanation_grammar
 from sluicegate.engines.errors import EngineSetupError
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored, believed
@@ -491,3 +491,56 @@ def test_an_unknown_dialect_is_refused_by_name() -> None:
         EngineSetupError, match="'tgi' is not one of: openai, vllm, sglang, trtllm, trtllm_chat, llama_cpp"
     ):
         make_dialect("tgi", VOCABULARY, model="m")
+
+
+def categories_at(**shares: float) -> dict[int, float]:
+    """Logarithms of the first tokens of some categories; underscores are blanks."""
+    return {
+        VOCABULARY.category_ids[name.replace("_", " ")]: math.log(share) for name, share in shares.items()
+    }
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_category_is_asked_for_with_one_token_and_without_a_grammar(name: str) -> None:
+    asked = dialect(name).category_request([1, 2, 3])
+    flat = {**asked, **asked.get("sampling_params", {})}
+    assert {flat.get(key) for key in ("max_tokens", "max_new_tokens", "n_predict")} == {1, None}
+    assert not {"grammar", "ebnf", "structured_outputs", "response_format"} & set(flat)
+    named = asked.get("logprob_token_ids", asked.get("token_ids_logprob"))
+    assert named in (None, list(VOCABULARY.category_ids.values()))
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_likeliest_category_is_read_from_the_candidates(name: str) -> None:
+    body = body_of(name, categories_at(PII=0.6, Violent=0.3))
+    candidates = dialect(name).read_category(body)
+    assert candidates is not None
+    found = first_category(candidates, VOCABULARY, "post")
+    assert found is not None
+    assert (found.categories, found.by, found.reason, found.refusal) == (("PII",), "category", None, None)
+    assert found.category_scores["PII"] == max(found.category_scores.values())
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@given(body=json_values)
+def test_reading_a_category_never_raises(name: str, body: object) -> None:
+    assert dialect(name).read_category(body) is None or isinstance(body, dict)
+
+
+@pytest.mark.parametrize(
+    ("shares", "kind", "categories"),
+    [
+        ({"PII": 0.5, "Violent": 0.4}, "post", ("PII",)),
+        ({"None": 0.9}, "post", ()),
+        ({"PII": 0.3, "Violent": 0.25}, "post", None),  # another token may have 0.45
+        ({"Jailbreak": 0.6, "PII": 0.3}, "prompt", ("Jailbreak",)),
+        ({"Jailbreak": 0.6, "PII": 0.3}, "response", None),  # a text on a response may not begin with it
+        ({"Jailbreak": 0.1, "PII": 0.8}, "response", ("PII",)),
+        ({}, "post", None),
+    ],
+)
+def test_a_category_is_read_only_where_a_text_would_begin_with_it(
+    shares: dict[str, float], kind: Kind, categories: tuple[str, ...] | None
+) -> None:
+    found = first_category(Candidates(categories_at(**shares), -9.0), VOCABULARY, kind)
+    assert (found.categories if found is not None else None) == categories

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer
@@ -101,3 +103,33 @@ def test_posts_keep_their_order_and_their_own_folded_forms() -> None:
         folded = [read(part) for part in parts.parts if part.folded]
         assert bool(folded) == fold(text).differs
         assert all(fold(text).text in prompt for prompt in folded)
+
+
+def test_where_nothing_that_a_reader_sees_is_folded_the_folded_form_is_asked_about_alone() -> None:
+    found = build("I will k\u200bi\u200bll you")
+    (part,) = found.parts
+    assert part.prompt == PROMPTER.build(Post(id="p", text="I will kill you"))
+    assert (part.folded, part.end, found.rules) == (True, len("I will kill you"), ("invisible",))
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("I will k\u200bi\u200bll you", {"kind": "prompt"}),
+        ("I will k\u200bi\u200bll you", {"kind": "response"}),
+        ("I will \u200bk\u200b1ll you", {}),  # a reader sees the digit
+        ("I will k\u00adill you", {}),  # a hyphen that may be seen at the end of a line
+        ("I will k\U000e0041ill you", {}),  # a tag, which may carry a text
+    ],
+)
+def test_both_forms_are_asked_about_where_somebody_may_read_the_other_one(
+    text: str, fields: dict[str, Any]
+) -> None:
+    assert [part.folded for part in build(text, **fields).parts] == [False, True]
+
+
+def test_a_long_text_with_unseen_characters_is_cut_in_its_folded_form() -> None:
+    found = build(SENTENCES.replace("sentence", "sen\u200btence"))
+    plain = build(SENTENCES)
+    assert [part.prompt for part in found.parts] == [part.prompt for part in plain.parts]
+    assert all(part.folded for part in found.parts)

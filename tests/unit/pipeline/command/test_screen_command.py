@@ -105,12 +105,12 @@ def test_the_role_of_the_command_and_of_the_environment_must_agree(monkeypatch: 
 
 def test_a_screen_that_is_not_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screen, "load", staticmethod(load))
-    assert open_screen(ScreenSettings()) is None
-    found = open_screen(ScreenSettings(path=Path("s"), digest=DIGEST))
+    assert open_screen(ScreenSettings(), {}, folds=True) is None
+    found = open_screen(ScreenSettings(path=Path("s"), digest=DIGEST), {}, folds=True)
     assert found is not None
     assert found.digest == DIGEST
     with pytest.raises(StartError, match=r"screen\.digest pins sha256:6"):
-        open_screen(ScreenSettings(path=Path("s"), digest=OTHER))
+        open_screen(ScreenSettings(path=Path("s"), digest=OTHER), {}, folds=True)
 
 
 @pytest.mark.parametrize("wrong", [{"sample_share": 1.1}, {"off_confidence": 1}, {"off_samples": 1}])
@@ -124,8 +124,9 @@ def test_the_settings_and_the_policy_of_the_page_are_ones_that_a_worker_takes() 
     policies = [one for one in blocks if "rules" in one or "tenants" in one]
     (policy,) = policies
     assert Policy.parse(policy).scope.tenants == {"forum"}
-    on, edge, centre = (Settings(**one) for one in blocks if one not in policies)
+    on, guarded, edge, centre = (Settings(**one) for one in blocks if one not in policies)
     assert (on.worker.role, on.screen.path) == ("judge", Path("/screens/first"))
+    assert guarded.screen.guard in guarded.engine.adapters
     assert (edge.worker.role, edge.topics.forward) == ("screen", centre.topics.posts)
     assert centre.screen.from_edge
     assert edge.kafka.group != centre.kafka.group

@@ -7,7 +7,8 @@ given back. And it knows what the engine would say of each prompt. All else foll
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
@@ -76,6 +77,8 @@ class Route:
 
     adapter: str
     up: bool = True
+    info: Any = field(default_factory=lambda: SimpleNamespace(reasons=False))
+    """Of an engine that gives no reasons."""
 
     def is_at_work_on(self, _prompt: object) -> bool:
         return self.up

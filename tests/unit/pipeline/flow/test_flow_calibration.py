@@ -54,10 +54,15 @@ class Watched(FakeEngine):
         return await super().score(prompts, timeout_s=timeout_s)
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Any = None,
     ) -> list[Explanation | ItemFailure]:
         self.forced += severities
-        return await super().explain(prompts, severities, timeout_s=timeout_s)
+        return await super().explain(prompts, severities, timeout_s=timeout_s, texts=texts)
 
 
 class Calibrated(Bench):
@@ -141,7 +146,12 @@ async def test_every_part_of_a_long_post_is_calibrated_before_the_worst_is_chose
 async def test_posts_that_are_given_up_with_scores_keep_calibrated_ones() -> None:
     class Mute(Watched):
         async def explain(
-            self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+            self,
+            prompts: Sequence[Prompt],
+            severities: Sequence[Severity],
+            *,
+            timeout_s: float,
+            texts: Any = None,
         ) -> list[Explanation | ItemFailure]:
             if prompts:
                 raise EngineUnavailable("gone")

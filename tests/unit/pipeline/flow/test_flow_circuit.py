@@ -265,7 +265,7 @@ async def test_scores_that_are_known_decide_a_long_post_whose_other_parts_were_g
             raise EngineUnavailable("gone")
 
         async def explain(
-            self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
+            self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float, texts: Any = None
         ) -> list[Any]:
             del severities, timeout_s
             if prompts:

@@ -44,10 +44,15 @@ class Watched(FakeEngine):
         return await super().score(prompts, timeout_s=timeout_s)
 
     async def explain(
-        self, prompts: Sequence[Prompt], severities: Sequence[Severity], *, timeout_s: float
+        self,
+        prompts: Sequence[Prompt],
+        severities: Sequence[Severity],
+        *,
+        timeout_s: float,
+        texts: Sequence[bool] | None = None,
     ) -> list[Explanation | ItemFailure]:
         await self.may_explain.wait()
-        return await super().explain(prompts, severities, timeout_s=timeout_s)
+        return await super().explain(prompts, severities, timeout_s=timeout_s, texts=texts)
 
 
 def posts(count: int, word: str = "calm") -> list[bytes | dict[str, object] | None]:

@@ -176,7 +176,9 @@ async def test_a_fault_of_an_engine_fails_its_posts_and_the_partition_goes_on(dr
 
 async def test_a_failed_explanation_leaves_the_scores_in_charge() -> None:
     class Mute(ScriptedEngine):
-        async def explain(self, prompts: Any, severities: Any, *, timeout_s: float) -> list[Any]:
+        async def explain(
+            self, prompts: Any, severities: Any, *, timeout_s: float, texts: Any = None
+        ) -> list[Any]:
             return [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]
 
     bench = Bench(engine=Mute())
@@ -190,7 +192,9 @@ async def test_a_failed_explanation_leaves_the_scores_in_charge() -> None:
 
 async def test_an_explanation_beyond_the_contract_is_left_out() -> None:
     class Chatty(ScriptedEngine):
-        async def explain(self, prompts: Any, severities: Any, *, timeout_s: float) -> list[Any]:
+        async def explain(
+            self, prompts: Any, severities: Any, *, timeout_s: float, texts: Any = None
+        ) -> list[Any]:
             return [Explanation(("x" * 1000,)) for _ in prompts]
 
     bench = Bench(engine=Chatty())
@@ -201,8 +205,10 @@ async def test_an_explanation_beyond_the_contract_is_left_out() -> None:
 
 async def test_a_copy_is_explained_anew_where_the_first_explanation_failed() -> None:
     class MuteOnce(ScriptedEngine):
-        async def explain(self, prompts: Any, severities: Any, *, timeout_s: float) -> list[Any]:
-            found = await super().explain(prompts, severities, timeout_s=timeout_s)
+        async def explain(
+            self, prompts: Any, severities: Any, *, timeout_s: float, texts: Any = None
+        ) -> list[Any]:
+            found = await super().explain(prompts, severities, timeout_s=timeout_s, texts=texts)
             return found if len(self.explained) > 1 else [ItemFailure(FailureCode.TIMED_OUT) for _ in prompts]
 
     engine = MuteOnce()

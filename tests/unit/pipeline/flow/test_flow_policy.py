@@ -24,7 +24,7 @@ class Certain(FakeEngine):
         self.explained = 0
 
     async def explain(
-        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
+        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float, texts: Any = None
     ) -> list[Explanation | ItemFailure]:
         self.explained += len(prompts)
         answer = Explanation(("PII",), {"PII": 0.7, "Violent": 0.3})
@@ -108,6 +108,64 @@ async def test_a_policy_that_changes_between_two_posts_needs_no_text_judged_agai
     assert second.reused_from == first.verdict_id
     assert second.policy.digest == other.policy.digest != Policy.parse(POLICY).digest
     assert engine.explained == 1
+
+
+class Brief(Certain):
+    """Writes a second category where a text is asked for, and tells the first one alone elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[bool] = []
+
+    async def explain(
+        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float, texts: Any = None
+    ) -> list[Explanation | ItemFailure]:
+        self.texts += texts
+        shares = {"Violent": 0.7, "PII": 0.3}
+        return [
+            Explanation(("Violent", "PII"), shares)
+            if text
+            else Explanation(("Violent",), shares, by="category")
+            for text in texts
+        ]
+
+
+CALM = {"explain_at": 0.3, "categories": {"PII": {"block_at": {"risk": None}}}}
+TWO = {**POLICY, "tenants": {"calm": {"rules": CALM}}}
+
+
+async def test_the_likeliest_category_is_read_where_no_second_one_matters_and_a_text_elsewhere() -> None:
+    engine = Brief()
+    bench = Bench(engine=engine, policy=TWO)
+    await bench.run([{"id": "first", "text": "x", "tenant": "calm"}])
+    first = bench.outlet.verdict("first")
+    assert (engine.texts, first.categories, first.explained_by) == ([False], ("Violent",), "category")
+    assert first.action is Action.ALLOW
+    other = Bench(engine=engine, policy=TWO)
+    other.share_cache(bench)
+    await other.run([{"id": "again", "text": "x", "tenant": "calm"}])
+    assert engine.texts == [False]  # what is known will do
+    third = Bench(engine=engine, policy=TWO)
+    third.share_cache(other)
+    await third.run([{"id": "second", "text": "x"}])
+    second = third.outlet.verdict("second")  # for this tenant a second category could change what follows
+    assert (engine.texts, second.categories, second.explained_by) == (
+        [False, True],
+        ("Violent", "PII"),
+        "text",
+    )
+    assert (second.action, second.policy.rule) == (Action.BLOCK, "categories.PII.block_at.risk>=0.9")
+    assert second.scores == first.scores
+
+
+async def test_one_text_serves_everybody_who_waits_for_the_same_prompt() -> None:
+    engine = Brief()
+    bench = Bench(engine=engine, policy=TWO)
+    await bench.run([{"id": "calm", "text": "x", "tenant": "calm"}, {"id": "strict", "text": "x"}])
+    assert engine.texts == [True]
+    found = {name: bench.outlet.verdict(name) for name in ("calm", "strict")}
+    assert [one.explained_by for one in found.values()] == ["text", "text"]
+    assert [one.action for one in found.values()] == [Action.ALLOW, Action.BLOCK]
 
 
 class Halting(Certain):

@@ -34,7 +34,7 @@ class Guard(FakeEngine):
         return [Scored(Scores(safe=0.65, controversial=0.05, unsafe=0.3), label_mass=1.0) for _ in prompts]
 
     async def explain(
-        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
+        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float, texts: Any = None
     ) -> list[Explanation | ItemFailure]:
         self.begun += severities
         await self.gate.wait()
@@ -192,7 +192,7 @@ async def test_a_near_duplicate_stands_in_with_an_explanation_that_tells_categor
     policy = {**POLICY, "rules": {"explain_at": 0.2, "categories": {"PII": {"block_at": {"unsafe": 0.2}}}}}
     bench = Bench(engine=engine, policy=policy, tree=near)
     texts = {"a": "I will k\u200bill you when you come home", "b": "I will ki\u200bll you when you come home"}
-    await bench.run([post(name, text=text) for name, text in texts.items()])
+    await bench.run([post(name, text=text, kind="prompt") for name, text in texts.items()])
     second = bench.outlet.verdict("b")
     assert (second.assessed_by, second.explained_as) == (AssessedBy.NEAR_DUPLICATE, "unsafe")
     assert second.action is Action.BLOCK

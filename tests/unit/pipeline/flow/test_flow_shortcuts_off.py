@@ -130,7 +130,7 @@ def line(record: Record) -> bytes:
         raw = encode(event.model_copy(update={"rejected_at": MOMENT, "first_rejected_at": MOMENT}))
     key = None if record.key is None else record.key.decode()
     headers = [[name, None if value is None else value.decode()] for name, value in record.headers]
-    told = re.sub(rb'"explained_as":(null|"[a-z]+"),', b"", raw)
+    told = re.sub(rb'"explained_(as|by)":(null|"[a-z]+"),', b"", raw)
     return orjson.dumps([record.topic, key, headers]) + b"\t" + told
 
 

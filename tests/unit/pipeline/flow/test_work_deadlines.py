@@ -22,11 +22,11 @@ class Thoughtful(ScriptedEngine):
     """Scores at once, and thinks for longer than the tenant waits about what it is to explain."""
 
     async def explain(
-        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float
+        self, prompts: Sequence[Any], severities: Sequence[Any], *, timeout_s: float, texts: Any = None
     ) -> list[Any]:
         if prompts:
             await asyncio.sleep(EXPLAIN_S)
-        return await super().explain(prompts, severities, timeout_s=timeout_s)
+        return await super().explain(prompts, severities, timeout_s=timeout_s, texts=texts)
 
 
 def bench(profile: FakeProfile, mode: str, **tree: Any) -> Bench:

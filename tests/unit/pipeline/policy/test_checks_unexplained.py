@@ -69,6 +69,7 @@ class Failed:
     categories: tuple[str, ...] = ()
     category_scores: dict[str, float] = {}  # noqa: RUF012 - never changed
     explained_as = None
+    explained_by = None
     explanation_failure = "timed_out"
 
 

@@ -36,10 +36,17 @@ def explain_as(rules: Rules, kind: Kind, scores: Scores) -> Severity | None:
     )
 
 
-def deciding(rules: Rules, wanted: Severity | None, told: Any) -> list[tuple[str | None, Bars]]:
+def tells(rules: Rules, scores: Scores, wanted: Severity, told: Any) -> bool:
+    alone = told.explained_by == "category"
+    return explains(told, wanted) and not (alone and hangs_on_a_category(rules, scores))
+
+
+def deciding(
+    rules: Rules, scores: Scores, wanted: Severity | None, told: Any
+) -> list[tuple[str | None, Bars]]:
     if told is None or wanted is None:
         return [(None, rules)]
-    if not explains(told, wanted):
+    if not tells(rules, scores, wanted, told):
         return [(None, rules), *rules.categories.items()]
     own: list[tuple[str | None, Bars]] = [
         (name, bars) for name, bars in rules.categories.items() if bars.applies(name, told)
@@ -51,11 +58,11 @@ def deciding(rules: Rules, wanted: Severity | None, told: Any) -> list[tuple[str
 def decided(rules: Rules, kind: Kind, scores: Scores, told: Any) -> tuple[Action, str, Bars]:
     wanted = explain_as(rules, kind, scores)
     outcomes = []
-    for name, bars in deciding(rules, wanted, told):
+    for name, bars in deciding(rules, scores, wanted, told):
         action, reached = bars.outcome(scores)
         outcomes.append((action, reached if name is None else f"categories.{name}.{reached}", bars))
     severest = max(outcomes, key=lambda one: SEVERITY.index(one[0]))  # the first of the severest ones
-    lacks = wanted is not None and told is not None and not explains(told, wanted)
+    lacks = wanted is not None and told is not None and not tells(rules, scores, wanted, told)
     if lacks and SEVERITY.index(rules.failure_mode) > SEVERITY.index(severest[0]):
         return rules.failure_mode, FAILURE_MODE, rules
     return severest

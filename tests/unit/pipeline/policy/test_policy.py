@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import Policy
-from sluicegate.schemas import Action, Post, Scores
+from sluicegate.schemas import Action, ExplainedBy, Post, Scores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,6 +180,7 @@ class Found:
     """An explanation: categories named, and the score of each as the first one."""
 
     explained_as: Severity | None = "unsafe"
+    explained_by: ExplainedBy | None = "text"
     explanation_failure: str | None = None
 
     def __init__(self, *categories: str, **category_scores: float) -> None:
@@ -425,9 +426,12 @@ def test_another_disposition_is_reason_enough_to_ask_for_the_category() -> None:
 
 
 class Unexplained(Found):
-    def __init__(self, explained_as: Severity | None, failure: str | None = None) -> None:
+    def __init__(
+        self, explained_as: Severity | None, failure: str | None = None, by: ExplainedBy = "text"
+    ) -> None:
         super().__init__()
         self.explained_as = explained_as
+        self.explained_by = by
         self.explanation_failure = failure
 
 
@@ -467,3 +471,57 @@ def test_an_explanation_that_began_with_safe_will_do_where_no_category_matters()
     assert BARS.decide(post(), scores(0.15, 0.16), Unexplained("safe")).rule == "otherwise"
     # One that began with harm serves both.
     assert BARS.decide(post(), scores(0.15, 0.16), Found("PII")).action is Action.ALLOW
+
+
+def test_the_likeliest_category_alone_will_do_unless_a_second_one_could_change_what_follows() -> None:
+    alone, whole = Found("Violent"), Found("Violent")
+    alone.explained_by = "category"
+    between = scores(0.31)  # PII blocks, everything else is allowed
+    assert BARS.decide(post(), between, whole).action is Action.ALLOW
+    assert BARS.decide(post(), between, alone).rule == "categories.PII.block_at.unsafe>=0.3"
+    assert BARS.decide(post(), scores(0.1, 0.21), alone).action is Action.ALLOW
+    assert BARS.decide(post(), scores(0.85), alone) == BARS.decide(post(), scores(0.85), whole)
+
+
+@pytest.mark.parametrize(
+    ("rules", "fields", "given", "reasons", "text"),
+    [
+        ({}, {}, scores(0.1), True, False),  # nothing is explained
+        ({}, {}, scores(0.9), False, False),
+        ({}, {}, scores(0.9), True, True),
+        ({}, {}, scores(0.2, 0.2), True, False),  # it begins with safe, and a safe text has no reason
+        ({}, {"kind": "response"}, scores(0.1), False, True),
+        ({"explain_responses": False}, {"kind": "response"}, scores(0.9), False, False),
+        ({"explain_text": "needed"}, {}, scores(0.9), True, False),
+        ({"explain_text": "needed"}, {"kind": "response"}, scores(0.9), False, True),
+        (
+            {"explain_text": "needed", "categories": {"PII": {"block_at": {"unsafe": 0.3}}}},
+            {},
+            scores(0.5),
+            False,
+            True,
+        ),
+        (
+            {"explain_text": "needed", "categories": {"PII": {"block_at": {"unsafe": 0.3}}}},
+            {},
+            scores(0.9),
+            False,
+            False,
+        ),
+        ({"explain_text": "always"}, {}, scores(0.2, 0.2), False, True),
+        ({"explain_text": "always"}, {}, scores(0.1), True, False),
+    ],
+)
+def test_a_text_is_wanted_for_a_refusal_a_reason_or_several_categories(
+    rules: dict[str, Any], fields: dict[str, Any], given: Scores, reasons: bool, text: bool
+) -> None:
+    found = Policy.parse({"name": "n", "version": "1", "rules": rules})
+    assert found.wants_text(post(**fields), given, reasons=reasons) is text
+
+
+def test_a_policy_that_says_nothing_of_texts_keeps_its_digest() -> None:
+    plain, said = (
+        {"name": "n", "version": "1", "rules": rules} for rules in ({}, {"explain_text": "needed"})
+    )
+    assert Policy.parse(plain).digest == Policy.parse({"name": "n", "version": "1"}).digest
+    assert Policy.parse(plain).digest != Policy.parse(said).digest

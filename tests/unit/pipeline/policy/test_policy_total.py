@@ -72,6 +72,7 @@ found = st.none() | st.builds(
     categories=st.lists(st.sampled_from([*CATEGORIES, "Unheard of"]), unique=True, max_size=3).map(tuple),
     category_scores=st.dictionaries(st.sampled_from([*NAMES, "None", "Unheard of"]), st.floats(0, 1)),
     explained_as=st.none() | st.sampled_from(["safe", "controversial", "unsafe"]),
+    explained_by=st.sampled_from(["text", "category"]),
     explanation_failure=st.none() | st.just("timed_out"),
 )
 
@@ -151,6 +152,7 @@ def test_without_a_usable_explanation_nothing_is_milder_than_any_bar_or_the_fail
         explanation.explanation_failure is None
         and explanation.explained_as is not None
         and (wanted == "safe" or explanation.explained_as != "safe")
+        and (explanation.explained_by == "text" or not policy.decider(post).hangs_on_a_category(scores))
     )
     decision = policy.decide(post, scores, explanation)
     every = [bars.outcome(scores)[0] for bars in (rules, *rules.categories.values())]
@@ -175,7 +177,11 @@ def test_every_bar_that_is_reached_can_decide_once_its_category_is_named(
         if action is Action.ALLOW or always - {name}:
             continue
         named = SimpleNamespace(
-            categories=(name,), category_scores={name: 1.0}, explained_as=wanted, explanation_failure=None
+            categories=(name,),
+            category_scores={name: 1.0},
+            explained_as=wanted,
+            explained_by="text",
+            explanation_failure=None,
         )
         assert policy.decide(post, scores, named).rule == f"categories.{name}.{rule}"
 

@@ -17,6 +17,7 @@ from sluicegate.engines.adapt.export.export import WantedExport, export
 from sluicegate.engines.adapt.train.base import open_base
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
 from sluicegate.engines.backends.dialects import CATEGORY_HEAD, Vocabulary
+from sluicegate.engines.backends.dialects.base import category_scores
 from sluicegate.engines.backends.tensorrt_llm import AnswerReader
 from sluicegate.engines.backends.trtllm.border import Asked
 from sluicegate.engines.backends.trtllm.serving import Serving
@@ -248,7 +249,7 @@ def test_the_categories_first_pieces_are_those_of_plain_generation_after_the_for
     made, logits = generated(merged.model, prompt.token_ids, forced=[*([one] for one in steps), ids])
     _, at_once = generated(merged.model, forced, forced=[ids])
     reader, asked = read_by_serving(merged, at_once)
-    found = reader.categories(asked)
+    found = category_scores(reader.categories(asked), vocabulary)
     assert list(found.values()) == pytest.approx(shares(logits[-1], ids), abs=CLOSE)
     likeliest = max(found, key=found.__getitem__)
     assert vocabulary.category_ids[likeliest] == made[-1]

@@ -1,0 +1,1 @@
+"""What a small guard before a large one saves. Simulated."""
