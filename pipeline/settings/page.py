@@ -42,6 +42,8 @@ REASONS: dict[str, str] = {
     "topics.allow": _VERDICTS,
     "topics.review": _VERDICTS,
     "topics.block": _VERDICTS,
+    "topics.resolutions": "The name says what it holds.",
+    "topics.feedback": "The name says what it holds.",
     "topics.dead_letter": "It sorts beside the topic that its records come from.",
     "topics.control": "It is named after the product, which alone uses it.",
     "topics.forward": "It sorts beside the topic that its records come from.",
