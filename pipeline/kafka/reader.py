@@ -378,6 +378,11 @@ class Tail(TopicReader):
             self._take_on(self._partitions(self._consumer.list_topics(timeout=_LOOK_S)))
 
 
+def place_of(topic: str, partition: int, offset: int | None) -> Any:
+    """Where to begin on a partition, as the client library takes it; without an offset at its beginning."""
+    return _at(topic, partition, _BEGINNING if offset is None else offset)
+
+
 def _at(topic: str, partition: int, *offset: int) -> Any:
     """A place on a topic as the client library takes it."""
     from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
