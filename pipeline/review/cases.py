@@ -6,11 +6,12 @@ A record may come again and in any order. What it changes is changed in the tran
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _CASES = UUID("b7f3c2f0-52a4-5d0f-9a3e-6a7c9d1e4b55")  # our own namespace
+_UNWANTED_MOST = 100_000
 MACHINE = "machine"
 """The actor of what no person did."""
 
@@ -60,7 +62,7 @@ def _exact(tenant: str, content: str) -> str:
 
 
 class Cases:
-    """Turns posts, verdicts and resolutions into cases. Holds no state but in the store.
+    """Turns posts, verdicts and resolutions into cases. One projector has it.
 
     Args:
         settings: The desk's.
@@ -70,11 +72,15 @@ class Cases:
     def __init__(self, settings: ReviewSettings, vault: TextVault) -> None:
         self._settings = settings
         self._vault = vault
+        # A verdict may be read before its post. Of what nobody needs to see, no text is kept for it.
+        self._unwanted: OrderedDict[str, None] = OrderedDict()
 
     def take_post(self, connection: Connection, post: Post) -> None:
         """Keep a post's text, and open the case that waited for it."""
-        sealed = self._vault.seal(connection, post)
         key = post_key(post.tenant, post.id, post.revision, content_hash(post))
+        if key in self._unwanted:
+            return
+        sealed = self._vault.seal(connection, post)
         text = _Text(near_key(post), reach_of(post, self._settings.reach))
         if sealed is not None and not _exists(connection, posts.c.post_key == key):
             key, ref, body = sealed
@@ -103,6 +109,9 @@ class Cases:
         known = connection.execute(select(verdicts).where(same_post)).all()
         if cause is None and not known:
             connection.execute(delete(posts).where(posts.c.post_key == key))
+            self._unwanted[key] = None
+            if len(self._unwanted) > _UNWANTED_MOST:
+                self._unwanted.popitem(last=False)
             return
         if not self._counts(connection, verdict, known):
             return
@@ -350,14 +359,6 @@ def keep_resolution(connection: Connection, resolution: Resolution) -> bool:
         )
     )
     return True
-
-
-def open_counts(connection: Connection) -> dict[str, int]:
-    """How many cases wait, by state."""
-    rows = connection.execute(
-        select(cases.c.state, func.count()).where(cases.c.state.in_(OPEN_STATES)).group_by(cases.c.state)
-    )
-    return {row[0]: row[1] for row in rows}
 
 
 def _exists(connection: Connection, condition: Any) -> bool:

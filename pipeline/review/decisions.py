@@ -160,6 +160,62 @@ class Decisions:
         note(connection, lead.name, lead.role, "case reopened", case_id)
         return True
 
+    def make_golden(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
+        """Make what was decided the known answer, to measure others by; False if the case is not decided."""
+        done = connection.execute(
+            update(cases).where(cases.c.case_id == case_id, cases.c.state == "decided").values(golden=True)
+        ).rowcount
+        if done:
+            note(connection, lead.name, lead.role, "case made golden", case_id)
+        return bool(done)
+
+    def sample(self, connection: Connection, tenant: str, size: int) -> Action | None:
+        """What people decided on the last breaker cases of a tenant, each looked at; None if too few, or not alike."""
+        found = connection.execute(
+            select(decisions.c.action)
+            .join(cases, cases.c.case_id == decisions.c.case_id)
+            .where(
+                cases.c.tenant == tenant,
+                cases.c.breaker,
+                decisions.c.settles,
+                decisions.c.basis != Basis.BULK.value,
+            )
+            .order_by(decisions.c.decided_at.desc())
+            .limit(size)
+        ).scalars()
+        seen = list(found)
+        return Action(seen[0]) if len(seen) >= size and len(set(seen)) == 1 else None
+
+    def lift(self, connection: Connection, tenant: str, lead: Reviewer, *, size: int, most: int) -> int:
+        """Decide breaker cases of a tenant as its sample was decided; how many, 0 where the sample does not say.
+
+        Args:
+            connection: The transaction.
+            tenant: Whose.
+            lead: Who decides.
+            size: How many people must have looked at, and found alike.
+            most: Cases in this transaction.
+        """
+        action = self.sample(connection, tenant, size)
+        if action is None:
+            return 0
+        found = connection.execute(
+            select(cases)
+            .where(cases.c.tenant == tenant, cases.c.state == "open", cases.c.breaker)
+            .order_by(cases.c.rank)
+            .limit(most)
+            .with_for_update()
+        ).all()
+        severity: Severity = "safe" if action is Action.ALLOW else "unsafe"
+        for case in found:
+            name = str(uuid5(_DECISIONS, f"{case.case_id} {case.round} lifted"))
+            answer = CaseAnswer(
+                case.version, action, severity, disposition=_withheld(connection, case, action), seen=()
+            )
+            self._settle(connection, _Taken(name, case, lead, answer), Basis.BULK, Authority.REVIEWER)
+        note(connection, lead.name, lead.role, "breaker cases lifted", tenant, {"cases": len(found)})
+        return len(found)
+
     def _settle(
         self, connection: Connection, taken: _Taken, basis: Basis, authority: Authority
     ) -> AnswerOutcome:
@@ -181,7 +237,7 @@ class Decisions:
                 decided_at=now,
             )
             self._send_resolution(connection, resolution, row.author_ref)
-            if not number:  # copies teach nothing that the first does not
+            if not number and basis is not Basis.BULK:  # what nobody looked at teaches nothing
                 self._send_feedback(connection, resolution, row, taken)
         _free(
             connection,
@@ -307,6 +363,15 @@ def _changed(case: Row[Any], reviewer: Reviewer, answer: CaseAnswer) -> str | No
     if case.holder not in (None, reviewer.name) and case.held_until >= time.time():
         return "Your time for the case was over, and somebody else has it now."
     return None
+
+
+def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:
+    """The disposition of a block that a breaker withheld, where it is blocked after all."""
+    for row in members(connection, case.case_id):
+        withheld = Verdict.model_validate_json(row.body).breaker
+        if withheld is not None and action is Action.BLOCK:
+            return withheld.disposition
+    return "none"
 
 
 def _free(connection: Connection, case_id: str, **changes: Any) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.decisions import Decisions
+from sluicegate.pipeline.review.figures import QueueFigures
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.outbox import Outbox
 from sluicegate.pipeline.review.projector import Projector
@@ -32,6 +33,7 @@ class ReviewDesk:
         self.vault = TextVault(None if key is None else key.get_secret_value())
         self.queue = CaseQueue(self.settings)
         self.decisions = Decisions(self.vault)
+        self.figures = QueueFigures(self.store)
         self.outbox = Outbox(settings.kafka, settings.topics, self.store)
         self.projector = Projector(
             settings.kafka, settings.topics, self.store, Cases(self.settings, self.vault)

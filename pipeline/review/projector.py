@@ -109,8 +109,10 @@ class Projector:
         """
         after = dict(known)
         with self._store.writing() as connection:
-            for record in records:
+            # Posts first: a verdict that finds its text needs no second look.
+            for record in sorted(records, key=lambda one: one.topic != self._topics.posts):
                 self._dispatch(connection, record)
+            for record in records:
                 after[record.topic, record.partition] = record.offset + 1
             for place, following in after.items():
                 if known.get(place) != following:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -14,16 +17,17 @@ from sluicegate.pipeline.review.web.app import make_app
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _log = logging.getLogger("sluicegate.review")
 _FINISH_S = 10
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def serve_desk(
     settings: Settings, *, demo: bool, started: Callable[[str], None] = lambda _address: None
 ) -> None:
-    """Run the desk until SIGTERM or Ctrl-C, which reach the caller once it has ended.
+    """Run the desk until SIGTERM or Ctrl-C, and return then.
 
     Args:
         settings: All of them.
@@ -47,7 +51,26 @@ async def serve_desk(
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         _log.info("review desk at %s", address)
         started(address)
-        await uvicorn.Server(config).serve([listening])
+        server = _DeskServer(config)
+        loop = asyncio.get_running_loop()
+        for number in _ENDING:
+            loop.add_signal_handler(number, server.end)
+        try:
+            await server.serve([listening])
+        finally:
+            for number in _ENDING:
+                loop.remove_signal_handler(number)
+
+
+class _DeskServer(uvicorn.Server):
+    """A server whose caller goes on after a signal: uvicorn's own would end the process before that has tidied up."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def end(self) -> None:
+        self.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -122,6 +122,7 @@ REASONS: dict[str, str] = {
     "review.double_share": "Agreement is measured on it, and it costs one case more in twenty.",
     "review.blind_share": "Who sees the verdict leans towards it. On a quarter the lean can be measured.",
     "review.dispositions": "They are those of the built-in policy's kind. Yours may have others.",
+    "review.lift_sample": "Ten alike of a flood say that most of it is: a lead decides whether they do.",
     "review.golden_share": "It is one case in fifty: enough for a rate within a month.",
 }
 
@@ -138,6 +139,7 @@ UNITS: dict[str, str] = {
     "review.blind_share": "share of 1",
     "review.double_share": "share of 1",
     "review.golden_share": "share of 1",
+    "review.lift_sample": "cases",
     "screen.off_confidence": "probability",
     "screen.off_samples": "samples",
     "screen.sample_share": "share of 1",

@@ -54,6 +54,12 @@ class ReviewSettings(BaseModel):
         min_length=1,
         description="Dispositions that a reviewer may choose, as your policy names them.",
     )
+    lift_sample: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="After people found so many breaker cases of a tenant alike, a lead may decide the rest at once.",
+    )
     golden_share: Share = Field(
         0.02,
         description="This share of what a reviewer gets has a known answer, where there are golden cases.",

@@ -11,8 +11,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.staticfiles import StaticFiles
 
 from sluicegate.pipeline.review.desk import ReviewDesk
+from sluicegate.pipeline.review.web.case_pages import add_case_pages
+from sluicegate.pipeline.review.web.lead_pages import add_lead_pages
 from sluicegate.pipeline.review.web.login import add_login
-from sluicegate.pipeline.review.web.pages import add_pages
+from sluicegate.pipeline.review.web.queue_pages import add_queue_pages
 from sluicegate.pipeline.review.web.rendering import HEADERS, STATIC, page
 from sluicegate.pipeline.review.web.sessions import PREFERENCES, Sessions
 
@@ -35,7 +37,8 @@ def make_app(desk: ReviewDesk, *, demo: bool) -> FastAPI:
     sessions = Sessions(desk.store, secure=not demo)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     add_login(app, sessions, demo=demo)
-    add_pages(app, desk, sessions)
+    for add in (add_queue_pages, add_case_pages, add_lead_pages):
+        add(app, desk, sessions)
 
     @app.get("/livez")
     def livez() -> PlainTextResponse:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from sluicegate.pipeline.review.cases import members
 from sluicegate.pipeline.review.rank import RankTerms
@@ -164,22 +164,5 @@ def _answers(connection: Connection, case: Row[Any]) -> list[Row[Any]]:
             select(decisions)
             .where(decisions.c.case_id == case.case_id, decisions.c.round == case.round)
             .order_by(decisions.c.decided_at)
-        )
-    )
-
-
-def queue_names(connection: Connection, states: tuple[str, ...]) -> list[Row[Any]]:
-    """The queues that have open cases, each with its size and the moment by which its first one is due."""
-    return list(
-        connection.execute(
-            select(
-                cases.c.tenant,
-                cases.c.language,
-                func.count().label("size"),
-                func.min(cases.c.due_at).label("due_at"),
-            )
-            .where(cases.c.state.in_(states))
-            .group_by(cases.c.tenant, cases.c.language)
-            .order_by(cases.c.tenant, cases.c.language)
         )
     )

@@ -1,27 +1,23 @@
 """Sessions: who is at the other end. They live in the store; a browser holds a token, and the store its hash."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import orjson
+from fastapi import Form, HTTPException
 from sqlalchemy import delete, insert, select, update
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.store import ReviewStore
 from sluicegate.pipeline.review.tables import sessions
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from starlette.requests import Request
-    from starlette.responses import Response
 
 SESSION_S = 12 * 3600.0
 PREFERENCES: dict[str, Any] = {"language": "en", "keys": True, "veil": True}
@@ -101,6 +97,28 @@ class Sessions:
         return ReviewSession(
             row.token_hash, reviewer, row.csrf, {**PREFERENCES, **orjson.loads(row.preferences)}
         )
+
+    def asking(self, request: Request) -> ReviewSession:
+        """The session of a request.
+
+        Raises:
+            HTTPException: Nobody is logged in.
+        """
+        session = self.find(request)
+        if session is None:
+            raise HTTPException(401)
+        return session
+
+    def sending(self, request: Request, csrf: Annotated[str, Form()]) -> ReviewSession:
+        """The session of a form that one of its own pages made.
+
+        Raises:
+            HTTPException: Nobody is logged in, or another page made it.
+        """
+        session = self.asking(request)
+        if not is_of(session, csrf):
+            raise HTTPException(403)
+        return session
 
     def prefer(self, session: ReviewSession, preferences: dict[str, Any]) -> None:
         """Keep what a reviewer chose."""

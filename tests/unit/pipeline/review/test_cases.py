@@ -40,9 +40,11 @@ def test_a_verdict_and_its_post_make_one_case_in_either_order_and_however_often(
     assert about(bench, case.case_id) == [judged(text).verdict_id]
 
 
-def test_what_nobody_needs_to_see_leaves_nothing(store: ReviewStore) -> None:
+@pytest.mark.parametrize("post_first", [True, False])
+def test_what_nobody_needs_to_see_leaves_nothing(store: ReviewStore, post_first: bool) -> None:
     bench, text = Bench(store), post()
-    bench.take(text, judged(text, action="allow"))
+    records: list[Any] = [text, judged(text, action="allow")]
+    bench.take(*records[:: 1 if post_first else -1])
     assert bench.all() == []
     assert (count(bench, posts), count(bench, verdicts)) == (0, 0)
 

@@ -146,12 +146,40 @@ def test_a_golden_case_measures_and_changes_nothing(store: ReviewStore) -> None:
     bench, case_id = one_case(store, golden_share=1)
     bench.answer(case_id, HERON)
     with store.writing() as connection:
-        connection.execute(update(cases).values(golden=True))
+        assert bench.decisions.make_golden(connection, case_id, OWL)
     assert bench.next(HERON) is None
     assert bench.next(MAGPIE) == case_id
     assert bench.answer(case_id, MAGPIE, "block").kind == "measured"
     assert (len(bench.sent()), bench.case(case_id).state) == (1, "decided")
     assert bench.next(MAGPIE) is None
+
+
+def test_breaker_cases_are_lifted_at_once_after_people_found_a_sample_alike(store: ReviewStore) -> None:
+    bench = Bench(store)
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    for number in range(6):
+        text = post(f"flood {number}")
+        bench.take(text, judged(text, breaker=withheld))
+    bench.take(post("apart"), judged(post("apart")))
+
+    def lift() -> int:
+        with store.writing() as connection:
+            return bench.decisions.lift(connection, "default", OWL, size=2, most=100)
+
+    flood = [case.case_id for case in bench.all() if case.breaker]
+    assert lift() == 0, "nobody has looked yet"
+    bench.answer(flood[0], action="block", disposition="takedown")
+    bench.answer(flood[1], action="allow")
+    assert lift() == 0, "the two are not alike"
+    bench.answer(flood[2], action="allow")
+    assert lift() == 3
+    assert lift() == 0
+    assert [(case.cause, case.breaker) for case in bench.all()] == [("review", False)]
+    lifted = bench.resolutions()[3:]
+    assert {(one.action, one.basis, one.cause, one.seen) for one in lifted} == {
+        ("allow", "bulk", "breaker", ())
+    }
+    assert len(bench.sent("feedback")) == 3, "what nobody looked at teaches nothing"
 
 
 def test_a_reviewer_of_another_tenant_cannot_answer(store: ReviewStore) -> None:

@@ -1,4 +1,4 @@
-"""The pages of the queue and of a case."""
+"""The pages of a case: what is shown of it, and what a person says."""
 
 import time
 from typing import Annotated, Any, cast, get_args
@@ -7,33 +7,18 @@ from fastapi import Depends, FastAPI, Form, HTTPException, Query, Request
 from sqlalchemy import select
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from sluicegate.pipeline.review.cases import open_counts
 from sluicegate.pipeline.review.decisions import AnswerOutcome, CaseAnswer
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.journal import note
-from sluicegate.pipeline.review.queue import QueueFilter
 from sluicegate.pipeline.review.tables import cases
-from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather, queue_names
-from sluicegate.pipeline.review.web.rendering import LANGUAGES, page, spelt_out, unseen
-from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions, is_of
+from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather
+from sluicegate.pipeline.review.web.queue_pages import TOLD, Wanted, go_on
+from sluicegate.pipeline.review.web.rendering import page, spelt_out, unseen
+from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 from sluicegate.schemas import Action, Severity
 
-_LISTED = 50
 _CATEGORIES_MOST = 16
 _REASON_CHARACTERS = 400
-
-
-_TOLD = {"settled", "first", "disagreed", "measured", "repeated", "skipped", "empty"}
-"""What a page may say of the case before."""
-
-
-def _filter(
-    tenant: Annotated[str, Query(max_length=64)] = "",
-    language: Annotated[str, Query(max_length=35)] = "",
-    category: Annotated[str, Query(max_length=64)] = "",
-) -> QueueFilter:
-    """The part of the queue that an address names."""
-    return QueueFilter(tenant, language, category)
 
 
 class _AnswerForm:
@@ -41,7 +26,7 @@ class _AnswerForm:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the fields of a form
         self,
-        wanted: Annotated[QueueFilter, Depends(_filter)],
+        wanted: Wanted,
         version: Annotated[int, Form()],
         action: Annotated[Action, Form()],
         severity: Annotated[str, Form()],
@@ -85,56 +70,16 @@ class _AnswerForm:
         )
 
 
-def add_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:  # noqa: C901 - one function a route
-    """Add the pages of the queue and of a case.
+def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
+    """Add the pages of a case.
 
     Args:
         app: To it.
         desk: It runs.
         sessions: Who asks.
     """
-
-    def asking(request: Request) -> ReviewSession:
-        session = sessions.find(request)
-        if session is None:
-            raise HTTPException(401)
-        return session
-
-    def sending(
-        session: Annotated[ReviewSession, Depends(asking)], csrf: Annotated[str, Form()]
-    ) -> ReviewSession:
-        if not is_of(session, csrf):
-            raise HTTPException(403)
-        return session
-
-    Asking = Annotated[ReviewSession, Depends(asking)]  # noqa: N806 - a type
-    Sending = Annotated[ReviewSession, Depends(sending)]  # noqa: N806 - a type
-
-    @app.get("/")
-    def root() -> Response:
-        return RedirectResponse("/queue", 303)
-
-    @app.get("/queue")
-    def queue(
-        session: Asking,
-        wanted: Annotated[QueueFilter, Depends(_filter)],
-        told: Annotated[str, Query(max_length=16)] = "",
-    ) -> Response:
-        with desk.store.reading() as connection:
-            values = {
-                "session": session,
-                "rows": desk.queue.listing(connection, session.reviewer, wanted, _LISTED),
-                "counts": open_counts(connection),
-                "queues": queue_names(connection, ("open",)),
-                "wanted": wanted,
-                "told": told if told in _TOLD else "",
-                "now": time.time(),
-            }
-        return page("queue.html", session.language, values)
-
-    @app.post("/next")
-    def take_next(session: Sending, wanted: Annotated[QueueFilter, Depends(_filter)]) -> Response:
-        return _next(desk, session, wanted)
+    Asking = Annotated[ReviewSession, Depends(sessions.asking)]  # noqa: N806 - a type
+    Sending = Annotated[ReviewSession, Depends(sessions.sending)]  # noqa: N806 - a type
 
     @app.get("/cases/{case_id}")
     def case(
@@ -146,7 +91,7 @@ def add_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:  # no
         with desk.store.writing() as connection:
             evidence = _evidence(desk, connection, session, case_id)
             note(connection, session.reviewer.name, session.reviewer.role, "case viewed", case_id)
-        return _case_page(desk, session, evidence, reveal=reveal, told=told if told in _TOLD else "")
+        return _case_page(desk, session, evidence, reveal=reveal, told=told if told in TOLD else "")
 
     @app.post("/cases/{case_id}/answer")
     def answer(
@@ -159,13 +104,13 @@ def add_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:  # no
         if outcome.kind == "refused":
             # What was typed stays on the page: nobody writes it twice.
             return _case_page(desk, session, evidence, refused=outcome, given=given)
-        return _next(desk, session, given.wanted, outcome.kind)
+        return go_on(desk, session, given.wanted, outcome.kind)
 
     @app.post("/cases/{case_id}/skip")
-    def skip(session: Sending, case_id: str, wanted: Annotated[QueueFilter, Depends(_filter)]) -> Response:
+    def skip(session: Sending, case_id: str, wanted: Wanted) -> Response:
         with desk.store.writing() as connection:
             desk.queue.skip(connection, case_id, session.reviewer)
-        return _next(desk, session, wanted, "skipped")
+        return go_on(desk, session, wanted, "skipped")
 
     @app.post("/cases/{case_id}/hold")
     def hold(request: Request, session: Sending, case_id: str) -> Response:
@@ -181,36 +126,6 @@ def add_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:  # no
         with desk.store.writing() as connection:
             desk.queue.release(connection, case_id, session.reviewer)
         return RedirectResponse("/queue", 303)
-
-    @app.post("/cases/{case_id}/reopen")
-    def reopen(session: Sending, case_id: str) -> Response:
-        if not session.reviewer.leads:
-            raise HTTPException(403)
-        with desk.store.writing() as connection:
-            done = desk.decisions.reopen(connection, case_id, session.reviewer)
-        desk.outbox.wake()
-        return RedirectResponse(f"/cases/{case_id}" if done else "/queue", 303)
-
-    @app.post("/preferences")
-    def prefer(
-        session: Sending,
-        language: Annotated[str, Form()] = "",
-        keys: Annotated[str, Form()] = "",
-        veil: Annotated[str, Form()] = "",
-    ) -> Response:
-        chosen = {"keys": keys == "on", "veil": veil == "on"}
-        if language in LANGUAGES:
-            chosen |= {"language": language}  # type: ignore[dict-item]  # values differ by name
-        sessions.prefer(session, chosen)
-        return RedirectResponse("/queue", 303)
-
-
-def _next(desk: ReviewDesk, session: ReviewSession, wanted: QueueFilter, told: str = "") -> RedirectResponse:
-    """Go to the next case, or to the queue where there is none."""
-    with desk.store.writing() as connection:
-        case_id = desk.queue.next(connection, session.reviewer, wanted)
-    place = "/queue?told=empty" if case_id is None else f"/cases/{case_id}?told={told}"
-    return RedirectResponse(place, 303)
 
 
 def _evidence(desk: ReviewDesk, connection: Any, session: ReviewSession, case_id: str) -> CaseEvidence:
