@@ -182,7 +182,10 @@ class Cases:
         ).all():
             verdict = Verdict.model_validate_json(row.body)
             self._open(connection, row, _Text(_exact(verdict.tenant, verdict.content_hash), 1.0))
-        connection.execute(delete(posts).where(posts.c.came_at < now - self._settings.text_s))
+        old = now - self._settings.text_s
+        connection.execute(delete(posts).where(posts.c.came_at < old))
+        # The model's reason is in them. By then the topics have them no longer, either.
+        connection.execute(delete(verdicts).where(~verdicts.c.counts, verdicts.c.came_at < old))
 
     def _cause(self, verdict: Verdict) -> str | None:
         """Why a person should look; None if nobody needs to."""

@@ -8,6 +8,7 @@ from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.decisions import Decisions
 from sluicegate.pipeline.review.figures import QueueFigures
 from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.metrics import ReviewMetrics
 from sluicegate.pipeline.review.outbox import Outbox
 from sluicegate.pipeline.review.projector import Projector
 from sluicegate.pipeline.review.queue import CaseQueue
@@ -34,6 +35,7 @@ class ReviewDesk:
         self.queue = CaseQueue(self.settings)
         self.decisions = Decisions(self.vault)
         self.figures = QueueFigures(self.store)
+        self.metrics = ReviewMetrics(self.store, self.figures)
         self.outbox = Outbox(settings.kafka, settings.topics, self.store)
         self.projector = Projector(
             settings.kafka, settings.topics, self.store, Cases(self.settings, self.vault)
@@ -68,6 +70,7 @@ class ReviewDesk:
         with self.store.writing() as connection:
             texts = self.vault.erase(connection, tenant, author_id)
             note(connection, actor, "administrator", "author erased", tenant, {"texts": texts})
+        self.store.wipe()
         return texts
 
     def rebuild(self) -> None:

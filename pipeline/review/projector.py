@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sluicegate.review")
 
 _READ_S = 0.2
+_AT_ONCE = 50
 _SWEEP_S = 5.0
 _PAUSE_S = 1.0
 
@@ -91,8 +92,9 @@ class Projector:
         with ResumedTail(self._kafka, self._names, known) as tail:
             while not self._stopping.is_set():
                 records = tail.read(_READ_S)
-                if records:
-                    known = self.take(records, known)
+                # In parts: who decides waits for one of them at most.
+                for first in range(0, len(records), _AT_ONCE):
+                    known = self.take(records[first : first + _AT_ONCE], known)
                 self.trouble = tail.trouble
                 if time.monotonic() - swept_at > _SWEEP_S:
                     swept_at = time.monotonic()

@@ -10,6 +10,7 @@ from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import chance
+from sluicegate.pipeline.review.rights import Right, may
 from sluicegate.pipeline.review.tables import cases, decisions, skips
 from sluicegate.pipeline.settings.tree import ReviewSettings
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row
 
-LEADS = ("lead", "administrator")
-"""Roles that decide between reviewers who disagree."""
+_EXPOSURE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Reviewer:
     @property
     def leads(self) -> bool:
         """True if this person decides between others."""
-        return self.role in LEADS
+        return may(self.role, Right.LEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,24 @@ class CaseQueue:
             insert(skips).values(case_id=case_id, reviewer=reviewer.name, skipped_at=time.time())
         )
         note(connection, reviewer.name, reviewer.role, "case skipped", case_id)
+
+    def exposure(self, connection: Connection, reviewer: Reviewer) -> tuple[int, float]:
+        """How many harmful texts a reviewer decided about within an hour, and for how long to pause: 0 below the cap."""
+        now = time.time()
+        found = connection.execute(
+            select(decisions.c.decided_at)
+            .where(
+                decisions.c.reviewer == reviewer.name,
+                decisions.c.decided_at > now - _EXPOSURE_S,
+                decisions.c.severity == "unsafe",
+            )
+            .order_by(decisions.c.decided_at)
+        ).scalars()
+        moments = list(found)
+        cap = self._settings.exposure_cap
+        if not cap or len(moments) < cap:
+            return len(moments), 0.0
+        return len(moments), moments[len(moments) - cap] + _EXPOSURE_S - now
 
     def _free(self, reviewer: Reviewer, wanted: QueueFilter, now: float) -> list[ColumnElement[bool]]:
         answered = exists().where(

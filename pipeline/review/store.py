@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+import threading
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,24 @@ OPEN_STATES = ("open", "adjudication")
 _BUSY_MS = 30_000
 
 
+class _Turns:
+    """A lock that threads get in the order in which they asked: SQLite lets writers wait by chance."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._asked = self._served = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            mine, self._asked = self._asked, self._asked + 1
+            self._changed.wait_for(lambda: self._served == mine)
+
+    def __exit__(self, *_exc: object) -> None:
+        with self._changed:
+            self._served += 1
+            self._changed.notify_all()
+
+
 class ReviewStore:
     """A database of the review desk. Thread-safe.
 
@@ -32,6 +51,7 @@ class ReviewStore:
     """
 
     def __init__(self, url: str) -> None:
+        self._turns: AbstractContextManager[None] = nullcontext()
         try:
             self.embedded = make_url(url).get_backend_name() == "sqlite"
             self._engine = (
@@ -44,11 +64,13 @@ class ReviewStore:
                 "review.store is no database that can be opened here; give sqlite:///review.db, or "
                 "postgresql+pg8000://user:password@host/name"
             ) from error
+        if self.embedded:
+            self._turns = _Turns()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that may write. It is committed at the end, and rolled back if that raises."""
-        with self._engine.begin() as connection:
+        with self._turns, self._engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -83,6 +105,15 @@ class ReviewStore:
             for table in READ_MODEL:
                 connection.execute(delete(table))
             connection.execute(delete(cases).where(cases.c.state.in_(OPEN_STATES)))
+
+    def wipe(self) -> None:
+        """See that what was deleted is gone from the disk, too, as far as the database can."""
+        if self.embedded:  # old pages stand in its log until that is emptied
+            raw = self._engine.raw_connection()
+            try:
+                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                raw.close()
 
     def close(self) -> None:
         """Close every connection."""

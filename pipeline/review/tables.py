@@ -194,5 +194,15 @@ sessions = Table(
     Column("ends_at", _SECONDS, nullable=False),
 )
 
+logins = Table(
+    "logins",
+    METADATA,
+    Column("state_hash", String(64), primary_key=True),
+    Column("nonce", String(64), nullable=False),
+    Column("verifier", String(128), nullable=False),
+    Column("begun_at", _SECONDS, nullable=False),
+)
+"""Logins that went to the issuer and have not come back."""
+
 READ_MODEL = (offsets, posts, verdicts)
 """Tables that a rebuild empties. Of ``cases`` it takes those that are open."""

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import delete, insert, null, select, update
 
 from sluicegate.pipeline.errors import ReviewError
-from sluicegate.pipeline.review.tables import author_keys, outbox, posts, verdicts
+from sluicegate.pipeline.review.tables import author_keys, decisions, outbox, posts, verdicts
 from sluicegate.schemas import Post, content_hash, encode
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class TextVault:
                 .where(verdicts.c.verdict_id == row.verdict_id)
                 .values(body=orjson.dumps(body).decode())
             )
+        theirs = select(verdicts.c.case_id).where(verdicts.c.author_ref == ref)
+        connection.execute(update(decisions).where(decisions.c.case_id.in_(theirs)).values(reason=None))
         connection.execute(delete(outbox).where(outbox.c.author_ref == ref, outbox.c.kind == "feedback"))
         return texts
 

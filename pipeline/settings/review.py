@@ -25,6 +25,25 @@ class ReviewSettings(BaseModel):
     )
     host: str = Field("127.0.0.1", description="Address to listen on. In a pod, take 0.0.0.0.")
     port: int = Field(8787, ge=0, le=65_535, description="Port to listen on. 0 takes a free one.")
+    oidc_issuer: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s@]+$",
+        description="Who logs reviewers in: an OpenID Connect issuer, such as https://login.example/realms/forum.",
+    )
+    oidc_client_id: str | None = Field(None, description="The desk's name at the issuer.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The desk's secret at the issuer.")
+    oidc_role_claim: str = Field(
+        "roles",
+        description="Claim with roles: reviewer, lead, policy_editor, auditor or administrator.",
+    )
+    oidc_tenant_claim: str | None = Field(
+        None, description="Claim with the tenants that a person may see. Without one everybody sees all."
+    )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s@/]+$",
+        description="Address under which people reach the desk, such as https://review.example.",
+    )
     text_s: ReviewSeconds = Field(7 * 86_400, description="A text is kept for this time after it came.")
     join_wait_s: ReviewSeconds = Field(
         60, description="A case opens without its text if that has not come by then."
@@ -54,6 +73,12 @@ class ReviewSettings(BaseModel):
         min_length=1,
         description="Dispositions that a reviewer may choose, as your policy names them.",
     )
+    exposure_cap: int = Field(
+        60,
+        ge=0,
+        le=100_000,
+        description="After a reviewer found so many texts unsafe within an hour, a pause comes. 0 never asks for one.",
+    )
     lift_sample: int = Field(
         10,
         ge=1,
@@ -64,6 +89,15 @@ class ReviewSettings(BaseModel):
         0.02,
         description="This share of what a reviewer gets has a known answer, where there are golden cases.",
     )
+
+    @model_validator(mode="after")
+    def _login_is_complete(self) -> Self:
+        if self.oidc_issuer is not None and None in (self.oidc_client_id, self.public_url, self.key):
+            raise ValueError(
+                "review.oidc_issuer needs review.oidc_client_id, review.public_url and review.key, which makes pseudonyms; "
+                "for example review-desk and https://review.example"
+            )
+        return self
 
     @model_validator(mode="after")
     def _key_is_long(self) -> Self:

@@ -59,7 +59,9 @@ EDGES = {
     "fastapi": ["pipeline.review.web.*", "pipeline.command.review"],
     "starlette": ["pipeline.review.web.*"],
     "uvicorn": ["pipeline.review.serving"],
-    "authlib": ["pipeline.review.web.*"],
+    "authlib": ["pipeline.review.web.oidc"],
+    "joserfc": ["pipeline.review.web.oidc"],
+    "httpx2": ["pipeline.review.web.oidc"],
     "cryptography": ["pipeline.review.vault"],
 }
 """Each library of the outer world, and the only modules that may touch it."""

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from sluicegate.pipeline.review.decisions import AnswerOutcome, CaseAnswer
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.tables import cases
 from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather
 from sluicegate.pipeline.review.web.queue_pages import TOLD, Wanted, go_on
@@ -78,8 +79,8 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         desk: It runs.
         sessions: Who asks.
     """
-    Asking = Annotated[ReviewSession, Depends(sessions.asking)]  # noqa: N806 - a type
-    Sending = Annotated[ReviewSession, Depends(sessions.sending)]  # noqa: N806 - a type
+    Asking = Annotated[ReviewSession, Depends(sessions.asking(Right.VIEW))]  # noqa: N806 - a type
+    Sending = Annotated[ReviewSession, Depends(sessions.sending(Right.DECIDE))]  # noqa: N806 - a type
 
     @app.get("/cases/{case_id}")
     def case(
@@ -101,6 +102,7 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
             evidence = _evidence(desk, connection, session, case_id)
             outcome = desk.decisions.answer(connection, case_id, session.reviewer, given.answer(evidence))
         desk.outbox.wake()
+        desk.metrics.answers.labels(outcome.kind).inc()
         if outcome.kind == "refused":
             # What was typed stays on the page: nobody writes it twice.
             return _case_page(desk, session, evidence, refused=outcome, given=given)

@@ -6,6 +6,7 @@ from fastapi import Depends, FastAPI, Form, HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from sluicegate.pipeline.review.desk import ReviewDesk
+from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 
 _LIFTED = 200
@@ -19,12 +20,10 @@ def add_lead_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         desk: It runs.
         sessions: Who asks.
     """
-    Sending = Annotated[ReviewSession, Depends(sessions.sending)]  # noqa: N806 - a type
+    Sending = Annotated[ReviewSession, Depends(sessions.sending(Right.LEAD))]  # noqa: N806 - a type
 
     @app.post("/cases/{case_id}/reopen")
     def reopen(session: Sending, case_id: str) -> Response:
-        if not session.reviewer.leads:
-            raise HTTPException(403)
         with desk.store.writing() as connection:
             done = desk.decisions.reopen(connection, case_id, session.reviewer)
         desk.outbox.wake()
@@ -32,8 +31,6 @@ def add_lead_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
 
     @app.post("/cases/{case_id}/golden")
     def make_golden(session: Sending, case_id: str) -> Response:
-        if not session.reviewer.leads:
-            raise HTTPException(403)
         with desk.store.writing() as connection:
             desk.decisions.make_golden(connection, case_id, session.reviewer)
         return RedirectResponse(f"/cases/{case_id}", 303)
@@ -41,7 +38,7 @@ def add_lead_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
     @app.post("/lift")
     def lift(session: Sending, tenant: Annotated[str, Form(max_length=64)]) -> Response:
         allowed = session.reviewer.tenants
-        if not session.reviewer.leads or (allowed and tenant not in allowed):
+        if allowed and tenant not in allowed:
             raise HTTPException(403)
         size = desk.settings.lift_sample
         done = _LIFTED

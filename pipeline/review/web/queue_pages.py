@@ -8,11 +8,14 @@ from starlette.responses import RedirectResponse, Response
 
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.queue import QueueFilter
+from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.web.rendering import LANGUAGES, page
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 
 _LISTED = 50
-TOLD = frozenset({"settled", "first", "disagreed", "measured", "repeated", "skipped", "empty", "lifted"})
+TOLD = frozenset(
+    {"settled", "first", "disagreed", "measured", "repeated", "skipped", "empty", "lifted", "pause"}
+)
 """What a page may say of the case before."""
 
 
@@ -36,8 +39,8 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         desk: It runs.
         sessions: Who asks.
     """
-    Asking = Annotated[ReviewSession, Depends(sessions.asking)]  # noqa: N806 - a type
-    Sending = Annotated[ReviewSession, Depends(sessions.sending)]  # noqa: N806 - a type
+    Asking = Annotated[ReviewSession, Depends(sessions.asking(Right.VIEW))]  # noqa: N806 - a type
+    Sending = Annotated[ReviewSession, Depends(sessions.sending(Right.DECIDE))]  # noqa: N806 - a type
 
     @app.get("/")
     def root() -> Response:
@@ -54,6 +57,7 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         size = desk.settings.lift_sample
         with desk.store.reading() as connection:
             rows = desk.queue.listing(connection, session.reviewer, wanted, _LISTED)
+            seen, pause_s = desk.queue.exposure(connection, session.reviewer)
             lifts = [
                 (one, action)
                 for one in counted.breakers(tenants if session.reviewer.leads else None)
@@ -71,6 +75,8 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
                 if one.state == "open" and (not tenants or one.tenant in tenants)
             ],
             "wanted": wanted,
+            "seen": seen,
+            "pause_minutes": int(pause_s // 60) + 1,
             "told": told if told in TOLD else "",
             "now": time.time(),
         }
@@ -82,7 +88,7 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
 
     @app.post("/preferences")
     def prefer(
-        session: Sending,
+        session: Annotated[ReviewSession, Depends(sessions.sending(None))],
         language: Annotated[str, Form()] = "",
         keys: Annotated[str, Form()] = "",
         veil: Annotated[str, Form()] = "",
@@ -97,6 +103,9 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
 def go_on(desk: ReviewDesk, session: ReviewSession, wanted: QueueFilter, told: str = "") -> RedirectResponse:
     """Go to the next case, or to the queue where there is none."""
     with desk.store.writing() as connection:
-        case_id = desk.queue.next(connection, session.reviewer, wanted)
+        _, pause_s = desk.queue.exposure(connection, session.reviewer)
+        case_id = None if pause_s else desk.queue.next(connection, session.reviewer, wanted)
+    if pause_s:
+        return RedirectResponse("/queue?told=pause", 303)
     place = "/queue?told=empty" if case_id is None else f"/cases/{case_id}?told={told}"
     return RedirectResponse(place, 303)

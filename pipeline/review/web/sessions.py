@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.queue import Reviewer
+from sluicegate.pipeline.review.rights import Right, may
 from sluicegate.pipeline.review.store import ReviewStore
 from sluicegate.pipeline.review.tables import sessions
 
@@ -72,10 +73,21 @@ class Sessions:
                 )
             )
             note(connection, name, role, "logged in", name)
+        self.set_cookie(response, self.cookie, token, int(SESSION_S))
+
+    def set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
+        """Give a browser something to keep, which no script reads and no other site sends.
+
+        Args:
+            response: The answer.
+            name: Of the cookie.
+            value: Of it.
+            seconds: How long it is kept.
+        """
         response.set_cookie(
-            self.cookie,
-            token,
-            max_age=int(SESSION_S),
+            name,
+            value,
+            max_age=seconds,
             path="/",
             secure=self._secure,
             httponly=True,
@@ -98,27 +110,38 @@ class Sessions:
             row.token_hash, reviewer, row.csrf, {**PREFERENCES, **orjson.loads(row.preferences)}
         )
 
-    def asking(self, request: Request) -> ReviewSession:
-        """The session of a request.
+    def asking(self, right: Right | None) -> Callable[..., ReviewSession]:
+        """A dependency of a page: the session of who asks for it.
 
-        Raises:
-            HTTPException: Nobody is logged in.
+        Args:
+            right: What the page needs; None for a page of everybody who is logged in.
         """
-        session = self.find(request)
-        if session is None:
-            raise HTTPException(401)
-        return session
 
-    def sending(self, request: Request, csrf: Annotated[str, Form()]) -> ReviewSession:
-        """The session of a form that one of its own pages made.
+        def ask(request: Request) -> ReviewSession:
+            session = self.find(request)
+            if session is None:
+                raise HTTPException(401)
+            if right is not None and not may(session.reviewer.role, right):
+                raise HTTPException(403)
+            return session
 
-        Raises:
-            HTTPException: Nobody is logged in, or another page made it.
+        return ask
+
+    def sending(self, right: Right | None) -> Callable[..., ReviewSession]:
+        """A dependency of a form: the session whose own page made it.
+
+        Args:
+            right: What the form needs; None for a form of everybody who is logged in.
         """
-        session = self.asking(request)
-        if not is_of(session, csrf):
-            raise HTTPException(403)
-        return session
+        ask = self.asking(right)
+
+        def send(request: Request, csrf: Annotated[str, Form()]) -> ReviewSession:
+            session = ask(request)
+            if not is_of(session, csrf):
+                raise HTTPException(403)
+            return session
+
+        return send
 
     def prefer(self, session: ReviewSession, preferences: dict[str, Any]) -> None:
         """Keep what a reviewer chose."""

@@ -85,6 +85,14 @@ def upgrade() -> None:
     )
     op.create_index("events_by_object", "events", ["object"], unique=False)
     op.create_table(
+        "logins",
+        sa.Column("state_hash", sa.String(length=64), nullable=False),
+        sa.Column("nonce", sa.String(length=64), nullable=False),
+        sa.Column("verifier", sa.String(length=128), nullable=False),
+        sa.Column("begun_at", sa.Float(precision=53), nullable=False),
+        sa.PrimaryKeyConstraint("state_hash"),
+    )
+    op.create_table(
         "offsets",
         sa.Column("topic", sa.String(length=249), nullable=False),
         sa.Column("partition", sa.Integer(), nullable=False),

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
+from starlette.responses import Response
 
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.tables import decisions, events
 from sluicegate.pipeline.review.web.rendering import LANGUAGES, messages
+from sluicegate.pipeline.review.web.sessions import Sessions
 from sluicegate.pipeline.settings.tree import KafkaSettings, ReviewSettings, Settings, TopicSettings
 from sluicegate.schemas import Post
 from support.cases import HERON, OWL, Bench, judged, post
@@ -199,6 +201,28 @@ def test_other_sites_strangers_and_other_reviewers_get_nothing(tmp_path: Path) -
         assert bench.sent() == []
 
 
+def test_the_demo_answers_to_no_name_that_somebody_else_leads_here(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post()) as (browser, _):
+        for host in ("evil.example", "127.0.0.1.evil.example:80", ""):
+            assert browser.get("/login", headers={"host": host}).status_code in {400, 403}
+        here = f"localhost:{browser.base_url.port}"
+        assert browser.get("/login", headers={"host": here}).status_code == 200
+
+
+def test_who_may_look_may_not_decide(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post()) as (browser, bench):
+        sessions, response = Sessions(bench.store, secure=False), Response()
+        sessions.begin(response, "stork", "auditor")
+        browser.headers["cookie"] = response.headers["set-cookie"].partition(";")[0]
+        place = f"/cases/{bench.all()[0].case_id}"
+        page = browser.get(place)
+        assert page.status_code == 200
+        answer = {**hidden(page), "action": "allow", "severity": "safe"}
+        for what, form in (("answer", answer), ("skip", answer), ("hold", answer), ("reopen", answer)):
+            assert browser.post(f"{place}/{what}", data=form).status_code == 403
+        assert bench.sent() == []
+
+
 def test_without_the_demo_nobody_logs_in_by_a_name(tmp_path: Path) -> None:
     with desk_with(tmp_path, demo=False) as (browser, _):
         assert "heron" not in browser.get("/login").text
@@ -246,6 +270,31 @@ def test_hostile_texts_are_nothing_but_text(tmp_path: Path) -> None:
         # HTML knows one kind of line end.
         wanted = {text.text.replace("\r\n", "\n") for text in [plain, *texts]}
         assert wanted <= {text.replace("\r\n", "\n") for text in seen}
+
+
+def test_after_many_hard_texts_a_pause_comes(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post("one"), post("two"), exposure_cap=1) as (browser, bench):
+        page = take(browser)
+        answer = {**hidden(page), "action": "block", "severity": "unsafe"}
+        told = browser.post(f"{page.url.path}/answer", data=answer)
+        assert "Take a pause: the next case comes in 60 minutes." in told.text
+        assert "You found 1 texts unsafe" in told.text
+        with bench.store.writing() as connection:
+            connection.execute(update(decisions).values(decided_at=decisions.c.decided_at - 3601))
+        assert browser.post("/next", data=hidden(told)).url.path.startswith("/cases/")
+
+
+def test_what_waits_and_what_was_answered_is_told_to_prometheus(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post("one"), post("two")) as (browser, _):
+        page = take(browser)
+        told = browser.get("/metrics").text
+        assert 'sluicegate_review_cases{state="open",tenant="default"} 2.0' in told
+        assert "sluicegate_review_unsent_records 0.0" in told
+        answer = {**hidden(page), "action": "allow", "severity": "safe"}
+        browser.post(f"{page.url.path}/answer", data=answer)
+        told = browser.get("/metrics").text
+        assert 'sluicegate_review_answers_total{outcome="settled"} 1.0' in told
+        assert "sluicegate_review_unsent_records 2.0" in told
 
 
 def test_what_nobody_sees_is_spelt_out_on_demand(tmp_path: Path) -> None:
