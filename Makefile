@@ -32,7 +32,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance gpu-day-small faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance gpu-day-small faults review-faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ test-adapt: $(VENV_ADAPT)/.installed ## train, export and judge for real: torch 
 faults: install ## break everything under load and account for every post, on Apache Kafka (about three quarters of an hour)
 	PYTHONPATH=tests $(BIN)/python -m faults.run --report benchmarks/reports
 	PYTHONPATH=tests $(BIN)/python -m faults.page
+
+review-faults: install ## decide 20,000 cases while the review desk is killed 20 times, on Apache Kafka: DECISIONS=500 KILLS=10 for less
+	PYTHONPATH=tests $(BIN)/python -m faults.review --decisions $(or $(DECISIONS),20000) --kills $(or $(KILLS),20)
 
 soak: install ## kill workers for most of an hour, then overload one; memory is followed (about 70 minutes, Linux)
 	$(BIN)/python benchmarks/soak --minutes 47 --kills 44 --posts 310000 --overload-minutes 10

@@ -124,16 +124,15 @@ class Cases:
                     tenant=verdict.tenant,
                     post_id=verdict.post_id,
                     post_key=key,
-                    author_ref=author_ref(verdict.tenant, verdict.author_id, key),
+                    author_ref=author_ref(verdict.tenant, verdict.author_id),
                     case_id=None,
                     came_at=time.time(),
                     **values,
                 )
             )
         elif Verdict.model_validate_json(mine.body).judged_at < verdict.judged_at:
-            case_id = (
-                mine.case_id if mine.counts else None
-            )  # one that was overruled, and counts again, asks anew
+            # One that was overruled, and counts again, asks anew.
+            case_id = mine.case_id if mine.counts else None
             connection.execute(
                 update(verdicts)
                 .where(verdicts.c.verdict_id == verdict.verdict_id)

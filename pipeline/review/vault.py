@@ -34,9 +34,9 @@ def post_key(tenant: str, post_id: str, revision: int, content: str) -> str:
     return digest("post", tenant, post_id, revision, content)
 
 
-def author_ref(tenant: str, author_id: str | None, key: str) -> str:
-    """What an author is called in the store. A post without one is its own author."""
-    return digest("author", tenant, author_id) if author_id is not None else digest("nobody", key)
+def author_ref(tenant: str, author_id: str | None) -> str:
+    """What an author is called in the store. Posts of a tenant without one have one between them."""
+    return digest("nobody", tenant) if author_id is None else digest("author", tenant, author_id)
 
 
 class TextVault:
@@ -55,7 +55,7 @@ class TextVault:
     def seal(self, connection: Connection, post: Post) -> tuple[str, str, bytes] | None:
         """Encrypt a post: its key, its author's name in the store, and the bytes; None if the author was erased."""
         key = post_key(post.tenant, post.id, post.revision, content_hash(post))
-        ref = author_ref(post.tenant, post.author_id, key)
+        ref = author_ref(post.tenant, post.author_id)
         secret = self._secret(connection, ref, make=True)
         if secret is None:
             return None
@@ -78,7 +78,7 @@ class TextVault:
 
     def erase(self, connection: Connection, tenant: str, author_id: str) -> int:
         """Take away an author's key and texts, for good, and what quotes them. How many texts there were."""
-        ref = author_ref(tenant, author_id, "")
+        ref = author_ref(tenant, author_id)
         gone = {"secret": null(), "erased_at": time.time()}
         changed = connection.execute(
             update(author_keys).where(author_keys.c.author_ref == ref).values(gone)

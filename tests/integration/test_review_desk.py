@@ -10,6 +10,7 @@ import pytest
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.kafka.producer import Producer
 from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.kafka.resumed import ResumedTail
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
 from sluicegate.schemas import Feedback, Post, Resolution, Verdict, content_hash, encode
@@ -46,6 +47,29 @@ async def test_a_verdict_becomes_a_case_and_a_persons_decision_goes_back_to_kafk
         store = f"sqlite:///{tmp_path / 'review.db'}"
         review = {"store": store, "blind_share": 0, "double_share": 0}
         await asyncio.to_thread(_decide, kafka, load_settings(kafka=kafka.model_dump(), review=review))
+
+
+async def test_reading_goes_on_where_the_store_says_and_at_the_beginning_where_it_says_nothing() -> None:
+    async with EmbeddedBroker([TOPICS.posts, TOPICS.review]) as broker:
+        kafka = KafkaSettings(bootstrap_servers=broker.address)
+        await asyncio.to_thread(_go_on, kafka)
+
+
+def _go_on(kafka: KafkaSettings) -> None:
+    same = [POST.model_copy(update={"revision": number}) for number in range(3)]
+    publish(kafka, [(TOPICS.posts, one) for one in same])
+    publish(kafka, [(TOPICS.review, verdict_on(one)) for one in same])
+    first, *_ = read_all(kafka, TOPICS.posts)
+    known = {(TOPICS.posts, first.partition): first.offset + 2}
+    found: list[tuple[str, int]] = []
+    with ResumedTail(kafka, [TOPICS.posts, TOPICS.review], known) as tail:
+
+        def read() -> bool:
+            found.extend((one.topic, one.offset) for one in tail.read(0.2))
+            return len(found) >= 4
+
+        until("the rest", read)
+    assert sorted(found) == [(TOPICS.posts, 2), *((TOPICS.review, offset) for offset in range(3))]
 
 
 def _decide(kafka: KafkaSettings, settings: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from sluicegate.pipeline.review.cases import Cases
+from sluicegate.pipeline.review.cases import Cases, members
 from sluicegate.pipeline.review.decisions import AnswerOutcome, CaseAnswer, Decisions
 from sluicegate.pipeline.review.queue import CaseQueue, QueueFilter, Reviewer
 from sluicegate.pipeline.review.tables import cases, outbox
@@ -91,6 +91,11 @@ class Bench:
     def case(self, case_id: str) -> Row[Any]:
         with self.store.reading() as connection:
             return connection.execute(select(cases).where(cases.c.case_id == case_id)).one()
+
+    def verdict(self, case_id: str) -> Verdict:
+        """The first one of a case."""
+        with self.store.reading() as connection:
+            return Verdict.model_validate_json(members(connection, case_id)[0].body)
 
     def all(self, state: str = "open") -> list[Row[Any]]:
         with self.store.reading() as connection:

@@ -94,7 +94,7 @@ def gather(
         urgency=weighed.urgency(now, half_life_s),
         due_in_s=case.due_at - now,
         categories=tuple(known),
-        history=_history(connection, first),
+        history=() if verdict.author_id is None else _history(connection, first),
         similar=_similar(connection, case),
         answered=tuple(_answers(connection, case)) if disputed else (),
     )

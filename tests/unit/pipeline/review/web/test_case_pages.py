@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import re
 from contextlib import contextmanager
@@ -312,6 +313,18 @@ def test_a_case_whose_text_is_gone_says_so_and_can_be_decided(tmp_path: Path) ->
         assert "The text is gone" in page.text
         browser.post(f"{page.url.path}/answer", data={**hidden(page), "action": "allow", "severity": "safe"})
         assert bench.resolutions()[0].seen == ("verdict", "history")
+
+
+def test_the_history_is_of_the_same_author_and_of_nobody_where_there_is_none(tmp_path: Path) -> None:
+    known = [post(f"known {number}", author_id="user-17") for number in range(2)]
+    unknown = [post(f"unknown {number}") for number in range(2)]
+    with desk_with(tmp_path, *known, *unknown) as (browser, bench):
+        cases = {bench.verdict(case.case_id).post_id: case.case_id for case in bench.all()}
+        for name in ("known 0", "unknown 0"):
+            bench.answer(cases[name])
+        enter(browser)
+        assert "The author's history" in html.unescape(browser.get(f"/cases/{cases['known 1']}").text)
+        assert "The author's history" not in html.unescape(browser.get(f"/cases/{cases['unknown 1']}").text)
 
 
 def test_the_pages_speak_chinese_when_asked(tmp_path: Path) -> None:
