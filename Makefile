@@ -19,7 +19,7 @@ BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --shor
 WAITING = tests/integration tests/faults tests/rendered
 comma := ,
 # Extras with pinned versions: not `adapt` and `gpu`, where torch and NVIDIA's container decide.
-PINNED := bundle cpu dev docs evaluate otel prepare redis release screen testing
+PINNED := bundle cpu dev docs evaluate otel prepare redis release review screen testing
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 # $(call packages,ENVIRONMENT,EXTRAS): pinned packages, each file by its hash. pip of the pinned version comes first, because
@@ -33,7 +33,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance gpu-day-small faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance gpu-day-small faults review-faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ install: $(STAMP) ## make the virtual environment and install the package in it
 demo: install ## posts in, verdicts out, on this machine: broker, worker and CPU model, MODEL=qwen2.5-0.5b for the other (under 3 minutes)
 	$(BIN)/sluicegate engine fetch-cpu $(NAMED)
 	$(BIN)/sluicegate demo $(NAMED)
+
+review: install ## the review desk on this machine: sample posts, cases, pages to decide them on (under a minute)
+	$(BIN)/sluicegate demo --review --engine fake
 
 check: install ## format, lint, types, architecture, docstrings, generated files (under a minute)
 	@# Answered questions still run; what they are made of is not looked at any more.
@@ -76,6 +79,9 @@ test-adapt: $(VENV_ADAPT)/.installed ## train, export and judge for real: torch 
 faults: install ## break everything under load and account for every post, on Apache Kafka (about three quarters of an hour)
 	PYTHONPATH=tests $(BIN)/python -m faults.run --report benchmarks/reports
 	PYTHONPATH=tests $(BIN)/python -m faults.page
+
+review-faults: install ## decide 20,000 cases while the review desk is killed 20 times, on Apache Kafka: DECISIONS=500 KILLS=10 for less
+	PYTHONPATH=tests $(BIN)/python -m faults.review --decisions $(or $(DECISIONS),20000) --kills $(or $(KILLS),20)
 
 soak: install ## kill workers for most of an hour, then overload one; memory is followed (about 70 minutes, Linux)
 	$(BIN)/python benchmarks/soak --minutes 47 --kills 44 --posts 310000 --overload-minutes 10
@@ -165,7 +171,7 @@ clean: ## remove the virtual environment, caches and what was fetched for tests
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt requirements.py | $(BIN)/python
-	$(call packages,$(VENV),cpu dev)
+	$(call packages,$(VENV),cpu dev review)
 	$(BIN)/python -m $(PACKAGE)
 	@touch $@
 

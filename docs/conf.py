@@ -25,6 +25,7 @@ CONTENTS = {
     "Start here": ["architecture"],
     "Use it": ["quickstart", "contract", "client", "policy"],
     "Operate it": ["kubernetes", "operations", "connections", "settings", "bench", "sizing"],
+    "Review": ["reviewing", "review"],
     "Engines": ["engine", "shortcuts", "texts"],
     "Adapt the model": ["adapt", "evaluate", "adapters", "model-card"],
     "Why": ["guarantee"],

@@ -35,3 +35,7 @@ class JudgeError(PipelineError):
 
 class BenchError(PipelineError):
     """A load cannot be planned, sent or reported. The message says what would do."""
+
+
+class ReviewError(PipelineError):
+    """The review desk cannot work as it is set up. The message says what would do."""

@@ -20,6 +20,14 @@ from sluicegate.schemas.deadletter import DeadLetter, Origin, ReasonCode, dead_l
 from sluicegate.schemas.feedback import Feedback
 from sluicegate.schemas.made_verdict import MadeVerdict, verdict_bytes
 from sluicegate.schemas.post import Kind, Post, Turn
+from sluicegate.schemas.resolution import (
+    Authority,
+    Basis,
+    Resolution,
+    ResolutionCause,
+    feedback_id,
+    resolution_id,
+)
 from sluicegate.schemas.verdict import (
     Action,
     EngineRef,
@@ -39,6 +47,8 @@ __all__ = [
     "Action",
     "AssessedBy",
     "Assessment",
+    "Authority",
+    "Basis",
     "DeadLetter",
     "EngineRef",
     "ExplainedBy",
@@ -52,6 +62,8 @@ __all__ = [
     "Post",
     "ReasonCode",
     "Rejection",
+    "Resolution",
+    "ResolutionCause",
     "Scores",
     "Segments",
     "Severity",
@@ -63,6 +75,8 @@ __all__ = [
     "dead_letter_id",
     "decode_post",
     "encode",
+    "feedback_id",
+    "resolution_id",
     "verdict_bytes",
     "verdict_id",
 ]

@@ -17,8 +17,9 @@ import yaml
 from sluicegate.schemas._fields import Event
 from sluicegate.schemas.codec import POST_BYTES
 from sluicegate.schemas.deadletter import DeadLetter
-from sluicegate.schemas.feedback import Feedback
+from sluicegate.schemas.feedback import FEEDBACK_VERSION, Feedback
 from sluicegate.schemas.post import Post
+from sluicegate.schemas.resolution import RESOLUTION_VERSION, Resolution
 from sluicegate.schemas.verdict import SCHEMA_VERSION, Verdict
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ TOPICS: dict[str, tuple[str, str | None, str]] = {
     "allow": ("verdicts.allow", "verdict", "Verdicts whose action is allow."),
     "review": ("verdicts.review", "verdict", "Verdicts whose action is review."),
     "block": ("verdicts.block", "verdict", "Verdicts whose action is block."),
+    "resolutions": ("resolutions", "resolution", "What people decided: each supersedes a verdict."),
+    "feedback": ("feedback", "feedback", "Posts with what a person found: rows to learn from."),
     "dead_letter": ("posts.deadletter", "dead_letter", "Records that can never be judged."),
     "control": (
         "sluicegate.control",
@@ -47,8 +50,13 @@ _EVENTS: dict[str, type[Event]] = {
     "verdict": Verdict,
     "dead_letter": DeadLetter,
     "feedback": Feedback,
+    "resolution": Resolution,
 }
 _RECEIVED = ("post", "feedback")
+CONTRACT_VERSION = "1.1"
+"""Of all events together: the newest of their versions."""
+_VERSIONS = {"feedback": FEEDBACK_VERSION, "resolution": RESOLUTION_VERSION}
+"""Of the events whose shape has changed since the first version, or that are newer."""
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BINDING = "0.5.0"  # of AsyncAPI's Kafka bindings
 
@@ -68,11 +76,11 @@ _CARRIED = {
     },
     "tracestate": {**_TEXT, "maxLength": 512, "description": "As traceparent."},
 }
-_COMMON: dict[str, dict[str, Any]] = {
+_VERSIONED: dict[str, dict[str, Any]] = {
     "schema-version": {**_TEXT, "description": "Major and minor version of the payload's schema."},
     "content-type": {"const": "application/json"},
-    **_CARRIED,
 }
+_COMMON = {**_VERSIONED, **_CARRIED}
 _HEADERS: dict[str, dict[str, dict[str, Any]]] = {
     "post": {
         **_TRACE,
@@ -103,6 +111,18 @@ _HEADERS: dict[str, dict[str, dict[str, Any]]] = {
         "dead-letter-id": {**_TEXT, "format": "uuid", "description": "As in the payload."},
         **_COMMON,
     },
+    "resolution": {
+        "resolution-id": {
+            **_TEXT,
+            "format": "uuid",
+            "description": "As in the payload: skip repeats without parsing.",
+        },
+        **_VERSIONED,
+    },
+    "feedback": {
+        "feedback-id": {**_TEXT, "format": "uuid", "description": "The same where the record comes again."},
+        **_VERSIONED,
+    },
 }
 _SIZES = {
     "post": f"The value has at most {POST_BYTES} bytes, unless the worker's `limits.post_bytes` says otherwise: "
@@ -112,18 +132,20 @@ _KEYS = {
     "post": "The post's id: keeps all revisions of one post in one partition.",
     "verdict": "The post's id.",
     "dead_letter": "The rejected record's own key, if it had one.",
+    "resolution": "The post's id.",
+    "feedback": "The post's id.",
 }
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """JSON Schema (2020-12) of the event ``post``, ``verdict``, ``dead_letter`` or ``feedback``.
+    """JSON Schema (2020-12) of the event ``post``, ``verdict``, ``dead_letter``, ``feedback`` or ``resolution``.
 
     Of posts and feedback it says what is accepted, of the others what is emitted.
     """
     mode: Any = "validation" if name in _RECEIVED else "serialization"
     return {
         "$schema": _DIALECT,
-        "$id": f"urn:sluicegate:schema:{name}:{SCHEMA_VERSION}",
+        "$id": f"urn:sluicegate:schema:{name}:{_VERSIONS.get(name, SCHEMA_VERSION)}",
         **_EVENTS[name].model_json_schema(mode=mode),
     }
 
@@ -134,7 +156,7 @@ def asyncapi() -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "Sluicegate",
-            "version": SCHEMA_VERSION,
+            "version": CONTRACT_VERSION,
             "description": "Posts in, verdicts out. The promises behind these channels are in docs/contract.md.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
@@ -148,6 +170,10 @@ def asyncapi() -> dict[str, Any]:
             "send_review": _operation("send", "review", "A person should look."),
             "send_block": _operation("send", "block", "The post should not stand."),
             "send_dead_letter": _operation("send", "dead_letter", "The record could not be judged, ever."),
+            "send_resolution": _operation(
+                "send", "resolutions", "A person decided: it supersedes a verdict."
+            ),
+            "send_feedback": _operation("send", "feedback", "What the person found, to learn from."),
         },
         "components": {"messages": {name: _message(name) for name in _KEYS}},
     }

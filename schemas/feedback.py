@@ -6,16 +6,19 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from sluicegate.schemas._fields import Event, Identifier, Instant
+from sluicegate.schemas._fields import Code, Event, Identifier, Instant, Probability
 from sluicegate.schemas.assessment import Categories, Reason, Severity
 from sluicegate.schemas.post import Post
-from sluicegate.schemas.verdict import SCHEMA_VERSION
+from sluicegate.schemas.resolution import OpenBasis
+
+FEEDBACK_VERSION = "1.1"
+"""What is written today. A record that does not say its version is of the first one."""
 
 
 class Feedback(Event):
     """What a reviewer found about a post that was judged. The newest ``reviewed_at`` of a verdict counts."""
 
-    schema_version: str = SCHEMA_VERSION
+    schema_version: str = "1.0"
     verdict_id: Identifier = Field(description="The verdict that was reviewed.")
     post: Post = Field(description="The post as it was judged: the text to learn from.")
     severity: Severity = Field(
@@ -28,6 +31,16 @@ class Feedback(Event):
         description="True if the reviewer decided before seeing the verdict; who saw it leans towards it."
     )
     reviewed_at: Instant
+    reviewer: Identifier | None = Field(default=None, description="Pseudonym of the person who reviewed.")
+    basis: OpenBasis | None = Field(default=None, description="How many people looked, and how.")
+    sampled_by: Code | None = Field(
+        default=None,
+        description="Why a person was asked, such as `review` or `audit`; an open set. Rates over all verdicts need it.",
+    )
+    inclusion_probability: Probability | None = Field(
+        default=None,
+        description="How likely this verdict was to be reviewed under `sampled_by`; its weight is one over this.",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -20,7 +20,7 @@ from chart.rendering import BUILD, find_helm
 from chart_e2e import programs
 from conformance import wheels
 from sluicegate.pipeline.observe.logs import NOISY
-from support import qwen_vocabulary
+from support import postgres, qwen_vocabulary
 from support.kafka import ApacheKafka, KafkaMissingError, kafka_version, missing
 from support.workers import open_lane
 
@@ -39,6 +39,7 @@ _NOT_RUN = "NOT RUN: "
 _REQUIRED_BY = {
     "kafka": "REQUIRE_KAFKA",
     "redis": "REQUIRE_REDIS",
+    "postgresql": "REQUIRE_POSTGRESQL",
     "cpu_model": "REQUIRE_CPU_MODEL",
     "multilingual_model": "REQUIRE_MULTILINGUAL_MODEL",
     "gpu": "REQUIRE_GPU",
@@ -55,6 +56,8 @@ _PROGRAMS = {
     "helm": ("helm", f"; `GOBIN=$PWD/.cache/bin {BUILD}` builds one that is found"),
     "promtool": ("promtool", " (Debian package prometheus)"),
 }
+
+_ASKED = {"kafka": missing, "postgresql": postgres.absence}
 
 _LIBRARIES = {
     "adapt": (
@@ -78,8 +81,8 @@ def _required(marker: str) -> bool:
 
 def _absence(marker: str) -> str | None:
     """Why tests with this marker cannot run here, as far as it costs nothing to know."""
-    if marker == "kafka":
-        return missing()
+    if marker in _ASKED:
+        return _ASKED[marker]()
     if marker in _PROGRAMS:
         program, fix = _PROGRAMS[marker]
         found = find_helm() if program == "helm" else shutil.which(program)

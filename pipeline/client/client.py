@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
+from sluicegate.pipeline.client.consumer import Newest
 from sluicegate.pipeline.client.errors import (
     ClientClosedError,
     ClientError,
@@ -22,7 +23,7 @@ from sluicegate.pipeline.client.threads import to_the_end
 from sluicegate.pipeline.kafka.reader import Tail, TopicRecord
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
-from sluicegate.schemas import Action, DeadLetter, Post, Verdict, content_hash, encode
+from sluicegate.schemas import Action, DeadLetter, Post, Resolution, Verdict, content_hash, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,7 @@ class _Caller:
 
     judged: tuple[str, int, str]
     payload_hash: str
-    answer: asyncio.Future[Verdict | ClientError]
+    answer: asyncio.Future[Verdict | Resolution | ClientError]
 
 
 class WaitingCallers:
@@ -51,10 +52,10 @@ class WaitingCallers:
         return key in self._callers
 
     @contextmanager
-    def expect(self, post: Post) -> Iterator[asyncio.Future[Verdict | ClientError]]:
+    def expect(self, post: Post) -> Iterator[asyncio.Future[Verdict | Resolution | ClientError]]:
         """Wait for the verdict on a post; the caller is forgotten on the way out, whatever happens.
 
-        The future's result is the verdict, or what to raise instead. It may be cancelled. An
+        The future's result is the verdict, a person's decision, or what to raise instead. It may be cancelled. An
         event answers only if it is about the same text and fields, so that an id used twice
         never gets another text's verdict.
         """
@@ -73,12 +74,12 @@ class WaitingCallers:
             if not same_key:
                 del self._callers[key]
 
-    def answer(self, verdict: Verdict) -> None:
-        """Wake the caller that waits for this verdict. One that comes again wakes no caller."""
-        judged = verdict.tenant, verdict.revision, verdict.content_hash
-        for caller in self._callers.get(verdict.post_id.encode(), ()):
+    def answer(self, record: Verdict | Resolution) -> None:
+        """Wake the caller that waits for this verdict or decision. One that comes again wakes no caller."""
+        judged = record.tenant, record.revision, record.content_hash
+        for caller in self._callers.get(record.post_id.encode(), ()):
             if caller.judged == judged and not caller.answer.done():
-                caller.answer.set_result(verdict)
+                caller.answer.set_result(record)
 
     def bury(self, key: bytes, letter: DeadLetter) -> None:
         """Wake the caller that waits for the post of this dead letter, with an error."""
@@ -107,16 +108,18 @@ OnTimeout = Literal["allow", "review", "block", "raise"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to do with a post, and the verdict that says so."""
+    """What to do with a post, and the record that says so."""
 
     action: Action
     verdict: Verdict | None
-    """None where none came in time, and the caller's own choice decided."""
+    """None where none came in time, and where a person decided."""
+    resolution: Resolution | None = None
+    """A person's decision on this very content. It counts for more than any verdict."""
 
     @property
     def timed_out(self) -> bool:
-        """True if no verdict came in time."""
-        return self.verdict is None
+        """True if nothing came in time, and the caller's own choice decided."""
+        return self.verdict is None and self.resolution is None
 
 
 class Client:
@@ -129,14 +132,24 @@ class Client:
     Args:
         kafka: The cluster; by default from the environment (``SLUICEGATE_KAFKA__…``).
         topics: Topic names; by default from the environment (``SLUICEGATE_TOPICS__…``).
+        resolutions: Number of people's decisions to remember, about 1 KiB each. With it, what people decide while the
+            client is open counts for more than a later verdict on the same content. 0 reads none. The topic
+            ``resolutions`` must exist.
     """
 
-    def __init__(self, kafka: KafkaSettings | None = None, topics: TopicSettings | None = None) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings | None = None,
+        topics: TopicSettings | None = None,
+        *,
+        resolutions: int = 0,
+    ) -> None:
         self._kafka = kafka or load_settings(library=True).kafka
         self._topics = topics or load_settings(library=True).topics
         # A caller waits for each post: company in a request is worth no delay.
         self._producer = PostProducer(self._kafka, self._topics, linger_ms=0, flush_s=1.0)
         self._waiting = WaitingCallers()
+        self._decided = Newest(resolutions) if resolutions else None
         self._reader: threading.Thread | None = None
         self._running = False
         self._trouble: str | None = None
@@ -152,7 +165,8 @@ class Client:
         Raises:
             ClusterError: The cluster does not answer, or lacks one of the topics.
         """
-        tail = Tail(self._kafka, self._topics.outputs)
+        people = () if self._decided is None else (self._topics.resolutions,)
+        tail = Tail(self._kafka, (*self._topics.outputs, *people))
         try:
             await to_the_end(tail.open)
             self._producer.__enter__()
@@ -214,6 +228,8 @@ class Client:
                 return Reply(Action(on_timeout), None)
         if isinstance(judged, ClientError):
             raise judged
+        if isinstance(judged, Resolution):
+            return Reply(judged.action, None, judged)
         return Reply(judged.action, judged)
 
     def _read(self, tail: Tail, loop: asyncio.AbstractEventLoop) -> None:
@@ -224,7 +240,11 @@ class Client:
                 if trouble is not None and trouble != self._trouble:
                     _log.warning("verdict topics: %s", trouble)
                 self._trouble = trouble if trouble or records else self._trouble
-                wanted = [record for record in records if self._waiting.wants(record.key)]
+                wanted = [
+                    record
+                    for record in records
+                    if self._waiting.wants(record.key) or record.topic == self._topics.resolutions
+                ]
                 if wanted:
                     loop.call_soon_threadsafe(self._hand_on, wanted)
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for a dead reader
@@ -240,8 +260,26 @@ class Client:
 
     def _hand_on(self, records: list[TopicRecord]) -> None:
         for record in records:
-            if record.topic != self._topics.dead_letter:
+            if record.topic == self._topics.resolutions:
+                self._learn(record.event(Resolution))
+            elif record.topic != self._topics.dead_letter:
                 if verdict := record.event(Verdict):
-                    self._waiting.answer(verdict)
+                    self._waiting.answer(self._counting(verdict))
             elif record.key is not None and (letter := record.event(DeadLetter)):
                 self._waiting.bury(record.key, letter)
+
+    def _learn(self, resolution: Resolution | None) -> None:
+        if resolution is None or self._decided is None:
+            return
+        self._decided.apply(resolution)
+        if self._decided.decided(resolution) is resolution and not resolution.reopens:
+            self._waiting.answer(resolution)
+
+    def _counting(self, verdict: Verdict) -> Verdict | Resolution:
+        """A verdict, or the person's decision that counts for more."""
+        if self._decided is None or not self._decided.knows(verdict):
+            return verdict
+        self._decided.apply(verdict)
+        decided = self._decided.decided(verdict)
+        person = decided is not None and not decided.reopens and decided.content_hash == verdict.content_hash
+        return decided if decided is not None and person else verdict

@@ -8,7 +8,7 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 from sluicegate.pipeline.client.errors import ClientClosedError, HandlerError
 from sluicegate.pipeline.client.threads import to_the_end
@@ -16,70 +16,77 @@ from sluicegate.pipeline.kafka.member import Member
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings, load_settings
-from sluicegate.schemas import Action, Verdict
+from sluicegate.schemas import Action, Resolution, Verdict, precedence
+from sluicegate.schemas.precedence import Claims
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
 
 
 class Freshness(Enum):
-    """What a verdict is beside the one that counts so far."""
+    """What a record is beside the one that counts so far."""
 
     NEW = "new"
     """It counts from now on: act on it."""
     REPEAT = "repeat"
-    """The verdict that counts, once more: done already."""
+    """The record that counts, once more: done already."""
     OUTDATED = "outdated"
-    """An older one, or one on an older revision: never act on it."""
+    """Another one counts more: never act on it."""
+    RECALLED = "recalled"
+    """It makes an earlier record count again, such as a person's decision on a text that came back."""
 
 
 class Newest:
-    """The contract's rules for repeats and order, over the posts seen last.
+    """The contract's precedence, over the posts seen last. Every consumer picks the same, in whatever order records come.
 
-    Of the verdicts on one post the highest (revision, judged_at) counts; equal ones are told
-    apart by id, so that every consumer picks the same. A post that was forgotten starts again:
-    an old verdict on it would count again.
+    A post that was forgotten starts again: an old verdict on it would count again.
 
     Args:
-        posts: Most posts remembered, about 0.5 KiB each; those untouched for longest go first.
+        posts: Most posts remembered, about 1 KiB each; those untouched for longest go first.
     """
 
     def __init__(self, posts: int) -> None:
         self._limit = posts
-        self._counts: OrderedDict[tuple[str, str], tuple[int, datetime, str]] = OrderedDict()
+        self._posts: OrderedDict[tuple[str, str], Claims] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._counts)
+        return len(self._posts)
 
-    def freshness(self, verdict: Verdict) -> Freshness:
-        """What the verdict is, judging by those applied so far. Changes nothing."""
-        known = self._counts.get((verdict.tenant, verdict.post_id))
+    def freshness(self, record: Verdict | Resolution) -> Freshness:
+        """What the record is, judging by those applied so far. Changes nothing."""
+        known = self._posts.get((record.tenant, record.post_id))
         if known is None:
             return Freshness.NEW
-        if known[2] == verdict.verdict_id:
-            return Freshness.REPEAT
-        return Freshness.NEW if _version(verdict) > known else Freshness.OUTDATED
+        new = precedence.claim(record)
+        counts = precedence.standing(precedence.add(known, new))
+        if counts.name == precedence.standing(known).name:
+            return Freshness.REPEAT if counts.name == new.name else Freshness.OUTDATED
+        return Freshness.NEW if counts.name == new.name else Freshness.RECALLED
 
-    def apply(self, verdict: Verdict) -> None:
-        """Remember that a new verdict was acted on, or that the one that counts came again.
+    def apply(self, record: Verdict | Resolution) -> None:
+        """Remember a record, whatever it is beside the others.
 
         A repeat may be judged later than the first: what lies between the two is outdated.
         """
-        post = verdict.tenant, verdict.post_id
-        version = _version(verdict)
-        self._counts[post] = max(version, self._counts.get(post, version))
-        self._counts.move_to_end(post)
-        while len(self._counts) > self._limit:
-            self._counts.popitem(last=False)
+        post = record.tenant, record.post_id
+        self._posts[post] = precedence.add(self._posts.get(post, ()), precedence.claim(record))
+        self._posts.move_to_end(post)
+        while len(self._posts) > self._limit:
+            self._posts.popitem(last=False)
 
+    def knows(self, record: Verdict | Resolution) -> bool:
+        """True if the post of this record is remembered."""
+        return (record.tenant, record.post_id) in self._posts
 
-def _version(verdict: Verdict) -> tuple[int, datetime, str]:
-    return verdict.revision, verdict.judged_at, verdict.verdict_id
+    def decided(self, record: Verdict | Resolution) -> Resolution | None:
+        """The person's decision that counts for the post of this record; None where the machine's word counts."""
+        known = self._posts.get((record.tenant, record.post_id))
+        return None if known is None else precedence.standing(known).record
 
 
 _log = logging.getLogger("sluicegate.client")
 
+_E = TypeVar("_E", Verdict, Resolution)
 _TAKE_S = 0.5  # how soon a stop is noticed where nothing comes
 _PAUSE_MOST_S = 10.0
 
@@ -89,10 +96,11 @@ class Counts:
     """What became of the records taken."""
 
     handled: int = 0
+    """Verdicts and, where they are asked for, resolutions."""
     repeats: int = 0
     outdated: int = 0
     unreadable: int = 0
-    """No verdicts, or of another major version: logged with their place, and passed over."""
+    """No such records, or of another major version: logged with their place, and passed over."""
 
 
 class VerdictConsumer:
@@ -101,16 +109,19 @@ class VerdictConsumer:
     The handler sees a verdict at least once, and only if it counts: repeats and outdated
     verdicts are passed over (:class:`~sluicegate.pipeline.client.consumer.Newest`). Its offset is committed only
     after the handler returned. What the memory forgot, or another member handled, may come
-    again: keep (revision, judged_at) beside your own data where acting twice does harm.
+    again: keep what counts beside your own data where acting twice does harm, and compare by
+    ``sluicegate.schemas.precedence``.
 
     Args:
         group: Consumer group, one per application.
         kafka: The cluster; by default from the environment (``SLUICEGATE_KAFKA__…``).
         topics: Topic names; by default from the environment (``SLUICEGATE_TOPICS__…``).
-        actions: Which verdicts; newest-wins needs all three.
+        actions: Which verdicts; precedence needs all three.
+        on_resolution: Gets what people decided, each resolution at least once, and only if it counts. With it no later
+            verdict on the same content overrules a person. The topic ``resolutions`` must exist.
         start: Where a group begins: at the beginning of its topics, or at the ends that they have when its first member
             opens; what is added to them later is read from its beginning.
-        memory_posts: Number of posts whose counting verdict is remembered, about 0.5 KiB each.
+        memory_posts: Number of posts whose counting verdict is remembered, about 1 KiB each.
         attempts: How often a failing handler is called for one verdict.
         pause_s: Seconds before the second attempt; doubles up to 10.
     """
@@ -122,6 +133,7 @@ class VerdictConsumer:
         topics: TopicSettings | None = None,
         *,
         actions: Sequence[Action] = tuple(Action),
+        on_resolution: Callable[[Resolution], Awaitable[None] | None] | None = None,
         start: Literal["beginning", "end"] = "beginning",
         memory_posts: int = 100_000,
         attempts: int = 5,
@@ -132,6 +144,10 @@ class VerdictConsumer:
         names = topics or load_settings(library=True).topics
         by_action = {Action.ALLOW: names.allow, Action.REVIEW: names.review, Action.BLOCK: names.block}
         self._topics = [by_action[action] for action in actions]
+        self._resolutions = names.resolutions
+        self._on_resolution = on_resolution
+        if on_resolution is not None:
+            self._topics.append(names.resolutions)
         self._start = start
         self._newest = Newest(memory_posts)
         self._attempts = attempts
@@ -190,12 +206,14 @@ class VerdictConsumer:
             record = await self._take(member)
             if record is None:
                 continue
-            verdict = record.event(Verdict)
-            if verdict is None:
+            person = record.topic == self._resolutions
+            event = record.event(Resolution) if person else record.event(Verdict)
+            if event is None:
                 self.counts.unreadable += 1
-                _log.error("no verdict at %s/%d/%d", record.topic, record.partition, record.offset)
+                kind = "resolution" if person else "verdict"
+                _log.error("no %s at %s/%d/%d", kind, record.topic, record.partition, record.offset)
             else:
-                await self._apply(verdict, handler)
+                await self._apply(event, handler)
             member.done(record)
             self._taken = None
             await asyncio.sleep(0)  # a backlog that needs no handler must not keep the loop to itself
@@ -213,43 +231,57 @@ class VerdictConsumer:
             self._taken = taking.result()
         return self._taken
 
-    async def _apply(self, verdict: Verdict, handler: Callable[[Verdict], Awaitable[None] | None]) -> None:
-        freshness = self._newest.freshness(verdict)
-        if freshness is Freshness.OUTDATED:
-            self.counts.outdated += 1
-            return
-        if freshness is Freshness.REPEAT:
+    async def _apply(
+        self, event: Verdict | Resolution, handler: Callable[[Verdict], Awaitable[None] | None]
+    ) -> None:
+        freshness = self._newest.freshness(event)
+        if freshness is Freshness.NEW:
+            await self._hand_on(event, handler)
+        elif freshness is Freshness.REPEAT:
             self.counts.repeats += 1
         else:
-            await self._handle(verdict, handler)
-            self.counts.handled += 1
-        self._newest.apply(verdict)
+            self.counts.outdated += 1
+        self._newest.apply(event)
+        if freshness is Freshness.RECALLED and (decided := self._newest.decided(event)) is not None:
+            await self._hand_on(decided, handler)
 
-    async def _handle(self, verdict: Verdict, handler: Callable[[Verdict], Awaitable[None] | None]) -> None:
+    async def _hand_on(
+        self, event: Verdict | Resolution, handler: Callable[[Verdict], Awaitable[None] | None]
+    ) -> None:
+        if isinstance(event, Verdict):
+            await self._handle("verdict", event.verdict_id, handler, event)
+        elif self._on_resolution is not None:
+            await self._handle("resolution", event.resolution_id, self._on_resolution, event)
+        self.counts.handled += 1
+
+    async def _handle(
+        self, kind: str, name: str, handler: Callable[[_E], Awaitable[None] | None], event: _E
+    ) -> None:
         pause_s = self._pause_s
         for attempt in range(1, self._attempts + 1):
             try:
-                await _call(handler, verdict)
+                await _call(handler, event)
             except Exception as error:
                 _log.warning(
-                    "handler failed on verdict %s, attempt %d of %d: %s",
-                    verdict.verdict_id,
+                    "handler failed on %s %s, attempt %d of %d: %s",
+                    kind,
+                    name,
                     attempt,
                     self._attempts,
                     frames(error),
                 )
                 if attempt == self._attempts:
-                    raise HandlerError(verdict.verdict_id, verdict.post_id, attempt) from error
+                    raise HandlerError(name, event.post_id, attempt, kind=kind) from error
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _PAUSE_MOST_S)
             else:
                 return
 
 
-async def _call(handler: Callable[[Verdict], Awaitable[None] | None], verdict: Verdict) -> None:
+async def _call(handler: Callable[[_E], Awaitable[None] | None], event: _E) -> None:
     if inspect.iscoroutinefunction(handler):
-        await handler(verdict)
+        await handler(event)
         return
-    result = await asyncio.to_thread(handler, verdict)
+    result = await asyncio.to_thread(handler, event)
     if result is not None:
         await result

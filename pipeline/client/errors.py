@@ -66,19 +66,19 @@ class DeadLetteredError(ClientError):
 
 
 class HandlerError(ClientError):
-    """A handler failed on a verdict as often as it may; its own exception is the cause.
+    """A handler failed on a record as often as it may; its own exception is the cause.
 
-    The verdict is not committed: the next consumer gets it again.
+    The record is not committed: the next consumer gets it again.
 
     Attributes:
-        verdict_id: The verdict.
+        verdict_id: The verdict, or the resolution.
         post_id: Its post.
         attempts: How often the handler was called.
     """
 
-    def __init__(self, verdict_id: str, post_id: str, attempts: int) -> None:
+    def __init__(self, verdict_id: str, post_id: str, attempts: int, *, kind: str = "verdict") -> None:
         super().__init__(
-            f"the handler failed {attempts} times on verdict {verdict_id} of post {post_id}; "
+            f"the handler failed {attempts} times on {kind} {verdict_id} of post {post_id}; "
             "it is not committed, and comes again"
         )
         self.verdict_id = verdict_id

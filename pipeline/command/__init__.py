@@ -21,6 +21,7 @@ from sluicegate.pipeline.command import (
     judge,
     policy,
     post,
+    review,
     schema,
     screen,
     settings,
@@ -54,6 +55,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(engine.app, name="engine")
 app.add_typer(adapt.app, name="adapt")
 app.add_typer(policy.app, name="policy")
+app.add_typer(review.app, name="review")
 app.add_typer(screen.app, name="screen")
 app.add_typer(schema.app, name="schema")
 app.add_typer(settings.app, name="settings")

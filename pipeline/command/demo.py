@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -14,6 +14,9 @@ from sluicegate.pipeline.command.options import AsJson, CpuModelChoice, LocalEng
 from sluicegate.pipeline.errors import DemoError
 from sluicegate.pipeline.text import neutral
 from sluicegate.pipeline.trial.demo.tally import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 _NAMED = 10  # of the records that were lost or came twice
 
@@ -45,6 +48,13 @@ def demo(  # noqa: PLR0917 - options are parameters
         Path | None,
         typer.Option(help="Write every verdict there, one a line: for `sluicegate policy diff`."),
     ] = None,
+    review: Annotated[
+        bool,
+        typer.Option("--review", help="Open a review desk for the verdicts; it runs until Ctrl-C."),
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="With --review: port of the pages; 0 takes a free one.")
+    ] = 8787,
     as_json: AsJson = False,
 ) -> None:
     """Show the whole path at work: broker, worker and model on this machine, nothing else needed.
@@ -69,6 +79,11 @@ def demo(  # noqa: PLR0917 - options are parameters
         show_text=show_text,
         verdicts=verdicts,
     )
+    if review:
+        from sluicegate.pipeline.trial.demo.review import run_review_demo  # noqa: PLC0415 - loads Kafka's client
+
+        _until_interrupted(run_review_demo(options, port, typer.echo))
+        return
     with DemoScreen(sys.stderr if as_json else sys.stdout) as screen:
         try:
             result = asyncio.run(run_demo(options, screen))
@@ -80,6 +95,13 @@ def demo(  # noqa: PLR0917 - options are parameters
     _report(result.snapshot, result.log, to_stderr=as_json)
     if not result.snapshot.balanced:
         raise typer.Exit(1)
+
+
+def _until_interrupted(demo: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(demo)
+    except asyncio.CancelledError:  # by SIGTERM or a closed terminal
+        raise typer.Exit(130) from None
 
 
 def _report(snapshot: Snapshot, log: Path | None, *, to_stderr: bool) -> None:

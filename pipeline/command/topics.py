@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.kafka.topics import PlannedTopic, create_topics, group_rights, plan_topics
-from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.kafka.topics import (
+    PlannedTopic,
+    create_topics,
+    group_rights,
+    plan_desk_topics,
+    plan_topics,
+)
+from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +36,17 @@ Replication = Annotated[
     int, typer.Option(min=1, help="Copies of each partition; 1 on a cluster of one broker.")
 ]
 
+Desk = Annotated[
+    bool, typer.Option("--review", help="With the topics of a review desk: resolutions and feedback.")
+]
+
 Config = Annotated[
     list[str] | None,
     typer.Option(
         "--config",
         metavar="<topic.name=value>",
         help="Kafka's own configuration of a topic that is created, over the plan's: posts.retention.ms=86400000. "
-        "Topics go by their settings: posts, allow, review, block, dead_letter, control. Repeatable.",
+        "Topics go by their settings: posts, allow, review, block, dead_letter, control, resolutions, feedback. Repeatable.",
     ),
 ]
 
@@ -50,6 +60,7 @@ app = typer.Typer(
 def plan(
     partitions: Partitions = _PARTITIONS,
     replication: Replication = _REPLICATION,
+    review: Desk = False,
     as_json: AsJson = False,
     settings: SettingsFile = None,
 ) -> None:
@@ -58,7 +69,7 @@ def plan(
     Example: sluicegate topics plan --partitions 24 --json
     """
     loaded = load_settings(settings)
-    planned = plan_topics(loaded, partitions=partitions, replication=replication)
+    planned = _planned(loaded, partitions, replication, desk=review)
     if as_json:
         document = {
             "topics": [{**asdict(one), "config": one.config} for one in planned],
@@ -79,6 +90,7 @@ def plan(
 def create(
     partitions: Partitions = _PARTITIONS,
     replication: Replication = _REPLICATION,
+    review: Desk = False,
     config: Config = None,
     as_json: AsJson = False,
     settings: SettingsFile = None,
@@ -88,7 +100,7 @@ def create(
     Example: sluicegate topics create --partitions 3 --replication 1
     """
     loaded = load_settings(settings)
-    planned = plan_topics(loaded, partitions=partitions, replication=replication)
+    planned = _planned(loaded, partitions, replication, desk=review)
     created = create_topics(loaded.kafka, configured(planned, config or ()))
     if as_json:
         typer.echo(orjson.dumps([asdict(one) for one in created], option=orjson.OPT_INDENT_2).decode())
@@ -96,6 +108,13 @@ def create(
     for one in created:
         note = f"; {one.note}" if one.note else ""
         typer.echo(f"{one.name}: {one.outcome}, partitions {one.partitions}{note}")
+
+
+def _planned(
+    settings: Settings, partitions: int, replication: int, *, desk: bool
+) -> tuple[PlannedTopic, ...]:
+    shape: Any = {"partitions": partitions, "replication": replication}
+    return (*plan_topics(settings, **shape), *(plan_desk_topics(settings, **shape) if desk else ()))
 
 
 def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[PlannedTopic]:
@@ -119,6 +138,11 @@ def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[Pl
 
 def _row(topic: PlannedTopic) -> tuple[str, ...]:
     kept = "newest per key" if topic.retention_ms is None else f"{topic.retention_ms // _DAY_MS} days"
-    needs = {"worker": topic.worker, "producer": topic.producer, "consumer": topic.consumer}
+    needs = {
+        "worker": topic.worker,
+        "producer": topic.producer,
+        "consumer": topic.consumer,
+        "desk": topic.desk,
+    }
     rights = "; ".join(f"{who} {'+'.join(what)}" for who, what in needs.items() if what)
     return topic.name, str(topic.partitions), str(topic.replication), topic.cleanup, kept, rights

@@ -7,6 +7,7 @@ __all__ = [
     "producer",
     "publisher",
     "reader",
+    "resumed",
     "source",
     "topics",
 ]

@@ -16,7 +16,7 @@ from sluicegate.pipeline.kafka.credentials import Credentials
 from sluicegate.pipeline.kafka.topics import PASSING, TopicShape, TopicShapes, absent, unreadable
 from sluicegate.pipeline.kafka.unreachable import UnreachableError, ask_metadata, why_unreachable
 from sluicegate.pipeline.settings.tree import KafkaSettings
-from sluicegate.schemas import DeadLetter, Verdict
+from sluicegate.schemas import DeadLetter, Resolution, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _MOST_RECORDS = 500  # handed over at once: a reader that redraws between two ca
 _BEGINNING = -2  # librdkafka's OFFSET_BEGINNING
 _MAJOR = "1."  # within a major version every reader reads every record
 
-_E = TypeVar("_E", Verdict, DeadLetter)
+_E = TypeVar("_E", Verdict, DeadLetter, Resolution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +376,11 @@ class Tail(TopicReader):
         self._looked_at = time.monotonic()
         with contextlib.suppress(KafkaException, ClusterError):  # then the next look will tell
             self._take_on(self._partitions(self._consumer.list_topics(timeout=_LOOK_S)))
+
+
+def place_of(topic: str, partition: int, offset: int | None) -> Any:
+    """Where to begin on a partition, as the client library takes it; without an offset at its beginning."""
+    return _at(topic, partition, _BEGINNING if offset is None else offset)
 
 
 def _at(topic: str, partition: int, *offset: int) -> Any:

@@ -253,6 +253,8 @@ class PlannedTopic:
     consumer: tuple[str, ...]
     compression: str | None = None
     """What the brokers keep batches in, whatever a producer sent; None for as it was sent."""
+    desk: tuple[str, ...] = ()
+    """What the review desk needs."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Configuration over the plan's, in Kafka's own names."""
 
@@ -338,6 +340,31 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
             consumer=(),
         ),
         *forward,
+    )
+
+
+def plan_desk_topics(settings: Settings, *, partitions: int, replication: int) -> tuple[PlannedTopic, ...]:
+    """Plan what a review desk needs beside the topics of a worker.
+
+    Args:
+        settings: Names of topics.
+        partitions: As of the verdict topics, so that all records on one post are read by one member of a group.
+        replication: Copies of every partition.
+    """
+    names = settings.topics
+    shape: Any = {
+        "partitions": partitions,
+        "replication": replication,
+        "cleanup": "delete",
+        "retention_ms": _RETENTION_DAYS * _DAY_MS,
+        "worker": (),
+        "producer": (),
+    }
+    read, write = ("Describe", "Read"), ("Describe", "Write")
+    return (
+        PlannedTopic("topics.resolutions", names.resolutions, **shape, consumer=read, desk=(*read, "Write")),
+        # It holds texts: who may read verdicts may not read these yet.
+        PlannedTopic("topics.feedback", names.feedback, **shape, consumer=(), desk=write),
     )
 
 

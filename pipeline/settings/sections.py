@@ -134,6 +134,13 @@ class TopicSettings(_Section):
     allow: TopicName = Field("verdicts.allow", description="Verdicts whose action is allow.")
     review: TopicName = Field("verdicts.review", description="Verdicts whose action is review.")
     block: TopicName = Field("verdicts.block", description="Verdicts whose action is block.")
+    resolutions: TopicName = Field(
+        "resolutions", description="What people decided; only the review desk writes it."
+    )
+    feedback: TopicName = Field(
+        "feedback",
+        description="Posts with what a person found, to learn from; only the review desk writes it.",
+    )
     dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
     control: TopicName = Field(
         "sluicegate.control",

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentFault
 
 from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.settings.review import ReviewSettings
 from sluicegate.pipeline.settings.sections import (
     CacheSettings,
     DrainSettings,
@@ -53,6 +54,7 @@ __all__ = [
     "MicroBatchSettings",
     "OpsSettings",
     "PolicySettings",
+    "ReviewSettings",
     "ScreenSettings",
     "SecuritySettings",
     "Settings",
@@ -99,6 +101,7 @@ class Settings(BaseSettings):
     ops: OpsSettings = OpsSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+    review: ReviewSettings = ReviewSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -13,10 +13,11 @@ from sluicegate.pipeline.client.errors import (
 from sluicegate.pipeline.client.producer import PostProducer, Receipt
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
-from sluicegate.schemas import Action, Post, Turn, Verdict
+from sluicegate.schemas import Action, Authority, Post, Resolution, Turn, Verdict
 
 __all__ = [
     "Action",
+    "Authority",
     "Client",
     "ClientClosedError",
     "ClientError",
@@ -32,6 +33,7 @@ __all__ = [
     "PostProducer",
     "Receipt",
     "Reply",
+    "Resolution",
     "TopicSettings",
     "Turn",
     "Verdict",

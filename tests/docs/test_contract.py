@@ -15,7 +15,16 @@ from confluent_kafka import Consumer, Producer
 
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.settings.tree import TopicSettings
-from sluicegate.schemas import DeadLetter, FailureCode, Post, ReasonCode, Verdict, decode_post, encode
+from sluicegate.schemas import (
+    DeadLetter,
+    FailureCode,
+    Post,
+    ReasonCode,
+    Resolution,
+    Verdict,
+    decode_post,
+    encode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,6 +56,7 @@ def example(heading: str, language: str = "python") -> str:
 def test_the_tables_name_every_field_and_code_and_nothing_else() -> None:
     assert first_column("What a producer sends") == list(Post.model_fields)
     assert first_column("What a consumer gets") == list(Verdict.model_fields)
+    assert first_column("When a person decides") == list(Resolution.model_fields)
     assert first_column("When a post could not be scored") == [code.value for code in FailureCode]
     assert first_column("Dead letters") == [code.value for code in ReasonCode]
     assert set(re.findall(r"`(\w+)`", section("Dead letters"))) >= DeadLetter.model_fields.keys() - {

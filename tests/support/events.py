@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sluicegate.schemas import (
     Action,
     AssessedBy,
+    Authority,
+    Basis,
     DeadLetter,
     EngineRef,
     Failure,
@@ -19,6 +21,8 @@ from sluicegate.schemas import (
     PolicyRef,
     Post,
     ReasonCode,
+    Resolution,
+    ResolutionCause,
     Scores,
     Segments,
     Timings,
@@ -166,6 +170,40 @@ def _verdicts(draw: st.DrawFn) -> Verdict:
 
 
 verdicts: SearchStrategy[Verdict] = _verdicts()
+
+
+codes = st.from_regex(r"[a-z][a-z0-9_]{0,63}", fullmatch=True)
+
+
+@st.composite
+def _resolutions(draw: st.DrawFn) -> Resolution:
+    verdict = draw(verdicts)
+    authority = draw(st.sampled_from(Authority))
+    reopens = authority is Authority.MACHINE
+    causes = [one for one in ResolutionCause if one is not ResolutionCause.REOPENED]
+    severity: Any = None if reopens else draw(st.sampled_from(["safe", "controversial", "unsafe"]))
+    names = ("post_id", "revision", "tenant", "kind", "content_hash", "author_id", "language", "region")
+    return Resolution(
+        resolution_id=str(draw(st.uuids())),
+        verdict_id=verdict.verdict_id,
+        verdict_judged_at=verdict.judged_at,
+        **{name: getattr(verdict, name) for name in names},
+        action=draw(st.sampled_from(Action)),
+        disposition=draw(texts),
+        disposition_parameters=draw(parameters),
+        severity=severity,
+        categories=() if severity in {None, "safe"} else tuple(draw(st.lists(categories, max_size=16))),
+        authority=authority,
+        reviewer=draw(identifiers),
+        role=draw(codes),
+        basis=draw(st.sampled_from(Basis)),
+        cause=ResolutionCause.REOPENED if reopens else draw(st.sampled_from(causes)),
+        seen=tuple(draw(st.lists(codes, max_size=16))),
+        decided_at=draw(moments),
+    )
+
+
+resolutions: SearchStrategy[Resolution] = _resolutions()
 
 
 def made_of(verdict: Verdict) -> MadeVerdict:

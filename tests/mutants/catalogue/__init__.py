@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mutants.catalogue import adapters, asking, deciding, decoding, publishing, reusing, taking
+from mutants.catalogue import adapters, asking, deciding, decoding, publishing, reusing, reviewing, taking
 
 if TYPE_CHECKING:
     from mutants.mutant import Mutant
@@ -17,4 +17,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *reusing.MUTANTS,
     *publishing.MUTANTS,
     *adapters.MUTANTS,
+    *reviewing.MUTANTS,
 )

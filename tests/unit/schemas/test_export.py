@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1.0"
 CONTRACT = " ".join((Path(__file__).parents[3] / "docs" / "contract.md").read_text().split())
-EVENTS = ["post", "verdict", "dead_letter", "feedback"]
+EVENTS = ["post", "verdict", "dead_letter", "feedback", "resolution"]
 PARSED: dict[str, Any] = yaml.safe_load(generate()["asyncapi.yaml"])
 
 
@@ -112,7 +112,7 @@ def test_the_asyncapi_document_has_the_parts_that_version_3_requires() -> None:
         assert message["payload"].keys() == {"schemaFormat", "schema"}
 
 
-def test_workers_receive_posts_and_send_the_rest() -> None:
+def test_posts_are_received_and_the_rest_is_sent() -> None:
     directions = {
         operation["channel"]["$ref"].rpartition("/")[2]: operation["action"]
         for operation in PARSED["operations"].values()
@@ -123,6 +123,8 @@ def test_workers_receive_posts_and_send_the_rest() -> None:
         "review": "send",
         "block": "send",
         "dead_letter": "send",
+        "resolutions": "send",
+        "feedback": "send",
     }
 
 

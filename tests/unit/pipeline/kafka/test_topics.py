@@ -7,13 +7,22 @@ from typing import Any
 import pytest
 
 from sluicegate.pipeline.errors import SettingsError
-from sluicegate.pipeline.kafka.topics import Onlooker, TopicShape, group_rights, plan_topics
+from sluicegate.pipeline.kafka.topics import (
+    Onlooker,
+    TopicShape,
+    group_rights,
+    plan_desk_topics,
+    plan_topics,
+)
 from sluicegate.pipeline.settings.tree import KafkaSettings, load_settings
 
 
 def test_every_topic_of_the_settings_is_planned_once_under_its_own_name() -> None:
     settings = load_settings(topics={"posts": "in.posts", "control": "in.control"})
-    planned = plan_topics(settings, partitions=6, replication=3)
+    planned = [
+        *plan_topics(settings, partitions=6, replication=3),
+        *plan_desk_topics(settings, partitions=6, replication=3),
+    ]
     named = settings.topics.model_dump(exclude={"forward"})
     assert {one.setting.removeprefix("topics."): one.name for one in planned} == named
 
@@ -24,6 +33,15 @@ def test_an_edge_writes_the_second_topic_as_well_and_nobody_else_does() -> None:
     assert others == list(plan_topics(load_settings(), partitions=6, replication=3))
     assert (forward.setting, forward.name, forward.partitions) == ("topics.forward", "posts.central", 6)
     assert (forward.worker, forward.producer, forward.consumer) == (("Describe", "Write"), (), ())
+
+
+def test_only_a_review_desk_writes_what_people_decided_and_texts_are_for_nobody_beside_it() -> None:
+    resolutions, feedback = plan_desk_topics(load_settings(), partitions=6, replication=3)
+    for one in (resolutions, feedback):
+        assert (one.worker, one.producer) == ((), ())
+        assert "Write" in one.desk
+        assert one.partitions == 6, "all records on one post are in one partition number"
+    assert (resolutions.consumer, feedback.consumer) == (("Describe", "Read"), ())
 
 
 def test_posts_and_verdicts_have_the_partitions_asked_for_and_the_small_topics_one() -> None:

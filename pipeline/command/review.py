@@ -1,0 +1,92 @@
+"""``sluicegate review``: the desk where people decide what the machine leaves to them."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from typing import Annotated
+
+import typer
+
+from sluicegate.pipeline.command.options import SettingsFile
+from sluicegate.pipeline.errors import ReviewError
+from sluicegate.pipeline.settings.tree import Settings, load_settings
+
+app = typer.Typer(
+    help="The review desk: serve it, erase an author, make its read model again.\n\nExample: sluicegate review serve"
+)
+
+Demo = Annotated[
+    bool, typer.Option("--demo", help="Log in by a click, without an issuer. On a loopback address alone.")
+]
+
+
+@app.command("serve")
+def serve(settings: SettingsFile = None, demo: Demo = False) -> None:
+    """Run the desk until Ctrl-C or SIGTERM: read verdicts into cases, show pages, send what is decided.
+
+    Example: sluicegate review serve --demo
+    """
+    loaded = load_settings(settings)
+    if demo and not _is_loopback(loaded.review.host):
+        raise ReviewError(
+            f"--demo lets anybody in, and review.host is {loaded.review.host}; give 127.0.0.1, or leave --demo out"
+        )
+    _require_extra()
+    from sluicegate.pipeline.observe.logs import configure_logs  # noqa: PLC0415 - only a desk logs so
+    from sluicegate.pipeline.review.serving import serve_desk  # noqa: PLC0415 - loads the libraries of an extra
+
+    configure_logs(loaded.log.level)
+    asyncio.run(serve_desk(loaded, demo=demo))
+
+
+@app.command("erase")
+def erase(
+    author: Annotated[str, typer.Option(help="The author's id, as in posts.")],
+    tenant: Annotated[str, typer.Option(help="The author's tenant.")] = "default",
+    settings: SettingsFile = None,
+) -> None:
+    """Erase an author: the key and every text of theirs, for good. Their cases stay, and say that the text is gone.
+
+    Example: sluicegate review erase --author user-17
+    """
+    _require_extra()
+    texts = _desk(load_settings(settings)).erase(tenant, author, "command")
+    typer.echo(f"erased: {texts} texts; no text of this author is kept from now on")
+
+
+@app.command("rebuild")
+def rebuild(settings: SettingsFile = None) -> None:
+    """Throw the read model away. The desk makes it again from the topics when it starts; stop it before.
+
+    What people decided stays. What the topics keep no longer does not come back.
+
+    Example: sluicegate review rebuild
+    """
+    _require_extra()
+    _desk(load_settings(settings)).rebuild()
+    typer.echo("the read model is empty; start the desk, and it reads the topics from their beginning")
+
+
+def _desk(settings: Settings):  # type: ignore[no-untyped-def]  # noqa: ANN202 - its class is of an extra
+    from sluicegate.pipeline.review.desk import ReviewDesk  # noqa: PLC0415 - loads the libraries of an extra
+
+    return ReviewDesk(settings)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _require_extra() -> None:
+    try:
+        import alembic  # noqa: F401, PLC0415 - asked whether it is there
+        import fastapi  # noqa: F401, PLC0415 - the same
+        import sqlalchemy  # noqa: F401, PLC0415 - the same
+    except ModuleNotFoundError as error:
+        raise ReviewError(
+            f"the review desk needs {error.name}; install sluicegate with the extra: pip install 'sluicegate[review]'"
+        ) from error

@@ -1,0 +1,367 @@
+"""Cases: what records of Kafka mean for the store. Every change of a case's state that is not a person's is made here.
+
+A record may come again and in any order. What it changes is changed in the transaction that also keeps its offset.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import delete, insert, select, update
+
+from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
+from sluicegate.pipeline.review.store import OPEN_STATES
+from sluicegate.pipeline.review.tables import cases, outbox, posts, resolutions, verdicts
+from sluicegate.pipeline.review.vault import TextVault, author_ref, digest, post_key
+from sluicegate.pipeline.settings.tree import ReviewSettings
+from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
+from sluicegate.schemas import (
+    Action,
+    Post,
+    Resolution,
+    ResolutionCause,
+    Verdict,
+    content_hash,
+    encode,
+    precedence,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+_CASES = UUID("b7f3c2f0-52a4-5d0f-9a3e-6a7c9d1e4b55")  # our own namespace
+_UNWANTED_MOST = 100_000
+MACHINE = "machine"
+"""The actor of what no person did."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What a case needs to know of a text without reading it."""
+
+    near_key: str
+    reach: float
+
+
+def near_key(post: Post) -> str:
+    """What near copies have in common: one decision is for all of them."""
+    reduced = reduced_form(post.text)
+    shape = [post.tenant, post.kind, post.region, post.language, [turn.text for turn in post.turns]]
+    return digest("near", *shape, reduced) if reduced is not None else _exact(post.tenant, content_hash(post))
+
+
+def _exact(tenant: str, content: str) -> str:
+    return digest("exact", tenant, content)
+
+
+class Cases:
+    """Turns posts, verdicts and resolutions into cases. One projector has it.
+
+    Args:
+        settings: The desk's.
+        vault: Keeps the texts.
+    """
+
+    def __init__(self, settings: ReviewSettings, vault: TextVault) -> None:
+        self._settings = settings
+        self._vault = vault
+        # A verdict may be read before its post. Of what nobody needs to see, no text is kept for it.
+        self._unwanted: OrderedDict[str, None] = OrderedDict()
+
+    def take_post(self, connection: Connection, post: Post) -> None:
+        """Keep a post's text, and open the case that waited for it."""
+        key = post_key(post.tenant, post.id, post.revision, content_hash(post))
+        if key in self._unwanted:
+            return
+        sealed = self._vault.seal(connection, post)
+        text = _Text(near_key(post), reach_of(post, self._settings.reach))
+        if sealed is not None and not _exists(connection, posts.c.post_key == key):
+            key, ref, body = sealed
+            connection.execute(
+                insert(posts).values(
+                    post_key=key,
+                    author_ref=ref,
+                    body=body,
+                    near_key=text.near_key,
+                    reach=text.reach,
+                    came_at=time.time(),
+                )
+            )
+        for row in connection.execute(
+            select(verdicts).where(
+                verdicts.c.post_key == key, verdicts.c.case_id.is_(None), verdicts.c.counts
+            )
+        ).all():
+            self._open(connection, row, text)
+
+    def take_verdict(self, connection: Connection, verdict: Verdict) -> None:
+        """Open a case for a verdict that a person should see, and close those that it makes pointless."""
+        key = post_key(verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash)
+        cause = self._cause(verdict)
+        same_post = (verdicts.c.tenant == verdict.tenant) & (verdicts.c.post_id == verdict.post_id)
+        known = connection.execute(select(verdicts).where(same_post)).all()
+        if cause is None and not known:
+            connection.execute(delete(posts).where(posts.c.post_key == key))
+            self._unwanted[key] = None
+            if len(self._unwanted) > _UNWANTED_MOST:
+                self._unwanted.popitem(last=False)
+            return
+        if not self._counts(connection, verdict, known):
+            return
+        values = {"counts": True, "cause": cause or "", "body": encode(verdict).decode()}
+        mine = next((row for row in known if row.verdict_id == verdict.verdict_id), None)
+        if mine is None:
+            connection.execute(
+                insert(verdicts).values(
+                    verdict_id=verdict.verdict_id,
+                    tenant=verdict.tenant,
+                    post_id=verdict.post_id,
+                    post_key=key,
+                    author_ref=author_ref(verdict.tenant, verdict.author_id),
+                    case_id=None,
+                    came_at=time.time(),
+                    **values,
+                )
+            )
+        elif Verdict.model_validate_json(mine.body).judged_at < verdict.judged_at:
+            # One that was overruled, and counts again, asks anew.
+            case_id = mine.case_id if mine.counts else None
+            connection.execute(
+                update(verdicts)
+                .where(verdicts.c.verdict_id == verdict.verdict_id)
+                .values(case_id=case_id, **values)
+            )
+        self._supersede(connection, verdict, [row for row in known if row.verdict_id != verdict.verdict_id])
+        mine = connection.execute(select(verdicts).where(verdicts.c.verdict_id == verdict.verdict_id)).one()
+        if cause is None or mine.case_id is not None:
+            return
+        text = connection.execute(
+            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == key)
+        ).first()
+        if text is not None:
+            self._open(connection, mine, _Text(text.near_key, text.reach))
+
+    def take_resolution(self, connection: Connection, resolution: Resolution) -> None:
+        """Note that a decision has reached its topic, and follow one that was made elsewhere."""
+        connection.execute(
+            update(outbox)
+            .where(outbox.c.record_id == resolution.resolution_id, outbox.c.sent_at.is_(None))
+            .values(sent_at=time.time(), value=None)
+        )
+        if not keep_resolution(connection, resolution):
+            return
+        rows = connection.execute(
+            select(verdicts).where(
+                verdicts.c.tenant == resolution.tenant,
+                verdicts.c.post_id == resolution.post_id,
+                verdicts.c.counts,
+            )
+        ).all()
+        for row in rows:
+            if not self._counts(connection, Verdict.model_validate_json(row.body), []):
+                self._leave(connection, [row], "decided elsewhere")
+
+    def sweep(self, connection: Connection, now: float) -> None:
+        """Open cases whose text did not come in time, and drop texts that were kept long enough."""
+        late = now - self._settings.join_wait_s
+        for row in connection.execute(
+            select(verdicts).where(
+                verdicts.c.case_id.is_(None),
+                verdicts.c.counts,
+                verdicts.c.cause != "",
+                verdicts.c.came_at < late,
+            )
+        ).all():
+            verdict = Verdict.model_validate_json(row.body)
+            self._open(connection, row, _Text(_exact(verdict.tenant, verdict.content_hash), 1.0))
+        old = now - self._settings.text_s
+        connection.execute(delete(posts).where(posts.c.came_at < old))
+        # The model's reason is in them. By then the topics have them no longer, either.
+        connection.execute(delete(verdicts).where(~verdicts.c.counts, verdicts.c.came_at < old))
+
+    def _cause(self, verdict: Verdict) -> str | None:
+        """Why a person should look; None if nobody needs to."""
+        if verdict.action is Action.REVIEW:
+            if verdict.breaker is not None:
+                return ResolutionCause.BREAKER.value
+            return (ResolutionCause.FAILURE if verdict.failure is not None else ResolutionCause.REVIEW).value
+        names = (verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash)
+        return ResolutionCause.AUDIT.value if chance("audit", *names) < self._settings.audit_share else None
+
+    def _counts(self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]]) -> bool:
+        """Whether a verdict is what counts for its post, beside all that is known of it."""
+        others = [Verdict.model_validate_json(row.body) for row in known]
+        people = [
+            Resolution.model_validate_json(row.body)
+            for row in connection.execute(
+                select(resolutions.c.body).where(
+                    resolutions.c.tenant == verdict.tenant, resolutions.c.post_id == verdict.post_id
+                )
+            )
+        ]
+        claims: precedence.Claims = ()
+        for one in map(precedence.claim, [*others, verdict]):
+            claims = precedence.add(claims, one)
+        for one in map(precedence.claim, people):
+            claims = precedence.add(claims, one)
+        counts = precedence.standing(claims)
+        # A case that was reopened is the machine's again: its verdict waits for a person as before.
+        return counts.name == verdict.verdict_id or (
+            counts.reopens and counts.content == verdict.content_hash
+        )
+
+    def _supersede(self, connection: Connection, verdict: Verdict, older: Sequence[Row[Any]]) -> None:
+        """Take posts' older verdicts out of their cases. A later verdict on the same content inherits the case."""
+        for row in older:
+            if not row.counts:
+                continue
+            before = Verdict.model_validate_json(row.body)
+            same = before.content_hash == verdict.content_hash and before.revision == verdict.revision
+            asks = self._cause(verdict) is not None
+            if same and asks and row.case_id is not None:
+                connection.execute(
+                    update(verdicts)
+                    .where(verdicts.c.verdict_id == verdict.verdict_id)
+                    .values(case_id=row.case_id)
+                )
+                connection.execute(
+                    update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(counts=False)
+                )
+                continue
+            why = "judged again, and nobody needs to look" if same else "another text or revision came"
+            self._leave(connection, [row], why)
+
+    def _leave(self, connection: Connection, rows: Sequence[Row[Any]], why: str) -> None:
+        """Take verdicts out of their cases; a case without any is closed."""
+        for row in rows:
+            connection.execute(
+                update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(counts=False)
+            )
+            if row.case_id is None:
+                continue
+            left = members(connection, row.case_id)
+            case = connection.execute(
+                select(cases).where(cases.c.case_id == row.case_id).with_for_update()
+            ).first()
+            if case is None or case.state not in OPEN_STATES:
+                continue
+            changes: dict[str, Any] = {"copies": len(left)}
+            if not left:
+                changes |= {
+                    "state": "withdrawn",
+                    "version": case.version + 1,
+                    "closed_at": time.time(),
+                    "holder": None,
+                    "held_until": None,
+                }
+                note(connection, MACHINE, MACHINE, "case withdrawn", row.case_id, {"why": why})
+            connection.execute(update(cases).where(cases.c.case_id == row.case_id).values(changes))
+
+    def _open(self, connection: Connection, row: Row[Any], text: _Text) -> None:
+        """Put a verdict into the open case of its near copies, or open one."""
+        verdict = Verdict.model_validate_json(row.body)
+        weighed = terms(verdict, text.reach, self._settings.sla_s)
+        there = connection.execute(
+            select(cases)
+            .where(cases.c.near_key == text.near_key, cases.c.state == "open", cases.c.cause == row.cause)
+            .with_for_update()
+        ).first()
+        if there is None:
+            self._insert(connection, row, verdict, text, weighed)
+            return
+        connection.execute(
+            update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(case_id=there.case_id)
+        )
+        # A case of many copies reaches all of their readers.
+        both = RankTerms(
+            max(there.harm, weighed.harm),
+            max(there.uncertainty, weighed.uncertainty),
+            there.reach + text.reach,
+            min(there.due_at, weighed.due_at),
+        )
+        connection.execute(
+            update(cases)
+            .where(cases.c.case_id == there.case_id)
+            .values(
+                copies=there.copies + 1,
+                rank=both.rank(self._settings.half_life_s),
+                **both._asdict(),
+            )
+        )
+
+    def _insert(
+        self, connection: Connection, row: Row[Any], verdict: Verdict, text: _Text, weighed: RankTerms
+    ) -> None:
+        name = str(uuid5(_CASES, row.post_key))
+        before = connection.execute(
+            select(cases.c.round, cases.c.version).where(cases.c.case_id == name)
+        ).first()
+        audit = row.cause == ResolutionCause.AUDIT
+        values = {
+            "tenant": verdict.tenant,
+            "language": verdict.language or "",
+            "category": next(iter(verdict.categories), ""),
+            "cause": row.cause,
+            "near_key": text.near_key,
+            "state": "open",
+            "round": 0 if before is None else before.round + 1,
+            "version": 1 if before is None else before.version + 1,
+            "copies": 1,
+            "breaker": row.cause == ResolutionCause.BREAKER,
+            # An audit that is shown the verdict would find little wrong.
+            "blind": audit or chance("blind", name) < self._settings.blind_share,
+            "double": chance("double", name) < self._settings.double_share,
+            "golden": False,
+            "probability": self._settings.audit_share if audit else 1.0,
+            "rank": weighed.rank(self._settings.half_life_s),
+            "opened_at": time.time(),
+            "closed_at": None,
+            "holder": None,
+            "held_until": None,
+            **weighed._asdict(),
+        }
+        if before is None:
+            connection.execute(insert(cases).values(case_id=name, **values))
+        else:
+            connection.execute(update(cases).where(cases.c.case_id == name).values(values))
+        connection.execute(
+            update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(case_id=name)
+        )
+        note(connection, MACHINE, MACHINE, "case opened", name, {"cause": row.cause})
+
+
+def members(connection: Connection, case_id: str) -> list[Row[Any]]:
+    """The verdicts that a case is about now: its first one first."""
+    return list(
+        connection.execute(
+            select(verdicts)
+            .where(verdicts.c.case_id == case_id, verdicts.c.counts)
+            .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
+        )
+    )
+
+
+def keep_resolution(connection: Connection, resolution: Resolution) -> bool:
+    """Keep a resolution; False if it is there already."""
+    if _exists(connection, resolutions.c.resolution_id == resolution.resolution_id):
+        return False
+    connection.execute(
+        insert(resolutions).values(
+            resolution_id=resolution.resolution_id,
+            tenant=resolution.tenant,
+            post_id=resolution.post_id,
+            body=encode(resolution).decode(),
+        )
+    )
+    return True
+
+
+def _exists(connection: Connection, condition: Any) -> bool:
+    return connection.execute(select(1).where(condition).limit(1)).first() is not None

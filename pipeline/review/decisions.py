@@ -1,0 +1,394 @@
+"""Decisions: what a person said about a case, what follows of it, and the records that tell it. One transaction each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from uuid import UUID, uuid5
+
+import orjson
+from sqlalchemy import insert, select, update
+
+from sluicegate.pipeline.review.cases import keep_resolution, members
+from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.queue import Reviewer
+from sluicegate.pipeline.review.store import OPEN_STATES
+from sluicegate.pipeline.review.tables import cases, decisions, outbox
+from sluicegate.pipeline.review.vault import TextVault
+from sluicegate.schemas import (
+    Action,
+    Authority,
+    Basis,
+    Feedback,
+    Resolution,
+    ResolutionCause,
+    Severity,
+    Verdict,
+    encode,
+    feedback_id,
+    resolution_id,
+)
+from sluicegate.schemas.feedback import FEEDBACK_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+_DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
+_OF_VERDICT = ("post_id", "revision", "tenant", "kind", "content_hash", "author_id", "language", "region")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseAnswer:
+    """What a reviewer says, and of which state of the case."""
+
+    version: int
+    """The case's version that the reviewer saw."""
+    action: Action
+    severity: Severity
+    categories: tuple[str, ...] = ()
+    disposition: str = "none"
+    reason: str | None = None
+    blind: bool = False
+    """True if the server had not shown the verdict."""
+    seen: tuple[str, ...] = ("text",)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOutcome:
+    """What became of an answer."""
+
+    kind: Literal["settled", "first", "disagreed", "measured", "repeated", "refused"]
+    """``first`` waits for a second reviewer, ``disagreed`` for a lead; ``measured`` was a golden case."""
+    changed: str = ""
+    """What had changed where it was refused."""
+
+
+class _Taken(NamedTuple):
+    """An answer with what it is about."""
+
+    name: str
+    """Id of the decision: the same one whenever this reviewer answers this round of the case."""
+    case: Row[Any]
+    reviewer: Reviewer
+    answer: CaseAnswer
+
+
+class Decisions:
+    """Takes answers. Holds no state but in the store.
+
+    Args:
+        vault: Has the texts that feedback carries.
+    """
+
+    def __init__(self, vault: TextVault) -> None:
+        self._vault = vault
+
+    def answer(
+        self, connection: Connection, case_id: str, reviewer: Reviewer, answer: CaseAnswer
+    ) -> AnswerOutcome:
+        """Take an answer. The same one again changes nothing; one about a case that changed meanwhile is refused."""
+        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        if case is None or (reviewer.tenants and case.tenant not in reviewer.tenants):
+            return AnswerOutcome("refused", "The case is not there any more.")
+        name = str(uuid5(_DECISIONS, f"{case_id} {case.round} {reviewer.name}"))
+        given = connection.execute(
+            select(decisions).where(decisions.c.case_id == case_id, decisions.c.round == case.round)
+        ).all()
+        mine = next((one for one in given if one.decision_id == name), None)
+        if mine is not None:
+            return _again(mine, answer)
+        taken = _Taken(name, case, reviewer, answer)
+        if case.golden and case.state == "decided":
+            _keep(connection, taken, Basis.GOLDEN)
+            return AnswerOutcome("measured")
+        if (changed := _changed(case, reviewer, answer)) is not None:
+            return AnswerOutcome("refused", changed)
+        return self._take(connection, taken, [one for one in given if not one.settles])
+
+    def _take(self, connection: Connection, taken: _Taken, first_reads: Sequence[Row[Any]]) -> AnswerOutcome:
+        """Settle the case, or leave it for a second person or a lead."""
+        case, answer = taken.case, taken.answer
+        if case.state == "adjudication":
+            return self._settle(connection, taken, Basis.ADJUDICATED, Authority.ADJUDICATOR)
+        if not case.double:
+            return self._settle(connection, taken, Basis.SINGLE, Authority.REVIEWER)
+        if any((one.action, one.severity) == (answer.action, answer.severity) for one in first_reads):
+            return self._settle(connection, taken, Basis.DOUBLE, Authority.REVIEWER)
+        _keep(connection, taken, Basis.DOUBLE)
+        if not first_reads:
+            _free(connection, case.case_id)
+            return AnswerOutcome("first")
+        _free(connection, case.case_id, state="adjudication", version=case.version + 1)
+        note(connection, taken.reviewer.name, taken.reviewer.role, "reviewers disagreed", case.case_id)
+        return AnswerOutcome("disagreed")
+
+    def reopen(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
+        """Withdraw what people decided on a case, and ask anew; False if it is not decided."""
+        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        if case is None or case.state != "decided":
+            return False
+        now = datetime.now(UTC)
+        name = str(uuid5(_DECISIONS, f"{case_id} {case.round} reopened"))
+        for row in members(connection, case_id):
+            verdict = Verdict.model_validate_json(row.body)
+            resolution = Resolution(
+                **_shared(verdict, name, Action.REVIEW),
+                disposition="none",
+                severity=None,
+                authority=Authority.MACHINE,
+                reviewer=lead.name,
+                role=lead.role,
+                basis=Basis.SINGLE,
+                cause=ResolutionCause.REOPENED,
+                decided_at=now,
+            )
+            self._send_resolution(connection, resolution, row.author_ref)
+        _free(
+            connection,
+            case_id,
+            state="open",
+            round=case.round + 1,
+            version=case.version + 1,
+            closed_at=None,
+            golden=False,
+        )
+        note(connection, lead.name, lead.role, "case reopened", case_id)
+        return True
+
+    def make_golden(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
+        """Make what was decided the known answer, to measure others by; False if the case is not decided."""
+        done = connection.execute(
+            update(cases).where(cases.c.case_id == case_id, cases.c.state == "decided").values(golden=True)
+        ).rowcount
+        if done:
+            note(connection, lead.name, lead.role, "case made golden", case_id)
+        return bool(done)
+
+    def sample(self, connection: Connection, tenant: str, size: int) -> Action | None:
+        """What people decided on the last breaker cases of a tenant, each looked at; None if too few, or not alike."""
+        found = connection.execute(
+            select(decisions.c.action)
+            .join(cases, cases.c.case_id == decisions.c.case_id)
+            .where(
+                cases.c.tenant == tenant,
+                cases.c.breaker,
+                decisions.c.settles,
+                decisions.c.basis != Basis.BULK.value,
+            )
+            .order_by(decisions.c.decided_at.desc())
+            .limit(size)
+        ).scalars()
+        seen = list(found)
+        return Action(seen[0]) if len(seen) >= size and len(set(seen)) == 1 else None
+
+    def lift(self, connection: Connection, tenant: str, lead: Reviewer, *, size: int, most: int) -> int:
+        """Decide breaker cases of a tenant as its sample was decided; how many, 0 where the sample does not say.
+
+        Args:
+            connection: The transaction.
+            tenant: Whose.
+            lead: Who decides.
+            size: How many people must have looked at, and found alike.
+            most: Cases in this transaction.
+        """
+        action = self.sample(connection, tenant, size)
+        if action is None:
+            return 0
+        found = connection.execute(
+            select(cases)
+            .where(cases.c.tenant == tenant, cases.c.state == "open", cases.c.breaker)
+            .order_by(cases.c.rank)
+            .limit(most)
+            .with_for_update()
+        ).all()
+        severity: Severity = "safe" if action is Action.ALLOW else "unsafe"
+        for case in found:
+            name = str(uuid5(_DECISIONS, f"{case.case_id} {case.round} lifted"))
+            answer = CaseAnswer(
+                case.version, action, severity, disposition=_withheld(connection, case, action), seen=()
+            )
+            self._settle(connection, _Taken(name, case, lead, answer), Basis.BULK, Authority.REVIEWER)
+        note(connection, lead.name, lead.role, "breaker cases lifted", tenant, {"cases": len(found)})
+        return len(found)
+
+    def _settle(
+        self, connection: Connection, taken: _Taken, basis: Basis, authority: Authority
+    ) -> AnswerOutcome:
+        case, answer = taken.case, taken.answer
+        now = _keep(connection, taken, basis, settles=True, authority=authority)
+        for number, row in enumerate(members(connection, case.case_id)):
+            verdict = Verdict.model_validate_json(row.body)
+            resolution = Resolution(
+                **_shared(verdict, taken.name, answer.action),
+                disposition=answer.disposition,
+                severity=answer.severity,
+                categories=answer.categories,
+                authority=authority,
+                reviewer=taken.reviewer.name,
+                role=taken.reviewer.role,
+                basis=Basis.BULK if number else basis,
+                cause=case.cause,
+                seen=answer.seen,
+                decided_at=now,
+            )
+            self._send_resolution(connection, resolution, row.author_ref)
+            if not number and basis is not Basis.BULK:  # what nobody looked at teaches nothing
+                self._send_feedback(connection, resolution, row, taken)
+        _free(
+            connection,
+            case.case_id,
+            state="decided",
+            version=case.version + 1,
+            closed_at=now.timestamp(),
+        )
+        return AnswerOutcome("settled")
+
+    def _send_resolution(self, connection: Connection, resolution: Resolution, author: str) -> None:
+        keep_resolution(connection, resolution)
+        _put(
+            connection,
+            resolution.resolution_id,
+            "resolution",
+            author,
+            resolution.post_id,
+            encode(resolution),
+        )
+
+    def _send_feedback(
+        self,
+        connection: Connection,
+        resolution: Resolution,
+        row: Row[Any],
+        taken: _Taken,
+    ) -> None:
+        case, answer = taken.case, taken.answer
+        post = self._vault.open(connection, row.post_key)
+        if post is None:
+            return  # a row without its text teaches nothing
+        feedback = Feedback(
+            schema_version=FEEDBACK_VERSION,
+            verdict_id=resolution.verdict_id,
+            post=post,
+            severity=answer.severity,
+            categories=answer.categories,
+            reason=answer.reason,
+            blind=answer.blind,
+            reviewed_at=resolution.decided_at,
+            reviewer=resolution.reviewer,
+            basis=resolution.basis,
+            sampled_by=case.cause,
+            inclusion_probability=case.probability,
+        )
+        name = feedback_id(resolution.resolution_id)
+        _put(connection, name, "feedback", row.author_ref, post.id, encode(feedback))
+
+
+def _keep(
+    connection: Connection,
+    taken: _Taken,
+    basis: Basis,
+    *,
+    settles: bool = False,
+    authority: Authority = Authority.REVIEWER,
+) -> datetime:
+    """Write down what a person said; when that was."""
+    now = datetime.now(UTC)
+    case, answer, reviewer = taken.case, taken.answer, taken.reviewer
+    connection.execute(
+        insert(decisions).values(
+            decision_id=taken.name,
+            case_id=case.case_id,
+            round=case.round,
+            reviewer=reviewer.name,
+            role=reviewer.role,
+            authority=authority.value,
+            basis=basis.value,
+            action=answer.action.value,
+            disposition=answer.disposition,
+            severity=answer.severity,
+            categories=orjson.dumps(answer.categories).decode(),
+            reason=answer.reason,
+            blind=answer.blind,
+            seconds=answer.seconds,
+            decided_at=now.timestamp(),
+            settles=settles,
+        )
+    )
+    details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
+    note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
+    return now
+
+
+def _shared(verdict: Verdict, decision: str, action: Action) -> dict[str, Any]:
+    """What a resolution has of its verdict, and its id."""
+    name = resolution_id(
+        verdict_id=verdict.verdict_id, content=verdict.content_hash, decision=decision, action=action
+    )
+    return {
+        "resolution_id": name,
+        "verdict_id": verdict.verdict_id,
+        "verdict_judged_at": verdict.judged_at,
+        "action": action,
+        **{field: getattr(verdict, field) for field in _OF_VERDICT},
+    }
+
+
+def _again(before: Row[Any], answer: CaseAnswer) -> AnswerOutcome:
+    """An answer of somebody who has answered: a page that was sent twice, or another opinion."""
+    same = (before.action, before.severity, before.disposition) == (
+        answer.action,
+        answer.severity,
+        answer.disposition,
+    )
+    if same and orjson.loads(before.categories) == list(answer.categories):
+        return AnswerOutcome("repeated")
+    return AnswerOutcome("refused", "You have answered this case already, and otherwise.")
+
+
+def _changed(case: Row[Any], reviewer: Reviewer, answer: CaseAnswer) -> str | None:
+    """What changed of a case since it was shown; None if this reviewer may answer it now."""
+    if case.state == "decided":
+        return "Somebody else has decided the case meanwhile."
+    if case.state == "withdrawn":
+        return "The post was changed or judged again meanwhile, and the case was closed."
+    if case.state not in OPEN_STATES or case.version != answer.version:
+        return "The case has changed since it was shown. Look at it again."
+    if case.state == "adjudication" and not reviewer.leads:
+        return "Two reviewers disagreed. A lead decides now."
+    if case.holder not in (None, reviewer.name) and case.held_until >= time.time():
+        return "Your time for the case was over, and somebody else has it now."
+    return None
+
+
+def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:
+    """The disposition of a block that a breaker withheld, where it is blocked after all."""
+    for row in members(connection, case.case_id):
+        withheld = Verdict.model_validate_json(row.body).breaker
+        if withheld is not None and action is Action.BLOCK:
+            return withheld.disposition
+    return "none"
+
+
+def _free(connection: Connection, case_id: str, **changes: Any) -> None:
+    """Take a case from its holder, and change what else is given."""
+    connection.execute(
+        update(cases).where(cases.c.case_id == case_id).values(holder=None, held_until=None, **changes)
+    )
+
+
+def _put(connection: Connection, record_id: str, kind: str, author: str, key: str, value: bytes) -> None:
+    connection.execute(
+        insert(outbox).values(
+            record_id=record_id,
+            kind=kind,
+            author_ref=author,
+            key=key,
+            value=value,
+            made_at=time.time(),
+        )
+    )

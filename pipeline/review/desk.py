@@ -1,0 +1,79 @@
+"""The desk: store, projector and outbox of one process, and what the pages ask of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from sluicegate.pipeline.review.cases import Cases
+from sluicegate.pipeline.review.decisions import Decisions
+from sluicegate.pipeline.review.figures import QueueFigures
+from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.metrics import ReviewMetrics
+from sluicegate.pipeline.review.outbox import Outbox
+from sluicegate.pipeline.review.projector import Projector
+from sluicegate.pipeline.review.queue import CaseQueue
+from sluicegate.pipeline.review.store import ReviewStore
+from sluicegate.pipeline.review.vault import TextVault
+from sluicegate.pipeline.settings.tree import Settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class ReviewDesk:
+    """Everything of a review desk but its pages. Use as a context manager.
+
+    Args:
+        settings: All of them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.review
+        self.store = ReviewStore(self.settings.store.get_secret_value())
+        key = self.settings.key
+        self.vault = TextVault(None if key is None else key.get_secret_value())
+        self.queue = CaseQueue(self.settings)
+        self.decisions = Decisions(self.vault)
+        self.figures = QueueFigures(self.store)
+        self.metrics = ReviewMetrics(self.store, self.figures)
+        self.outbox = Outbox(settings.kafka, settings.topics, self.store)
+        self.projector = Projector(
+            settings.kafka, settings.topics, self.store, Cases(self.settings, self.vault)
+        )
+
+    def __enter__(self) -> Self:
+        """Bring the store to today's shape, and begin to read and to send.
+
+        Raises:
+            ReviewError: The store cannot be opened.
+        """
+        self.store.migrate()
+        self.projector.start()
+        self.outbox.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.projector.stop()
+        self.outbox.stop()
+        self.store.close()
+
+    @property
+    def troubles(self) -> list[str]:
+        """Why the desk is not ready; none if it is."""
+        return [one for one in (self.projector.trouble, self.outbox.trouble) if one is not None]
+
+    def erase(self, tenant: str, author_id: str, actor: str) -> int:
+        """Take away the texts of an author for good; how many there were. Needs no running threads."""
+        self.store.migrate()
+        with self.store.writing() as connection:
+            texts = self.vault.erase(connection, tenant, author_id)
+            note(connection, actor, "administrator", "author erased", tenant, {"texts": texts})
+        self.store.wipe()
+        return texts
+
+    def rebuild(self) -> None:
+        """Throw the read model away. Needs no running threads."""
+        self.store.migrate()
+        self.store.forget_read_model()

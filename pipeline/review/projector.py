@@ -1,0 +1,160 @@
+"""The projector: reads topics into the store. What a record changes and how far was read are one transaction."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from sluicegate.pipeline.errors import PipelineError
+from sluicegate.pipeline.kafka.reader import TopicRecord
+from sluicegate.pipeline.kafka.resumed import ResumedTail
+from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.review.cases import Cases
+from sluicegate.pipeline.review.store import ReviewStore
+from sluicegate.pipeline.review.tables import offsets
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
+from sluicegate.schemas import Post, Resolution, Verdict, decode_post
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+_log = logging.getLogger("sluicegate.review")
+
+_READ_S = 0.2
+_AT_ONCE = 50
+_SWEEP_S = 5.0
+_PAUSE_S = 1.0
+
+
+class OvertakenError(Exception):
+    """Another projector has read on: what was read here is thrown away, and read from there."""
+
+
+class Projector:
+    """Follows posts, verdicts and resolutions, in a thread of its own.
+
+    Args:
+        kafka: The cluster.
+        topics: Names of topics.
+        store: Where to.
+        cases: What records mean.
+    """
+
+    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, store: ReviewStore, cases: Cases) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        # The outputs' last is the topic of dead letters: nobody decides about those here.
+        self._names = (topics.posts, *topics.outputs[:3], topics.resolutions)
+        self._store = store
+        self._cases = cases
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="review-projector", daemon=True)
+        self.trouble: str | None = "the topics were not read yet"
+        """Why nothing is read just now; None while all is well."""
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the transaction in hand."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except OvertakenError:
+                _log.info("another projector has read on; this one follows it")
+            except PipelineError as error:
+                self._hold(str(error))
+            except Exception as error:  # noqa: BLE001 - nothing is passed over: it is tried again, and shown
+                self._hold(f"a record could not be taken: {frames(error)}")
+
+    def _hold(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            _log.error("the projector holds: %s", trouble)
+        self.trouble = trouble
+        self._stopping.wait(_PAUSE_S)
+
+    def _follow(self) -> None:
+        with self._store.reading() as connection:
+            known = known_offsets(connection)
+        swept_at = 0.0
+        with ResumedTail(self._kafka, self._names, known) as tail:
+            while not self._stopping.is_set():
+                records = tail.read(_READ_S)
+                # In parts: who decides waits for one of them at most.
+                for first in range(0, len(records), _AT_ONCE):
+                    known = self.take(records[first : first + _AT_ONCE], known)
+                self.trouble = tail.trouble
+                if time.monotonic() - swept_at > _SWEEP_S:
+                    swept_at = time.monotonic()
+                    with self._store.writing() as connection:
+                        self._cases.sweep(connection, time.time())
+
+    def take(
+        self, records: Sequence[TopicRecord], known: dict[tuple[str, int], int]
+    ) -> dict[tuple[str, int], int]:
+        """Take records in one transaction; what is known of offsets afterwards.
+
+        Raises:
+            OvertakenError: The store's offsets are not those that are known here. Nothing was taken.
+        """
+        after = dict(known)
+        with self._store.writing() as connection:
+            # Posts first: a verdict that finds its text needs no second look.
+            for record in sorted(records, key=lambda one: one.topic != self._topics.posts):
+                self._dispatch(connection, record)
+            for record in records:
+                after[record.topic, record.partition] = record.offset + 1
+            for place, following in after.items():
+                if known.get(place) != following:
+                    _move(connection, place, known.get(place), following)
+        return after
+
+    def _dispatch(self, connection: Connection, record: TopicRecord) -> None:
+        if record.topic == self._topics.posts:
+            post = decode_post(record.value, limit_bytes=2**31) if record.value is not None else None
+            if isinstance(post, Post):  # what is none becomes a dead letter
+                self._cases.take_post(connection, post)
+            return
+        event: Verdict | Resolution | None
+        if record.topic == self._topics.resolutions:
+            if event := record.event(Resolution):
+                self._cases.take_resolution(connection, event)
+        elif event := record.event(Verdict):
+            self._cases.take_verdict(connection, event)
+        if event is None:
+            _log.error("unreadable record at %s/%d/%d", record.topic, record.partition, record.offset)
+
+
+def known_offsets(connection: Connection) -> dict[tuple[str, int], int]:
+    """The next offset to read, by topic and partition."""
+    return {(row.topic, row.partition): row.next for row in connection.execute(select(offsets))}
+
+
+def _move(connection: Connection, place: tuple[str, int], before: int | None, after: int) -> None:
+    """Move an offset, if it stands where it is thought to."""
+    topic, partition = place
+    if before is None:
+        try:
+            connection.execute(insert(offsets).values(topic=topic, partition=partition, next=after))
+        except IntegrityError:
+            raise OvertakenError from None
+        return
+    moved = connection.execute(
+        update(offsets)
+        .where(offsets.c.topic == topic, offsets.c.partition == partition, offsets.c.next == before)
+        .values(next=after)
+    )
+    if not moved.rowcount:
+        raise OvertakenError

@@ -1,0 +1,203 @@
+"""The queue: which case comes next, whose it is, and for how long."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+
+from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.rank import chance
+from sluicegate.pipeline.review.rights import Right, may
+from sluicegate.pipeline.review.tables import cases, decisions, skips
+from sluicegate.pipeline.settings.tree import ReviewSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Row
+
+_EXPOSURE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """A person at the desk."""
+
+    name: str
+    """A pseudonym: it stands in every record."""
+    role: str
+    tenants: tuple[str, ...] = ()
+    """The tenants whose posts this person may see; none are all."""
+
+    @property
+    def leads(self) -> bool:
+        """True if this person decides between others."""
+        return may(self.role, Right.LEAD)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which part of the queue is asked for; an empty value is everything."""
+
+    tenant: str = ""
+    language: str = ""
+    category: str = ""
+    breaker: bool | None = None
+
+
+class CaseQueue:
+    """Hands out cases, each to one reviewer at a time. Holds no state but in the store.
+
+    Args:
+        settings: The desk's.
+    """
+
+    def __init__(self, settings: ReviewSettings) -> None:
+        self._settings = settings
+
+    def next(self, connection: Connection, reviewer: Reviewer, wanted: QueueFilter) -> str | None:
+        """The case that this reviewer should look at now, held for them; None if there is none.
+
+        A reviewer who holds one already gets that one.
+        """
+        now = time.time()
+        held = connection.execute(
+            select(cases.c.case_id).where(cases.c.holder == reviewer.name, cases.c.held_until >= now)
+        ).first()
+        if held is not None:
+            return str(held.case_id)
+        golden = self._golden(connection, reviewer)
+        if golden is not None:
+            return golden
+        for state in _states(reviewer):
+            found = connection.execute(
+                select(cases.c.case_id)
+                .where(cases.c.state == state, *self._free(reviewer, wanted, now))
+                .order_by(cases.c.breaker, cases.c.rank)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            ).first()
+            if found is not None:
+                until = now + self._settings.lease_s
+                connection.execute(
+                    update(cases)
+                    .where(cases.c.case_id == found.case_id)
+                    .values(holder=reviewer.name, held_until=until)
+                )
+                return str(found.case_id)
+        return None
+
+    def listing(
+        self, connection: Connection, reviewer: Reviewer, wanted: QueueFilter, limit: int
+    ) -> Sequence[Row[Any]]:
+        """The first cases in the order in which they come, those that others hold among them."""
+        found: list[Row[Any]] = []
+        for state in _states(reviewer):  # one by one: each is read off an index
+            found += connection.execute(
+                select(cases)
+                .where(cases.c.state == state, *_allowed(reviewer, wanted))
+                .order_by(cases.c.breaker, cases.c.rank)
+                .limit(limit - len(found))
+            )
+        return found
+
+    def hold(self, connection: Connection, case_id: str, reviewer: Reviewer) -> float | None:
+        """Extend the time that a reviewer has for a case; until when, or None if it is somebody else's or closed."""
+        now = time.time()
+        until = now + self._settings.lease_s
+        done = connection.execute(
+            update(cases)
+            .where(
+                cases.c.case_id == case_id,
+                cases.c.state.in_(_states(reviewer)),
+                or_(cases.c.holder == reviewer.name, cases.c.holder.is_(None), cases.c.held_until < now),
+            )
+            .values(holder=reviewer.name, held_until=until)
+        )
+        return until if done.rowcount else None
+
+    def release(self, connection: Connection, case_id: str, reviewer: Reviewer) -> None:
+        """Give a case back at once."""
+        connection.execute(
+            update(cases)
+            .where(cases.c.case_id == case_id, cases.c.holder == reviewer.name)
+            .values(holder=None, held_until=None)
+        )
+
+    def skip(self, connection: Connection, case_id: str, reviewer: Reviewer) -> None:
+        """Give a case back, and never get it again. Nobody is asked why."""
+        self.release(connection, case_id, reviewer)
+        known = (skips.c.case_id == case_id) & (skips.c.reviewer == reviewer.name)
+        connection.execute(delete(skips).where(known))
+        connection.execute(
+            insert(skips).values(case_id=case_id, reviewer=reviewer.name, skipped_at=time.time())
+        )
+        note(connection, reviewer.name, reviewer.role, "case skipped", case_id)
+
+    def exposure(self, connection: Connection, reviewer: Reviewer) -> tuple[int, float]:
+        """How many harmful texts a reviewer decided about within an hour, and for how long to pause: 0 below the cap."""
+        now = time.time()
+        found = connection.execute(
+            select(decisions.c.decided_at)
+            .where(
+                decisions.c.reviewer == reviewer.name,
+                decisions.c.decided_at > now - _EXPOSURE_S,
+                decisions.c.severity == "unsafe",
+            )
+            .order_by(decisions.c.decided_at)
+        ).scalars()
+        moments = list(found)
+        cap = self._settings.exposure_cap
+        if not cap or len(moments) < cap:
+            return len(moments), 0.0
+        return len(moments), moments[len(moments) - cap] + _EXPOSURE_S - now
+
+    def _free(self, reviewer: Reviewer, wanted: QueueFilter, now: float) -> list[ColumnElement[bool]]:
+        answered = exists().where(
+            decisions.c.case_id == cases.c.case_id,
+            decisions.c.round == cases.c.round,
+            decisions.c.reviewer == reviewer.name,
+        )
+        skipped = exists().where(skips.c.case_id == cases.c.case_id, skips.c.reviewer == reviewer.name)
+        return [
+            *_allowed(reviewer, wanted),
+            or_(cases.c.held_until.is_(None), cases.c.held_until < now),
+            and_(~answered, ~skipped),
+        ]
+
+    def _golden(self, connection: Connection, reviewer: Reviewer) -> str | None:
+        """A case with a known answer, now and then: nobody can tell it from the others."""
+        mine = decisions.c.reviewer == reviewer.name
+        count = connection.execute(select(func.count()).where(mine)).scalar_one()
+        if chance("golden", reviewer.name, count) >= self._settings.golden_share:
+            return None
+        seen = exists().where(decisions.c.case_id == cases.c.case_id, mine)
+        found = connection.execute(
+            select(cases.c.case_id)
+            .where(cases.c.golden, cases.c.state == "decided", ~seen, *_allowed(reviewer, QueueFilter()))
+            .order_by(cases.c.case_id)
+            .limit(1)
+        ).first()
+        return None if found is None else str(found.case_id)
+
+
+def _states(reviewer: Reviewer) -> tuple[str, ...]:
+    """The states of cases that a person decides, in the order in which they come."""
+    return ("adjudication", "open") if reviewer.leads else ("open",)
+
+
+def _allowed(reviewer: Reviewer, wanted: QueueFilter) -> list[ColumnElement[bool]]:
+    """The cases that a person may see, and asked for."""
+    found: list[ColumnElement[bool]] = [
+        cases.c[column] == value
+        for column in ("tenant", "language", "category")
+        if (value := getattr(wanted, column))
+    ]
+    if reviewer.tenants:
+        found.append(cases.c.tenant.in_(reviewer.tenants))
+    if wanted.breaker is not None:
+        found.append(cases.c.breaker.is_(wanted.breaker))
+    return found

@@ -1,0 +1,1 @@
+"""The pages of the review desk. Every page works without a script."""

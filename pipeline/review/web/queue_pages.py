@@ -1,0 +1,111 @@
+"""The pages of the queue: what waits, and the way to the next case."""
+
+import time
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Form, Query
+from starlette.responses import RedirectResponse, Response
+
+from sluicegate.pipeline.review.desk import ReviewDesk
+from sluicegate.pipeline.review.queue import QueueFilter
+from sluicegate.pipeline.review.rights import Right
+from sluicegate.pipeline.review.web.rendering import LANGUAGES, page
+from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
+
+_LISTED = 50
+TOLD = frozenset(
+    {"settled", "first", "disagreed", "measured", "repeated", "skipped", "empty", "lifted", "pause"}
+)
+"""What a page may say of the case before."""
+
+
+def wanted_queue(
+    tenant: Annotated[str, Query(max_length=64)] = "",
+    language: Annotated[str, Query(max_length=35)] = "",
+    category: Annotated[str, Query(max_length=64)] = "",
+) -> QueueFilter:
+    """The part of the queue that an address names."""
+    return QueueFilter(tenant, language, category)
+
+
+Wanted = Annotated[QueueFilter, Depends(wanted_queue)]
+
+
+def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
+    """Add the pages of the queue.
+
+    Args:
+        app: To it.
+        desk: It runs.
+        sessions: Who asks.
+    """
+    Asking = Annotated[ReviewSession, Depends(sessions.asking(Right.VIEW))]  # noqa: N806 - a type
+    Sending = Annotated[ReviewSession, Depends(sessions.sending(Right.DECIDE))]  # noqa: N806 - a type
+
+    @app.get("/")
+    def root() -> Response:
+        return RedirectResponse("/queue", 303)
+
+    @app.get("/queue")
+    def queue(
+        session: Asking,
+        wanted: Wanted,
+        told: Annotated[str, Query(max_length=16)] = "",
+    ) -> Response:
+        tenants = session.reviewer.tenants
+        counted = desk.figures.current()
+        size = desk.settings.lift_sample
+        with desk.store.reading() as connection:
+            rows = desk.queue.listing(connection, session.reviewer, wanted, _LISTED)
+            seen, pause_s = desk.queue.exposure(connection, session.reviewer)
+            lifts = [
+                (one, action)
+                for one in counted.breakers(tenants if session.reviewer.leads else None)
+                if (action := desk.decisions.sample(connection, one, size)) is not None
+            ]
+        values = {
+            "session": session,
+            "rows": rows,
+            "lifts": lifts,
+            "open": counted.open("open", tenants),
+            "disputed": counted.open("adjudication", tenants),
+            "queues": [
+                one
+                for one in counted.queues
+                if one.state == "open" and (not tenants or one.tenant in tenants)
+            ],
+            "wanted": wanted,
+            "seen": seen,
+            "pause_minutes": int(pause_s // 60) + 1,
+            "told": told if told in TOLD else "",
+            "now": time.time(),
+        }
+        return page("queue.html", session.language, values)
+
+    @app.post("/next")
+    def take_next(session: Sending, wanted: Wanted) -> Response:
+        return go_on(desk, session, wanted)
+
+    @app.post("/preferences")
+    def prefer(
+        session: Annotated[ReviewSession, Depends(sessions.sending(None))],
+        language: Annotated[str, Form()] = "",
+        keys: Annotated[str, Form()] = "",
+        veil: Annotated[str, Form()] = "",
+    ) -> Response:
+        chosen = {"keys": keys == "on", "veil": veil == "on"}
+        if language in LANGUAGES:
+            chosen |= {"language": language}  # type: ignore[dict-item]  # values differ by name
+        sessions.prefer(session, chosen)
+        return RedirectResponse("/queue", 303)
+
+
+def go_on(desk: ReviewDesk, session: ReviewSession, wanted: QueueFilter, told: str = "") -> RedirectResponse:
+    """Go to the next case, or to the queue where there is none."""
+    with desk.store.writing() as connection:
+        _, pause_s = desk.queue.exposure(connection, session.reviewer)
+        case_id = None if pause_s else desk.queue.next(connection, session.reviewer, wanted)
+    if pause_s:
+        return RedirectResponse("/queue?told=pause", 303)
+    place = "/queue?told=empty" if case_id is None else f"/cases/{case_id}?told={told}"
+    return RedirectResponse(place, 303)

@@ -1,0 +1,83 @@
+"""Rendering: templates, message catalogues, and hostile text as nothing but text."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HERE = Path(__file__).parent
+LANGUAGES = ("en", "zh")
+STATIC = _HERE / "static"
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""Of every answer: nothing is loaded from elsewhere, framed, or kept by the browser."""
+
+
+@cache
+def messages(language: str) -> Mapping[str, str]:
+    """The catalogue of a language; English where there is none."""
+    name = language if language in LANGUAGES else LANGUAGES[0]
+    found: dict[str, str] = orjson.loads((_HERE / "messages" / f"{name}.json").read_bytes())
+    return found
+
+
+def spelt_out(text: str) -> str:
+    """A text in which every character that one cannot see stands as its code, such as ``⟨U+200B⟩``."""
+    return "".join(f"⟨U+{ord(one):04X}⟩" if _is_unseen(one) else one for one in text)
+
+
+def unseen(text: str) -> int:
+    """How many characters of a text one cannot see."""
+    return sum(map(_is_unseen, text))
+
+
+def _is_unseen(one: str) -> bool:
+    return one not in "\n\r\t" and unicodedata.category(one) in {"Cf", "Cc", "Cn", "Co", "Zl", "Zp"}
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def page(template: str, language: str, values: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:
+    """A page.
+
+    Args:
+        template: Its file.
+        language: Of the messages on it.
+        values: What it shows.
+        status: Of the answer.
+    """
+    catalogue = messages(language)
+
+    def say(name: str, **parts: object) -> str:
+        return catalogue[name].format(**parts)
+
+    text = _environment().get_template(template).render(say=say, language=language, **values)
+    return HTMLResponse(text, status_code=status)

@@ -1,0 +1,224 @@
+"""What records of Kafka do to cases, in whatever order they come."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import func, select
+
+from sluicegate.pipeline.review.cases import members
+from sluicegate.pipeline.review.tables import posts, verdicts
+from sluicegate.schemas import Verdict
+from support.cases import Bench, judged, post
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.review.store import ReviewStore
+
+
+def count(bench: Bench, table: Any) -> int:
+    with bench.store.reading() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def about(bench: Bench, case_id: str) -> list[str]:
+    with bench.store.reading() as connection:
+        return [row.verdict_id for row in members(connection, case_id)]
+
+
+@pytest.mark.parametrize("post_first", [True, False])
+def test_a_verdict_and_its_post_make_one_case_in_either_order_and_however_often(
+    store: ReviewStore, post_first: bool
+) -> None:
+    bench, text = Bench(store), post()
+    records: list[Any] = [text, judged(text)] if post_first else [judged(text), text]
+    bench.take(*records, *records)
+    (case,) = bench.all()
+    assert (case.cause, case.copies, case.version, case.round) == ("review", 1, 1, 0)
+    assert about(bench, case.case_id) == [judged(text).verdict_id]
+
+
+@pytest.mark.parametrize("post_first", [True, False])
+def test_what_nobody_needs_to_see_leaves_nothing(store: ReviewStore, post_first: bool) -> None:
+    bench, text = Bench(store), post()
+    records: list[Any] = [text, judged(text, action="allow")]
+    bench.take(*records[:: 1 if post_first else -1])
+    assert bench.all() == []
+    assert (count(bench, posts), count(bench, verdicts)) == (0, 0)
+
+
+def test_a_case_whose_text_does_not_come_opens_without_it(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(judged(text))
+    assert bench.all() == []
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time() + bench.settings.join_wait_s + 1)
+    assert len(bench.all()) == 1
+
+
+def test_a_text_is_dropped_when_its_time_is_over(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text))
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time() + bench.settings.text_s + 1)
+    assert (count(bench, posts), len(bench.all())) == (0, 1)
+
+
+def test_near_copies_are_one_case_and_reach_all_of_their_readers(store: ReviewStore) -> None:
+    bench = Bench(store, reach="readers")
+    copies = [
+        post(name, "Buy these pills nowwwwww" + "w" * number, metadata={"readers": 100})
+        for number, name in enumerate("abc")
+    ]
+    bench.take(*copies, *map(judged, copies), post("d"), judged(post("d")))
+    assert sorted((case.copies, case.reach) for case in bench.all()) == [(1, 1.0), (3, 300.0)]
+
+
+def test_copies_of_two_tenants_are_two_cases(store: ReviewStore) -> None:
+    bench = Bench(store)
+    both = [post(text="The same words for everybody", tenant=name) for name in ("one", "two")]
+    bench.take(*both, *map(judged, both))
+    assert [case.tenant for case in bench.all()] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"revision": 1, "text": "An edited text that is something else"},
+        {"revision": 0, "text": "A swapped text at an equal revision"},
+    ],
+)
+def test_another_text_closes_the_open_case_and_asks_anew(store: ReviewStore, later: dict[str, Any]) -> None:
+    bench, first = Bench(store), post()
+    bench.take(first, judged(first, at=1))
+    (before,) = bench.all()
+    edited = post("a", **later)
+    bench.take(edited, judged(edited, at=2))
+    assert bench.case(before.case_id).state == "withdrawn"
+    (after,) = bench.all()
+    assert after.case_id != before.case_id
+    bench.take(judged(first, at=1), judged(first, at=1.5))
+    assert [case.case_id for case in bench.all()] == [after.case_id], "an older verdict changes nothing"
+
+
+def test_a_case_is_closed_where_the_machine_judges_again_and_asks_nobody(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text, at=1))
+    (case,) = bench.all()
+    bench.take(judged(text, at=2, action="allow"))
+    assert bench.case(case.case_id).state == "withdrawn"
+
+
+def test_a_case_lives_on_where_the_machine_judges_again_and_still_asks(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text, at=1))
+    (case,) = bench.all()
+    later = judged(text, at=2)
+    bench.take(later)
+    assert about(bench, case.case_id) == [later.verdict_id]
+    assert bench.case(case.case_id).version == case.version, "a reviewer at work is not sent away"
+
+
+def test_a_copy_that_is_edited_leaves_the_case_to_the_others(store: ReviewStore) -> None:
+    bench = Bench(store)
+    copies = [post(name, "The same words from several people") for name in "ab"]
+    bench.take(*copies, *(judged(one, at=1) for one in copies))
+    edited = post("a", "Something else altogether", revision=1)
+    bench.take(edited, judged(edited, at=2, action="allow"))
+    (case,) = bench.all()
+    assert (case.copies, about(bench, case.case_id)) == (1, [judged(copies[1], at=1).verdict_id])
+
+
+def test_no_later_verdict_on_the_same_content_asks_again_after_a_decision(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text, at=1))
+    bench.answer(bench.all()[0].case_id)
+    bench.take(judged(text, at=99))
+    assert bench.all() == []
+    edited = post("a", "Something else altogether")
+    bench.take(edited, judged(edited, at=100))
+    assert len(bench.all()) == 1, "the approval is for the text that was seen"
+
+
+def test_a_decision_that_was_made_elsewhere_closes_the_case_in_either_order(store: ReviewStore) -> None:
+    elsewhere, text = Bench(store), post("elsewhere")
+    elsewhere.take(text, judged(text, at=1))
+    elsewhere.answer(elsewhere.all()[0].case_id)
+    (resolution,) = elsewhere.resolutions()
+    other = resolution.model_copy(
+        update={"resolution_id": "5e9a6b0c-9f07-5f0c-8a3f-4b8d1c1a7e11", "post_id": "b"}
+    )
+    bench, same = Bench(store), post("b", text.text)
+    bench.take(same, judged(same, at=1))
+    (case,) = bench.all()
+    bench.take(other, other)
+    assert bench.case(case.case_id).state == "withdrawn"
+    bench.take(judged(same, at=7))
+    assert bench.all() == []
+
+
+def test_a_decision_that_reached_its_topic_is_not_sent_again(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text))
+    bench.answer(bench.all()[0].case_id)
+    bench.take(*bench.resolutions())
+    (row,) = bench.sent()
+    assert (row.value, row.sent_at is None) == (None, False)
+
+
+def test_the_audit_takes_its_share_of_all_verdicts_and_keeps_the_probability(store: ReviewStore) -> None:
+    bench = Bench(store, audit_share=0.2)
+    texts = [post(f"audited {number}") for number in range(60)]
+    for text in texts:
+        bench.take(
+            text,
+            judged(
+                text, action="allow", severity="safe", scores={"safe": 1.0, "controversial": 0, "unsafe": 0}
+            ),
+        )
+    audited = bench.all()
+    assert 3 <= len(audited) <= 25
+    assert {(case.cause, case.probability, case.blind) for case in audited} == {("audit", 0.2, True)}
+    before = {case.case_id for case in audited}
+    again = Bench(store, audit_share=0.2)
+    again.take(*texts)
+    assert {case.case_id for case in again.all()} == before, "chance picks the same ones again"
+
+
+def test_breakers_and_failures_are_causes_of_their_own(store: ReviewStore) -> None:
+    bench, one, two = Bench(store), post("one"), post("two")
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    failed: dict[str, Any] = {
+        "failure": {"code": "timed_out", "mode": "review"},
+        "scores": None,
+        "severity": None,
+        "assessed_by": "none",
+    }
+    bench.take(one, judged(one, breaker=withheld), two, judged(two, **failed))
+    assert {case.cause: case.breaker for case in bench.all()} == {"breaker": True, "failure": False}
+
+
+def test_the_order_of_records_makes_no_difference(store: ReviewStore) -> None:
+    """Of a post that is edited, judged twice and copied, in every order."""
+    first, second = post("a", "The first words of a"), post("a", "The second words of a", revision=1)
+    records: list[Any] = [first, judged(first, at=1), second, judged(second, at=2)]
+    for number, order in enumerate(itertools.permutations(records)):
+        bench = Bench(store)
+        named = [
+            one.model_copy(update={"post_id": f"a{number}", "verdict_id": f"{one.verdict_id} {number}"})
+            if isinstance(one, Verdict)
+            else one.model_copy(update={"id": f"a{number}"})
+            for one in order
+        ]
+        bench.take(*named)
+        with store.reading() as connection:
+            left = connection.execute(
+                select(verdicts.c.body, verdicts.c.case_id).where(
+                    verdicts.c.post_id == f"a{number}", verdicts.c.counts
+                )
+            ).all()
+        (row,) = left
+        assert Verdict.model_validate_json(row.body).revision == 1
+        assert row.case_id is not None

@@ -1,0 +1,100 @@
+"""What was read and how far are one transaction: a projector that is killed, doubled or overtaken loses and doubles nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sluicegate.pipeline.kafka.reader import TopicRecord
+from sluicegate.pipeline.review.projector import OvertakenError, Projector, known_offsets
+from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
+from sluicegate.schemas import Post, Resolution, Verdict, encode
+from support.cases import Bench, judged, post
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.review.store import ReviewStore
+
+TOPICS = TopicSettings()
+
+
+def records(*events: Post | Verdict | Resolution | bytes, first: int = 0) -> list[TopicRecord]:
+    """Records as they stand on their topics, with offsets of their own from ``first`` on."""
+    found = []
+    for offset, one in enumerate(events, first):
+        topic = TOPICS.posts if isinstance(one, Post) else TOPICS.review
+        if isinstance(one, Resolution):
+            topic = TOPICS.resolutions
+        found.append(TopicRecord(topic, 0, offset, None, one if isinstance(one, bytes) else encode(one)))
+    return found
+
+
+def projector(bench: Bench, cases: Any = None) -> Projector:
+    return Projector(KafkaSettings(), TOPICS, bench.store, cases or bench.cases)
+
+
+def offsets(store: ReviewStore) -> dict[tuple[str, int], int]:
+    with store.reading() as connection:
+        return known_offsets(connection)
+
+
+def test_records_and_their_offsets_are_kept_together(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    known = projector(bench).take(records(text, judged(text)), {})
+    assert known == {(TOPICS.posts, 0): 1, (TOPICS.review, 0): 2} == offsets(store)
+    assert len(bench.all()) == 1
+
+
+def test_one_that_fails_halfway_keeps_neither_records_nor_offsets(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+
+    class Failing:
+        take_post = bench.cases.take_post
+
+        def take_verdict(self, *_given: object) -> None:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        projector(bench, Failing()).take(records(text, judged(text)), {})
+    assert (offsets(store), bench.all()) == ({}, [])
+    projector(bench).take(records(text, judged(text)), {})
+    assert len(bench.all()) == 1
+
+
+def test_two_projectors_do_not_both_take_a_record(store: ReviewStore) -> None:
+    bench, one, two = Bench(store), post("one"), post("two")
+    first = records(one, judged(one))
+    known = projector(bench).take(first, {})
+    with pytest.raises(OvertakenError):
+        projector(bench).take(first, {})
+    second = records(two, judged(two), first=2)
+    projector(bench).take(second, known)
+    with pytest.raises(OvertakenError):
+        projector(bench).take(second, known)
+    assert sorted(case.copies for case in bench.all()) == [1, 1]
+
+
+def test_what_is_no_record_of_ours_is_passed_over_by_its_place(
+    store: ReviewStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(store)
+    newer = judged(post()).model_copy(update={"schema_version": "2.0"})
+    known = projector(bench).take(records(b"a hostile text", newer), {})
+    assert known == {(TOPICS.review, 0): 2}
+    assert "unreadable record at verdicts.review/0/0" in caplog.text
+    assert "hostile" not in caplog.text
+
+
+def test_a_rebuilt_read_model_has_the_same_open_cases_and_no_decided_one_again(store: ReviewStore) -> None:
+    bench, texts = Bench(store), [post(name) for name in "abc"]
+    taken = [one for text in texts for one in records(text, judged(text, at=1))]
+    stood = [TopicRecord(one.topic, 0, number, one.key, one.value) for number, one in enumerate(taken)]
+    projector(bench).take(stood, {})
+    first, *rest = [case.case_id for case in bench.all()]
+    bench.answer(first)
+    store.forget_read_model()
+    assert (bench.all(), offsets(store)) == ([], {})
+    projector(bench).take(stood, {})
+    assert {case.case_id for case in bench.all()} == set(rest)
+    assert bench.case(first).state == "decided"
+    assert len(bench.sent()) == 1

@@ -1,0 +1,46 @@
+"""The store's shape, and what is told where it cannot be opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from sluicegate.pipeline.errors import ReviewError
+from sluicegate.pipeline.review.store import ReviewStore
+from sluicegate.pipeline.review.tables import METADATA
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_migrations_make_the_tables_as_the_code_knows_them(store: ReviewStore) -> None:
+    with store.writing() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+        assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
+
+
+def test_a_store_of_today_is_left_as_it_is(store: ReviewStore) -> None:
+    store.migrate()
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://a@b/c", "no database", "postgresql+nothing://a@b/c"], ids=lambda url: url[:10]
+)
+def test_what_is_no_database_is_told_with_what_would_be(url: str) -> None:
+    with pytest.raises(ReviewError, match="sqlite:///review"):
+        ReviewStore(url)
+
+
+def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: Path) -> None:
+    store = ReviewStore(f"sqlite:///{tmp_path}/absent/review.db")
+    with pytest.raises(ReviewError, match=r"check review\.store"):
+        store.migrate()
+    server = ReviewStore("postgresql+pg8000://review:hunter2@127.0.0.1:1/postgres")
+    with pytest.raises(ReviewError) as told:
+        server.migrate()
+    assert "hunter2" not in str(told.value)

@@ -1,0 +1,84 @@
+"""Texts at rest: nobody reads them without the keys, and nobody at all once their author was erased."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select, update
+
+from sluicegate.pipeline.errors import ReviewError
+from sluicegate.pipeline.review.tables import author_keys, posts, verdicts
+from sluicegate.pipeline.review.vault import TextVault, post_key
+from sluicegate.schemas import Post, content_hash
+from support.cases import Bench, judged, post
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.review.store import ReviewStore
+
+
+def key_of(text: Post) -> str:
+    return post_key(text.tenant, text.id, text.revision, content_hash(text))
+
+
+def test_a_text_comes_back_as_it_was_and_does_not_stand_in_the_store(store: ReviewStore) -> None:
+    bench, text = Bench(store), post(author_id="user-17", metadata={"readers": 3})
+    bench.take(text)
+    with store.reading() as connection:
+        assert bench.vault.open(connection, key_of(text)) == text
+        (row,) = connection.execute(select(posts)).all()
+    for word in (b"disputed", b"user-17", b"readers"):
+        assert word not in repr(tuple(row)).encode()
+
+
+def test_without_the_secret_of_the_desk_no_key_opens(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text)
+    with store.reading() as connection:
+        for secret in ("x" * 32, None):
+            with pytest.raises(ReviewError, match=r"review\.key|same one"):
+                TextVault(secret).open(connection, key_of(text))
+
+
+def test_a_text_that_was_moved_to_another_post_does_not_open(store: ReviewStore) -> None:
+    bench, one, two = Bench(store), post("one", author_id="u"), post("two", author_id="u")
+    bench.take(one, two)
+    with store.writing() as connection:
+        body = connection.execute(select(posts.c.body).where(posts.c.post_key == key_of(one))).scalar_one()
+        connection.execute(update(posts).where(posts.c.post_key == key_of(two)).values(body=body))
+    with store.reading() as connection, pytest.raises(ReviewError, match="was changed"):
+        bench.vault.open(connection, key_of(two))
+
+
+def test_an_erased_author_leaves_no_text_and_none_comes_again(store: ReviewStore) -> None:
+    bench = Bench(store)
+    mine, other = post("mine", author_id="user-17"), post("other", author_id="user-18")
+    later = post("later", author_id="user-17")
+    bench.take(mine, judged(mine, reason="says the disputed words"), other, judged(other))
+    with store.writing() as connection:
+        assert bench.vault.erase(connection, "default", "user-17") == 1
+    bench.take(mine, later, judged(later))
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time() + bench.settings.join_wait_s + 1)
+    with store.reading() as connection:
+        assert bench.vault.open(connection, key_of(mine)) is None
+        assert bench.vault.open(connection, key_of(later)) is None
+        assert bench.vault.open(connection, key_of(other)) == other
+        body = connection.execute(select(verdicts.c.body).where(verdicts.c.post_id == "mine")).scalar_one()
+        (secret,) = connection.execute(
+            select(author_keys.c.secret).where(author_keys.c.erased_at.is_not(None))
+        ).scalars()
+    assert "disputed" not in body
+    assert secret is None
+    assert len(bench.all()) == 3, "the cases stay, the new one among them"
+
+
+def test_an_author_who_was_never_seen_can_be_erased_beforehand(store: ReviewStore) -> None:
+    bench, text = Bench(store), post(author_id="user-17")
+    with store.writing() as connection:
+        assert bench.vault.erase(connection, "default", "user-17") == 0
+        assert bench.vault.erase(connection, "default", "user-17") == 0
+    bench.take(text)
+    with store.reading() as connection:
+        assert bench.vault.open(connection, key_of(text)) is None
