@@ -57,8 +57,6 @@ _PROGRAMS = {
     "promtool": ("promtool", " (Debian package prometheus)"),
 }
 
-_ASKED = {"kafka": missing, "postgresql": postgres.absence}
-
 _LIBRARIES = {
     "adapt": (
         ".[adapt] in an environment of its own",
@@ -89,8 +87,6 @@ def _absence(marker: str) -> str | None:
         return None if found else f"no `{program}` on PATH{fix}"
     if marker in _LIBRARIES:
         return _absent(*_LIBRARIES[marker])
-    if marker in _ASKED:
-        return _ASKED[marker]()
     if marker in ("servers", "qwen_vocabulary"):  # the latter is known once pip was asked
         return wheels.absence() if marker == "servers" else None
     return None if importlib.util.find_spec("tensorrt_llm") else "no GPU with TensorRT-LLM"
@@ -109,7 +105,12 @@ def _no_multilingual_model() -> str | None:
     )
 
 
-_ASKED = {"apiserver": _no_apiserver, "multilingual_model": _no_multilingual_model}
+_ASKED = {
+    "kafka": missing,
+    "postgresql": postgres.absence,
+    "apiserver": _no_apiserver,
+    "multilingual_model": _no_multilingual_model,
+}
 
 
 def _absent(extra: str, *libraries: str) -> str | None:
