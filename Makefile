@@ -138,7 +138,7 @@ gpu-acceptance: ## in NVIDIA's container, on a GPU: compare the container with o
 gpu-day-small: ## on any CUDA card: rates of the guards' shapes, copies, a sitting of the CPU adapter, and a report; PYTHON=one with torch, OUT=folder (ten minutes a part, goes on when stopped; not run yet)
 	PYTHONPATH=tests $(PYTHON) -m gpu.day_small $(if $(OUT),--out '$(OUT)')
 
-vllm-cpu: install ## a real vLLM on two CPU cores: our contracts, agreement with llama.cpp, a kill under load (goes on when stopped; 0.9 GB once)
+vllm-cpu: install ## a real vLLM on two CPU cores: our contracts, agreement with llama.cpp, a kill under load (a quarter of an hour, goes on when stopped; 0.9 GB once)
 	$(BIN)/sluicegate engine fetch-cpu
 	$(BIN)/sluicegate engine fetch-cpu --base
 	REQUIRE_VLLM=1 REQUIRE_KAFKA=1 REQUIRE_CPU_MODEL=1 PYTHONPATH=tests:benchmarks $(BIN)/python -m vllm_cpu.run
