@@ -79,7 +79,11 @@ def add(claims: Claims, new: Claim) -> Claims:
     kept.append(new)
     if len(kept) > CLAIMS_MOST:
         newest = _contents(kept)
-        kept.sort(key=lambda one: newest[one.content], reverse=True)
+        counts = max(newest, key=lambda one: (newest[one], one))
+        # What a person said is kept longest: a text that is swapped often enough must not lose it.
+        kept.sort(
+            key=lambda one: (one.content == counts, one.authority > 0, newest[one.content]), reverse=True
+        )
     return tuple(kept[:CLAIMS_MOST])
 
 

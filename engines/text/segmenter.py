@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.engines.protocol import ItemFailure, Prompt
 from sluicegate.engines.text.forms import fold
-from sluicegate.engines.text.forms.invisible import hides_something
+from sluicegate.engines.text.forms.invisible import hides_something, joined_alike
 from sluicegate.engines.text.prompting import PassageFinder, Prompter
 from sluicegate.schemas import FailureCode, Post, Turn
 
@@ -112,7 +112,12 @@ class Segmenter:
                 changed = post.model_copy(update={"text": folded.text})
                 wanted[number] = changed, LengthLimits(2 * limit.tokens, limit.segments), folded.rules
                 # People read a post; an LLM reads prompts and responses as they came.
-                if post.kind == "post" and folded.looks_the_same and not hides_something(post.text):
+                if (
+                    post.kind == "post"
+                    and folded.looks_the_same
+                    and not hides_something(post.text)
+                    and joined_alike(post.text, folded.text)
+                ):
                     read_so.add(number)
         built = self._build_many(
             [post for post, *_ in wanted.values()], [limit for _, limit, _ in wanted.values()]

@@ -281,5 +281,7 @@ class Client:
             return verdict
         self._decided.apply(verdict)
         decided = self._decided.decided(verdict)
-        person = decided is not None and not decided.reopens and decided.content_hash == verdict.content_hash
-        return decided if decided is not None and person else verdict
+        if decided is None or decided.reopens:
+            return verdict
+        same = (decided.revision, decided.content_hash) == (verdict.revision, verdict.content_hash)
+        return decided if same else verdict

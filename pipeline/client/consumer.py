@@ -79,9 +79,9 @@ class Newest:
         return (record.tenant, record.post_id) in self._posts
 
     def decided(self, record: Verdict | Resolution) -> Resolution | None:
-        """The person's decision that counts for the post of this record; None where the machine's word counts."""
-        known = self._posts.get((record.tenant, record.post_id))
-        return None if known is None else precedence.standing(known).record
+        """The person's decision that counts once this record is there, applied or not; None where the machine's word counts."""
+        known = self._posts.get((record.tenant, record.post_id), ())
+        return precedence.standing(precedence.add(known, precedence.claim(record))).record
 
 
 _log = logging.getLogger("sluicegate.client")
@@ -241,9 +241,9 @@ class VerdictConsumer:
             self.counts.repeats += 1
         else:
             self.counts.outdated += 1
-        self._newest.apply(event)
         if freshness is Freshness.RECALLED and (decided := self._newest.decided(event)) is not None:
             await self._hand_on(decided, handler)
+        self._newest.apply(event)  # last: where a handler fails, the record is new once more
 
     async def _hand_on(
         self, event: Verdict | Resolution, handler: Callable[[Verdict], Awaitable[None] | None]

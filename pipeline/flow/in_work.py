@@ -125,6 +125,15 @@ class PostInWork:
             return True
         return explains(finding, wanted, text=self.wants_text(policy, finding.scores))
 
+    def is_decided(self, policy: Policy, finding: Assessment) -> bool:
+        """True if a policy can decide by a finding: its explanation tells all that could change what follows, or it failed."""
+        if finding.explanation_failure is not None:
+            return True
+        scores = self.route.calibrated(finding.scores, self.post)
+        decider = policy.decider(self.post)
+        wanted = decider.explain_as(scores)
+        return wanted is None or decider.is_explained(scores, wanted, finding)
+
     def note(self, number: int, found: Found, policy: Policy | None) -> bool:
         """Keep what was found of one part; true once that was the last."""
         self.policy = policy if self.left == len(self.keys) or self.policy is policy else None

@@ -429,7 +429,7 @@ def _settle(post: PostInWork, policy: Policy, missing: ItemFailure) -> None:
     if post.policy is policy:
         return
     for number, one in enumerate(post.found):
-        if one is None or isinstance(one.finding, ItemFailure) or post.suffices(policy, one.finding):
+        if one is None or isinstance(one.finding, ItemFailure) or post.is_decided(policy, one.finding):
             continue
         post.found[number] = replace(one, finding=assess(one.finding.scores, missing))
         post.unasked = missing is _UNASKED

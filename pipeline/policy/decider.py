@@ -41,6 +41,13 @@ class Consequence(NamedTuple):
     withheld: Decision
     """The same while blocks are withheld: review, as the rule that fired suggests it."""
     disposition: Disposition
+    review: Disposition
+    """The disposition of :attr:`withheld`."""
+
+    @property
+    def is_block(self) -> bool:
+        """True if its action is block."""
+        return self.decision.action is Action.BLOCK
 
 
 def _consequence(action: Action, rule: str, bars: Bars) -> Consequence:
@@ -50,6 +57,7 @@ def _consequence(action: Action, rule: str, bars: Bars) -> Consequence:
         Decision(action, given.name, rule, given.parameters),
         Decision(Action.REVIEW, review.name, rule, review.parameters),
         given,
+        review,
     )
 
 
@@ -131,13 +139,15 @@ class Decider:
         return reasons and self._text == "reasons" and wanted != "safe"
 
     def hangs_on_a_category(self, scores: Scores) -> bool:
-        """True if some bars lead to another action or disposition than others do."""
+        """True if some bars lead to another action or disposition than others do, also while blocks are withheld."""
         unsafe = scores.unsafe
         risk = unsafe + scores.controversial
         general = self._general.result(unsafe, risk)
         for bars in self._categories:
             result = bars.result(unsafe, risk)
             if result.severity != general.severity or result.disposition != general.disposition:
+                return True
+            if result.is_block and result.review != general.review:
                 return True
         return False
 

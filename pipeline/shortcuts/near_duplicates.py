@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from sluicegate.engines.text.forms import UNSEEN
-from sluicegate.engines.text.forms.invisible import hides_something, without_invisible
+from sluicegate.engines.text.forms.invisible import hides_something, joined_alike, without_invisible
 from sluicegate.pipeline.policy import Policy
 from sluicegate.schemas import Assessment, Post, Scores
 
@@ -133,11 +133,6 @@ _RUN = 5
 """Nothing is spelt with a letter five times in a row, so five and more are the same. Three are not four: in
 Portuguese "kkkk" laughs, and KKK is a name."""
 
-# In Arabic and the scripts of India a joiner changes the letter before it, at the end of a word as well.
-_JOINED = re.compile(
-    "[\u0600-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff]"
-    "[\u200b-\u200d\u2060\ufe0e\ufe0f\ufeff]*[\u200c\u200d]"
-)
 _LINE_ENDS = frozenset("\n\r")
 # One or two over and over of what people draw out. All else may count: tallies, strokes, pictures, and numbers
 # in digits, in Chinese and in Roman.
@@ -158,7 +153,7 @@ def reduced_form(text: str) -> str | None:
     if len(text) > _MOST_CHARACTERS or hides_something(text):
         return None
     seen, fired = without_invisible(text)
-    if not fired <= UNSEEN or _JOINED.findall(text) != _JOINED.findall(seen):
+    if not fired <= UNSEEN or not joined_alike(text, seen):
         return None
     # In several lines repeats may be a picture.
     reduced = _RUNS.sub(lambda match: match[1] * _RUN, seen) if _LINE_ENDS.isdisjoint(seen) else seen

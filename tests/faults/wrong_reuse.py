@@ -42,6 +42,8 @@ def _begin_seen(flow: Flow, *parts: Any, **named: Any) -> None:
 
 def _who_waits(work: Work, posts: list[PostInWork]) -> list[PostInWork]:
     waiting = [follower for lead in work._leads.values() for follower in lead.followers]
+    # What looks the same is one prompt: such copies join the one that is asked about.
+    waiting += [post for prompt in work._prompts.values() for post, _ in prompt.members[1:]]
     return [post for post in posts if post in waiting]
 
 

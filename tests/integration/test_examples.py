@@ -179,7 +179,9 @@ def test_the_page_for_producers_runs(sluicegate_broker: LocalBroker, sluicegate_
 
 
 def test_the_page_for_consumers_runs(sluicegate_broker: LocalBroker, sluicegate_worker: LocalWorker) -> None:
-    acts, waits = (one.text for one in blocks("client", "python")[2:4])
+    acts, _, waits = (
+        one.text for one in blocks("client", "python")[2:5]
+    )  # the one between needs a review desk
     publish = (
         "from sluicegate.client import *\n"
         "with PostProducer() as producer:\n"

@@ -60,6 +60,11 @@ _HIDING = re.compile(f"[{_CONTROLS}{_HIDDEN}{_OWN}\u2800\ufffc\ue000-\uf8ff\U000
 
 _JOINERS, _BREAK, _SELECTORS = "\u200c\u200d", "\u200b", "\ufe0e\ufe0f"
 _JOINED = re.compile("[\u0600-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\ua8ff\ufb50-\ufdff\ufe70-\ufefc]")
+# Of more scripts, and at the end of a word as well: where this is told apart, nothing is dropped unseen.
+_JOINED_LETTER = re.compile(
+    "[\u0600-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff]"
+    "[\u200b-\u200d\u2060\ufe0e\ufe0f\ufeff]*[\u200c\u200d]"
+)
 _UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u19e0-\u19ff]")
 _MONGOLIAN = re.compile("[\u1800-\u18af]")
 _OF_IDEOGRAPHS = re.compile("[\ufe00-\ufe02\U000e0100-\U000e01ef]")
@@ -80,6 +85,11 @@ _PICTURED_LETTER = re.compile("[\u2139\u24c2\U0001f170\U0001f171\U0001f17e\U0001
 def hides_something(text: str) -> bool:
     """True if what nobody sees of a text may be read all the same: no form without it stands for such a text."""
     return _HIDING.search(text) is not None
+
+
+def joined_alike(text: str, other: str) -> bool:
+    """False if a joiner changes a letter in one of two texts alone, as in Arabic and the scripts of India."""
+    return _JOINED_LETTER.findall(text) == _JOINED_LETTER.findall(other)
 
 
 def may_hide(text: str) -> bool:

@@ -113,3 +113,11 @@ def test_what_is_remembered_of_a_post_is_bounded_and_the_newest_content_is_kept(
         known = precedence.add(known, machine(f"content {at}", at))
     assert len(known) == CLAIMS_MOST
     assert precedence.standing(known) == machine("content 99", 99)
+
+
+def test_a_text_that_is_swapped_often_does_not_lose_what_a_person_said_of_it() -> None:
+    known = precedence.add((machine("A", 0),), person("A", 1, of=0))
+    for at in range(2, 100):
+        known = precedence.add(known, machine(f"content {at}", at))
+    assert len(known) == CLAIMS_MOST
+    assert precedence.standing(precedence.add(known, machine("A", 100))) == person("A", 1, of=0)

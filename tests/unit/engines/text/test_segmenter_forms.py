@@ -120,6 +120,7 @@ def test_where_nothing_that_a_reader_sees_is_folded_the_folded_form_is_asked_abo
         ("I will \u200bk\u200b1ll you", {}),  # a reader sees the digit
         ("I will k\u00adill you", {}),  # a hyphen that may be seen at the end of a line
         ("I will k\U000e0041ill you", {}),  # a tag, which may carry a text
+        ("\ua98f\u200c\ua98f\ua9b6 you", {}),  # a joiner that changes a letter of Javanese
     ],
 )
 def test_both_forms_are_asked_about_where_somebody_may_read_the_other_one(

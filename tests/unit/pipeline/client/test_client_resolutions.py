@@ -162,6 +162,28 @@ async def test_a_failing_handler_of_decisions_is_told_by_its_kind(cluster: Clust
     assert cluster.committed == []
 
 
+async def test_a_decision_that_counts_again_comes_again_where_its_handler_failed(cluster: Cluster) -> None:
+    first = verdict(at=1, action="review")
+    other = verdict(at=3, content_hash=f"sha256:{'b' * 64}", action="block")
+    for one in (first, decision(first), other, verdict(at=4, action="review")):
+        cluster.put(one, TOPICS.resolutions if isinstance(one, Resolution) else TOPICS.review)
+    heard: list[str] = []
+
+    def decided(one: Resolution) -> None:
+        heard.append(one.action)
+        if len(heard) == 2:
+            raise OSError
+        if len(heard) > 2:
+            consumer.stop()
+
+    consumer = VerdictConsumer("group", KAFKA, TOPICS, on_resolution=decided, attempts=1, pause_s=0.001)
+    async with consumer:
+        with pytest.raises(HandlerError, match="on resolution"):
+            await consumer.run(lambda _one: None)
+        await consumer.run(lambda _one: None)
+    assert heard == ["allow"] * 3
+
+
 async def test_judge_answers_with_a_persons_decision_on_the_same_content(cluster: Cluster) -> None:
     post = Post(id="a", text="one text")
     judged = verdict_on(post, action="block")

@@ -310,7 +310,7 @@ class Schedule:
             assert one.finding.scores in [
                 scores for other, scores in TRUTH.items() if GROUPS.get(other, other) in texts
             ], "another text's scores"
-            assert post.suffices(self._policy, one.finding), "an explanation is missing in silence"
+            assert post.is_decided(self._policy, one.finding), "an explanation is missing in silence"
             if one.reused_from is not None:
                 of = self._verdicts[one.reused_from]
                 assert texts & {GROUPS.get(other, other) for other in of}, (

@@ -158,6 +158,28 @@ async def test_the_likeliest_category_is_read_where_no_second_one_matters_and_a_
     assert second.scores == first.scores
 
 
+async def test_a_category_that_no_text_could_change_decides_under_a_policy_that_wants_texts_meanwhile() -> (
+    None
+):
+    always = {**TWO, "rules": {**TWO["rules"], "explain_text": "always", "failure_mode": "block"}}
+
+    class Changing(Brief):
+        async def explain(self, *asked: Any, **wanted: Any) -> list[Explanation | ItemFailure]:
+            found = await super().explain(*asked, **wanted)
+            bench.policy = Policy.parse(always)
+            return found
+
+    bench = Bench(engine=Changing(), policy=TWO)
+    await bench.run([{"id": "p", "text": "x", "tenant": "calm"}])
+    verdict = bench.outlet.verdict("p")
+    assert verdict.policy.digest == bench.policy.digest
+    assert (verdict.action, verdict.explanation_failure, verdict.explained_by) == (
+        Action.ALLOW,
+        None,
+        "category",
+    )
+
+
 async def test_one_text_serves_everybody_who_waits_for_the_same_prompt() -> None:
     engine = Brief()
     bench = Bench(engine=engine, policy=TWO)
