@@ -57,7 +57,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
     bundle = write_trtllm_bundle(tmp_path / "bundle", "pytorch", lora=LORA)
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         program, *words = shlex.split(line)
         if program == "make":

@@ -222,7 +222,7 @@ MUTANTS = (
         "two_policies",
         "a verdict would not say that the policy which decides it asks for more than anybody asked the engine",
         "pipeline/flow/work.py",
-        "        if one is None or isinstance(one.finding, ItemFailure) or post.suffices(policy, one.finding):\n            continue\n",
+        "        if one is None or isinstance(one.finding, ItemFailure) or post.is_decided(policy, one.finding):\n            continue\n",
         "        if one is None or isinstance(one.finding, ItemFailure) or post:\n            continue\n",
         (
             "tests/unit/pipeline/flow/test_flow_policy.py::test_what_a_policy_asks_for_that_changes_within_a_post_is_missing_where_nobody_asked_for_it",

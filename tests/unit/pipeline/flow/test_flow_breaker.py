@@ -130,7 +130,8 @@ async def test_the_disposition_of_review_is_that_of_the_category_that_decided() 
     )
     bench = Bench(profile=RULES, policy=policy(0))
     await bench.run([post(0, "[bad]")])
-    verdict = bench.outlet.verdict("p0").model_copy(update={"categories": ("PII",), "category_scores": {}})
+    said = {"categories": ("PII",), "category_scores": {}, "explained_by": "text"}
+    verdict = bench.outlet.verdict("p0").model_copy(update=said)
     assert verdict.scores is not None
     assert found.decide(verdict, verdict.scores, verdict).rule == "categories.PII.block_at.unsafe>=0.1"
     withheld = found.withhold(verdict, verdict.scores, verdict)
