@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
+_RULE_CHARACTERS = 256
 _OF_VERDICT = ("post_id", "revision", "tenant", "kind", "content_hash", "author_id", "language", "region")
 
 
@@ -317,11 +318,39 @@ def _keep(
             seconds=answer.seconds,
             decided_at=now.timestamp(),
             settles=settles,
+            **_about(connection, case),
         )
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
     note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
     return now
+
+
+def machine_action(verdict: Verdict) -> Action | None:
+    """What the machine found right to do: what a person confirms or overturns. None where it could not score the post."""
+    if verdict.breaker is not None:
+        return verdict.breaker.action
+    if verdict.scores is None:
+        return None
+    if verdict.action is not Action.REVIEW:  # an audit
+        return verdict.action
+    return Action.BLOCK if verdict.severity == "unsafe" else Action.ALLOW
+
+
+def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
+    """What a decision is about, for figures: the case may be reopened, and its verdict dropped, long before."""
+    found = members(connection, case.case_id)[:1]
+    verdict = Verdict.model_validate_json(found[0].body) if found else None
+    action = None if verdict is None else machine_action(verdict)
+    return {
+        "tenant": case.tenant,
+        "language": case.language,
+        "category": case.category,
+        "cause": case.cause,
+        "rule": "" if verdict is None else verdict.policy.rule[:_RULE_CHARACTERS],
+        "machine_action": None if action is None else action.value,
+        "machine_severity": None if verdict is None else verdict.severity,
+    }
 
 
 def _shared(verdict: Verdict, decision: str, action: Action) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import select
 
 from sluicegate.pipeline.review.cases import members
+from sluicegate.pipeline.review.decisions import machine_action
 from sluicegate.pipeline.review.rank import RankTerms
 from sluicegate.pipeline.review.tables import cases, decisions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
@@ -122,11 +123,9 @@ def propose(verdict: Verdict) -> CaseProposal | None:
         return CaseProposal(
             verdict.breaker.action, verdict.severity, verdict.categories, verdict.breaker.disposition
         )
-    harmful = verdict.severity == "unsafe"
     categories = () if verdict.severity == "safe" else verdict.categories
-    return CaseProposal(
-        Action.BLOCK if harmful else Action.ALLOW, verdict.severity, categories, verdict.disposition
-    )
+    action = machine_action(verdict) or Action.ALLOW
+    return CaseProposal(action, verdict.severity, categories, verdict.disposition)
 
 
 def _history(connection: Connection, first: Row[Any]) -> tuple[Row[Any], ...]:
