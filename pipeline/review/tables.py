@@ -92,6 +92,7 @@ cases = Table(
     Column("version", Integer, nullable=False),
     Column("copies", Integer, nullable=False),
     Column("breaker", Boolean, nullable=False),
+    Column("policy", String(128), nullable=False),
     Column("blind", Boolean, nullable=False),
     Column("double", Boolean, nullable=False),
     Column("golden", Boolean, nullable=False),
