@@ -79,8 +79,11 @@ class ReviewStore:
         with self._engine.connect().execution_options(reads=True) as connection, connection.begin():
             yield connection
 
-    def migrate(self) -> None:
+    def migrate(self, shape: str = "head") -> None:
         """Bring the database to the shape of today. Safe to repeat, and while others do.
+
+        Args:
+            shape: An older one, to begin with.
 
         Raises:
             ReviewError: The database does not answer, or refuses.
@@ -93,7 +96,7 @@ class ReviewStore:
                 if not self.embedded:
                     connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792)"))  # any number
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, shape)
         except SQLAlchemyError as error:
             raise ReviewError(
                 f"the store cannot be opened ({type(error).__name__}); check review.store, and that its database runs"
