@@ -39,8 +39,9 @@ async def serve_desk(
     """
     listening = _listen(settings.review.host, settings.review.port)
     with listening, ReviewDesk(settings) as desk:
+        app = make_app(desk, demo=demo)
         config = uvicorn.Config(
-            make_app(desk, demo=demo),
+            app,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -51,7 +52,7 @@ async def serve_desk(
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         _log.info("review desk at %s", address)
         started(address)
-        server = _DeskServer(config)
+        server = _DeskServer(config, app.state.live.close)
         loop = asyncio.get_running_loop()
         for number in _ENDING:
             loop.add_signal_handler(number, server.end)
@@ -65,12 +66,17 @@ async def serve_desk(
 class _DeskServer(uvicorn.Server):
     """A server whose caller goes on after a signal: uvicorn's own would end the process before that has tidied up."""
 
+    def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._close = close
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     def end(self) -> None:
         self.should_exit = True
+        self._close()  # it would wait for open pages otherwise
 
 
 def _listen(host: str, port: int) -> socket.socket:

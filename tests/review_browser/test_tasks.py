@@ -56,7 +56,7 @@ def test_a_blind_reader_decides_before_the_verdict_is_sent(desk: Callable[..., A
             heron.go("n")
             assert "You decide first." in heron.text()
             assert "own words" not in heron.page.content()
-            assert heron.page.locator("input:checked").count() == 2  # noqa: PLR2004 - both are preferences
+            assert heron.page.locator("input:checked").count() == 2
             for key in ("v", "a", "1"):
                 heron.press(key)
             heron.go("Enter")

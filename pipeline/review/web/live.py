@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import orjson
 from fastapi import FastAPI, Request
@@ -41,7 +41,7 @@ class LiveCounts:
         """End every stream at its next step: a server that stops waits for them."""
         self._over.set()
 
-    async def stream(self, request: Request) -> AsyncIterator[str]:
+    async def stream(self, request: Request) -> AsyncGenerator[str, None]:
         """Counts of what waits for who asks: at once, and whenever they change."""
         if self.listeners >= LISTENERS_MOST:
             yield _LATER
