@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +19,16 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.chromium, pytest.mark.review_test, pytest.mark.timeout(240)]
 
-SIZE = {"viewport": {"width": 1280, "height": 760}}
+SIZE = {"viewport": {"width": 1280, "height": 920}}
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+"""From when on verdicts of tests are dated."""
 COLOURS = 64
 """Flat pages need no more, and a picture is a fifth as large."""
 
 
 def _keep(folder: Path, name: str, person: Any) -> None:
     taken = Image.open(io.BytesIO(person.page.screenshot()))
-    assert taken.size == (1280, 760)
+    assert taken.size == (1280, 920)
     # A page that was not painted has one colour.
     assert len(taken.convert("RGB").getcolors(maxcolors=2**24) or ()) > COLOURS
     taken.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
@@ -53,6 +57,7 @@ def test_pictures_of_the_main_pages(desk: Callable[..., Any], tmp_path: Path) ->
                 text,
                 judged(
                     text,
+                    at=time.time() - NOON - 3600 * (6 - number),
                     scores={"safe": 0.7 - unsafe, "controversial": 0.3, "unsafe": unsafe},
                     categories=["Violent"],
                     reason="It may threaten a person, and does not say so outright.",
@@ -60,7 +65,12 @@ def test_pictures_of_the_main_pages(desk: Callable[..., Any], tmp_path: Path) ->
             )
         for number in range(24):
             text = post(f"done {number}", language=("en", "de", "zh")[number % 3])
-            bench.take(text, judged(text, categories=[("Violent", "Copyright Violation")[number % 2]]))
+            bench.take(
+                text,
+                judged(
+                    text, at=time.time() - NOON, categories=[("Violent", "Copyright Violation")[number % 2]]
+                ),
+            )
             done = next(one for one in bench.all() if bench.verdict(one.case_id).post_id == text.id)
             bench.answer(done.case_id, (HERON, MAGPIE)[number % 2], "block" if number % 5 == 0 else "allow")
         with sits("heron", **SIZE) as heron:
