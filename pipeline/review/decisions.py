@@ -405,6 +405,7 @@ def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
         "rule": "" if verdict is None else verdict.policy.rule[:_RULE_CHARACTERS],
         "machine_action": None if action is None else action.value,
         "machine_severity": None if verdict is None else verdict.severity,
+        "author_ref": "" if found is None else found.author_ref,
     }
 
 

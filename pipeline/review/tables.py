@@ -2,8 +2,10 @@
 
 Moments are Unix seconds. Three groups differ in what may happen to them:
 
-- The read model (``offsets``, ``posts``, ``verdicts``, open ``cases``) can be thrown away: topics make it again.
-- What people did (``decisions``, ``resolutions``, ``outbox``, ``events``, decided ``cases``) exists nowhere else.
+- The read model can be thrown away, and topics make it again: ``offsets``, and the ``cases`` that nobody touched with their
+  ``verdicts`` and ``posts``.
+- What people did exists nowhere else: ``decisions``, ``skips``, ``resolutions``, ``outbox``, ``events``, and every case that
+  was decided, read once, disputed, skipped or opened again, with its round and its verdicts.
 - ``author_keys``: without an author's key nobody reads what is left of the author's texts.
 """
 
@@ -138,9 +140,11 @@ decisions = Table(
     Column("rule", String(256), nullable=False),
     Column("machine_action", String(16), nullable=True),
     Column("machine_severity", String(16), nullable=True),
+    Column("author_ref", String(64), nullable=False),
     Index("decisions_by_case", "case_id"),
     Index("decisions_by_reviewer", "reviewer", "decided_at"),
     Index("decisions_by_time", "decided_at"),
+    Index("decisions_by_author", "author_ref"),
 )
 """Answers, each with what it is about and what the machine had said: the verdict itself is not kept for ever."""
 
@@ -213,6 +217,3 @@ logins = Table(
     Column("begun_at", _SECONDS, nullable=False),
 )
 """Logins that went to the issuer and have not come back."""
-
-READ_MODEL = (offsets, posts, verdicts)
-"""Tables that a rebuild empties. Of ``cases`` it takes those that are open."""
