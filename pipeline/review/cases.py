@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
@@ -265,7 +265,8 @@ class Cases:
                 connection.execute(
                     update(verdicts)
                     .where(verdicts.c.verdict_id == verdict.verdict_id)
-                    .values(case_id=row.case_id)
+                    # In its place: a decision may be on its way to the verdicts of the case, in their order.
+                    .values(case_id=row.case_id, came_at=row.came_at)
                 )
                 connection.execute(
                     update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(counts=False)
@@ -323,13 +324,13 @@ class Cases:
             )
             if row.case_id is None:
                 continue
-            left = members(connection, row.case_id)
+            left = count_members(connection, row.case_id)
             case = connection.execute(
                 select(cases).where(cases.c.case_id == row.case_id).with_for_update()
             ).first()
             if case is None or case.state not in OPEN_STATES:
                 continue
-            changes: dict[str, Any] = {"copies": len(left)}
+            changes: dict[str, Any] = {"copies": left}
             if not left:
                 changes |= {
                     "state": "withdrawn",
@@ -437,6 +438,14 @@ def _members(case_id: str) -> Select[Any]:
 def first_member(connection: Connection, case_id: str) -> Row[Any] | None:
     """The first verdict that a case is about now; None where it has none left."""
     return connection.execute(_members(case_id).limit(1)).first()
+
+
+def count_members(connection: Connection, case_id: str) -> int:
+    """How many verdicts a case is about now."""
+    found: int = connection.execute(
+        select(func.count()).where(verdicts.c.case_id == case_id, verdicts.c.counts)
+    ).scalar_one()
+    return found
 
 
 def keep_resolution(connection: Connection, resolution: Resolution) -> bool:

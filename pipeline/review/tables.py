@@ -4,7 +4,7 @@ Moments are Unix seconds. Three groups differ in what may happen to them:
 
 - The read model can be thrown away, and topics make it again: ``offsets``, and the ``cases`` that nobody touched with their
   ``verdicts`` and ``posts``.
-- What people did exists nowhere else: ``decisions``, ``skips``, ``resolutions``, ``outbox``, ``events``, and every case that
+- What people did exists nowhere else: ``decisions``, ``skips``, ``resolutions``, ``spreads``, ``outbox``, ``events``, and every case that
   was decided, read once, disputed, skipped or opened again, with its round and its verdicts.
 - ``author_keys``: without an author's key nobody reads what is left of the author's texts.
 """
@@ -74,7 +74,7 @@ verdicts = Table(
     Column("body", Text, nullable=False),
     Column("came_at", _SECONDS, nullable=False),
     Index("verdicts_by_post", "tenant", "post_id"),
-    Index("verdicts_by_case", "case_id"),
+    Index("verdicts_by_case", "case_id", "counts", "came_at", "verdict_id"),
     Index("verdicts_by_content", "post_key"),
     Index("verdicts_by_author", "author_ref"),
 )
@@ -165,6 +165,19 @@ resolutions = Table(
     Column("body", Text, nullable=False),
     Index("resolutions_by_post", "tenant", "post_id"),
 )
+
+spreads = Table(
+    "spreads",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("case_id", String(36), nullable=False),
+    Column("decision_id", String(36), nullable=False),
+    Column("template", Text, nullable=False),
+    Column("after_at", _SECONDS, nullable=False),
+    Column("after_id", String(256), nullable=False),
+    Column("until_at", _SECONDS, nullable=False),
+)
+"""Decisions that not all verdicts of their case were told of yet: those after one, until another moment."""
 
 outbox = Table(
     "outbox",
