@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from sluicegate.pipeline.review.cases import count_members, first_member
 from sluicegate.pipeline.review.journal import note, saw_verdict
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
+_LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
 
 
@@ -199,23 +200,21 @@ class Decisions:
         """The sample of the first policy whose open breaker cases people found alike."""
         if not lead.sees(tenant):
             return None
-        breakers = (cases.c.tenant == tenant) & cases.c.breaker
-        policies = connection.execute(
-            select(cases.c.policy)
-            .where(breakers, cases.c.state == "open")
-            .distinct()
-            .order_by(cases.c.policy)
-        ).scalars()
-        for policy in policies.all():
+        breakers = (cases.c.tenant == tenant) & cases.c.breaker.is_(True)
+        policies = select(func.min(cases.c.policy)).where(breakers, cases.c.state == "open")
+        # One by one, each read off an index: a flood has a hundred thousand cases, and few policies.
+        policy = connection.execute(policies).scalar()
+        while policy is not None:
             rows = connection.execute(
                 select(decisions.c.action, decisions.c.reviewer)
                 .join(cases, cases.c.case_id == decisions.c.case_id)
                 .where(
                     breakers,
                     cases.c.policy == policy,
-                    decisions.c.settles,
+                    decisions.c.tenant == tenant,
                     decisions.c.cause == ResolutionCause.BREAKER.value,
-                    decisions.c.basis.not_in((Basis.BULK.value, Basis.GOLDEN.value)),
+                    decisions.c.basis.in_(_LOOKED),
+                    decisions.c.settles,
                 )
                 .order_by(decisions.c.decided_at.desc())
                 .limit(size)
@@ -225,6 +224,7 @@ class Decisions:
             # Who lifts a flood must not be the only one who ever looked at it.
             if len(rows) >= size and alike and set(people) != {lead.name}:
                 return _LiftSample(policy, Action(rows[0].action), dict(people))
+            policy = connection.execute(policies.where(cases.c.policy > policy)).scalar()
         return None
 
     def lift(self, connection: Connection, tenant: str, lead: Reviewer, *, size: int, most: int) -> int:

@@ -110,6 +110,7 @@ cases = Table(
     Column("held_until", _SECONDS, nullable=True),
     Index("cases_in_order", "state", "breaker", "rank"),
     Index("cases_by_tenant", "tenant", "state", "breaker", "rank"),
+    Index("cases_by_flood", "tenant", "breaker", "state", "policy"),
     Index("cases_by_near_key", "near_key"),
     Index("cases_by_holder", "holder"),
 )
@@ -145,6 +146,7 @@ decisions = Table(
     Index("decisions_by_reviewer", "reviewer", "decided_at"),
     Index("decisions_by_time", "decided_at"),
     Index("decisions_by_author", "author_ref"),
+    Index("decisions_by_basis", "tenant", "cause", "basis", "decided_at"),
 )
 """Answers, each with what it is about and what the machine had said: the verdict itself is not kept for ever."""
 
