@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 METADATA = MetaData()
@@ -113,6 +114,7 @@ cases = Table(
     Index("cases_by_flood", "tenant", "breaker", "state", "policy"),
     Index("cases_by_near_key", "near_key"),
     Index("cases_by_holder", "holder"),
+    Index("cases_golden", "case_id", sqlite_where=text("golden = 1"), postgresql_where=text("golden")),
 )
 
 decisions = Table(
