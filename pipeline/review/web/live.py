@@ -89,4 +89,5 @@ def add_live(app: FastAPI, live: LiveCounts) -> None:
 
     @app.get("/queue/counts")
     async def counts(request: Request) -> Response:
+        """A stream of counts."""
         return StreamingResponse(live.stream(request), media_type="text/event-stream")
