@@ -52,10 +52,9 @@ def desk_of(folder: Path, *texts: Post, **settings: Any) -> Iterator[tuple[Revie
 
 
 @contextmanager
-def served(desk: ReviewDesk, *, demo: bool = True) -> Iterator[str]:
-    """The address of a desk's pages."""
+def serving(app: Any) -> Iterator[str]:
+    """The address of an application on a loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        app = make_app(desk, demo=demo)
         server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         )
@@ -66,6 +65,13 @@ def served(desk: ReviewDesk, *, demo: bool = True) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def served(desk: ReviewDesk, *, demo: bool = True) -> Iterator[str]:
+    """The address of a desk's pages."""
+    with serving(make_app(desk, demo=demo)) as address:
+        yield address
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.tables import cases
 from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather
 from sluicegate.pipeline.review.web.queue_pages import TOLD, Wanted, address, go_on
-from sluicegate.pipeline.review.web.rendering import page, spelt_out, unseen
+from sluicegate.pipeline.review.web.rendering import page, spelt_out, translated, unseen
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 from sluicegate.schemas import Action, Severity
 
@@ -182,7 +182,7 @@ def _case_page(  # noqa: PLR0913 - what a page shows
         "reveal": reveal,
         "left_s": max(0, int(evidence.case.held_until - time.time())) if mine else None,
         "told": told,
-        "refused": "" if refused is None else refused.changed,
+        "refused": "" if refused is None else translated(session.language, refused.changed),
         "given": _filled(evidence, given),
         "dispositions": _dispositions(desk, evidence),
         "severities": get_args(Severity),

@@ -41,6 +41,11 @@ def messages(language: str) -> Mapping[str, str]:
     return found
 
 
+def translated(language: str, sentence: str) -> str:
+    """A sentence of the desk's own in a language; as it is where the catalogue does not have it."""
+    return messages(language).get(sentence, sentence)
+
+
 def spelt_out(text: str) -> str:
     """A text in which every character that one cannot see stands as its code, such as ``⟨U+200B⟩``."""
     return "".join(f"⟨U+{ord(one):04X}⟩" if _is_unseen(one) else one for one in text)

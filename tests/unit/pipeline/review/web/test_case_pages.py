@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import html.parser
+import inspect
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 from starlette.responses import Response
 
+from sluicegate.pipeline.review import decisions as decided
 from sluicegate.pipeline.review.tables import decisions, events
 from sluicegate.pipeline.review.web.rendering import LANGUAGES, messages
 from sluicegate.pipeline.review.web.sessions import Sessions
@@ -366,6 +369,21 @@ def test_the_pages_speak_chinese_when_asked(tmp_path: Path) -> None:
         chosen = browser.post("/preferences", data={**hidden(queue), "language": "zh", "keys": "on"})
         assert 'lang="zh"' in chosen.text
         assert "下一个案件" in chosen.text
+
+
+def test_every_refusal_of_an_answer_has_its_sentence_in_every_language() -> None:
+    tree = ast.parse(inspect.getsource(decided))
+    told = [node.args[1] for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1]
+    told += [node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value is not None]
+    sentences = {
+        node.value
+        for node in told
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".")
+    }
+    assert len(sentences) >= 8
+    for language in LANGUAGES:
+        assert sentences <= messages(language).keys()
+    assert all(messages("zh")[one] != one for one in sentences)
 
 
 def test_every_catalogue_says_the_same_things() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import orjson
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sluicegate.pipeline.review.web import live
+from sluicegate.pipeline.review.web.app import make_app
 from sluicegate.pipeline.review.web.live import LiveCounts
 from sluicegate.pipeline.review.web.sessions import Sessions
 from support.cases import Bench, post
-from support.desk import desk_of
+from support.desk import desk_of, serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +88,25 @@ async def test_a_server_that_stops_ends_every_stream(tmp_path: Path) -> None:
         await anext(stream)
         counted.close()
         assert [one async for one in stream] == []
+
+
+def test_a_browser_that_goes_away_leaves_no_listener(tmp_path: Path) -> None:
+    with desk_of(tmp_path, post("one")) as (desk, _):
+        app = make_app(desk, demo=True)
+        with serving(app) as address, httpx.Client(base_url=address, follow_redirects=True) as browser:
+            browser.post("/login", data={"name": "heron"})
+            for _ in range(2):
+                with browser.stream("GET", "/queue/counts") as reply:
+                    assert reply.headers["content-type"].startswith("text/event-stream")
+                    assert counts(next(reply.iter_text())) == {"open": 1}
+                    assert app.state.live.listeners == 1
+                until("the listener to be gone", lambda: app.state.live.listeners == 0)
+
+
+def test_nobody_who_is_not_logged_in_is_told_a_count(tmp_path: Path) -> None:
+    with (
+        desk_of(tmp_path, post("one")) as (desk, _),
+        serving(make_app(desk, demo=True)) as address,
+        httpx.Client(base_url=address) as stranger,
+    ):
+        assert stranger.get("/queue/counts").text == "event: ended\ndata:\n\n"
