@@ -183,7 +183,7 @@ def screen_result(screen: ScreenSettings, engine: EngineSettings | None = None) 
     """
     try:
         backends = open_backends(engine_choices(engine)) if screen.guard is not None and engine else {}
-        found = open_screen(screen, backends, folds=False)
+        found = open_screen(screen, backends)
     except (EngineError, PipelineError) as error:
         return fault("screen", str(error), "sluicegate settings docs  # the section screen")
     if found is None:

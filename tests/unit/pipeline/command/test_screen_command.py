@@ -105,12 +105,12 @@ def test_the_role_of_the_command_and_of_the_environment_must_agree(monkeypatch: 
 
 def test_a_screen_that_is_not_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screen, "load", staticmethod(load))
-    assert open_screen(ScreenSettings(), {}, folds=True) is None
-    found = open_screen(ScreenSettings(path=Path("s"), digest=DIGEST), {}, folds=True)
+    assert open_screen(ScreenSettings(), {}) is None
+    found = open_screen(ScreenSettings(path=Path("s"), digest=DIGEST), {})
     assert found is not None
     assert found.digest == DIGEST
     with pytest.raises(StartError, match=r"screen\.digest pins sha256:6"):
-        open_screen(ScreenSettings(path=Path("s"), digest=OTHER), {}, folds=True)
+        open_screen(ScreenSettings(path=Path("s"), digest=OTHER), {})
 
 
 @pytest.mark.parametrize("wrong", [{"sample_share": 1.1}, {"off_confidence": 1}, {"off_samples": 1}])
