@@ -61,7 +61,9 @@ class Worker:
         adapters = settings.engine.adapters if judges else None  # an edge leaves them to the centre
         self._policies = PolicyFile(settings.policy.path, adapters=adapters)
         self._backends: Backends = open_backends(engine_choices(settings.engine)) if judges else {}
-        self._screen = open_screen(settings.screen, self._backends)
+        self._screen = open_screen(
+            settings.screen, self._backends, lambda: self._policies.current.least_wait_seconds
+        )
         info = self._backends[None].engine.info if judges else None
         self._instruments = Instruments.for_engine(
             info.saturating_prompts if info is not None else 1,

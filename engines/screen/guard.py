@@ -107,6 +107,7 @@ class GuardScreen:
         calibration: Of its bundle: what the policy sees. The manifest speaks of the scores before it.
         timeout_s: Seconds for a call; what has no answer by then goes to the large guard.
         clock: Monotonic seconds.
+        patience_s: Seconds that the least patient post waits at all; None for no bound. A call takes half of it at most.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class GuardScreen:
         calibration: Calibration | None,
         timeout_s: float,
         clock: Callable[[], float],
+        patience_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.manifest = manifest
         self.digest = manifest.digest
@@ -130,6 +132,7 @@ class GuardScreen:
         self._calibration = calibration
         self._timeout_s = timeout_s
         self._clock = clock
+        self._patience_s = patience_s
         self._rests_until = 0.0
         self._pause_s = _PAUSE_S
         self._trial: asyncio.Task[None] | None = None
@@ -163,14 +166,13 @@ class GuardScreen:
     async def _score(self, prompts: Sequence[Prompt]) -> list[Scored | ItemFailure]:
         """One answer for each prompt; none at all where the call failed as a whole."""
         answers: list[Scored | ItemFailure] = []
+        within_s = self._within_s()
         try:
-            async with asyncio.timeout(self._timeout_s + _GRACE_S):
-                answers = [
-                    believed(one) for one in await self._engine.score(prompts, timeout_s=self._timeout_s)
-                ]
-            why = self._ails(answers, len(prompts))
+            async with asyncio.timeout(within_s + min(_GRACE_S, within_s)):
+                answers = [believed(one) for one in await self._engine.score(prompts, timeout_s=within_s)]
+            why = _ails(answers, len(prompts), within_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, the large guard answers
-            why = self._told(error)
+            why = _told(error, within_s)
         if why is None:
             self._pause_s = _PAUSE_S
             return answers
@@ -178,23 +180,10 @@ class GuardScreen:
         self._rest(why)
         return answers if len(answers) == len(prompts) else []
 
-    def _ails(self, answers: Sequence[Scored | ItemFailure], prompts: int) -> str | None:
-        """Why these answers are those of one that has to rest; None of one that is well."""
-        if len(answers) != prompts:
-            return "it gave not one answer for each prompt"
-        failures = [one for one in answers if isinstance(one, ItemFailure)]
-        if late := sum(one.code is FailureCode.TIMED_OUT for one in failures):
-            return f"{late} of {prompts} prompts had no answer within {self._timeout_s:g} s"
-        if len(failures) == prompts:
-            return f"{failures[0].code.value}: {failures[0].detail}"
-        return None
-
-    def _told(self, error: Exception) -> str:
-        if isinstance(error, TimeoutError):
-            return f"no answer within {self._timeout_s:g} s"
-        if isinstance(error, EngineUnavailable):
-            return str(error)
-        return f"a fault in the engine's client ({type(error).__name__})"
+    def _within_s(self) -> float:
+        """Seconds for a call: a small guard that hangs must not use up the wait of a post that the large one can judge."""
+        patience_s = self._patience_s()
+        return self._timeout_s if patience_s is None else min(self._timeout_s, patience_s / 4)
 
     def _rest(self, why: str) -> None:
         self.away = why
@@ -215,7 +204,7 @@ class GuardScreen:
                 health = await self._engine.health()
             why = None if health.ok else health.detail or "it is not well"
         except Exception as error:  # noqa: BLE001 - as for posts
-            why = self._told(error)
+            why = _told(error, self._timeout_s)
         finally:
             self._trial = None
         if why is None:
@@ -242,3 +231,23 @@ class GuardScreen:
         if self._calibration is not None:
             scores = self._calibration.calibrated(scores, post.kind, post.language)
         return ScreenAnswer(scores, *side)
+
+
+def _ails(answers: Sequence[Scored | ItemFailure], prompts: int, within_s: float) -> str | None:
+    """Why these answers are those of one that has to rest; None of one that is well."""
+    if len(answers) != prompts:
+        return "it gave not one answer for each prompt"
+    failures = [one for one in answers if isinstance(one, ItemFailure)]
+    if late := sum(one.code is FailureCode.TIMED_OUT for one in failures):
+        return f"{late} of {prompts} prompts had no answer within {within_s:g} s"
+    if len(failures) == prompts:
+        return f"{failures[0].code.value}: {failures[0].detail}"
+    return None
+
+
+def _told(error: Exception, within_s: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {within_s:g} s"
+    if isinstance(error, EngineUnavailable):
+        return str(error)
+    return f"a fault in the engine's client ({type(error).__name__})"

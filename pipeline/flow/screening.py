@@ -221,12 +221,15 @@ def screen_stamp(screen: Screener) -> EngineRef:
     return EngineRef(digest=digest, backend="screen", model="screen", layout_digest=digest, calibrated=True)
 
 
-def open_screen(settings: ScreenSettings, backends: Backends) -> Screener | None:
+def open_screen(
+    settings: ScreenSettings, backends: Backends, patience_s: Callable[[], float | None] = lambda: None
+) -> Screener | None:
     """Load the screen that the settings name, if they name one. Blocking, below a second.
 
     Args:
         settings: The section ``screen``.
         backends: Among them the small guard, if there is one. They are entered by the caller.
+        patience_s: Seconds that the least patient post waits under the policy in force; None for no bound.
 
     Raises:
         EngineError: The folder holds no screen that can be used here.
@@ -244,7 +247,7 @@ def open_screen(settings: ScreenSettings, backends: Backends) -> Screener | None
 
         screen = Screen.load(settings.path)
     else:
-        screen = _open_guard(settings, settings.path, settings.guard, backends)
+        screen = _open_guard(settings, settings.path, settings.guard, backends, patience_s)
     if settings.digest is not None and settings.digest != screen.digest:
         raise StartError(
             f"screen.path {settings.path}: its digest is {screen.digest}, screen.digest pins {settings.digest}; "
@@ -253,7 +256,13 @@ def open_screen(settings: ScreenSettings, backends: Backends) -> Screener | None
     return screen
 
 
-def _open_guard(settings: ScreenSettings, path: Path, name: str, backends: Backends) -> GuardScreen:
+def _open_guard(
+    settings: ScreenSettings,
+    path: Path,
+    name: str,
+    backends: Backends,
+    patience_s: Callable[[], float | None],
+) -> GuardScreen:
     manifest = GuardManifest.load(path)
     backend = backends.get(name)
     if backend is None:
@@ -290,4 +299,5 @@ def _open_guard(settings: ScreenSettings, path: Path, name: str, backends: Backe
         calibration=backend.calibration,
         timeout_s=settings.guard_timeout_s,
         clock=time.monotonic,
+        patience_s=patience_s,
     )

@@ -43,9 +43,17 @@ MUTANTS = (
         "guard_deadline",
         "a small guard that hangs would hold every post for good",
         _GUARD,
-        "asyncio.timeout(self._timeout_s + _GRACE_S)",
+        "asyncio.timeout(within_s + min(_GRACE_S, within_s))",
         "asyncio.timeout(None)",
         (f"{_ITS_TESTS}::test_one_that_keeps_no_deadline_is_left_at_ours",),
+    ),
+    Mutant(
+        "guard_patience",
+        "posts of a tenant that waits a second would get its failure mode while the large guard is well",
+        _GUARD,
+        "min(self._timeout_s, patience_s / 4)",
+        "self._timeout_s",
+        (f"{_ITS_TESTS}::test_one_that_hangs_leaves_the_least_patient_post_half_of_its_wait",),
     ),
     Mutant(
         "guard_health",

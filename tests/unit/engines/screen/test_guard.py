@@ -213,6 +213,14 @@ async def test_one_that_keeps_no_deadline_is_left_at_ours() -> None:
     assert stand.screen.away == "no answer within 0.01 s"
 
 
+async def test_one_that_hangs_leaves_the_least_patient_post_half_of_its_wait() -> None:
+    stand = Stand(timeout_s=2.0, patience_s=lambda: 0.04)
+    stand.engine.hangs = True
+    async with asyncio.timeout(30):
+        assert await stand.one("a good day") is None
+    assert stand.screen.away == "no answer within 0.01 s"
+
+
 async def test_a_health_that_hangs_is_a_pause_more() -> None:
     stand = Stand(timeout_s=0.01)
     stand.engine.fault = EngineUnavailable("gone")
