@@ -89,7 +89,9 @@ def small_guard(posts: Sequence[Post], bar: float) -> tuple[GuardScreen, FakeEng
     """A small guard that answers from a score on."""
     engine = FakeEngine(SMALL)
     digest = engine.info.digest
-    manifest = GuardManifest(name="small", guard=digest, data=digest, rows=1, groups=groups_of(posts, bar))
+    manifest = GuardManifest(
+        name="small", guard=digest, backend="fake", data=digest, rows=1, groups=groups_of(posts, bar)
+    )
     segmenter = Segmenter(fake_prompter(SMALL), folds=True)
     return (
         GuardScreen(manifest, engine, segmenter, calibration=None, timeout_s=_CALL_S, clock=time.monotonic),
