@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.store import ReviewStore
@@ -26,6 +26,13 @@ def test_the_migrations_make_the_tables_as_the_code_knows_them(store: ReviewStor
 
 def test_a_store_of_today_is_left_as_it_is(store: ReviewStore) -> None:
     store.migrate()
+
+
+def test_a_store_that_a_newer_version_migrated_is_left_alone_and_told(store: ReviewStore) -> None:
+    with store.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+    with pytest.raises(ReviewError, match="take that version or a newer one"):
+        store.migrate()
 
 
 @pytest.mark.parametrize(
