@@ -89,7 +89,9 @@ class Release:
     @property
     def worker(self) -> str:
         """Name of the workers' Deployment."""
-        (name,) = [name for kind, name in self.names() if kind == "Deployment"]
+        (name,) = [
+            name for kind, name in self.names() if kind == "Deployment" and not name.endswith("-review")
+        ]
         return name
 
     def deployment(self) -> Document:
