@@ -34,7 +34,7 @@ from sluicegate.schemas import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 _CASES = UUID("b7f3c2f0-52a4-5d0f-9a3e-6a7c9d1e4b55")  # our own namespace
 _UNWANTED_MOST = 100_000
@@ -315,6 +315,7 @@ class Cases:
             "version": 1 if before is None else before.version + 1,
             "copies": 1,
             "breaker": row.cause == ResolutionCause.BREAKER,
+            "policy": verdict.policy.digest,
             # An audit that is shown the verdict would find little wrong.
             "blind": audit or chance("blind", name) < self._settings.blind_share,
             "double": chance("double", name) < self._settings.double_share,
@@ -339,13 +340,20 @@ class Cases:
 
 def members(connection: Connection, case_id: str) -> list[Row[Any]]:
     """The verdicts that a case is about now: its first one first."""
-    return list(
-        connection.execute(
-            select(verdicts)
-            .where(verdicts.c.case_id == case_id, verdicts.c.counts)
-            .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
-        )
+    return list(connection.execute(_members(case_id)))
+
+
+def _members(case_id: str) -> Select[Any]:
+    return (
+        select(verdicts)
+        .where(verdicts.c.case_id == case_id, verdicts.c.counts)
+        .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
     )
+
+
+def first_member(connection: Connection, case_id: str) -> Row[Any] | None:
+    """The first verdict that a case is about now; None where it has none left."""
+    return connection.execute(_members(case_id).limit(1)).first()
 
 
 def keep_resolution(connection: Connection, resolution: Resolution) -> bool:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from sluicegate.pipeline.review.decisions import AnswerOutcome, CaseAnswer
 from sluicegate.pipeline.review.desk import ReviewDesk
-from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.journal import note_view
 from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.tables import cases
 from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather
@@ -91,7 +91,8 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
     ) -> Response:
         with desk.store.writing() as connection:
             evidence = _evidence(desk, connection, session, case_id)
-            note(connection, session.reviewer.name, session.reviewer.role, "case viewed", case_id)
+            name, role = session.reviewer.name, session.reviewer.role
+            note_view(connection, name, role, case_id, verdict=evidence.verdict is not None)
         return _case_page(desk, session, evidence, reveal=reveal, told=told if told in TOLD else "")
 
     @app.post("/cases/{case_id}/answer")

@@ -61,7 +61,7 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
             lifts = [
                 (one, action)
                 for one in counted.breakers(tenants if session.reviewer.leads else None)
-                if (action := desk.decisions.sample(connection, one, size)) is not None
+                if (action := desk.decisions.sample(connection, one, size, session.reviewer)) is not None
             ]
         values = {
             "session": session,
