@@ -30,7 +30,7 @@ from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.observe.metrics import metrics_table
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.settings.tree import load_settings
-from support.cases import Bench, judged, post
+from support.cases import HERON, MAGPIE, Bench, judged, post
 from support.desk import browsing, hidden
 from support.kafka import free_ports
 from support.workers import Lane, until
@@ -91,11 +91,18 @@ def _scrape(lane: Lane) -> Scrape:
 
 
 def _scrape_of_a_desk(folder: Path) -> str:
-    """What a review desk answers that has an overdue case and a decision on its way."""
+    """What a review desk answers that has open cases, decisions on their way, and a case that two people read."""
     review = {"store": f"sqlite:///{folder / 'r.db'}", "key": "k" * 32, "blind_share": 0, "double_share": 0}
     desk = ReviewDesk(load_settings(review=review))
     desk.store.migrate()
     bench = Bench(desk.store, **review)
+    twice = post("twice")
+    Bench(desk.store, **{**review, "double_share": 1}).take(
+        twice, judged(twice, severity="unsafe", categories=("Violent",))
+    )
+    (case,) = bench.all()
+    bench.answer(case.case_id, HERON, blind=True)
+    bench.answer(case.case_id, MAGPIE, blind=True)
     for text in (post("one"), post("two")):
         bench.take(text, judged(text))
     with browsing(desk) as browser:

@@ -69,7 +69,7 @@ def test_a_desk_takes_what_the_chart_tells_it(tmp_path: Path, monkeypatch: pytes
     assert [one and one.get_secret_value() for one in secrets] == list(SECRETS.values())
     assert settings.kafka.bootstrap_servers == "kafka.streams:9093"
     assert settings.kafka.security.username == "desk"
-    assert (settings.topics.posts, settings.topics.feedback) == ("posts", "forum.feedback")
+    assert (settings.topics.posts, settings.topics.feedback) == ("posts", "feedback")
 
 
 def test_its_files_are_mounted_and_its_login_is_its_own(
@@ -109,6 +109,8 @@ def test_workers_know_nothing_of_the_desk_and_a_change_of_it_restarts_none() -> 
     changed = render(*VALUES, "--set", "settings.review.sla_s=60,review.host=desk.example")
     assert deployment(changed) == deployment(newest("review"))
     assert deployment(changed, "review") != deployment(newest("review"), "review")
+    named = render(*VALUES, "--set", "settings.topics.feedback=forum.feedback")
+    assert "feedback: forum.feedback" in named.of("ConfigMap", "sluicegate-review")["data"]["settings.yaml"]
     engine = render(*VALUES, "--set", "settings.engine.concurrency=2")
     assert deployment(engine, "review") == deployment(newest("review"), "review")
 

@@ -134,6 +134,11 @@ FIRING: dict[str, tuple[list[tuple[str, str]], str, str]] = {
         "35m",
         "60m",
     ),
+    "SluicegateReviewOverturned": (
+        [(f'sluicegate_review_overturned_share{DESK},read="blind",bound="low"}}', "0.6x80 0.4x30")],
+        "65m",
+        "90m",
+    ),
 }
 VALUES = {
     "SluicegateWorkerMissing": "1",
@@ -151,6 +156,7 @@ VALUES = {
     "SluicegateReviewBehind": "10k",
     "SluicegateReviewUnsent": "7",
     "SluicegateReviewOverdue": "1m 0s",
+    "SluicegateReviewOverturned": "60%",
 }
 """What summaries say of those series."""
 # The same series of a worker that is well: none of the alerts may fire.
@@ -187,6 +193,9 @@ QUIET = [
     (f"sluicegate_review_unread_records{DESK}}}", "90000 80000 50000 0x60"),  # made again from the topics
     (f"sluicegate_review_unsent_records{DESK}}}", "2 0 4 1 0 3x8 0 5x9 0x40"),
     (f'sluicegate_review_overdue_seconds{DESK},tenant="teens"}}', "0x10 60x20 0x40"),
+    # Three of four is more than half, and says nothing yet.
+    (f'sluicegate_review_overturned_share{DESK},read="shown",bound="share"}}', "0.75x70"),
+    (f'sluicegate_review_overturned_share{DESK},read="shown",bound="low"}}', "0.3x70"),
     # Another release's trouble is not this one's.
     ('sluicegate_hold{job="moderation/other",name="engine"}', "1x60"),
 ]
