@@ -55,7 +55,9 @@ def test_the_rendered_settings_are_ones_that_a_worker_takes(
     assert settings.ops.host == "0.0.0.0"
     assert [port["containerPort"] for port in worker(answer)["ports"]] == [settings.ops.port]
     assert spec["terminationGracePeriodSeconds"] == math.ceil(settings.drain.budget_s) + 10
-    of_its_own = {"cpu": "llama_cpp", "demo": "llama_cpp", "gpu": "tensorrt_llm", "oci": "tensorrt_llm"}
+    of_its_own = dict.fromkeys(("cpu", "demo", "review"), "llama_cpp") | dict.fromkeys(
+        ("gpu", "oci"), "tensorrt_llm"
+    )
     assert settings.engine.backend == of_its_own.get(name, "completions")
     given = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text(encoding="utf-8"))
     assert (
