@@ -20,7 +20,7 @@ from chart.rendering import BUILD, find_helm
 from chart_e2e import programs
 from conformance import wheels
 from sluicegate.pipeline.observe.logs import NOISY
-from support import postgres, qwen_vocabulary
+from support import chromium, postgres, qwen_vocabulary
 from support.kafka import ApacheKafka, KafkaMissingError, kafka_version, missing
 from support.workers import open_lane
 
@@ -50,6 +50,8 @@ _REQUIRED_BY = {
     "qwen_vocabulary": "REQUIRE_QWEN_VOCABULARY",
     "servers": "REQUIRE_SERVERS",
     "vllm": "REQUIRE_VLLM",
+    "chromium": "REQUIRE_CHROMIUM",
+    "review_test": "REQUIRE_REVIEW_TEST",
 }
 
 _PROGRAMS = {
@@ -72,8 +74,9 @@ _LIBRARIES = {
 
 
 def _required(marker: str) -> bool:
-    # Gigabytes of torch, half an hour of compiling or half a gigabyte of weights: a plain wish alone asks for them.
-    heavy = marker in ("gpu", "adapt", "apiserver", "multilingual_model", "vllm")
+    # Gigabytes of torch, half an hour of compiling, half a gigabyte of weights or minutes of a browser: a plain wish
+    # alone asks for them.
+    heavy = marker in ("gpu", "adapt", "apiserver", "multilingual_model", "vllm", "review_test")
     wishes = [_REQUIRED_BY[marker]] if heavy else ["CI", _REQUIRED_BY[marker]]
     return any(os.environ.get(wish, "").lower() not in ("", "0", "false") for wish in wishes)
 
@@ -101,6 +104,10 @@ def _no_vllm() -> str | None:
     return None if _required("vllm") else "`make vllm-cpu` runs them"
 
 
+def _no_review_test() -> str | None:
+    return None if _required("review_test") else "`make review-test` runs them"
+
+
 def _no_multilingual_model() -> str | None:
     from sluicegate.engines.cpu_model.models import MULTILINGUAL  # noqa: PLC0415 - only a test that asks pays for it
 
@@ -116,6 +123,8 @@ _ASKED = {
     "apiserver": _no_apiserver,
     "multilingual_model": _no_multilingual_model,
     "vllm": _no_vllm,
+    "chromium": chromium.absence,
+    "review_test": _no_review_test,
 }
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
@@ -34,7 +35,7 @@ from sluicegate.schemas import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 _CASES = UUID("b7f3c2f0-52a4-5d0f-9a3e-6a7c9d1e4b55")  # our own namespace
 _UNWANTED_MOST = 100_000
@@ -74,15 +75,21 @@ class Cases:
         self._vault = vault
         # A verdict may be read before its post. Of what nobody needs to see, no text is kept for it.
         self._unwanted: OrderedDict[str, None] = OrderedDict()
+        # Three topics are read side by side: an older verdict may come after a newer one that asks nobody.
+        self._passed: OrderedDict[tuple[str, str], precedence.Claim] = OrderedDict()
 
     def take_post(self, connection: Connection, post: Post) -> None:
         """Keep a post's text, and open the case that waited for it."""
         key = post_key(post.tenant, post.id, post.revision, content_hash(post))
         if key in self._unwanted:
+            del self._unwanted[key]  # the same post may be published again, and be judged otherwise then
             return
         sealed = self._vault.seal(connection, post)
         text = _Text(near_key(post), reach_of(post, self._settings.reach))
-        if sealed is not None and not _exists(connection, posts.c.post_key == key):
+        again = connection.execute(
+            update(posts).where(posts.c.post_key == key).values(came_at=time.time(), reach=text.reach)
+        ).rowcount
+        if sealed is not None and not again:
             key, ref, body = sealed
             connection.execute(
                 insert(posts).values(
@@ -96,7 +103,10 @@ class Cases:
             )
         for row in connection.execute(
             select(verdicts).where(
-                verdicts.c.post_key == key, verdicts.c.case_id.is_(None), verdicts.c.counts
+                verdicts.c.post_key == key,
+                verdicts.c.case_id.is_(None),
+                verdicts.c.counts,
+                verdicts.c.cause != "",
             )
         ).all():
             self._open(connection, row, text)
@@ -108,11 +118,13 @@ class Cases:
         same_post = (verdicts.c.tenant == verdict.tenant) & (verdicts.c.post_id == verdict.post_id)
         known = connection.execute(select(verdicts).where(same_post)).all()
         if cause is None and not known:
-            connection.execute(delete(posts).where(posts.c.post_key == key))
-            self._unwanted[key] = None
-            if len(self._unwanted) > _UNWANTED_MOST:
-                self._unwanted.popitem(last=False)
-            return
+            if not connection.execute(delete(posts).where(posts.c.post_key == key)).rowcount:
+                self._unwanted[key] = None
+                if len(self._unwanted) > _UNWANTED_MOST:
+                    self._unwanted.popitem(last=False)
+            self._pass(verdict)
+            if not verdict.revision:
+                return  # of an edited post it is kept: the verdicts before it may come at any time
         if not self._counts(connection, verdict, known):
             return
         values = {"counts": True, "cause": cause or "", "body": encode(verdict).decode()}
@@ -184,7 +196,12 @@ class Cases:
         old = now - self._settings.text_s
         connection.execute(delete(posts).where(posts.c.came_at < old))
         # The model's reason is in them. By then the topics have them no longer, either.
-        connection.execute(delete(verdicts).where(~verdicts.c.counts, verdicts.c.came_at < old))
+        connection.execute(
+            delete(verdicts).where(
+                or_(~verdicts.c.counts, (verdicts.c.cause == "") & verdicts.c.case_id.is_(None)),
+                verdicts.c.came_at < old,
+            )
+        )
 
     def _cause(self, verdict: Verdict) -> str | None:
         """Why a person should look; None if nobody needs to."""
@@ -198,6 +215,7 @@ class Cases:
     def _counts(self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]]) -> bool:
         """Whether a verdict is what counts for its post, beside all that is known of it."""
         others = [Verdict.model_validate_json(row.body) for row in known]
+        passed = self._passed.get((verdict.tenant, verdict.post_id))
         people = [
             Resolution.model_validate_json(row.body)
             for row in connection.execute(
@@ -206,7 +224,7 @@ class Cases:
                 )
             )
         ]
-        claims: precedence.Claims = ()
+        claims: precedence.Claims = () if passed is None else (passed,)
         for one in map(precedence.claim, [*others, verdict]):
             claims = precedence.add(claims, one)
         for one in map(precedence.claim, people):
@@ -217,6 +235,15 @@ class Cases:
             counts.reopens and counts.content == verdict.content_hash
         )
 
+    def _pass(self, verdict: Verdict) -> None:
+        """Remember a verdict that asks nobody, of a post that is not in the store."""
+        post = verdict.tenant, verdict.post_id
+        before = self._passed.pop(post, None)
+        claims = precedence.add(() if before is None else (before,), precedence.claim(verdict))
+        self._passed[post] = precedence.standing(claims)
+        if len(self._passed) > _UNWANTED_MOST:
+            self._passed.popitem(last=False)
+
     def _supersede(self, connection: Connection, verdict: Verdict, older: Sequence[Row[Any]]) -> None:
         """Take posts' older verdicts out of their cases. A later verdict on the same content inherits the case."""
         for row in older:
@@ -225,7 +252,7 @@ class Cases:
             before = Verdict.model_validate_json(row.body)
             same = before.content_hash == verdict.content_hash and before.revision == verdict.revision
             asks = self._cause(verdict) is not None
-            if same and asks and row.case_id is not None:
+            if same and asks and row.case_id is not None and self._inherits(connection, row, verdict):
                 connection.execute(
                     update(verdicts)
                     .where(verdicts.c.verdict_id == verdict.verdict_id)
@@ -235,8 +262,49 @@ class Cases:
                     update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(counts=False)
                 )
                 continue
-            why = "judged again, and nobody needs to look" if same else "another text or revision came"
+            why = "another text or revision came"
+            if same:
+                why = "judged again, for another cause" if asks else "judged again, and nobody needs to look"
             self._leave(connection, [row], why)
+
+    def _inherits(self, connection: Connection, row: Row[Any], verdict: Verdict) -> bool:
+        """Let a case be about a later verdict on its post; False if a case of its own has to be opened.
+
+        A case of one post becomes what the later verdict says, and a reviewer at work looks again where its cause or policy
+        is another one. A case of several copies stays what it is: nothing is lifted or decided for another cause's sake.
+        """
+        case = connection.execute(
+            select(cases).where(cases.c.case_id == row.case_id).with_for_update()
+        ).first()
+        cause = self._cause(verdict)
+        if case is None or case.state not in OPEN_STATES:
+            return True
+        changed = (case.cause, case.policy) != (cause, verdict.policy.digest)
+        if case.copies > 1:
+            return case.cause == cause and not (case.breaker and changed)
+        weighed = terms(verdict, case.reach, self._settings.sla_s)
+        weighed = weighed._replace(due_at=min(case.due_at, weighed.due_at))
+        changes: dict[str, Any] = {
+            **self._told(verdict, cause or ""),
+            "rank": weighed.rank(self._settings.half_life_s),
+            **weighed._asdict(),
+        }
+        if case.cause != cause or (case.breaker and changed):
+            changes |= {"version": case.version + 1}
+            details = {"before": case.cause, "now": cause}
+            note(connection, MACHINE, MACHINE, "case has another cause", case.case_id, details)
+        connection.execute(update(cases).where(cases.c.case_id == case.case_id).values(changes))
+        return True
+
+    def _told(self, verdict: Verdict, cause: str) -> dict[str, Any]:
+        """What a case has of its verdict."""
+        return {
+            "category": next(iter(verdict.categories), ""),
+            "cause": cause,
+            "breaker": cause == ResolutionCause.BREAKER,
+            "policy": verdict.policy.digest,
+            "probability": self._settings.audit_share if cause == ResolutionCause.AUDIT else 1.0,
+        }
 
     def _leave(self, connection: Connection, rows: Sequence[Row[Any]], why: str) -> None:
         """Take verdicts out of their cases; a case without any is closed."""
@@ -299,27 +367,21 @@ class Cases:
     def _insert(
         self, connection: Connection, row: Row[Any], verdict: Verdict, text: _Text, weighed: RankTerms
     ) -> None:
-        name = str(uuid5(_CASES, row.post_key))
-        before = connection.execute(
-            select(cases.c.round, cases.c.version).where(cases.c.case_id == name)
-        ).first()
+        name, before = self._name(connection, row)
         audit = row.cause == ResolutionCause.AUDIT
         values = {
             "tenant": verdict.tenant,
             "language": verdict.language or "",
-            "category": next(iter(verdict.categories), ""),
-            "cause": row.cause,
             "near_key": text.near_key,
             "state": "open",
             "round": 0 if before is None else before.round + 1,
             "version": 1 if before is None else before.version + 1,
             "copies": 1,
-            "breaker": row.cause == ResolutionCause.BREAKER,
             # An audit that is shown the verdict would find little wrong.
             "blind": audit or chance("blind", name) < self._settings.blind_share,
             "double": chance("double", name) < self._settings.double_share,
             "golden": False,
-            "probability": self._settings.audit_share if audit else 1.0,
+            **self._told(verdict, row.cause),
             "rank": weighed.rank(self._settings.half_life_s),
             "opened_at": time.time(),
             "closed_at": None,
@@ -336,16 +398,36 @@ class Cases:
         )
         note(connection, MACHINE, MACHINE, "case opened", name, {"cause": row.cause})
 
+    @staticmethod
+    def _name(connection: Connection, row: Row[Any]) -> tuple[str, Row[Any] | None]:
+        """The id for a verdict's case, and the closed case that has it.
+
+        A case that people decided keeps its id and its copies: what is asked anew about one of them is another case.
+        """
+        for number in count():
+            name = str(uuid5(_CASES, row.post_key if not number else f"{row.post_key} {number}"))
+            before = connection.execute(select(cases).where(cases.c.case_id == name)).first()
+            if before is None or before.state == "withdrawn":
+                return name, before
+        raise AssertionError  # numbers do not end
+
 
 def members(connection: Connection, case_id: str) -> list[Row[Any]]:
     """The verdicts that a case is about now: its first one first."""
-    return list(
-        connection.execute(
-            select(verdicts)
-            .where(verdicts.c.case_id == case_id, verdicts.c.counts)
-            .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
-        )
+    return list(connection.execute(_members(case_id)))
+
+
+def _members(case_id: str) -> Select[Any]:
+    return (
+        select(verdicts)
+        .where(verdicts.c.case_id == case_id, verdicts.c.counts)
+        .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
     )
+
+
+def first_member(connection: Connection, case_id: str) -> Row[Any] | None:
+    """The first verdict that a case is about now; None where it has none left."""
+    return connection.execute(_members(case_id).limit(1)).first()
 
 
 def keep_resolution(connection: Connection, resolution: Resolution) -> bool:

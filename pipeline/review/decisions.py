@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
@@ -11,8 +12,8 @@ from uuid import UUID, uuid5
 import orjson
 from sqlalchemy import insert, select, update
 
-from sluicegate.pipeline.review.cases import keep_resolution, members
-from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.cases import first_member, keep_resolution, members
+from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.store import OPEN_STATES
 from sluicegate.pipeline.review.tables import cases, decisions, outbox
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
+_RULE_CHARACTERS = 256
 _OF_VERDICT = ("post_id", "revision", "tenant", "kind", "content_hash", "author_id", "language", "region")
 
 
@@ -78,6 +80,16 @@ class _Taken(NamedTuple):
     answer: CaseAnswer
 
 
+class _LiftSample(NamedTuple):
+    """What people decided on the last breaker cases of one policy."""
+
+    policy: str
+    """Its digest."""
+    action: Action
+    people: dict[str, int]
+    """Cases that each of them looked at."""
+
+
 class Decisions:
     """Takes answers. Holds no state but in the store.
 
@@ -93,7 +105,7 @@ class Decisions:
     ) -> AnswerOutcome:
         """Take an answer. The same one again changes nothing; one about a case that changed meanwhile is refused."""
         case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
-        if case is None or (reviewer.tenants and case.tenant not in reviewer.tenants):
+        if case is None or not reviewer.sees(case.tenant):
             return AnswerOutcome("refused", "The case is not there any more.")
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} {reviewer.name}"))
         given = connection.execute(
@@ -101,7 +113,11 @@ class Decisions:
         ).all()
         mine = next((one for one in given if one.decision_id == name), None)
         if mine is not None:
+            if case.state == "adjudication":
+                return AnswerOutcome("refused", "You were one of the two readers. Another lead decides.")
             return _again(mine, answer)
+        if case.state == "adjudication" or saw_verdict(connection, reviewer.name, case_id):
+            answer = replace(answer, blind=False)  # whatever the form says
         taken = _Taken(name, case, reviewer, answer)
         if case.golden and case.state == "decided":
             _keep(connection, taken, Basis.GOLDEN)
@@ -130,11 +146,14 @@ class Decisions:
     def reopen(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
         """Withdraw what people decided on a case, and ask anew; False if it is not decided."""
         case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
-        if case is None or case.state != "decided":
+        if case is None or case.state != "decided" or not lead.sees(case.tenant):
+            return False
+        rows = members(connection, case_id)
+        if not rows:  # a case without a verdict would wait for ever
             return False
         now = datetime.now(UTC)
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} reopened"))
-        for row in members(connection, case_id):
+        for row in rows:
             verdict = Verdict.model_validate_json(row.body)
             resolution = Resolution(
                 **_shared(verdict, name, Action.REVIEW),
@@ -154,6 +173,7 @@ class Decisions:
             state="open",
             round=case.round + 1,
             version=case.version + 1,
+            copies=len(rows),
             closed_at=None,
             golden=False,
         )
@@ -162,46 +182,76 @@ class Decisions:
 
     def make_golden(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
         """Make what was decided the known answer, to measure others by; False if the case is not decided."""
-        done = connection.execute(
-            update(cases).where(cases.c.case_id == case_id, cases.c.state == "decided").values(golden=True)
-        ).rowcount
+        known = (cases.c.case_id == case_id) & (cases.c.state == "decided")
+        tenant = connection.execute(select(cases.c.tenant).where(known)).scalar()
+        if tenant is None or not lead.sees(tenant):
+            return False
+        done = connection.execute(update(cases).where(known).values(golden=True)).rowcount
         if done:
             note(connection, lead.name, lead.role, "case made golden", case_id)
         return bool(done)
 
-    def sample(self, connection: Connection, tenant: str, size: int) -> Action | None:
-        """What people decided on the last breaker cases of a tenant, each looked at; None if too few, or not alike."""
-        found = connection.execute(
-            select(decisions.c.action)
-            .join(cases, cases.c.case_id == decisions.c.case_id)
-            .where(
-                cases.c.tenant == tenant,
-                cases.c.breaker,
-                decisions.c.settles,
-                decisions.c.basis != Basis.BULK.value,
-            )
-            .order_by(decisions.c.decided_at.desc())
-            .limit(size)
+    def sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> Action | None:
+        """What a lead would decide breaker cases of a tenant as; None if too few people looked, or did not find them alike."""
+        found = self._sample(connection, tenant, size, lead)
+        return None if found is None else found.action
+
+    def _sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> _LiftSample | None:
+        """The sample of the first policy whose open breaker cases people found alike."""
+        if not lead.sees(tenant):
+            return None
+        breakers = (cases.c.tenant == tenant) & cases.c.breaker
+        policies = connection.execute(
+            select(cases.c.policy)
+            .where(breakers, cases.c.state == "open")
+            .distinct()
+            .order_by(cases.c.policy)
         ).scalars()
-        seen = list(found)
-        return Action(seen[0]) if len(seen) >= size and len(set(seen)) == 1 else None
+        for policy in policies.all():
+            rows = connection.execute(
+                select(decisions.c.action, decisions.c.reviewer)
+                .join(cases, cases.c.case_id == decisions.c.case_id)
+                .where(
+                    breakers,
+                    cases.c.policy == policy,
+                    decisions.c.settles,
+                    decisions.c.cause == ResolutionCause.BREAKER.value,
+                    decisions.c.basis.not_in((Basis.BULK.value, Basis.GOLDEN.value)),
+                )
+                .order_by(decisions.c.decided_at.desc())
+                .limit(size)
+            ).all()
+            people = Counter(row.reviewer for row in rows)
+            alike = len({row.action for row in rows}) == 1
+            # Who lifts a flood must not be the only one who ever looked at it.
+            if len(rows) >= size and alike and set(people) != {lead.name}:
+                return _LiftSample(policy, Action(rows[0].action), dict(people))
+        return None
 
     def lift(self, connection: Connection, tenant: str, lead: Reviewer, *, size: int, most: int) -> int:
         """Decide breaker cases of a tenant as its sample was decided; how many, 0 where the sample does not say.
+
+        The sample is of the same tenant and policy, and not of the lead alone. The event says who looked.
 
         Args:
             connection: The transaction.
             tenant: Whose.
             lead: Who decides.
-            size: How many people must have looked at, and found alike.
+            size: How many cases people must have looked at, and found alike.
             most: Cases in this transaction.
         """
-        action = self.sample(connection, tenant, size)
-        if action is None:
+        sample = self._sample(connection, tenant, size, lead)
+        if sample is None:
             return 0
+        action = sample.action
         found = connection.execute(
             select(cases)
-            .where(cases.c.tenant == tenant, cases.c.state == "open", cases.c.breaker)
+            .where(
+                cases.c.tenant == tenant,
+                cases.c.state == "open",
+                cases.c.breaker,
+                cases.c.policy == sample.policy,
+            )
             .order_by(cases.c.rank)
             .limit(most)
             .with_for_update()
@@ -213,7 +263,13 @@ class Decisions:
                 case.version, action, severity, disposition=_withheld(connection, case, action), seen=()
             )
             self._settle(connection, _Taken(name, case, lead, answer), Basis.BULK, Authority.REVIEWER)
-        note(connection, lead.name, lead.role, "breaker cases lifted", tenant, {"cases": len(found)})
+        details = {
+            "cases": len(found),
+            "action": action,
+            "policy": sample.policy,
+            "sample": sample.people,
+        }
+        note(connection, lead.name, lead.role, "breaker cases lifted", tenant, details)
         return len(found)
 
     def _settle(
@@ -317,11 +373,39 @@ def _keep(
             seconds=answer.seconds,
             decided_at=now.timestamp(),
             settles=settles,
+            **_about(connection, case),
         )
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
     note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
     return now
+
+
+def machine_action(verdict: Verdict) -> Action | None:
+    """What the machine found right to do: what a person confirms or overturns. None where it could not score the post."""
+    if verdict.breaker is not None:
+        return verdict.breaker.action
+    if verdict.scores is None:
+        return None
+    if verdict.action is not Action.REVIEW:  # an audit
+        return verdict.action
+    return Action.BLOCK if verdict.severity == "unsafe" else Action.ALLOW
+
+
+def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
+    """What a decision is about, for figures: the case may be reopened, and its verdict dropped, long before."""
+    found = first_member(connection, case.case_id)
+    verdict = None if found is None else Verdict.model_validate_json(found.body)
+    action = None if verdict is None else machine_action(verdict)
+    return {
+        "tenant": case.tenant,
+        "language": case.language,
+        "category": case.category,
+        "cause": case.cause,
+        "rule": "" if verdict is None else verdict.policy.rule[:_RULE_CHARACTERS],
+        "machine_action": None if action is None else action.value,
+        "machine_severity": None if verdict is None else verdict.severity,
+    }
 
 
 def _shared(verdict: Verdict, decision: str, action: Action) -> dict[str, Any]:
@@ -367,11 +451,9 @@ def _changed(case: Row[Any], reviewer: Reviewer, answer: CaseAnswer) -> str | No
 
 def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:
     """The disposition of a block that a breaker withheld, where it is blocked after all."""
-    for row in members(connection, case.case_id):
-        withheld = Verdict.model_validate_json(row.body).breaker
-        if withheld is not None and action is Action.BLOCK:
-            return withheld.disposition
-    return "none"
+    row = first_member(connection, case.case_id)
+    withheld = None if row is None else Verdict.model_validate_json(row.body).breaker
+    return withheld.disposition if withheld is not None and action is Action.BLOCK else "none"
 
 
 def _free(connection: Connection, case_id: str, **changes: Any) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from sluicegate.pipeline.review.tables import events
 
@@ -14,6 +14,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection
+
+
+VIEWED = "case viewed"
+
+
+def note_view(connection: Connection, actor: str, role: str, case_id: str, *, verdict: bool) -> None:
+    """Add that a person looked at a case.
+
+    Args:
+        connection: The transaction.
+        actor: Pseudonym of the person.
+        role: The role in which it was done.
+        case_id: The case.
+        verdict: True if the machine's verdict was shown.
+    """
+    note(connection, actor, role, VIEWED, case_id, {"verdict": verdict})
+
+
+def saw_verdict(connection: Connection, actor: str, case_id: str) -> bool:
+    """Whether a person was ever shown the verdict of a case."""
+    shown = orjson.dumps({"verdict": True}).decode()
+    found = connection.execute(
+        select(events.c.number)
+        .where(
+            events.c.object == case_id,
+            events.c.actor == actor,
+            events.c.what == VIEWED,
+            events.c.details == shown,
+        )
+        .limit(1)
+    )
+    return found.first() is not None
 
 
 def note(

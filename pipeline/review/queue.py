@@ -11,7 +11,7 @@ from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import chance
 from sluicegate.pipeline.review.rights import Right, may
-from sluicegate.pipeline.review.tables import cases, decisions, skips
+from sluicegate.pipeline.review.tables import cases, decisions, posts, skips, verdicts
 from sluicegate.pipeline.settings.tree import ReviewSettings
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class Reviewer:
     def leads(self) -> bool:
         """True if this person decides between others."""
         return may(self.role, Right.LEAD)
+
+    def sees(self, tenant: str) -> bool:
+        """Whether this person may see posts of a tenant."""
+        return not self.tenants or tenant in self.tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,12 @@ class CaseQueue:
         """
         now = time.time()
         held = connection.execute(
-            select(cases.c.case_id).where(cases.c.holder == reviewer.name, cases.c.held_until >= now)
+            select(cases.c.case_id).where(
+                cases.c.holder == reviewer.name,
+                cases.c.held_until >= now,
+                cases.c.state.in_(_states(reviewer)),
+                *_allowed(reviewer, QueueFilter()),
+            )
         ).first()
         if held is not None:
             return str(held.case_id)
@@ -93,11 +102,19 @@ class CaseQueue:
     def listing(
         self, connection: Connection, reviewer: Reviewer, wanted: QueueFilter, limit: int
     ) -> Sequence[Row[Any]]:
-        """The first cases in the order in which they come, those that others hold among them."""
+        """The first cases in the order in which they come, those that others hold among them.
+
+        Each row has what is not in its table, too: ``answers`` of this round, whether one of them is ``mine``, and how many
+        reviewers ``skipped`` it. :func:`waiting_for` says why such a case waits.
+        """
         found: list[Row[Any]] = []
+        this_round = (decisions.c.case_id == cases.c.case_id) & (decisions.c.round == cases.c.round)
+        answers = select(func.count()).where(this_round).scalar_subquery()
+        skipped = select(func.count()).where(skips.c.case_id == cases.c.case_id).scalar_subquery()
+        mine = exists().where(this_round, decisions.c.reviewer == reviewer.name)
         for state in _states(reviewer):  # one by one: each is read off an index
             found += connection.execute(
-                select(cases)
+                select(cases, answers.label("answers"), skipped.label("skipped"), mine.label("mine"))
                 .where(cases.c.state == state, *_allowed(reviewer, wanted))
                 .order_by(cases.c.breaker, cases.c.rank)
                 .limit(limit - len(found))
@@ -105,19 +122,24 @@ class CaseQueue:
         return found
 
     def hold(self, connection: Connection, case_id: str, reviewer: Reviewer) -> float | None:
-        """Extend the time that a reviewer has for a case; until when, or None if it is somebody else's or closed."""
+        """Extend the time that a reviewer has for a case; until when, or None if it is not theirs to decide.
+
+        Of a golden case everybody has all the time there is: nobody waits for it. It must look like any other.
+        """
         now = time.time()
         until = now + self._settings.lease_s
+        allowed = [cases.c.case_id == case_id, *_allowed(reviewer, QueueFilter()), ~_answered(reviewer)]
         done = connection.execute(
             update(cases)
             .where(
-                cases.c.case_id == case_id,
+                *allowed,
                 cases.c.state.in_(_states(reviewer)),
                 or_(cases.c.holder == reviewer.name, cases.c.holder.is_(None), cases.c.held_until < now),
             )
             .values(holder=reviewer.name, held_until=until)
-        )
-        return until if done.rowcount else None
+        ).rowcount
+        golden = select(cases.c.case_id).where(*allowed, cases.c.golden, cases.c.state == "decided")
+        return until if done or connection.execute(golden).first() is not None else None
 
     def release(self, connection: Connection, case_id: str, reviewer: Reviewer) -> None:
         """Give a case back at once."""
@@ -128,7 +150,10 @@ class CaseQueue:
         )
 
     def skip(self, connection: Connection, case_id: str, reviewer: Reviewer) -> None:
-        """Give a case back, and never get it again. Nobody is asked why."""
+        """Give a case back, and never get it again. Nobody is asked why. A case of another tenant is left alone."""
+        tenant = connection.execute(select(cases.c.tenant).where(cases.c.case_id == case_id)).scalar()
+        if tenant is None or not reviewer.sees(tenant):
+            return
         self.release(connection, case_id, reviewer)
         known = (skips.c.case_id == case_id) & (skips.c.reviewer == reviewer.name)
         connection.execute(delete(skips).where(known))
@@ -156,16 +181,10 @@ class CaseQueue:
         return len(moments), moments[len(moments) - cap] + _EXPOSURE_S - now
 
     def _free(self, reviewer: Reviewer, wanted: QueueFilter, now: float) -> list[ColumnElement[bool]]:
-        answered = exists().where(
-            decisions.c.case_id == cases.c.case_id,
-            decisions.c.round == cases.c.round,
-            decisions.c.reviewer == reviewer.name,
-        )
-        skipped = exists().where(skips.c.case_id == cases.c.case_id, skips.c.reviewer == reviewer.name)
         return [
             *_allowed(reviewer, wanted),
             or_(cases.c.held_until.is_(None), cases.c.held_until < now),
-            and_(~answered, ~skipped),
+            and_(~_answered(reviewer), ~_skipped(reviewer)),
         ]
 
     def _golden(self, connection: Connection, reviewer: Reviewer) -> str | None:
@@ -175,13 +194,46 @@ class CaseQueue:
         if chance("golden", reviewer.name, count) >= self._settings.golden_share:
             return None
         seen = exists().where(decisions.c.case_id == cases.c.case_id, mine)
+        # Without its text it would look like no other case, and measure nobody.
+        text = exists().where(
+            verdicts.c.case_id == cases.c.case_id, verdicts.c.counts, verdicts.c.post_key == posts.c.post_key
+        )
         found = connection.execute(
             select(cases.c.case_id)
-            .where(cases.c.golden, cases.c.state == "decided", ~seen, *_allowed(reviewer, QueueFilter()))
+            .where(
+                cases.c.golden,
+                cases.c.state == "decided",
+                ~seen,
+                ~_skipped(reviewer),
+                text,
+                *_allowed(reviewer, QueueFilter()),
+            )
             .order_by(cases.c.case_id)
             .limit(1)
         ).first()
         return None if found is None else str(found.case_id)
+
+
+def waiting_for(row: Row[Any]) -> str:
+    """Whom a case of :meth:`CaseQueue.listing` waits for: ``reviewer``, ``second_reader``, ``lead``, or ``another_lead``.
+
+    A second reader is none who has answered. A lead who was one of two readers does not decide between them.
+    """
+    if row.state == "adjudication":
+        return "another_lead" if row.mine else "lead"
+    return "second_reader" if row.answers else "reviewer"
+
+
+def _answered(reviewer: Reviewer) -> ColumnElement[bool]:
+    return exists().where(
+        decisions.c.case_id == cases.c.case_id,
+        decisions.c.round == cases.c.round,
+        decisions.c.reviewer == reviewer.name,
+    )
+
+
+def _skipped(reviewer: Reviewer) -> ColumnElement[bool]:
+    return exists().where(skips.c.case_id == cases.c.case_id, skips.c.reviewer == reviewer.name)
 
 
 def _states(reviewer: Reviewer) -> tuple[str, ...]:
@@ -196,6 +248,8 @@ def _allowed(reviewer: Reviewer, wanted: QueueFilter) -> list[ColumnElement[bool
         for column in ("tenant", "language", "category")
         if (value := getattr(wanted, column))
     ]
+    if wanted.category:  # the queue's name would tell a blind reader what the machine found
+        found.append(cases.c.blind.is_(False))
     if reviewer.tenants:
         found.append(cases.c.tenant.in_(reviewer.tenants))
     if wanted.breaker is not None:

@@ -92,6 +92,7 @@ cases = Table(
     Column("version", Integer, nullable=False),
     Column("copies", Integer, nullable=False),
     Column("breaker", Boolean, nullable=False),
+    Column("policy", String(128), nullable=False),
     Column("blind", Boolean, nullable=False),
     Column("double", Boolean, nullable=False),
     Column("golden", Boolean, nullable=False),
@@ -130,9 +131,18 @@ decisions = Table(
     Column("seconds", _SECONDS, nullable=False),
     Column("decided_at", _SECONDS, nullable=False),
     Column("settles", Boolean, nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("language", String(35), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("cause", String(64), nullable=False),
+    Column("rule", String(256), nullable=False),
+    Column("machine_action", String(16), nullable=True),
+    Column("machine_severity", String(16), nullable=True),
     Index("decisions_by_case", "case_id"),
     Index("decisions_by_reviewer", "reviewer", "decided_at"),
+    Index("decisions_by_time", "decided_at"),
 )
+"""Answers, each with what it is about and what the machine had said: the verdict itself is not kept for ever."""
 
 skips = Table(
     "skips",

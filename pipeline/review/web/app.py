@@ -12,7 +12,9 @@ from starlette.staticfiles import StaticFiles
 
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.web.case_pages import add_case_pages
+from sluicegate.pipeline.review.web.figure_pages import add_figure_pages
 from sluicegate.pipeline.review.web.lead_pages import add_lead_pages
+from sluicegate.pipeline.review.web.live import LiveCounts, add_live
 from sluicegate.pipeline.review.web.login import add_login
 from sluicegate.pipeline.review.web.oidc import Issuer
 from sluicegate.pipeline.review.web.queue_pages import add_queue_pages
@@ -40,8 +42,10 @@ def make_app(desk: ReviewDesk, *, demo: bool) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     issuer = None if desk.settings.oidc_issuer is None else Issuer(desk.settings, desk.store)
     add_login(app, sessions, issuer, demo=demo)
-    for add in (add_queue_pages, add_case_pages, add_lead_pages):
+    for add in (add_queue_pages, add_case_pages, add_lead_pages, add_figure_pages):
         add(app, desk, sessions)
+    app.state.live = LiveCounts(desk, sessions)
+    add_live(app, app.state.live)
 
     @app.get("/livez")
     def livez() -> PlainTextResponse:
@@ -60,13 +64,15 @@ def make_app(desk: ReviewDesk, *, demo: bool) -> FastAPI:
     def _told(request: Request, error: HTTPException) -> Response:
         if error.status_code == 401 and request.method in _SAFE:
             return RedirectResponse("/login", 303)
-        values: dict[str, Any] = {"status": error.status_code, "session": None}
-        return page("error.html", PREFERENCES["language"], values, status=error.status_code)
+        session = sessions.find(request)
+        language = PREFERENCES["language"] if session is None else session.language
+        values: dict[str, Any] = {"status": error.status_code, "session": session}
+        return page("error.html", language, values, status=error.status_code)
 
     @app.middleware("http")
     async def _guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         refused = _refused(request, demo=demo)
-        response = PlainTextResponse(refused, 403) if refused else await answer(request)
+        response = await answer(request) if refused is None else PlainTextResponse(*refused)
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response
@@ -74,18 +80,22 @@ def make_app(desk: ReviewDesk, *, demo: bool) -> FastAPI:
     return app
 
 
-def _refused(request: Request, *, demo: bool) -> str | None:
-    """Why a request is refused before anybody looks at it; None if it is not."""
+def _refused(request: Request, *, demo: bool) -> tuple[str, int] | None:
+    """Why a request is refused before anybody looks at it, and the status that says so; None if it is not."""
     host = request.headers.get("host", "")
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:  # such as `[::1`
+        return "the Host header is no address; open the address that the desk printed\n", 400
     # A name of somebody else's that leads to this machine would make its pages ours, and the demo asks for no password.
-    if demo and urlsplit(f"//{host}").hostname not in _HERE:
-        return "the demo answers to a loopback address alone\n"
+    if demo and name not in _HERE:
+        return "the demo answers to a loopback address alone\n", 403
     if request.method in _SAFE:
         return None
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > FORM_BYTES:
-        return "the form is too large, or does not say how large it is\n"
+        return "the form is too large, or does not say how large it is\n", 403
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
-        return "a form of another site\n"
+    if origin is not None and origin.partition("://")[2] != host:
+        return "a form of another site\n", 403
     return None

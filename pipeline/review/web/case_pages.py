@@ -1,6 +1,7 @@
 """The pages of a case: what is shown of it, and what a person says."""
 
 import time
+from functools import partial
 from typing import Annotated, Any, cast, get_args
 
 from fastapi import Depends, FastAPI, Form, HTTPException, Query, Request
@@ -9,11 +10,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from sluicegate.pipeline.review.decisions import AnswerOutcome, CaseAnswer
 from sluicegate.pipeline.review.desk import ReviewDesk
-from sluicegate.pipeline.review.journal import note
+from sluicegate.pipeline.review.journal import note_view
+from sluicegate.pipeline.review.queue import QueueFilter
 from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.tables import cases
 from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather
-from sluicegate.pipeline.review.web.queue_pages import TOLD, Wanted, go_on
+from sluicegate.pipeline.review.web.queue_pages import TOLD, Wanted, address, go_on
 from sluicegate.pipeline.review.web.rendering import page, spelt_out, unseen
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 from sluicegate.schemas import Action, Severity
@@ -86,13 +88,16 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
     def case(
         session: Asking,
         case_id: str,
+        wanted: Wanted,
         reveal: bool = False,
         told: Annotated[str, Query(max_length=16)] = "",
     ) -> Response:
         with desk.store.writing() as connection:
             evidence = _evidence(desk, connection, session, case_id)
-            note(connection, session.reviewer.name, session.reviewer.role, "case viewed", case_id)
-        return _case_page(desk, session, evidence, reveal=reveal, told=told if told in TOLD else "")
+            name, role = session.reviewer.name, session.reviewer.role
+            note_view(connection, name, role, case_id, verdict=evidence.verdict is not None)
+        told = told if told in TOLD else ""
+        return _case_page(desk, session, evidence, wanted, reveal=reveal, told=told)
 
     @app.post("/cases/{case_id}/answer")
     def answer(
@@ -105,7 +110,7 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         desk.metrics.answers.labels(outcome.kind).inc()
         if outcome.kind == "refused":
             # What was typed stays on the page: nobody writes it twice.
-            return _case_page(desk, session, evidence, refused=outcome, given=given)
+            return _case_page(desk, session, evidence, given.wanted, refused=outcome, given=given)
         return go_on(desk, session, given.wanted, outcome.kind)
 
     @app.post("/cases/{case_id}/skip")
@@ -115,19 +120,19 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         return go_on(desk, session, wanted, "skipped")
 
     @app.post("/cases/{case_id}/hold")
-    def hold(request: Request, session: Sending, case_id: str) -> Response:
+    def hold(request: Request, session: Sending, case_id: str, wanted: Wanted) -> Response:
         with desk.store.writing() as connection:
             until = desk.queue.hold(connection, case_id, session.reviewer)
         if "application/json" not in request.headers.get("accept", ""):
-            return RedirectResponse(f"/cases/{case_id}", 303)
+            return RedirectResponse(address(wanted, f"/cases/{case_id}"), 303)
         left_s = None if until is None else until - time.time()
         return JSONResponse({"left_s": left_s}, 409 if until is None else 200)
 
     @app.post("/cases/{case_id}/release")
-    def release(session: Sending, case_id: str) -> Response:
+    def release(session: Sending, case_id: str, wanted: Wanted) -> Response:
         with desk.store.writing() as connection:
             desk.queue.release(connection, case_id, session.reviewer)
-        return RedirectResponse("/queue", 303)
+        return RedirectResponse(address(wanted, "/queue"), 303)
 
 
 def _evidence(desk: ReviewDesk, connection: Any, session: ReviewSession, case_id: str) -> CaseEvidence:
@@ -152,10 +157,11 @@ def _evidence(desk: ReviewDesk, connection: Any, session: ReviewSession, case_id
     return found
 
 
-def _case_page(
+def _case_page(  # noqa: PLR0913 - what a page shows
     desk: ReviewDesk,
     session: ReviewSession,
     evidence: CaseEvidence,
+    wanted: QueueFilter,
     *,
     reveal: bool = False,
     told: str = "",
@@ -168,6 +174,8 @@ def _case_page(
         "session": session,
         "evidence": evidence,
         "case": evidence.case,
+        "at": partial(address, wanted),
+        "may_decide": session.may(Right.DECIDE),
         "parts": [(spelt_out(one.text) if reveal else one.text, one.decided) for one in evidence.parts],
         "turns": [] if evidence.post is None else evidence.post.turns,
         "unseen": unseen(text),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
-from sluicegate.pipeline.review.cases import members
+from sluicegate.pipeline.review.cases import first_member
+from sluicegate.pipeline.review.decisions import machine_action
 from sluicegate.pipeline.review.rank import RankTerms
 from sluicegate.pipeline.review.tables import cases, decisions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
@@ -73,10 +74,9 @@ def gather(
         half_life_s: As ``review.half_life_s``.
         leads: True shows what reviewers said, where they disagreed.
     """
-    rows = members(connection, case.case_id)
-    if not rows:
+    first = first_member(connection, case.case_id)
+    if first is None:
         return None
-    first = rows[0]
     verdict = Verdict.model_validate_json(first.body)
     post = vault.open(connection, first.post_key)
     # Golden cases come as if nobody had decided them.
@@ -122,11 +122,9 @@ def propose(verdict: Verdict) -> CaseProposal | None:
         return CaseProposal(
             verdict.breaker.action, verdict.severity, verdict.categories, verdict.breaker.disposition
         )
-    harmful = verdict.severity == "unsafe"
     categories = () if verdict.severity == "safe" else verdict.categories
-    return CaseProposal(
-        Action.BLOCK if harmful else Action.ALLOW, verdict.severity, categories, verdict.disposition
-    )
+    action = machine_action(verdict) or Action.ALLOW
+    return CaseProposal(action, verdict.severity, categories, verdict.disposition)
 
 
 def _history(connection: Connection, first: Row[Any]) -> tuple[Row[Any], ...]:
@@ -135,6 +133,7 @@ def _history(connection: Connection, first: Row[Any]) -> tuple[Row[Any], ...]:
         .join(cases, cases.c.case_id == decisions.c.case_id)
         .where(
             decisions.c.settles,
+            cases.c.tenant == first.tenant,
             decisions.c.case_id.in_(
                 select(verdicts.c.case_id).where(
                     verdicts.c.author_ref == first.author_ref, verdicts.c.case_id != first.case_id
@@ -151,7 +150,12 @@ def _similar(connection: Connection, case: Row[Any]) -> tuple[Row[Any], ...]:
     found = connection.execute(
         select(decisions)
         .join(cases, cases.c.case_id == decisions.c.case_id)
-        .where(cases.c.near_key == case.near_key, cases.c.case_id != case.case_id, decisions.c.settles)
+        .where(
+            cases.c.near_key == case.near_key,
+            cases.c.tenant == case.tenant,
+            cases.c.case_id != case.case_id,
+            decisions.c.settles,
+        )
         .order_by(decisions.c.decided_at.desc())
         .limit(_SHOWN)
     )

@@ -33,7 +33,7 @@ def add_login(app: FastAPI, sessions: Sessions, issuer: Issuer | None, *, demo: 
     @app.get("/login")
     def login(request: Request) -> Response:
         if sessions.find(request) is not None:
-            return RedirectResponse("/queue", 303)
+            return RedirectResponse("/", 303)
         names = DEMO if demo and _is_here(request) else {}
         values = {"session": None, "names": names, "issuer": issuer is not None}
         return page("login.html", PREFERENCES["language"], values)
@@ -42,7 +42,7 @@ def add_login(app: FastAPI, sessions: Sessions, issuer: Issuer | None, *, demo: 
     def demo_login(request: Request, name: Annotated[str, Form()]) -> Response:
         if not demo or not _is_here(request) or name not in DEMO:
             raise HTTPException(403)
-        response = RedirectResponse("/queue", 303)
+        response = RedirectResponse("/", 303)
         sessions.begin(response, name, DEMO[name])
         return response
 
@@ -75,7 +75,7 @@ def _add_issuer(app: FastAPI, sessions: Sessions, issuer: Issuer, waiting: str) 
         except LoginRefusedError as error:
             _log.warning("login refused: %s", error)
             raise HTTPException(403) from error
-        response = RedirectResponse("/queue", 303)
+        response = RedirectResponse("/", 303)
         response.delete_cookie(waiting, path="/")
         sessions.begin(response, found.pseudonym, found.role, found.tenants)
         return response

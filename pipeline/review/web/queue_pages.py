@@ -1,9 +1,12 @@
 """The pages of the queue: what waits, and the way to the next case."""
 
+import re
 import time
+from functools import partial
 from typing import Annotated
+from urllib.parse import urlencode, urlsplit
 
-from fastapi import Depends, FastAPI, Form, Query
+from fastapi import Depends, FastAPI, Form, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from sluicegate.pipeline.review.desk import ReviewDesk
@@ -13,6 +16,7 @@ from sluicegate.pipeline.review.web.rendering import LANGUAGES, page
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 
 _LISTED = 50
+_PAGES = re.compile(r"/(queue|figures|model|cases/[0-9a-f-]{36})")
 TOLD = frozenset(
     {"settled", "first", "disagreed", "measured", "repeated", "skipped", "empty", "lifted", "pause"}
 )
@@ -31,6 +35,19 @@ def wanted_queue(
 Wanted = Annotated[QueueFilter, Depends(wanted_queue)]
 
 
+def address(wanted: QueueFilter, path: str, **more: str) -> str:
+    """The address of a page that keeps to a part of the queue.
+
+    Args:
+        wanted: That part.
+        path: Of the page.
+        more: What else the address says; nothing is said of an empty value.
+    """
+    named = {"tenant": wanted.tenant, "language": wanted.language, "category": wanted.category, **more}
+    said = urlencode({name: value for name, value in named.items() if value})
+    return f"{path}?{said}" if said else path
+
+
 def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
     """Add the pages of the queue.
 
@@ -43,8 +60,8 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
     Sending = Annotated[ReviewSession, Depends(sessions.sending(Right.DECIDE))]  # noqa: N806 - a type
 
     @app.get("/")
-    def root() -> Response:
-        return RedirectResponse("/queue", 303)
+    def root(session: Annotated[ReviewSession, Depends(sessions.asking(None))]) -> Response:
+        return RedirectResponse("/queue" if session.may(Right.VIEW) else "/figures", 303)
 
     @app.get("/queue")
     def queue(
@@ -61,7 +78,7 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
             lifts = [
                 (one, action)
                 for one in counted.breakers(tenants if session.reviewer.leads else None)
-                if (action := desk.decisions.sample(connection, one, size)) is not None
+                if (action := desk.decisions.sample(connection, one, size, session.reviewer)) is not None
             ]
         values = {
             "session": session,
@@ -75,7 +92,9 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
                 if one.state == "open" and (not tenants or one.tenant in tenants)
             ],
             "wanted": wanted,
+            "at": partial(address, wanted),
             "seen": seen,
+            "cap": desk.settings.exposure_cap,
             "pause_minutes": int(pause_s // 60) + 1,
             "told": told if told in TOLD else "",
             "now": time.time(),
@@ -88,6 +107,7 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
 
     @app.post("/preferences")
     def prefer(
+        request: Request,
         session: Annotated[ReviewSession, Depends(sessions.sending(None))],
         language: Annotated[str, Form()] = "",
         keys: Annotated[str, Form()] = "",
@@ -97,7 +117,7 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         if language in LANGUAGES:
             chosen |= {"language": language}  # type: ignore[dict-item]  # values differ by name
         sessions.prefer(session, chosen)
-        return RedirectResponse("/queue", 303)
+        return RedirectResponse(_page_before(request), 303)
 
 
 def go_on(desk: ReviewDesk, session: ReviewSession, wanted: QueueFilter, told: str = "") -> RedirectResponse:
@@ -106,6 +126,18 @@ def go_on(desk: ReviewDesk, session: ReviewSession, wanted: QueueFilter, told: s
         _, pause_s = desk.queue.exposure(connection, session.reviewer)
         case_id = None if pause_s else desk.queue.next(connection, session.reviewer, wanted)
     if pause_s:
-        return RedirectResponse("/queue?told=pause", 303)
-    place = "/queue?told=empty" if case_id is None else f"/cases/{case_id}?told={told}"
-    return RedirectResponse(place, 303)
+        return RedirectResponse(address(wanted, "/queue", told="pause"), 303)
+    if case_id is None:
+        return RedirectResponse(address(wanted, "/queue", told="empty"), 303)
+    return RedirectResponse(address(wanted, f"/cases/{case_id}", told=told), 303)
+
+
+def _page_before(request: Request) -> str:
+    """The page of ours that a form was on; the queue where a browser does not say."""
+    try:
+        said = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return "/queue"
+    if _PAGES.fullmatch(said.path) is None:
+        return "/queue"
+    return f"{said.path}?{said.query}" if said.query else said.path

@@ -40,6 +40,10 @@ class ReviewSession:
         """Of the pages."""
         return str(self.preferences["language"])
 
+    def may(self, right: Right) -> bool:
+        """Whether this reviewer has a right."""
+        return may(self.reviewer.role, right)
+
 
 class Sessions:
     """Begins, finds and ends sessions.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from sluicegate.pipeline.review.cases import members
 from sluicegate.pipeline.review.tables import posts, verdicts
-from sluicegate.schemas import Verdict
-from support.cases import Bench, judged, post
+from sluicegate.schemas import Action, Authority, Resolution, ResolutionCause, Verdict, precedence
+from support.cases import OWL, Bench, judged, post
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.review.store import ReviewStore
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 def count(bench: Bench, table: Any) -> int:
     with bench.store.reading() as connection:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def reopened(of: Resolution) -> Resolution:
+    """A person withdraws a decision."""
+    return of.model_copy(
+        update={
+            "resolution_id": "0c0ffee0-9f07-5f0c-8a3f-4b8d1c1a7e11",
+            "action": Action.REVIEW,
+            "severity": None,
+            "categories": (),
+            "authority": Authority.MACHINE,
+            "cause": ResolutionCause.REOPENED,
+            "decided_at": of.decided_at + timedelta(seconds=1),
+        }
+    )
 
 
 def about(bench: Bench, case_id: str) -> list[str]:
@@ -119,6 +135,124 @@ def test_a_case_lives_on_where_the_machine_judges_again_and_still_asks(store: Re
     bench.take(later)
     assert about(bench, case.case_id) == [later.verdict_id]
     assert bench.case(case.case_id).version == case.version, "a reviewer at work is not sent away"
+
+
+@pytest.mark.parametrize("later", [{"revision": 1}, {"revision": 0}])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_verdict_that_is_outdated_when_it_comes_opens_no_case(
+    store: ReviewStore, later: dict[str, Any], restarted: bool
+) -> None:
+    """The newer one asks nobody, and stands on another topic: it may be read first."""
+    bench, first = Bench(store), post()
+    newer = post("a", "Something else altogether", **later)
+    bench.take(judged(newer, at=2, action="allow"))
+    if restarted and later["revision"]:  # of an edited post the store knows; of others the memory does
+        bench = Bench(store)
+    bench.take(first, judged(first, at=1), newer)
+    assert bench.all() == []
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time() + bench.settings.join_wait_s + 1)
+    assert bench.all() == []
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time() + bench.settings.text_s + 1)
+    assert (count(bench, posts), count(bench, verdicts)) == (0, 0)
+
+
+def test_a_breaker_case_that_an_ordinary_verdict_inherits_is_an_ordinary_case(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    bench.take(text, judged(text, at=1, breaker=withheld))
+    (case,) = bench.all()
+    bench.take(judged(text, at=2, categories=("Violent",)))
+    (after,) = bench.all()
+    assert (after.case_id, after.cause, after.breaker) == (case.case_id, "review", False)
+    assert (after.category, after.due_at) == ("Violent", case.due_at)
+    late = bench.answer(case.case_id, version=case.version)
+    assert late.kind == "refused", "it is not the case that was shown"
+    bench.answer(case.case_id)
+    assert bench.resolutions()[0].cause == "review"
+
+
+def test_a_copy_that_is_judged_for_another_cause_has_a_case_of_its_own(store: ReviewStore) -> None:
+    bench = Bench(store)
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    copies = [post(name, "The same words from several people") for name in "ab"]
+    bench.take(*copies, *(judged(one, at=1, breaker=withheld, name=one.id) for one in copies))
+    later = judged(copies[0], at=2, name="later")
+    bench.take(later)
+    assert {case.cause: case.copies for case in bench.all()} == {"breaker": 1, "review": 1}
+    (own,) = [case for case in bench.all() if case.cause == "review"]
+    assert about(bench, own.case_id) == [later.verdict_id]
+
+
+@pytest.mark.parametrize("post_first", [True, False])
+def test_a_post_that_is_published_and_judged_again_has_its_text(store: ReviewStore, post_first: bool) -> None:
+    bench, text = Bench(store), post()
+    records: list[Any] = [text, judged(text, at=1, action="allow")]
+    bench.take(*records[:: 1 if post_first else -1])
+    bench.take(text, judged(text, at=2))
+    (case,) = bench.all()
+    with store.reading() as connection:
+        (row,) = members(connection, case.case_id)
+        assert bench.vault.open(connection, row.post_key) == text
+
+
+def test_a_text_is_kept_for_its_time_after_it_came_last(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text))
+    with store.writing() as connection:
+        connection.execute(update(posts).values(came_at=0))
+    bench.take(text)
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time())
+    assert count(bench, posts) == 1
+
+
+def test_what_was_decided_for_copies_stays_when_one_of_them_asks_anew(store: ReviewStore) -> None:
+    bench = Bench(store)
+    copies = [post(name, "The same words from several people") for name in "ab"]
+    bench.take(*copies, *(judged(one, at=1) for one in copies))
+    (case,) = bench.all()
+    bench.answer(case.case_id, action="allow")
+    edited = post("a", "Something else altogether")
+    bench.take(edited, judged(edited, at=2, action="allow"))
+    back = judged(copies[0], at=3)
+    with store.writing() as connection:  # the decision on the first text was withdrawn elsewhere
+        bench.cases.take_resolution(connection, reopened(bench.resolutions()[0]))
+    bench.take(copies[0], back)
+    (again,) = bench.all()
+    assert about(bench, again.case_id) == [back.verdict_id]
+    bench.answer(again.case_id, action="block")
+    assert [(one.post_id, one.action) for one in bench.resolutions()] == [
+        ("a", "allow"),
+        ("b", "allow"),
+        ("a", "block"),
+    ]
+    assert bench.case(case.case_id).state == "decided"
+
+
+def test_a_case_that_is_opened_again_and_its_copies_end_alike(store: ReviewStore) -> None:
+    bench = Bench(store)
+    copies = [post(name, "The same words from several people") for name in "abc"]
+    bench.take(*copies, *(judged(one, at=1) for one in copies))
+    (case,) = bench.all()
+    bench.answer(case.case_id, action="allow")
+    edited = post("b", "Something else altogether", revision=1)
+    bench.take(edited, judged(edited, at=2, action="allow"))
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, case.case_id, OWL)
+    assert bench.case(case.case_id).copies == 2
+    bench.answer(case.case_id, action="block")
+    counts: dict[str, Any] = {}
+    for one in bench.resolutions():
+        claims = counts.get(one.post_id, ())
+        counts[one.post_id] = precedence.add(claims, precedence.claim(one))
+    ends = {name: precedence.standing(claims).record for name, claims in counts.items()}
+    assert {name: end.action for name, end in ends.items() if end} == {
+        "a": "block",
+        "b": "allow",
+        "c": "block",
+    }
 
 
 def test_a_copy_that_is_edited_leaves_the_case_to_the_others(store: ReviewStore) -> None:

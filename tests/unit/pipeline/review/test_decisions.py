@@ -6,10 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from sqlalchemy import func, select, update
 
 from sluicegate.pipeline.review.decisions import CaseAnswer
+from sluicegate.pipeline.review.journal import note_view
+from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.tables import cases, decisions, events, outbox
 from sluicegate.schemas import Action, Feedback, precedence
 from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
@@ -182,9 +185,161 @@ def test_breaker_cases_are_lifted_at_once_after_people_found_a_sample_alike(stor
     assert len(bench.sent("feedback")) == 3, "what nobody looked at teaches nothing"
 
 
+def flooded(store: ReviewStore, cases_of: int, **policy: str) -> Bench:
+    """A breaker's cases, and nobody has looked yet."""
+    bench = Bench(store)
+    flood(bench, cases_of, **policy)
+    return bench
+
+
+def flood(bench: Bench, cases_of: int, version: str = "1", tenant: str = "default") -> None:
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    for number in range(cases_of):
+        text = post(f"flood {version} {number}", tenant=tenant)
+        verdict = judged(text, breaker=withheld)
+        digest = f"sha256:{version:0>64}"
+        bench.take(
+            text, verdict.model_copy(update={"policy": verdict.policy.model_copy(update={"digest": digest})})
+        )
+
+
+def lift(bench: Bench, lead: Reviewer = OWL, tenant: str = "default") -> int:
+    with bench.store.writing() as connection:
+        return bench.decisions.lift(connection, tenant, lead, size=2, most=100)
+
+
+def test_a_lead_cannot_lift_a_flood_that_nobody_else_looked_at(store: ReviewStore) -> None:
+    bench = flooded(store, 5)
+    first, second, third, *_ = [case.case_id for case in bench.all()]
+    bench.answer(first, OWL)
+    bench.answer(second, OWL)
+    assert lift(bench) == 0
+    bench.answer(third, HERON)
+    assert lift(bench) == 2
+    with store.reading() as connection:
+        told = connection.execute(
+            select(events.c.details).where(events.c.what == "breaker cases lifted")
+        ).scalar_one()
+    assert orjson.loads(told) == {
+        "cases": 2,
+        "action": "allow",
+        "policy": f"sha256:{'1':0>64}",
+        "sample": {"heron": 1, "owl": 1},
+    }
+
+
+def test_a_sample_of_one_policy_lifts_no_case_of_another(store: ReviewStore) -> None:
+    bench = flooded(store, 3, version="1")
+    for case in bench.all()[:2]:
+        bench.answer(case.case_id)
+    flood(bench, 3, version="2")
+    assert lift(bench) == 1
+    assert lift(bench) == 0
+    assert {case.policy for case in bench.all()} == {f"sha256:{'2':0>64}"}
+
+
+def test_a_lead_of_another_tenant_lifts_reopens_and_makes_golden_nothing(store: ReviewStore) -> None:
+    bench = flooded(store, 4)
+    stranger = Reviewer("wren", "lead", ("other",))
+    done, second, *_ = [case.case_id for case in bench.all()]
+    bench.answer(done)
+    bench.answer(second)
+    with store.writing() as connection:
+        assert bench.decisions.sample(connection, "default", 2, OWL) == "allow"
+        assert bench.decisions.sample(connection, "default", 2, stranger) is None
+        assert not bench.decisions.reopen(connection, done, stranger)
+        assert not bench.decisions.make_golden(connection, done, stranger)
+    assert lift(bench, stranger) == 0
+    assert (bench.case(done).state, bench.case(done).golden) == ("decided", False)
+
+
+def test_a_lead_who_was_one_of_two_readers_does_not_decide_between_them(store: ReviewStore) -> None:
+    bench, case_id = one_case(store, double_share=1)
+    bench.answer(case_id, OWL, "allow")
+    bench.answer(case_id, MAGPIE, "block")
+    for action in ("allow", "block"):
+        told = bench.answer(case_id, OWL, action)
+        assert (told.kind, "Another lead" in told.changed) == ("refused", True)
+    with store.writing() as connection:
+        assert bench.queue.hold(connection, case_id, OWL) is None, "nor does that lead keep others waiting"
+    assert bench.case(case_id).state == "adjudication"
+
+
+def test_who_was_shown_the_verdict_is_not_blind_whatever_the_form_says(store: ReviewStore) -> None:
+    bench, case_id = one_case(store)
+    bench.answer(case_id, HERON, blind=True)
+    with store.writing() as connection:
+        note_view(connection, "magpie", "reviewer", case_id, verdict=False)
+        note_view(connection, "owl", "lead", case_id, verdict=True)
+        assert bench.decisions.reopen(connection, case_id, OWL)
+    bench.answer(case_id, OWL, "block", blind=True)
+    assert [Feedback.model_validate_json(row.value).blind for row in bench.sent("feedback")] == [True, False]
+
+
+def test_who_decides_between_two_readers_is_not_blind(store: ReviewStore) -> None:
+    bench, case_id = one_case(store, double_share=1)
+    for reviewer, action in ((HERON, "allow"), (MAGPIE, "block"), (OWL, "block")):
+        bench.answer(case_id, reviewer, action, blind=True)
+    (row,) = bench.sent("feedback")
+    assert not Feedback.model_validate_json(row.value).blind
+
+
+def test_a_decided_case_that_has_no_verdict_left_is_not_opened_again(store: ReviewStore) -> None:
+    bench, case_id = one_case(store)
+    bench.answer(case_id)
+    edited = post("a", "Something else altogether", revision=1)
+    bench.take(edited, judged(edited, at=2, action="allow"))
+    with store.writing() as connection:
+        assert not bench.decisions.reopen(connection, case_id, OWL)
+    assert bench.case(case_id).state == "decided"
+
+
+def test_a_golden_case_that_is_skipped_or_has_lost_its_text_comes_to_nobody_again(store: ReviewStore) -> None:
+    bench, case_id = one_case(store, golden_share=1)
+    bench.answer(case_id, HERON)
+    with store.writing() as connection:
+        assert bench.decisions.make_golden(connection, case_id, OWL)
+    assert bench.next(MAGPIE) == case_id
+    with store.writing() as connection:
+        assert bench.queue.hold(connection, case_id, MAGPIE) is not None, "it looks like any other"
+        assert bench.queue.hold(connection, case_id, HERON) is None, "its answer is this reviewer's own"
+        bench.queue.skip(connection, case_id, MAGPIE)
+    assert bench.next(MAGPIE) is None
+    wren = Reviewer("wren", "reviewer")
+    assert bench.next(wren) == case_id, "what one skips, another one gets"
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time() + bench.settings.text_s + 1)
+    assert bench.next(wren) is None
+    assert (len(bench.sent()), bench.case(case_id).state) == (1, "decided")
+
+
+def test_an_answer_to_a_golden_case_that_was_opened_again_meanwhile_is_refused(store: ReviewStore) -> None:
+    bench, case_id = one_case(store, golden_share=1)
+    bench.answer(case_id, HERON)
+    with store.writing() as connection:
+        assert bench.decisions.make_golden(connection, case_id, OWL)
+    seen = bench.case(case_id).version
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, case_id, OWL)
+    assert bench.answer(case_id, MAGPIE, version=seen).kind == "refused"
+    assert bench.answer(case_id, MAGPIE).kind == "settled", "it is a case like any other again"
+
+
+def test_a_form_of_an_earlier_round_decides_nothing(store: ReviewStore) -> None:
+    bench, case_id = one_case(store)
+    version = bench.case(case_id).version
+    bench.answer(case_id, HERON)
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, case_id, OWL)
+    for reviewer in (HERON, MAGPIE):
+        late = bench.answer(case_id, reviewer, "block", version=version)
+        assert (late.kind, "has changed" in late.changed) == ("refused", True)
+    assert bench.case(case_id).state == "open"
+
+
 def test_a_reviewer_of_another_tenant_cannot_answer(store: ReviewStore) -> None:
     bench, case_id = one_case(store)
-    stranger = type(HERON)("wren", "reviewer", ("other",))
+    stranger = Reviewer("wren", "reviewer", ("other",))
     assert bench.next(stranger) is None
     assert bench.answer(case_id, stranger).kind == "refused"
 
@@ -207,7 +362,7 @@ def test_eight_reviewers_at_once_settle_each_case_once(store: ReviewStore) -> No
     together = threading.Barrier(8)
 
     def race(number: int) -> None:
-        reviewer = type(HERON)(f"racer-{number}", "reviewer")
+        reviewer = Reviewer(f"racer-{number}", "reviewer")
         together.wait()
         for case_id, version in found.items():
             told = bench.answer(case_id, reviewer, "allow" if number % 2 else "block", version=version)

@@ -6,10 +6,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from sluicegate.pipeline.review.queue import QueueFilter, Reviewer
-from sluicegate.pipeline.review.tables import cases
+from sluicegate.pipeline.review.queue import QueueFilter, Reviewer, waiting_for
+from sluicegate.pipeline.review.tables import cases, skips
 from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 
 if TYPE_CHECKING:
@@ -134,3 +134,52 @@ def test_eight_who_ask_at_once_get_eight_cases(store: ReviewStore) -> None:
         one.join()
     assert None not in found
     assert len(set(found)) == 8
+
+
+def test_nobody_holds_releases_or_skips_a_case_of_another_tenant(store: ReviewStore) -> None:
+    bench = filled(store, {})
+    (case,) = bench.all()
+    stranger = Reviewer("wren", "lead", ("other",))
+    with store.writing() as connection:
+        assert bench.queue.hold(connection, case.case_id, stranger) is None
+        bench.queue.skip(connection, case.case_id, stranger)
+        assert connection.execute(select(skips)).all() == []
+    assert bench.next(HERON) == case.case_id
+    moved = Reviewer("heron", "reviewer", ("other",))
+    assert bench.next(moved) is None, "who has lost a tenant has lost the case in hand, too"
+
+
+def test_a_category_s_queue_does_not_tell_what_the_machine_found_of_a_blind_case(store: ReviewStore) -> None:
+    bench = filled(
+        store, {"verdict": {"severity": "unsafe", "scores": GRAVE, "categories": ("Violent",)}}, blind_share=1
+    )
+    with store.reading() as connection:
+        (row,) = bench.queue.listing(connection, HERON, QueueFilter(), 10)
+        assert row.blind
+        assert bench.queue.listing(connection, HERON, QueueFilter(category="Violent"), 10) == []
+    assert bench.next(HERON, category="Violent") is None
+    assert bench.next(HERON) == row.case_id
+
+
+def test_a_case_that_waits_for_a_second_person_says_so(store: ReviewStore) -> None:
+    """Where that person never comes, too: it stays in the list, with the reason."""
+    bench = filled(store, {}, double_share=1)
+    (case,) = bench.all()
+
+    def told(reviewer: Reviewer) -> list[tuple[str, bool, int]]:
+        with store.reading() as connection:
+            rows = bench.queue.listing(connection, reviewer, QueueFilter(), 10)
+            return [(waiting_for(row), bool(row.mine), row.skipped) for row in rows]
+
+    assert told(HERON) == [("reviewer", False, 0)]
+    bench.answer(case.case_id, HERON)
+    assert (told(HERON), told(MAGPIE)) == (
+        [("second_reader", True, 0)],
+        [("second_reader", False, 0)],
+    )
+    with store.writing() as connection:
+        bench.queue.skip(connection, case.case_id, MAGPIE)
+    assert told(MAGPIE) == [("second_reader", False, 1)]
+    assert bench.answer(case.case_id, OWL, "block").kind == "disagreed"
+    assert told(OWL) == [("another_lead", True, 1)]
+    assert told(Reviewer("kite", "lead")) == [("lead", False, 1)]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select, text
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.store import ReviewStore
-from sluicegate.pipeline.review.tables import METADATA
+from sluicegate.pipeline.review.tables import METADATA, decisions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,13 @@ def test_the_migrations_make_the_tables_as_the_code_knows_them(store: ReviewStor
 
 def test_a_store_of_today_is_left_as_it_is(store: ReviewStore) -> None:
     store.migrate()
+
+
+def test_a_store_that_a_newer_version_migrated_is_left_alone_and_told(store: ReviewStore) -> None:
+    with store.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+    with pytest.raises(ReviewError, match="take that version or a newer one"):
+        store.migrate()
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,29 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: 
     with pytest.raises(ReviewError) as told:
         server.migrate()
     assert "hunter2" not in str(told.value)
+
+
+def test_a_store_of_the_first_shape_keeps_its_decisions_and_learns_what_they_were_about(
+    store_url: str,
+) -> None:
+    store = ReviewStore(store_url)
+    store.migrate("0001")
+    with store.writing() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO cases VALUES ('c', 'forum', 'en', 'Violent', 'review', 'n', 'decided', 0, 2, 1, false, false, "
+                "false, false, 1, 1, 1, 1, 1, 1, 1, 1, NULL, NULL)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO decisions VALUES ('d', 'c', 0, 'heron', 'reviewer', 'reviewer', 'single', 'allow', 'none', "
+                "'safe', '[]', NULL, false, 1, 1, true)"
+            )
+        )
+    store.migrate()
+    with store.reading() as connection:
+        row = connection.execute(select(decisions)).one()
+    assert (row.tenant, row.language, row.category, row.cause) == ("forum", "en", "Violent", "review")
+    assert (row.rule, row.machine_action, row.reviewer) == ("", None, "heron")
+    store.close()

@@ -12,14 +12,12 @@ import pytest
 from sqlalchemy import select, update
 from starlette.responses import Response
 
-from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.tables import decisions, events
 from sluicegate.pipeline.review.web.rendering import LANGUAGES, messages
 from sluicegate.pipeline.review.web.sessions import Sessions
-from sluicegate.pipeline.settings.tree import KafkaSettings, ReviewSettings, Settings, TopicSettings
 from sluicegate.schemas import Post
 from support.cases import HERON, OWL, Bench, judged, post
-from support.desk import browsing, hidden
+from support.desk import browsing, desk_of, hidden
 from support.hostile_posts import HOSTILE
 
 if TYPE_CHECKING:
@@ -36,27 +34,8 @@ def desk_with(
     folder: Path, *texts: Post, demo: bool = True, **settings: Any
 ) -> Iterator[tuple[httpx.Client, Bench]]:
     """A desk without Kafka, with these posts to review, and a browser."""
-    url = f"sqlite:///{folder / 'review.db'}"
-    given = {
-        "store": url,
-        "key": "k" * 32,
-        "blind_share": 0,
-        "double_share": 0,
-        "golden_share": 0,
-        **settings,
-    }
-    desk = ReviewDesk(Settings.model_construct(**given_settings(given)))
-    desk.store.migrate()
-    bench = Bench(desk.store, **given)
-    for text in texts:
-        bench.take(text, judged(text))
-    with browsing(desk, demo=demo) as browser:
+    with desk_of(folder, *texts, **settings) as (desk, bench), browsing(desk, demo=demo) as browser:
         yield browser, bench
-    desk.store.close()
-
-
-def given_settings(review: dict[str, Any]) -> dict[str, Any]:
-    return {"kafka": KafkaSettings(), "topics": TopicSettings(), "review": ReviewSettings(**review)}
 
 
 def enter(browser: httpx.Client, name: str = "heron") -> httpx.Response:
@@ -242,7 +221,7 @@ def test_every_answer_forbids_scripts_frames_and_caches(tmp_path: Path) -> None:
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
             assert page.headers["x-content-type-options"] == "nosniff"
-            assert page.headers["referrer-policy"] == "no-referrer"
+            assert page.headers["referrer-policy"] == "same-origin"
             if "html" in page.headers["content-type"]:
                 assert "<style" not in page.text
                 assert all(
