@@ -64,21 +64,27 @@ def erase(
     Example: sluicegate review erase --author user-17
     """
     _require_extra()
-    texts = _desk(load_settings(settings)).erase(tenant, author, "command")
+    texts, left = _desk(load_settings(settings)).erase(tenant, author, "command")
     typer.echo(f"erased: {texts} texts; no text of this author is kept from now on")
+    if left is not None:
+        typer.echo(left)
 
 
 @app.command("rebuild")
 def rebuild(settings: SettingsFile = None) -> None:
     """Throw the read model away. The desk makes it again from the topics when it starts; stop it before.
 
-    What people decided stays. What the topics keep no longer does not come back.
+    What people did stays: decided cases, first answers, disputes, skips. An open case that nobody touched comes back if the
+    topics still have its verdict.
 
     Example: sluicegate review rebuild
     """
     _require_extra()
-    _desk(load_settings(settings)).rebuild()
-    typer.echo("the read model is empty; start the desk, and it reads the topics from their beginning")
+    gone, left = _desk(load_settings(settings)).rebuild("command")
+    typer.echo(
+        f"the read model is empty: {gone} open cases went, {left} that people touched stayed; "
+        "start the desk, and it reads the topics from their beginning"
+    )
 
 
 def _desk(settings: Settings):  # type: ignore[no-untyped-def]  # noqa: ANN202 - its class is of an extra

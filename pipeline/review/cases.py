@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
@@ -118,16 +118,30 @@ class Cases:
         same_post = (verdicts.c.tenant == verdict.tenant) & (verdicts.c.post_id == verdict.post_id)
         known = connection.execute(select(verdicts).where(same_post)).all()
         if cause is None and not known:
-            if not connection.execute(delete(posts).where(posts.c.post_key == key)).rowcount:
-                self._unwanted[key] = None
-                if len(self._unwanted) > _UNWANTED_MOST:
-                    self._unwanted.popitem(last=False)
-            self._pass(verdict)
+            self._pass(connection, verdict, key)
             if not verdict.revision:
                 return  # of an edited post it is kept: the verdicts before it may come at any time
         if not self._counts(connection, verdict, known):
             return
-        values = {"counts": True, "cause": cause or "", "body": encode(verdict).decode()}
+        self._keep(connection, verdict, known, key, cause or "")
+        self._supersede(connection, verdict, [row for row in known if row.verdict_id != verdict.verdict_id])
+        mine = connection.execute(select(verdicts).where(verdicts.c.verdict_id == verdict.verdict_id)).one()
+        if cause is None or mine.case_id is not None:
+            return
+        text = connection.execute(
+            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == key)
+        ).first()
+        if text is not None:
+            self._open(connection, mine, _Text(text.near_key, text.reach))
+
+    def _keep(
+        self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]], key: str, cause: str
+    ) -> None:
+        """Keep a verdict that counts for its post."""
+        author = author_ref(verdict.tenant, verdict.author_id)
+        if self._vault.erased(connection, author):  # its reason may quote the text
+            verdict = verdict.model_copy(update={"reason": None, "author_id": None})
+        values = {"counts": True, "cause": cause, "body": encode(verdict).decode()}
         mine = next((row for row in known if row.verdict_id == verdict.verdict_id), None)
         if mine is None:
             connection.execute(
@@ -136,7 +150,7 @@ class Cases:
                     tenant=verdict.tenant,
                     post_id=verdict.post_id,
                     post_key=key,
-                    author_ref=author_ref(verdict.tenant, verdict.author_id),
+                    author_ref=author,
                     case_id=None,
                     came_at=time.time(),
                     **values,
@@ -150,15 +164,6 @@ class Cases:
                 .where(verdicts.c.verdict_id == verdict.verdict_id)
                 .values(case_id=case_id, **values)
             )
-        self._supersede(connection, verdict, [row for row in known if row.verdict_id != verdict.verdict_id])
-        mine = connection.execute(select(verdicts).where(verdicts.c.verdict_id == verdict.verdict_id)).one()
-        if cause is None or mine.case_id is not None:
-            return
-        text = connection.execute(
-            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == key)
-        ).first()
-        if text is not None:
-            self._open(connection, mine, _Text(text.near_key, text.reach))
 
     def take_resolution(self, connection: Connection, resolution: Resolution) -> None:
         """Note that a decision has reached its topic, and follow one that was made elsewhere."""
@@ -235,8 +240,12 @@ class Cases:
             counts.reopens and counts.content == verdict.content_hash
         )
 
-    def _pass(self, verdict: Verdict) -> None:
-        """Remember a verdict that asks nobody, of a post that is not in the store."""
+    def _pass(self, connection: Connection, verdict: Verdict, key: str) -> None:
+        """Remember a verdict that asks nobody, of a post that nobody looks at, and drop its text."""
+        if not connection.execute(delete(posts).where(posts.c.post_key == key)).rowcount:
+            self._unwanted[key] = None
+            if len(self._unwanted) > _UNWANTED_MOST:
+                self._unwanted.popitem(last=False)
         post = verdict.tenant, verdict.post_id
         before = self._passed.pop(post, None)
         claims = precedence.add(() if before is None else (before,), precedence.claim(verdict))
@@ -256,7 +265,8 @@ class Cases:
                 connection.execute(
                     update(verdicts)
                     .where(verdicts.c.verdict_id == verdict.verdict_id)
-                    .values(case_id=row.case_id)
+                    # In its place: a decision may be on its way to the verdicts of the case, in their order.
+                    .values(case_id=row.case_id, came_at=row.came_at)
                 )
                 connection.execute(
                     update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(counts=False)
@@ -314,13 +324,13 @@ class Cases:
             )
             if row.case_id is None:
                 continue
-            left = members(connection, row.case_id)
+            left = count_members(connection, row.case_id)
             case = connection.execute(
                 select(cases).where(cases.c.case_id == row.case_id).with_for_update()
             ).first()
             if case is None or case.state not in OPEN_STATES:
                 continue
-            changes: dict[str, Any] = {"copies": len(left)}
+            changes: dict[str, Any] = {"copies": left}
             if not left:
                 changes |= {
                     "state": "withdrawn",
@@ -430,6 +440,14 @@ def first_member(connection: Connection, case_id: str) -> Row[Any] | None:
     return connection.execute(_members(case_id).limit(1)).first()
 
 
+def count_members(connection: Connection, case_id: str) -> int:
+    """How many verdicts a case is about now."""
+    found: int = connection.execute(
+        select(func.count()).where(verdicts.c.case_id == case_id, verdicts.c.counts)
+    ).scalar_one()
+    return found
+
+
 def keep_resolution(connection: Connection, resolution: Resolution) -> bool:
     """Keep a resolution; False if it is there already."""
     if _exists(connection, resolutions.c.resolution_id == resolution.resolution_id):
@@ -439,7 +457,8 @@ def keep_resolution(connection: Connection, resolution: Resolution) -> bool:
             resolution_id=resolution.resolution_id,
             tenant=resolution.tenant,
             post_id=resolution.post_id,
-            body=encode(resolution).decode(),
+            # Precedence asks for no author, and whoever is erased must not stand here.
+            body=encode(resolution.model_copy(update={"author_id": None})).decode(),
         )
     )
     return True

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
-from sluicegate.pipeline.review.cases import first_member, keep_resolution, members
+from sluicegate.pipeline.review.cases import count_members, first_member
 from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
+from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, decisions, outbox
+from sluicegate.pipeline.review.tables import cases, decisions
 from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.schemas import (
     Action,
@@ -29,7 +30,6 @@ from sluicegate.schemas import (
     Verdict,
     encode,
     feedback_id,
-    resolution_id,
 )
 from sluicegate.schemas.feedback import FEEDBACK_VERSION
 
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
-_OF_VERDICT = ("post_id", "revision", "tenant", "kind", "content_hash", "author_id", "language", "region")
+_LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
+_OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +149,31 @@ class Decisions:
         case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
         if case is None or case.state != "decided" or not lead.sees(case.tenant):
             return False
-        rows = members(connection, case_id)
-        if not rows:  # a case without a verdict would wait for ever
+        row = first_member(connection, case_id)
+        if row is None:  # a case without a verdict would wait for ever
             return False
         now = datetime.now(UTC)
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} reopened"))
-        for row in rows:
-            verdict = Verdict.model_validate_json(row.body)
-            resolution = Resolution(
-                **_shared(verdict, name, Action.REVIEW),
-                disposition="none",
-                severity=None,
-                authority=Authority.MACHINE,
-                reviewer=lead.name,
-                role=lead.role,
-                basis=Basis.SINGLE,
-                cause=ResolutionCause.REOPENED,
-                decided_at=now,
-            )
-            self._send_resolution(connection, resolution, row.author_ref)
+        verdict = Verdict.model_validate_json(row.body)
+        resolution = Resolution(
+            **of_verdict(verdict, name, Action.REVIEW),
+            disposition="none",
+            severity=None,
+            authority=Authority.MACHINE,
+            reviewer=lead.name,
+            role=lead.role,
+            basis=Basis.SINGLE,
+            cause=ResolutionCause.REOPENED,
+            decided_at=now,
+        )
+        tell(connection, row, name, resolution)
         _free(
             connection,
             case_id,
             state="open",
             round=case.round + 1,
             version=case.version + 1,
-            copies=len(rows),
+            copies=count_members(connection, case_id),
             closed_at=None,
             golden=False,
         )
@@ -200,23 +200,21 @@ class Decisions:
         """The sample of the first policy whose open breaker cases people found alike."""
         if not lead.sees(tenant):
             return None
-        breakers = (cases.c.tenant == tenant) & cases.c.breaker
-        policies = connection.execute(
-            select(cases.c.policy)
-            .where(breakers, cases.c.state == "open")
-            .distinct()
-            .order_by(cases.c.policy)
-        ).scalars()
-        for policy in policies.all():
+        breakers = (cases.c.tenant == tenant) & cases.c.breaker.is_(True)
+        policies = select(func.min(cases.c.policy)).where(breakers, cases.c.state == "open")
+        # One by one, each read off an index: a flood has a hundred thousand cases, and few policies.
+        policy = connection.execute(policies).scalar()
+        while policy is not None:
             rows = connection.execute(
                 select(decisions.c.action, decisions.c.reviewer)
                 .join(cases, cases.c.case_id == decisions.c.case_id)
                 .where(
                     breakers,
                     cases.c.policy == policy,
-                    decisions.c.settles,
+                    decisions.c.tenant == tenant,
                     decisions.c.cause == ResolutionCause.BREAKER.value,
-                    decisions.c.basis.not_in((Basis.BULK.value, Basis.GOLDEN.value)),
+                    decisions.c.basis.in_(_LOOKED),
+                    decisions.c.settles,
                 )
                 .order_by(decisions.c.decided_at.desc())
                 .limit(size)
@@ -226,6 +224,7 @@ class Decisions:
             # Who lifts a flood must not be the only one who ever looked at it.
             if len(rows) >= size and alike and set(people) != {lead.name}:
                 return _LiftSample(policy, Action(rows[0].action), dict(people))
+            policy = connection.execute(policies.where(cases.c.policy > policy)).scalar()
         return None
 
     def lift(self, connection: Connection, tenant: str, lead: Reviewer, *, size: int, most: int) -> int:
@@ -277,23 +276,24 @@ class Decisions:
     ) -> AnswerOutcome:
         case, answer = taken.case, taken.answer
         now = _keep(connection, taken, basis, settles=True, authority=authority)
-        for number, row in enumerate(members(connection, case.case_id)):
-            verdict = Verdict.model_validate_json(row.body)
+        row = first_member(connection, case.case_id)
+        if row is not None:
             resolution = Resolution(
-                **_shared(verdict, taken.name, answer.action),
+                **of_verdict(Verdict.model_validate_json(row.body), taken.name, answer.action),
                 disposition=answer.disposition,
                 severity=answer.severity,
                 categories=answer.categories,
                 authority=authority,
                 reviewer=taken.reviewer.name,
                 role=taken.reviewer.role,
-                basis=Basis.BULK if number else basis,
+                basis=basis,
                 cause=case.cause,
                 seen=answer.seen,
                 decided_at=now,
             )
-            self._send_resolution(connection, resolution, row.author_ref)
-            if not number and basis is not Basis.BULK:  # what nobody looked at teaches nothing
+            lifted = basis is Basis.BULK
+            tell(connection, row, taken.name, resolution, most=_OF_LIFTED if lifted else AT_ONCE)
+            if not lifted:  # what nobody looked at teaches nothing
                 self._send_feedback(connection, resolution, row, taken)
         _free(
             connection,
@@ -303,17 +303,6 @@ class Decisions:
             closed_at=now.timestamp(),
         )
         return AnswerOutcome("settled")
-
-    def _send_resolution(self, connection: Connection, resolution: Resolution, author: str) -> None:
-        keep_resolution(connection, resolution)
-        _put(
-            connection,
-            resolution.resolution_id,
-            "resolution",
-            author,
-            resolution.post_id,
-            encode(resolution),
-        )
 
     def _send_feedback(
         self,
@@ -341,7 +330,7 @@ class Decisions:
             inclusion_probability=case.probability,
         )
         name = feedback_id(resolution.resolution_id)
-        _put(connection, name, "feedback", row.author_ref, post.id, encode(feedback))
+        put(connection, name, "feedback", row.author_ref, post.id, encode(feedback))
 
 
 def _keep(
@@ -405,20 +394,7 @@ def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
         "rule": "" if verdict is None else verdict.policy.rule[:_RULE_CHARACTERS],
         "machine_action": None if action is None else action.value,
         "machine_severity": None if verdict is None else verdict.severity,
-    }
-
-
-def _shared(verdict: Verdict, decision: str, action: Action) -> dict[str, Any]:
-    """What a resolution has of its verdict, and its id."""
-    name = resolution_id(
-        verdict_id=verdict.verdict_id, content=verdict.content_hash, decision=decision, action=action
-    )
-    return {
-        "resolution_id": name,
-        "verdict_id": verdict.verdict_id,
-        "verdict_judged_at": verdict.judged_at,
-        "action": action,
-        **{field: getattr(verdict, field) for field in _OF_VERDICT},
+        "author_ref": "" if found is None else found.author_ref,
     }
 
 
@@ -460,17 +436,4 @@ def _free(connection: Connection, case_id: str, **changes: Any) -> None:
     """Take a case from its holder, and change what else is given."""
     connection.execute(
         update(cases).where(cases.c.case_id == case_id).values(holder=None, held_until=None, **changes)
-    )
-
-
-def _put(connection: Connection, record_id: str, kind: str, author: str, key: str, value: bytes) -> None:
-    connection.execute(
-        insert(outbox).values(
-            record_id=record_id,
-            kind=kind,
-            author_ref=author,
-            key=key,
-            value=value,
-            made_at=time.time(),
-        )
     )

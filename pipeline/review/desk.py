@@ -66,16 +66,31 @@ class ReviewDesk:
         found = [one for one in (self.projector.trouble, self.outbox.trouble) if one is not None]
         return found if self.store.answers() else [*found, "the store does not answer"]
 
-    def erase(self, tenant: str, author_id: str, actor: str) -> int:
-        """Take away the texts of an author for good; how many there were. Needs no running threads."""
+    def erase(self, tenant: str, author_id: str, actor: str) -> tuple[int, str | None]:
+        """Take away the texts of an author for good; how many there were, and what the database may still keep.
+
+        Needs no running threads.
+
+        Raises:
+            ReviewError: The author is erased, but old pages of the store could not be emptied.
+        """
         self.store.migrate()
         with self.store.writing() as connection:
             texts = self.vault.erase(connection, tenant, author_id)
             note(connection, actor, "administrator", "author erased", tenant, {"texts": texts})
-        self.store.wipe()
-        return texts
+        return texts, self.store.wipe()
 
-    def rebuild(self) -> None:
-        """Throw the read model away. Needs no running threads."""
+    def rebuild(self, actor: str) -> tuple[int, int]:
+        """Throw the read model away; how many open cases went, and how many stayed. Needs no running threads."""
         self.store.migrate()
-        self.store.forget_read_model()
+        gone, left = self.store.forget_read_model()
+        with self.store.writing() as connection:
+            note(
+                connection,
+                actor,
+                "administrator",
+                "read model emptied",
+                "store",
+                {"gone": gone, "left": left},
+            )
+        return gone, left

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
@@ -401,10 +401,16 @@ def _pairs(connection: Connection, now: float) -> tuple[PairTally, ...]:
 
 def _golden(connection: Connection, now: float) -> tuple[GoldenTally, ...]:
     known = decisions.alias("known")
-    right = (decisions.c.action == known.c.action) & (decisions.c.severity == known.c.severity)
-    columns = [decisions.c.reviewer, decisions.c.tenant]
+    # Counted here: a database without statistics would group by reading all decisions in the order of reviewers.
     rows = connection.execute(
-        select(*columns, right.label("is_right"), func.count())
+        select(
+            decisions.c.reviewer,
+            decisions.c.tenant,
+            decisions.c.action,
+            decisions.c.severity,
+            known.c.action.label("known_action"),
+            known.c.severity.label("known_severity"),
+        )
         .join(
             known,
             (known.c.case_id == decisions.c.case_id)
@@ -413,10 +419,16 @@ def _golden(connection: Connection, now: float) -> tuple[GoldenTally, ...]:
             & (known.c.basis != Basis.GOLDEN.value),
         )
         .where(decisions.c.decided_at > now - WINDOW_S, decisions.c.basis == Basis.GOLDEN.value)
-        .group_by(*columns, "is_right")
-        .order_by(*columns, "is_right")
     )
-    return tuple(GoldenTally(row[0], row[1], bool(row[2]), row[3]) for row in rows)
+    found = Counter(
+        (
+            row.reviewer,
+            row.tenant,
+            (row.action, row.severity) == (row.known_action, row.known_severity),
+        )
+        for row in rows
+    )
+    return tuple(GoldenTally._make((*key, number)) for key, number in sorted(found.items()))
 
 
 def _hours(connection: Connection, now: float) -> tuple[HourTally, ...]:
@@ -437,17 +449,13 @@ def _hours(connection: Connection, now: float) -> tuple[HourTally, ...]:
 
 def _exposure(connection: Connection, now: float) -> tuple[ExposureTally, ...]:
     rows = connection.execute(
-        select(
-            decisions.c.reviewer,
-            decisions.c.tenant,
-            func.count(),
-            func.sum(case((decisions.c.severity == "unsafe", 1), else_=0)),
+        select(decisions.c.reviewer, decisions.c.tenant, decisions.c.severity).where(
+            decisions.c.decided_at > now - HOUR_S, decisions.c.basis != Basis.BULK.value
         )
-        .where(decisions.c.decided_at > now - HOUR_S, decisions.c.basis != Basis.BULK.value)
-        .group_by(decisions.c.reviewer, decisions.c.tenant)
-        .order_by(decisions.c.reviewer, decisions.c.tenant)
-    )
-    return tuple(ExposureTally(row[0], row[1], row[2], int(row[3])) for row in rows)
+    ).all()
+    decided = Counter((row.reviewer, row.tenant) for row in rows)
+    unsafe = Counter((row.reviewer, row.tenant) for row in rows if row.severity == "unsafe")
+    return tuple(ExposureTally(*who, number, unsafe[who]) for who, number in sorted(decided.items()))
 
 
 def _share(counted: Iterable[tuple[bool | None, int]]) -> CountedShare:

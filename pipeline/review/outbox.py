@@ -17,8 +17,9 @@ from sqlalchemy import func, select, update
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.review.spreading import spread
 from sluicegate.pipeline.review.store import ReviewStore
-from sluicegate.pipeline.review.tables import outbox
+from sluicegate.pipeline.review.tables import outbox, spreads
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas.feedback import FEEDBACK_VERSION
 from sluicegate.schemas.resolution import RESOLUTION_VERSION
@@ -36,7 +37,7 @@ _VERSIONS = {"resolution": RESOLUTION_VERSION, "feedback": FEEDBACK_VERSION}
 
 
 class Outbox:
-    """Publishes what stands in the store, in its order, in a thread of its own.
+    """Publishes what stands in the store, in its order, in a thread of its own. It also tells copies what was decided for them.
 
     Args:
         kafka: The cluster.
@@ -88,10 +89,18 @@ class Outbox:
         try:
             while not self._stopping.is_set():
                 self._wanted.clear()
-                if not self.publish(producer):
+                told = self._tell_copies()
+                if not self.publish(producer) and not told:
                     self._wanted.wait(_LOOK_S)
         finally:
             producer.close(_CLOSE_S)
+
+    def _tell_copies(self) -> int:
+        with self._store.reading() as connection:
+            if connection.execute(select(spreads.c.number).limit(1)).first() is None:
+                return 0
+        with self._store.writing() as connection:
+            return spread(connection)
 
     def publish(self, producer: Producer) -> int:
         """Send what waits, up to some hundreds; how many the brokers have now.
@@ -128,9 +137,10 @@ class Outbox:
 
 
 def waiting(connection: Connection) -> int:
-    """How many records were not sent yet."""
-    count: int = connection.execute(select(func.count()).where(outbox.c.sent_at.is_(None))).scalar_one()
-    return count
+    """How many records were not sent yet, and of how many decisions some were not made yet."""
+    unsent: int = connection.execute(select(func.count()).where(outbox.c.sent_at.is_(None))).scalar_one()
+    untold: int = connection.execute(select(func.count()).select_from(spreads)).scalar_one()
+    return unsent + untold
 
 
 def _reported(number: int, placed: list[int], refused: list[str], outcome: Placed | Refused) -> None:

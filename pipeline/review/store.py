@@ -11,19 +11,30 @@ from typing import TYPE_CHECKING
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, delete, event, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sluicegate.pipeline.errors import ReviewError
-from sluicegate.pipeline.review.tables import READ_MODEL, cases
+from sluicegate.pipeline.review.tables import cases, decisions, offsets, posts, skips, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OPEN_STATES = ("open", "adjudication")
 """States of a case that waits for a person."""
-_BUSY_MS = 30_000
+_BUSY_S = 30.0
 
 
 class _Turns:
@@ -49,14 +60,15 @@ class ReviewStore:
 
     Args:
         url: As SQLAlchemy takes it.
+        busy_s: For how long SQLite waits for another process.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, busy_s: float = _BUSY_S) -> None:
         self._turns: AbstractContextManager[None] = nullcontext()
         try:
             self.embedded = make_url(url).get_backend_name() == "sqlite"
             self._engine = (
-                _sqlite(url)
+                _sqlite(url, busy_s)
                 if self.embedded
                 else create_engine(url, pool_pre_ping=True, hide_parameters=True)
             )
@@ -117,32 +129,62 @@ class ReviewStore:
                 f"the store cannot be opened ({type(error).__name__}); check review.store, and that its database runs"
             ) from error
 
-    def forget_read_model(self) -> None:
-        """Empty all that the topics make again. What people did stays."""
-        with self.writing() as connection:
-            for table in READ_MODEL:
-                connection.execute(delete(table))
-            connection.execute(delete(cases).where(cases.c.state.in_(OPEN_STATES)))
+    def forget_read_model(self) -> tuple[int, int]:
+        """Empty what the topics make again; how many open cases went, and how many stayed.
 
-    def wipe(self) -> None:
-        """See that what was deleted is gone from the disk, too, as far as the database can."""
-        if self.embedded:  # old pages stand in its log until that is emptied
-            raw = self._engine.raw_connection()
-            try:
-                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                raw.close()
+        What people did stays: a case that was decided, read once, disputed, skipped or opened again keeps its round and its
+        verdicts. Their texts stay for their time, too. A case that nobody touched comes again if the topics still have it.
+        """
+        touched = or_(
+            cases.c.state == "adjudication",
+            cases.c.round > 0,
+            exists().where(decisions.c.case_id == cases.c.case_id),
+            exists().where(skips.c.case_id == cases.c.case_id),
+        )
+        with self.writing() as connection:
+            gone = connection.execute(delete(cases).where(cases.c.state == "open", ~touched)).rowcount
+            kept = exists().where(cases.c.case_id == verdicts.c.case_id)
+            connection.execute(delete(verdicts).where(or_(verdicts.c.case_id.is_(None), ~kept)))
+            connection.execute(delete(posts).where(~exists().where(verdicts.c.post_key == posts.c.post_key)))
+            connection.execute(delete(offsets))
+            left = connection.execute(
+                select(func.count()).select_from(cases).where(cases.c.state.in_(OPEN_STATES))
+            ).scalar_one()
+        return gone, left
+
+    def wipe(self) -> str | None:
+        """See that what was deleted is gone from the disk, too; what may be left of it, None where nothing is.
+
+        Raises:
+            ReviewError: SQLite's log could not be emptied: somebody reads the store all the time.
+        """
+        if not self.embedded:
+            return (
+                "PostgreSQL keeps old rows, the author's key among them, until VACUUM, and its write-ahead log and backups "
+                "for longer; run VACUUM, and let the backups end"
+            )
+        raw = self._engine.raw_connection()
+        try:  # old pages stand in its log until that is emptied
+            busy, *_ = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            raw.close()
+        if busy:
+            raise ReviewError(
+                "the author is erased, but the store's log still has old pages, because another process reads it; "
+                "stop the desk, and run the same command again"
+            )
+        return None
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
 
-def _sqlite(url: str) -> Engine:
+def _sqlite(url: str, busy_s: float) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
-        connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
+        connect_args={"timeout": busy_s, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -152,7 +194,7 @@ def _sqlite(url: str) -> Engine:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
-            f"busy_timeout={_BUSY_MS}",
+            f"busy_timeout={int(busy_s * 1000)}",
             "secure_delete=ON",
         ):
             cursor.execute(f"PRAGMA {pragma}")

@@ -2,8 +2,10 @@
 
 Moments are Unix seconds. Three groups differ in what may happen to them:
 
-- The read model (``offsets``, ``posts``, ``verdicts``, open ``cases``) can be thrown away: topics make it again.
-- What people did (``decisions``, ``resolutions``, ``outbox``, ``events``, decided ``cases``) exists nowhere else.
+- The read model can be thrown away, and topics make it again: ``offsets``, and the ``cases`` that nobody touched with their
+  ``verdicts`` and ``posts``.
+- What people did exists nowhere else: ``decisions``, ``skips``, ``resolutions``, ``spreads``, ``outbox``, ``events``, and every case that
+  was decided, read once, disputed, skipped or opened again, with its round and its verdicts.
 - ``author_keys``: without an author's key nobody reads what is left of the author's texts.
 """
 
@@ -21,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 METADATA = MetaData()
@@ -72,7 +75,7 @@ verdicts = Table(
     Column("body", Text, nullable=False),
     Column("came_at", _SECONDS, nullable=False),
     Index("verdicts_by_post", "tenant", "post_id"),
-    Index("verdicts_by_case", "case_id"),
+    Index("verdicts_by_case", "case_id", "counts", "came_at", "verdict_id"),
     Index("verdicts_by_content", "post_key"),
     Index("verdicts_by_author", "author_ref"),
 )
@@ -108,8 +111,10 @@ cases = Table(
     Column("held_until", _SECONDS, nullable=True),
     Index("cases_in_order", "state", "breaker", "rank"),
     Index("cases_by_tenant", "tenant", "state", "breaker", "rank"),
+    Index("cases_by_flood", "tenant", "breaker", "state", "policy"),
     Index("cases_by_near_key", "near_key"),
     Index("cases_by_holder", "holder"),
+    Index("cases_golden", "case_id", sqlite_where=text("golden = 1"), postgresql_where=text("golden")),
 )
 
 decisions = Table(
@@ -138,9 +143,12 @@ decisions = Table(
     Column("rule", String(256), nullable=False),
     Column("machine_action", String(16), nullable=True),
     Column("machine_severity", String(16), nullable=True),
+    Column("author_ref", String(64), nullable=False),
     Index("decisions_by_case", "case_id"),
     Index("decisions_by_reviewer", "reviewer", "decided_at"),
     Index("decisions_by_time", "decided_at"),
+    Index("decisions_by_author", "author_ref"),
+    Index("decisions_by_basis", "tenant", "cause", "basis", "decided_at"),
 )
 """Answers, each with what it is about and what the machine had said: the verdict itself is not kept for ever."""
 
@@ -161,6 +169,19 @@ resolutions = Table(
     Column("body", Text, nullable=False),
     Index("resolutions_by_post", "tenant", "post_id"),
 )
+
+spreads = Table(
+    "spreads",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    Column("case_id", String(36), nullable=False),
+    Column("decision_id", String(36), nullable=False),
+    Column("template", Text, nullable=False),
+    Column("after_at", _SECONDS, nullable=False),
+    Column("after_id", String(256), nullable=False),
+    Column("until_at", _SECONDS, nullable=False),
+)
+"""Decisions that not all verdicts of their case were told of yet: those after one, until another moment."""
 
 outbox = Table(
     "outbox",
@@ -213,6 +234,3 @@ logins = Table(
     Column("begun_at", _SECONDS, nullable=False),
 )
 """Logins that went to the issuer and have not come back."""
-
-READ_MODEL = (offsets, posts, verdicts)
-"""Tables that a rebuild empties. Of ``cases`` it takes those that are open."""

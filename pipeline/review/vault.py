@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import delete, insert, null, select, update
+from sqlalchemy import delete, insert, null, or_, select, update
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.tables import author_keys, decisions, outbox, posts, verdicts
@@ -97,9 +97,27 @@ class TextVault:
                 .values(body=orjson.dumps(body).decode())
             )
         theirs = select(verdicts.c.case_id).where(verdicts.c.author_ref == ref)
-        connection.execute(update(decisions).where(decisions.c.case_id.in_(theirs)).values(reason=None))
+        about = or_(decisions.c.case_id.in_(theirs), decisions.c.author_ref == ref)
+        connection.execute(update(decisions).where(about).values(reason=None))
         connection.execute(delete(outbox).where(outbox.c.author_ref == ref, outbox.c.kind == "feedback"))
+        for row in connection.execute(
+            select(outbox.c.number, outbox.c.value).where(
+                outbox.c.author_ref == ref, outbox.c.value.is_not(None)
+            )
+        ).all():  # what was decided still goes out, without the author's name
+            value = orjson.dumps(orjson.loads(row.value) | {"author_id": None})
+            connection.execute(update(outbox).where(outbox.c.number == row.number).values(value=value))
         return texts
+
+    @staticmethod
+    def erased(connection: Connection, ref: str) -> bool:
+        """Whether an author was erased."""
+        found = connection.execute(
+            select(author_keys.c.author_ref).where(
+                author_keys.c.author_ref == ref, author_keys.c.erased_at.is_not(None)
+            )
+        )
+        return found.first() is not None
 
     def _secret(self, connection: Connection, ref: str, *, make: bool) -> bytes | None:
         row = connection.execute(select(author_keys.c.secret).where(author_keys.c.author_ref == ref)).first()

@@ -10,7 +10,7 @@ from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.review.projector import OvertakenError, Projector, known_offsets
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Post, Resolution, Verdict, encode
-from support.cases import Bench, judged, post
+from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.review.store import ReviewStore
@@ -98,3 +98,43 @@ def test_a_rebuilt_read_model_has_the_same_open_cases_and_no_decided_one_again(s
     assert {case.case_id for case in bench.all()} == set(rest)
     assert bench.case(first).state == "decided"
     assert len(bench.sent()) == 1
+
+
+def test_a_rebuild_loses_no_first_answer_no_round_and_no_dispute(store: ReviewStore) -> None:
+    bench = Bench(store, double_share=1)
+    texts = [post(name) for name in ("untouched", "read once", "disputed", "reopened", "skipped")]
+    stood = [
+        TopicRecord(one.topic, 0, number, one.key, one.value)
+        for number, one in enumerate(one for text in texts for one in records(text, judged(text, at=1)))
+    ]
+    projector(bench).take(stood, {})
+    by_post = {bench.verdict(case.case_id).post_id: case.case_id for case in bench.all()}
+    bench.answer(by_post["read once"], HERON)
+    bench.answer(by_post["disputed"], HERON)
+    bench.answer(by_post["disputed"], MAGPIE, "block")
+    for reviewer in (HERON, MAGPIE):
+        bench.answer(by_post["reopened"], reviewer)
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, by_post["reopened"], OWL)
+        bench.queue.skip(connection, by_post["skipped"], MAGPIE)
+    before = {name: bench.case(case_id) for name, case_id in by_post.items()}
+    assert store.forget_read_model() == (1, 4)
+    projector(bench).take(stood, {})  # they are all there still
+    after = {name: bench.case(case_id) for name, case_id in by_post.items()}
+    assert {name: (case.state, case.round, case.version, case.copies) for name, case in after.items()} == {
+        name: (case.state, case.round, case.version, case.copies) for name, case in before.items()
+    }
+    assert bench.answer(by_post["read once"], HERON).kind == "repeated"
+    assert bench.answer(by_post["read once"], MAGPIE).kind == "settled"
+    assert bench.answer(by_post["disputed"], OWL, "block").kind == "settled"
+    assert bench.answer(by_post["reopened"], HERON).kind == "first"
+
+
+def test_a_rebuild_loses_no_first_answer_whose_topics_were_cleaned_meanwhile(store: ReviewStore) -> None:
+    bench, text = Bench(store, double_share=1), post()
+    projector(bench).take(records(text, judged(text)), {})
+    (case,) = bench.all()
+    bench.answer(case.case_id, HERON)
+    store.forget_read_model()
+    assert bench.answer(case.case_id, MAGPIE).kind == "settled"
+    assert len(bench.resolutions()) == len(bench.sent("feedback")) == 1

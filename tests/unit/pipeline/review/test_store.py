@@ -11,7 +11,8 @@ from sqlalchemy import inspect, select, text
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.store import ReviewStore
-from sluicegate.pipeline.review.tables import METADATA, decisions
+from sluicegate.pipeline.review.tables import METADATA, decisions, posts
+from support.cases import Bench, post
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,4 +77,35 @@ def test_a_store_of_the_first_shape_keeps_its_decisions_and_learns_what_they_wer
         row = connection.execute(select(decisions)).one()
     assert (row.tenant, row.language, row.category, row.cause) == ("forum", "en", "Violent", "review")
     assert (row.rule, row.machine_action, row.reviewer) == ("", None, "heron")
+    store.close()
+
+
+def test_an_erased_text_is_gone_from_the_files_or_the_command_says_what_is_left(
+    tmp_path: Path, store: ReviewStore
+) -> None:
+    bench, text_of = Bench(store), post("mine", author_id="user-17")
+    bench.take(text_of)
+    with store.reading() as connection:
+        body = bytes(connection.execute(select(posts.c.body)).scalar_one())
+    with store.writing() as connection:
+        bench.vault.erase(connection, "default", "user-17")
+    left = store.wipe()
+    if store.embedded:
+        assert left is None
+        assert all(body not in file.read_bytes() for file in tmp_path.iterdir())
+    else:
+        assert left is not None
+        assert "VACUUM" in left
+
+
+def test_a_log_that_somebody_reads_is_not_said_to_be_empty(tmp_path: Path) -> None:
+    store = ReviewStore(f"sqlite:///{tmp_path / 'review.db'}", busy_s=0.05)
+    store.migrate()
+    bench = Bench(store)
+    with store.reading() as connection:
+        connection.execute(select(posts)).all()
+        bench.take(post())
+        with pytest.raises(ReviewError, match="stop the desk"):
+            store.wipe()
+    assert store.wipe() is None
     store.close()

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from sluicegate.pipeline.errors import ReviewError
-from sluicegate.pipeline.review.tables import author_keys, posts, verdicts
+from sluicegate.pipeline.review.tables import METADATA, author_keys, decisions, posts, verdicts
 from sluicegate.pipeline.review.vault import TextVault, post_key
 from sluicegate.schemas import Post, content_hash
 from support.cases import Bench, judged, post
@@ -82,3 +82,39 @@ def test_an_author_who_was_never_seen_can_be_erased_beforehand(store: ReviewStor
     bench.take(text)
     with store.reading() as connection:
         assert bench.vault.open(connection, key_of(text)) is None
+
+
+def test_what_comes_of_an_erased_author_later_names_and_quotes_nobody(store: ReviewStore) -> None:
+    """A topic read again after a rebuild, a verdict made anew, a decision on its way."""
+    bench, text = Bench(store), post("mine", author_id="user-17")
+    verdict = judged(text, reason="says the disputed words")
+    bench.take(text, verdict)
+    (case,) = bench.all()
+    bench.answer(case.case_id, reason="says the disputed words")
+    with store.writing() as connection:
+        bench.vault.erase(connection, "default", "user-17")
+    store.forget_read_model()
+    later = post("later", author_id="user-17")
+    again = judged(text, at=5, name="again", reason="says the disputed words")
+    bench.take(text, verdict, again, later, judged(later, reason="says the disputed words"))
+    with store.writing() as connection:
+        bench.cases.sweep(connection, time.time() + bench.settings.join_wait_s + 1)
+    for one in bench.all():
+        bench.answer(one.case_id)
+    with store.reading() as connection:
+        for table in METADATA.sorted_tables:
+            for row in connection.execute(select(table)):
+                assert "disputed words" not in repr(row), table.name
+                assert "user-17" not in repr(row), table.name
+    assert [(one.post_id, one.author_id) for one in bench.resolutions()] == [("mine", None), ("later", None)]
+
+
+def test_a_reason_goes_with_its_author_though_the_verdict_is_long_gone(store: ReviewStore) -> None:
+    bench, text = Bench(store), post("mine", author_id="user-17")
+    bench.take(text, judged(text))
+    (case,) = bench.all()
+    bench.answer(case.case_id, reason="says the disputed words")
+    with store.writing() as connection:
+        connection.execute(delete(verdicts))
+        bench.vault.erase(connection, "default", "user-17")
+        assert connection.execute(select(decisions.c.reason)).scalar_one() is None
