@@ -17,6 +17,7 @@ from cascade.study import groups_of
 from shared.report import table
 from sluicegate.engines.adapt.screen.grouping import CONFIDENCE, HeldOut, grouped, upper_bound
 from sluicegate.engines.screen import ScreenAnswer
+from sluicegate.engines.text.forms import fold
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.shortcuts.screening import action_of
 from sluicegate.schemas import Action
@@ -192,7 +193,7 @@ class Study:
         held_out = [
             HeldOut(row, row.text, (one.safe, one.controversial, one.unsafe), 1.0)
             for row in rows
-            if row.id in self._raw
+            if row.id in self._raw and not fold(row.text).differs
             for one in (self._raw[row.id].scores,)
         ]
         return tuple(one.group for one in grouped(held_out) if one.group is not None)
@@ -263,7 +264,8 @@ def page(found: Mapping[str, Any]) -> list[str]:
         "## The harm, measured",
         (
             f"The small guard here is the CPU model with the shipped adapter. It read {found['rows']:,} labelled rows that did not "
-            "train it, each with its folded form and its passage, as a worker has it read. "
+            "train it, as a worker has it read: the whole text, without language and region. A text with a folded form or with "
+            "passages is the large guard's. "
             "*Wrong* is an allow of a row whose label is not safe; *at most* is the 95 % upper bound (Clopper-Pearson). "
             f"The rows are no stream: *at the stream's mix* weighs their severities as the stream has them ({mix}). "
             "Labels are other people's, and some are wrong. The 0.6B guard that is simulated above is another model: its harm "

@@ -66,7 +66,11 @@ class Reader:
         for size in (*range(_STEP, count, _STEP), count):
             taken = draw(rows, size, seed=SEED)
             for first in range(0, len(taken), _CHUNK):
-                posts = [post_of(row) for row in taken[first : first + _CHUNK]]
+                # As the screen shows them: without language and region.
+                posts = [
+                    post_of(row).model_copy(update={"language": None})
+                    for row in taken[first : first + _CHUNK]
+                ]
                 built = self._segmenter.build_many(posts, [_LIMITS] * len(posts))
                 parts = [part for one in built if isinstance(one, Parts) for part in one.parts]
                 await ask(self.backend, [part.prompt for part in parts], self._store, f"{size:,} rows")
@@ -79,7 +83,14 @@ class Reader:
         engine = Remembered(self.backend.engine.info, self._store)
         digest = engine.info.digest
         screen = GuardScreen(
-            GuardManifest(name="small", guard=digest, data=digest, rows=1, groups=tuple(groups)),
+            GuardManifest(
+                name="small",
+                guard=digest,
+                backend=engine.info.backend,
+                data=digest,
+                rows=1,
+                groups=tuple(groups),
+            ),
             engine,
             self._segmenter,
             calibration=self.backend.calibration if calibrated else None,
