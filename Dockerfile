@@ -1,6 +1,6 @@
 # The worker's image: `docker build --tag sluicegate:0.1.0 .`
-# It holds the CPU engine's runtime and clients for engines that run elsewhere, no model and no GPU runtime: that is in
-# Dockerfile.gpu.
+# It holds the CPU engine's runtime, clients for engines that run elsewhere and the review desk, no model and no GPU runtime:
+# that is in Dockerfile.gpu.
 # Pin the base by digest where you build: --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
@@ -28,7 +28,7 @@ FROM pip AS build
 COPY --from=faust /wheels /wheels
 RUN find /wheels -name '*.whl' -exec /opt/sluicegate/bin/pip install --no-deps --no-index {} +
 # Libraries before our own code: they change more rarely.
-RUN python requirements.py cpu redis otel > requirements.txt \
+RUN python requirements.py cpu redis otel review > requirements.txt \
     && /opt/sluicegate/bin/pip install --only-binary :all: --require-hashes --constraint constraints.txt --requirement requirements.txt
 COPY README.md LICENSE NOTICE CHANGELOG.md ./
 COPY schemas schemas

@@ -37,6 +37,14 @@ OWNED: dict[str, dict[str, str] | str] = {
         "redis_url": "in a Secret, given as the variable SLUICEGATE_CACHE__REDIS_URL in extraEnv",
     },
     "policy": "given by policy.file",
+    "review": {
+        "store": "in a Secret that review.database.existingSecret names",
+        "key": "in a Secret that review.vault.existingSecret names",
+        "oidc_client_secret": "in a Secret that review.oidc.existingSecret names",
+        "public_url": "given by review.host",
+        "host": "left out: it is that of ops.host",
+        "port": "left out: it is 8787",
+    },
     "ops": {"port": "left out: it is 8080"},
 }
 """Settings that the chart sets itself, or that are secrets, with the value that is meant: read after "value must be"."""
@@ -62,6 +70,15 @@ STRAYED: dict[tuple[str, ...], str] = {
     ("engine", "env"): "given as engine.extraEnv",
     ("engine", "port"): "left out: a server beside the worker listens on 127.0.0.1:8000",
     ("engine", "apiKey", "value"): "in a Secret that engine.apiKey.existingSecret names",
+    ("review", "replicas"): "left out: it is 1, as a second desk would read and send everything again",
+    ("review", "database", "url"): "in a Secret that review.database.existingSecret names",
+    ("review", "database", "password"): "in a Secret that review.database.existingSecret names",
+    ("review", "vault", "value"): "in a Secret that review.vault.existingSecret names",
+    ("review", "oidc", "issuer"): "given as settings.review.oidc_issuer",
+    ("review", "oidc", "clientId"): "given as settings.review.oidc_client_id",
+    ("review", "oidc", "clientSecret"): "in a Secret that review.oidc.existingSecret names",
+    ("review", "settings"): "given as settings.review",
+    ("review", "ingress", "host"): "given as review.host",
     (
         "autoscaling",
         "targetCPUUtilizationPercentage",

@@ -61,7 +61,9 @@ class Worker:
         adapters = settings.engine.adapters if judges else None  # an edge leaves them to the centre
         self._policies = PolicyFile(settings.policy.path, adapters=adapters)
         self._backends: Backends = open_backends(engine_choices(settings.engine)) if judges else {}
-        self._screen = open_screen(settings.screen, self._backends, folds=settings.limits.folded_forms)
+        self._screen = open_screen(
+            settings.screen, self._backends, lambda: self._policies.current.least_wait_seconds
+        )
         info = self._backends[None].engine.info if judges else None
         self._instruments = Instruments.for_engine(
             info.saturating_prompts if info is not None else 1,
@@ -76,11 +78,16 @@ class Worker:
             clock=self._instruments.clock.monotonic,
         )
         self._first_answers = FirstAnswers(
-            self._backends, settings.engine, lambda: self._policies.current, self._instruments
+            self._backends,
+            settings.engine,
+            lambda: self._policies.current,
+            self._instruments,
+            guard=settings.screen.guard,
         )
         self._policy_fault: str | None = None
         self._source: Source | None = None
         self._breaker: Breaker | None = None
+        self._flow: Flow | EdgeFlow | None = None
         self._control: ControlTopic | None = None
         self._stop = asyncio.Event()
         self._show()
@@ -124,7 +131,7 @@ class Worker:
             )
             await publisher.require_topic(settings.topics.posts)
             await asyncio.to_thread(require_rights, settings)
-            flow = await self._open_flow(stack, publisher)
+            self._flow = flow = await self._open_flow(stack, publisher)
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
             self._control = await stack.enter_async_context(
@@ -282,6 +289,7 @@ class Worker:
             "group": joined,
             "policy": self._policy_fault or "in force",
             "draining": draining,
+            "screen": self._flow.screen_state if self._flow is not None else "not opened yet",
             "control": self._control.state if self._control is not None else "not read yet",
             "breakers_open": sorted(self._breaker.open)[:_SHOWN] if self._breaker is not None else [],
             "holds": {

@@ -1,1 +1,1 @@
-"""What a small guard before a large one saves. Simulated."""
+"""What a small guard before a large one saves, simulated, and the harm that one does, measured."""

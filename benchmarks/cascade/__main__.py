@@ -1,4 +1,4 @@
-"""Write build/cascade/cascade.md."""
+"""Write cascade.md and cascade.json."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a folder, it would be that folder
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from cascade.study import main  # noqa: E402 - the path first
+from cascade.command import main  # noqa: E402 - the path first
 
 sys.exit(main())

@@ -1,6 +1,4 @@
-"""What a small guard before a large one saves, by the share of posts that go on to the large one. **Simulated**, no GPU.
-
-    python benchmarks/cascade --data posts.jsonl [--out build/cascade]
+"""What a small guard before a large one saves. **Simulated**, no GPU.
 
 Both guards are fake engines. The large one imitates an 8B guard on an H100, the small one a 0.6B guard on the same card. They
 draw by lot what they find, and find the same: this tells engine seconds, and nothing of harm. Seconds are what the
@@ -10,15 +8,12 @@ accelerators were booked for, by their own count, as in the comparison.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from compare.contenders.whole_answers import ANSWER_TOKENS, vendor_prompter
-from shared.report import options
 from sluicegate.engines.adapt.report import ruled
 from sluicegate.engines.backends.fake import FakeEngine, fake_prompter
 from sluicegate.engines.backends.fake_profile import FakeProfile
@@ -29,7 +24,7 @@ from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.pipeline.shortcuts.screening import action_of, is_sampled
-from sluicegate.schemas import CATEGORIES, Post, content_hash, decode_post
+from sluicegate.schemas import CATEGORIES, Post, content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +58,11 @@ class Cost:
     large_s: float
     """Those of the large guard."""
 
+    @property
+    def both_s(self) -> float:
+        """Of both."""
+        return self.small_s + self.large_s
+
 
 def groups_of(posts: Sequence[Post], bar: float) -> tuple[ScreenGroup, ...]:
     """A group for every kind and language of a stream, all sure from one score on."""
@@ -89,7 +89,9 @@ def small_guard(posts: Sequence[Post], bar: float) -> tuple[GuardScreen, FakeEng
     """A small guard that answers from a score on."""
     engine = FakeEngine(SMALL)
     digest = engine.info.digest
-    manifest = GuardManifest(name="small", guard=digest, data=digest, rows=1, groups=groups_of(posts, bar))
+    manifest = GuardManifest(
+        name="small", guard=digest, backend="fake", data=digest, rows=1, groups=groups_of(posts, bar)
+    )
     segmenter = Segmenter(fake_prompter(SMALL), folds=True)
     return (
         GuardScreen(manifest, engine, segmenter, calibration=None, timeout_s=_CALL_S, clock=time.monotonic),
@@ -171,8 +173,8 @@ def table(costs: Sequence[Cost], always_s: float) -> str:
             f"{100 * one.answered:.1f} %",
             f"{1000 * one.small_s:.3f}",
             f"{1000 * one.large_s:.3f}",
-            f"{1000 * (one.small_s + one.large_s):.3f}",
-            f"{(one.small_s + one.large_s) / always_s:.3f}",
+            f"{1000 * one.both_s:.3f}",
+            f"{one.both_s / always_s:.3f}",
         )
         for one in costs
     ]
@@ -185,28 +187,3 @@ def table(costs: Sequence[Cost], always_s: float) -> str:
         "over generate-always",
     )
     return ruled(head, rows, [False, True, True, True, True, True])
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report."""
-    parser = options(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="posts, one JSON object a line")
-    parser.add_argument("--posts", type=int, default=10_000)
-    parser.add_argument("--out", type=Path, default=Path("build/cascade"))
-    asked = parser.parse_args(arguments)
-    lines = asked.data.read_bytes().splitlines()[: asked.posts]
-    posts = [post for post in map(decode_post, lines) if isinstance(post, Post)]
-
-    async def run() -> tuple[list[Cost], float]:
-        return [await cost(posts, bar) for bar in BARS], await always(posts)
-
-    costs, always_s = asyncio.run(run())
-    found = table(costs, always_s)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "cascade.md").write_text(
-        f"# Cascade, simulated\n\n{len(posts):,} posts.\n\n{found}\n", encoding="utf-8"
-    )
-    document = {"posts": len(posts), "always_s": always_s, "costs": [asdict(one) for one in costs]}
-    (asked.out / "cascade.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(found)
-    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.report import table
+from shared.report import older, table
 from sluicegate.schemas import Action
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def page(told: dict[str, Any], cost: Cost | None) -> str:
     lines = [
         "# Harmful posts with something harmless around them",
         "",
+        *older(told),
         (
             f"Made by `make injection`. Model: `{told['model']}`, engine digest `{told['engine_digest']}`, default policy, on a "
             "CPU. The cores are harmful rows of `benchmarks/samples`, or were written for this suite as all that stands around "

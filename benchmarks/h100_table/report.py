@@ -44,8 +44,8 @@ HIGH: Final = Anchor(
     f"{_TABLE}: the same two rows",
 )
 ANCHORS: Final = (LOW, HIGH)
-_AGAIN_BEFORE: Final = "2 x 22"
-"""What a report reckoned that does not say it."""
+_GENERATED: Final = sizing.Demand(gpu="H100", tokens_per_post=0).explanation_tokens
+"""For one explanation, unless a text is wanted."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def asked(load: Load, step: str) -> float | None:
 def explain_seconds(anchor: Anchor) -> float:
     """Of one explanation, as :mod:`~sluicegate.engines.build.sizing` assumes."""
     again = sizing.AGAIN_TOKENS / anchor.prompt_tokens_s
-    return again + sizing.EXPLANATION_TOKENS / anchor.output_tokens_s
+    return again + _GENERATED / anchor.output_tokens_s
 
 
 def engine_seconds(shape: Shape, load: Load, way: str, anchor: Anchor) -> float:
@@ -210,7 +210,7 @@ def page(report: Mapping[str, Any]) -> str:
             (
                 "Simulated seconds of a post: prompts of a post (one for "
                 f"{VENDOR}, {ALWAYS}, which folds nothing) x computed tokens / prompt tokens a second; on demand the explained "
-                f"share x ({report.get('simulated_again', _AGAIN_BEFORE)} tokens computed again + {sizing.EXPLANATION_TOKENS} generated, as "
+                f"share x ({report['simulated_again']} tokens computed again + {_GENERATED:g} generated, as "
                 "[sizing](../../docs/sizing.md) assumes); always, the tokens of the answer / output tokens a second for each prompt. "
                 "Reuse and screen take their shares off all of it, one independent of the other. Batches are full; step overhead, "
                 "network and Kafka are not in it. Qwen3-8B has 36 layers, that Llama 32: nothing is taken off for it."
@@ -259,4 +259,4 @@ def _range(cell: Mapping[str, Any]) -> str:
 def _value(value: float | str) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() or value >= 1000 else f"{value:,.4g}"

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.report import table
+from shared.report import older, table
 from shared.shares import Share, told
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def page(report: dict[str, Any]) -> str:
         [
             "# Layouts: what is asked of the engine for one post",
             "",
+            *older(report),
             _setting(report),
             "",
             _machine(report),

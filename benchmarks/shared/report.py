@@ -50,6 +50,15 @@ def interval(found: Mapping[str, float | None] | None, sign: str = "") -> str:
     return f"{found['value']:{sign}.3f} [{found['low']:{sign}.3f}, {found['high']:{sign}.3f}]"
 
 
+def older(document: Mapping[str, Any]) -> list[str]:
+    """A paragraph and a blank line on what changed since a report was made; nothing where it does not say so.
+
+    A report that is made again says nothing: the field is added by hand to one that is kept.
+    """
+    since = document.get("older")
+    return [f"**Not made again since: {since}**", ""] if since else []
+
+
 def write(folder: Path, name: str, document: Any, page: str, *, indent: int = 1) -> None:
     """Write ``name.json`` and ``name.md`` into a folder, which is made where it is missing.
 

@@ -27,7 +27,8 @@ ANCHOR_OUTPUT_TOKENS_S: Final = 128 / (_SHORT_S - 128 / ANCHOR_PROMPT_TOKENS_S)
 LIMITS: Final = BuildLimits()
 RESERVE_GIB: Final = 4.0
 CACHE_SHARE: Final = 0.85
-EXPLANATION_TOKENS: Final = 12
+TEXT_TOKENS: Final = 16
+"""Generated for an explanation that is written out, as the simulated H100 has it."""
 AGAIN_TOKENS: Final = 7
 """Computed for an explanation: the 6 that are forced, and the last of those that the score left in the cache.
 TensorRT-LLM reuses a part of a block, too (``enable_partial_reuse``, on by default). In process the second request
@@ -45,7 +46,8 @@ class Demand:
     quantisation: Quantisation | None = None
     peak_factor: float = 3.0
     answered_before: float = 0.0
-    explained: float = 0.1
+    explained: float = 0.15
+    in_text: float = 0.0
     utilisation: float = 0.7
     static_tokens: int = 299
     shared_tokens: int = 201
@@ -56,6 +58,11 @@ class Demand:
     def prompt_tokens(self) -> float:
         """Of a whole prompt."""
         return self.static_tokens + self.tokens_per_post
+
+    @property
+    def explanation_tokens(self) -> float:
+        """Generated for one explanation, on average: one where the category alone is wanted."""
+        return 1 - self.in_text + self.in_text * TEXT_TOKENS
 
     @property
     def price_per_hour(self) -> float:
@@ -140,7 +147,7 @@ def rate_of(demand: Demand) -> Rate:
     output_tokens_s = ANCHOR_OUTPUT_TOKENS_S * min(compute, bandwidth)
     computed = demand.prompt_tokens - demand.shared_tokens
     score_s = computed / prompt_tokens_s
-    explain_s = AGAIN_TOKENS / prompt_tokens_s + EXPLANATION_TOKENS / output_tokens_s
+    explain_s = AGAIN_TOKENS / prompt_tokens_s + demand.explanation_tokens / output_tokens_s
     return Rate(
         prompt_tokens_s=prompt_tokens_s,
         output_tokens_s=output_tokens_s,
@@ -259,9 +266,20 @@ def _speed(demand: Demand, rate: Rate) -> list[Figure]:
             "an explanation takes",
             rate.explain_s * 1e3,
             "ms",
-            f"{AGAIN_TOKENS} tokens computed, {EXPLANATION_TOKENS} generated (assumed)",
+            f"{AGAIN_TOKENS} tokens computed (read in 1.2.1's source), {demand.explanation_tokens:.3g} generated",
         ),
-        Figure("posts/s of a GPU", rate.posts_s, "", f"{demand.explained:.3g} of them explained (assumed)"),
+        Figure(
+            "generated for it",
+            demand.explanation_tokens,
+            "",
+            f"1 for a category (ours ask for no more), {TEXT_TOKENS} for a text, as {demand.in_text:.3g} of them have (assumed)",
+        ),
+        Figure(
+            "posts/s of a GPU",
+            rate.posts_s,
+            "",
+            f"{demand.explained:.3g} of them explained (assumed, as in the comparison)",
+        ),
         Figure(
             "a server has",
             1e3 / rate.posts_s,

@@ -14,12 +14,12 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from sluicegate.engines.bundle import Calibration, Sha256
-from sluicegate.engines.errors import ScreenError
-from sluicegate.engines.protocol import Engine, EngineInfo, Prompt, Scored, believed
+from sluicegate.engines.errors import EngineUnavailable, ScreenError
+from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure, Prompt, Scored, believed
 from sluicegate.engines.screen.manifest import MANIFEST_BYTES, ScreenGroup
 from sluicegate.engines.screen.model import ScreenAnswer, group_of, is_written_in, side_of
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
-from sluicegate.schemas import Post, Scores
+from sluicegate.schemas import FailureCode, Post, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 GUARD: Final = "guard.json"
 _AGAIN: Final = "measure the guard again with `sluicegate adapt screen-guard`"
-_MOST_PARTS = 2
-"""A post and its folded form, each whole: of what is longer the large guard reads every part."""
 _PAUSE_S = 5.0
-"""After a fault the small guard is left alone for so long: no chunk of posts waits for one that is away."""
+"""After a fault the small guard rests for so long: no chunk of posts waits for one that is away."""
+_PAUSE_MOST_S = 60.0
+"""The pause doubles up to this, until the small guard answers posts again."""
+_GRACE_S = 0.5
+"""An engine keeps its own deadline, and says which prompts it missed. One that does not is left after so long."""
 
 
 class GuardManifest(BaseModel):
@@ -43,6 +45,8 @@ class GuardManifest(BaseModel):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     guard: Sha256
     """Digest of the bundle whose scores were measured."""
+    backend: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
+    """What served it then: the same bundle has other scores elsewhere."""
     data: Sha256
     """Of the rows that it was measured on."""
     rows: int = Field(ge=1)
@@ -90,13 +94,20 @@ class GuardManifest(BaseModel):
 class GuardScreen:
     """Asks a small guard first. One event loop. Its engine is entered and left by the caller.
 
+    A post is shown to it as the rows were when it was measured: the whole text, without language and region. What
+    would be shown otherwise, or in more prompts than one, is the large guard's.
+
+    A small guard that fails, or is late, rests. Then its health is asked beside the posts, and it is asked about
+    posts again once it is well.
+
     Args:
         manifest: How sure its scores are.
         engine: The small guard.
-        segmenter: Makes its prompts.
+        segmenter: Makes its prompts, folded forms and passages among them.
         calibration: Of its bundle: what the policy sees. The manifest speaks of the scores before it.
         timeout_s: Seconds for a call; what has no answer by then goes to the large guard.
         clock: Monotonic seconds.
+        patience_s: Seconds that the least patient post waits at all; None for no bound. A call takes half of it at most.
     """
 
     def __init__(
@@ -108,27 +119,31 @@ class GuardScreen:
         calibration: Calibration | None,
         timeout_s: float,
         clock: Callable[[], float],
+        patience_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.manifest = manifest
         self.digest = manifest.digest
         self.guard: EngineInfo | None = engine.info
         self.calibrated = calibration is not None
+        self.away: str | None = None
+        self.faults = 0
         self._engine = engine
         self._segmenter = segmenter
         self._calibration = calibration
         self._timeout_s = timeout_s
         self._clock = clock
+        self._patience_s = patience_s
         self._rests_until = 0.0
+        self._pause_s = _PAUSE_S
+        self._trial: asyncio.Task[None] | None = None
         self._groups = {(one.kind, one.language): one for one in manifest.groups}
 
     async def ask(self, posts: Sequence[Post]) -> list[ScreenAnswer | None]:
         """One answer for each post, in order; None where the large guard has to be asked.
 
         None if the post names no language, was not measured in its language and kind, has context, is too long, hides
-        something or is not written as that language is; if the small guard failed on it; or if it is not sure.
-
-        Raises:
-            EngineUnavailable: The small guard is away. For some seconds every answer is None then.
+        something, has a folded form or is not written as that language is; if the small guard rests or failed on it;
+        or if it is not sure.
         """
         found: list[ScreenAnswer | None] = [None] * len(posts)
         wanted = {
@@ -136,44 +151,103 @@ class GuardScreen:
             for at, post in enumerate(posts)
             if (group := group_of(post, self._groups)) is not None and is_written_in(post.text, group.scripts)
         }
-        if not wanted or self._clock() < self._rests_until:
+        if not wanted or not self._is_at_work():
             return found
         prompts = await asyncio.to_thread(self._prompts, [posts[at] for at in wanted])
-        asked = [(at, prompt) for at, its in zip(wanted, prompts, strict=True) for prompt in its]
-        try:
-            answers = await self._engine.score([prompt for _, prompt in asked], timeout_s=self._timeout_s)
-        except Exception:
-            self._rests_until = self._clock() + _PAUSE_S
-            raise
-        if len(answers) != len(asked):
-            raise ScreenError("the small guard gave not one answer for each prompt")
-        scores: dict[int, list[Scores | None]] = {}
-        for (at, _), answer in zip(asked, map(believed, answers), strict=True):
-            scores.setdefault(at, []).append(answer.scores if isinstance(answer, Scored) else None)
-        for at, its in scores.items():
-            found[at] = self._answer(posts[at], wanted[at], its)
+        asked = [(at, prompt) for at, prompt in zip(wanted, prompts, strict=True) if prompt is not None]
+        if not asked:
+            return found
+        answers = await self._score([prompt for _, prompt in asked])
+        for (at, _), answer in zip(asked, answers, strict=False):  # none of a call that failed as a whole
+            if isinstance(answer, Scored):
+                found[at] = self._answer(posts[at], wanted[at], answer.scores)
         return found
 
-    def _prompts(self, posts: Sequence[Post]) -> list[list[Prompt]]:
-        """The prompts of each post; none of one that is long for the small guard."""
+    async def _score(self, prompts: Sequence[Prompt]) -> list[Scored | ItemFailure]:
+        """One answer for each prompt; none at all where the call failed as a whole."""
+        answers: list[Scored | ItemFailure] = []
+        within_s = self._within_s()
+        try:
+            async with asyncio.timeout(within_s + min(_GRACE_S, within_s)):
+                answers = [believed(one) for one in await self._engine.score(prompts, timeout_s=within_s)]
+            why = _ails(answers, len(prompts), within_s)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the large guard answers
+            why = _told(error, within_s)
+        if why is None:
+            self._pause_s = _PAUSE_S
+            return answers
+        self.faults += 1
+        self._rest(why)
+        return answers if len(answers) == len(prompts) else []
+
+    def _within_s(self) -> float:
+        """Seconds for a call: a small guard that hangs must not use up the wait of a post that the large one can judge."""
+        patience_s = self._patience_s()
+        return self._timeout_s if patience_s is None else min(self._timeout_s, patience_s / 4)
+
+    def _rest(self, why: str) -> None:
+        self.away = why
+        self._rests_until = self._clock() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _PAUSE_MOST_S)
+
+    def _is_at_work(self) -> bool:
+        """False while it rests. After the pause this has its health asked; no post waits for that."""
+        if self.away is None:
+            return True
+        if self._trial is None and self._clock() >= self._rests_until:
+            self._trial = asyncio.create_task(self._try(), name="health of the small guard")
+        return False
+
+    async def _try(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                health = await self._engine.health()
+            why = None if health.ok else health.detail or "it is not well"
+        except Exception as error:  # noqa: BLE001 - as for posts
+            why = _told(error, self._timeout_s)
+        finally:
+            self._trial = None
+        if why is None:
+            self.away = None
+        else:
+            self._rest(why)
+
+    def _prompts(self, posts: Sequence[Post]) -> list[Prompt | None]:
+        """The prompt of each post; None of one that is more than its whole text, which alone was measured."""
+        shown = [post.model_copy(update={"language": None, "region": None}) for post in posts]
         limits = [LengthLimits(1 << 20, 1)] * len(posts)
-        built = self._segmenter.build_many(posts, limits)
+        built = self._segmenter.build_many(shown, limits)
         return [
-            [part.prompt for part in one.parts]
-            if isinstance(one, Parts) and len(one.parts) <= _MOST_PARTS
-            else []
+            one.parts[0].prompt
+            if isinstance(one, Parts) and len(one.parts) == 1 and not one.parts[0].folded
+            else None
             for one in built
         ]
 
-    def _answer(self, post: Post, group: ScreenGroup, parts: Sequence[Scores | None]) -> ScreenAnswer | None:
-        """What it says of a post by the part that it finds least safe; None if it failed on any."""
-        scores = [one for one in parts if one is not None]
-        if len(scores) < len(parts):
-            return None
-        worst = min(scores, key=lambda one: one.safe)
-        side = side_of(group, worst.safe, worst.unsafe)
+    def _answer(self, post: Post, group: ScreenGroup, scores: Scores) -> ScreenAnswer | None:
+        side = side_of(group, scores.safe, scores.unsafe)
         if side is None:
             return None
         if self._calibration is not None:
-            worst = self._calibration.calibrated(worst, post.kind, post.language)
-        return ScreenAnswer(worst, *side)
+            scores = self._calibration.calibrated(scores, post.kind, post.language)
+        return ScreenAnswer(scores, *side)
+
+
+def _ails(answers: Sequence[Scored | ItemFailure], prompts: int, within_s: float) -> str | None:
+    """Why these answers are those of one that has to rest; None of one that is well."""
+    if len(answers) != prompts:
+        return "it gave not one answer for each prompt"
+    failures = [one for one in answers if isinstance(one, ItemFailure)]
+    if late := sum(one.code is FailureCode.TIMED_OUT for one in failures):
+        return f"{late} of {prompts} prompts had no answer within {within_s:g} s"
+    if len(failures) == prompts:
+        return f"{failures[0].code.value}: {failures[0].detail}"
+    return None
+
+
+def _told(error: Exception, within_s: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {within_s:g} s"
+    if isinstance(error, EngineUnavailable):
+        return str(error)
+    return f"a fault in the engine's client ({type(error).__name__})"

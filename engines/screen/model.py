@@ -51,6 +51,10 @@ class Screener(Protocol):
     """The small guard that is asked; None where there is none."""
     calibrated: bool
     """True if the scores of its answers are."""
+    away: str | None
+    """Why it rests and answers nothing, for people; None while it is at work."""
+    faults: int
+    """Calls for posts that failed, whole or late."""
 
     async def ask(self, posts: Sequence[Post]) -> list[ScreenAnswer | None]:
         """One answer for each post, in order; None where the engine has to be asked. May raise: that is None for all."""
@@ -85,6 +89,8 @@ class Screen:
     guard: EngineInfo | None = None
     """Light weights ask nobody."""
     calibrated = True
+    away: str | None = None
+    faults = 0
 
     def __init__(self, manifest: ScreenManifest, weights: TextWeights) -> None:
         self.manifest = manifest

@@ -25,7 +25,7 @@ from sluicegate.pipeline.errors import PipelineError, SettingsError
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.kafka.check import Result, fault, ok, unknown
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.checks import require_adapters, require_engines
+from sluicegate.pipeline.policy.checks import require_adapters, require_digests, require_engines
 from sluicegate.pipeline.settings.engine_choice import engine_choice, engine_choices
 from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings, ScreenSettings, variable
 from sluicegate.pipeline.text import neutral, neutral_json
@@ -183,7 +183,7 @@ def screen_result(screen: ScreenSettings, engine: EngineSettings | None = None) 
     """
     try:
         backends = open_backends(engine_choices(engine)) if screen.guard is not None and engine else {}
-        found = open_screen(screen, backends, folds=False)
+        found = open_screen(screen, backends)
     except (EngineError, PipelineError) as error:
         return fault("screen", str(error), "sluicegate settings docs  # the section screen")
     if found is None:
@@ -197,7 +197,10 @@ def screen_result(screen: ScreenSettings, engine: EngineSettings | None = None) 
 
 
 def policy_result(
-    policy: PolicySettings, adapters: Collection[str] | None = (), engine: EngineSettings | None = None
+    policy: PolicySettings,
+    adapters: Collection[str] | None = (),
+    engine: EngineSettings | None = None,
+    guard: str | None = None,
 ) -> Result:
     """Read the policy, and see whether a worker would take it.
 
@@ -205,13 +208,17 @@ def policy_result(
         policy: Where it is.
         adapters: It may name no other. None for who asks no engine.
         engine: It must be for these engines. None to leave that open.
+        guard: The adapter that is the small guard: it answers nothing under a policy that is for others.
     """
     try:
         loaded = Policy.load(policy.path)
         if adapters is not None:
             require_adapters(loaded, adapters, str(policy.path))
         if engine is not None and loaded.engines:
-            require_engines(loaded, _digests(engine), str(policy.path))
+            digests = _digests(engine)
+            require_engines(loaded, digests, str(policy.path))
+            if guard is not None and guard in digests:
+                require_digests(loaded, {digests[guard]: f"the small guard `{guard}`"}, str(policy.path))
     except PipelineError as error:
         return fault("policy", str(error), f"sluicegate policy check {quote(str(policy.path))}")
     where = policy.path or "built in"
@@ -330,6 +337,7 @@ def _results(path: Path | None) -> list[Result]:
             settings.policy,
             settings.engine.adapters if judges else None,
             settings.engine if judges else None,
+            settings.screen.guard,
         ),
     ]
 

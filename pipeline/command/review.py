@@ -13,7 +13,7 @@ from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 app = typer.Typer(
-    help="The review desk: serve it, erase an author, make its read model again.\n\nExample: sluicegate review serve"
+    help="The review desk: serve it, migrate its store, erase an author, make its read model again.\n\nExample: sluicegate review serve"
 )
 
 Demo = Annotated[
@@ -38,6 +38,19 @@ def serve(settings: SettingsFile = None, demo: Demo = False) -> None:
 
     configure_logs(loaded.log.level)
     asyncio.run(serve_desk(loaded, demo=demo))
+
+
+@app.command("migrate")
+def migrate(settings: SettingsFile = None) -> None:
+    """Bring the store to the shape that this version needs. `serve` does it, too, when it starts; this asks no cluster.
+
+    Safe to repeat, and while a desk of the version before runs. It is one transaction: if it fails, nothing has changed.
+
+    Example: sluicegate review migrate
+    """
+    _require_extra()
+    _desk(load_settings(settings)).store.migrate()
+    typer.echo("the store has the shape of this version")
 
 
 @app.command("erase")

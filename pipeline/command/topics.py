@@ -114,7 +114,10 @@ def _planned(
     settings: Settings, partitions: int, replication: int, *, desk: bool
 ) -> tuple[PlannedTopic, ...]:
     shape: Any = {"partitions": partitions, "replication": replication}
-    return (*plan_topics(settings, **shape), *(plan_desk_topics(settings, **shape) if desk else ()))
+    planned = plan_topics(settings, **shape)
+    if desk:
+        return (*planned, *plan_desk_topics(settings, **shape))
+    return tuple(replace(one, desk=()) for one in planned)
 
 
 def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[PlannedTopic]:

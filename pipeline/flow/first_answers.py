@@ -45,6 +45,7 @@ class FirstAnswers:
         settings: How long a call may take, and the first pause after one that failed. The pause doubles up to 5 s.
         policy: The policy in force.
         instruments: The clock and the holds.
+        guard: The adapter that answers as a screen only. Nobody waits for it, unless the policy names it for posts, too.
     """
 
     def __init__(
@@ -53,7 +54,10 @@ class FirstAnswers:
         settings: EngineSettings,
         policy: Callable[[], Policy],
         instruments: Instruments,
+        *,
+        guard: str | None = None,
     ) -> None:
+        self._guard = guard
         self._backends = backends
         self._settings = settings
         self._policy = policy
@@ -65,8 +69,15 @@ class FirstAnswers:
 
     @property
     def missing(self) -> Mapping[str, str]:
-        """The engines that have scored nothing yet, by the section of their settings, and why; for people."""
-        return dict(self._missing)
+        """The engines that posts need and that have scored nothing yet, by the section of their settings, and why; for people."""
+        spared = self._spared
+        return {place: why for place, why in self._missing.items() if place not in spared}
+
+    @property
+    def _spared(self) -> set[str]:
+        """Of a small guard that no post needs: the engine answers in its place."""
+        guard = self._guard
+        return set() if guard is None or guard in self._policy().adapters else {_place(guard)}
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return once this worker has something to answer to posts, or is told to stop.
@@ -78,20 +89,20 @@ class FirstAnswers:
         since = self._clock.monotonic()
         with self._holds.waiter("engine") as declare_hold:
             while not stop.is_set() and not self._is_enough(self._clock.monotonic() - since):
-                if why := [
-                    f"{place}: {why}" for place, why in self._missing.items() if why != _NO_ANSWER_YET
-                ]:
+                if why := [f"{place}: {why}" for place, why in self.missing.items() if why != _NO_ANSWER_YET]:
                     declare_hold(f"the worker does not join its group yet: {'; '.join(why)}")
                 await self._clock.wait(self._turned, until=self._clock.monotonic() + _LOOK_AGAIN_S)
                 self._turned.clear()
 
     def _is_enough(self, waited_s: float) -> bool:
-        if not self._missing:
+        missing = self.missing
+        if not missing:
             return True
         impatient_s = self._policy().least_wait_seconds
         if impatient_s is not None and waited_s >= impatient_s:
             return True
-        return len(self._missing) < len(self._backends) and waited_s >= self._settings.adapter_wait_s
+        needed = {*map(_place, self._backends)} - self._spared
+        return len(missing) < len(needed) and waited_s >= self._settings.adapter_wait_s
 
     async def _ask(self, place: str, backend: Backend) -> None:
         pause_s = self._settings.circuit_pause_s

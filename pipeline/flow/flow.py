@@ -102,6 +102,11 @@ class PostPath(ABC):
             self._tasks = None
 
     @property
+    def screen_state(self) -> str:
+        """What the screen does, for people."""
+        return self._screening.state
+
+    @property
     def running(self) -> bool:
         """False once nothing that is held will be answered any more."""
         return self._tasks is not None
@@ -235,7 +240,7 @@ class Flow(PostPath):
             each = list(zip(arrivals, cut, strict=True))
             screened: dict[Arrival, Answer] = {}
             samples: dict[Arrival, Sample] = {}
-            if self._screening.on:
+            if self._screening.has_screen:
                 # Of a post whose folded form was blocked before, the engine knows more than any screen.
                 unknown = [one for one, its in each if its.keys and not self.work.knows(its.keys)]
                 screened, samples = await self._screening.look_up(unknown)

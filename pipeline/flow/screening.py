@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _JUDGED = {AssessedBy.ENGINE, AssessedBy.CACHE}
+_SERVED_APART = {"completions", "fake"}
+"""What serves a small guard: a post that its engine dies of must neither end the worker nor take the large guard's room."""
 
 
 class Screening:
@@ -64,17 +66,46 @@ class Screening:
         self.switch = Switch(
             settings, instruments.clock, instruments.metrics, screen.digest if screen is not None else None
         )
+        self._away: str | None = None
+        self._unnamed_in: str | None = None
+        self._faults = 0
         if screen is not None:
             self._metrics.screen.info({"digest": screen.digest})
+            self._metrics.screen_guard_away.set_function(lambda: screen.away is not None)
+            self._metrics.screen_guard_unnamed.set_function(
+                lambda: not self._is_named(screen, self._policy())
+            )
 
     def sample_from(self, delivery: Delivery) -> Sample | None:
         """What an edge of ours says that its screen would have answered; a producer's word counts nothing."""
         return sample_of(delivery.headers) if self._settings.from_edge else None
 
     @property
+    def has_screen(self) -> bool:
+        """True where there is one, at work or not."""
+        return self._screen is not None
+
+    @property
     def on(self) -> bool:
-        """True where it has a screen, and that is not switched off."""
-        return self._screen is not None and not self.switch.is_off(self._screen.digest)
+        """True where it has a screen that is not switched off, and that the policy in force lets judge."""
+        screen = self._screen
+        return (
+            screen is not None
+            and not self.switch.is_off(screen.digest)
+            and self._is_named(screen, self._policy())
+        )
+
+    @property
+    def state(self) -> str:
+        """What the screen does, for people."""
+        screen = self._screen
+        if screen is None:
+            return "there is none"
+        if screen.guard is not None and not self._is_named(screen, self._policy()):
+            return f"answers nothing: the policy names engines, and not the small guard {screen.guard.digest}"
+        if self.switch.is_off(screen.digest):
+            return "answers nothing: it is switched off, or the control topic is not followed"
+        return f"the small guard rests: {screen.away}" if screen.away is not None else "at work"
 
     async def look_up(
         self, waiting: Sequence[Arrival]
@@ -83,10 +114,14 @@ class Screening:
         screen, policy = self._screen, self._policy()
         answers: dict[Arrival, Answer] = {}
         samples: dict[Arrival, Sample] = {}
-        if screen is None or not self.on:
+        if screen is None:
             return answers, samples
-        wanted = [one for one in waiting if one.sample is None and may_answer(one.post, policy)]
+        self._tell_unnamed(screen, policy)
+        if not self.on:
+            return answers, samples
+        wanted = [one for one in waiting if one.sample is None and self._may_ask(one.post, policy)]
         said = await self._ask(screen, [one.post for one in wanted]) if wanted else []
+        self._tell_away(screen)
         for one, found in zip(wanted, said, strict=True):
             answer = self._answer(screen, one, found)
             if isinstance(answer, Sample):
@@ -111,6 +146,38 @@ class Screening:
                 self.switch.compare(
                     post.sample, judged, tolerance, policy=policy.digest, content=verdict.content_hash
                 )
+
+    def _may_ask(self, post: Post, policy: Policy) -> bool:
+        """False of a post that nothing it says would stand for, or whose own engine it is: it would agree with itself."""
+        own = self._settings.guard is not None and policy.rules(post).adapter == self._settings.guard
+        return not own and may_answer(post, policy)
+
+    @staticmethod
+    def _is_named(screen: Screener, policy: Policy) -> bool:
+        """False of a small guard under a policy that names its engines, and not this one."""
+        return screen.guard is None or not policy.engines or screen.guard.digest in policy.engines
+
+    def _tell_unnamed(self, screen: Screener, policy: Policy) -> None:
+        if self._is_named(screen, policy):
+            self._unnamed_in = None
+        elif policy.digest != self._unnamed_in and screen.guard is not None:
+            self._unnamed_in = policy.digest
+            _log.warning(
+                "screen_guard_unnamed",
+                guard=screen.guard.digest,
+                policy=policy.digest,
+                fix="name the digest under engines in the policy, too, once its thresholds fit this guard's scores",
+            )
+
+    def _tell_away(self, screen: Screener) -> None:
+        """Count what the small guard failed on, and say once that it rests, and once that it is back."""
+        self._metrics.screen_faults.inc(screen.faults - self._faults)
+        self._faults = screen.faults
+        if screen.away is not None and self._away is None:
+            _log.warning("screen_guard_rests", reason=screen.away)
+        elif screen.away is None and self._away is not None:
+            _log.info("screen_guard_back", after=self._away)
+        self._away = screen.away
 
     async def _ask(self, screen: Screener, posts: Sequence[Post]) -> Sequence[ScreenAnswer | None]:
         try:
@@ -154,13 +221,15 @@ def screen_stamp(screen: Screener) -> EngineRef:
     return EngineRef(digest=digest, backend="screen", model="screen", layout_digest=digest, calibrated=True)
 
 
-def open_screen(settings: ScreenSettings, backends: Backends, *, folds: bool) -> Screener | None:
+def open_screen(
+    settings: ScreenSettings, backends: Backends, patience_s: Callable[[], float | None] = lambda: None
+) -> Screener | None:
     """Load the screen that the settings name, if they name one. Blocking, below a second.
 
     Args:
         settings: The section ``screen``.
         backends: Among them the small guard, if there is one. They are entered by the caller.
-        folds: Whether a post is judged in its folded form, too.
+        patience_s: Seconds that the least patient post waits under the policy in force; None for no bound.
 
     Raises:
         EngineError: The folder holds no screen that can be used here.
@@ -178,7 +247,7 @@ def open_screen(settings: ScreenSettings, backends: Backends, *, folds: bool) ->
 
         screen = Screen.load(settings.path)
     else:
-        screen = _open_guard(settings, settings.path, settings.guard, backends, folds=folds)
+        screen = _open_guard(settings, settings.path, settings.guard, backends, patience_s)
     if settings.digest is not None and settings.digest != screen.digest:
         raise StartError(
             f"screen.path {settings.path}: its digest is {screen.digest}, screen.digest pins {settings.digest}; "
@@ -188,7 +257,11 @@ def open_screen(settings: ScreenSettings, backends: Backends, *, folds: bool) ->
 
 
 def _open_guard(
-    settings: ScreenSettings, path: Path, name: str, backends: Backends, *, folds: bool
+    settings: ScreenSettings,
+    path: Path,
+    name: str,
+    backends: Backends,
+    patience_s: Callable[[], float | None],
 ) -> GuardScreen:
     manifest = GuardManifest.load(path)
     backend = backends.get(name)
@@ -198,16 +271,33 @@ def _open_guard(
             "(a worker of role screen has no engine)"
         )
     info = backend.engine.info
+    if info.backend not in _SERVED_APART:
+        raise StartError(
+            f"screen.guard {name}: engine.backend {info.backend} would load a second engine into this worker's own room; "
+            "serve both guards by servers of their own, and set engine.backend to completions"
+        )
+    own = backends.get(None)
+    if own is not None and info.digest == own.engine.info.digest:
+        raise StartError(
+            f"screen.guard {name}: its bundle is the engine's own, {info.digest}, which would check itself; give "
+            f"engine.adapters.{name}.bundle the folder of a smaller guard, or leave screen.guard out"
+        )
     if info.digest != manifest.guard:
         raise StartError(
             f"screen.guard {name}: its bundle is {info.digest}, and {path / GUARD} was measured with {manifest.guard}; "
             "measure it again with `sluicegate adapt screen-guard`"
         )
+    if info.backend != manifest.backend:
+        raise StartError(
+            f"screen.guard {name}: {info.backend} serves it, and {path / GUARD} was measured with {manifest.backend}; "
+            "measure it again with `sluicegate adapt screen-guard`"
+        )
     return GuardScreen(
         manifest,
         backend.engine,
-        Segmenter(backend.prompter, folds=folds, passages=backend.passages),
+        Segmenter(backend.prompter, folds=True, passages=backend.passages),
         calibration=backend.calibration,
         timeout_s=settings.guard_timeout_s,
         clock=time.monotonic,
+        patience_s=patience_s,
     )

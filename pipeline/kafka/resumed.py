@@ -28,5 +28,17 @@ class ResumedTail(Tail):
         super().__init__(kafka, topics)
         self._offsets = dict(offsets)
 
+    def unread(self, offsets: Mapping[tuple[str, int], int]) -> int:
+        """How many records the topics have from these offsets on, as far as the brokers have told. Asks nobody.
+
+        Args:
+            offsets: The next offset to read, by topic and partition. A partition without one counts nothing.
+        """
+        count = 0
+        for one in self._consumer.assignment():
+            _, end = self._consumer.get_watermark_offsets(one, cached=True)
+            count += max(0, end - offsets.get((one.topic, one.partition), end))
+        return count
+
     def _begin(self, places: Sequence[tuple[str, int]]) -> None:
         self._consumer.assign([place_of(*place, self._offsets.get(place)) for place in places])

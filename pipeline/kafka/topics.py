@@ -254,7 +254,7 @@ class PlannedTopic:
     compression: str | None = None
     """What the brokers keep batches in, whatever a producer sent; None for as it was sent."""
     desk: tuple[str, ...] = ()
-    """What the review desk needs."""
+    """What a review desk needs, where there is one."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Configuration over the plan's, in Kafka's own names."""
 
@@ -309,14 +309,18 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
             worker=rights.get("worker", ()),
             producer=rights.get("producer", ()),
             consumer=rights.get("consumer", ()),
+            desk=rights.get("desk", ()),
         )
 
     # What an edge forwards is read by workers with an engine, under settings of their own.
     forward = [with_posts("forward", worker=write)] if settings.worker.role == "screen" else []
     return (
         # Anybody may write there: a batch that unpacks to gigabytes must fail at the broker (docs/adr/0018).
-        replace(with_posts("posts", worker=read, producer=write), compression="uncompressed"),
-        *(with_posts(action, worker=write, consumer=read) for action in ("allow", "review", "block")),
+        replace(with_posts("posts", worker=read, producer=write, desk=read), compression="uncompressed"),
+        *(
+            with_posts(action, worker=write, consumer=read, desk=read)
+            for action in ("allow", "review", "block")
+        ),
         PlannedTopic(
             "topics.dead_letter",
             names.dead_letter,

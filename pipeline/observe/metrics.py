@@ -239,6 +239,13 @@ class Metrics:
         self.screen_off = gauge(
             "screen_off", "1 while this worker's screen is switched off for errors: an alarm."
         )
+        self.screen_guard_away = gauge(
+            "screen_guard_away", "1 while the small guard rests after a fault: the engine gets its posts."
+        )
+        self.screen_guard_unnamed = gauge(
+            "screen_guard_unnamed",
+            "1 while the policy names engines and the small guard is none of them: it answers nothing.",
+        )
         self.forwarded = counter(
             "records_forwarded", "Records that an edge forwarded; `sampled` to be compared.", "sampled"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.decisions import Decisions
 from sluicegate.pipeline.review.figures import QueueFigures
+from sluicegate.pipeline.review.health import DeskHealth
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.metrics import ReviewMetrics
 from sluicegate.pipeline.review.outbox import Outbox
@@ -35,11 +36,11 @@ class ReviewDesk:
         self.queue = CaseQueue(self.settings)
         self.decisions = Decisions(self.vault)
         self.figures = QueueFigures(self.store)
-        self.metrics = ReviewMetrics(self.store, self.figures)
         self.outbox = Outbox(settings.kafka, settings.topics, self.store)
         self.projector = Projector(
             settings.kafka, settings.topics, self.store, Cases(self.settings, self.vault)
         )
+        self.metrics = ReviewMetrics(self.store, self.figures, DeskHealth(self.projector, self.outbox))
 
     def __enter__(self) -> Self:
         """Bring the store to today's shape, and begin to read and to send.
@@ -61,8 +62,9 @@ class ReviewDesk:
 
     @property
     def troubles(self) -> list[str]:
-        """Why the desk is not ready; none if it is."""
-        return [one for one in (self.projector.trouble, self.outbox.trouble) if one is not None]
+        """Why the desk is not ready; none if it is. It asks the store, and waits for as long as that is silent."""
+        found = [one for one in (self.projector.trouble, self.outbox.trouble) if one is not None]
+        return found if self.store.answers() else [*found, "the store does not answer"]
 
     def erase(self, tenant: str, author_id: str, actor: str) -> tuple[int, str | None]:
         """Take away the texts of an author for good; how many there were, and what the database may still keep.

@@ -6,9 +6,10 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
 from sluicegate.pipeline.review.figures import WINDOW_S, CountedShare, QueueFigures, QueueSize
 from sluicegate.pipeline.review.outbox import waiting
@@ -33,9 +34,10 @@ class ReviewMetrics:
     Args:
         store: Has what is counted.
         figures: Of the queues.
+        health: Of the desk's threads; None where none run.
     """
 
-    def __init__(self, store: ReviewStore, figures: QueueFigures) -> None:
+    def __init__(self, store: ReviewStore, figures: QueueFigures, health: Collector | None = None) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Waiting(store, figures))
         self._registry.register(_Decided(figures))
@@ -46,9 +48,22 @@ class ReviewMetrics:
             registry=self._registry,
         )
 
+        # Apart: these are told while the store is away, too.
+        self._own = CollectorRegistry()
+        self._away = Gauge(
+            "sluicegate_review_store_away", "1 while the store does not answer.", registry=self._own
+        )
+        if health is not None:
+            self._own.register(health)
+
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
-        return generate_latest(self._registry)
+        """All of them, as Prometheus reads them. While the store is away, those that are counted in it are left out."""
+        try:
+            counted = generate_latest(self._registry)
+        except SQLAlchemyError:
+            counted = b""
+        self._away.set(not counted)
+        return counted + generate_latest(self._own)
 
 
 class _Waiting(Collector):

@@ -30,6 +30,8 @@ _log = logging.getLogger("sluicegate.review")
 _READ_S = 0.2
 _AT_ONCE = 50
 _SWEEP_S = 5.0
+_LOOK_EVERY_S = 10.0
+_LOOK_S = 2.0
 _PAUSE_S = 1.0
 
 
@@ -58,6 +60,8 @@ class Projector:
         self._thread = threading.Thread(target=self._run, name="review-projector", daemon=True)
         self.trouble: str | None = "the topics were not read yet"
         """Why nothing is read just now; None while all is well."""
+        self.unread = 0
+        """How many records stand on the topics that were not read yet, as far as the brokers told."""
 
     def start(self) -> None:
         """Begin to follow."""
@@ -88,14 +92,18 @@ class Projector:
     def _follow(self) -> None:
         with self._store.reading() as connection:
             known = known_offsets(connection)
-        swept_at = 0.0
+        swept_at = looked_at = 0.0
         with ResumedTail(self._kafka, self._names, known) as tail:
             while not self._stopping.is_set():
+                if time.monotonic() - looked_at > _LOOK_EVERY_S:
+                    tail.look(within_s=_LOOK_S)  # of brokers that went away reading says nothing
+                    looked_at = time.monotonic()
                 records = tail.read(_READ_S)
                 # In parts: who decides waits for one of them at most.
                 for first in range(0, len(records), _AT_ONCE):
                     known = self.take(records[first : first + _AT_ONCE], known)
                 self.trouble = tail.trouble
+                self.unread = tail.unread(known)
                 if time.monotonic() - swept_at > _SWEEP_S:
                     swept_at = time.monotonic()
                     with self._store.writing() as connection:

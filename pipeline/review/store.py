@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import (
     Connection,
     Engine,
@@ -91,6 +92,15 @@ class ReviewStore:
         with self._engine.connect().execution_options(reads=True) as connection, connection.begin():
             yield connection
 
+    def answers(self) -> bool:
+        """Whether the database answers. One that is silent is waited for."""
+        try:
+            with self.reading() as connection:
+                connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
+
     def migrate(self, shape: str = "head") -> None:
         """Bring the database to the shape of today. Safe to repeat, and while others do.
 
@@ -98,7 +108,7 @@ class ReviewStore:
             shape: An older one, to begin with.
 
         Raises:
-            ReviewError: The database does not answer, or refuses.
+            ReviewError: The database does not answer, or refuses, or has the shape of a version that is not known here.
         """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
@@ -109,6 +119,11 @@ class ReviewStore:
                     connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792)"))  # any number
                 config.attributes["connection"] = connection
                 command.upgrade(config, shape)
+        except CommandError as error:
+            raise ReviewError(
+                "the store has the shape of another version of sluicegate; take that version or a newer one, "
+                "or restore the store from a backup of before"
+            ) from error
         except SQLAlchemyError as error:
             raise ReviewError(
                 f"the store cannot be opened ({type(error).__name__}); check review.store, and that its database runs"

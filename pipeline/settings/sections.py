@@ -38,7 +38,7 @@ class ScreenSettings(BaseModel):
     guard_timeout_s: float = Field(
         2.0,
         gt=0,
-        le=600,
+        le=10,
         description="Posts that the small guard has not answered by then go to the large one.",
     )
     sample_share: float = Field(

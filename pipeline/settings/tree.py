@@ -149,6 +149,8 @@ class Settings(BaseSettings):
         margin for a busy machine.
         """
         calls_s = self.engine.score_timeout_s + self.engine.explain_timeout_s
+        if self.screen.guard is not None:
+            calls_s += self.screen.guard_timeout_s
         return calls_s + self.kafka.delivery_timeout_s + self.kafka.commit_interval_s + 30
 
     def masked(self) -> dict[str, Any]:

@@ -41,8 +41,10 @@ def variable_queries() -> list[str]:
 
 
 def rules() -> dict[str, dict[str, Any]]:
-    """The alerts by name, as Helm renders them."""
-    groups = newest("gpu").of("PrometheusRule")["spec"]["groups"]
+    """The alerts by name, as Helm renders them: of workers, and of a review desk."""
+    groups = [
+        group for name in ("review", "gpu") for group in newest(name).of("PrometheusRule")["spec"]["groups"]
+    ]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 

@@ -125,8 +125,18 @@ def containers(pod: Document) -> list[Document]:
     return [*spec.get("initContainers", ()), *spec["containers"]]
 
 
+def deployment(answer: Answer, component: str = "worker") -> Document:
+    """The Deployment of the workers, or of another component."""
+    (found,) = [
+        one
+        for one in answer.all("Deployment")
+        if one["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    ]
+    return found
+
+
 def worker(answer: Answer) -> Document:
     """The worker's container."""
-    (found,) = answer.of("Deployment")["spec"]["template"]["spec"]["containers"]
+    (found,) = deployment(answer)["spec"]["template"]["spec"]["containers"]
     assert isinstance(found, dict)
     return found

@@ -1,4 +1,4 @@
-"""The dashboard, and every query of the chart against what a running worker answers on ``/metrics``."""
+"""The dashboard, and every query of the chart against what a running worker and a review desk answer on ``/metrics``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ from chart.queries import (
 from chart.rendering import newest
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.observe.metrics import metrics_table
+from sluicegate.pipeline.review.desk import ReviewDesk
+from sluicegate.pipeline.settings.tree import load_settings
+from support.cases import HERON, MAGPIE, Bench, judged, post
+from support.desk import browsing, hidden
 from support.kafka import free_ports
 from support.workers import Lane, until
 
@@ -78,12 +82,36 @@ def _scrape(lane: Lane) -> Scrape:
     lane.send([*posts, b"no post at all"])
     lane.wait_acknowledged(within_s=60)
     until("a breaker is open", lambda: worker.metric("sluicegate_block_breaker_open"), within_s=10)
-    text = worker.get("/metrics")[1]
+    text = worker.get("/metrics")[1] + _scrape_of_a_desk(lane.folder)
     labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(sample.labels)
     return Scrape(set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)), labels)
+
+
+def _scrape_of_a_desk(folder: Path) -> str:
+    """What a review desk answers that has open cases, decisions on their way, and a case that two people read."""
+    review = {"store": f"sqlite:///{folder / 'r.db'}", "key": "k" * 32, "blind_share": 0, "double_share": 0}
+    desk = ReviewDesk(load_settings(review=review))
+    desk.store.migrate()
+    bench = Bench(desk.store, **review)
+    twice = post("twice")
+    Bench(desk.store, **{**review, "double_share": 1}).take(
+        twice, judged(twice, severity="unsafe", categories=("Violent",))
+    )
+    (case,) = bench.all()
+    bench.answer(case.case_id, HERON, blind=True)
+    bench.answer(case.case_id, MAGPIE, blind=True)
+    for text in (post("one"), post("two")):
+        bench.take(text, judged(text))
+    with browsing(desk) as browser:
+        browser.post("/login", data={"name": "heron"})
+        page = browser.post("/next", data=hidden(browser.get("/queue")))
+        browser.post(f"{page.url.path}/answer", data={**hidden(page), "action": "allow", "severity": "safe"})
+        told = browser.get("/metrics").text
+    desk.store.close()
+    return told
 
 
 @pytest.fixture(scope="module")
@@ -181,12 +209,16 @@ def test_panels_fill_their_rows_and_overlap_nowhere() -> None:
 
 
 def test_every_panel_asks_the_chosen_prometheus_for_the_chosen_job() -> None:
+    """The job of a desk is named for that of its release's workers."""
     names = {one["name"] for one in dashboard()["templating"]["list"]}
     assert names == {"datasource", "job", "tenant"}
     for panel in panels():
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     for query in panel_queries():
-        assert query.count('{job=~"$job"') == len(list(asked(query))), query
+        for name, _ in asked(query):
+            job = '{job=~"$job(-review)?"' if name.startswith("sluicegate_review_") else '{job=~"$job"'
+            assert query.count(f"{name}{job}") == query.count(f"{name}{{"), query
+            assert query.count(f"{name}{{"), query
 
 
 @pytest.mark.promtool

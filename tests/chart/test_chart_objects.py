@@ -15,6 +15,7 @@ from chart.rendering import (
     NAMES,
     WAYS,
     containers,
+    deployment,
     helm,
     newest,
     pods,
@@ -114,7 +115,7 @@ def test_selectors_hold_nothing_that_an_upgrade_changes() -> None:
     more = ["--set", "commonLabels.team=trust,podLabels.tier=a,image.tag=9.9.9,profile=cpu"]
     for answer in (render(*NEEDED), render(*NEEDED, *more)):
         selectors = [
-            answer.of("Deployment")["spec"]["selector"]["matchLabels"],
+            deployment(answer)["spec"]["selector"]["matchLabels"],
             answer.of("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         ]
         for selector in selectors:
@@ -123,7 +124,7 @@ def test_selectors_hold_nothing_that_an_upgrade_changes() -> None:
                 "app.kubernetes.io/instance": "guard",
                 "app.kubernetes.io/component": "worker",
             }
-    labels = answer.of("Deployment")["spec"]["template"]["metadata"]["labels"]
+    labels = deployment(answer)["spec"]["template"]["metadata"]["labels"]
     assert labels | selector == labels
     assert (labels["team"], labels["tier"]) == ("trust", "a")
 
@@ -166,7 +167,7 @@ def test_names_that_look_like_numbers_stay_names() -> None:
     assert answer.code == 0, answer.said
     assert {"1", "2", "3", "4", "5", "6", "8", "9", "11", "2026"} <= set(_texts(answer.objects))
     assert all(isinstance(one, str) for one in _texts(answer.objects))
-    pod = answer.of("Deployment")["spec"]["template"]["spec"]
+    pod = deployment(answer)["spec"]["template"]["spec"]
     assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("7", "10")
 
 
@@ -176,13 +177,13 @@ def test_no_name_is_longer_than_a_host_name() -> None:
         names = [one["metadata"]["name"] for one in answer.objects]
         assert max(map(len, names)) <= 63
         assert len({(one["kind"], one["metadata"]["name"]) for one in answer.objects}) == len(names)
-        assert len(answer.of("Deployment")["metadata"]["name"]) <= 63 - len("-0123456789-abcde")
+        assert len(deployment(answer)["metadata"]["name"]) <= 63 - len("-0123456789-abcde")
 
 
 def test_a_rollout_needs_a_worker_more_only_where_that_takes_no_gpu() -> None:
     scarce, plenty = {"maxSurge": 0, "maxUnavailable": 1}, {"maxSurge": 1, "maxUnavailable": 0}
     for name in NAMES:
-        strategy = newest(name).of("Deployment")["spec"]["strategy"]
+        strategy = deployment(newest(name))["spec"]["strategy"]
         has_gpu = name in ("gpu", "oci", "vllm", "sglang", "trtllm-serve")
         assert strategy["rollingUpdate"] == (scarce if has_gpu or name == "demo" else plenty)
 

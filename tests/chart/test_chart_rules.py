@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.helm
 
 SERIES = '{job="moderation/guard-sluicegate"'
+DESK = '{job="moderation/guard-sluicegate-review"'
 
 # Alert → the series that set it off and then are well again, with their values by the minute; when it fires, and when
 # it has ended.
@@ -115,6 +116,29 @@ FIRING: dict[str, tuple[list[tuple[str, str]], str, str]] = {
         "11m",
         "30m",
     ),
+    "SluicegateReviewAbsent": ([(f"sluicegate_review_store_away{DESK}}}", "_x10 0x30")], "6m", "15m"),
+    "SluicegateReviewStoreAway": ([(f"sluicegate_review_store_away{DESK}}}", "1x10 0x30")], "3m", "15m"),
+    "SluicegateReviewHold": (
+        [(f'sluicegate_review_hold{DESK},name="outbox"}}', "1x10 0x30")],
+        "6m",
+        "20m",
+    ),
+    "SluicegateReviewBehind": (
+        [(f"sluicegate_review_unread_records{DESK}}}", "10001x20 0x30")],
+        "16m",
+        "30m",
+    ),
+    "SluicegateReviewUnsent": ([(f"sluicegate_review_unsent_records{DESK}}}", "7x20 0x30")], "16m", "30m"),
+    "SluicegateReviewOverdue": (
+        [(f'sluicegate_review_overdue_seconds{DESK},tenant="teens"}}', "60x40 0x30")],
+        "35m",
+        "60m",
+    ),
+    "SluicegateReviewOverturned": (
+        [(f'sluicegate_review_overturned_share{DESK},read="blind",bound="low"}}', "0.6x80 0.4x30")],
+        "65m",
+        "90m",
+    ),
 }
 VALUES = {
     "SluicegateWorkerMissing": "1",
@@ -129,6 +153,10 @@ VALUES = {
     "SluicegateExplanationsFail": "100%",
     "SluicegateDeadLetters": "2",
     "SluicegateScreenDisagrees": "10%",
+    "SluicegateReviewBehind": "10k",
+    "SluicegateReviewUnsent": "7",
+    "SluicegateReviewOverdue": "1m 0s",
+    "SluicegateReviewOverturned": "60%",
 }
 """What summaries say of those series."""
 # The same series of a worker that is well: none of the alerts may fire.
@@ -160,6 +188,14 @@ QUIET = [
     ("sluicegate_policy_reload_failed%s}", "0x60"),
     ("sluicegate_policy_for_other_engines%s}", "0x5 1x30 0x60"),
     ("sluicegate_control_topic_followed%s}", "1x60"),
+    (f"sluicegate_review_store_away{DESK}}}", "0 0 1 0x60"),  # at one scrape
+    (f'sluicegate_review_hold{DESK},name="projector"}}', "1 1 1 0x60"),  # while it starts
+    (f"sluicegate_review_unread_records{DESK}}}", "90000 80000 50000 0x60"),  # made again from the topics
+    (f"sluicegate_review_unsent_records{DESK}}}", "2 0 4 1 0 3x8 0 5x9 0x40"),
+    (f'sluicegate_review_overdue_seconds{DESK},tenant="teens"}}', "0x10 60x20 0x40"),
+    # Three of four is more than half, and says nothing yet.
+    (f'sluicegate_review_overturned_share{DESK},read="shown",bound="share"}}', "0.75x70"),
+    (f'sluicegate_review_overturned_share{DESK},read="shown",bound="low"}}', "0.3x70"),
     # Another release's trouble is not this one's.
     ('sluicegate_hold{job="moderation/other",name="engine"}', "1x60"),
 ]
@@ -263,7 +299,8 @@ def test_lag_pages_before_the_topic_forgets_posts(retention: str, limit: str | N
 def test_one_worker_is_not_missed_twice() -> None:
     answer = render("-f", str(CHART / "ci" / "gpu-values.yaml"), "--set", "autoscaling.minReplicas=1")
     alerts = {one["alert"] for one in answer.of("PrometheusRule")["spec"]["groups"][0]["rules"]}
-    assert rules().keys() - alerts == {"SluicegateWorkerMissing"}
+    of_workers = {name for name in rules() if not name.startswith("SluicegateReview")}
+    assert of_workers - alerts == {"SluicegateWorkerMissing"}
 
 
 def test_alerts_say_whose_they_are_and_link_only_to_an_address() -> None:
@@ -313,6 +350,8 @@ def _expected(name: str, at: str, series: list[tuple[str, str]]) -> dict[str, An
     kept = {label: labels[label] for label in re.findall(r"^\w+ by \((\w+)\)", rule["expr"])}
     if name == "SluicegateAbsent":
         kept = {"job": "moderation/guard-sluicegate"}
+    if name == "SluicegateReviewAbsent":
+        kept = {"job": "moderation/guard-sluicegate-review"}
     value = VALUES.get(name, "")
     summary = re.sub(r"\{\{ \$value[^}]*\}\}", value, rule["annotations"]["summary"])
     summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: kept[found[1]], summary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from chart.rendering import CHART, NAMES, newest, render, worker
+from chart.rendering import CHART, NAMES, deployment, newest, render, worker
 
 pytestmark = pytest.mark.helm
 
@@ -17,7 +17,7 @@ def test_the_number_of_workers_is_said_once() -> None:
         answer = newest(name)
         scalers = answer.all("ScaledObject") + answer.all("HorizontalPodAutoscaler")
         given = yaml.safe_load((CI / f"{name}-values.yaml").read_text(encoding="utf-8"))
-        spec = answer.of("Deployment")["spec"]
+        spec = deployment(answer)["spec"]
         assert len(scalers) == (1 if given.get("autoscaling", {}).get("enabled") else 0)
         assert spec.get("replicas") == (None if scalers else given.get("replicas"))
         assert "replicas" not in spec or spec["replicas"] is not None

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from chart.rendering import CHART, NAMES, ROOT, containers, newest, pods, render, worker
+from chart.rendering import CHART, NAMES, ROOT, containers, deployment, newest, pods, render, worker
 from sluicegate.pipeline import command
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -51,11 +51,13 @@ def test_the_rendered_settings_are_ones_that_a_worker_takes(
 ) -> None:
     answer = newest(name)
     settings = _settings(answer, worker(answer), tmp_path, monkeypatch)
-    spec = answer.of("Deployment")["spec"]["template"]["spec"]
+    spec = deployment(answer)["spec"]["template"]["spec"]
     assert settings.ops.host == "0.0.0.0"
     assert [port["containerPort"] for port in worker(answer)["ports"]] == [settings.ops.port]
     assert spec["terminationGracePeriodSeconds"] == math.ceil(settings.drain.budget_s) + 10
-    of_its_own = {"cpu": "llama_cpp", "demo": "llama_cpp", "gpu": "tensorrt_llm", "oci": "tensorrt_llm"}
+    of_its_own = dict.fromkeys(("cpu", "demo", "review"), "llama_cpp") | dict.fromkeys(
+        ("gpu", "oci"), "tensorrt_llm"
+    )
     assert settings.engine.backend == of_its_own.get(name, "completions")
     given = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text(encoding="utf-8"))
     assert (
@@ -77,7 +79,7 @@ def test_every_file_that_the_settings_name_is_mounted(
     files = [security.ca_file, security.certificate_file, security.key_file, security.password_file]
     named = [path for path in [*files, settings.engine.bundle, settings.policy.path] if path is not None]
     mounts = {mount["mountPath"]: mount["name"] for mount in worker(answer)["volumeMounts"]}
-    volumes = {one["name"]: one for one in answer.of("Deployment")["spec"]["template"]["spec"]["volumes"]}
+    volumes = {one["name"]: one for one in deployment(answer)["spec"]["template"]["spec"]["volumes"]}
     for path in named:
         (mount,) = [folder for folder in mounts if folder in {str(path), str(path.parent)}]
         if items := volumes[mounts[mount]].get("secret", {}).get("items"):
@@ -189,6 +191,7 @@ def test_every_command_line_is_one_that_the_image_has(name: str) -> None:
         "cpu": {"engine fetch-cpu", "topics create"},
         "demo": {"engine fetch-cpu"},
         "oci": {"topics create"},
+        "review": {"engine fetch-cpu", "topics create", "review migrate", "review serve"},
         **{beside: {"engine serve-config"} for beside in ("vllm", "sglang", "trtllm-serve")},
     }
     tests = set() if name == "demo" else {"post", "deadletter list"}

@@ -89,7 +89,9 @@ class Release:
     @property
     def worker(self) -> str:
         """Name of the workers' Deployment."""
-        (name,) = [name for kind, name in self.names() if kind == "Deployment"]
+        (name,) = [
+            name for kind, name in self.names() if kind == "Deployment" and not name.endswith("-review")
+        ]
         return name
 
     def deployment(self) -> Document:
@@ -134,6 +136,8 @@ def _lasting(live: Document, namespace: str) -> Document:
     text = re.sub(
         r"sluicegate-[0-9a-f]{12}\b", "sluicegate-uid", text
     )  # a dashboard's, made of the namespace
+    # A Service's address is its own.
+    text = re.sub(r'"10\.96\.\d+\.\d+"', '"address"', text)
     # A Job's pods are labelled with it.
     lasting: Document = json.loads(text.replace(metadata.get("uid", namespace), "uid"))
     return lasting

@@ -34,10 +34,10 @@ def values(way: str) -> str:
 
 
 @pytest.mark.helm
-@pytest.mark.parametrize("overlays", [(), ("gpu",), ("vllm",), ("gpu", "scaling")], ids="-".join)
+@pytest.mark.parametrize("overlays", [(), ("gpu",), ("vllm",), ("gpu", "scaling"), ("review",)], ids="-".join)
 @pytest.mark.parametrize("way", WAYS)
 def test_the_values_are_rendered(way: str, overlays: tuple[str, ...], tmp_path: Path) -> None:
-    more = {name: text for name in ("gpu", "vllm", "scaling") for text in named("kubernetes", name)}
+    more = {name: text for name in ("gpu", "vllm", "scaling", "review") for text in named("kubernetes", name)}
     given = []
     for number, text in enumerate([values(way), *(more[one] for one in overlays)]):
         path = tmp_path / f"{number}.yaml"
@@ -45,7 +45,8 @@ def test_the_values_are_rendered(way: str, overlays: tuple[str, ...], tmp_path: 
         given += ["--values", str(path)]
     answer = render(*given)
     assert answer.code == 0, answer.said
-    assert answer.of("Deployment")["metadata"]["name"] == "guard-sluicegate"
+    names = [one["metadata"]["name"] for one in answer.all("Deployment")]
+    assert names == ["guard-sluicegate", *["guard-sluicegate-review"][: "review" in overlays]]
     assert bool(answer.all("ScaledObject")) is ("scaling" in overlays)
 
 
@@ -141,6 +142,8 @@ def test_values_named_in_the_prose_exist(page: str) -> None:
         "engine.in_work_folder",
         # A setting that has no value in the chart: the release's name is its default.
         "settings.kafka.group",
+        # None of them has a value in the chart, either.
+        "settings.review",
     }
     assert len(paths) >= 5
     for path in sorted(paths):

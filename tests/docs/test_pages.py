@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
+from prometheus_client.parser import text_string_to_metric_families
 
 from docs.pages import DOCS, ROOT, anchors, blocks, links, pages, prose, text
 from sluicegate.pipeline import command
 from sluicegate.pipeline.observe.metrics import Metrics
+from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.settings.tree import load_settings
 
 if TYPE_CHECKING:
@@ -144,8 +146,17 @@ def test_every_setting_named_by_its_variable_exists() -> None:
         assert named <= known, page
 
 
-def test_every_metric_named_exists() -> None:
-    known = {family.name for family in Metrics().registry.collect()}
+def _of_a_desk(folder: Path) -> set[str]:
+    """Metrics of a review desk with an empty store."""
+    desk = ReviewDesk(load_settings(review={"store": f"sqlite:///{folder / 'review.db'}"}))
+    desk.store.migrate()
+    told = desk.metrics.text().decode()
+    desk.store.close()
+    return {family.name for family in text_string_to_metric_families(told)}
+
+
+def test_every_metric_named_exists(tmp_path: Path) -> None:
+    known = {family.name for family in Metrics().registry.collect()} | _of_a_desk(tmp_path)
     for page in pages():
         for name in re.findall(r"\bsluicegate_[a-z_]+[a-z]", text(page)):
             plain = re.sub(r"_(?:total|info|bucket|sum|count)$", "", name)

@@ -20,7 +20,7 @@ from sluicegate.pipeline.settings.sections import EngineSettings
 from support.trtllm_bundle import write_trtllm_bundle
 
 ROOT = Path(__file__).parents[2]
-PAGE = text("engine").partition("\n## Serve\n")[2].partition("\n## The day with a GPU\n")[0]
+PAGE = text("engine").partition("\n## Serve\n")[2].partition("\n## A shorter tail after the post\n")[0]
 LIMITS = {"max_batch_size": 256, "max_num_tokens": 8192, "max_input_len": 2112, "max_seq_len": 2176}
 
 

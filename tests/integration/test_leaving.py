@@ -9,7 +9,7 @@ import pytest
 
 from support.collector import account, committed
 from support.kafka import ApacheKafka
-from support.workers import QUICK, open_lane, until
+from support.workers import LEAVE_S, open_lane, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from support.workers import Lane
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
-
-# The budget, and what the interpreter takes to go.
-LEAVE_S = float(QUICK["drain.budget_s"]) + 3
 
 
 def test_a_worker_told_to_stop_under_load_answers_what_it_took_and_loses_nothing(lane: Lane) -> None:

@@ -40,6 +40,8 @@ QUICK = {
     "engine.backend": "fake",
     "log.level": "info",
 }
+# The budget, and what a kubelet gives a pod beyond it by the chart's `graceMarginSeconds`: later than that it kills.
+LEAVE_S = float(QUICK["drain.budget_s"]) + 10
 
 
 def until(what: str, ready: Callable[[], Any], *, within_s: float) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shared.report import table
+from shared.report import older, table
 from shared.shares import Share, told
 from sluicegate.engines.protocol import ItemFailure
 from sluicegate.schemas import Action
@@ -76,7 +76,7 @@ def cost(keys_of: Iterable[tuple[Parts | ItemFailure, Sequence[str], Sequence[st
     for parts, keys, without in keys_of:
         if isinstance(parts, ItemFailure):
             continue
-        posts += any(part.folded for part in parts.parts)
+        posts += len({part.folded for part in parts.parts}) > 1  # in two forms: what looks the same has one
         asked.update(keys)
         plain.update(without)
     extra = len(asked) - len(plain)
@@ -100,6 +100,7 @@ def page(report: dict[str, Any]) -> str:
     out = [
         "# Disguised copies",
         "",
+        *older(report),
         (
             f"{report['copies']} near copies of {report['stream']} ({report['posts']} posts), judged by {engine['model']} "
             f"({engine['backend']}, {engine['digest'][:19]}…), decided by policy {report['policy'][:19]}…; "
@@ -114,8 +115,8 @@ def page(report: dict[str, Any]) -> str:
         "",
         (
             f"Cost on the whole stream, each distinct prompt asked once: {spent['prompts']} prompts without folding, "
-            f"{spent['extra_prompts']} more with it ({spent['extra_percent']:.2f} %); {spent['folded_posts']} posts have a folded "
-            f"form. On the posts that are no copies: {honest['extra_percent']:.2f} %. Folding itself took {report['fold_microseconds_per_post']:.0f} µs a post."
+            f"{spent['extra_prompts']} more with it ({spent['extra_percent']:.2f} %); {spent['folded_posts']} posts are judged in two "
+            f"forms. On the posts that are no copies: {honest['extra_percent']:.2f} %. Folding itself took {report['fold_microseconds_per_post']:.0f} µs a post."
         ),
         "",
         "Originals that have a folded form, and whose action folding made severer, by label:",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from shared.report import table
+from shared.report import older, table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -165,6 +165,7 @@ def page(document: dict[str, Any]) -> str:
         [
             "# A screen before the engine, in the worker and at the edge",
             "",
+            *older(document),
             (
                 f"Made by `python benchmarks/studies/two_tiers --tolerance {document['tolerance']:g}` on Apache Kafka: "
                 f"{runs[0].posts:,} posts with different texts of {document['data']}; screen `{document['screen']}`; "

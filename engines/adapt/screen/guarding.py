@@ -10,6 +10,7 @@ from sluicegate.engines.adapt.evaluate.scored import Evaluated
 from sluicegate.engines.adapt.screen.grouping import MINIMUM_ROWS, Grouped, HeldOut, grouped
 from sluicegate.engines.errors import ScreenError
 from sluicegate.engines.screen import GUARD, GuardManifest
+from sluicegate.engines.text.forms import fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,36 +23,42 @@ def measured(
     """What a small guard's scores are worth, and what became of each kind and language.
 
     Args:
-        evaluated: The small guard on these rows, not calibrated. A row that it failed on counts for nothing.
+        evaluated: The small guard on these rows, not calibrated, without hints. A row that it failed on counts for nothing.
         rows: With their texts.
         name: Of the screen.
         minimum_rows: Rows that a kind and language needs.
 
     Raises:
-        ScreenError: The evaluation is of other rows, of rows that trained, or calibrated; or no group is left.
+        ScreenError: The evaluation is of other rows, of rows that trained, calibrated or with hints; or no group is left.
     """
     judged = evaluated.judged
     if judged.rows_digest != rows_digest(rows):
         raise ScreenError(
             f"{evaluated.folder}: the evaluation is of other rows; give the file that `adapt evaluate` was given"
         )
-    if judged.terms.calibrated or not judged.is_held_out:
+    if judged.terms.calibrated or judged.terms.hints or not judged.is_held_out:
         raise ScreenError(
-            f"{evaluated.folder}: a guard is measured on rows that did not train it, by its own scores; "
-            "evaluate with --split dev, and without --calibrated"
+            f"{evaluated.folder}: a guard is measured on rows that did not train it, by its own scores, and as a worker "
+            "asks it: evaluate with --split dev, and without --calibrated and --hints"
         )
     scores = {one.id: one.probabilities for one in evaluated.rows if one.probabilities is not None}
     held_out = [
         HeldOut(row, row.text, scores[row.id], 1.0)
         for row in rows
-        if row.id in scores and row.language is not None
+        # The large guard reads what has a folded form.
+        if row.id in scores and row.language is not None and not fold(row.text).differs
     ]
     found = grouped(held_out, minimum_rows=minimum_rows)
     groups = tuple(one.group for one in found if one.group is not None)
     if not groups:
         raise ScreenError(f"{evaluated.folder}: no kind and language has rows enough that it is sure of")
     manifest = GuardManifest(
-        name=name, guard=judged.engine.digest, data=judged.rows_digest, rows=len(held_out), groups=groups
+        name=name,
+        guard=judged.engine.digest,
+        backend=judged.engine.backend,
+        data=judged.rows_digest,
+        rows=len(held_out),
+        groups=groups,
     )
     return manifest, found
 

@@ -22,6 +22,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The same of the desk's, which are a job of their own; a selector of yours is for both. */}}
+{{- define "sluicegate.deskSeries" -}}
+{{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.deskName" .))) .Values.prometheusRule.selector -}}
+{{- end -}}
+
 {{/* Labels of this release's series: a PodMonitor's job is its namespace and name. */}}
 {{- define "sluicegate.series" -}}
 {{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.fullname" .))) .Values.prometheusRule.selector -}}

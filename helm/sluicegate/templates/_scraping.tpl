@@ -1,4 +1,4 @@
-{{/* A PodMonitor of the workers' pods, and so a job of its own: takes (list . suffix port). */}}
+{{/* A PodMonitor of a component's pods, and so a job of its own: takes (list . suffix port component). */}}
 {{- define "sluicegate.podMonitor" -}}
 {{- $root := index . 0 -}}
 apiVersion: monitoring.coreos.com/v1
@@ -15,7 +15,7 @@ spec:
   selector:
     matchLabels:
       {{- include "sluicegate.selectorLabels" $root | nindent 6 }}
-      app.kubernetes.io/component: worker
+      app.kubernetes.io/component: {{ index . 3 }}
   podMetricsEndpoints:
     - port: {{ index . 2 }}
       path: /metrics

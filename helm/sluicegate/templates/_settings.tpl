@@ -9,7 +9,16 @@
 {{- if include "sluicegate.policyConfigMap" . -}}
 {{- $_ := set $owned "policy" (dict "path" (printf "/etc/sluicegate/policies/%s" .Values.policy.file)) -}}
 {{- end -}}
-{{- mergeOverwrite (deepCopy .Values.settings) $owned | toYaml -}}
+{{- /* A change of the desk's settings restarts no worker, and none of them is a worker's. */ -}}
+{{- mergeOverwrite (omit (deepCopy .Values.settings) "review") $owned | toYaml -}}
+{{- end -}}
+
+{{/* The desk's: the workers' brokers and topics, and its own. Store, key and the issuer's secret are variables from Secrets. */}}
+{{- define "sluicegate.deskSettings" -}}
+{{- $settings := include "sluicegate.settings" . | fromYaml -}}
+{{- $owned := dict "host" (dig "ops" "host" "0.0.0.0" .Values.settings) "port" 8787 "public_url" (printf "https://%s" .Values.review.host) -}}
+{{- $review := mergeOverwrite (get .Values.settings "review" | default dict | deepCopy) $owned -}}
+{{- mergeOverwrite (pick $settings "kafka" "topics" "log") (dict "review" $review) | toYaml -}}
 {{- end -}}
 
 {{/* Of the namespace and the full name: no other release of the cluster has it. */}}
@@ -24,6 +33,11 @@
 {{/* Names of topics by their settings. */}}
 {{- define "sluicegate.topics" -}}
 {{- mergeOverwrite (dict "control" (printf "%s.control" (include "sluicegate.own" .))) .Values.settings.topics | toYaml -}}
+{{- end -}}
+
+{{/* Those of the desk beside the workers', under Sluicegate's own names where none are given. */}}
+{{- define "sluicegate.deskTopics" -}}
+{{- pick (mergeOverwrite (dict "resolutions" "resolutions" "feedback" "feedback") .Values.settings.topics) "resolutions" "feedback" | toYaml -}}
 {{- end -}}
 
 {{- define "sluicegate.security" -}}

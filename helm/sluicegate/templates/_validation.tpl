@@ -19,6 +19,7 @@
 {{- include "sluicegate.validateUri" . -}}
 {{- include "sluicegate.validateDrain" . -}}
 {{- include "sluicegate.validateTopics" . -}}
+{{- include "sluicegate.validateReview" . -}}
 {{- include "sluicegate.validateScaling" . -}}
 {{- if and .Values.policy.files .Values.policy.existingConfigMap -}}
 {{- fail "policy.files and policy.existingConfigMap say the same; empty one of them" -}}
@@ -84,7 +85,7 @@
 {{- else if or $sasl.existingSecret $sasl.username $sasl.usernameKey -}}
 {{- fail (printf "kafka.security.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=%s" $security.protocol (ternary "SASL_SSL" "SASL_PLAINTEXT" (eq $security.protocol "SSL"))) -}}
 {{- end -}}
-{{- range $who, $login := dict "topics.security" (ternary .Values.topics.security dict (eq .Values.topics.mode "job")) "tests.security" .Values.tests.security -}}
+{{- range $who, $login := dict "review.security" .Values.review.security "topics.security" (ternary .Values.topics.security dict (eq .Values.topics.mode "job")) "tests.security" .Values.tests.security -}}
 {{- if and $login.sasl (not (hasPrefix "SASL" $security.protocol)) -}}
 {{- fail (printf "%s.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=SASL_SSL, or take it out" $who $security.protocol) -}}
 {{- end -}}
@@ -277,11 +278,73 @@
 
 {{- define "sluicegate.validateTopics" -}}
 {{- $seen := dict -}}
-{{- range $setting, $name := omit (include "sluicegate.topics" . | fromYaml) "forward" -}}
+{{- $names := include "sluicegate.topics" . | fromYaml -}}
+{{- if .Values.review.enabled -}}
+{{- $names = merge $names (include "sluicegate.deskTopics" . | fromYaml) -}}
+{{- end -}}
+{{- range $setting, $name := omit $names "forward" -}}
 {{- if hasKey $seen $name -}}
 {{- fail (printf "settings.topics.%s and settings.topics.%s are both %s; give every topic a name of its own, such as settings.topics.%s=%s.%s" (get $seen $name) $setting $name $setting $name $setting) -}}
 {{- end -}}
 {{- $_ := set $seen $name $setting -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateReview" -}}
+{{- $review := .Values.review -}}
+{{- $settings := get .Values.settings "review" | default dict -}}
+{{- if $review.enabled -}}
+{{- if eq .Values.profile "demo" -}}
+{{- fail "review.enabled needs brokers that outlive a pod, and those of profile demo do not; set profile=cpu, or review.enabled=false and try `sluicegate demo --review` on your machine" -}}
+{{- end -}}
+{{- if not $review.host -}}
+{{- fail "review.host is missing, and people reach the review desk under it; set it to a name that leads to your ingress controller, for example review.host=review.example" -}}
+{{- end -}}
+{{- if not $review.database.existingSecret -}}
+{{- fail "review.database.existingSecret is missing, and the review desk keeps what people decide in PostgreSQL; set it to a Secret of yours, and review.database.key to its key with the address, as in postgresql+pg8000://user:password@host:5432/name" -}}
+{{- end -}}
+{{- if not $review.vault.existingSecret -}}
+{{- fail "review.vault.existingSecret is missing, and without it the store alone would tell every text; set it to a Secret of yours, and review.vault.key to its key with what `openssl rand -base64 32` prints" -}}
+{{- end -}}
+{{- if not (get $settings "oidc_issuer") -}}
+{{- fail "settings.review.oidc_issuer is missing, and without one nobody can log in to the review desk; set it to your OpenID Connect issuer, for example settings.review.oidc_issuer=https://login.example/realms/forum" -}}
+{{- end -}}
+{{- if not (get $settings "oidc_client_id") -}}
+{{- fail "settings.review.oidc_client_id is missing; set it to the name that the issuer knows the review desk by, for example settings.review.oidc_client_id=review-desk" -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if has .name (list "SLUICEGATE_REVIEW__STORE" "SLUICEGATE_REVIEW__KEY" "SLUICEGATE_REVIEW__OIDC_CLIENT_SECRET") -}}
+{{- fail (printf "extraEnv holds %s, which the chart takes from a Secret for the review desk alone; take it out, and set review.%s.existingSecret" .name (get (dict "SLUICEGATE_REVIEW__STORE" "database" "SLUICEGATE_REVIEW__KEY" "vault" "SLUICEGATE_REVIEW__OIDC_CLIENT_SECRET" "oidc") .name)) -}}
+{{- end -}}
+{{- end -}}
+{{- include "sluicegate.validateDeskStore" . -}}
+{{- else -}}
+{{- if $settings -}}
+{{- fail "settings.review has no effect with review.enabled=false: no worker reads it; set review.enabled=true, or take settings.review out" -}}
+{{- end -}}
+{{- range list "resolutions" "feedback" -}}
+{{- if hasKey $.Values.topics.config . -}}
+{{- fail (printf "topics.config.%s has no effect with review.enabled=false, as the review desk alone writes that topic; set review.enabled=true, or take it out" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The address in the Secret, where Helm is connected to a cluster and the Secret is there. It is never shown. */}}
+{{- define "sluicegate.validateDeskStore" -}}
+{{- $database := .Values.review.database -}}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace $database.existingSecret -}}
+{{- if $secret -}}
+{{- $address := get ($secret.data | default dict) $database.key | b64dec -}}
+{{- if not $address -}}
+{{- fail (printf "Secret %s has no key %s; set review.database.key to the key with the address of the store" $database.existingSecret $database.key) -}}
+{{- end -}}
+{{- if hasPrefix "sqlite" $address -}}
+{{- fail (printf "Secret %s names a file of SQLite, which ends with the pod and what people decided with it; put an address as postgresql+pg8000://user:password@host:5432/name under its key %s" $database.existingSecret $database.key) -}}
+{{- end -}}
+{{- if not (hasPrefix "postgresql+pg8000://" $address) -}}
+{{- fail (printf "the address in Secret %s does not begin with postgresql+pg8000://, and the image has that driver alone; begin it so under its key %s" $database.existingSecret $database.key) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

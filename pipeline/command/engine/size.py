@@ -57,7 +57,16 @@ def size(  # noqa: PLR0917 - options are parameters
     ] = 0.0,
     explained: Annotated[
         float, typer.Option(min=0, max=1, help="Share of judged posts that are explained. Assumed.")
-    ] = 0.1,
+    ] = 0.15,
+    in_text: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the explanations that are a text, and no category alone: 1 with `explain_text: always` in the "
+            "policy, or where the bundle gives reasons and the policy does not say `needed`. Assumed.",
+        ),
+    ] = 0.0,
     utilisation: Annotated[
         float, typer.Option(min=0.05, max=1, help="Share of its rate a GPU is planned for. Assumed.")
     ] = 0.7,
@@ -101,6 +110,7 @@ def size(  # noqa: PLR0917 - options are parameters
         peak_factor=peak_factor,
         answered_before=answered_before,
         explained=explained,
+        in_text=in_text,
         utilisation=utilisation,
         static_tokens=static_tokens,
         shared_tokens=shared_tokens,

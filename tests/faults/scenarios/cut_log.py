@@ -6,10 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from faults.scenario import scenario
-from faults.scenarios.drains import LEAVE_S
 from support.collector import committed
 from support.log_files import cut_log
-from support.workers import QUICK, READY_S, until
+from support.workers import LEAVE_S, QUICK, READY_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 from faults.scenario import scenario
 from faults.scenarios.members import HASTY
-from support.workers import QUICK, READY_S, until
+from support.workers import LEAVE_S, READY_S, until
 
 if TYPE_CHECKING:
     from faults.stage import Stage
     from support.workers import WorkerProcess
-
-# The budget, and what the interpreter takes to go.
-LEAVE_S = float(QUICK["drain.budget_s"]) + 3
 
 
 @scenario(number=2, name="sigterm", short=True)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from faults.administrator import add_partitions, delete_topics
 from faults.scenario import scenario
 from faults.scenarios.cut_log import SLOW_S, kill, send_some, stop
-from faults.scenarios.drains import LEAVE_S
-from support.workers import READY_S, until
+from support.workers import LEAVE_S, READY_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

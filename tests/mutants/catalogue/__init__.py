@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mutants.catalogue import adapters, asking, deciding, decoding, publishing, reusing, reviewing, taking
+from mutants.catalogue import (
+    adapters,
+    asking,
+    deciding,
+    decoding,
+    guarding,
+    publishing,
+    reusing,
+    reviewing,
+    taking,
+)
 
 if TYPE_CHECKING:
     from mutants.mutant import Mutant
@@ -17,5 +27,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *reusing.MUTANTS,
     *publishing.MUTANTS,
     *adapters.MUTANTS,
+    *guarding.MUTANTS,
     *reviewing.MUTANTS,
 )

@@ -391,8 +391,8 @@ MUTANTS = (
         "joins_without_engine",
         "a worker without its engine would take posts from those that can answer them",
         "pipeline/flow/first_answers.py",
-        "        if not self._missing:",
-        "        if self._missing is not None:",
+        "        if not missing:",
+        "        if missing is not None:",
         (f"{_FIRST}::test_with_no_post_that_may_not_wait_it_waits_without_end",),
     ),
     Mutant(

@@ -71,6 +71,9 @@ def test_the_cost_counts_each_distinct_prompt_once_and_no_folded_one_that_anothe
         "extra_prompts": 1,
         "extra_percent": 20.0,
     }
+    one_form = Parts((Part(prompt, 0, 1, folded=True),), rules=("invisible",))
+    seen = [*keyed, (one_form, ["a"], ["g"])]  # what nobody sees of it is not read: one form
+    assert evasion_report.cost(seen)["folded_posts"] == 3
     alone = [*keyed, (folded, ["a"], ["g"])]  # it looks like another post, and is asked about as that one
     assert evasion_report.cost(alone)["extra_prompts"] == 0
     assert evasion_report.cost([])["extra_percent"] == 0.0
@@ -117,7 +120,7 @@ def test_a_stream_is_judged_reported_and_on_the_second_run_not_asked_again(
     evasion.main()
     first = json.loads((tmp_path / "evasion.json").read_text())
     assert (first["posts"], first["copies"], first["failed_prompts"]) == (5, 2, 0)
-    assert first["cost"] == {"folded_posts": 3, "prompts": 4, "extra_prompts": 0, "extra_percent": 0.0}
+    assert first["cost"] == {"folded_posts": 2, "prompts": 4, "extra_prompts": 0, "extra_percent": 0.0}
     assert first["cost_undisguised"]["extra_prompts"] == 1
     assert [one["variant"] for one in first["with"]] == ["leet", "zero_width", "all"]
     # One that looks the same is asked about once; what is drawn out is asked about twice.

@@ -37,7 +37,11 @@ LOAD = Load(forms=1.0, kept=0.8, explained=0.1, answer=6.0, screened=None)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_on_demand_without_reuse_is_what_sizing_reckons(shape: Shape) -> None:
     demand = sizing.Demand(
-        "H100", tokens_per_post=60, static_tokens=int(shape.static), shared_tokens=int(shape.shared)
+        "H100",
+        tokens_per_post=60,
+        explained=LOAD.explained,
+        static_tokens=int(shape.static),
+        shared_tokens=int(shape.shared),
     )
     rate = sizing.rate_of(demand)
     assert 1 / engine_seconds(shape, LOAD, ON_DEMAND, HIGH) == pytest.approx(rate.posts_s)

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 
+from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.backends.gpu import GPUS, RATES, GpuName
 from sluicegate.engines.build import sizing
 from sluicegate.engines.build.shape import QWEN3GUARD_8B
@@ -51,10 +52,25 @@ def test_without_a_shared_prefix_all_is_computed() -> None:
     assert rate_of(replace(COMMENTS, shared_tokens=0)).computed_tokens == 360
 
 
-def test_an_explanation_costs_what_is_forced_one_found_token_and_its_own() -> None:
-    rate = rate_of(replace(COMMENTS, explained=0.5))
-    assert rate.explain_s == pytest.approx(7 / PROMPT_S + 12 / OUTPUT_S)
+@pytest.mark.parametrize(("in_text", "generated"), [(0.0, 1), (0.2, 4), (1.0, 16)])
+def test_an_explanation_costs_what_is_forced_one_found_token_and_its_own(
+    in_text: float, generated: float
+) -> None:
+    demand = replace(COMMENTS, explained=0.5, in_text=in_text)
+    rate = rate_of(demand)
+    assert demand.explanation_tokens == pytest.approx(generated)
+    assert rate.explain_s == pytest.approx(7 / PROMPT_S + generated / OUTPUT_S)
     assert rate.posts_s == pytest.approx(1 / (159 / PROMPT_S + rate.explain_s / 2))
+
+
+@pytest.mark.parametrize("texts", [0, 3, 10])
+def test_the_simulated_gpu_takes_as_long_for_explanations(texts: int) -> None:
+    """The comparison's engine and this page are of one card."""
+    simulated = replace(FakeProfile.h100(), in_flight_batching=True)
+    rate = rate_of(replace(COMMENTS, in_text=texts / 10))
+    assert simulated.prefill_tokens_per_s == pytest.approx(rate.prompt_tokens_s, rel=1e-3)
+    assert simulated.decode_tokens_per_s == pytest.approx(rate.output_tokens_s, rel=1e-3)
+    assert simulated.explaining(10, texts=texts).booked_s == pytest.approx(10 * rate.explain_s, rel=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +151,16 @@ def test_a_hundred_times_the_posts_need_a_hundred_times_the_gpus() -> None:
 def test_every_figure_has_its_source_or_is_called_assumed() -> None:
     told = {figure.name: figure for figure in figures(COMMENTS, 30e6)}
     assert all(figure.how for figure in told.values())
-    for name in ("reserve", "planned for", "peak posts/s", "judged of them", "workers", "price of a GPU"):
+    for name in (
+        "reserve",
+        "planned for",
+        "peak posts/s",
+        "judged of them",
+        "workers",
+        "price of a GPU",
+        "generated for it",
+        "posts/s of a GPU",
+    ):
         assert "assumed" in told[name].how
     assert "assumed" not in told["prompt tokens/s"].how
     other = {figure.name: figure.how for figure in figures(replace(COMMENTS, gpu="L40S"), 30e6)}

@@ -15,14 +15,15 @@ from confluent_kafka import Producer
 from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
+from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
 from sluicegate.engines.screen.model import Screen
 from sluicegate.pipeline import command
-from sluicegate.pipeline.command.check import screen_result
+from sluicegate.pipeline.command.check import policy_result, screen_result
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.settings.sections import ScreenSettings
+from sluicegate.pipeline.settings.sections import EngineSettings, PolicySettings, ScreenSettings
 from sluicegate.pipeline.settings.tree import Settings, TopicSettings, load_settings
 from support.scripted_screen import DIGEST, load
 from unit.pipeline.shortcuts.test_switch import OTHER, TURN
@@ -105,12 +106,12 @@ def test_the_role_of_the_command_and_of_the_environment_must_agree(monkeypatch: 
 
 def test_a_screen_that_is_not_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Screen, "load", staticmethod(load))
-    assert open_screen(ScreenSettings(), {}, folds=True) is None
-    found = open_screen(ScreenSettings(path=Path("s"), digest=DIGEST), {}, folds=True)
+    assert open_screen(ScreenSettings(), {}) is None
+    found = open_screen(ScreenSettings(path=Path("s"), digest=DIGEST), {})
     assert found is not None
     assert found.digest == DIGEST
     with pytest.raises(StartError, match=r"screen\.digest pins sha256:6"):
-        open_screen(ScreenSettings(path=Path("s"), digest=OTHER), {}, folds=True)
+        open_screen(ScreenSettings(path=Path("s"), digest=OTHER), {})
 
 
 @pytest.mark.parametrize("wrong", [{"sample_share": 1.1}, {"off_confidence": 1}, {"off_samples": 1}])
@@ -152,3 +153,29 @@ def test_check_says_what_a_screen_that_cannot_be_loaded_lacks(tmp_path: Path) ->
     found = screen_result(ScreenSettings(path=tmp_path / "absent"))
     assert found.state == "fault"
     assert found.fix is not None
+
+
+def test_check_says_that_a_policy_for_other_engines_leaves_the_small_guard_without_a_word(
+    tmp_path: Path,
+) -> None:
+    profile = tmp_path / "small.json"
+    profile.write_text('{"seed": 7}')
+    engine = EngineSettings.model_validate(
+        {"backend": "fake", "adapters": {"small": {"fake_profile": str(profile)}}}
+    )
+    large, small = FakeEngine().info.digest, FakeEngine(FakeProfile(seed=7)).info.digest
+    path = tmp_path / "policy.yaml"
+    path.write_text(f'name: p\nversion: "1"\nengines: ["{large}"]\n')
+    found = policy_result(PolicySettings(path=path), ["small"], engine, "small")
+    assert found.state == "fault"
+    assert f"the small guard `small` is {small}" in found.detail
+    assert policy_result(PolicySettings(path=path), ["small"], engine, None).state == "ok"
+    path.write_text(f'name: p\nversion: "1"\nengines: ["{large}", "{small}"]\n')
+    assert policy_result(PolicySettings(path=path), ["small"], engine, "small").state == "ok"
+
+
+def test_a_small_guard_holds_posts_for_seconds_and_no_stall_is_seen_in_them() -> None:
+    with pytest.raises(ValidationError):
+        ScreenSettings(guard_timeout_s=11)
+    screen = ScreenSettings(path=Path("s"), guard="small", guard_timeout_s=10)
+    assert Settings(screen=screen).stall_after_s == Settings().stall_after_s + 10

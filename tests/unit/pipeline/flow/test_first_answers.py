@@ -82,7 +82,12 @@ class Case:
     """First answers of scripted engines, by adapter."""
 
     def __init__(
-        self, policy: dict[str, Any] = NAMELESS, *, server: str | None = None, **engines: Answering
+        self,
+        policy: dict[str, Any] = NAMELESS,
+        *,
+        server: str | None = None,
+        guard: str | None = None,
+        **engines: Answering,
     ) -> None:
         own = engines.pop("own", None) or Answering()
         self.bench = Bench(engine=own)
@@ -91,7 +96,11 @@ class Case:
         backends |= {name: replace(self.bench.backend, engine=engine) for name, engine in engines.items()}
         self.instruments = replace(self.bench.instruments, clock=self.clock)
         self.first = FirstAnswers(
-            backends, self.bench.settings.engine, lambda: Policy.parse(policy), self.instruments
+            backends,
+            self.bench.settings.engine,
+            lambda: Policy.parse(policy),
+            self.instruments,
+            guard=guard,
         )
         self.stop = asyncio.Event()
 
@@ -257,3 +266,30 @@ async def test_a_worker_without_an_engine_has_nothing_to_wait_for() -> None:
     async with asyncio.timeout(30), first:
         await first.wait(asyncio.Event())
         assert first.missing == {}
+
+
+async def test_a_small_guard_that_is_away_keeps_no_worker_from_its_group() -> None:
+    small = Away()
+    case = Case(guard="small", small=small)
+    began = case.clock.now
+    async with case.waiting() as task:
+        await task
+        assert case.first.missing == {}
+    assert case.clock.now - began < case.bench.settings.engine.adapter_wait_s
+
+
+async def test_a_small_guard_that_answers_stands_in_for_no_engine() -> None:
+    case = Case(own=Away(), guard="small", small=Answering())
+    enough = case.clock.now + 1.1 * case.bench.settings.engine.adapter_wait_s
+    async with case.waiting() as task:
+        assert await case.told() == {"engine": "nobody listens"}
+        while case.clock.now < enough:
+            await asyncio.sleep(0.001)
+        assert not task.done()
+
+
+async def test_a_small_guard_that_the_policy_names_for_posts_is_waited_for_like_any() -> None:
+    policy = NAMELESS | {"tenants": {"teens": {"rules": {"adapter": "small"}}}}
+    case = Case(policy, guard="small", small=Away())
+    async with case.waiting():
+        assert await case.told() == {"engine.adapters.small": "nobody listens"}

@@ -44,6 +44,13 @@ def test_only_a_review_desk_writes_what_people_decided_and_texts_are_for_nobody_
     assert (resolutions.consumer, feedback.consumer) == (("Describe", "Read"), ())
 
 
+def test_a_review_desk_reads_what_it_makes_cases_of_and_no_dead_letters() -> None:
+    planned = {one.setting: one for one in plan_topics(load_settings(), partitions=6, replication=3)}
+    for name in ("posts", "allow", "review", "block"):
+        assert planned[f"topics.{name}"].desk == ("Describe", "Read")
+    assert planned["topics.dead_letter"].desk == planned["topics.control"].desk == ()
+
+
 def test_posts_and_verdicts_have_the_partitions_asked_for_and_the_small_topics_one() -> None:
     planned = plan_topics(load_settings(), partitions=6, replication=3)
     assert {one.name: one.partitions for one in planned} == {

@@ -29,6 +29,13 @@ def test_a_store_of_today_is_left_as_it_is(store: ReviewStore) -> None:
     store.migrate()
 
 
+def test_a_store_that_a_newer_version_migrated_is_left_alone_and_told(store: ReviewStore) -> None:
+    with store.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
+    with pytest.raises(ReviewError, match="take that version or a newer one"):
+        store.migrate()
+
+
 @pytest.mark.parametrize(
     "url", ["mysql://a@b/c", "no database", "postgresql+nothing://a@b/c"], ids=lambda url: url[:10]
 )

@@ -49,7 +49,8 @@ def evaluated(rows: list[Row], **judged: Any) -> Evaluated:
 
 def test_what_is_measured_is_the_bound_of_the_rows_at_or_above_a_score() -> None:
     manifest, (found,) = measured(evaluated(ROWS), ROWS, "small")
-    assert (manifest.guard, manifest.rows, manifest.data) == (DIGEST, 400, rows_digest(ROWS))
+    assert (manifest.guard, manifest.backend) == (DIGEST, "fake")
+    assert (manifest.rows, manifest.data) == (400, rows_digest(ROWS))
     (group,) = manifest.groups
     assert (group, group.kind, group.language, group.scripts) == (found.group, "post", "en", ("LATIN",))
     assert group.safe[0][0] >= 0.9
@@ -63,6 +64,7 @@ def test_what_is_measured_is_the_bound_of_the_rows_at_or_above_a_score() -> None
         ({"split": "train"}, ROWS, "did not train it"),
         ({"training_rows": 3}, ROWS, "did not train it"),
         ({"terms": {"calibrated": True}}, ROWS, "without --calibrated"),
+        ({"terms": {"hints": True}}, ROWS, "and --hints"),
     ],
 )
 def test_what_says_nothing_of_new_posts_is_refused(
@@ -70,6 +72,13 @@ def test_what_says_nothing_of_new_posts_is_refused(
 ) -> None:
     with pytest.raises(ScreenError, match=said):
         measured(evaluated(ROWS, **judged), rows, "small")
+
+
+def test_rows_that_a_worker_gives_to_the_large_guard_are_not_measured() -> None:
+    disguised = [one.model_copy(update={"text": f"W0rds of h4te {one.id}"}) for one in ROWS[:40]]
+    rows = [*disguised, *ROWS[40:]]
+    manifest, _ = measured(evaluated(rows), rows, "small")
+    assert manifest.rows == 360
 
 
 def test_too_few_rows_make_no_screen() -> None:
