@@ -274,7 +274,7 @@ TOWER: tuple[frozenset[str], ...] = tuple(
         "shortcuts",
         "flow",
         "worker",
-        "client trial review",
+        "client trial review shadow",
         "command",
     )
 )
