@@ -11,7 +11,7 @@ _PLACES = 2**64
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ShadowSample:
     """A share of all posts, chosen by a hash of the experiment, the tenant and the post's id.
 
     A greater share holds every post of a smaller one, in every process and on every day. So a shadow that lags may take

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.shadow.sample import Sample, place
+from sluicegate.pipeline.shadow.sample import ShadowSample, place
 from support.events import identifiers, tenants
 
 SHARES = st.floats(0, 1)
@@ -20,14 +20,14 @@ def test_a_greater_share_only_adds(
     experiment: str, tenant: str, post_id: str, one: float, other: float
 ) -> None:
     less, more = sorted((one, other))
-    if Sample(experiment, less).holds(tenant, post_id):
-        assert Sample(experiment, more).holds(tenant, post_id)
+    if ShadowSample(experiment, less).holds(tenant, post_id):
+        assert ShadowSample(experiment, more).holds(tenant, post_id)
 
 
 @given(identifiers, tenants, identifiers)
 def test_no_share_holds_no_post_and_the_whole_holds_all(experiment: str, tenant: str, post_id: str) -> None:
-    assert not Sample(experiment, 0).holds(tenant, post_id)
-    assert Sample(experiment, 1).holds(tenant, post_id)
+    assert not ShadowSample(experiment, 0).holds(tenant, post_id)
+    assert ShadowSample(experiment, 1).holds(tenant, post_id)
 
 
 def test_the_place_of_a_post_is_the_same_in_every_release() -> None:
@@ -38,12 +38,12 @@ def test_the_place_of_a_post_is_the_same_in_every_release() -> None:
 @pytest.mark.parametrize("share", [0.001, 0.05, 0.5])
 def test_a_share_holds_about_its_part_of_the_posts(share: float) -> None:
     posts = 40_000
-    held = sum(Sample("e", share).holds("acme", f"post {number}") for number in range(posts))
+    held = sum(ShadowSample("e", share).holds("acme", f"post {number}") for number in range(posts))
     assert abs(held - posts * share) < 5 * (posts * share * (1 - share)) ** 0.5
 
 
 def test_two_experiments_choose_apart() -> None:
-    one, other = Sample("retrained", 0.1), Sample("base", 0.1)
+    one, other = ShadowSample("retrained", 0.1), ShadowSample("base", 0.1)
     chosen = [post for post in map(str, range(40_000)) if one.holds("acme", post)]
     both = sum(other.holds("acme", post) for post in chosen)
     assert abs(both - len(chosen) / 10) < 5 * (len(chosen) * 0.09) ** 0.5
@@ -57,7 +57,8 @@ def test_no_name_moves_characters_into_the_next() -> None:
 def test_a_sample_that_is_cut_and_grown_again_holds_what_it_held() -> None:
     posts = [str(number) for number in range(2_000)]
     steps = [
-        {post for post in posts if Sample("e", share).holds("acme", post)} for share in (0.5, 0.2, 0.05, 0.01)
+        {post for post in posts if ShadowSample("e", share).holds("acme", post)}
+        for share in (0.5, 0.2, 0.05, 0.01)
     ]
     assert all(less < more for more, less in pairwise(steps))
 
@@ -65,4 +66,4 @@ def test_a_sample_that_is_cut_and_grown_again_holds_what_it_held() -> None:
 @pytest.mark.parametrize("share", [-0.01, 1.01, float("nan"), float("inf")])
 def test_what_is_no_share_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="give one from 0 to 1"):
-        Sample("e", share)
+        ShadowSample("e", share)
