@@ -134,13 +134,13 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _OpenPair:
     since: float
     sides: dict[Cohort, Side] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class _Done:
+class _ClosedPair:
     since: float
     newest: float
     had: frozenset[Cohort]
@@ -177,8 +177,8 @@ class Pairs:
     crowded_out: int = field(default=0, init=False)
     """Contents that were given up before their time, for want of room."""
     _now: float = field(default=0.0, init=False)
-    _waiting: OrderedDict[JudgedContent, _Waiting] = field(default_factory=OrderedDict, init=False)
-    _done: OrderedDict[JudgedContent, _Done] = field(default_factory=OrderedDict, init=False)
+    _waiting: OrderedDict[JudgedContent, _OpenPair] = field(default_factory=OrderedDict, init=False)
+    _done: OrderedDict[JudgedContent, _ClosedPair] = field(default_factory=OrderedDict, init=False)
     _forgotten_until: float = field(default=float("-inf"), init=False)
 
     def __post_init__(self) -> None:
@@ -240,7 +240,7 @@ class Pairs:
             if len(self._waiting) >= self.most:
                 self.crowded_out += 1
                 closed.append(self._close(next(iter(self._waiting))))
-            entry = self._waiting[verdict.content] = _Waiting(self._now)
+            entry = self._waiting[verdict.content] = _OpenPair(self._now)
         before = entry.sides.get(verdict.cohort)
         self.repeats += before is not None
         # The newest verdict counts, and of two at one moment the greater id, as everywhere.
@@ -255,7 +255,7 @@ class Pairs:
         if len(self._done) >= self.most:
             self._forget()
         newest = max(one.at for one in sides.values())
-        self._done[content] = _Done(self._now, newest, frozenset(sides))
+        self._done[content] = _ClosedPair(self._now, newest, frozenset(sides))
         return Comparison(sides.get(self.incumbent), sides.get(self.candidate))
 
     def _forget(self) -> None:
