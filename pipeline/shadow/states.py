@@ -22,10 +22,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from sluicegate.pipeline.errors import CandidateError
 from sluicegate.pipeline.facts import Digest, Line
 from sluicegate.pipeline.policy.document import TenantName
+from sluicegate.pipeline.shadow.comparison import Cohort
 from sluicegate.pipeline.shadow.sample import ShadowSample
 
-MOST_BYTES = 4_096
-"""A fact has no more."""
+MOST_BYTES = 8_192
+"""A fact has no more, whatever stands in its fields."""
 MOST_FACTS = 256
 """In one history. A rollback always has room."""
 WATCH_S = 7 * 86_400.0
@@ -109,6 +110,11 @@ class JudgeDigests(BaseModel):
     engine: Digest
     adapter: Line | None = None
     policy: Digest
+
+    @property
+    def cohort(self) -> Cohort:
+        """The verdicts to compare."""
+        return Cohort(self.engine, self.adapter, self.policy)
 
 
 class CandidateFact(BaseModel):

@@ -265,6 +265,28 @@ def test_a_history_has_no_more_facts_than_there_is_room_for_and_can_still_be_rol
     assert history.add(following(history, **ROLLBACK))
 
 
+def test_the_longest_fact_can_be_read() -> None:
+    line = "\N{GRINNING FACE}" * 200
+    fact = following(
+        at(S.SHADOW),
+        experiment="e" * 64,
+        state=S.CANARY,
+        role="approver",
+        by=line,
+        why=line,
+        share=0.1234567890123456,
+        report=REPORT,
+        incumbent=OLD.model_copy(update={"adapter": line}),
+        candidate=NEW.model_copy(update={"adapter": line}),
+    )
+    assert CandidateFact.decode(fact.encode()) == fact
+
+
+def test_a_fact_names_the_cohorts_that_are_compared() -> None:
+    assert NEW.cohort == (NEW.engine, None, NEW.policy)
+    assert OLD.cohort != NEW.cohort
+
+
 POSTS = [f"post {number}" for number in range(400)]
 
 
