@@ -51,8 +51,8 @@ def certified(hits: Iterator[int], most: int) -> int | None:
 
 def test_few_experiments_at_the_limit_end_in_a_certificate() -> None:
     rng = random.Random(1)
-    false = sum(certified(hits_at(rng, LIMIT), 50_000) is not None for _ in range(EXPERIMENTS))
-    print(f"false certificates: {false / EXPERIMENTS:.2%} of {EXPERIMENTS}, each of 50,000 posts")
+    false = sum(certified(hits_at(rng, LIMIT), 100_000) is not None for _ in range(EXPERIMENTS))
+    print(f"false certificates: {false / EXPERIMENTS:.2%} of {EXPERIMENTS}, each of 100,000 posts")
     assert false <= ALPHA * EXPERIMENTS
 
 
@@ -100,10 +100,21 @@ def drifting_hits(
         yield start, False, expected
 
 
-def wrongly_certified(rng: random.Random, stretches: Iterator[tuple[int, float]]) -> bool:
+def recovering_hits(rng: random.Random) -> Iterator[tuple[int, bool, float]]:
+    """After each hit the share is nothing for a while, so that the evidence recovers, and then twice the limit."""
+    post, expected, quiet = 0, 0.0, round(1 / (2 * LIMIT))
+    while True:
+        gap = int(log(1 - rng.random()) / log1p(-2 * LIMIT)) + 1
+        expected += gap * 2 * LIMIT
+        yield post + gap, True, expected
+        post += gap + quiet
+        yield post, False, expected
+
+
+def wrongly_certified(drifting: Iterator[tuple[int, bool, float]]) -> bool:
     """Whether an experiment ends in a certificate while the mean share of all posts so far is not below the limit."""
     hits, post, expected = 0, 0, 0.0
-    for upto, is_hit, expected_then in drifting_hits(rng, stretches):
+    for upto, is_hit, expected_then in drifting:
         end = needed(hits)
         if post < end and (end < upto or (end == upto and not is_hit)):
             mean_then = expected + (expected_then - expected) * (end - post) / (upto - post)
@@ -111,17 +122,26 @@ def wrongly_certified(rng: random.Random, stretches: Iterator[tuple[int, float]]
         if upto > 30_000:
             return False
         hits, post, expected = hits + is_hit, upto, expected_then
-    raise AssertionError("stretches never end")
+    raise AssertionError("hits never end")
 
 
-@pytest.mark.parametrize("drift", [sawtooth, falling, rising])
+@pytest.mark.parametrize(
+    "drifting",
+    [
+        lambda rng: drifting_hits(rng, sawtooth(rng)),
+        lambda rng: drifting_hits(rng, falling(rng)),
+        lambda rng: drifting_hits(rng, rising(rng)),
+        recovering_hits,
+    ],
+    ids=["sawtooth", "falling", "rising", "recovering"],
+)
 def test_few_certificates_are_wrong_of_the_posts_that_they_rest_on_where_the_share_drifts(
-    drift: Callable[[random.Random], Iterator[tuple[int, float]]],
+    drifting: Callable[[random.Random], Iterator[tuple[int, bool, float]]],
 ) -> None:
     rng = random.Random(3)
     experiments = 2_000
-    false = sum(wrongly_certified(rng, drift(rng)) for _ in range(experiments))
-    print(f"{drift.__name__}: {false / experiments:.2%} wrong")
+    false = sum(wrongly_certified(drifting(rng)) for _ in range(experiments))
+    print(f"{false / experiments:.2%} wrong")
     assert false <= ALPHA * experiments
 
 
@@ -146,30 +166,42 @@ def answered(rng: random.Random, right: float, most: int) -> tuple[int, bool] | 
     return None
 
 
-def called_unfair(needed: Callable[[int], int], most: int) -> float:
-    """How probably a fair coin is called unfair within so many pairs. All experiments count, each with its weight."""
-    going, called = {0: 1.0}, 0.0
+def called(needed: Callable[[int], int], most: int, right: float = 0.5) -> tuple[float, float]:
+    """How probably the candidate, and the incumbent, is called better within so many pairs.
+
+    All experiments count, each with its weight: no chance is left in it.
+    """
+    going, better, worse = {0: 1.0}, 0.0, 0.0
     for pairs in range(1, most + 1):
         after: dict[int, float] = {}
         for wins, weight in going.items():
-            for then in (wins, wins + 1):
-                after[then] = after.get(then, 0.0) + weight / 2
+            after[wins] = after.get(wins, 0.0) + weight * (1 - right)
+            after[wins + 1] = after.get(wins + 1, 0.0) + weight * right
         least = needed(pairs)
-        called += sum(after.pop(wins) for wins in [*after] if wins >= least or pairs - wins >= least)
+        better += sum(after.pop(wins) for wins in [*after] if wins >= least)
+        worse += sum(after.pop(wins) for wins in [*after] if pairs - wins >= least)
         going = after
-    return called
+    return better, worse
 
 
 def test_a_fair_coin_is_seldom_called_unfair_however_often_one_looks() -> None:
-    called = called_unfair(wins_needed, 2_000)
-    print(f"a fair coin is called unfair within 2,000 pairs with a probability of {called:.2%}")
-    assert 0.02 < called <= ALPHA
+    unfair = sum(called(wins_needed, 2_000))
+    print(f"a fair coin is called unfair within 2,000 pairs with a probability of {unfair:.2%}")
+    assert 0.02 < unfair <= ALPHA
+
+
+@pytest.mark.parametrize("right", [0.3, 0.45, 0.49])
+def test_a_candidate_that_is_right_in_less_than_half_is_seldom_called_better(right: float) -> None:
+    better, worse = called(wins_needed, 1_000, right)
+    print(f"right in {right:.0%}: called better with a probability of {better:.2%}, worse with {worse:.2%}")
+    assert better < ALPHA / 2
+    assert worse > better
 
 
 def test_a_usual_test_calls_a_fair_coin_unfair_if_one_looks_often() -> None:
-    called = called_unfair(lambda pairs: ceil(pairs / 2 + 1.96 * sqrt(pairs) / 2), 2_000)
-    print(f"the usual test does so with a probability of {called:.0%}")
-    assert called > 5 * ALPHA
+    unfair = sum(called(lambda pairs: ceil(pairs / 2 + 1.96 * sqrt(pairs) / 2), 2_000))
+    print(f"the usual test does so with a probability of {unfair:.0%}")
+    assert unfair > 5 * ALPHA
 
 
 def test_half_of_the_experiments_know_who_is_right_soon() -> None:
