@@ -147,9 +147,30 @@ def test_a_side_that_does_not_come_is_missing_after_the_wait_and_not_before() ->
 
 def test_a_clock_that_goes_back_changes_nothing() -> None:
     joined = pairs(wait_s=60)
-    joined.take(side(), 100)
-    assert joined.advance(0) == []
+    joined.advance(100)
+    joined.take(side(), 0)
+    assert joined.advance(159) == []
     assert outcomes(joined.advance(160)) == {Outcome.CANDIDATE_MISSING: 1}
+
+
+def test_a_counterpart_that_was_judged_long_ago_is_joined_as_long_as_the_other_waits() -> None:
+    joined = pairs(wait_s=900, remember_s=1)
+    for cohort in (INCUMBENT, CANDIDATE):
+        joined.take(side(cohort, "done", at=50), 50)
+    joined.take(side(post="waits", at=60), 60)
+    joined.advance(61)
+    (found,) = joined.take(side(CANDIDATE, "waits", at=10), 61)
+    assert found.outcome is Outcome.AGREE
+
+
+def test_a_repeat_that_was_judged_again_later_is_not_compared_again_once_its_content_is_forgotten() -> None:
+    joined = pairs(remember_s=100)
+    for cohort in (INCUMBENT, CANDIDATE):
+        joined.take(side(cohort, at=0), 0)
+    again = side(at=50)
+    joined.take(again, 50)
+    assert joined.take(again, 150) == joined.drain() == []
+    assert (joined.repeats, joined.late) == (1, 1)
 
 
 def test_verdicts_of_other_cohorts_are_counted_and_compared_with_nothing() -> None:
