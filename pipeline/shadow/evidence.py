@@ -9,7 +9,7 @@ logarithms.
 What is disproved holds of the *mean over the posts counted so far*, even where the share drifts, and where it depends
 on what came before. Each bet multiplies the wealth by ``1 + stake * (value - mean)``. The product of the expected
 factors is at most 1 where the mean of the expectations is on the wrong side: logarithms are concave.
-So a certificate speaks of the posts that it rests on, not of those to come.
+So a certificate speaks of the posts that it rests on, not of those to come (docs/adr/0021).
 
 Sources:
     Ville, Étude critique de la notion de collectif (1939): the bound at every moment.

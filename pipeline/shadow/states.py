@@ -181,6 +181,9 @@ class CandidateFact(BaseModel):
 class Rosters:
     """Who may speak as what, by name. A name that stands nowhere may say nothing.
 
+    Keep a name for as long as a fact of a history bears it, also of somebody who left: without it the fact is refused,
+    what follows on it is, too, and the incumbent acts again.
+
     Raises:
         CandidateError: A machine has the name of a person, who could then certify and approve.
     """
