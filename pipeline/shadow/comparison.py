@@ -37,14 +37,34 @@ class Outcome(StrEnum):
         return self in (Outcome.AGREE, Outcome.STRICTER, Outcome.PERMISSIVE)
 
 
+class Seat(StrEnum):
+    """Whose verdict it is. The topic tells: one judge may sit on both, for the posts that a candidate leaves as they are."""
+
+    INCUMBENT = "incumbent"
+    CANDIDATE = "candidate"
+
+
 class Cohort(NamedTuple):
-    """Who judged, as every verdict names it. Verdicts of two cohorts are never counted together."""
+    """Who judged a post, as its verdict names it."""
 
     engine: str
-    """Digest of the engine's bundle."""
+    """Digest of the bundle, or of the screen."""
     adapter: str | None
     policy: str
     """Digest of the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """All who may answer for one side. Verdicts of anybody else are never counted with theirs."""
+
+    engines: frozenset[str]
+    """Digests of the engine's bundle, of those of adapters, and of the screen."""
+    policy: str
+
+    def include(self, cohort: Cohort) -> bool:
+        """Whether a verdict is theirs."""
+        return cohort.policy == self.policy and cohort.engine in self.engines
 
 
 class JudgedContent(NamedTuple):
@@ -136,14 +156,14 @@ class Comparison:
 @dataclass(slots=True)
 class _OpenPair:
     since: float
-    sides: dict[Cohort, Side] = field(default_factory=dict)
+    sides: dict[Seat, Side] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _ClosedPair:
     since: float
     newest: float
-    had: frozenset[Cohort]
+    had: frozenset[Seat]
 
 
 @dataclass(slots=True)
@@ -154,20 +174,20 @@ class Pairs:
     record's timestamp, and not the time of day: a comparator that was away then neither hurries nor gives up too much.
 
     Args:
-        incumbent: The cohort that acts. Verdicts of another one are counted as foreign, and compared with nothing.
-        candidate: The cohort that is tried.
+        incumbent: Those who act. Verdicts of others are counted as foreign, and compared with nothing.
+        candidate: Those who are tried.
         wait_s: For how long a verdict waits for its counterpart.
         remember_s: For how long a content that was compared is known, so that a repeat is not compared again.
         most: Contents that wait, and contents that are remembered, at most. With more, the oldest is given up.
     """
 
-    incumbent: Cohort
-    candidate: Cohort
+    incumbent: Judges
+    candidate: Judges
     wait_s: float = 900.0
     remember_s: float = 3_600.0
     most: int = 100_000
     foreign: Counter[Cohort] = field(default_factory=Counter, init=False)
-    """Verdicts of other cohorts, of the first 64 of these."""
+    """Verdicts of others, by who they are; of the first 64 of these."""
     repeats: int = field(default=0, init=False)
     """Verdicts on a content that has one of this side already. Delivery is at least once."""
     late: int = field(default=0, init=False)
@@ -184,7 +204,7 @@ class Pairs:
     def __post_init__(self) -> None:
         if self.incumbent == self.candidate:
             raise ValueError(
-                "incumbent and candidate have the same engine, adapter and policy; give two that differ"
+                "incumbent and candidate have the same engines and the same policy; give two that differ"
             )
         if not (self.wait_s > 0 and self.remember_s > 0 and self.most > 0):
             raise ValueError("times and room have to be above 0; leave them out for the defaults")
@@ -193,10 +213,11 @@ class Pairs:
         """Contents that are held in memory, waiting or remembered."""
         return len(self._waiting) + len(self._done)
 
-    def take(self, verdict: Side, now: float) -> list[Comparison]:
+    def take(self, seat: Seat, verdict: Side, now: float) -> list[Comparison]:
         """Take a verdict of either in; what is compared or given up by that."""
         closed = self.advance(now)
-        if verdict.cohort not in (self.incumbent, self.candidate):
+        judges = self.incumbent if seat is Seat.INCUMBENT else self.candidate
+        if not judges.include(verdict.cohort):
             if verdict.cohort in self.foreign or len(self.foreign) < _COHORTS:
                 self.foreign[verdict.cohort] += 1
             return closed
@@ -206,7 +227,7 @@ class Pairs:
         done = self._done.get(verdict.content)
         if done is not None:
             done.newest = max(done.newest, verdict.at)
-            if verdict.cohort in done.had:
+            if seat in done.had:
                 self.repeats += 1
             else:
                 self.late += 1
@@ -214,7 +235,7 @@ class Pairs:
         if verdict.content not in self._waiting and verdict.at <= self._forgotten_until:
             self.late += 1
             return closed
-        return closed + self._join(verdict)
+        return closed + self._join(seat, verdict)
 
     def advance(self, now: float) -> list[Comparison]:
         """Let time pass: contents that have waited for long enough are given up, in the order in which they came."""
@@ -233,7 +254,7 @@ class Pairs:
         """Give up everything that waits, as at the end of an experiment."""
         return [self._close(content) for content in [*self._waiting]]
 
-    def _join(self, verdict: Side) -> list[Comparison]:
+    def _join(self, seat: Seat, verdict: Side) -> list[Comparison]:
         entry = self._waiting.get(verdict.content)
         closed = []
         if entry is None:
@@ -241,11 +262,11 @@ class Pairs:
                 self.crowded_out += 1
                 closed.append(self._close(next(iter(self._waiting))))
             entry = self._waiting[verdict.content] = _OpenPair(self._now)
-        before = entry.sides.get(verdict.cohort)
+        before = entry.sides.get(seat)
         self.repeats += before is not None
         # The newest verdict counts, and of two at one moment the greater id, as everywhere.
         if before is None or (verdict.at, verdict.verdict_id) > (before.at, before.verdict_id):
-            entry.sides[verdict.cohort] = verdict
+            entry.sides[seat] = verdict
         if len(entry.sides) == 2:
             closed.append(self._close(verdict.content))
         return closed
@@ -256,7 +277,7 @@ class Pairs:
             self._forget()
         newest = max(one.at for one in sides.values())
         self._done[content] = _ClosedPair(self._now, newest, frozenset(sides))
-        return Comparison(sides.get(self.incumbent), sides.get(self.candidate))
+        return Comparison(sides.get(Seat.INCUMBENT), sides.get(Seat.CANDIDATE))
 
     def _forget(self) -> None:
         # A repeat of what is forgotten is no newer than this: refused by its age, it is not compared again.

@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from sluicegate.pipeline.errors import CandidateError
 from sluicegate.pipeline.facts import Digest, Line
 from sluicegate.pipeline.policy.document import TenantName
-from sluicegate.pipeline.shadow.comparison import Cohort
+from sluicegate.pipeline.shadow.comparison import Judges
 from sluicegate.pipeline.shadow.sample import ShadowSample
 
 MOST_BYTES = 8_192
@@ -107,14 +107,15 @@ class JudgeDigests(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    engine: Digest
-    adapter: Line | None = None
+    engines: Annotated[tuple[Digest, ...], Field(strict=False, min_length=1, max_length=16)] = Field(
+        description="All that may answer: the engine's bundle, those of adapters, and the screen."
+    )
     policy: Digest
 
     @property
-    def cohort(self) -> Cohort:
-        """The verdicts to compare."""
-        return Cohort(self.engine, self.adapter, self.policy)
+    def judges(self) -> Judges:
+        """Whose verdicts to compare."""
+        return Judges(frozenset(self.engines), self.policy)
 
 
 class CandidateFact(BaseModel):
@@ -139,7 +140,7 @@ class CandidateFact(BaseModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.incumbent == self.candidate:
+        if self.incumbent.judges == self.candidate.judges:
             raise ValueError("incumbent and candidate are the same; name two that differ")
         if (self.share is not None) != (self.state in _WITH_A_SHARE):
             raise ValueError("a share stands with shadow and canary, and with nothing else")

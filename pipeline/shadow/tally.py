@@ -122,6 +122,8 @@ class Tally:
     """Posts that are no evidence, because one of their cluster and hour was."""
     left_out: int = field(default=0, init=False)
     """Posts that are no evidence, because their hour is over, or has no room."""
+    same: int = field(default=0, init=False)
+    """Posts that are no evidence, because the same engine judged both times, under the same policy."""
     _hours: dict[int, set[int]] = field(default_factory=dict, init=False)
     _newest: int = field(default=0, init=False)
 
@@ -142,6 +144,7 @@ class Tally:
             **self.all.document(alpha),
             "copies": self.copies,
             "left_out": self.left_out,
+            "same": self.same,
             "strata": {
                 dimension.value: {name: one.document(alpha) for name, one in sorted(found.items())}
                 for dimension, found in self.strata.items()
@@ -170,6 +173,10 @@ class Tally:
     def _is_evidence(self, comparison: Comparison) -> bool:
         incumbent, candidate = comparison.incumbent, comparison.candidate
         if incumbent is None or candidate is None or incumbent.failed:
+            return False
+        if incumbent.cohort == candidate.cohort:
+            # One judge, twice: to agree with oneself is no evidence, and would thin out what the candidate changes.
+            self.same += 1
             return False
         hour = int(incumbent.at // _HOUR_S)
         if hour > self._newest:

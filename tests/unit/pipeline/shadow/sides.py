@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sluicegate.pipeline.shadow.comparison import Cohort, Comparison, JudgedContent, Side
+from sluicegate.pipeline.shadow.comparison import Cohort, Comparison, JudgedContent, Judges, Seat, Side
 from sluicegate.schemas import Action
 
 INCUMBENT = Cohort("sha256:" + "1" * 64, None, "sha256:" + "a" * 64)
 CANDIDATE = Cohort("sha256:" + "2" * 64, None, "sha256:" + "a" * 64)
+INCUMBENTS = Judges(frozenset({INCUMBENT.engine}), INCUMBENT.policy)
+CANDIDATES = Judges(frozenset({CANDIDATE.engine}), CANDIDATE.policy)
+
+
+def seat(verdict: Side) -> Seat:
+    """The topic that a verdict of these two comes from."""
+    return Seat.INCUMBENT if verdict.cohort.engine == INCUMBENT.engine else Seat.CANDIDATE
 
 
 def side(cohort: Cohort = INCUMBENT, post: str = "p", action: str = "allow", **fields: Any) -> Side:

@@ -13,22 +13,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.shadow.comparison import Cohort, Comparison, Outcome, Pairs
+from sluicegate.pipeline.shadow.comparison import Cohort, Comparison, Judges, Outcome, Pairs, Seat
 from sluicegate.pipeline.shadow.comparison import side as side_of
 from sluicegate.schemas import Verdict
 from support.events import verdicts
-from unit.pipeline.shadow.sides import CANDIDATE, INCUMBENT, compared, side
+from unit.pipeline.shadow.sides import CANDIDATE, CANDIDATES, INCUMBENT, INCUMBENTS, compared, seat, side
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sluicegate.pipeline.shadow.comparison import Side
 
+
+class Joined(Pairs):
+    """Pairs whose verdicts say by their engine which topic they come from."""
+
+    def hear(self, verdict: Side, now: float) -> list[Comparison]:
+        return self.take(seat(verdict), verdict, now)
+
+
 ACTIONS = ("allow", "review", "block")
 
 
-def pairs(**fields: Any) -> Pairs:
-    return Pairs(INCUMBENT, CANDIDATE, **fields)
+def pairs(**fields: Any) -> Joined:
+    return Joined(INCUMBENTS, CANDIDATES, **fields)
 
 
 def outcomes(found: Iterable[Comparison]) -> Counter[Outcome]:
@@ -121,8 +129,8 @@ def test_a_block_that_a_breaker_withheld_is_compared_as_a_block() -> None:
 
 def test_a_pair_is_compared_when_its_second_side_comes() -> None:
     joined = pairs()
-    assert joined.take(side(action="block"), 0) == []
-    (found,) = joined.take(side(CANDIDATE, action="review"), 5)
+    assert joined.hear(side(action="block"), 0) == []
+    (found,) = joined.hear(side(CANDIDATE, action="review"), 5)
     assert found.outcome is Outcome.PERMISSIVE
     assert joined.drain() == joined.advance(10**6) == []
 
@@ -130,17 +138,17 @@ def test_a_pair_is_compared_when_its_second_side_comes() -> None:
 @pytest.mark.parametrize("field", ["tenant", "text", "post"])
 def test_verdicts_on_different_contents_are_not_joined(field: str) -> None:
     joined = pairs()
-    joined.take(side(), 0)
-    assert joined.take(side(CANDIDATE, **{field: "other"}), 0) == []
+    joined.hear(side(), 0)
+    assert joined.hear(side(CANDIDATE, **{field: "other"}), 0) == []
     assert outcomes(joined.drain()) == {Outcome.CANDIDATE_MISSING: 1, Outcome.INCUMBENT_MISSING: 1}
 
 
 def test_a_side_that_does_not_come_is_missing_after_the_wait_and_not_before() -> None:
     joined = pairs(wait_s=60)
-    joined.take(side(), 100)
+    joined.hear(side(), 100)
     assert joined.advance(159.9) == []
     assert outcomes(joined.advance(160)) == {Outcome.CANDIDATE_MISSING: 1}
-    assert joined.take(side(CANDIDATE, at=100), 161) == []
+    assert joined.hear(side(CANDIDATE, at=100), 161) == []
     assert (joined.late, joined.repeats) == (1, 0)
     assert joined.drain() == []
 
@@ -148,7 +156,7 @@ def test_a_side_that_does_not_come_is_missing_after_the_wait_and_not_before() ->
 def test_a_clock_that_goes_back_changes_nothing() -> None:
     joined = pairs(wait_s=60)
     joined.advance(100)
-    joined.take(side(), 0)
+    joined.hear(side(), 0)
     assert joined.advance(159) == []
     assert outcomes(joined.advance(160)) == {Outcome.CANDIDATE_MISSING: 1}
 
@@ -156,47 +164,60 @@ def test_a_clock_that_goes_back_changes_nothing() -> None:
 def test_a_counterpart_that_was_judged_long_ago_is_joined_as_long_as_the_other_waits() -> None:
     joined = pairs(wait_s=900, remember_s=1)
     for cohort in (INCUMBENT, CANDIDATE):
-        joined.take(side(cohort, "done", at=50), 50)
-    joined.take(side(post="waits", at=60), 60)
+        joined.hear(side(cohort, "done", at=50), 50)
+    joined.hear(side(post="waits", at=60), 60)
     joined.advance(61)
-    (found,) = joined.take(side(CANDIDATE, "waits", at=10), 61)
+    (found,) = joined.hear(side(CANDIDATE, "waits", at=10), 61)
     assert found.outcome is Outcome.AGREE
 
 
 def test_a_repeat_that_was_judged_again_later_is_not_compared_again_once_its_content_is_forgotten() -> None:
     joined = pairs(remember_s=100)
     for cohort in (INCUMBENT, CANDIDATE):
-        joined.take(side(cohort, at=0), 0)
+        joined.hear(side(cohort, at=0), 0)
     again = side(at=50)
-    joined.take(again, 50)
-    assert joined.take(again, 150) == joined.drain() == []
+    joined.hear(again, 50)
+    assert joined.hear(again, 150) == joined.drain() == []
     assert (joined.repeats, joined.late) == (1, 1)
 
 
-def test_verdicts_of_other_cohorts_are_counted_and_compared_with_nothing() -> None:
+def test_verdicts_of_others_are_counted_and_compared_with_nothing() -> None:
     joined = pairs()
     reloaded = INCUMBENT._replace(policy="sha256:" + "b" * 64)
-    joined.take(side(reloaded), 0)
-    joined.take(side(CANDIDATE), 0)
+    joined.take(Seat.INCUMBENT, side(reloaded), 0)
+    joined.take(Seat.INCUMBENT, side(CANDIDATE), 0)
+    joined.take(Seat.CANDIDATE, side(CANDIDATE), 0)
     for number in range(500):
-        joined.take(side(CANDIDATE._replace(engine=f"sha256:{number:064}")), 0)
-    assert joined.foreign[reloaded] == 1
+        joined.take(Seat.CANDIDATE, side(CANDIDATE._replace(engine=f"sha256:{number:064}")), 0)
+    assert joined.foreign[reloaded] == joined.foreign[CANDIDATE] == 1
     assert len(joined.foreign) == 64
     assert outcomes(joined.drain()) == {Outcome.INCUMBENT_MISSING: 1}
+
+
+def test_a_side_may_have_several_engines_and_both_may_have_one() -> None:
+    screen = "sha256:" + "5" * 64
+    joined = Pairs(
+        Judges(INCUMBENTS.engines | {screen}, INCUMBENTS.policy),
+        Judges(CANDIDATES.engines | {screen}, CANDIDATES.policy),
+    )
+    screened = side(Cohort(screen, None, INCUMBENT.policy))
+    joined.take(Seat.INCUMBENT, screened, 0)
+    (found,) = joined.take(Seat.CANDIDATE, screened, 0)
+    assert (found.outcome, found.incumbent) == (Outcome.AGREE, found.candidate)
 
 
 def test_of_two_verdicts_of_one_side_the_newest_counts() -> None:
     joined = pairs()
     for verdict in (side(action="block", at=5), side(action="allow", at=4), side(action="block", at=5)):
-        joined.take(verdict, 5)
-    (found,) = joined.take(side(CANDIDATE, action="block", at=6), 6)
+        joined.hear(verdict, 5)
+    (found,) = joined.hear(side(CANDIDATE, action="block", at=6), 6)
     assert found.outcome is Outcome.AGREE
     assert joined.repeats == 2
 
 
 def test_a_verdict_from_the_future_is_counted_and_orders_nothing() -> None:
     joined = pairs()
-    joined.take(side(at=1_000), 0)
+    joined.hear(side(at=1_000), 0)
     assert (joined.ahead, len(joined)) == (1, 0)
 
 
@@ -208,7 +229,7 @@ def test_no_time_and_no_room_are_refused(fields: dict[str, float]) -> None:
 
 def test_a_candidate_that_is_the_incumbent_is_refused() -> None:
     with pytest.raises(ValueError, match="give two that differ"):
-        Pairs(INCUMBENT, INCUMBENT)
+        Pairs(INCUMBENTS, INCUMBENTS)
 
 
 @st.composite
@@ -226,7 +247,7 @@ def streams(draw: st.DrawFn) -> list[Side]:
 def test_the_order_of_verdicts_changes_nothing(stream: list[Side]) -> None:
     joined, found = pairs(), []
     for verdict in stream:
-        found += joined.take(verdict, 1)
+        found += joined.hear(verdict, 1)
     found += joined.drain()
     by_cohort: dict[Cohort, dict[Any, Side]] = {INCUMBENT: {}, CANDIDATE: {}}
     for verdict in stream:
@@ -254,7 +275,7 @@ def test_no_content_is_compared_twice_and_no_verdict_is_lost(
         now += passes
         at = judged.setdefault((number, is_candidate), now - ago)
         cohort = CANDIDATE if is_candidate else INCUMBENT
-        found += joined.take(side(cohort, f"post {number}", at=at), now)
+        found += joined.hear(side(cohort, f"post {number}", at=at), now)
         assert len(joined) <= 2 * most
     found += joined.drain()
     sides = sum((one.incumbent is not None) + (one.candidate is not None) for one in found)
@@ -272,7 +293,7 @@ def test_memory_is_bounded_however_many_verdicts_come() -> None:
         for number in range(verdicts_taken):
             post = f"post {max(0, number - rng.randrange(400))}"
             cohort = rng.choice((INCUMBENT, CANDIDATE))
-            found += outcomes(joined.take(side(cohort, post, at=number / 100), number / 100))
+            found += outcomes(joined.hear(side(cohort, post, at=number / 100), number / 100))
             assert len(joined) <= 1_000
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -284,7 +305,7 @@ def test_memory_is_bounded_however_many_verdicts_come() -> None:
 def test_a_content_that_was_forgotten_for_want_of_room_is_not_compared_again() -> None:
     joined = pairs(most=2)
     stream = [side(cohort, f"post {n}", at=float(n)) for n in range(10) for cohort in (INCUMBENT, CANDIDATE)]
-    found = [one for verdict in stream for one in joined.take(verdict, 10)]
-    again = [one for verdict in stream for one in joined.take(replace(verdict), 11)]
+    found = [one for verdict in stream for one in joined.hear(verdict, 10)]
+    again = [one for verdict in stream for one in joined.hear(replace(verdict), 11)]
     assert (len(found), again, joined.drain()) == (10, [], [])
     assert joined.late + joined.repeats == len(stream)

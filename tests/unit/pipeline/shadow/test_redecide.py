@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.diff import Diff
-from sluicegate.pipeline.shadow.comparison import Comparison, Outcome, Pairs, side
+from sluicegate.pipeline.shadow.comparison import Comparison, Judges, Outcome, Pairs, Seat, side
 from sluicegate.pipeline.shadow.redecide import redecided
 from sluicegate.schemas import Action, Verdict
 
@@ -85,13 +85,13 @@ def test_a_policy_decides_recorded_scores(new: Policy, unsafe: float | None, out
 def test_it_says_what_a_policy_diff_says(scores: list[float | None], new: Policy) -> None:
     verdicts = [verdict(unsafe, number) for number, unsafe in enumerate(scores)]
     difference, found = Diff(OLD, new), Counter[Outcome]()
-    cohort = side(verdict(0.0)).cohort
-    pairs = Pairs(cohort, cohort._replace(policy=new.digest))
+    pairs = Pairs(Judges(frozenset({DIGEST}), OLD.digest), Judges(frozenset({DIGEST}), new.digest))
     for one in verdicts:
         difference.add(one)
         now = one.judged_at.timestamp()
         candidate = redecided(one, OLD, new)
-        closed = pairs.take(side(one), now) + (pairs.take(candidate, now) if candidate else [])
+        closed = pairs.take(Seat.INCUMBENT, side(one), now)
+        closed += pairs.take(Seat.CANDIDATE, candidate, now) if candidate else []
         found.update(pair.outcome for pair in closed)
     found.update(pair.outcome for pair in pairs.drain())
     failed = sum(unsafe is None for unsafe in scores)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sluicegate.pipeline.errors import CandidateError
+from sluicegate.pipeline.shadow.comparison import Cohort
 from sluicegate.pipeline.shadow.sample import ShadowSample
 from sluicegate.pipeline.shadow.states import (
     MOST_BYTES,
@@ -30,8 +31,8 @@ S = CandidateState
 ROSTERS = Rosters(frozenset({"comparator"}), frozenset({"ed", "both"}), frozenset({"ann", "amy", "both"}))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 GATE, REPORT = f"sha256:{'c' * 64}", f"sha256:{'d' * 64}"
-OLD = JudgeDigests(engine=f"sha256:{'1' * 64}", policy=f"sha256:{'a' * 64}")
-NEW = JudgeDigests(engine=f"sha256:{'2' * 64}", policy=f"sha256:{'a' * 64}")
+OLD = JudgeDigests(engines=(f"sha256:{'1' * 64}",), policy=f"sha256:{'a' * 64}")
+NEW = JudgeDigests(engines=(f"sha256:{'2' * 64}",), policy=f"sha256:{'a' * 64}")
 
 WAY: list[tuple[CandidateState, dict[str, Any]]] = [
     (S.REGISTERED, {"role": "editor", "by": "ed"}),
@@ -192,7 +193,7 @@ def test_a_person_is_no_machine() -> None:
         (S.SHADOW, {"follows": GATE}, "read that one"),
         (S.SHADOW, {"follows": None}, "read that one"),
         (S.SHADOW, {"experiment": "another"}, "give it there"),
-        (S.SHADOW, {"candidate": OLD.model_copy(update={"engine": GATE})}, "register another experiment"),
+        (S.SHADOW, {"candidate": OLD.model_copy(update={"engines": (GATE,)})}, "register another experiment"),
         (S.SHADOW, {"incumbent": OLD.model_copy(update={"policy": GATE})}, "register another experiment"),
         (S.SHADOW, {"by": "nobody"}, "put the name on the list"),
         (S.CANARY, {"report": GATE}, "name the certificate's report"),
@@ -276,15 +277,16 @@ def test_the_longest_fact_can_be_read() -> None:
         why=line,
         share=0.1234567890123456,
         report=REPORT,
-        incumbent=OLD.model_copy(update={"adapter": line}),
-        candidate=NEW.model_copy(update={"adapter": line}),
+        incumbent=OLD.model_copy(update={"engines": OLD.engines * 16}),
+        candidate=NEW.model_copy(update={"engines": NEW.engines * 16}),
     )
     assert CandidateFact.decode(fact.encode()) == fact
 
 
-def test_a_fact_names_the_cohorts_that_are_compared() -> None:
-    assert NEW.cohort == (NEW.engine, None, NEW.policy)
-    assert OLD.cohort != NEW.cohort
+def test_a_fact_names_whose_verdicts_are_compared() -> None:
+    assert NEW.judges.include(Cohort(NEW.engines[0], "teens", NEW.policy))
+    assert not NEW.judges.include(Cohort(OLD.engines[0], None, NEW.policy))
+    assert not NEW.judges.include(Cohort(NEW.engines[0], None, GATE))
 
 
 POSTS = [f"post {number}" for number in range(400)]

@@ -125,6 +125,12 @@ def test_near_duplicates_are_one_cluster_whoever_finds_them(near_by: object) -> 
     assert (tally.all.posts, tally.copies) == (1, 2)
 
 
+def test_one_judge_that_agrees_with_itself_is_no_evidence() -> None:
+    tally = Tally()
+    assert not tally.add(Comparison(side(INCUMBENT), side(INCUMBENT)))
+    assert (tally.all.contents, tally.all.posts, tally.same, tally.copies) == (1, 0, 1, 0)
+
+
 def test_an_hour_that_is_over_or_full_gives_no_evidence() -> None:
     tally = Tally(most_marks=9)
     assert [tally.add(compared("allow", "allow", f"{number}", at=10 * 3600.0)) for number in range(4)] == [
