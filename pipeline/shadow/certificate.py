@@ -11,7 +11,7 @@ from enum import StrEnum
 from math import log
 
 from sluicegate.pipeline.shadow import evidence
-from sluicegate.pipeline.shadow.tally import OTHERS, Counted, Dimension, Tally
+from sluicegate.pipeline.shadow.tally import Counted, Dimension, Tally
 from sluicegate.schemas import Action
 
 JUDGED = (Dimension.LANGUAGE, Dimension.KIND, Dimension.TENANT)
@@ -68,7 +68,7 @@ class Conclusion:
     shown: tuple[str, ...]
     """Strata with a share below the limit, such as ``language de``. Of these, at most ``alpha`` are expected to be wrong."""
     unjudged: tuple[str, ...]
-    """Strata with too few posts: nothing is said of them."""
+    """Strata with too few posts: nothing is said of them. A person has to look at these before a candidate acts there."""
 
 
 def conclude(
@@ -97,8 +97,7 @@ def conclude(
         for name, counted in tally.strata[dimension].items()
     }
     judged = {name: one for name, one in strata.items() if one.posts >= terms.min_posts}
-    # Others are no group that anybody chose: what stands among them hangs on who came first.
-    unjudged = {name for name in strata if name not in judged or name.endswith(f" {OTHERS}")}
+    unjudged = strata.keys() - judged
     limit, alpha = terms.max_permissive, terms.alpha
     below = {name: evidence.log_e_below(one.milder, one.posts, limit) for name, one in judged.items()}
     above = {name: evidence.log_e_above(one.milder, one.posts, limit) for name, one in judged.items()}
