@@ -72,6 +72,7 @@ def test_a_candidate_that_breaks_a_term_is_rejected(given_: Tally, reason: str) 
         (tally(counts(99)), {}, "99 posts are evidence, and 100 have to be"),
         (tally(counts(milder=100)), {}, "not shown to be milder on less than 2.00% of the posts"),
         (tally(counts(more_blocked=250)), {}, "its share of block may differ by more than 5.00%"),
+        (tally(counts(fewer_blocked=250)), {}, "its share of block may differ by more than 5.00%"),
         (tally(fr=counts(120)), {}, "language fr: not shown to be milder on less than 2.00%"),
     ],
 )

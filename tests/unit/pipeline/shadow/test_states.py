@@ -116,6 +116,15 @@ def test_anybody_may_roll_back_from_any_state_and_that_is_the_end(
         history.add(following(history, **ROLLBACK))
 
 
+def test_a_fact_that_comes_twice_is_known_already() -> None:
+    history = at(S.CANARY)
+    rollback = following(history, **ROLLBACK)
+    assert history.add(rollback)
+    before = history.facts
+    assert [history.add(fact) for fact in before] == [False] * len(before)
+    assert history.facts == before
+
+
 def test_a_rollback_counts_though_others_spoke_meanwhile() -> None:
     history = at(S.CANARY)
     rollback = following(history, **ROLLBACK)
