@@ -39,3 +39,7 @@ class BenchError(PipelineError):
 
 class ReviewError(PipelineError):
     """The review desk cannot work as it is set up. The message says what would do."""
+
+
+class CandidateError(PipelineError):
+    """A fact about a candidate that may not follow. The message says who may do what instead."""

@@ -77,7 +77,7 @@ class Diff:
         if self.old.rules(verdict).adapter != self.new.rules(verdict).adapter:
             self.undecidable += 1
             return
-        before, after = _decide(self.old, verdict), _decide(self.new, verdict)
+        before, after = decide_again(self.old, verdict), decide_again(self.new, verdict)
         if before is None or after is None:
             self.undecidable += 1
             return
@@ -145,8 +145,13 @@ class Diff:
         }
 
 
-def _decide(policy: Policy, verdict: Verdict) -> Decision | None:
-    """What a policy makes of a verdict's finding; None where that hangs on a category that nobody knows."""
+def decide_again(policy: Policy, verdict: Verdict) -> Decision | None:
+    """What a policy makes of a verdict's finding; None where that hangs on a category that nobody knows.
+
+    Args:
+        policy: It reads the same adapter's scores as the policy that decided: the caller knows that.
+        verdict: Any that was given, a failure too.
+    """
     scores = verdict.scores
     if scores is None:
         return policy.decide_failure(verdict)

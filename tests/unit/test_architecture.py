@@ -62,7 +62,7 @@ EDGES = {
     "authlib": ["pipeline.review.web.oidc"],
     "joserfc": ["pipeline.review.web.oidc"],
     "httpx2": ["pipeline.review.web.oidc"],
-    "cryptography": ["pipeline.review.vault"],
+    "cryptography": ["pipeline.review.vault", "pipeline.shadow.signatures"],
 }
 """Each library of the outer world, and the only modules that may touch it."""
 
@@ -274,7 +274,7 @@ TOWER: tuple[frozenset[str], ...] = tuple(
         "shortcuts",
         "flow",
         "worker",
-        "client trial review",
+        "client trial review shadow",
         "command",
     )
 )
