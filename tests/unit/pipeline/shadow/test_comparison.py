@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.shadow.comparison import Cohort, Comparison, Judges, Outcome, Pairs, Seat
@@ -272,6 +272,7 @@ def test_the_order_of_verdicts_changes_nothing(stream: list[Side]) -> None:
     assert joined.repeats == len(stream) - len(set(stream))
 
 
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.booleans(), st.floats(0, 40), st.floats(0, 60)), max_size=120),
     st.integers(1, 6),
