@@ -156,6 +156,8 @@ class Comparison:
 @dataclass(slots=True)
 class _OpenPair:
     since: float
+    forgotten_until: float
+    """As it was when the pair was opened: what is forgotten later is of other contents."""
     sides: dict[Seat, Side] = field(default_factory=dict)
 
 
@@ -232,7 +234,8 @@ class Pairs:
             else:
                 self.late += 1
             return closed
-        if verdict.content not in self._waiting and verdict.at <= self._forgotten_until:
+        waiting = self._waiting.get(verdict.content)
+        if verdict.at <= (self._forgotten_until if waiting is None else waiting.forgotten_until):
             self.late += 1
             return closed
         return closed + self._join(seat, verdict)
@@ -261,7 +264,7 @@ class Pairs:
             if len(self._waiting) >= self.most:
                 self.crowded_out += 1
                 closed.append(self._close(next(iter(self._waiting))))
-            entry = self._waiting[verdict.content] = _OpenPair(self._now)
+            entry = self._waiting[verdict.content] = _OpenPair(self._now, self._forgotten_until)
         before = entry.sides.get(seat)
         self.repeats += before is not None
         # The newest verdict counts, and of two at one moment the greater id, as everywhere.

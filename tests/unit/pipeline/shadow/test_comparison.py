@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.shadow.comparison import Cohort, Comparison, Judges, Outcome, Pairs, Seat
@@ -162,13 +162,24 @@ def test_a_clock_that_goes_back_changes_nothing() -> None:
 
 
 def test_a_counterpart_that_was_judged_long_ago_is_joined_as_long_as_the_other_waits() -> None:
-    joined = pairs(wait_s=900, remember_s=1)
+    joined = pairs(wait_s=900, remember_s=20)
     for cohort in (INCUMBENT, CANDIDATE):
         joined.hear(side(cohort, "done", at=50), 50)
     joined.hear(side(post="waits", at=60), 60)
-    joined.advance(61)
-    (found,) = joined.hear(side(CANDIDATE, "waits", at=10), 61)
+    joined.advance(71)
+    (found,) = joined.hear(side(CANDIDATE, "waits", at=10), 71)
     assert found.outcome is Outcome.AGREE
+
+
+def test_a_repeat_does_not_join_a_counterpart_that_came_after_its_content_was_forgotten() -> None:
+    joined = pairs(wait_s=10, remember_s=10)
+    joined.hear(side(at=5), 5)
+    assert outcomes(joined.advance(100)) == {Outcome.CANDIDATE_MISSING: 1}
+    joined.advance(200)
+    assert joined.hear(side(CANDIDATE, at=190), 200) == []
+    assert joined.hear(side(at=5), 201) == []
+    assert joined.late == 1
+    assert outcomes(joined.drain()) == {Outcome.INCUMBENT_MISSING: 1}
 
 
 def test_a_repeat_that_was_judged_again_later_is_not_compared_again_once_its_content_is_forgotten() -> None:
@@ -261,6 +272,7 @@ def test_the_order_of_verdicts_changes_nothing(stream: list[Side]) -> None:
     assert joined.repeats == len(stream) - len(set(stream))
 
 
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.booleans(), st.floats(0, 40), st.floats(0, 60)), max_size=120),
     st.integers(1, 6),
