@@ -90,4 +90,7 @@ def add_live(app: FastAPI, live: LiveCounts) -> None:
     @app.get("/queue/counts")
     async def counts(request: Request) -> Response:
         """A stream of counts."""
-        return StreamingResponse(live.stream(request), media_type="text/event-stream")
+        # NGINX would gather the stream, and show nothing for minutes.
+        return StreamingResponse(
+            live.stream(request), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+        )
