@@ -180,6 +180,8 @@ def _deciding(work: PostInWork, found: list[Found], policy: Policy) -> tuple[int
         number = 0
     elif number is None:
         folded = {place for place, part in enumerate(work.parts.parts) if part.folded}
+        if len(folded) == len(findings):
+            folded = set()  # it was read in this form alone: a part that failed was read in no other
         least = work.parts.least_unsafe
         number = worst(work.post, findings, policy, folded=folded, least_unsafe=least)
     return number, findings[number]

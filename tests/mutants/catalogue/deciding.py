@@ -83,6 +83,16 @@ MUTANTS = (
         (f"{_LONG}::test_one_segment_that_fails_keeps_a_long_post_from_reading_as_judged",),
     ),
     Mutant(
+        "folded_alone",
+        "a post with an invisible character would read as judged although a part of it went unread",
+        "pipeline/flow/answers.py",
+        "if len(folded) == len(findings):",
+        "if not findings:",
+        (
+            f"{_UNIT}/flow/test_flow_folded_forms.py::test_a_part_that_went_unread_is_told_of_a_post_that_is_read_in_its_folded_form_alone",
+        ),
+    ),
+    Mutant(
         "folded_failure",
         "an engine that fails on a folded form would cost a post its judgement without need",
         "pipeline/flow/decision.py",

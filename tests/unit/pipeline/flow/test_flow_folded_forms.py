@@ -185,3 +185,23 @@ async def test_a_finding_of_a_part_that_did_not_decide_is_not_traced_to_that_ver
     assert (first.action, first.form) == (Action.BLOCK, "original")
     assert (second.action, second.assessed_by) == (Action.ALLOW, AssessedBy.CACHE)
     assert second.reused_from is None  # that verdict says nothing of this finding
+
+
+async def test_a_part_that_went_unread_is_told_of_a_post_that_is_read_in_its_folded_form_alone() -> None:
+    """An invisible character in a word must not turn an unread part into a judgement."""
+    profile = FakeProfile(max_prompt_tokens=600, rules={"ordinary": "safe"})
+    for begin in ("An ordinary word. ", "An or\u200bdinary word. "):
+        text = begin + "An ordinary sentence stands here. " * 60 + "The mark stands here."
+        verdict, _ = await judge(
+            post(text),
+            engine=FakeEngine(profile, faults=Faults(error=Fault(marker="mark"))),
+            profile=profile,
+            policy={
+                "name": "p",
+                "version": "1",
+                "tenants": {"default": {"rules": {"failure_mode": "allow"}}},
+            },
+        )
+        assert verdict.failure is not None
+        assert verdict.failure.code is FailureCode.ENGINE_ERROR
+        assert verdict.severity is None
