@@ -32,8 +32,8 @@ class Claim(NamedTuple):
     name: str
     """The id of the record."""
     reopens: bool = False
-    record: Resolution | None = None
-    """The record itself, where a person spoke: it may have to be acted on again."""
+    record: Verdict | Resolution | None = None
+    """The record itself, where a person spoke, or where a person's word hides it: it may have to be acted on later."""
 
 
 Claims = tuple[Claim, ...]
@@ -80,9 +80,10 @@ def add(claims: Claims, new: Claim) -> Claims:
     if len(kept) > CLAIMS_MOST:
         newest = _contents(kept)
         counts = max(newest, key=lambda one: (newest[one], one))
-        # What a person said is kept longest: a text that is swapped often enough must not lose it.
+        # What a person said is kept longest, and what took it away: a text that is swapped often enough must lose neither.
         kept.sort(
-            key=lambda one: (one.content == counts, one.authority > 0, newest[one.content]), reverse=True
+            key=lambda one: (one.content == counts, one.authority > 0 or one.reopens, newest[one.content]),
+            reverse=True,
         )
     return tuple(kept[:CLAIMS_MOST])
 

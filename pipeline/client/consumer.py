@@ -69,7 +69,14 @@ class Newest:
         A repeat may be judged later than the first: what lies between the two is outdated.
         """
         post = record.tenant, record.post_id
-        self._posts[post] = precedence.add(self._posts.get(post, ()), precedence.claim(record))
+        known, new = self._posts.get(post, ()), precedence.claim(record)
+        if (
+            known
+            and new.record is None
+            and any(one.authority and one.content == new.content for one in known)
+        ):
+            new = new._replace(record=record)  # it counts once that person's word is taken back
+        self._posts[post] = precedence.add(known, new)
         self._posts.move_to_end(post)
         while len(self._posts) > self._limit:
             self._posts.popitem(last=False)
@@ -78,10 +85,15 @@ class Newest:
         """True if the post of this record is remembered."""
         return (record.tenant, record.post_id) in self._posts
 
-    def decided(self, record: Verdict | Resolution) -> Resolution | None:
-        """The person's decision that counts once this record is there, applied or not; None where the machine's word counts."""
+    def counting(self, record: Verdict | Resolution) -> Verdict | Resolution | None:
+        """What counts once this record is there, applied or not; None of a verdict that no person's word hid when it came."""
         known = self._posts.get((record.tenant, record.post_id), ())
         return precedence.standing(precedence.add(known, precedence.claim(record))).record
+
+    def decided(self, record: Verdict | Resolution) -> Resolution | None:
+        """The person's decision that counts once this record is there, applied or not; None where the machine's word counts."""
+        counts = self.counting(record)
+        return counts if isinstance(counts, Resolution) else None
 
 
 _log = logging.getLogger("sluicegate.client")
@@ -241,8 +253,12 @@ class VerdictConsumer:
             self.counts.repeats += 1
         else:
             self.counts.outdated += 1
-        if freshness is Freshness.RECALLED and (decided := self._newest.decided(event)) is not None:
-            await self._hand_on(decided, handler)
+        if freshness is Freshness.RECALLED:
+            recalled = self._newest.counting(event)
+            if recalled is None and isinstance(event, Resolution) and event.reopens:
+                recalled = event  # the verdict behind it was handed on before: that nobody vouches for the post now is said here
+            if recalled is not None:
+                await self._hand_on(recalled, handler)
         self._newest.apply(event)  # last: where a handler fails, the record is new once more
 
     async def _hand_on(

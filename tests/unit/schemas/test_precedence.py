@@ -121,3 +121,13 @@ def test_a_text_that_is_swapped_often_does_not_lose_what_a_person_said_of_it() -
         known = precedence.add(known, machine(f"content {at}", at))
     assert len(known) == CLAIMS_MOST
     assert precedence.standing(precedence.add(known, machine("A", 100))) == person("A", 1, of=0)
+
+
+def test_a_text_that_is_swapped_often_does_not_lose_that_a_decision_was_taken_back() -> None:
+    known: tuple[Claim, ...] = ()
+    for one in (machine("A", 0), person("A", 1, of=0), person("A", 2, of=0, reopens=True)):
+        known = precedence.add(known, one)
+    for at in range(3, 100):
+        known = precedence.add(known, machine(f"content {at}", at))
+    assert len(known) == CLAIMS_MOST
+    assert precedence.standing(precedence.add(known, machine("A", 100))) == machine("A", 100)
