@@ -67,13 +67,13 @@ class Screening:
             settings, instruments.clock, instruments.metrics, screen.digest if screen is not None else None
         )
         self._away: str | None = None
-        self._unnamed_in: str | None = None
+        self._barred_by: str | None = None
         self._faults = 0
         if screen is not None:
             self._metrics.screen.info({"digest": screen.digest})
             self._metrics.screen_guard_away.set_function(lambda: screen.away is not None)
-            self._metrics.screen_guard_unnamed.set_function(
-                lambda: not self._is_named(screen, self._policy())
+            self._metrics.screen_guard_barred.set_function(
+                lambda: self._bars(screen, self._policy()) is not None
             )
 
     def sample_from(self, delivery: Delivery) -> Sample | None:
@@ -92,7 +92,7 @@ class Screening:
         return (
             screen is not None
             and not self.switch.is_off(screen.digest)
-            and self._is_named(screen, self._policy())
+            and self._bars(screen, self._policy()) is None
         )
 
     @property
@@ -101,8 +101,8 @@ class Screening:
         screen = self._screen
         if screen is None:
             return "there is none"
-        if screen.guard is not None and not self._is_named(screen, self._policy()):
-            return f"answers nothing: the policy names engines, and not the small guard {screen.guard.digest}"
+        if why := self._bars(screen, self._policy()):
+            return f"answers nothing: {why}"
         if self.switch.is_off(screen.digest):
             return "answers nothing: it is switched off, or the control topic is not followed"
         return f"the small guard rests: {screen.away}" if screen.away is not None else "at work"
@@ -116,10 +116,10 @@ class Screening:
         samples: dict[Arrival, Sample] = {}
         if screen is None:
             return answers, samples
-        self._tell_unnamed(screen, policy)
+        self._tell_barred(screen, policy)
         if not self.on:
             return answers, samples
-        wanted = [one for one in waiting if one.sample is None and self._may_ask(one.post, policy)]
+        wanted = [one for one in waiting if one.sample is None and may_answer(one.post, policy)]
         said = await self._ask(screen, [one.post for one in wanted]) if wanted else []
         self._tell_away(screen)
         for one, found in zip(wanted, said, strict=True):
@@ -147,26 +147,30 @@ class Screening:
                     post.sample, judged, tolerance, policy=policy.digest, content=verdict.content_hash
                 )
 
-    def _may_ask(self, post: Post, policy: Policy) -> bool:
-        """False of a post that nothing it says would stand for, or whose own engine it is: it would agree with itself."""
-        own = self._settings.guard is not None and policy.rules(post).adapter == self._settings.guard
-        return not own and may_answer(post, policy)
+    def _bars(self, screen: Screener, policy: Policy) -> str | None:
+        """Why a policy lets this small guard answer nothing; None if it does let it."""
+        if screen.guard is None:
+            return None
+        if policy.engines and screen.guard.digest not in policy.engines:
+            return f"the policy names engines, and not the small guard {screen.guard.digest}"
+        if self._settings.guard is not None and self._settings.guard in policy.adapters:
+            # Its samples would agree with themselves, and a post that ends it would be blamed on what its adapter judges.
+            return f"the policy has the small guard judge as the adapter {self._settings.guard}"
+        return None
 
-    @staticmethod
-    def _is_named(screen: Screener, policy: Policy) -> bool:
-        """False of a small guard under a policy that names its engines, and not this one."""
-        return screen.guard is None or not policy.engines or screen.guard.digest in policy.engines
-
-    def _tell_unnamed(self, screen: Screener, policy: Policy) -> None:
-        if self._is_named(screen, policy):
-            self._unnamed_in = None
-        elif policy.digest != self._unnamed_in and screen.guard is not None:
-            self._unnamed_in = policy.digest
+    def _tell_barred(self, screen: Screener, policy: Policy) -> None:
+        why = self._bars(screen, policy)
+        if why is None:
+            self._barred_by = None
+        elif policy.digest != self._barred_by and screen.guard is not None:
+            self._barred_by = policy.digest
             _log.warning(
-                "screen_guard_unnamed",
+                "screen_guard_barred",
                 guard=screen.guard.digest,
+                why=why,
                 policy=policy.digest,
-                fix="name the digest under engines in the policy, too, once its thresholds fit this guard's scores",
+                fix="name its digest under engines in the policy, too, once its thresholds fit this guard's scores; "
+                "and give an adapter that judges posts a server and a name of its own",
             )
 
     def _tell_away(self, screen: Screener) -> None:
@@ -276,12 +280,18 @@ def _open_guard(
             f"screen.guard {name}: engine.backend {info.backend} would load a second engine into this worker's own room; "
             "serve both guards by servers of their own, and set engine.backend to completions"
         )
-    own = backends.get(None)
-    if own is not None and info.digest == own.engine.info.digest:
-        raise StartError(
-            f"screen.guard {name}: its bundle is the engine's own, {info.digest}, which would check itself; give "
-            f"engine.adapters.{name}.bundle the folder of a smaller guard, or leave screen.guard out"
-        )
+    for other, one in backends.items():
+        its = "the engine's own" if other is None else f"the adapter {other}'s"
+        if other != name and info.digest == one.engine.info.digest:
+            raise StartError(
+                f"screen.guard {name}: its bundle is {its}, {info.digest}, which would check itself; give "
+                f"engine.adapters.{name}.bundle the folder of a smaller guard, or leave screen.guard out"
+            )
+        if other != name and backend.server is not None and backend.server == one.server:
+            raise StartError(
+                f"screen.guard {name}: its server is {its}, too; a post that ends it would be blamed on others. Give "
+                f"engine.adapters.{name}.url a server of its own"
+            )
     if info.digest != manifest.guard:
         raise StartError(
             f"screen.guard {name}: its bundle is {info.digest}, and {path / GUARD} was measured with {manifest.guard}; "

@@ -242,9 +242,9 @@ class Metrics:
         self.screen_guard_away = gauge(
             "screen_guard_away", "1 while the small guard rests after a fault: the engine gets its posts."
         )
-        self.screen_guard_unnamed = gauge(
-            "screen_guard_unnamed",
-            "1 while the policy names engines and the small guard is none of them: it answers nothing.",
+        self.screen_guard_barred = gauge(
+            "screen_guard_barred",
+            "1 while the policy lets the small guard answer nothing: not among its engines, or an adapter that judges.",
         )
         self.forwarded = counter(
             "records_forwarded", "Records that an edge forwarded; `sampled` to be compared.", "sampled"

@@ -117,7 +117,7 @@ def through_its_faults(lane: Lane, folder: Path) -> None:
     until("the small guard is asked again", lambda: cascade.by("easy", 1) == small, within_s=_SOON_S)
 
     lane.set_policy(POLICY + f'engines: ["{cascade.large}"]\n')
-    unnamed = "sluicegate_screen_guard_unnamed"
+    unnamed = "sluicegate_screen_guard_barred"
     until("the policy is in force", lambda: worker.metric(unnamed) == 1, within_s=_SOON_S)
     assert cascade.by("easy") == large
     lane.set_policy(POLICY + f'engines: ["{cascade.large}", "{cascade.digest}"]\n')

@@ -107,7 +107,7 @@ async def test_a_later_verdict_on_the_same_content_does_not_overrule_a_person(cl
 
 async def test_a_decision_that_is_taken_back_late_brings_the_verdict_that_it_hid(cluster: Cluster) -> None:
     first, again = verdict(at=1, action="review"), verdict(at=9, action="block", name="again")
-    records = [first, decision(first), again, decision(first, 3, **REOPENED)]
+    records: list[Verdict | Resolution] = [first, decision(first), again, decision(first, 3, **REOPENED)]
     assert await acted_on(cluster, records) == ["machine review", "person allow", "machine block"]
 
 
@@ -115,7 +115,7 @@ async def test_a_decision_that_is_taken_back_late_counts_no_more_whatever_is_beh
     cluster: Cluster,
 ) -> None:
     first, again = verdict(at=1, action="review"), verdict(at=9, action="block", name="again")
-    records = [first, again, decision(first), decision(first, 3, **REOPENED)]
+    records: list[Verdict | Resolution] = [first, again, decision(first), decision(first, 3, **REOPENED)]
     # The block was handed on before anybody decided: it is not kept, and the post is nobody's to allow any more.
     assert await acted_on(cluster, records) == [
         "machine review",

@@ -156,11 +156,11 @@ async def test_under_a_policy_that_names_other_engines_it_answers_nothing(tmp_pa
         await stand.run([english(number, "easy") for number in range(3)])
     assert {one.assessed_by for one in stand.outlet.verdicts} == {AssessedBy.ENGINE}
     assert small.asked == 0
-    assert stand.metric("screen_guard_unnamed") == 1
+    assert stand.metric("screen_guard_barred") == 1
     assert stand.flow.screen_state == (
         f"answers nothing: the policy names engines, and not the small guard {small.info.digest}"
     )
-    assert [one["guard"] for one in logs if one["event"] == "screen_guard_unnamed"] == [small.info.digest]
+    assert [one["guard"] for one in logs if one["event"] == "screen_guard_barred"] == [small.info.digest]
 
 
 async def test_under_a_policy_that_names_it_beside_the_large_one_it_answers(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ async def test_under_a_policy_that_names_it_beside_the_large_one_it_answers(tmp_
     stand = bench(screen_of(tmp_path, small), engines=[ScriptedEngine().info.digest, small.info.digest])
     await stand.run([english(0, "easy")])
     assert stand.outlet.verdict("p0").assessed_by is AssessedBy.SCREEN
-    assert stand.metric("screen_guard_unnamed") == 0
+    assert stand.metric("screen_guard_barred") == 0
 
 
 async def test_a_policy_that_comes_while_it_judges_takes_its_answer_back(tmp_path: Path) -> None:
@@ -201,6 +201,28 @@ async def test_of_posts_that_it_judges_as_their_own_engine_it_says_nothing(tmp_p
     await stand.run([english(number, f"easy {number}") for number in range(3)])
     assert {one.assessed_by for one in stand.outlet.verdicts} == {AssessedBy.ENGINE}
     assert stand.metric("screen_samples_total", screen="allow", engine="allow") == 0
+
+
+async def test_while_the_policy_has_it_judge_posts_of_its_own_it_screens_no_others(tmp_path: Path) -> None:
+    small = Small()
+    policy = {
+        **POLICY,
+        "rules": {"screen": {"tolerance": 0.01}},
+        "tenants": {"another": {"rules": {"adapter": "small"}}},
+    }
+    stand = Bench(
+        profile=RULES,
+        engine=ScriptedEngine(),
+        adapters={"small": Backend(small, fake_prompter(SMALL), CATEGORIES)},
+        tree={"screen": {"sample_share": 1, "guard": "small", "path": str(tmp_path)}},
+        policy=policy,
+        screen=screen_of(tmp_path, small),
+    )
+    await stand.run([english(0, "easy")])
+    assert small.asked == 0
+    assert stand.outlet.verdict("p0").assessed_by is AssessedBy.ENGINE
+    assert stand.metric("screen_guard_barred") == 1
+    assert "adapter small" in stand.flow.screen_state
 
 
 async def test_one_that_calls_harm_safe_is_switched_off_by_its_samples(tmp_path: Path) -> None:
@@ -264,3 +286,12 @@ def test_what_was_measured_behind_another_backend_is_refused(tmp_path: Path) -> 
 def test_a_guard_without_its_folder_is_refused() -> None:
     with pytest.raises(ValueError, match="that nobody measured"):
         ScreenSettings(guard="small")
+
+
+def test_one_on_the_server_of_another_engine_is_refused(tmp_path: Path) -> None:
+    small = Small()
+    its = Backend(small, fake_prompter(SMALL), CATEGORIES, server="http://guard:8000")
+    other = Backend(FakeEngine(RULES), fake_prompter(), CATEGORIES, server="http://guard:8000")
+    for beside in (None, "another"):
+        with pytest.raises(StartError, match="a server of its own"):
+            open_screen(settings(tmp_path, small), {"small": its, beside: other})

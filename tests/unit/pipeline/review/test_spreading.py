@@ -11,7 +11,7 @@ from sluicegate.pipeline.review import spreading
 from sluicegate.pipeline.review.outbox import waiting
 from sluicegate.pipeline.review.spreading import AT_ONCE, spread
 from sluicegate.pipeline.review.tables import spreads
-from sluicegate.schemas import Resolution, precedence
+from sluicegate.schemas import precedence
 from support.cases import HERON, OWL, Bench, judged, post
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def ends(bench: Bench) -> dict[str, str]:
     claims: dict[str, precedence.Claims] = {}
     for one in reversed(bench.resolutions()):
         claims[one.post_id] = precedence.add(claims.get(one.post_id, ()), precedence.claim(one))
-    found: dict[str, Resolution | None] = {
-        name: precedence.standing(of).record for name, of in claims.items()
-    }
+    found = {name: precedence.standing(of).record for name, of in claims.items()}
     return {name: record.action.value for name, record in found.items() if record is not None}
 
 
