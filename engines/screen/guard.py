@@ -158,15 +158,29 @@ class GuardScreen:
         if not asked:
             return found
         answers = await self._score([prompt for _, prompt in asked])
-        for (at, _), answer in zip(asked, answers, strict=False):  # none of a call that failed as a whole
+        for (at, _), answer in zip(
+            asked, answers, strict=False
+        ):  # none of a call that failed as a whole, or of what is left
             if isinstance(answer, Scored):
                 found[at] = self._answer(posts[at], wanted[at], answer.scores)
         return found
 
     async def _score(self, prompts: Sequence[Prompt]) -> list[Scored | ItemFailure]:
+        """The answers to the first prompts: as many as there is time for. The large guard reads what is left of a backlog."""
+        answers: list[Scored | ItemFailure] = []
+        until, took_s = self._clock() + self._within_s(), 0.0
+        room = self._engine.info.useful_prompts
+        while self.away is None and len(answers) < len(prompts):
+            began = self._clock()
+            if answers and began + took_s > until:
+                break
+            answers += await self._call(prompts[len(answers) :][:room], until - began)
+            took_s = self._clock() - began
+        return answers
+
+    async def _call(self, prompts: Sequence[Prompt], within_s: float) -> list[Scored | ItemFailure]:
         """One answer for each prompt; none at all where the call failed as a whole."""
         answers: list[Scored | ItemFailure] = []
-        within_s = self._within_s()
         try:
             async with asyncio.timeout(within_s + min(_GRACE_S, within_s)):
                 answers = [believed(one) for one in await self._engine.score(prompts, timeout_s=within_s)]

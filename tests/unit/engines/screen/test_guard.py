@@ -205,6 +205,24 @@ async def test_prompts_that_are_late_make_it_rest_and_those_that_are_not_count()
     assert stand.screen.away == "1 of 2 prompts had no answer within 1 s"
 
 
+async def test_of_a_backlog_it_reads_what_it_has_time_for_and_does_not_rest() -> None:
+    """A call for all of it would be late, and make it rest for as long as there is a backlog."""
+    stand = Stand(timeout_s=2.0)
+    score = stand.engine.score
+
+    async def slow(prompts: Sequence[Prompt], *, timeout_s: float) -> list[Scored | ItemFailure]:
+        stand.now += len(prompts) / 100
+        return await score(prompts, timeout_s=timeout_s)
+
+    stand.engine.score = slow  # type: ignore[method-assign]
+    posts = [post(f"a good day, number {number}") for number in range(256)]
+    found = await stand.screen.ask(posts)
+    room = stand.engine.info.useful_prompts
+    assert stand.engine.asked == [room] * 3  # 0.64 s each
+    assert [answer is not None for answer in found] == [True] * 3 * room + [False] * room
+    assert stand.screen.away is None
+
+
 async def test_one_that_keeps_no_deadline_is_left_at_ours() -> None:
     stand = Stand(timeout_s=0.01)
     stand.engine.hangs = True
