@@ -82,7 +82,7 @@ def _decide(kafka: KafkaSettings, settings: Any) -> None:
         until("a ready desk", lambda: browser.get("/readyz").status_code == 200)
         queue = browser.post("/login", data={"name": "heron"})
         assert queue.status_code == 200
-        until("the case", lambda: "1 cases are open" in browser.get("/queue").text)
+        until("the case", lambda: 'data-count="open">1<' in browser.get("/queue").text)
         page = browser.post("/next", data=hidden(queue))
         assert "Some &lt;b&gt;disputed&lt;/b&gt; words" in page.text
         answer = {**hidden(page), "action": "block", "severity": "unsafe", "category": "Violent"}
