@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 import orjson
 from sqlalchemy import func, insert, select, update
 
-from sluicegate.pipeline.review.cases import count_members, first_member
+from sluicegate.pipeline.review.cases import first_member, open_again
 from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
 _LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
+_CLOSED = "The post was changed or judged again meanwhile, and the case was closed."
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
 
 
@@ -167,16 +168,7 @@ class Decisions:
             decided_at=now,
         )
         tell(connection, row, name, resolution)
-        _free(
-            connection,
-            case_id,
-            state="open",
-            round=case.round + 1,
-            version=case.version + 1,
-            copies=count_members(connection, case_id),
-            closed_at=None,
-            golden=False,
-        )
+        open_again(connection, case)
         note(connection, lead.name, lead.role, "case reopened", case_id)
         return True
 
@@ -275,26 +267,27 @@ class Decisions:
         self, connection: Connection, taken: _Taken, basis: Basis, authority: Authority
     ) -> AnswerOutcome:
         case, answer = taken.case, taken.answer
-        now = _keep(connection, taken, basis, settles=True, authority=authority)
         row = first_member(connection, case.case_id)
-        if row is not None:
-            resolution = Resolution(
-                **of_verdict(Verdict.model_validate_json(row.body), taken.name, answer.action),
-                disposition=answer.disposition,
-                severity=answer.severity,
-                categories=answer.categories,
-                authority=authority,
-                reviewer=taken.reviewer.name,
-                role=taken.reviewer.role,
-                basis=basis,
-                cause=case.cause,
-                seen=answer.seen,
-                decided_at=now,
-            )
-            lifted = basis is Basis.BULK
-            tell(connection, row, taken.name, resolution, most=_OF_LIFTED if lifted else AT_ONCE)
-            if not lifted:  # what nobody looked at teaches nothing
-                self._send_feedback(connection, resolution, row, taken)
+        if row is None:  # it would be settled, and no record would say so
+            return AnswerOutcome("refused", _CLOSED)
+        now = _keep(connection, taken, basis, settles=True, authority=authority)
+        resolution = Resolution(
+            **of_verdict(Verdict.model_validate_json(row.body), taken.name, answer.action),
+            disposition=answer.disposition,
+            severity=answer.severity,
+            categories=answer.categories,
+            authority=authority,
+            reviewer=taken.reviewer.name,
+            role=taken.reviewer.role,
+            basis=basis,
+            cause=case.cause,
+            seen=answer.seen,
+            decided_at=now,
+        )
+        lifted = basis is Basis.BULK
+        tell(connection, row, taken.name, resolution, most=_OF_LIFTED if lifted else AT_ONCE)
+        if not lifted:  # what nobody looked at teaches nothing
+            self._send_feedback(connection, resolution, row, taken)
         _free(
             connection,
             case.case_id,
@@ -415,7 +408,7 @@ def _changed(case: Row[Any], reviewer: Reviewer, answer: CaseAnswer) -> str | No
     if case.state == "decided":
         return "Somebody else has decided the case meanwhile."
     if case.state == "withdrawn":
-        return "The post was changed or judged again meanwhile, and the case was closed."
+        return _CLOSED
     if case.state not in OPEN_STATES or case.version != answer.version:
         return "The case has changed since it was shown. Look at it again."
     if case.state == "adjudication" and not reviewer.leads:

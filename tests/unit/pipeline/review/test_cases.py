@@ -334,6 +334,53 @@ def test_breakers_and_failures_are_causes_of_their_own(store: ReviewStore) -> No
     assert {case.cause: case.breaker for case in bench.all()} == {"breaker": True, "failure": False}
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_an_older_verdict_that_is_read_again_leaves_a_reopened_case_whole(
+    store: ReviewStore, again: bool
+) -> None:
+    bench, text = Bench(store), post()
+    old, new = judged(text, at=1), judged(text, at=2)
+    bench.take(text, old, new)
+    (case,) = bench.all()
+    bench.answer(case.case_id)
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, case.case_id, OWL)
+    if again:  # as after a rebuild
+        store.forget_read_model()
+        bench = Bench(store)
+    bench.take(text, old)
+    assert about(bench, case.case_id) == [new.verdict_id]
+    bench.take(new)
+    assert about(bench, case.case_id) == [new.verdict_id]
+    assert bench.answer(case.case_id, action="block").kind == "settled"
+
+
+def test_a_reopening_opens_the_decided_case_of_a_store_that_was_restored(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text, at=1))
+    (case,) = bench.all()
+    bench.answer(case.case_id)
+    (decided,) = bench.resolutions()
+    bench.take(decided, reopened(decided), reopened(decided))
+    after = bench.case(case.case_id)
+    assert (after.state, after.round, after.closed_at) == ("open", 1, None)
+    assert about(bench, case.case_id) == [judged(text, at=1).verdict_id]
+
+
+def test_a_reopening_of_one_copy_leaves_the_others_decided(store: ReviewStore) -> None:
+    bench = Bench(store)
+    copies = [post(name, "The same words from several people") for name in "ab"]
+    made = [judged(one, at=1, name=one.id) for one in copies]
+    bench.take(*copies, *made)
+    (case,) = bench.all()
+    bench.answer(case.case_id)
+    bench.take(reopened(bench.resolutions()[0]))
+    (own,) = bench.all()
+    one, other = (about(bench, name) for name in (own.case_id, case.case_id))
+    assert (one, other) == ([made[0].verdict_id], [made[1].verdict_id])
+    assert bench.case(case.case_id).state == "decided"
+
+
 def test_the_order_of_records_makes_no_difference(store: ReviewStore) -> None:
     """Of a post that is edited, judged twice and copied, in every order."""
     first, second = post("a", "The first words of a"), post("a", "The second words of a", revision=1)
@@ -356,3 +403,38 @@ def test_the_order_of_records_makes_no_difference(store: ReviewStore) -> None:
         (row,) = left
         assert Verdict.model_validate_json(row.body).revision == 1
         assert row.case_id is not None
+
+
+def test_the_order_of_resolutions_makes_no_difference(store: ReviewStore) -> None:
+    """Of a post that is judged twice, decided elsewhere, and reopened, in every order."""
+    elsewhere, text = Bench(store), post("elsewhere")
+    elsewhere.take(text, judged(text, at=1))
+    elsewhere.answer(elsewhere.all()[0].case_id)
+    (decided,) = elsewhere.resolutions()
+    again = judged(text, at=2)
+    records: list[Any] = [text, judged(text, at=1), again, decided, reopened(decided)]
+    for number, order in enumerate(itertools.permutations(records)):
+        bench, name = Bench(store), f"b{number}"
+        same = post(name, f"{text.text} {number}")
+        content = judged(same).content_hash
+        named: list[Any] = []
+        for one in order:
+            if isinstance(one, Verdict):
+                of = {"post_id": name, "verdict_id": f"{one.verdict_id} {number}", "content_hash": content}
+                named.append(one.model_copy(update=of))
+            elif isinstance(one, Resolution):
+                of = {"post_id": name, "resolution_id": f"{one.resolution_id[:31]}{number:05}"}
+                named.append(one.model_copy(update={**of, "content_hash": content}))
+            else:
+                named.append(same)
+        bench.take(*named)
+        with store.reading() as connection:
+            left = connection.execute(
+                select(verdicts.c.verdict_id, verdicts.c.case_id).where(
+                    verdicts.c.post_id == name, verdicts.c.counts
+                )
+            ).all()
+        ((verdict_id, case_id),) = left
+        assert verdict_id == f"{again.verdict_id} {number}"
+        case = bench.case(case_id)
+        assert (case.state, case.copies) == ("open", 1)

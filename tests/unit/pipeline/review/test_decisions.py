@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from sluicegate.pipeline.review.decisions import CaseAnswer
 from sluicegate.pipeline.review.journal import note_view
 from sluicegate.pipeline.review.queue import Reviewer
-from sluicegate.pipeline.review.tables import cases, decisions, events, outbox
+from sluicegate.pipeline.review.tables import cases, decisions, events, outbox, verdicts
 from sluicegate.schemas import Action, Feedback, precedence
 from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 
@@ -292,6 +292,14 @@ def test_a_decided_case_that_has_no_verdict_left_is_not_opened_again(store: Revi
     with store.writing() as connection:
         assert not bench.decisions.reopen(connection, case_id, OWL)
     assert bench.case(case_id).state == "decided"
+
+
+def test_a_case_without_a_verdict_is_settled_by_nobody(store: ReviewStore) -> None:
+    bench, case_id = one_case(store)
+    with store.writing() as connection:
+        connection.execute(update(verdicts).values(counts=False))
+    assert bench.answer(case_id).kind == "refused"
+    assert (bench.case(case_id).state, bench.sent()) == ("open", [])
 
 
 def test_a_golden_case_that_is_skipped_or_has_lost_its_text_comes_to_nobody_again(store: ReviewStore) -> None:
