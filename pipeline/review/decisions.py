@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 
 from sluicegate.pipeline.review.cases import first_member, open_again
 from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, decisions
+from sluicegate.pipeline.review.tables import cases, decisions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.schemas import (
     Action,
@@ -36,12 +36,11 @@ from sluicegate.schemas.feedback import FEEDBACK_VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
 _LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
-_CLOSED = "The post was changed or judged again meanwhile, and the case was closed."
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
 
 
@@ -82,7 +81,7 @@ class _Taken(NamedTuple):
     answer: CaseAnswer
 
 
-class _LiftSample(NamedTuple):
+class LiftSample(NamedTuple):
     """What people decided on the last breaker cases of one policy."""
 
     policy: str
@@ -183,44 +182,61 @@ class Decisions:
             note(connection, lead.name, lead.role, "case made golden", case_id)
         return bool(done)
 
-    def sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> Action | None:
-        """What a lead would decide breaker cases of a tenant as; None if too few people looked, or did not find them alike."""
-        found = self._sample(connection, tenant, size, lead)
-        return None if found is None else found.action
+    def sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> LiftSample | None:
+        """What a lead may decide the open breaker cases of a policy as; None if too few people looked, or did not find them alike.
 
-    def _sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> _LiftSample | None:
-        """The sample of the first policy whose open breaker cases people found alike."""
+        Of several policies it is the first whose cases people found alike.
+        """
         if not lead.sees(tenant):
             return None
-        breakers = (cases.c.tenant == tenant) & cases.c.breaker.is_(True)
-        policies = select(func.min(cases.c.policy)).where(breakers, cases.c.state == "open")
+        policies = select(func.min(cases.c.policy)).where(*_liftable(tenant))
         # One by one, each read off an index: a flood has a hundred thousand cases, and few policies.
         policy = connection.execute(policies).scalar()
         while policy is not None:
-            rows = connection.execute(
-                select(decisions.c.action, decisions.c.reviewer)
-                .join(cases, cases.c.case_id == decisions.c.case_id)
-                .where(
-                    breakers,
-                    cases.c.policy == policy,
-                    decisions.c.tenant == tenant,
-                    decisions.c.cause == ResolutionCause.BREAKER.value,
-                    decisions.c.basis.in_(_LOOKED),
-                    decisions.c.settles,
-                )
-                .order_by(decisions.c.decided_at.desc())
-                .limit(size)
-            ).all()
-            people = Counter(row.reviewer for row in rows)
-            alike = len({row.action for row in rows}) == 1
-            # Who lifts a flood must not be the only one who ever looked at it.
-            if len(rows) >= size and alike and set(people) != {lead.name}:
-                return _LiftSample(policy, Action(rows[0].action), dict(people))
+            found = self._sample(connection, tenant, policy, size, lead)
+            if found is not None:
+                return found
             policy = connection.execute(policies.where(cases.c.policy > policy)).scalar()
         return None
 
-    def lift(self, connection: Connection, tenant: str, lead: Reviewer, *, size: int, most: int) -> int:
-        """Decide breaker cases of a tenant as its sample was decided; how many, 0 where the sample does not say.
+    @staticmethod
+    def _sample(
+        connection: Connection, tenant: str, policy: str, size: int, lead: Reviewer
+    ) -> LiftSample | None:
+        rows = connection.execute(
+            select(decisions.c.action, decisions.c.reviewer)
+            .join(cases, cases.c.case_id == decisions.c.case_id)
+            .where(
+                cases.c.tenant == tenant,
+                cases.c.breaker.is_(True),
+                cases.c.policy == policy,
+                decisions.c.tenant == tenant,
+                decisions.c.cause == ResolutionCause.BREAKER.value,
+                decisions.c.basis.in_(_LOOKED),
+                decisions.c.settles,
+            )
+            .order_by(decisions.c.decided_at.desc())
+            .limit(size)
+        ).all()
+        people = Counter(row.reviewer for row in rows)
+        alike = len({row.action for row in rows}) == 1
+        # Who lifts a flood must not be the only one who ever looked at it.
+        if len(rows) < size or not alike or set(people) == {lead.name}:
+            return None
+        return LiftSample(policy, Action(rows[0].action), dict(people))
+
+    def lift(
+        self,
+        connection: Connection,
+        tenant: str,
+        lead: Reviewer,
+        *,
+        policy: str,
+        action: Action,
+        size: int,
+        most: int,
+    ) -> int:
+        """Decide breaker cases of a tenant as its sample was decided; how many, 0 where the sample does not say so now.
 
         The sample is of the same tenant and policy, and not of the lead alone. The event says who looked.
 
@@ -228,21 +244,17 @@ class Decisions:
             connection: The transaction.
             tenant: Whose.
             lead: Who decides.
+            policy: Digest of the policy that the lead was shown. Cases of no other are decided.
+            action: What the lead was shown that the sample says.
             size: How many cases people must have looked at, and found alike.
             most: Cases in this transaction.
         """
-        sample = self._sample(connection, tenant, size, lead)
-        if sample is None:
+        sample = self._sample(connection, tenant, policy, size, lead) if lead.sees(tenant) else None
+        if sample is None or sample.action is not action:
             return 0
-        action = sample.action
         found = connection.execute(
             select(cases)
-            .where(
-                cases.c.tenant == tenant,
-                cases.c.state == "open",
-                cases.c.breaker,
-                cases.c.policy == sample.policy,
-            )
+            .where(*_liftable(tenant), cases.c.policy == policy)
             .order_by(cases.c.rank)
             .limit(most)
             .with_for_update()
@@ -257,7 +269,7 @@ class Decisions:
         details = {
             "cases": len(found),
             "action": action,
-            "policy": sample.policy,
+            "policy": policy,
             "sample": sample.people,
         }
         note(connection, lead.name, lead.role, "breaker cases lifted", tenant, details)
@@ -269,7 +281,7 @@ class Decisions:
         case, answer = taken.case, taken.answer
         row = first_member(connection, case.case_id)
         if row is None:  # it would be settled, and no record would say so
-            return AnswerOutcome("refused", _CLOSED)
+            return AnswerOutcome("refused", "The case has changed since it was shown. Look at it again.")
         now = _keep(connection, taken, basis, settles=True, authority=authority)
         resolution = Resolution(
             **of_verdict(Verdict.model_validate_json(row.body), taken.name, answer.action),
@@ -408,7 +420,7 @@ def _changed(case: Row[Any], reviewer: Reviewer, answer: CaseAnswer) -> str | No
     if case.state == "decided":
         return "Somebody else has decided the case meanwhile."
     if case.state == "withdrawn":
-        return _CLOSED
+        return "The post was changed or judged again meanwhile, and the case was closed."
     if case.state not in OPEN_STATES or case.version != answer.version:
         return "The case has changed since it was shown. Look at it again."
     if case.state == "adjudication" and not reviewer.leads:
@@ -416,6 +428,18 @@ def _changed(case: Row[Any], reviewer: Reviewer, answer: CaseAnswer) -> str | No
     if case.holder not in (None, reviewer.name) and case.held_until >= time.time():
         return "Your time for the case was over, and somebody else has it now."
     return None
+
+
+def _liftable(tenant: str) -> list[ColumnElement[bool]]:
+    """The open breaker cases of a tenant that a lift may decide: what a person opened again, people decide one by one."""
+    # A case without a verdict cannot be decided: it would be found for ever.
+    left = exists().where(verdicts.c.case_id == cases.c.case_id, verdicts.c.counts)
+    return [
+        cases.c.tenant == tenant,
+        cases.c.breaker.is_(True),
+        cases.c.state == "open",
+        left,
+    ]
 
 
 def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:

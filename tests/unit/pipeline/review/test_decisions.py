@@ -167,7 +167,19 @@ def test_breaker_cases_are_lifted_at_once_after_people_found_a_sample_alike(stor
 
     def lift() -> int:
         with store.writing() as connection:
-            return bench.decisions.lift(connection, "default", OWL, size=2, most=100)
+            sample = bench.decisions.sample(connection, "default", 2, OWL)
+            if sample is None:
+                return 0
+            assert sample.action == "allow"
+            return bench.decisions.lift(
+                connection,
+                "default",
+                OWL,
+                policy=sample.policy,
+                action=sample.action,
+                size=2,
+                most=100,
+            )
 
     flood = [case.case_id for case in bench.all() if case.breaker]
     assert lift() == 0, "nobody has looked yet"
@@ -203,9 +215,19 @@ def flood(bench: Bench, cases_of: int, version: str = "1", tenant: str = "defaul
         )
 
 
-def lift(bench: Bench, lead: Reviewer = OWL, tenant: str = "default") -> int:
+def lift(
+    bench: Bench, lead: Reviewer = OWL, *, version: str = "1", action: str = "allow", most: int = 100
+) -> int:
     with bench.store.writing() as connection:
-        return bench.decisions.lift(connection, tenant, lead, size=2, most=100)
+        return bench.decisions.lift(
+            connection,
+            "default",
+            lead,
+            policy=f"sha256:{version:0>64}",
+            action=Action(action),
+            size=2,
+            most=most,
+        )
 
 
 def test_a_lead_cannot_lift_a_flood_that_nobody_else_looked_at(store: ReviewStore) -> None:
@@ -234,8 +256,24 @@ def test_a_sample_of_one_policy_lifts_no_case_of_another(store: ReviewStore) -> 
         bench.answer(case.case_id)
     flood(bench, 3, version="2")
     assert lift(bench) == 1
-    assert lift(bench) == 0
+    assert lift(bench) == lift(bench, version="2") == 0
     assert {case.policy for case in bench.all()} == {f"sha256:{'2':0>64}"}
+
+
+def test_a_lift_decides_what_the_lead_was_shown_and_nothing_else(store: ReviewStore) -> None:
+    bench = flooded(store, 4, version="1")
+    flood(bench, 4, version="2")
+    for version, action in (("1", "block"), ("2", "allow")):
+        for case in [one for one in bench.all() if one.policy.endswith(version)][:2]:
+            bench.answer(case.case_id, action=action)
+    assert lift(bench, version="1", action="allow") == 0, "the sample says something else"
+    assert lift(bench, version="1", action="block", most=2) == 2
+    assert lift(bench, version="1", action="block", most=2) == 0
+    assert {case.policy for case in bench.all()} == {f"sha256:{'2':0>64}"}
+    with store.reading() as connection:
+        sample = bench.decisions.sample(connection, "default", 2, OWL)
+    assert sample is not None
+    assert (sample.policy, sample.action) == (f"sha256:{'2':0>64}", "allow")
 
 
 def test_a_lead_of_another_tenant_lifts_reopens_and_makes_golden_nothing(store: ReviewStore) -> None:
@@ -245,7 +283,7 @@ def test_a_lead_of_another_tenant_lifts_reopens_and_makes_golden_nothing(store: 
     bench.answer(done)
     bench.answer(second)
     with store.writing() as connection:
-        assert bench.decisions.sample(connection, "default", 2, OWL) == "allow"
+        assert bench.decisions.sample(connection, "default", 2, OWL) is not None
         assert bench.decisions.sample(connection, "default", 2, stranger) is None
         assert not bench.decisions.reopen(connection, done, stranger)
         assert not bench.decisions.make_golden(connection, done, stranger)

@@ -409,3 +409,21 @@ def test_a_sign_of_life_answers_a_script_and_a_page(tmp_path: Path) -> None:
         )
         assert 100 < as_json.json()["left_s"] <= 120
         assert browser.post(f"{page.url.path}/hold", data=hidden(page)).url.path == page.url.path
+
+
+def test_the_lift_button_decides_what_it_names_or_nothing(tmp_path: Path) -> None:
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    with desk_with(tmp_path, lift_sample=2) as (browser, bench):
+        texts = [post(f"flood {number}") for number in range(4)]
+        bench.take(*texts, *(judged(one, breaker=withheld) for one in texts))
+        for case in bench.all()[:2]:
+            bench.answer(case.case_id, action="block", disposition="takedown")
+        page = enter(browser, "owl")
+        form = dict(re.findall(r'name="(csrf|tenant|policy|action)" value="([^"]*)"', page.text))
+        assert form["action"] == "block"
+        stale = browser.post("/lift", data={**form, "action": "allow"})
+        assert "Nothing was decided" in stale.text
+        assert len(bench.all()) == 2
+        assert browser.post("/lift", data={"csrf": form["csrf"], "tenant": "default"}).status_code == 422
+        browser.post("/lift", data=form)
+        assert bench.all() == []
