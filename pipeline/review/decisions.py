@@ -210,6 +210,9 @@ class Decisions:
                 cases.c.tenant == tenant,
                 cases.c.breaker.is_(True),
                 cases.c.policy == policy,
+                # What was withdrawn says nothing.
+                cases.c.state == "decided",
+                decisions.c.round == cases.c.round,
                 decisions.c.tenant == tenant,
                 decisions.c.cause == ResolutionCause.BREAKER.value,
                 decisions.c.basis.in_(_LOOKED),
@@ -438,6 +441,7 @@ def _liftable(tenant: str) -> list[ColumnElement[bool]]:
         cases.c.tenant == tenant,
         cases.c.breaker.is_(True),
         cases.c.state == "open",
+        cases.c.round == 0,
         left,
     ]
 

@@ -260,6 +260,25 @@ def test_a_sample_of_one_policy_lifts_no_case_of_another(store: ReviewStore) -> 
     assert {case.policy for case in bench.all()} == {f"sha256:{'2':0>64}"}
 
 
+def test_a_sample_that_was_withdrawn_lifts_nothing_and_what_was_reopened_is_lifted_by_nobody(
+    store: ReviewStore,
+) -> None:
+    bench = flooded(store, 6)
+    seen = [case.case_id for case in bench.all()][:3]
+    for case_id in seen:
+        bench.answer(case_id)
+    with store.writing() as connection:
+        for case_id in seen[:2]:
+            assert bench.decisions.reopen(connection, case_id, OWL)
+        assert bench.decisions.sample(connection, "default", 2, OWL) is None
+    assert lift(bench) == 0
+    bench.answer(seen[0])
+    assert lift(bench) == 3
+    assert [case.case_id for case in bench.all()] == [seen[1]]
+    with store.reading() as connection:
+        assert bench.decisions.sample(connection, "default", 2, OWL) is None, "nothing is left to lift"
+
+
 def test_a_lift_decides_what_the_lead_was_shown_and_nothing_else(store: ReviewStore) -> None:
     bench = flooded(store, 4, version="1")
     flood(bench, 4, version="2")
