@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -16,7 +16,8 @@ from sluicegate.pipeline.kafka.resumed import ResumedTail
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.store import ReviewStore
-from sluicegate.pipeline.review.tables import offsets
+from sluicegate.pipeline.review.tables import cases as cases_table
+from sluicegate.pipeline.review.tables import decisions, offsets, resolutions, verdicts
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Post, Resolution, Verdict, decode_post
 
@@ -60,6 +61,8 @@ class Projector:
         self._thread = threading.Thread(target=self._run, name="review-projector", daemon=True)
         self.trouble: str | None = "the topics were not read yet"
         """Why nothing is read just now; None while all is well."""
+        self.unreadable = 0
+        """How many records were passed over: they are none of ours, or no table has room for them."""
         self.unread = 0
         """How many records stand on the topics that were not read yet, as far as the brokers told."""
 
@@ -137,12 +140,35 @@ class Projector:
             return
         event: Verdict | Resolution | None
         if record.topic == self._topics.resolutions:
-            if event := record.event(Resolution):
+            if (event := record.event(Resolution)) and _fits(event):
                 self._cases.take_resolution(connection, event)
-        elif event := record.event(Verdict):
+        elif (event := record.event(Verdict)) and _fits(event):
             self._cases.take_verdict(connection, event)
-        if event is None:
+        if event is None or not _fits(event):
+            self.unreadable += 1
             _log.error("unreadable record at %s/%d/%d", record.topic, record.partition, record.offset)
+
+
+def _fits(event: Verdict | Resolution) -> bool:
+    """Whether the tables have room for a record.
+
+    The contract bounds none of these fields, and our workers fill them well. PostgreSQL refuses what is too long or holds a
+    NUL: without this, the projector would try the same record for ever.
+    """
+    given: list[tuple[str, Any]]
+    if isinstance(event, Resolution):
+        given = [(event.resolution_id, resolutions.c.resolution_id)]
+    else:
+        given = [
+            (event.verdict_id, verdicts.c.verdict_id),
+            (event.disposition, decisions.c.disposition),
+            *((one, cases_table.c.category) for one in event.categories),
+        ]
+        if event.breaker is not None:
+            given.append((event.breaker.disposition, decisions.c.disposition))
+        if "\0" in event.policy.rule:  # its length is cut where it is kept
+            return False
+    return all("\0" not in value and len(value) <= column.type.length for value, column in given)
 
 
 def known_offsets(connection: Connection) -> dict[tuple[str, int], int]:
