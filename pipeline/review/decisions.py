@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
@@ -17,7 +17,7 @@ from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, decisions, verdicts
+from sluicegate.pipeline.review.tables import cases, decisions, resolutions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.schemas import (
     Action,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
 _LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
+_TICK = timedelta(microseconds=1)
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
 
 
@@ -152,7 +153,7 @@ class Decisions:
         row = first_member(connection, case_id)
         if row is None:  # a case without a verdict would wait for ever
             return False
-        now = datetime.now(UTC)
+        now = _moment(connection, row)
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} reopened"))
         verdict = Verdict.model_validate_json(row.body)
         resolution = Resolution(
@@ -350,8 +351,8 @@ def _keep(
     authority: Authority = Authority.REVIEWER,
 ) -> datetime:
     """Write down what a person said; when that was."""
-    now = datetime.now(UTC)
     case, answer, reviewer = taken.case, taken.answer, taken.reviewer
+    now = _moment(connection, first_member(connection, case.case_id))
     connection.execute(
         insert(decisions).values(
             decision_id=taken.name,
@@ -375,6 +376,20 @@ def _keep(
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
     note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
+    return now
+
+
+def _moment(connection: Connection, row: Row[Any] | None) -> datetime:
+    """Now, and after all that was decided on the post of a verdict: of two decisions the later one counts."""
+    now = datetime.now(UTC)
+    if row is None:
+        return now
+    for body in connection.execute(
+        select(resolutions.c.body).where(
+            resolutions.c.tenant == row.tenant, resolutions.c.post_id == row.post_id
+        )
+    ).scalars():
+        now = max(now, Resolution.model_validate_json(body).decided_at + _TICK)
     return now
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +19,8 @@ from sluicegate.schemas import Action, Feedback, precedence
 from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from sluicegate.pipeline.review.store import ReviewStore
 
 
@@ -143,6 +146,33 @@ def test_a_case_that_was_reopened_is_the_machines_until_a_person_decides_anew(st
     for one in (second, first, reopened):
         claims = precedence.add(claims, precedence.claim(one))
     assert precedence.standing(claims).name == second.resolution_id
+
+
+def test_a_clock_that_steps_back_discards_no_decision(
+    store: ReviewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, case_id = one_case(store)
+    now = datetime.now(UTC)
+
+    class Clock(datetime):
+        """Each time it is asked it is a minute earlier."""
+
+        asked = 0
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            cls.asked += 1
+            return cls.fromtimestamp(now.timestamp() - 60 * cls.asked, tz)
+
+    monkeypatch.setattr("sluicegate.pipeline.review.decisions.datetime", Clock)
+    bench.answer(case_id, HERON, "allow")
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, case_id, OWL)
+    bench.answer(case_id, MAGPIE, "block")
+    claims: precedence.Claims = ()
+    for one in bench.resolutions():
+        claims = precedence.add(claims, precedence.claim(one))
+    assert precedence.standing(claims).name == bench.resolutions()[-1].resolution_id
 
 
 def test_a_golden_case_measures_and_changes_nothing(store: ReviewStore) -> None:
