@@ -117,7 +117,9 @@ class Cases:
         cause = self._cause(verdict)
         same_post = (verdicts.c.tenant == verdict.tenant) & (verdicts.c.post_id == verdict.post_id)
         known = connection.execute(select(verdicts).where(same_post)).all()
-        if cause is None and not known:
+        if cause is not None:
+            self._unwanted.pop(key, None)  # its post may come after it
+        elif not known:
             self._pass(connection, verdict, key)
             if not verdict.revision:
                 return  # of an edited post it is kept: the verdicts before it may come at any time

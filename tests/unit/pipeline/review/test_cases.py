@@ -197,6 +197,15 @@ def test_a_post_that_is_published_and_judged_again_has_its_text(store: ReviewSto
         assert bench.vault.open(connection, row.post_key) == text
 
 
+def test_a_post_that_comes_after_a_verdict_that_asks_has_its_text(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(judged(text, at=1, action="allow"), judged(text, at=2), text)
+    (case,) = bench.all()
+    with store.reading() as connection:
+        (row,) = members(connection, case.case_id)
+        assert bench.vault.open(connection, row.post_key) == text
+
+
 def test_a_text_is_kept_for_its_time_after_it_came_last(store: ReviewStore) -> None:
     bench, text = Bench(store), post()
     bench.take(text, judged(text))
