@@ -51,8 +51,10 @@ class _AnswerForm:
         """What it says.
 
         Raises:
-            HTTPException: A field holds what its page does not offer.
+            HTTPException: A field holds what its page does not offer, or no database keeps.
         """
+        if "\0" in self.reason:
+            raise HTTPException(422)
         if self.severity not in get_args(Severity) or self.action is Action.REVIEW:
             raise HTTPException(422)
         offered = {*evidence.categories, *(evidence.proposal.categories if evidence.proposal else ())}
@@ -105,7 +107,16 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
     ) -> Response:
         with desk.store.writing() as connection:
             evidence = _evidence(desk, connection, session, case_id)
-            outcome = desk.decisions.answer(connection, case_id, session.reviewer, given.answer(evidence))
+            said = given.answer(evidence)
+            if said.disposition in _dispositions(desk, evidence):
+                outcome = desk.decisions.answer(connection, case_id, session.reviewer, said)
+            else:  # the verdict that suggested it was replaced, or no page offered it
+                outcome = AnswerOutcome(
+                    "refused", "The case has changed since it was shown. Look at it again."
+                )
+            if outcome.kind == "refused":  # its page shows the case as it is now
+                name, role = session.reviewer.name, session.reviewer.role
+                note_view(connection, name, role, case_id, verdict=evidence.verdict is not None)
         desk.outbox.wake()
         desk.metrics.answers.labels(outcome.kind).inc()
         if outcome.kind == "refused":

@@ -19,7 +19,7 @@ from sluicegate.pipeline.review.tables import decisions, events
 from sluicegate.pipeline.review.web.rendering import LANGUAGES, messages
 from sluicegate.pipeline.review.web.sessions import Sessions
 from sluicegate.schemas import Post
-from support.cases import HERON, OWL, Bench, judged, post
+from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 from support.desk import browsing, desk_of, hidden
 from support.hostile_posts import HOSTILE
 
@@ -427,3 +427,37 @@ def test_the_lift_button_decides_what_it_names_or_nothing(tmp_path: Path) -> Non
         assert browser.post("/lift", data={"csrf": form["csrf"], "tenant": "default"}).status_code == 422
         browser.post("/lift", data=form)
         assert bench.all() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"), [({"disposition": "made up " * 20}, 409), ({"reason": "a\0b"}, 422)]
+)
+def test_an_answer_that_the_page_does_not_offer_or_no_store_keeps_is_refused(
+    tmp_path: Path, changes: dict[str, str], status: int
+) -> None:
+    with desk_with(tmp_path, post()) as (browser, bench):
+        page = take(browser)
+        form = {**hidden(page), "action": "block", "severity": "unsafe", **changes}
+        assert browser.post(f"{page.url.path}/answer", data=form).status_code == status
+        assert bench.resolutions() == []
+
+
+def test_who_saw_the_verdict_on_the_page_of_a_refusal_is_not_blind_afterwards(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post(), blind_share=1) as (browser, bench):
+        page = take(browser)
+        (case,) = bench.all()
+        with bench.store.writing() as connection:
+            bench.queue.release(connection, case.case_id, HERON)
+        bench.answer(case.case_id, MAGPIE)
+        form = {**hidden(page), "action": "block", "severity": "unsafe"}
+        refused = browser.post(f"{page.url.path}/answer", data=form)
+        assert (refused.status_code, "<meter" in refused.text) == (409, True)
+        with bench.store.writing() as connection:
+            assert bench.decisions.reopen(connection, case.case_id, OWL)
+        again = browser.post("/next", data=hidden(browser.get("/queue")))
+        browser.post(
+            f"{again.url.path}/answer", data={**hidden(again), "action": "allow", "severity": "safe"}
+        )
+        with bench.store.reading() as connection:
+            found = connection.execute(select(decisions.c.blind).where(decisions.c.reviewer == "heron"))
+            assert found.scalars().all() == [False]
