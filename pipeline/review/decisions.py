@@ -120,6 +120,9 @@ class Decisions:
             return _again(mine, answer)
         if case.state == "adjudication" or saw_verdict(connection, reviewer.name, case_id):
             answer = replace(answer, blind=False)  # whatever the form says
+        first = first_member(connection, case_id)
+        if first is not None and self._vault.erased(connection, first.author_ref):
+            answer = replace(answer, reason=None)  # it may quote the text
         taken = _Taken(name, case, reviewer, answer)
         if case.golden and case.state == "decided":
             _keep(connection, taken, Basis.GOLDEN)
