@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, outbox, posts, resolutions, verdicts
+from sluicegate.pipeline.review.tables import cases, outbox, posts, resolutions, spreads, verdicts
 from sluicegate.pipeline.review.vault import TextVault, author_ref, digest, post_key
 from sluicegate.pipeline.settings.tree import ReviewSettings
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
@@ -30,6 +30,7 @@ from sluicegate.schemas import (
     content_hash,
     encode,
     precedence,
+    resolution_id,
 )
 
 if TYPE_CHECKING:
@@ -285,6 +286,7 @@ class Cases:
         machine: precedence.Claims = () if passed is None else (passed,)
         for one in map(precedence.claim, judged):
             machine = precedence.add(machine, one)
+        people += self._untold(connection, tenant, post_id)
         claims = machine
         for one in map(precedence.claim, people):
             claims = precedence.add(claims, one)
@@ -294,6 +296,40 @@ class Cases:
             one.name for one in machine if (one.revision, one.content) == (counts.revision, counts.content)
         ]
         return counts, same[0] if same else None
+
+    @staticmethod
+    def _untold(connection: Connection, tenant: str, post_id: str) -> list[Resolution]:
+        """Decisions that a post, one of many copies, is told of soon: they count from when they were made."""
+        found = connection.execute(
+            select(spreads.c.template, spreads.c.decision_id, verdicts.c.body)
+            .join(verdicts, verdicts.c.case_id == spreads.c.case_id)
+            .where(
+                verdicts.c.tenant == tenant,
+                verdicts.c.post_id == post_id,
+                verdicts.c.counts,
+                verdicts.c.came_at <= spreads.c.until_at,
+            )
+        ).all()
+        made = []
+        for row in found:
+            verdict, template = (
+                Verdict.model_validate_json(row.body),
+                Resolution.model_validate_json(row.template),
+            )
+            name = resolution_id(
+                verdict_id=verdict.verdict_id,
+                content=verdict.content_hash,
+                decision=row.decision_id,
+                action=template.action,
+            )
+            of_verdict = {
+                "resolution_id": name,
+                "revision": verdict.revision,
+                "content_hash": verdict.content_hash,
+                "verdict_judged_at": verdict.judged_at,
+            }
+            made.append(template.model_copy(update=of_verdict))
+        return made
 
     def _pass(self, connection: Connection, verdict: Verdict, key: str) -> None:
         """Remember a verdict that asks nobody, of a post that nobody looks at, and drop its text."""
