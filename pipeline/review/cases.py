@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _CASES = UUID("b7f3c2f0-52a4-5d0f-9a3e-6a7c9d1e4b55")  # our own namespace
 _UNWANTED_MOST = 100_000
+_TICK_S = 1e-6
 MACHINE = "machine"
 """The actor of what no person did."""
 
@@ -408,9 +409,8 @@ class Cases:
     def _leave(self, connection: Connection, rows: Sequence[Row[Any]], why: str) -> None:
         """Take verdicts out of their cases; a case without any is closed."""
         for row in rows:
-            connection.execute(
-                update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(counts=False)
-            )
+            shown = None if row.case_id is None else first_member(connection, row.case_id)
+            _change(connection, row, counts=False)
             if row.case_id is None:
                 continue
             left = count_members(connection, row.case_id)
@@ -418,6 +418,8 @@ class Cases:
             if case is None or case.state not in OPEN_STATES:
                 continue
             changes: dict[str, Any] = {"copies": left}
+            if left and shown is not None and shown.verdict_id == row.verdict_id:
+                changes |= {"version": case.version + 1}  # a reviewer at work was shown another post
             if not left:
                 changes |= {
                     "state": "withdrawn",
@@ -441,9 +443,12 @@ class Cases:
         if there is None:
             self._insert(connection, row, verdict, text, weighed)
             return
-        connection.execute(
-            update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(case_id=there.case_id)
-        )
+        newest = connection.execute(
+            select(func.max(verdicts.c.came_at)).where(verdicts.c.case_id == there.case_id, verdicts.c.counts)
+        ).scalar()
+        # Behind the others: the first one is what a reviewer looks at.
+        joined_at = max(time.time(), (newest or 0.0) + _TICK_S)
+        _change(connection, row, case_id=there.case_id, came_at=joined_at)
         # A case of many copies reaches all of their readers.
         both = RankTerms(
             max(there.harm, weighed.harm),
@@ -490,9 +495,7 @@ class Cases:
             connection.execute(insert(cases).values(case_id=name, **values))
         else:
             connection.execute(update(cases).where(cases.c.case_id == name).values(values))
-        connection.execute(
-            update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(case_id=name)
-        )
+        _change(connection, row, case_id=name)
         note(connection, MACHINE, MACHINE, "case opened", name, {"cause": row.cause})
 
     @staticmethod

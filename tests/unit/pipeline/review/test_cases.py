@@ -240,6 +240,20 @@ def test_what_was_decided_for_copies_stays_when_one_of_them_asks_anew(store: Rev
     assert bench.case(case.case_id).state == "decided"
 
 
+def test_the_post_that_a_reviewer_looks_at_stays_the_first_of_its_case(store: ReviewStore) -> None:
+    bench = Bench(store)
+    shown, late = (post(name, "The same words from several people") for name in ("shown", "late"))
+    bench.take(judged(late, at=1, name="late"), shown, judged(shown, at=2, name="shown"))
+    (case,) = bench.all()
+    bench.take(late)
+    assert bench.case(case.case_id).copies == 2
+    assert bench.verdict(case.case_id).post_id == "shown"
+    edited = post("shown", "Something else altogether", revision=1)
+    bench.take(edited, judged(edited, at=3, action="allow"))
+    assert bench.verdict(case.case_id).post_id == "late"
+    assert bench.answer(case.case_id, version=case.version).kind == "refused", "it is not what was shown"
+
+
 def test_a_case_that_is_opened_again_and_its_copies_end_alike(store: ReviewStore) -> None:
     bench = Bench(store)
     copies = [post(name, "The same words from several people") for name in "abc"]

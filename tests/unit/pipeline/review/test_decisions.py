@@ -100,6 +100,7 @@ def test_one_decision_is_for_all_near_copies_and_teaches_once(store: ReviewStore
     made = bench.resolutions()
     assert [one.post_id for one in made] == ["a", "b", "c"]
     assert [one.basis for one in made] == ["single", "bulk", "bulk"]
+    assert [one.seen for one in made] == [("text",), (), ()], "nobody looked at the copies"
     assert len({one.resolution_id for one in made}) == 3
     assert len(bench.sent("feedback")) == 1
 
