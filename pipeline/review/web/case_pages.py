@@ -22,6 +22,7 @@ from sluicegate.schemas import Action, Severity
 
 _CATEGORIES_MOST = 16
 _REASON_CHARACTERS = 400
+_TICK_S = 1e-3
 
 
 class _AnswerForm:
@@ -180,7 +181,10 @@ def _case_page(  # noqa: PLR0913 - what a page shows
     given: _AnswerForm | None = None,
 ) -> Response:
     text = "" if evidence.post is None else evidence.post.text
-    mine = evidence.case.holder == session.reviewer.name
+    case = evidence.case
+    left_s = max(0, int(case.held_until - time.time())) if case.holder == session.reviewer.name else None
+    if case.golden and case.state == "decided":  # nobody holds it, and it looks like one that is held
+        left_s = int(desk.settings.lease_s - _TICK_S)
     values = {
         "session": session,
         "evidence": evidence,
@@ -191,7 +195,7 @@ def _case_page(  # noqa: PLR0913 - what a page shows
         "turns": [] if evidence.post is None else evidence.post.turns,
         "unseen": unseen(text),
         "reveal": reveal,
-        "left_s": max(0, int(evidence.case.held_until - time.time())) if mine else None,
+        "left_s": left_s,
         "told": told,
         "refused": "" if refused is None else translated(session.language, refused.changed),
         "given": _filled(evidence, given),

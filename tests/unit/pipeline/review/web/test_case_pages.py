@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from starlette.responses import Response
 
 from sluicegate.pipeline.review import decisions as decided
-from sluicegate.pipeline.review.tables import decisions, events
+from sluicegate.pipeline.review.tables import cases, decisions, events
 from sluicegate.pipeline.review.web.rendering import LANGUAGES, messages
 from sluicegate.pipeline.review.web.sessions import Sessions
 from sluicegate.schemas import Post
@@ -461,3 +461,38 @@ def test_who_saw_the_verdict_on_the_page_of_a_refusal_is_not_blind_afterwards(tm
         with bench.store.reading() as connection:
             found = connection.execute(select(decisions.c.blind).where(decisions.c.reviewer == "heron"))
             assert found.scalars().all() == [False]
+
+
+def test_a_blind_reviewer_is_led_to_no_verdict_of_a_near_copy(tmp_path: Path) -> None:
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    words = "The same words from several people"
+    with desk_with(tmp_path, post("first", words), blind_share=1) as (browser, bench):
+        (first,) = bench.all()
+        bench.answer(first.case_id, MAGPIE, "block")
+        bench.take(post("second", words), judged(post("second", words), breaker=withheld))
+        (second,) = bench.all()
+        queue = enter(browser)
+        assert "breaker" not in queue.text.partition("<tbody>")[2].lower()
+        page = browser.get(f"/cases/{second.case_id}")
+        assert first.case_id not in page.text
+        assert "<meter" in browser.get(f"/cases/{first.case_id}").text
+        form = {**hidden(page), "action": "block", "severity": "unsafe"}
+        browser.post(f"{page.url.path}/answer", data=form)
+        with bench.store.reading() as connection:
+            found = connection.execute(select(decisions.c.blind).where(decisions.c.reviewer == "heron"))
+            assert found.scalars().all() == [False], "the copy's verdict was shown"
+
+
+def test_a_golden_case_looks_like_any_other(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post("one"), golden_share=1) as (browser, bench):
+        (case,) = bench.all()
+        bench.answer(case.case_id, MAGPIE)
+        with bench.store.writing() as connection:
+            assert bench.decisions.make_golden(connection, case.case_id, OWL)
+            # It was decided long ago.
+            long_ago = {"due_at": case.due_at - 1e7, "opened_at": case.due_at - 1e7 - 3600}
+            connection.execute(update(cases).values(long_ago))
+        page = take(browser)
+        assert page.url.path.endswith(case.case_id)
+        assert 'id="lease"' in page.text
+        assert messages("en")["due"].partition("{")[0] in page.text
