@@ -137,7 +137,8 @@ def test_an_erasure_waits_for_what_is_being_kept_of_the_author(store: ReviewStor
         if store.embedded:
             return True  # there it has no way to begin
         with store.reading() as connection:
-            return connection.execute(sql("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one() > 0
+            waiting = connection.execute(sql("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            return bool(waiting.scalar_one())
 
     erasing = threading.Thread(target=erase)
     with store.writing() as connection:
