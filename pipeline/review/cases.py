@@ -132,6 +132,14 @@ class Cases:
             return
         self._keep(connection, verdict, known, key, cause or "")
         self._supersede(connection, verdict, [row for row in known if row.verdict_id != verdict.verdict_id])
+        # The highest revision counts: without a case, those below it say nothing any more, and would be read each time.
+        below = [
+            row.verdict_id
+            for row in known
+            if row.case_id is None and Verdict.model_validate_json(row.body).revision < verdict.revision
+        ]
+        if below:
+            connection.execute(delete(verdicts).where(verdicts.c.verdict_id.in_(below)))
         mine = connection.execute(select(verdicts).where(verdicts.c.verdict_id == verdict.verdict_id)).one()
         if cause is None or mine.case_id is not None:
             return

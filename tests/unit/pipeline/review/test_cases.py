@@ -158,6 +158,20 @@ def test_a_verdict_that_is_outdated_when_it_comes_opens_no_case(
     assert (count(bench, posts), count(bench, verdicts)) == (0, 0)
 
 
+@pytest.mark.parametrize("action", ["allow", "review"])
+def test_a_post_that_is_edited_often_leaves_one_verdict_without_a_case(
+    store: ReviewStore, action: str
+) -> None:
+    bench = Bench(store)
+    edits = [post("a", f"The words of edit {number}", revision=number) for number in range(6)]
+    bench.take(*(judged(one, at=one.revision, action=action) for one in edits))  # no text has come
+    with store.reading() as connection:
+        (left,) = connection.execute(select(verdicts.c.body)).scalars().all()
+    assert Verdict.model_validate_json(left).revision == 5
+    bench.take(edits[3], judged(edits[3], at=3))
+    assert bench.all() == [], "an older verdict changes nothing"
+
+
 def test_a_breaker_case_that_an_ordinary_verdict_inherits_is_an_ordinary_case(store: ReviewStore) -> None:
     bench, text = Bench(store), post()
     withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
