@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -17,9 +18,10 @@ from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.store import ReviewStore
 from sluicegate.pipeline.review.tables import cases as cases_table
-from sluicegate.pipeline.review.tables import decisions, offsets, resolutions, verdicts
+from sluicegate.pipeline.review.tables import decisions, offsets, resolutions
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Post, Resolution, Verdict, decode_post
+from sluicegate.schemas._fields import Identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,7 @@ _SWEEP_S = 5.0
 _LOOK_EVERY_S = 10.0
 _LOOK_S = 2.0
 _PAUSE_S = 1.0
+_IDENTIFIER = TypeAdapter(Identifier)
 
 
 class OvertakenError(Exception):
@@ -159,8 +162,11 @@ def _fits(event: Verdict | Resolution) -> bool:
     if isinstance(event, Resolution):
         given = [(event.resolution_id, resolutions.c.resolution_id)]
     else:
+        try:  # no resolution could name it otherwise, and its case would be decided by nobody
+            _IDENTIFIER.validate_python(event.verdict_id)
+        except ValueError:
+            return False
         given = [
-            (event.verdict_id, verdicts.c.verdict_id),
             (event.disposition, decisions.c.disposition),
             *((one, cases_table.c.category) for one in event.categories),
         ]

@@ -100,6 +100,8 @@ def long_id(bench: Bench) -> Resolution:
     [
         {"verdict_id": "v" * 257},
         {"verdict_id": "v\0"},
+        {"verdict_id": "v\u200b"},
+        {"verdict_id": ""},
         {"categories": ("a\0b",)},
         {"disposition": "d" * 65},
         {"policy": {"rule": "r\0"}},
