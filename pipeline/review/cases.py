@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, outbox, posts, resolutions, verdicts
+from sluicegate.pipeline.review.tables import cases, outbox, posts, resolutions, spreads, verdicts
 from sluicegate.pipeline.review.vault import TextVault, author_ref, digest, post_key
 from sluicegate.pipeline.settings.tree import ReviewSettings
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
@@ -30,6 +30,7 @@ from sluicegate.schemas import (
     content_hash,
     encode,
     precedence,
+    resolution_id,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _CASES = UUID("b7f3c2f0-52a4-5d0f-9a3e-6a7c9d1e4b55")  # our own namespace
 _UNWANTED_MOST = 100_000
+_TICK_S = 1e-6
 MACHINE = "machine"
 """The actor of what no person did."""
 
@@ -117,14 +119,27 @@ class Cases:
         cause = self._cause(verdict)
         same_post = (verdicts.c.tenant == verdict.tenant) & (verdicts.c.post_id == verdict.post_id)
         known = connection.execute(select(verdicts).where(same_post)).all()
-        if cause is None and not known:
+        if cause is not None:
+            self._unwanted.pop(key, None)  # its post may come after it
+        elif not known:
             self._pass(connection, verdict, key)
             if not verdict.revision:
                 return  # of an edited post it is kept: the verdicts before it may come at any time
-        if not self._counts(connection, verdict, known):
+        mine_counts, is_newest = self._counts(connection, verdict, known)
+        if not mine_counts:
+            if is_newest:  # a person's word stands on its content, and may be withdrawn
+                self._keep(connection, verdict, known, key, cause or "", counts=False)
             return
         self._keep(connection, verdict, known, key, cause or "")
         self._supersede(connection, verdict, [row for row in known if row.verdict_id != verdict.verdict_id])
+        # The highest revision counts: without a case, those below it say nothing any more, and would be read each time.
+        below = [
+            row.verdict_id
+            for row in known
+            if row.case_id is None and Verdict.model_validate_json(row.body).revision < verdict.revision
+        ]
+        if below:
+            connection.execute(delete(verdicts).where(verdicts.c.verdict_id.in_(below)))
         mine = connection.execute(select(verdicts).where(verdicts.c.verdict_id == verdict.verdict_id)).one()
         if cause is None or mine.case_id is not None:
             return
@@ -135,13 +150,20 @@ class Cases:
             self._open(connection, mine, _Text(text.near_key, text.reach))
 
     def _keep(
-        self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]], key: str, cause: str
+        self,
+        connection: Connection,
+        verdict: Verdict,
+        known: Sequence[Row[Any]],
+        key: str,
+        cause: str,
+        *,
+        counts: bool = True,
     ) -> None:
-        """Keep a verdict that counts for its post."""
+        """Keep a verdict that counts for its post, or would if no person had decided on it."""
         author = author_ref(verdict.tenant, verdict.author_id)
         if self._vault.erased(connection, author):  # its reason may quote the text
             verdict = verdict.model_copy(update={"reason": None, "author_id": None})
-        values = {"counts": True, "cause": cause, "body": encode(verdict).decode()}
+        values = {"counts": counts, "cause": cause, "body": encode(verdict).decode()}
         mine = next((row for row in known if row.verdict_id == verdict.verdict_id), None)
         if mine is None:
             connection.execute(
@@ -156,8 +178,10 @@ class Cases:
                     **values,
                 )
             )
-        elif Verdict.model_validate_json(mine.body).judged_at < verdict.judged_at:
-            # One that was overruled, and counts again, asks anew.
+        elif (counts and not mine.counts) or (
+            counts == mine.counts and Verdict.model_validate_json(mine.body).judged_at < verdict.judged_at
+        ):
+            # One that did not count, and counts again, asks anew.
             case_id = mine.case_id if mine.counts else None
             connection.execute(
                 update(verdicts)
@@ -176,14 +200,43 @@ class Cases:
             return
         rows = connection.execute(
             select(verdicts).where(
-                verdicts.c.tenant == resolution.tenant,
-                verdicts.c.post_id == resolution.post_id,
-                verdicts.c.counts,
+                verdicts.c.tenant == resolution.tenant, verdicts.c.post_id == resolution.post_id
             )
         ).all()
+        judged = [Verdict.model_validate_json(row.body) for row in rows]
+        counts, machine = self._standing(connection, resolution.tenant, resolution.post_id, judged)
+        mine = next((row for row in rows if row.verdict_id == machine), None)
+        if counts.reopens and mine is not None:
+            self._ask_again(connection, mine, [row for row in rows if row is not mine])
+            return
         for row in rows:
-            if not self._counts(connection, Verdict.model_validate_json(row.body), []):
+            if row.counts and row.verdict_id != counts.name:
                 self._leave(connection, [row], "decided elsewhere")
+
+    def _ask_again(self, connection: Connection, row: Row[Any], others: Sequence[Row[Any]]) -> None:
+        """Let a verdict count again, because a decision was withdrawn elsewhere, and ask about it."""
+        if not row.counts:
+            case = _locked(connection, row.case_id)
+            # A case of others is theirs; one that was closed is opened like a new one.
+            alone = (
+                case is not None and case.state == "decided" and not count_members(connection, case.case_id)
+            )
+            _change(connection, row, counts=True, case_id=row.case_id if alone else None)
+        self._supersede(connection, Verdict.model_validate_json(row.body), others)
+        row = connection.execute(select(verdicts).where(verdicts.c.verdict_id == row.verdict_id)).one()
+        case = _locked(connection, row.case_id)
+        if case is not None and case.state in OPEN_STATES:
+            return
+        if case is not None and case.state == "decided" and count_members(connection, case.case_id) == 1:
+            open_again(connection, case)
+            note(connection, MACHINE, MACHINE, "case reopened", case.case_id)
+            return
+        _change(connection, row, case_id=None)
+        text = connection.execute(
+            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == row.post_key)
+        ).first()
+        if row.cause and text is not None:  # one without its text is opened by the sweep
+            self._open(connection, row, _Text(text.near_key, text.reach))
 
     def sweep(self, connection: Connection, now: float) -> None:
         """Open cases whose text did not come in time, and drop texts that were kept long enough."""
@@ -217,28 +270,75 @@ class Cases:
         names = (verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash)
         return ResolutionCause.AUDIT.value if chance("audit", *names) < self._settings.audit_share else None
 
-    def _counts(self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]]) -> bool:
-        """Whether a verdict is what counts for its post, beside all that is known of it."""
+    def _counts(
+        self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]]
+    ) -> tuple[bool, bool]:
+        """Whether a verdict is what counts for its post, and whether it would be if no person had spoken."""
         others = [Verdict.model_validate_json(row.body) for row in known]
-        passed = self._passed.get((verdict.tenant, verdict.post_id))
+        counts, machine = self._standing(connection, verdict.tenant, verdict.post_id, [*others, verdict])
+        is_newest = machine == verdict.verdict_id
+        return counts.name == verdict.verdict_id or (counts.reopens and is_newest), is_newest
+
+    def _standing(
+        self, connection: Connection, tenant: str, post_id: str, judged: Sequence[Verdict]
+    ) -> tuple[precedence.Claim, str | None]:
+        """What counts for a post, and the machine's newest verdict on the content that counts, where it is known."""
+        passed = self._passed.get((tenant, post_id))
         people = [
             Resolution.model_validate_json(row.body)
             for row in connection.execute(
                 select(resolutions.c.body).where(
-                    resolutions.c.tenant == verdict.tenant, resolutions.c.post_id == verdict.post_id
+                    resolutions.c.tenant == tenant, resolutions.c.post_id == post_id
                 )
             )
         ]
-        claims: precedence.Claims = () if passed is None else (passed,)
-        for one in map(precedence.claim, [*others, verdict]):
-            claims = precedence.add(claims, one)
+        machine: precedence.Claims = () if passed is None else (passed,)
+        for one in map(precedence.claim, judged):
+            machine = precedence.add(machine, one)
+        people += self._untold(connection, tenant, post_id)
+        claims = machine
         for one in map(precedence.claim, people):
             claims = precedence.add(claims, one)
         counts = precedence.standing(claims)
-        # A case that was reopened is the machine's again: its verdict waits for a person as before.
-        return counts.name == verdict.verdict_id or (
-            counts.reopens and counts.content == verdict.content_hash
-        )
+        # A case that was reopened is the machine's again. Of an older verdict, no case is opened then.
+        same = [
+            one.name for one in machine if (one.revision, one.content) == (counts.revision, counts.content)
+        ]
+        return counts, same[0] if same else None
+
+    @staticmethod
+    def _untold(connection: Connection, tenant: str, post_id: str) -> list[Resolution]:
+        """Decisions that a post, one of many copies, is told of soon: they count from when they were made."""
+        found = connection.execute(
+            select(spreads.c.template, spreads.c.decision_id, verdicts.c.body)
+            .join(verdicts, verdicts.c.case_id == spreads.c.case_id)
+            .where(
+                verdicts.c.tenant == tenant,
+                verdicts.c.post_id == post_id,
+                verdicts.c.counts,
+                verdicts.c.came_at <= spreads.c.until_at,
+            )
+        ).all()
+        made = []
+        for row in found:
+            verdict, template = (
+                Verdict.model_validate_json(row.body),
+                Resolution.model_validate_json(row.template),
+            )
+            name = resolution_id(
+                verdict_id=verdict.verdict_id,
+                content=verdict.content_hash,
+                decision=row.decision_id,
+                action=template.action,
+            )
+            of_verdict = {
+                "resolution_id": name,
+                "revision": verdict.revision,
+                "content_hash": verdict.content_hash,
+                "verdict_judged_at": verdict.judged_at,
+            }
+            made.append(template.model_copy(update=of_verdict))
+        return made
 
     def _pass(self, connection: Connection, verdict: Verdict, key: str) -> None:
         """Remember a verdict that asks nobody, of a post that nobody looks at, and drop its text."""
@@ -283,9 +383,7 @@ class Cases:
         A case of one post becomes what the later verdict says, and a reviewer at work looks again where its cause or policy
         is another one. A case of several copies stays what it is: nothing is lifted or decided for another cause's sake.
         """
-        case = connection.execute(
-            select(cases).where(cases.c.case_id == row.case_id).with_for_update()
-        ).first()
+        case = _locked(connection, row.case_id)
         cause = self._cause(verdict)
         if case is None or case.state not in OPEN_STATES:
             return True
@@ -319,18 +417,17 @@ class Cases:
     def _leave(self, connection: Connection, rows: Sequence[Row[Any]], why: str) -> None:
         """Take verdicts out of their cases; a case without any is closed."""
         for row in rows:
-            connection.execute(
-                update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(counts=False)
-            )
+            shown = None if row.case_id is None else first_member(connection, row.case_id)
+            _change(connection, row, counts=False)
             if row.case_id is None:
                 continue
             left = count_members(connection, row.case_id)
-            case = connection.execute(
-                select(cases).where(cases.c.case_id == row.case_id).with_for_update()
-            ).first()
+            case = _locked(connection, row.case_id)
             if case is None or case.state not in OPEN_STATES:
                 continue
             changes: dict[str, Any] = {"copies": left}
+            if left and shown is not None and shown.verdict_id == row.verdict_id:
+                changes |= {"version": case.version + 1}  # a reviewer at work was shown another post
             if not left:
                 changes |= {
                     "state": "withdrawn",
@@ -354,9 +451,12 @@ class Cases:
         if there is None:
             self._insert(connection, row, verdict, text, weighed)
             return
-        connection.execute(
-            update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(case_id=there.case_id)
-        )
+        newest = connection.execute(
+            select(func.max(verdicts.c.came_at)).where(verdicts.c.case_id == there.case_id, verdicts.c.counts)
+        ).scalar()
+        # Behind the others: the first one is what a reviewer looks at.
+        joined_at = max(time.time(), (newest or 0.0) + _TICK_S)
+        _change(connection, row, case_id=there.case_id, came_at=joined_at)
         # A case of many copies reaches all of their readers.
         both = RankTerms(
             max(there.harm, weighed.harm),
@@ -403,9 +503,7 @@ class Cases:
             connection.execute(insert(cases).values(case_id=name, **values))
         else:
             connection.execute(update(cases).where(cases.c.case_id == name).values(values))
-        connection.execute(
-            update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(case_id=name)
-        )
+        _change(connection, row, case_id=name)
         note(connection, MACHINE, MACHINE, "case opened", name, {"cause": row.cause})
 
     @staticmethod
@@ -446,6 +544,32 @@ def count_members(connection: Connection, case_id: str) -> int:
         select(func.count()).where(verdicts.c.case_id == case_id, verdicts.c.counts)
     ).scalar_one()
     return found
+
+
+def open_again(connection: Connection, case: Row[Any]) -> None:
+    """Open a decided case for another round."""
+    connection.execute(
+        update(cases)
+        .where(cases.c.case_id == case.case_id)
+        .values(
+            state="open",
+            round=case.round + 1,
+            version=case.version + 1,
+            copies=count_members(connection, case.case_id),
+            closed_at=None,
+            golden=False,
+            holder=None,
+            held_until=None,
+        )
+    )
+
+
+def _locked(connection: Connection, case_id: str | None) -> Row[Any] | None:
+    return connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+
+
+def _change(connection: Connection, row: Row[Any], **values: Any) -> None:
+    connection.execute(update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(values))
 
 
 def keep_resolution(connection: Connection, resolution: Resolution) -> bool:

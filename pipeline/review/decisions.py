@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 
-from sluicegate.pipeline.review.cases import count_members, first_member
+from sluicegate.pipeline.review.cases import first_member, open_again
 from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, decisions
+from sluicegate.pipeline.review.tables import cases, decisions, resolutions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.schemas import (
     Action,
@@ -36,11 +36,12 @@ from sluicegate.schemas.feedback import FEEDBACK_VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
 _LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
+_TICK = timedelta(microseconds=1)
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
 
 
@@ -81,7 +82,7 @@ class _Taken(NamedTuple):
     answer: CaseAnswer
 
 
-class _LiftSample(NamedTuple):
+class LiftSample(NamedTuple):
     """What people decided on the last breaker cases of one policy."""
 
     policy: str
@@ -119,6 +120,9 @@ class Decisions:
             return _again(mine, answer)
         if case.state == "adjudication" or saw_verdict(connection, reviewer.name, case_id):
             answer = replace(answer, blind=False)  # whatever the form says
+        first = first_member(connection, case_id)
+        if first is not None and self._vault.erased(connection, first.author_ref):
+            answer = replace(answer, reason=None)  # it may quote the text
         taken = _Taken(name, case, reviewer, answer)
         if case.golden and case.state == "decided":
             _keep(connection, taken, Basis.GOLDEN)
@@ -152,7 +156,7 @@ class Decisions:
         row = first_member(connection, case_id)
         if row is None:  # a case without a verdict would wait for ever
             return False
-        now = datetime.now(UTC)
+        now = _moment(connection, row)
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} reopened"))
         verdict = Verdict.model_validate_json(row.body)
         resolution = Resolution(
@@ -167,16 +171,7 @@ class Decisions:
             decided_at=now,
         )
         tell(connection, row, name, resolution)
-        _free(
-            connection,
-            case_id,
-            state="open",
-            round=case.round + 1,
-            version=case.version + 1,
-            copies=count_members(connection, case_id),
-            closed_at=None,
-            golden=False,
-        )
+        open_again(connection, case)
         note(connection, lead.name, lead.role, "case reopened", case_id)
         return True
 
@@ -191,44 +186,64 @@ class Decisions:
             note(connection, lead.name, lead.role, "case made golden", case_id)
         return bool(done)
 
-    def sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> Action | None:
-        """What a lead would decide breaker cases of a tenant as; None if too few people looked, or did not find them alike."""
-        found = self._sample(connection, tenant, size, lead)
-        return None if found is None else found.action
+    def sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> LiftSample | None:
+        """What a lead may decide the open breaker cases of a policy as; None if too few people looked, or did not find them alike.
 
-    def _sample(self, connection: Connection, tenant: str, size: int, lead: Reviewer) -> _LiftSample | None:
-        """The sample of the first policy whose open breaker cases people found alike."""
+        Of several policies it is the first whose cases people found alike.
+        """
         if not lead.sees(tenant):
             return None
-        breakers = (cases.c.tenant == tenant) & cases.c.breaker.is_(True)
-        policies = select(func.min(cases.c.policy)).where(breakers, cases.c.state == "open")
+        policies = select(func.min(cases.c.policy)).where(*_liftable(tenant))
         # One by one, each read off an index: a flood has a hundred thousand cases, and few policies.
         policy = connection.execute(policies).scalar()
         while policy is not None:
-            rows = connection.execute(
-                select(decisions.c.action, decisions.c.reviewer)
-                .join(cases, cases.c.case_id == decisions.c.case_id)
-                .where(
-                    breakers,
-                    cases.c.policy == policy,
-                    decisions.c.tenant == tenant,
-                    decisions.c.cause == ResolutionCause.BREAKER.value,
-                    decisions.c.basis.in_(_LOOKED),
-                    decisions.c.settles,
-                )
-                .order_by(decisions.c.decided_at.desc())
-                .limit(size)
-            ).all()
-            people = Counter(row.reviewer for row in rows)
-            alike = len({row.action for row in rows}) == 1
-            # Who lifts a flood must not be the only one who ever looked at it.
-            if len(rows) >= size and alike and set(people) != {lead.name}:
-                return _LiftSample(policy, Action(rows[0].action), dict(people))
+            found = self._sample(connection, tenant, policy, size, lead)
+            if found is not None:
+                return found
             policy = connection.execute(policies.where(cases.c.policy > policy)).scalar()
         return None
 
-    def lift(self, connection: Connection, tenant: str, lead: Reviewer, *, size: int, most: int) -> int:
-        """Decide breaker cases of a tenant as its sample was decided; how many, 0 where the sample does not say.
+    @staticmethod
+    def _sample(
+        connection: Connection, tenant: str, policy: str, size: int, lead: Reviewer
+    ) -> LiftSample | None:
+        rows = connection.execute(
+            select(decisions.c.action, decisions.c.reviewer)
+            .join(cases, cases.c.case_id == decisions.c.case_id)
+            .where(
+                cases.c.tenant == tenant,
+                cases.c.breaker.is_(True),
+                cases.c.policy == policy,
+                # What was withdrawn says nothing.
+                cases.c.state == "decided",
+                decisions.c.round == cases.c.round,
+                decisions.c.tenant == tenant,
+                decisions.c.cause == ResolutionCause.BREAKER.value,
+                decisions.c.basis.in_(_LOOKED),
+                decisions.c.settles,
+            )
+            .order_by(decisions.c.decided_at.desc())
+            .limit(size)
+        ).all()
+        people = Counter(row.reviewer for row in rows)
+        alike = len({row.action for row in rows}) == 1
+        # Who lifts a flood must not be the only one who ever looked at it.
+        if len(rows) < size or not alike or set(people) == {lead.name}:
+            return None
+        return LiftSample(policy, Action(rows[0].action), dict(people))
+
+    def lift(
+        self,
+        connection: Connection,
+        tenant: str,
+        lead: Reviewer,
+        *,
+        policy: str,
+        action: Action,
+        size: int,
+        most: int,
+    ) -> int:
+        """Decide breaker cases of a tenant as its sample was decided; how many, 0 where the sample does not say so now.
 
         The sample is of the same tenant and policy, and not of the lead alone. The event says who looked.
 
@@ -236,21 +251,17 @@ class Decisions:
             connection: The transaction.
             tenant: Whose.
             lead: Who decides.
+            policy: Digest of the policy that the lead was shown. Cases of no other are decided.
+            action: What the lead was shown that the sample says.
             size: How many cases people must have looked at, and found alike.
             most: Cases in this transaction.
         """
-        sample = self._sample(connection, tenant, size, lead)
-        if sample is None:
+        sample = self._sample(connection, tenant, policy, size, lead) if lead.sees(tenant) else None
+        if sample is None or sample.action is not action:
             return 0
-        action = sample.action
         found = connection.execute(
             select(cases)
-            .where(
-                cases.c.tenant == tenant,
-                cases.c.state == "open",
-                cases.c.breaker,
-                cases.c.policy == sample.policy,
-            )
+            .where(*_liftable(tenant), cases.c.policy == policy)
             .order_by(cases.c.rank)
             .limit(most)
             .with_for_update()
@@ -265,7 +276,7 @@ class Decisions:
         details = {
             "cases": len(found),
             "action": action,
-            "policy": sample.policy,
+            "policy": policy,
             "sample": sample.people,
         }
         note(connection, lead.name, lead.role, "breaker cases lifted", tenant, details)
@@ -275,26 +286,27 @@ class Decisions:
         self, connection: Connection, taken: _Taken, basis: Basis, authority: Authority
     ) -> AnswerOutcome:
         case, answer = taken.case, taken.answer
-        now = _keep(connection, taken, basis, settles=True, authority=authority)
         row = first_member(connection, case.case_id)
-        if row is not None:
-            resolution = Resolution(
-                **of_verdict(Verdict.model_validate_json(row.body), taken.name, answer.action),
-                disposition=answer.disposition,
-                severity=answer.severity,
-                categories=answer.categories,
-                authority=authority,
-                reviewer=taken.reviewer.name,
-                role=taken.reviewer.role,
-                basis=basis,
-                cause=case.cause,
-                seen=answer.seen,
-                decided_at=now,
-            )
-            lifted = basis is Basis.BULK
-            tell(connection, row, taken.name, resolution, most=_OF_LIFTED if lifted else AT_ONCE)
-            if not lifted:  # what nobody looked at teaches nothing
-                self._send_feedback(connection, resolution, row, taken)
+        if row is None:  # it would be settled, and no record would say so
+            return AnswerOutcome("refused", "The case has changed since it was shown. Look at it again.")
+        now = _keep(connection, taken, basis, settles=True, authority=authority)
+        resolution = Resolution(
+            **of_verdict(Verdict.model_validate_json(row.body), taken.name, answer.action),
+            disposition=answer.disposition,
+            severity=answer.severity,
+            categories=answer.categories,
+            authority=authority,
+            reviewer=taken.reviewer.name,
+            role=taken.reviewer.role,
+            basis=basis,
+            cause=case.cause,
+            seen=answer.seen,
+            decided_at=now,
+        )
+        lifted = basis is Basis.BULK
+        tell(connection, row, taken.name, resolution, most=_OF_LIFTED if lifted else AT_ONCE)
+        if not lifted:  # what nobody looked at teaches nothing
+            self._send_feedback(connection, resolution, row, taken)
         _free(
             connection,
             case.case_id,
@@ -342,8 +354,8 @@ def _keep(
     authority: Authority = Authority.REVIEWER,
 ) -> datetime:
     """Write down what a person said; when that was."""
-    now = datetime.now(UTC)
     case, answer, reviewer = taken.case, taken.answer, taken.reviewer
+    now = _moment(connection, first_member(connection, case.case_id))
     connection.execute(
         insert(decisions).values(
             decision_id=taken.name,
@@ -367,6 +379,20 @@ def _keep(
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
     note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
+    return now
+
+
+def _moment(connection: Connection, row: Row[Any] | None) -> datetime:
+    """Now, and after all that was decided on the post of a verdict: of two decisions the later one counts."""
+    now = datetime.now(UTC)
+    if row is None:
+        return now
+    for body in connection.execute(
+        select(resolutions.c.body).where(
+            resolutions.c.tenant == row.tenant, resolutions.c.post_id == row.post_id
+        )
+    ).scalars():
+        now = max(now, Resolution.model_validate_json(body).decided_at + _TICK)
     return now
 
 
@@ -423,6 +449,19 @@ def _changed(case: Row[Any], reviewer: Reviewer, answer: CaseAnswer) -> str | No
     if case.holder not in (None, reviewer.name) and case.held_until >= time.time():
         return "Your time for the case was over, and somebody else has it now."
     return None
+
+
+def _liftable(tenant: str) -> list[ColumnElement[bool]]:
+    """The open breaker cases of a tenant that a lift may decide: what a person opened again, people decide one by one."""
+    # A case without a verdict cannot be decided: it would be found for ever.
+    left = exists().where(verdicts.c.case_id == cases.c.case_id, verdicts.c.counts)
+    return [
+        cases.c.tenant == tenant,
+        cases.c.breaker.is_(True),
+        cases.c.state == "open",
+        cases.c.round == 0,
+        left,
+    ]
 
 
 def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:

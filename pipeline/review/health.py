@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sluicegate.pipeline.review.outbox import Outbox
@@ -38,6 +38,11 @@ class DeskHealth(Collector):
         hold.add_metric(["projector"], self._projector.trouble is not None)
         hold.add_metric(["outbox"], self._outbox.trouble is not None)
         yield hold
+        yield CounterMetricFamily(
+            "sluicegate_review_unreadable_records",
+            "Records that the desk passed over: they are none of ours, or no table has room for them.",
+            value=self._projector.unreadable,
+        )
         yield GaugeMetricFamily(
             "sluicegate_review_unread_records",
             "Records that stand on the topics and that the desk has not read, as far as the brokers told.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import insert, select
 
-from sluicegate.pipeline.review.tables import events
+from sluicegate.pipeline.review.tables import cases, events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,12 +33,13 @@ def note_view(connection: Connection, actor: str, role: str, case_id: str, *, ve
 
 
 def saw_verdict(connection: Connection, actor: str, case_id: str) -> bool:
-    """Whether a person was ever shown the verdict of a case."""
+    """Whether a person was ever shown the verdict of a case, or of a case of near copies."""
+    near = select(cases.c.near_key).where(cases.c.case_id == case_id).scalar_subquery()
     shown = orjson.dumps({"verdict": True}).decode()
     found = connection.execute(
         select(events.c.number)
         .where(
-            events.c.object == case_id,
+            events.c.object.in_(select(cases.c.case_id).where(cases.c.near_key == near)),
             events.c.actor == actor,
             events.c.what == VIEWED,
             events.c.details == shown,

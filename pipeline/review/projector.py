@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -16,9 +17,11 @@ from sluicegate.pipeline.kafka.resumed import ResumedTail
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.store import ReviewStore
-from sluicegate.pipeline.review.tables import offsets
+from sluicegate.pipeline.review.tables import cases as cases_table
+from sluicegate.pipeline.review.tables import decisions, offsets, resolutions
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Post, Resolution, Verdict, decode_post
+from sluicegate.schemas._fields import Identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +36,7 @@ _SWEEP_S = 5.0
 _LOOK_EVERY_S = 10.0
 _LOOK_S = 2.0
 _PAUSE_S = 1.0
+_IDENTIFIER = TypeAdapter(Identifier)
 
 
 class OvertakenError(Exception):
@@ -60,6 +64,8 @@ class Projector:
         self._thread = threading.Thread(target=self._run, name="review-projector", daemon=True)
         self.trouble: str | None = "the topics were not read yet"
         """Why nothing is read just now; None while all is well."""
+        self.unreadable = 0
+        """How many records were passed over: they are none of ours, or no table has room for them."""
         self.unread = 0
         """How many records stand on the topics that were not read yet, as far as the brokers told."""
 
@@ -137,12 +143,38 @@ class Projector:
             return
         event: Verdict | Resolution | None
         if record.topic == self._topics.resolutions:
-            if event := record.event(Resolution):
+            if (event := record.event(Resolution)) and _fits(event):
                 self._cases.take_resolution(connection, event)
-        elif event := record.event(Verdict):
+        elif (event := record.event(Verdict)) and _fits(event):
             self._cases.take_verdict(connection, event)
-        if event is None:
+        if event is None or not _fits(event):
+            self.unreadable += 1
             _log.error("unreadable record at %s/%d/%d", record.topic, record.partition, record.offset)
+
+
+def _fits(event: Verdict | Resolution) -> bool:
+    """Whether the tables have room for a record.
+
+    The contract bounds none of these fields, and our workers fill them well. PostgreSQL refuses what is too long or holds a
+    NUL: without this, the projector would try the same record for ever.
+    """
+    given: list[tuple[str, Any]]
+    if isinstance(event, Resolution):
+        given = [(event.resolution_id, resolutions.c.resolution_id)]
+    else:
+        try:  # no resolution could name it otherwise, and its case would be decided by nobody
+            _IDENTIFIER.validate_python(event.verdict_id)
+        except ValueError:
+            return False
+        given = [
+            (event.disposition, decisions.c.disposition),
+            *((one, cases_table.c.category) for one in event.categories),
+        ]
+        if event.breaker is not None:
+            given.append((event.breaker.disposition, decisions.c.disposition))
+        if "\0" in event.policy.rule:  # its length is cut where it is kept
+            return False
+    return all("\0" not in value and len(value) <= column.type.length for value, column in given)
 
 
 def known_offsets(connection: Connection) -> dict[tuple[str, int], int]:

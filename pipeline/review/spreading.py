@@ -123,7 +123,7 @@ def _go_on(connection: Connection, row: Row[Any], most: int) -> int:
         .limit(most)
     ).all()
     # Nobody looked at these. What is withdrawn, is withdrawn as it was for the first.
-    basis = {} if template.reopens else {"basis": Basis.BULK}
+    basis: dict[str, Any] = {} if template.reopens else {"basis": Basis.BULK, "seen": ()}
     for one in found:
         verdict = Verdict.model_validate_json(one.body)
         changes = of_verdict(verdict, row.decision_id, template.action) | basis

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import delete, insert, null, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.tables import author_keys, decisions, outbox, posts, verdicts
@@ -84,7 +85,11 @@ class TextVault:
             update(author_keys).where(author_keys.c.author_ref == ref).values(gone)
         ).rowcount
         if not changed:
-            connection.execute(insert(author_keys).values(author_ref=ref, **gone))
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(author_keys).values(author_ref=ref, **gone))
+            except IntegrityError:  # a first record of the author came meanwhile
+                connection.execute(update(author_keys).where(author_keys.c.author_ref == ref).values(gone))
         texts = connection.execute(delete(posts).where(posts.c.author_ref == ref)).rowcount
         for row in connection.execute(
             select(verdicts.c.verdict_id, verdicts.c.body).where(verdicts.c.author_ref == ref)
@@ -109,18 +114,15 @@ class TextVault:
             connection.execute(update(outbox).where(outbox.c.number == row.number).values(value=value))
         return texts
 
-    @staticmethod
-    def erased(connection: Connection, ref: str) -> bool:
-        """Whether an author was erased."""
-        found = connection.execute(
-            select(author_keys.c.author_ref).where(
-                author_keys.c.author_ref == ref, author_keys.c.erased_at.is_not(None)
-            )
-        )
-        return found.first() is not None
+    def erased(self, connection: Connection, ref: str) -> bool:
+        """Whether an author was erased. Until the transaction ends, nobody erases the author meanwhile."""
+        return self._secret(connection, ref, make=True) is None
 
     def _secret(self, connection: Connection, ref: str, *, make: bool) -> bytes | None:
-        row = connection.execute(select(author_keys.c.secret).where(author_keys.c.author_ref == ref)).first()
+        # An erasure waits for whoever has read the key, and takes away what they kept, too.
+        row = connection.execute(
+            select(author_keys.c.secret).where(author_keys.c.author_ref == ref).with_for_update(read=True)
+        ).first()
         if row is not None:
             return None if row.secret is None else self._unwrapped(row.secret, ref)
         if not make:

@@ -22,6 +22,7 @@ from sluicegate.schemas import Action, Severity
 
 _CATEGORIES_MOST = 16
 _REASON_CHARACTERS = 400
+_TICK_S = 1e-3
 
 
 class _AnswerForm:
@@ -51,8 +52,10 @@ class _AnswerForm:
         """What it says.
 
         Raises:
-            HTTPException: A field holds what its page does not offer.
+            HTTPException: A field holds what its page does not offer, or no database keeps.
         """
+        if "\0" in self.reason:
+            raise HTTPException(422)
         if self.severity not in get_args(Severity) or self.action is Action.REVIEW:
             raise HTTPException(422)
         offered = {*evidence.categories, *(evidence.proposal.categories if evidence.proposal else ())}
@@ -105,7 +108,16 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
     ) -> Response:
         with desk.store.writing() as connection:
             evidence = _evidence(desk, connection, session, case_id)
-            outcome = desk.decisions.answer(connection, case_id, session.reviewer, given.answer(evidence))
+            said = given.answer(evidence)
+            if said.disposition in _dispositions(desk, evidence):
+                outcome = desk.decisions.answer(connection, case_id, session.reviewer, said)
+            else:  # the verdict that suggested it was replaced, or no page offered it
+                outcome = AnswerOutcome(
+                    "refused", "The case has changed since it was shown. Look at it again."
+                )
+            if outcome.kind == "refused":  # its page shows the case as it is now
+                name, role = session.reviewer.name, session.reviewer.role
+                note_view(connection, name, role, case_id, verdict=evidence.verdict is not None)
         desk.outbox.wake()
         desk.metrics.answers.labels(outcome.kind).inc()
         if outcome.kind == "refused":
@@ -169,7 +181,10 @@ def _case_page(  # noqa: PLR0913 - what a page shows
     given: _AnswerForm | None = None,
 ) -> Response:
     text = "" if evidence.post is None else evidence.post.text
-    mine = evidence.case.holder == session.reviewer.name
+    case = evidence.case
+    left_s = max(0, int(case.held_until - time.time())) if case.holder == session.reviewer.name else None
+    if case.golden and case.state == "decided":  # nobody holds it, and it looks like one that is held
+        left_s = int(desk.settings.lease_s - _TICK_S)
     values = {
         "session": session,
         "evidence": evidence,
@@ -180,7 +195,7 @@ def _case_page(  # noqa: PLR0913 - what a page shows
         "turns": [] if evidence.post is None else evidence.post.turns,
         "unseen": unseen(text),
         "reveal": reveal,
-        "left_s": max(0, int(evidence.case.held_until - time.time())) if mine else None,
+        "left_s": left_s,
         "told": told,
         "refused": "" if refused is None else translated(session.language, refused.changed),
         "given": _filled(evidence, given),

@@ -81,7 +81,8 @@ def gather(
     post = vault.open(connection, first.post_key)
     # Golden cases come as if nobody had decided them.
     blind = case.blind and (case.state != "decided" or case.golden)
-    now = time.time()
+    golden = case.golden and case.state == "decided"
+    now = case.opened_at if golden else time.time()
     weighed = RankTerms(case.harm, case.uncertainty, case.reach, case.due_at)
     known = dict.fromkeys((*CATEGORIES, *(() if blind else verdict.categories)))
     disputed = leads and case.state == "adjudication"
@@ -95,7 +96,8 @@ def gather(
         due_in_s=case.due_at - now,
         categories=tuple(known),
         history=() if verdict.author_id is None else _history(connection, first),
-        similar=_similar(connection, case),
+        # Their pages show the verdicts on nearly the same text.
+        similar=() if blind else _similar(connection, case),
         answered=tuple(_answers(connection, case)) if disputed else (),
     )
 

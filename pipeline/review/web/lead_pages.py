@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
+from sluicegate.schemas import Action
 
 _LIFTED = 200
 
@@ -36,14 +37,29 @@ def add_lead_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         return RedirectResponse(f"/cases/{case_id}", 303)
 
     @app.post("/lift")
-    def lift(session: Sending, tenant: Annotated[str, Form(max_length=64)]) -> Response:
+    def lift(
+        session: Sending,
+        tenant: Annotated[str, Form(max_length=64)],
+        policy: Annotated[str, Form(max_length=128)],
+        action: Annotated[Action, Form()],
+    ) -> Response:
+        """Decide what the button named, and nothing else: a sample may say something else by now."""
         allowed = session.reviewer.tenants
         if allowed and tenant not in allowed:
             raise HTTPException(403)
         size = desk.settings.lift_sample
-        done = _LIFTED
+        decided, done = 0, _LIFTED
         while done == _LIFTED:  # some hundreds a transaction: others go on meanwhile
             with desk.store.writing() as connection:
-                done = desk.decisions.lift(connection, tenant, session.reviewer, size=size, most=_LIFTED)
+                done = desk.decisions.lift(
+                    connection,
+                    tenant,
+                    session.reviewer,
+                    policy=policy,
+                    action=action,
+                    size=size,
+                    most=_LIFTED,
+                )
+            decided += done
             desk.outbox.wake()
-        return RedirectResponse("/queue?told=lifted", 303)
+        return RedirectResponse(f"/queue?told={'lifted' if decided else 'not_lifted'}", 303)

@@ -18,7 +18,18 @@ from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 _LISTED = 50
 _PAGES = re.compile(r"/(queue|figures|model|cases/[0-9a-f-]{36})")
 TOLD = frozenset(
-    {"settled", "first", "disagreed", "measured", "repeated", "skipped", "empty", "lifted", "pause"}
+    {
+        "settled",
+        "first",
+        "disagreed",
+        "measured",
+        "repeated",
+        "skipped",
+        "empty",
+        "lifted",
+        "not_lifted",
+        "pause",
+    }
 )
 """What a page may say of the case before."""
 
@@ -76,9 +87,9 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
             rows = desk.queue.listing(connection, session.reviewer, wanted, _LISTED)
             seen, pause_s = desk.queue.exposure(connection, session.reviewer)
             lifts = [
-                (one, action)
+                (one, sample)
                 for one in counted.breakers(tenants if session.reviewer.leads else None)
-                if (action := desk.decisions.sample(connection, one, size, session.reviewer)) is not None
+                if (sample := desk.decisions.sample(connection, one, size, session.reviewer)) is not None
             ]
         values = {
             "session": session,

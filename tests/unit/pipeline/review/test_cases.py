@@ -158,6 +158,20 @@ def test_a_verdict_that_is_outdated_when_it_comes_opens_no_case(
     assert (count(bench, posts), count(bench, verdicts)) == (0, 0)
 
 
+@pytest.mark.parametrize("action", ["allow", "review"])
+def test_a_post_that_is_edited_often_leaves_one_verdict_without_a_case(
+    store: ReviewStore, action: str
+) -> None:
+    bench = Bench(store)
+    edits = [post("a", f"The words of edit {number}", revision=number) for number in range(6)]
+    bench.take(*(judged(one, at=one.revision, action=action) for one in edits))  # no text has come
+    with store.reading() as connection:
+        (left,) = connection.execute(select(verdicts.c.body)).scalars().all()
+    assert Verdict.model_validate_json(left).revision == 5
+    bench.take(edits[3], judged(edits[3], at=3))
+    assert bench.all() == [], "an older verdict changes nothing"
+
+
 def test_a_breaker_case_that_an_ordinary_verdict_inherits_is_an_ordinary_case(store: ReviewStore) -> None:
     bench, text = Bench(store), post()
     withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
@@ -197,6 +211,15 @@ def test_a_post_that_is_published_and_judged_again_has_its_text(store: ReviewSto
         assert bench.vault.open(connection, row.post_key) == text
 
 
+def test_a_post_that_comes_after_a_verdict_that_asks_has_its_text(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(judged(text, at=1, action="allow"), judged(text, at=2), text)
+    (case,) = bench.all()
+    with store.reading() as connection:
+        (row,) = members(connection, case.case_id)
+        assert bench.vault.open(connection, row.post_key) == text
+
+
 def test_a_text_is_kept_for_its_time_after_it_came_last(store: ReviewStore) -> None:
     bench, text = Bench(store), post()
     bench.take(text, judged(text))
@@ -229,6 +252,20 @@ def test_what_was_decided_for_copies_stays_when_one_of_them_asks_anew(store: Rev
         ("a", "block"),
     ]
     assert bench.case(case.case_id).state == "decided"
+
+
+def test_the_post_that_a_reviewer_looks_at_stays_the_first_of_its_case(store: ReviewStore) -> None:
+    bench = Bench(store)
+    shown, late = (post(name, "The same words from several people") for name in ("shown", "late"))
+    bench.take(judged(late, at=1, name="late"), shown, judged(shown, at=2, name="shown"))
+    (case,) = bench.all()
+    bench.take(late)
+    assert bench.case(case.case_id).copies == 2
+    assert bench.verdict(case.case_id).post_id == "shown"
+    edited = post("shown", "Something else altogether", revision=1)
+    bench.take(edited, judged(edited, at=3, action="allow"))
+    assert bench.verdict(case.case_id).post_id == "late"
+    assert bench.answer(case.case_id, version=case.version).kind == "refused", "it is not what was shown"
 
 
 def test_a_case_that_is_opened_again_and_its_copies_end_alike(store: ReviewStore) -> None:
@@ -334,6 +371,53 @@ def test_breakers_and_failures_are_causes_of_their_own(store: ReviewStore) -> No
     assert {case.cause: case.breaker for case in bench.all()} == {"breaker": True, "failure": False}
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_an_older_verdict_that_is_read_again_leaves_a_reopened_case_whole(
+    store: ReviewStore, again: bool
+) -> None:
+    bench, text = Bench(store), post()
+    old, new = judged(text, at=1), judged(text, at=2)
+    bench.take(text, old, new)
+    (case,) = bench.all()
+    bench.answer(case.case_id)
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, case.case_id, OWL)
+    if again:  # as after a rebuild
+        store.forget_read_model()
+        bench = Bench(store)
+    bench.take(text, old)
+    assert about(bench, case.case_id) == [new.verdict_id]
+    bench.take(new)
+    assert about(bench, case.case_id) == [new.verdict_id]
+    assert bench.answer(case.case_id, action="block").kind == "settled"
+
+
+def test_a_reopening_opens_the_decided_case_of_a_store_that_was_restored(store: ReviewStore) -> None:
+    bench, text = Bench(store), post()
+    bench.take(text, judged(text, at=1))
+    (case,) = bench.all()
+    bench.answer(case.case_id)
+    (decided,) = bench.resolutions()
+    bench.take(decided, reopened(decided), reopened(decided))
+    after = bench.case(case.case_id)
+    assert (after.state, after.round, after.closed_at) == ("open", 1, None)
+    assert about(bench, case.case_id) == [judged(text, at=1).verdict_id]
+
+
+def test_a_reopening_of_one_copy_leaves_the_others_decided(store: ReviewStore) -> None:
+    bench = Bench(store)
+    copies = [post(name, "The same words from several people") for name in "ab"]
+    made = [judged(one, at=1, name=one.id) for one in copies]
+    bench.take(*copies, *made)
+    (case,) = bench.all()
+    bench.answer(case.case_id)
+    bench.take(reopened(bench.resolutions()[0]))
+    (own,) = bench.all()
+    one, other = (about(bench, name) for name in (own.case_id, case.case_id))
+    assert (one, other) == ([made[0].verdict_id], [made[1].verdict_id])
+    assert bench.case(case.case_id).state == "decided"
+
+
 def test_the_order_of_records_makes_no_difference(store: ReviewStore) -> None:
     """Of a post that is edited, judged twice and copied, in every order."""
     first, second = post("a", "The first words of a"), post("a", "The second words of a", revision=1)
@@ -356,3 +440,38 @@ def test_the_order_of_records_makes_no_difference(store: ReviewStore) -> None:
         (row,) = left
         assert Verdict.model_validate_json(row.body).revision == 1
         assert row.case_id is not None
+
+
+def test_the_order_of_resolutions_makes_no_difference(store: ReviewStore) -> None:
+    """Of a post that is judged twice, decided elsewhere, and reopened, in every order."""
+    elsewhere, text = Bench(store), post("elsewhere")
+    elsewhere.take(text, judged(text, at=1))
+    elsewhere.answer(elsewhere.all()[0].case_id)
+    (decided,) = elsewhere.resolutions()
+    again = judged(text, at=2)
+    records: list[Any] = [text, judged(text, at=1), again, decided, reopened(decided)]
+    for number, order in enumerate(itertools.permutations(records)):
+        bench, name = Bench(store), f"b{number}"
+        same = post(name, f"{text.text} {number}")
+        content = judged(same).content_hash
+        named: list[Any] = []
+        for one in order:
+            if isinstance(one, Verdict):
+                of = {"post_id": name, "verdict_id": f"{one.verdict_id} {number}", "content_hash": content}
+                named.append(one.model_copy(update=of))
+            elif isinstance(one, Resolution):
+                of = {"post_id": name, "resolution_id": f"{one.resolution_id[:31]}{number:05}"}
+                named.append(one.model_copy(update={**of, "content_hash": content}))
+            else:
+                named.append(same)
+        bench.take(*named)
+        with store.reading() as connection:
+            left = connection.execute(
+                select(verdicts.c.verdict_id, verdicts.c.case_id).where(
+                    verdicts.c.post_id == name, verdicts.c.counts
+                )
+            ).all()
+        ((verdict_id, case_id),) = left
+        assert verdict_id == f"{again.verdict_id} {number}"
+        case = bench.case(case_id)
+        assert (case.state, case.copies) == ("open", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,11 +14,13 @@ from sqlalchemy import func, select, update
 from sluicegate.pipeline.review.decisions import CaseAnswer
 from sluicegate.pipeline.review.journal import note_view
 from sluicegate.pipeline.review.queue import Reviewer
-from sluicegate.pipeline.review.tables import cases, decisions, events, outbox
+from sluicegate.pipeline.review.tables import cases, decisions, events, outbox, verdicts
 from sluicegate.schemas import Action, Feedback, precedence
 from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from sluicegate.pipeline.review.store import ReviewStore
 
 
@@ -97,6 +100,7 @@ def test_one_decision_is_for_all_near_copies_and_teaches_once(store: ReviewStore
     made = bench.resolutions()
     assert [one.post_id for one in made] == ["a", "b", "c"]
     assert [one.basis for one in made] == ["single", "bulk", "bulk"]
+    assert [one.seen for one in made] == [("text",), (), ()], "nobody looked at the copies"
     assert len({one.resolution_id for one in made}) == 3
     assert len(bench.sent("feedback")) == 1
 
@@ -145,6 +149,33 @@ def test_a_case_that_was_reopened_is_the_machines_until_a_person_decides_anew(st
     assert precedence.standing(claims).name == second.resolution_id
 
 
+def test_a_clock_that_steps_back_discards_no_decision(
+    store: ReviewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, case_id = one_case(store)
+    now = datetime.now(UTC)
+
+    class Clock(datetime):
+        """Each time it is asked it is a minute earlier."""
+
+        asked = 0
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            cls.asked += 1
+            return cls.fromtimestamp(now.timestamp() - 60 * cls.asked, tz)
+
+    monkeypatch.setattr("sluicegate.pipeline.review.decisions.datetime", Clock)
+    bench.answer(case_id, HERON, "allow")
+    with store.writing() as connection:
+        assert bench.decisions.reopen(connection, case_id, OWL)
+    bench.answer(case_id, MAGPIE, "block")
+    claims: precedence.Claims = ()
+    for one in bench.resolutions():
+        claims = precedence.add(claims, precedence.claim(one))
+    assert precedence.standing(claims).name == bench.resolutions()[-1].resolution_id
+
+
 def test_a_golden_case_measures_and_changes_nothing(store: ReviewStore) -> None:
     bench, case_id = one_case(store, golden_share=1)
     bench.answer(case_id, HERON)
@@ -167,7 +198,19 @@ def test_breaker_cases_are_lifted_at_once_after_people_found_a_sample_alike(stor
 
     def lift() -> int:
         with store.writing() as connection:
-            return bench.decisions.lift(connection, "default", OWL, size=2, most=100)
+            sample = bench.decisions.sample(connection, "default", 2, OWL)
+            if sample is None:
+                return 0
+            assert sample.action == "allow"
+            return bench.decisions.lift(
+                connection,
+                "default",
+                OWL,
+                policy=sample.policy,
+                action=sample.action,
+                size=2,
+                most=100,
+            )
 
     flood = [case.case_id for case in bench.all() if case.breaker]
     assert lift() == 0, "nobody has looked yet"
@@ -203,9 +246,19 @@ def flood(bench: Bench, cases_of: int, version: str = "1", tenant: str = "defaul
         )
 
 
-def lift(bench: Bench, lead: Reviewer = OWL, tenant: str = "default") -> int:
+def lift(
+    bench: Bench, lead: Reviewer = OWL, *, version: str = "1", action: str = "allow", most: int = 100
+) -> int:
     with bench.store.writing() as connection:
-        return bench.decisions.lift(connection, tenant, lead, size=2, most=100)
+        return bench.decisions.lift(
+            connection,
+            "default",
+            lead,
+            policy=f"sha256:{version:0>64}",
+            action=Action(action),
+            size=2,
+            most=most,
+        )
 
 
 def test_a_lead_cannot_lift_a_flood_that_nobody_else_looked_at(store: ReviewStore) -> None:
@@ -234,8 +287,43 @@ def test_a_sample_of_one_policy_lifts_no_case_of_another(store: ReviewStore) -> 
         bench.answer(case.case_id)
     flood(bench, 3, version="2")
     assert lift(bench) == 1
-    assert lift(bench) == 0
+    assert lift(bench) == lift(bench, version="2") == 0
     assert {case.policy for case in bench.all()} == {f"sha256:{'2':0>64}"}
+
+
+def test_a_sample_that_was_withdrawn_lifts_nothing_and_what_was_reopened_is_lifted_by_nobody(
+    store: ReviewStore,
+) -> None:
+    bench = flooded(store, 6)
+    seen = [case.case_id for case in bench.all()][:3]
+    for case_id in seen:
+        bench.answer(case_id)
+    with store.writing() as connection:
+        for case_id in seen[:2]:
+            assert bench.decisions.reopen(connection, case_id, OWL)
+        assert bench.decisions.sample(connection, "default", 2, OWL) is None
+    assert lift(bench) == 0
+    bench.answer(seen[0])
+    assert lift(bench) == 3
+    assert [case.case_id for case in bench.all()] == [seen[1]]
+    with store.reading() as connection:
+        assert bench.decisions.sample(connection, "default", 2, OWL) is None, "nothing is left to lift"
+
+
+def test_a_lift_decides_what_the_lead_was_shown_and_nothing_else(store: ReviewStore) -> None:
+    bench = flooded(store, 4, version="1")
+    flood(bench, 4, version="2")
+    for version, action in (("1", "block"), ("2", "allow")):
+        for case in [one for one in bench.all() if one.policy.endswith(version)][:2]:
+            bench.answer(case.case_id, action=action)
+    assert lift(bench, version="1", action="allow") == 0, "the sample says something else"
+    assert lift(bench, version="1", action="block", most=2) == 2
+    assert lift(bench, version="1", action="block", most=2) == 0
+    assert {case.policy for case in bench.all()} == {f"sha256:{'2':0>64}"}
+    with store.reading() as connection:
+        sample = bench.decisions.sample(connection, "default", 2, OWL)
+    assert sample is not None
+    assert (sample.policy, sample.action) == (f"sha256:{'2':0>64}", "allow")
 
 
 def test_a_lead_of_another_tenant_lifts_reopens_and_makes_golden_nothing(store: ReviewStore) -> None:
@@ -245,7 +333,7 @@ def test_a_lead_of_another_tenant_lifts_reopens_and_makes_golden_nothing(store: 
     bench.answer(done)
     bench.answer(second)
     with store.writing() as connection:
-        assert bench.decisions.sample(connection, "default", 2, OWL) == "allow"
+        assert bench.decisions.sample(connection, "default", 2, OWL) is not None
         assert bench.decisions.sample(connection, "default", 2, stranger) is None
         assert not bench.decisions.reopen(connection, done, stranger)
         assert not bench.decisions.make_golden(connection, done, stranger)
@@ -292,6 +380,14 @@ def test_a_decided_case_that_has_no_verdict_left_is_not_opened_again(store: Revi
     with store.writing() as connection:
         assert not bench.decisions.reopen(connection, case_id, OWL)
     assert bench.case(case_id).state == "decided"
+
+
+def test_a_case_without_a_verdict_is_settled_by_nobody(store: ReviewStore) -> None:
+    bench, case_id = one_case(store)
+    with store.writing() as connection:
+        connection.execute(update(verdicts).values(counts=False))
+    assert bench.answer(case_id).kind == "refused"
+    assert (bench.case(case_id).state, bench.sent()) == ("open", [])
 
 
 def test_a_golden_case_that_is_skipped_or_has_lost_its_text_comes_to_nobody_again(store: ReviewStore) -> None:

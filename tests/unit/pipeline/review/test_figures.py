@@ -91,7 +91,12 @@ def test_what_could_not_be_scored_and_what_nobody_looked_at_overturns_nothing(st
     for case in bench.all()[:2]:
         bench.answer(case.case_id, action="allow")
     with store.writing() as connection:
-        assert bench.decisions.lift(connection, "default", OWL, size=2, most=10) == 2
+        sample = bench.decisions.sample(connection, "default", 2, OWL)
+        assert sample is not None
+        lifted = bench.decisions.lift(
+            connection, "default", OWL, policy=sample.policy, action=sample.action, size=2, most=10
+        )
+        assert lifted == 2
     assert counted(store).overturned_by("cause") == {"breaker": (2, 2)}
 
 

@@ -79,10 +79,53 @@ def test_what_is_no_record_of_ours_is_passed_over_by_its_place(
 ) -> None:
     bench = Bench(store)
     newer = judged(post()).model_copy(update={"schema_version": "2.0"})
-    known = projector(bench).take(records(b"a hostile text", newer), {})
+    taking = projector(bench)
+    known = taking.take(records(b"a hostile text", newer), {})
+    assert taking.unreadable == 2
     assert known == {(TOPICS.review, 0): 2}
     assert "unreadable record at verdicts.review/0/0" in caplog.text
     assert "hostile" not in caplog.text
+
+
+def long_id(bench: Bench) -> Resolution:
+    """A decision that another desk named in its own way."""
+    text = post("decided")
+    bench.take(text, judged(text))
+    bench.answer(bench.all()[0].case_id)
+    return bench.resolutions()[0].model_copy(update={"resolution_id": "r" * 37, "post_id": "elsewhere"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verdict_id": "v" * 257},
+        {"verdict_id": "v\0"},
+        {"verdict_id": "v\u200b"},
+        {"verdict_id": ""},
+        {"categories": ("a\0b",)},
+        {"disposition": "d" * 65},
+        {"policy": {"rule": "r\0"}},
+        {"breaker": {"action": "block", "disposition": "d" * 65, "open_since": "2026-03-01T08:00:00Z"}},
+        None,
+    ],
+)
+def test_a_record_that_no_table_has_room_for_is_passed_over_and_counted(
+    store: ReviewStore, changes: dict[str, Any] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, text, after = Bench(store), post(), post("after")
+    hostile: Verdict | Resolution = judged(text)
+    if changes is None:
+        hostile = long_id(bench)
+    else:
+        given = hostile.model_dump(mode="json")
+        for name, value in changes.items():
+            given[name] = {**given[name], **value} if isinstance(given[name], dict) else value
+        hostile = Verdict.model_validate(given)
+    taking = projector(bench)
+    taking.take(records(text, hostile, after, judged(after)), {})
+    assert taking.unreadable == 1
+    assert "unreadable record at" in caplog.text
+    assert [bench.verdict(case.case_id).post_id for case in bench.all()] == ["after"]
 
 
 def test_a_rebuilt_read_model_has_the_same_open_cases_and_no_decided_one_again(store: ReviewStore) -> None:

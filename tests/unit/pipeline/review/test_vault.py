@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import delete, select, update
+from sqlalchemy import text as sql
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.tables import METADATA, author_keys, decisions, posts, verdicts
 from sluicegate.pipeline.review.vault import TextVault, post_key
 from sluicegate.schemas import Post, content_hash
 from support.cases import Bench, judged, post
+from support.desk import until
 
 if TYPE_CHECKING:
     from sluicegate.pipeline.review.store import ReviewStore
@@ -118,3 +121,43 @@ def test_a_reason_goes_with_its_author_though_the_verdict_is_long_gone(store: Re
         connection.execute(delete(verdicts))
         bench.vault.erase(connection, "default", "user-17")
         assert connection.execute(select(decisions.c.reason)).scalar_one() is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_erasure_waits_for_what_is_being_kept_of_the_author(store: ReviewStore, known: bool) -> None:
+    bench, text = Bench(store), post(author_id="user-17")
+    if known:
+        bench.take(text)
+
+    def erase() -> None:
+        with store.writing() as connection:
+            bench.vault.erase(connection, "default", "user-17")
+
+    def it_waits() -> bool:
+        if store.embedded:
+            return True  # there it has no way to begin
+        with store.reading() as connection:
+            waiting = connection.execute(sql("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            return bool(waiting.scalar_one())
+
+    erasing = threading.Thread(target=erase)
+    with store.writing() as connection:
+        bench.cases.take_verdict(connection, judged(text, reason="says the disputed words"))
+        erasing.start()
+        until("the erasure waits, or is over", lambda: not erasing.is_alive() or it_waits())
+    erasing.join()
+    with store.reading() as connection:
+        body = connection.execute(select(verdicts.c.body)).scalar_one()
+    assert "disputed" not in body
+    assert "user-17" not in body
+
+
+def test_what_a_reviewer_writes_about_an_erased_author_is_not_kept(store: ReviewStore) -> None:
+    bench, text = Bench(store), post(author_id="user-17")
+    bench.take(text, judged(text))
+    (case,) = bench.all()
+    with store.writing() as connection:
+        bench.vault.erase(connection, "default", "user-17")
+    bench.answer(case.case_id, action="block", reason="they wrote the disputed words")
+    with store.reading() as connection:
+        assert connection.execute(select(decisions.c.reason)).scalars().all() == [None]

@@ -15,11 +15,11 @@ from sqlalchemy import select, update
 from starlette.responses import Response
 
 from sluicegate.pipeline.review import decisions as decided
-from sluicegate.pipeline.review.tables import decisions, events
+from sluicegate.pipeline.review.tables import cases, decisions, events
 from sluicegate.pipeline.review.web.rendering import LANGUAGES, messages
 from sluicegate.pipeline.review.web.sessions import Sessions
 from sluicegate.schemas import Post
-from support.cases import HERON, OWL, Bench, judged, post
+from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 from support.desk import browsing, desk_of, hidden
 from support.hostile_posts import HOSTILE
 
@@ -409,3 +409,90 @@ def test_a_sign_of_life_answers_a_script_and_a_page(tmp_path: Path) -> None:
         )
         assert 100 < as_json.json()["left_s"] <= 120
         assert browser.post(f"{page.url.path}/hold", data=hidden(page)).url.path == page.url.path
+
+
+def test_the_lift_button_decides_what_it_names_or_nothing(tmp_path: Path) -> None:
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    with desk_with(tmp_path, lift_sample=2) as (browser, bench):
+        texts = [post(f"flood {number}") for number in range(4)]
+        bench.take(*texts, *(judged(one, breaker=withheld) for one in texts))
+        for case in bench.all()[:2]:
+            bench.answer(case.case_id, action="block", disposition="takedown")
+        page = enter(browser, "owl")
+        form = dict(re.findall(r'name="(csrf|tenant|policy|action)" value="([^"]*)"', page.text))
+        assert form["action"] == "block"
+        stale = browser.post("/lift", data={**form, "action": "allow"})
+        assert "Nothing was decided" in stale.text
+        assert len(bench.all()) == 2
+        assert browser.post("/lift", data={"csrf": form["csrf"], "tenant": "default"}).status_code == 422
+        browser.post("/lift", data=form)
+        assert bench.all() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"), [({"disposition": "made up " * 20}, 409), ({"reason": "a\0b"}, 422)]
+)
+def test_an_answer_that_the_page_does_not_offer_or_no_store_keeps_is_refused(
+    tmp_path: Path, changes: dict[str, str], status: int
+) -> None:
+    with desk_with(tmp_path, post()) as (browser, bench):
+        page = take(browser)
+        form = {**hidden(page), "action": "block", "severity": "unsafe", **changes}
+        assert browser.post(f"{page.url.path}/answer", data=form).status_code == status
+        assert bench.resolutions() == []
+
+
+def test_who_saw_the_verdict_on_the_page_of_a_refusal_is_not_blind_afterwards(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post(), blind_share=1) as (browser, bench):
+        page = take(browser)
+        (case,) = bench.all()
+        with bench.store.writing() as connection:
+            bench.queue.release(connection, case.case_id, HERON)
+        bench.answer(case.case_id, MAGPIE)
+        form = {**hidden(page), "action": "block", "severity": "unsafe"}
+        refused = browser.post(f"{page.url.path}/answer", data=form)
+        assert (refused.status_code, "<meter" in refused.text) == (409, True)
+        with bench.store.writing() as connection:
+            assert bench.decisions.reopen(connection, case.case_id, OWL)
+        again = browser.post("/next", data=hidden(browser.get("/queue")))
+        browser.post(
+            f"{again.url.path}/answer", data={**hidden(again), "action": "allow", "severity": "safe"}
+        )
+        with bench.store.reading() as connection:
+            found = connection.execute(select(decisions.c.blind).where(decisions.c.reviewer == "heron"))
+            assert found.scalars().all() == [False]
+
+
+def test_a_blind_reviewer_is_led_to_no_verdict_of_a_near_copy(tmp_path: Path) -> None:
+    withheld: Any = {"action": "block", "disposition": "takedown", "open_since": "2026-03-01T08:00:00Z"}
+    words = "The same words from several people"
+    with desk_with(tmp_path, post("first", words), blind_share=1) as (browser, bench):
+        (first,) = bench.all()
+        bench.answer(first.case_id, MAGPIE, "block")
+        bench.take(post("second", words), judged(post("second", words), breaker=withheld))
+        (second,) = bench.all()
+        queue = enter(browser)
+        assert "breaker" not in queue.text.partition("<tbody>")[2].lower()
+        page = browser.get(f"/cases/{second.case_id}")
+        assert first.case_id not in page.text
+        assert "<meter" in browser.get(f"/cases/{first.case_id}").text
+        form = {**hidden(page), "action": "block", "severity": "unsafe"}
+        browser.post(f"{page.url.path}/answer", data=form)
+        with bench.store.reading() as connection:
+            found = connection.execute(select(decisions.c.blind).where(decisions.c.reviewer == "heron"))
+            assert found.scalars().all() == [False], "the copy's verdict was shown"
+
+
+def test_a_golden_case_looks_like_any_other(tmp_path: Path) -> None:
+    with desk_with(tmp_path, post("one"), golden_share=1) as (browser, bench):
+        (case,) = bench.all()
+        bench.answer(case.case_id, MAGPIE)
+        with bench.store.writing() as connection:
+            assert bench.decisions.make_golden(connection, case.case_id, OWL)
+            # It was decided long ago.
+            long_ago = {"due_at": case.due_at - 1e7, "opened_at": case.due_at - 1e7 - 3600}
+            connection.execute(update(cases).values(long_ago))
+        page = take(browser)
+        assert page.url.path.endswith(case.case_id)
+        assert 'id="lease"' in page.text
+        assert messages("en")["due"].partition("{")[0] in page.text
