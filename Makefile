@@ -188,7 +188,7 @@ $(STAMP): pyproject.toml constraints.txt requirements.py | $(BIN)/python
 
 $(VENV_ADAPT)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m venv $(VENV_ADAPT)
-	$(call packages,$(VENV_ADAPT),cpu dev prepare)
+	$(call packages,$(VENV_ADAPT),cpu dev prepare review)
 	@# torch and what stands on it are of no pinned version: they follow the machine. What is there stays as it is.
 	$(VENV_ADAPT)/bin/python -m $(PIP) -c <($(VENV_ADAPT)/bin/pip freeze --exclude-editable) --build-constraint constraints.txt -e '.[adapt,cpu,dev]'
 	@touch $@
