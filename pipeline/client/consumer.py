@@ -129,8 +129,9 @@ class VerdictConsumer:
         kafka: The cluster; by default from the environment (``SLUICEGATE_KAFKA__…``).
         topics: Topic names; by default from the environment (``SLUICEGATE_TOPICS__…``).
         actions: Which verdicts; precedence needs all three.
-        on_resolution: Gets what people decided, each resolution at least once, and only if it counts. With it no later
-            verdict on the same content overrules a person. The topic ``resolutions`` must exist.
+        on_resolution: Gets what people decided, each resolution at least once, and only if it counts, or takes back one
+            that did. With it no later verdict on the same content overrules a person. The topic ``resolutions`` must exist,
+            with as many partitions as those of verdicts.
         start: Where a group begins: at the beginning of its topics, or at the ends that they have when its first member
             opens; what is added to them later is read from its beginning.
         memory_posts: Number of posts whose counting verdict is remembered, about 1 KiB each.
