@@ -18,6 +18,11 @@ _SEVERITY = {Action.ALLOW: 0, Action.REVIEW: 1, Action.BLOCK: 2}
 _COHORTS = 64
 
 
+def severity_rank(action: Action) -> int:
+    """0 for an allow, 1 for a review, 2 for a block: how severe an action is."""
+    return _SEVERITY[action]
+
+
 class Outcome(StrEnum):
     """How two verdicts on one content compare. Every content of the sample has exactly one."""
 
@@ -150,7 +155,7 @@ class Comparison:
         """
         if self.incumbent is None or self.candidate is None or self.incumbent.failed:
             return False
-        return _SEVERITY[self.candidate.action] < _SEVERITY[self.incumbent.action]
+        return severity_rank(self.candidate.action) < severity_rank(self.incumbent.action)
 
 
 @dataclass(slots=True)
