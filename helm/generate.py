@@ -45,6 +45,7 @@ OWNED: dict[str, dict[str, str] | str] = {
         "host": "left out: it is that of ops.host",
         "port": "left out: it is 8787",
     },
+    "candidate": "left out: the chart runs no shadow yet",
     "ops": {"port": "left out: it is 8080"},
 }
 """Settings that the chart sets itself, or that are secrets, with the value that is meant: read after "value must be"."""

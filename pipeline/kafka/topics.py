@@ -228,6 +228,7 @@ Cleanup = Literal["delete", "compact"]
 
 _DAY_MS = 86_400_000
 _RETENTION_DAYS = 7
+_HISTORY_DAYS = 3_650  # who let which judge act is asked for years, and the facts are few
 _DEAD_LETTER_DAYS = 30  # longer than a holiday: somebody has to look at them
 _SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
 SHARED_PARTITION = 0
@@ -255,6 +256,8 @@ class PlannedTopic:
     """What the brokers keep batches in, whatever a producer sent; None for as it was sent."""
     desk: tuple[str, ...] = ()
     """What a review desk needs, where there is one."""
+    shadow: tuple[str, ...] = ()
+    """What a shadow and its comparator need, where there is an experiment."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Configuration over the plan's, in Kafka's own names."""
 
@@ -310,15 +313,19 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
             producer=rights.get("producer", ()),
             consumer=rights.get("consumer", ()),
             desk=rights.get("desk", ()),
+            shadow=rights.get("shadow", ()),
         )
 
     # What an edge forwards is read by workers with an engine, under settings of their own.
     forward = [with_posts("forward", worker=write)] if settings.worker.role == "screen" else []
     return (
         # Anybody may write there: a batch that unpacks to gigabytes must fail at the broker (docs/adr/0018).
-        replace(with_posts("posts", worker=read, producer=write, desk=read), compression="uncompressed"),
+        replace(
+            with_posts("posts", worker=read, producer=write, desk=read, shadow=read),
+            compression="uncompressed",
+        ),
         *(
-            with_posts(action, worker=write, consumer=read, desk=read)
+            with_posts(action, worker=write, consumer=read, desk=read, shadow=read)
             for action in ("allow", "review", "block")
         ),
         PlannedTopic(
@@ -342,6 +349,7 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
             worker=("Describe", "Read", "Write"),
             producer=(),
             consumer=(),
+            shadow=("Describe", "Read", "Write"),
         ),
         *forward,
     )
@@ -369,6 +377,50 @@ def plan_desk_topics(settings: Settings, *, partitions: int, replication: int) -
         PlannedTopic("topics.resolutions", names.resolutions, **shape, consumer=read, desk=(*read, "Write")),
         # It holds texts: who may read verdicts may not read these yet.
         PlannedTopic("topics.feedback", names.feedback, **shape, consumer=(), desk=write),
+    )
+
+
+def plan_candidate_topics(
+    settings: Settings, *, partitions: int, replication: int
+) -> tuple[PlannedTopic, ...]:
+    """Plan what an experiment with a candidate needs beside the topics of a worker.
+
+    Args:
+        settings: Names of topics.
+        partitions: Of the candidate's verdicts.
+        replication: Copies of every partition.
+    """
+    names = settings.topics
+    nobody: Any = {"worker": (), "producer": (), "consumer": ()}
+    read, write = ("Describe", "Read"), ("Describe", "Read", "Write")
+    week_ms, years_ms = _RETENTION_DAYS * _DAY_MS, _HISTORY_DAYS * _DAY_MS
+    return (
+        PlannedTopic(
+            "topics.shadow", names.shadow, partitions, replication, "delete", week_ms, **nobody, shadow=write
+        ),
+        PlannedTopic(
+            "topics.comparisons",
+            names.comparisons,
+            _SMALL_PARTITIONS,
+            replication,
+            "delete",
+            week_ms,
+            **nobody,
+            desk=read,
+            shadow=write,
+        ),
+        # Not compacted: each fact follows on the one before, and a history with a hole is none.
+        PlannedTopic(
+            "topics.candidates",
+            names.candidates,
+            _SMALL_PARTITIONS,
+            replication,
+            "delete",
+            years_ms,
+            **nobody,
+            desk=read,
+            shadow=write,
+        ),
     )
 
 
