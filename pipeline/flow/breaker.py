@@ -142,9 +142,7 @@ class Breaker:
         newest = self._facts.newest((tenant, policy))
         return newest if newest is not None and newest.state == "open" else None
 
-    def _count(
-        self, tenant: str, limits: BlockBreaker, policy: str, *, blocked: bool
-    ) -> BreakerFact | None:
+    def _count(self, tenant: str, limits: BlockBreaker, policy: str, *, blocked: bool) -> BreakerFact | None:
         now, intervals = self._clock.monotonic(), self._counts[policy]
         counted = _room_for(tenant, intervals, now)
         if counted == OTHERS and (opened := self._open(OTHERS, policy)) is not None:
@@ -158,9 +156,7 @@ class Breaker:
             return None
         return self._trip(counted, interval, limits, policy)
 
-    def _trip(
-        self, tenant: str, interval: BlockInterval, limits: BlockBreaker, policy: str
-    ) -> BreakerFact:
+    def _trip(self, tenant: str, interval: BlockInterval, limits: BlockBreaker, policy: str) -> BreakerFact:
         before = self._facts.newest((tenant, policy))
         trip = BreakerFact(
             state="open",
@@ -185,9 +181,7 @@ class Breaker:
             intervals = self._counts.get(policy)
             if intervals is None:
                 continue
-            for row in (
-                [tenant] if tenant != OTHERS else [one for one in intervals if one.startswith(OTHERS)]
-            ):
+            for row in [tenant] if tenant != OTHERS else [one for one in intervals if one.startswith(OTHERS)]:
                 intervals.pop(row, None)
             newest = self._facts.newest((tenant, policy))
             if newest is not None:

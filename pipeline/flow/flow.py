@@ -157,7 +157,9 @@ class PostPath(ABC):
                     rejected.append(self._reject(slot, post))
                 else:
                     sample = self._screening.sample_from(slot.delivery)
-                    arrivals.append(Arrival(slot, post, sample, self._tried_policy(post)))
+                    tried = self._tried_policy(post)
+                    self._metrics.candidate_posts.inc(tried is not None)
+                    arrivals.append(Arrival(slot, post, sample, tried))
         return arrivals, rejected
 
     def _tried_policy(self, post: Post) -> Policy | None:
@@ -285,10 +287,7 @@ class Flow(PostPath):
     def _begin_again(self, posts: Sequence[PostInWork]) -> None:
         if posts:
             self._decoded.put_nowait(
-                [
-                    Arrival(one.slot, one.post, self._screening.sample_from(one.slot.delivery))
-                    for one in posts
-                ]
+                [Arrival(one.slot, one.post, self._screening.sample_from(one.slot.delivery)) for one in posts]
             )
             self._wake.set()
 

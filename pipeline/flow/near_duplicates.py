@@ -46,9 +46,7 @@ class NearDuplicates:
             return {}
         # A sample is judged for its own sake: nothing stands in for it.
         wanted = [one for one in posts if one.sample is None and _is_one_part(one.parts)]
-        found = await asyncio.to_thread(
-            lambda: [_key(one, one.decided_by(policy).digest) for one in wanted]
-        )
+        found = await asyncio.to_thread(lambda: [_key(one, one.decided_by(policy).digest) for one in wanted])
         return {one: key for one, key in zip(wanted, found, strict=True) if key is not None}
 
     def learn(

@@ -65,7 +65,9 @@ class PartBuilder:
         """Let the threads end; what they still compute is dropped."""
         self._pool.shutdown(wait=False)
 
-    def _build_with_keys(self, posts: Sequence[Decided]) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
+    def _build_with_keys(
+        self, posts: Sequence[Decided]
+    ) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
         # The tokens are hashed where they were made: to read them again in another thread costs as much as the hash.
         return [(parts, self._keys(parts)) for parts in self._build(posts)]
 

@@ -137,7 +137,12 @@ class Screening:
         policy = self._policy()
         for answer in answered:
             post, record = answer.sampled, answer.record
-            if post is None or post.sample is None or post.tried is not None or not isinstance(record, Record):
+            if (
+                post is None
+                or post.sample is None
+                or post.tried is not None
+                or not isinstance(record, Record)
+            ):
                 continue
             verdict = record.event
             if isinstance(verdict, MadeVerdict) and verdict.assessed_by in _JUDGED:

@@ -98,8 +98,10 @@ class FactToSay:
     """In one of these. The first that the signer has is taken."""
     report: str | None = None
     share: float | None = None
-    judges: tuple[JudgeDigests, JudgeDigests] | None = None
-    """Incumbent and candidate, for the first fact. The others name the same."""
+    same_report: bool = False
+    """Whether it rests on the report of the newest fact."""
+    judges: Callable[[], tuple[JudgeDigests, JudgeDigests]] | None = None
+    """Incumbent and candidate, where no fact before names them: for the first, and for a rollback when the history is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,9 @@ class Ledger:
     def __init__(self, settings: Settings, key: Path | None = None) -> None:
         experiment = settings.candidate.experiment
         if experiment is None:
-            raise CandidateError("candidate.experiment is missing; name the experiment, such as guard-2026-12")
+            raise CandidateError(
+                "candidate.experiment is missing; name the experiment, such as guard-2026-12"
+            )
         self._settings = settings
         self._keys = read_keys(settings)
         self._experiment = experiment
@@ -164,7 +168,7 @@ class Ledger:
         try:
             history = self.read()
         except ClusterError:
-            if wanted.state is not CandidateState.ROLLED_BACK or wanted.judges is None:
+            if wanted.state is not CandidateState.ROLLED_BACK:
                 raise
             history = CandidateHistory(self._experiment, self._keys.rosters)  # a rollback follows on anything
         fact = _following(history, wanted, role, name, self._experiment)
@@ -252,9 +256,13 @@ def _following(
     history: CandidateHistory, wanted: FactToSay, role: Role, name: str, experiment: str
 ) -> CandidateFact:
     head = history.head
-    judges = wanted.judges if head is None else (head.incumbent, head.candidate)
-    if judges is None:
+    if head is not None:
+        judges = head.incumbent, head.candidate
+    elif wanted.judges is not None:
+        judges = wanted.judges()
+    else:
         raise CandidateError(f"{experiment} is not registered; `sluicegate candidate register` begins it")
+    report = head.report if head is not None and wanted.same_report else wanted.report
     now = datetime.now(UTC)
     try:
         return CandidateFact(
@@ -263,7 +271,7 @@ def _following(
             state=wanted.state,
             incumbent=judges[0],
             candidate=judges[1],
-            report=wanted.report,
+            report=report,
             share=wanted.share,
             role=role,
             by=name,

@@ -36,7 +36,9 @@ class EveryOther:
 class Trial(Bench):
     """A flow with an engine that finds all safe, and an adapter of a candidate that finds all unsafe."""
 
-    def __init__(self, *, candidate: dict[str, Any] | None = None, tree: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, candidate: dict[str, Any] | None = None, tree: dict[str, Any] | None = None
+    ) -> None:
         self.own = Switched(FakeProfile(rules={"": "safe"}))
         self.next = Switched(FakeProfile(rules={"": "unsafe"}), "next")
         self.judge = EveryOther(candidate or CANDIDATE)
