@@ -418,7 +418,7 @@ def plan_candidate_topics(
             replication,
             "delete",
             FOR_EVER_MS,
-            **nobody,
+            **{**nobody, "worker": read},
             desk=read,
             shadow=write,
         ),

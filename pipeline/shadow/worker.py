@@ -17,7 +17,7 @@ from sluicegate.pipeline.kafka.member import begin_at_end
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.kafka.topics import plan_shadow_topics
-from sluicegate.pipeline.settings.tree import Settings, variable
+from sluicegate.pipeline.settings.tree import ScreenSettings, Settings, variable
 from sluicegate.pipeline.shadow.flow import ShadowFlow, ShadowOutlet
 from sluicegate.pipeline.shadow.metrics import ShadowMetrics
 from sluicegate.pipeline.worker import Worker
@@ -46,7 +46,7 @@ def shadow_settings(settings: Settings) -> Settings:
     """A candidate's settings as its shadow runs with them.
 
     Its group is its own, so that it takes no post from a worker. It shares no cache: a store that is full of a candidate's
-    findings has less room for the incumbent's.
+    findings has less room for the incumbent's. It has no screen, as a candidate that acts has none.
 
     Raises:
         SettingsError: No experiment is named, or the role is an edge's, which has no engine.
@@ -56,7 +56,9 @@ def shadow_settings(settings: Settings) -> Settings:
         raise SettingsError("worker.role 'screen' has no engine to try; leave worker.role out for a shadow")
     kafka = settings.kafka.model_copy(update={"group": f"{settings.kafka.group}.shadow.{experiment}"})
     cache = settings.cache.model_copy(update={"redis_url": None})
-    return settings.model_copy(update={"kafka": kafka, "cache": cache})
+    policy = settings.policy.model_copy(update={"path": settings.candidate.policy or settings.policy.path})
+    changed = {"kafka": kafka, "cache": cache, "policy": policy, "screen": ScreenSettings()}
+    return settings.model_copy(update=changed)
 
 
 class ShadowWorker(Worker):
