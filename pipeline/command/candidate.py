@@ -187,11 +187,11 @@ def status(as_json: AsJson = False, settings: SettingsFile = None) -> None:
         )
 
 
-def _say(  # noqa: PLR0913 - what a fact is made of
+def _say(
     settings: Settings,
     key: Path | None,
     reason: str,
-    as_json: bool,  # noqa: FBT001 - as the commands have it
+    as_json: bool,
     *,
     state: str,
     roles: tuple[str, ...],

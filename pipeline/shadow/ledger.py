@@ -214,6 +214,7 @@ class Ledger:
                 partition=SHARED_PARTITION,
             )
             producer.flush(_WRITE_S if outcomes else None)
+        producer.close(_WRITE_S)
         faults = {}
         for topic in topics:
             outcome = outcomes.get(topic)

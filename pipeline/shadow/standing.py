@@ -243,7 +243,7 @@ class Standing:
         self._metrics.candidate_facts_refused.inc(self._signed.refused - refused)
         self._show()
 
-    def _found(self, asked_at: float, is_first: bool) -> None:  # noqa: FBT001 - called from another thread, by position
+    def _found(self, asked_at: float, is_first: bool) -> None:
         self._contact_at, self._trouble = asked_at, "followed"
         if is_first:
             _log.info("candidate_facts_followed", topic=self._settings.topics.candidates)
