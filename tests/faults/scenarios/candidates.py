@@ -94,7 +94,7 @@ def promoted(stage: Stage) -> None:
     for state, share in ((S.CANARY, 0.3), (S.CANARY, 0.6), (S.PROMOTED, None), (S.ROLLED_BACK, None)):
         time.sleep(stage.scaled(4))
         kubelet.kill_one(stage.rng)
-        said = experiment.say(state, **({"share": share} if share else {})).fact
+        said = experiment.say(state, share=share).fact
         kubelet.kill_one(stage.rng)
         stage.history.note(state.value)
         _wait_told(kubelet, state.value)
