@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.tree import KafkaSettings, Settings, TopicSettings
-from sluicegate.pipeline.shadow.ledger import FactToSay, FactLedger, WrittenFact
+from sluicegate.pipeline.shadow.ledger import FactLedger, FactToSay, WrittenFact
 from sluicegate.pipeline.shadow.states import CandidateState, Role
 from support import command
 
