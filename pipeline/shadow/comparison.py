@@ -132,7 +132,6 @@ def side_from(values: dict[str, Any]) -> Side:
         "content": JudgedContent(*values["content"]),
         "cohort": Cohort(*values["cohort"]),
         "action": Action(values["action"]),
-        "kind": Kind(values["kind"]),
         "categories": tuple(values["categories"]),
     }
     return Side(**{**values, **made})
