@@ -67,7 +67,12 @@ def play(folder: Path, share: float) -> tuple[str, bool]:
     with ApacheKafka() as kafka, open_lane(kafka, folder, partitions=3) as lane:
         experiment = Experiment(lane)
         experiment.set_policies(_INCUMBENT, _CANDIDATE)
-        for topic in (experiment.topic, f"{lane.prefix}.shadow", f"{lane.prefix}.comparisons", f"{lane.prefix}.resolutions"):
+        for topic in (
+            experiment.topic,
+            f"{lane.prefix}.shadow",
+            f"{lane.prefix}.comparisons",
+            f"{lane.prefix}.resolutions",
+        ):
             kafka.create_topic(topic, 1)
         lane.set_fake(rules={**_SAME, "flipped up": "safe", "flipped down": "unsafe"})
         candidate = {"rules": {**_SAME, "flipped up": "unsafe", "flipped down": "safe"}}
@@ -75,14 +80,18 @@ def play(folder: Path, share: float) -> tuple[str, bool]:
         done = experiment.command("register", "--reason", "trained anew", by="anna")
         if done.returncode:
             raise AssertionError(done.stderr)
-        settings = experiment.settings | experiment.engines | {
-            "topics.shadow": f"{lane.prefix}.shadow",
-            "topics.comparisons": f"{lane.prefix}.comparisons",
-            "topics.resolutions": f"{lane.prefix}.resolutions",
-            "candidate.share": "1.0",
-            "candidate.key": str(experiment.private["comparator"]),
-            "candidate.state_file": str(folder / "comparison.json"),
-        }
+        settings = (
+            experiment.settings
+            | experiment.engines
+            | {
+                "topics.shadow": f"{lane.prefix}.shadow",
+                "topics.comparisons": f"{lane.prefix}.comparisons",
+                "topics.resolutions": f"{lane.prefix}.resolutions",
+                "candidate.share": "1.0",
+                "candidate.key": str(experiment.private["comparator"]),
+                "candidate.state_file": str(folder / "comparison.json"),
+            }
+        )
         experiment.say(S.GATED)
         experiment.say(S.SHADOW, share=1.0)
         workers = [lane.start(settings) for _ in range(2)]
@@ -100,7 +109,11 @@ def play(folder: Path, share: float) -> tuple[str, bool]:
         _send_until(posts, lambda: head().state is S.CERTIFIED, _CERTIFIED_S)
         certified_after = len(posts.sent)
         begun = experiment.say(S.CANARY, share=share, report=head().report).fact
-        until("the canary acts", lambda: all(one.metric("sluicegate_candidate_acts") for one in workers), within_s=30)
+        until(
+            "the canary acts",
+            lambda: all(one.metric("sluicegate_candidate_acts") for one in workers),
+            within_s=30,
+        )
         _send_until(posts, lambda: head().state is S.ROLLED_BACK, _ROLLED_BACK_S, flipped=FLIPPED_SHARE)
         said = head()
         for _ in range(10):
@@ -109,7 +122,9 @@ def play(folder: Path, share: float) -> tuple[str, bool]:
         records = lane.read()
     by = Counter(one.body["policy"]["name"] for one in records if not one.is_dead_letter)
     last = max(
-        datetime.fromisoformat(one.body["judged_at"]) for one in records if one.body["policy"]["name"] == "new"
+        datetime.fromisoformat(one.body["judged_at"])
+        for one in records
+        if one.body["policy"]["name"] == "new"
     )
     effect_s = max(0.0, (last - said.at).total_seconds())
     balance = account(posts.sent, records)
