@@ -45,7 +45,7 @@ def test_a_candidate_is_certified_beside_workers_that_know_nothing_of_it(
 
     records = lane.read()
     accounting = account(sent, records)
-    assert (accounting.lost, accounting.duplicated) == ([], [])
+    assert (accounting.lost, accounting.repeated) == (0, 0)
     judged = [one.body for one in records if one.topic != lane.outputs["dead_letter"]]
     assert {one["engine"]["digest"] for one in judged} == {digest_of(INCUMBENT)}, (
         "the live topics are the incumbent's"

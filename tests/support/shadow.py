@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from sluicegate.engines.backends.fake import FakeEngine
 from sluicegate.engines.backends.fake_profile import FakeProfile
-from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.shadow.states import JudgeDigests
 from sluicegate.schemas import Severity
 from support.candidates import EXPERIMENT, Experiment
 from support.collector import read
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.collector import Record
     from support.kafka import ApacheKafka
     from support.workers import Lane, WorkerProcess
 
-INCUMBENT = {"bad": "unsafe", "text": "safe"}
-EQUAL = {"bad": "unsafe", "text": "safe", "another digest": "safe"}
-MILD = {"text": "safe"}
+Rules = dict[str, Severity]
+
+INCUMBENT: Rules = {"bad": "unsafe", "text": "safe"}
+EQUAL: Rules = {"bad": "unsafe", "text": "safe", "another digest": "safe"}
+MILD: Rules = {"text": "safe"}
 """It allows what the incumbent blocks."""
 POLICY = 'name: plain\nversion: "1"\n'
 TERMS = {
@@ -34,22 +35,22 @@ TERMS = {
 }
 
 
-def digest_of(rules: dict[str, str]) -> str:
+def digest_of(rules: Rules) -> str:
     """The digest of a fake engine with these rules."""
-    return FakeEngine(FakeProfile(rules={text: Severity(one) for text, one in rules.items()})).info.digest
+    return FakeEngine(FakeProfile(rules=rules)).info.digest
 
 
 class ShadowLane:
     """An experiment with an engine of its own: the live workers are the lane's, and know nothing of it."""
 
-    def __init__(self, lane: Lane, kafka: ApacheKafka, candidate: dict[str, str], *, share: float) -> None:
+    def __init__(self, lane: Lane, kafka: ApacheKafka, candidate: Rules, *, share: float) -> None:
         self.lane = lane
         self.share = share
         self._policy = lane.set_policy(POLICY)
         self._profile = lane.folder / "candidate.json"
         self._profile.write_text(json.dumps({"rules": candidate}))
         lane.set_fake(rules=INCUMBENT)
-        policy = Policy.from_yaml(POLICY).digest
+        policy = PolicyFile(Path(self._policy["policy.path"])).current.digest
         judges = tuple(
             JudgeDigests(engines=(digest_of(rules),), policy=policy) for rules in (INCUMBENT, candidate)
         )
