@@ -21,6 +21,7 @@ from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.first_answers import FirstAnswers
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
+from sluicegate.pipeline.flow.tried import Beside, Candidate
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.check import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
@@ -37,7 +38,7 @@ from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 
 _log = structlog.get_logger(__name__)
@@ -53,9 +54,16 @@ _INTERRUPTED = 130  # as a shell tells of a process that Ctrl-C ended
 
 
 class Worker:
-    """Takes posts, judges them, publishes verdicts; until told to stop."""
+    """Takes posts, judges them, publishes verdicts; until told to stop.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: All of them.
+        candidate: Makes the candidate that stands beside the incumbent, where there is one.
+    """
+
+    def __init__(
+        self, settings: Settings, candidate: Callable[[Settings, Beside], Candidate] | None = None
+    ) -> None:
         self._settings = settings
         judges = settings.worker.role == "judge"
         adapters = settings.engine.adapters if judges else None  # an edge leaves them to the centre
@@ -77,12 +85,15 @@ class Worker:
             size_bytes=settings.window.bytes,
             clock=self._instruments.clock.monotonic,
         )
+        self._candidate = candidate(settings, self._beside()) if candidate is not None else None
+        tried = self._candidate.policy.adapters if self._candidate is not None else ()
         self._first_answers = FirstAnswers(
             self._backends,
             settings.engine,
             lambda: self._policies.current,
             self._instruments,
             guard=settings.screen.guard,
+            tried=tried,
         )
         self._policy_fault: str | None = None
         self._source: Source | None = None
@@ -135,8 +146,18 @@ class Worker:
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
             self._control = await stack.enter_async_context(
-                ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch, flow.servers)
+                ControlTopic(
+                    settings,
+                    flow.breaker,
+                    self._instruments.metrics,
+                    flow.switch,
+                    flow.servers,
+                    self._candidate.hear if self._candidate is not None else None,
+                )
             )
+            if self._candidate is not None:
+                flow.breaker.use_beside(self._candidate.policy.digest)
+                await stack.enter_async_context(self._candidate)
             # Now, and not before: an engine loads for minutes, and others must hear at once by which text the last one ended.
             await self._start_engines(stack)
             if not await self._policy_fits(stack, engines):
@@ -211,10 +232,38 @@ class Worker:
         if shared is not None:
             await stack.enter_async_context(shared)
         flow = Flow(
-            settings, self._backends, policy, window, publisher, instruments, self._screen, shared=shared
+            settings,
+            self._backends,
+            policy,
+            window,
+            publisher,
+            instruments,
+            self._screen,
+            shared=shared,
+            tried=self._candidate,
         )
         instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
         return flow
+
+    def _beside(self) -> Beside:
+        """What a candidate is told of this worker."""
+
+        def is_ready() -> bool:
+            candidate = self._candidate
+            return candidate is not None and self._first_answers.has_answered(candidate.policy.adapters)
+
+        def lost() -> None:
+            if isinstance(self._flow, Flow):
+                self._flow.recall()
+
+        return Beside(
+            incumbent=lambda: self._policies.current,
+            engines={name: backend.engine.info.digest for name, backend in self._backends.items()},
+            screen=self._screen.digest if self._screen is not None else None,
+            is_ready=is_ready,
+            lost=lost,
+            instruments=self._instruments,
+        )
 
     async def _carry(self, flow: Flow | EdgeFlow, chunks: AsyncIterator[Sequence[Delivery]]) -> None:
         """Run the flow; its failure is the beginning of the end, which has the drain's budget like any other."""
@@ -291,6 +340,7 @@ class Worker:
             "draining": draining,
             "screen": self._flow.screen_state if self._flow is not None else "not opened yet",
             "control": self._control.state if self._control is not None else "not read yet",
+            "candidate": self._candidate.state if self._candidate is not None else "there is none",
             "breakers_open": sorted(self._breaker.open)[:_SHOWN] if self._breaker is not None else [],
             "holds": {
                 name: {"reason": hold.reason, "for_s": round(clock.monotonic() - hold.since, 1)}

@@ -13,7 +13,8 @@ import typer
 
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import SettingsFile
-from sluicegate.pipeline.errors import PipelineError, SettingsError
+from sluicegate.pipeline.errors import PipelineError, SettingsError, StartError
+from sluicegate.pipeline.flow.tried import Beside, Candidate
 from sluicegate.pipeline.observe.logs import configure_logs, frames
 from sluicegate.pipeline.settings.tree import Settings, load_settings, variable
 
@@ -75,7 +76,7 @@ def _load(path: Path | None, role: str | None) -> Settings:
 async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
     from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
 
-    running = Worker(settings)
+    running = Worker(settings, _candidate(settings))
     if stop_on_eof:
         _stop_at_end_of_input(running.stop)
     limit = asyncio.create_task(_end_in_time(running.stopping, settings.drain.budget_s))
@@ -83,6 +84,28 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
         await running.run()
     finally:
         limit.cancel()
+
+
+def _candidate(settings: Settings) -> Callable[[Settings, Beside], Candidate] | None:
+    """What makes the candidate of the settings, if they have one.
+
+    Raises:
+        StartError: A library is missing, or there is nothing that it could judge here.
+    """
+    if settings.candidate.policy is None:
+        return None
+    if settings.worker.role != "judge":
+        raise StartError(
+            "candidate.policy is for workers with an engine, and worker.role is screen; leave it out here, and give it to "
+            "those that this one forwards to"
+        )
+    try:
+        from sluicegate.pipeline.shadow.standing import Standing  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise StartError(
+            f"candidate.policy needs {error.name}; pip install 'sluicegate[candidate]'"
+        ) from error
+    return Standing
 
 
 async def _end_in_time(stopping: asyncio.Event, budget_s: float) -> None:

@@ -417,7 +417,7 @@ def plan_candidate_topics(
             replication,
             "delete",
             years_ms,
-            **nobody,
+            **{**nobody, "worker": read},
             desk=read,
             shadow=write,
         ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sluicegate.pipeline.policy.document import TenantName
 
@@ -41,6 +41,17 @@ class CandidateSettings(BaseModel):
         None,
         description="Its name. Samples, groups and facts of two experiments have nothing to do with each other.",
     )
+    policy: Path | None = Field(
+        None,
+        description="Its policy file. It names the candidate's adapter, one of engine.adapters, where it has another engine. Workers that have it let the candidate act once facts say so.",
+    )
+    keys: Path | None = Field(
+        None,
+        description="Folder of public keys, named by role and owner: editor.anna.pem, approver.otto.pem, machine.comparator.pem.",
+    )
+    key: Path | None = Field(
+        None, description="Private key of who signs facts: a person at a terminal, or the comparator."
+    )
     share: float = Field(
         0.05,
         gt=0,
@@ -58,3 +69,12 @@ class CandidateSettings(BaseModel):
         description="Where `sluicegate shadow compare` keeps its counts and offsets. Without it all is read and counted again.",
     )
     terms: CandidateTerms = CandidateTerms()
+
+    @model_validator(mode="after")
+    def _can_be_believed(self) -> Self:
+        if self.policy is not None and (self.experiment is None or self.keys is None):
+            raise ValueError(
+                "candidate.policy may act only by signed facts about an experiment: give candidate.experiment, for "
+                "example guard-2026-12, and candidate.keys, for example /etc/sluicegate/keys; or leave candidate.policy out"
+            )
+        return self
