@@ -71,6 +71,7 @@ class Desk:
             "SLUICEGATE_REVIEW__LEASE_S": "10",
             "SLUICEGATE_REVIEW__BLIND_SHARE": "0",
             "SLUICEGATE_REVIEW__DOUBLE_SHARE": "0",
+            "SLUICEGATE_REVIEW__EXPOSURE_CAP": "0",  # these readers need no pause
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.kills = 0
