@@ -186,8 +186,7 @@ class Counting:
     def resolve(self, resolution: Resolution) -> None:
         """Take in what a person decided."""
         self.reviews.take(resolution)
-        # A case that is opened again decides nothing.
-        acted = self._acted.pop(resolution.verdict_id, None) if resolution.severity is not None else None
+        acted = self._acted.pop(resolution.verdict_id, None) if not resolution.reopens else None
         if acted is not None and acted.action is not resolution.action:
             self.acting.overturned += acted.by_candidate
             self.acting.overturned_incumbent += not acted.by_candidate

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.shadow.certificate import CertificateTerms
 from sluicegate.pipeline.shadow.comparison import Seat
 from sluicegate.pipeline.shadow.counting import Counting, Policies
 from sluicegate.pipeline.shadow.states import JudgeDigests
 from sluicegate.pipeline.shadow.summary import Experiment
-from sluicegate.schemas import Resolution
+from sluicegate.schemas import Resolution, Verdict
 from unit.pipeline.shadow.test_redecide import DIGEST, MILD, OLD, verdict
 
 LIVE, SHADOW = Seat.INCUMBENT, Seat.CANDIDATE
@@ -72,14 +73,17 @@ def test_since_when_the_candidate_acts_alone_is_known_and_one_verdict_of_the_inc
     assert found.candidate_since is None
 
 
+def withheld_by(policy: Policy, number: int) -> Verdict:
+    made = verdict(0.999, number, policy).model_dump(mode="json")
+    breaker = {"action": "block", "disposition": "takedown", "open_since": "2026-01-01T00:00:00Z"}
+    return Verdict.model_validate(made | {"action": "review", "breaker": breaker}, strict=False)
+
+
 def test_a_withheld_block_of_the_candidate_tells_that_its_breaker_opened() -> None:
     found = counting()
-    withheld = {
-        "breaker": {"action": "block", "disposition": "takedown", "open_since": "2026-01-01T00:00:00Z"}
-    }
-    found.take(LIVE, verdict(0.999, 1, OLD, **withheld), AT)
+    found.take(LIVE, withheld_by(OLD, 1), AT)
     assert found.against(0.5) == ()
-    found.take(LIVE, verdict(0.999, 2, MILD, **withheld), AT)
+    found.take(LIVE, withheld_by(MILD, 2), AT)
     assert found.against(0.5) == ("1 block-volume breakers opened under its policy",)
 
 
@@ -117,7 +121,9 @@ def test_what_people_overturn_counts_once_and_for_the_judge_that_acted() -> None
     for number in (2, 4, 4, 1):
         found.resolve(overturning(f"{'old' if number % 2 else 'new'}{number}", number))
     found.resolve(overturning("new6", 6, action="block"))  # upheld
-    found.resolve(overturning("new8", 8, severity=None))  # opened again
+    found.resolve(
+        overturning("new8", 8, severity=None, authority="machine", cause="reopened")
+    )  # opened again
     assert (found.acting.overturned, found.acting.overturned_incumbent) == (2, 1)
 
 

@@ -70,7 +70,7 @@ class Room:
         by = by or BY[state]
         self.head = CandidateFact(
             experiment="retrained",
-            follows=self.head.digest if self.head is not None else None,
+            follows=fields.pop("follows", self.head.digest if self.head is not None else None),
             state=state,
             incumbent=self.judges[0],
             candidate=self.judges[1],
