@@ -32,7 +32,6 @@ from sluicegate.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
 

@@ -26,9 +26,15 @@ from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shadow.certificate import CertificateTerms, Ruling
 from sluicegate.pipeline.shadow.comparison import Seat
 from sluicegate.pipeline.shadow.counting import Counting, Policies
-from sluicegate.pipeline.shadow.ledger import FactToSay, Ledger
+from sluicegate.pipeline.shadow.ledger import FactLedger, FactToSay
 from sluicegate.pipeline.shadow.records import SummaryRecord
-from sluicegate.pipeline.shadow.states import CandidateFact, CandidateHistory, CandidateState, Role
+from sluicegate.pipeline.shadow.states import (
+    WATCH_S,
+    CandidateFact,
+    CandidateHistory,
+    CandidateState,
+    Role,
+)
 from sluicegate.pipeline.shadow.summary import Experiment
 from sluicegate.schemas import Resolution, Verdict
 
@@ -48,11 +54,14 @@ _FACTS_S, _LOOK_S = 5.0, 10.0
 _SUMMARY_S = 60.0
 _AGAIN_S = 2.0
 _RULED = {Ruling.CERTIFIED: CandidateState.CERTIFIED, Ruling.REJECTED: CandidateState.REJECTED}
+_ACTING = {CandidateState.CANARY, CandidateState.PROMOTED, CandidateState.WATCHED}
+_EVERYWHERE_S = 60.0  # for so long no worker let the incumbent act: all know of the promotion
 _COMPARED = {
     CandidateState.SHADOW,
     CandidateState.CERTIFIED,
     CandidateState.REJECTED,
     CandidateState.INCONCLUSIVE,
+    *_ACTING,
 }
 
 _OPEN = {CandidateState.SHADOW, CandidateState.INCONCLUSIVE}
@@ -104,7 +113,7 @@ class Comparator:
     def __init__(self, settings: Settings, *, until_ruled: bool = False) -> None:
         self._settings = settings
         self._until_ruled = until_ruled
-        self._ledger = Ledger(settings)
+        self._ledger = FactLedger(settings)
         self._file = settings.candidate.state_file
         self._producer = Producer(settings.kafka)
         self._pending: list[bytes] = []
@@ -298,6 +307,8 @@ class Comparator:
         self._unsaved = False
         if counting.concluded is not None and self._owes_a_fact:
             self._say(counting.concluded)
+        elif self._head is not None and self._head.state in _ACTING:
+            self._look_after(self._head, counting)
         took = time.monotonic() - began
         self._save_at = time.monotonic() + max(_SAVE_S, _SAVE_SHARE * took)
 
@@ -330,6 +341,35 @@ class Comparator:
         else:
             self._head = written.fact
             _log.info("fact_said", state=state, report=wanted.report)
+
+    def _look_after(self, head: CandidateFact, counting: Counting) -> None:
+        """Roll a candidate back that acts, where something is shown against it; else say that it is watched, or has settled."""
+        if self._settings.candidate.key is None:
+            return
+        if reasons := counting.against(head.share):
+            _log.error("candidate_rolled_back", reasons=reasons)
+            self._say_state(CandidateState.ROLLED_BACK, "; ".join(reasons))
+            return
+        since, now = counting.candidate_since, counting.until_at
+        if head.state is CandidateState.PROMOTED and since is not None and now - since >= _EVERYWHERE_S:
+            self._say_state(
+                CandidateState.WATCHED, f"for {_EVERYWHERE_S:g} s it alone acted, in every worker"
+            )
+        if head.state is CandidateState.WATCHED and now - head.at.timestamp() >= WATCH_S:
+            report = report_digest(counting.summary())
+            self._say_state(
+                CandidateState.SETTLED, "nothing was shown against it while it was watched", report
+            )
+
+    def _say_state(self, state: CandidateState, why: str, report: str | None = None) -> None:
+        wanted = FactToSay(state, why[:_WHY], (Role.MACHINE,), report=report)
+        try:
+            self._head = self._ledger.say(self._ledger.following(wanted)).fact
+        except CandidateError as error:
+            _log.error("fact_not_said", state=state, why=str(error))
+            self._read_facts()
+        else:
+            _log.warning("fact_said", state=state, why=why)
 
 
 class _Resolutions:

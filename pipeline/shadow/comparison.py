@@ -98,6 +98,8 @@ class Side:
     """Id of the first verdict with this finding: copies of a text, and near duplicates, have one."""
     at: float
     """When it was judged, in seconds since 1970."""
+    engine_ms: float = 0.0
+    """How long the engine took; 0 where it was not asked."""
 
 
 def side(verdict: Verdict) -> Side:
@@ -114,6 +116,7 @@ def side(verdict: Verdict) -> Side:
         verdict.verdict_id,
         verdict.reused_from or verdict.verdict_id,
         verdict.judged_at.timestamp(),
+        verdict.timings.engine_ms,
     )
 
 

@@ -6,21 +6,23 @@ verdict is then in both, or in neither.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import orjson
 
 from sluicegate.pipeline.errors import CandidateError
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.shadow.comparison import Comparison, Pairs, Seat, Side, side
+from sluicegate.pipeline.shadow.comparison import Comparison, JudgedContent, Pairs, Seat, Side, side
 from sluicegate.pipeline.shadow.records import ComparedPost, to_review
 from sluicegate.pipeline.shadow.redecide import redecided
 from sluicegate.pipeline.shadow.reviews import Reviews
 from sluicegate.pipeline.shadow.sample import ShadowSample
 from sluicegate.pipeline.shadow.summary import EngineCost, Experiment, Series, SeriesPoint, summarise
 from sluicegate.pipeline.shadow.tally import Tally
-from sluicegate.schemas import Resolution, Verdict
+from sluicegate.pipeline.shadow.watch import Watch
+from sluicegate.schemas import Action, Resolution, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of the file. Another one is not read."""
+_MOST_DECIDED = 20_000
+"""Verdicts that acted and that people may still overturn. A restart forgets them."""
+
+
+class _Acted(NamedTuple):
+    """A verdict that acted."""
+
+    by_candidate: bool
+    action: Action
+    tenant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,15 @@ class Counting:
     until_at: float = field(default=0.0, init=False)
     concluded: dict[str, Any] | None = field(default=None, init=False)
     """The summary that a certificate or a rejection rests on."""
+    before: Watch = field(default_factory=Watch, init=False)
+    """Of posts on which the incumbent acted."""
+    acting: Watch = field(default_factory=Watch, init=False)
+    """Of posts on which the candidate acted, and the incumbent judged in the shadow."""
+    candidate_since: float | None = field(default=None, init=False)
+    """Since when every verdict of the sample that acted was the candidate's, in seconds since 1970; None where it was not."""
+    _acted_on: OrderedDict[JudgedContent, None] = field(default_factory=OrderedDict, init=False)
+    _acted: OrderedDict[str, _Acted] = field(default_factory=OrderedDict, init=False)
+    _canary_tenants: set[str] = field(default_factory=set, init=False)
     _cost: dict[Seat, EngineCost] = field(
         default_factory=lambda: {seat: EngineCost(0, 0.0) for seat in Seat}, init=False
     )
@@ -81,7 +102,7 @@ class Counting:
         """Take a verdict in; the posts that people shall judge by that.
 
         Args:
-            seat: Whose it is: the topic tells.
+            seat: Whose topic it is from. In a canary, verdicts of both stand on both.
             verdict: It.
             now: The time of the stream, in seconds since 1970.
         """
@@ -94,15 +115,69 @@ class Counting:
         if self.began_at is None or known.at < self.began_at:
             return []
         self.until_at = max(self.until_at, now)
+        is_live, seat = seat is Seat.INCUMBENT, self._seat_of(known, seat)
         sides = [(seat, known)]
-        if self.policies is not None and seat is Seat.INCUMBENT:
-            again = redecided(verdict, self.policies.incumbent, self.policies.candidate)
-            sides += [] if again is None else [(Seat.CANDIDATE, again)]
+        if is_live:
+            self._note_acted(seat, known, verdict)
+            sides += self._redecided(seat, verdict)
         asked: list[ComparedPost] = []
         for whose, one in sides:
             self._charge(whose, one, verdict)
             asked += self._count(self.pairs.take(whose, one, now))
         return asked
+
+    def _seat_of(self, known: Side, topic: Seat) -> Seat:
+        """Whose verdict it is. A verdict of nobody, or of both, is that of its topic."""
+        by_incumbent = self.pairs.incumbent.include(known.cohort)
+        by_candidate = self.pairs.candidate.include(known.cohort)
+        if by_incumbent is by_candidate:
+            return topic
+        return Seat.CANDIDATE if by_candidate else Seat.INCUMBENT
+
+    def _redecided(self, seat: Seat, verdict: Verdict) -> list[tuple[Seat, Side]]:
+        """What the other policy makes of the same scores, where policies are all that differs."""
+        if self.policies is None:
+            return []
+        both, other = (self.policies.incumbent, self.policies.candidate), Seat.CANDIDATE
+        if seat is Seat.CANDIDATE:
+            both, other = (both[1], both[0]), Seat.INCUMBENT
+        again = redecided(verdict, *both)
+        return [] if again is None else [(other, again)]
+
+    def _note_acted(self, seat: Seat, known: Side, verdict: Verdict) -> None:
+        """Note a verdict that acted: by whom, so that its comparison and what people say of it count for that one."""
+        by_candidate = seat is Seat.CANDIDATE
+        if not by_candidate:
+            self.candidate_since = None
+        elif self.candidate_since is None:
+            self.candidate_since = known.at
+        if by_candidate:
+            self._canary_tenants.add(verdict.tenant)
+            self._acted_on[known.content] = None
+            if len(self._acted_on) > self.pairs.most:
+                self._acted_on.popitem(last=False)
+            if verdict.breaker is not None:
+                self.acting.trips = 1
+        if verdict.tenant in self._canary_tenants and known.action is not Action.REVIEW:
+            self._acted[verdict.verdict_id] = _Acted(by_candidate, known.action, verdict.tenant)
+            if len(self._acted) > _MOST_DECIDED:
+                self._acted.popitem(last=False)
+
+    def against(self, share: float | None) -> tuple[str, ...]:
+        """Why a candidate that acts is to be rolled back; none while nothing is shown against it.
+
+        Args:
+            share: Of the posts on which it acts; None where it acts on all.
+        """
+        counts = self.reviews.counts
+        self.acting.candidate_right, self.acting.incumbent_right = (
+            counts.candidate_right,
+            counts.incumbent_right,
+        )
+        # Of the sample that is compared, its part is greater.
+        of_sample = None if share is None else min(1.0, share / self.experiment.share)
+        certified = (self.before.differ, self.before.posts) if self.before.posts else None
+        return self.acting.reasons(self.experiment.terms, share=of_sample, certified=certified)
 
     def advance(self, now: float) -> list[ComparedPost]:
         """Let time pass: what waited for too long is counted as missing."""
@@ -111,6 +186,10 @@ class Counting:
     def resolve(self, resolution: Resolution) -> None:
         """Take in what a person decided."""
         self.reviews.take(resolution)
+        acted = self._acted.pop(resolution.verdict_id, None) if not resolution.reopens else None
+        if acted is not None and acted.action is not resolution.action:
+            self.acting.overturned += acted.by_candidate
+            self.acting.overturned_incumbent += not acted.by_candidate
 
     def summary(self) -> dict[str, Any]:
         """All that is known, for people."""
@@ -136,6 +215,11 @@ class Counting:
         asked = []
         for one in comparisons:
             is_evidence = self.tally.add(one)
+            watch = self.before
+            if one.known.content in self._acted_on:
+                del self._acted_on[one.known.content]
+                watch = self.acting
+            watch.add(one, is_evidence=is_evidence)
             post = to_review(self.experiment.name, one, is_evidence=is_evidence, audit_share=self.audit_share)
             if post is not None:
                 self.reviews.ask(post)
@@ -162,6 +246,10 @@ class Counting:
                 "tally": self.tally.state(),
                 "series": {"every_s": self.series.every_s, "points": [[*one] for one in self.series.points]},
                 "reviews": self.reviews.document(),
+                "before": self.before.document(),
+                "acting": self.acting.document(),
+                "candidate_since": self.candidate_since,
+                "acted_on": [[*one] for one in self._acted_on],
             }
         )
 
@@ -188,6 +276,9 @@ class Counting:
         series = state["series"]
         self.series = Series(series["every_s"], [SeriesPoint(*one) for one in series["points"]])
         self.reviews = Reviews.restore(state["reviews"])
+        self.before, self.acting = Watch.restore(state["before"]), Watch.restore(state["acting"])
+        self.candidate_since = state["candidate_since"]
+        self._acted_on = OrderedDict((JudgedContent(*one), None) for one in state["acted_on"])
         return self
 
 

@@ -11,6 +11,7 @@ import structlog
 from sluicegate.pipeline.flow.answers import Answer
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.in_work import Arrival
+from sluicegate.pipeline.flow.tried import TriedJudge
 from sluicegate.pipeline.records import Outgoing, Outlet, Record, Slot
 from sluicegate.pipeline.shadow.metrics import ShadowMetrics
 from sluicegate.pipeline.shadow.sample import ShadowSample
@@ -58,12 +59,19 @@ class ShadowFlow(Flow):
         share: Of the posts that the candidate is to judge.
         lag_s: Tells the age of the oldest post that waits, in seconds.
         shown: Shows the share in force.
+        tried: The incumbent, for the posts that the candidate acts on, so that both judge these, too.
     """
 
     def __init__(
-        self, *path: Any, experiment: str, share: float, lag_s: Callable[[], float], shown: ShadowMetrics
+        self,
+        *path: Any,
+        experiment: str,
+        share: float,
+        lag_s: Callable[[], float],
+        shown: ShadowMetrics,
+        tried: TriedJudge | None = None,
     ) -> None:
-        super().__init__(*path)
+        super().__init__(*path, tried=tried)
         self._sample = ShadowSample(experiment, share)
         self._shedding = LoadShedding(share)
         self._lag_s = lag_s

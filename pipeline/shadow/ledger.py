@@ -44,9 +44,10 @@ class SignedHistory:
     experiment: str
     keys: PublicKeys
     told: Callable[[str], None] = lambda _why: None
+    known: set[str] = field(default_factory=set)
+    """Reasons that were told already."""
     history: CandidateHistory = field(init=False)
     refused: int = field(default=0, init=False)
-    _known: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.history = CandidateHistory(self.experiment, self.keys.rosters)
@@ -75,8 +76,8 @@ class SignedHistory:
 
     def _refuse(self, why: str) -> None:
         self.refused += 1
-        if why not in self._known and len(self._known) < _TOLD_APART:
-            self._known.add(why)
+        if why not in self.known and len(self.known) < _TOLD_APART:
+            self.known.add(why)
             self.told(why)
 
 
@@ -105,7 +106,7 @@ class FactToSay:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFact:
     """A fact that the brokers have."""
 
     fact: CandidateFact
@@ -113,7 +114,7 @@ class Written:
     """Why one of the two topics does not have it; None if both do."""
 
 
-class Ledger:
+class FactLedger:
     """Reads and writes the history of one experiment. Blocking.
 
     Args:
@@ -175,7 +176,7 @@ class Ledger:
         history.check(fact)
         return fact
 
-    def say(self, fact: CandidateFact) -> Written:
+    def say(self, fact: CandidateFact) -> WrittenFact:
         """Sign a fact and write it to the history, then to the control topic.
 
         A rollback counts as written once either of the two has it, since workers read both.
@@ -198,13 +199,13 @@ class Ledger:
                 "decide again"
             )
         unheard = [f"topic {topic} does not have it ({why})" for topic, why in faults.items()]
-        return Written(fact, unheard[0] if unheard else None)
+        return WrittenFact(fact, unheard[0] if unheard else None)
 
     def _write(self, fact: CandidateFact, value: bytes, topics: Iterable[str]) -> dict[str, str]:
         """Write to several topics; why, by topic, where that failed."""
         outcomes: dict[str, Placed | Refused] = {}
         producer = Producer(self._settings.kafka)
-        # One after the other: what acts stands in the history first.
+        is_urgent = fact.state is CandidateState.ROLLED_BACK
         for topic in topics:
             producer.put(
                 topic,
@@ -213,7 +214,11 @@ class Ledger:
                 report=lambda outcome, topic=topic: outcomes.__setitem__(topic, outcome),  # type: ignore[misc]
                 partition=SHARED_PARTITION,
             )
-            producer.flush(_WRITE_S if outcomes else None)
+            if not is_urgent:  # what acts stands in the history first
+                producer.flush(_WRITE_S if outcomes else None)
+        if is_urgent:
+            producer.flush()
+        producer.close(_WRITE_S)
         faults = {}
         for topic in topics:
             outcome = outcomes.get(topic)

@@ -80,9 +80,9 @@ class Standing:
         self._policy = _open_policy(settings, beside)
         self._own = judge_digests(self._policy, beside.engines, None)
         self._experiment = settings.candidate.experiment or ""
-        self._signed = SignedHistory(self._experiment, read_keys(settings), told=self._refused)
+        self._signed = SignedHistory(self._experiment, read_keys(settings), self._refused)
         self._rolled_back: CandidateFact | None = None
-        """A rollback that the control topic told of."""
+        """A rollback that the control topic told of, or a history that is read no more."""
         self._contact_at = float("-inf")
         self._trouble = "not read yet"
         self._acts = False
@@ -153,13 +153,19 @@ class Standing:
         head = self._signed.history.head
         if head is None:
             return "nothing is said yet"
-        if head.candidate.judges != self._own.judges:
-            return f"this worker has another candidate than the facts name, of policy {self._own.policy}"
+        return self._why_others(head) or (
+            None if self._beside.is_ready() else "its engine has not answered yet"
+        )
+
+    def _why_others(self, head: CandidateFact) -> str | None:
+        """Whom facts name that this process does not have; None if it has both."""
         incumbent = judge_digests(self._beside.incumbent(), self._beside.engines, self._beside.screen)
-        if head.incumbent.judges != incumbent.judges:
-            return f"this worker has another incumbent than the facts name, of policy {incumbent.policy}"
-        if not self._beside.is_ready():
-            return "its engine has not answered yet"
+        for which, said, own in (
+            ("candidate", head.candidate, self._own),
+            ("incumbent", head.incumbent, incumbent),
+        ):
+            if said.judges != own.judges:
+                return f"this worker has another {which} than the facts name: policy {own.policy}, engines {', '.join(own.engines)}"
         return None
 
     def _show(self) -> None:
@@ -213,7 +219,12 @@ class Standing:
             self._stopping.wait(_AGAIN_S)
 
     def _follow(self) -> None:
-        topic, is_first = self._settings.topics.candidates, True
+        topic = self._settings.topics.candidates
+        # All of it anew, and in force once it is whole: a topic that was made again says nothing of what stood there.
+        signed: SignedHistory | None = SignedHistory(
+            self._experiment, self._signed.keys, self._refused, self._signed.known
+        )
+        read = self._signed.read
         with TopicReader(
             self._settings.kafka, [topic], start="beginning", fetch_wait_ms=_FETCH_WAIT_MS
         ) as reader:
@@ -221,31 +232,35 @@ class Standing:
             while not self._stopping.is_set():
                 if records := reader.read(_READ_S):
                     # Signatures are checked here: it takes a tenth of a millisecond for each.
-                    self._tell(self._take, [self._signed.read(record.value) for record in records])
+                    self._tell(self._take, [read(record.value) for record in records], signed)
                 if not reader.at_end or time.monotonic() < look_at:
                     continue
                 asked_at = self._clock.monotonic()
                 reader.look(within_s=_ANSWER_S)
                 look_at = time.monotonic() + _LOOK_EVERY_S
                 # What was written before the answer to this question is read in the next round, and before the next contact.
-                self._tell(self._found, asked_at, is_first)
-                is_first = False
+                self._tell(self._found, asked_at, signed)
+                signed = None
 
     def _tell(self, what: Callable[..., None], *said: object) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and the process is about to
                 self._loop.call_soon_threadsafe(what, *said)
 
-    def _take(self, facts: Sequence[CandidateFact | CandidateError]) -> None:
-        refused = self._signed.refused
+    def _take(self, facts: Sequence[CandidateFact | CandidateError], new: SignedHistory | None) -> None:
+        signed = new or self._signed
+        refused = signed.refused
         for fact in facts:
-            self._signed.add(fact)
-        self._metrics.candidate_facts_refused.inc(self._signed.refused - refused)
+            signed.add(fact)
+        self._metrics.candidate_facts_refused.inc(signed.refused - refused)
         self._show()
 
-    def _found(self, asked_at: float, is_first: bool) -> None:  # noqa: FBT001 - called from another thread, by position
+    def _found(self, asked_at: float, new: SignedHistory | None) -> None:
         self._contact_at, self._trouble = asked_at, "followed"
-        if is_first:
+        if new is not None:
+            if self._signed.history.state is CandidateState.ROLLED_BACK:
+                self._rolled_back = self._signed.history.head  # for good, whatever became of the topic
+            self._signed = new
             _log.info("candidate_facts_followed", topic=self._settings.topics.candidates)
         self._show()
         self._looked.set()

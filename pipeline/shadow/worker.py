@@ -7,20 +7,27 @@ no worker of the incumbent's notices.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.flow import Flow
+from sluicegate.pipeline.flow.screening import open_screen
+from sluicegate.pipeline.flow.tried import Beside
 from sluicegate.pipeline.kafka.check import require_rights
 from sluicegate.pipeline.kafka.member import begin_at_end
 from sluicegate.pipeline.kafka.publisher import Publisher
 from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.kafka.topics import plan_shadow_topics
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.policy.file import PolicyFile
 from sluicegate.pipeline.settings.tree import ScreenSettings, Settings, variable
 from sluicegate.pipeline.shadow.flow import ShadowFlow, ShadowOutlet
 from sluicegate.pipeline.shadow.metrics import ShadowMetrics
+from sluicegate.pipeline.shadow.standing import Standing
 from sluicegate.pipeline.worker import Worker
+from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -61,6 +68,18 @@ def shadow_settings(settings: Settings) -> Settings:
     return settings.model_copy(update=changed)
 
 
+@dataclass(frozen=True, slots=True)
+class SwappedJudge:
+    """The incumbent in a shadow: it judges what the candidate acts on."""
+
+    policy: Policy
+    standing: Standing
+
+    def judges(self, post: Post) -> bool:
+        """Whether the candidate acts on a post, so that the incumbent's verdict would be missing."""
+        return self.standing.judges(post)
+
+
 class ShadowWorker(Worker):
     """Takes all posts, judges those of a sample, and publishes what the candidate would have decided.
 
@@ -73,7 +92,24 @@ class ShadowWorker(Worker):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(shadow_settings(settings))
+        self._swapped = self._open_swapped(settings)
         self._shown = ShadowMetrics(self._instruments.metrics.registry)
+
+    def _open_swapped(self, settings: Settings) -> SwappedJudge | None:
+        """The incumbent, where the settings have both and facts can be verified."""
+        if settings.candidate.policy is None:
+            return None
+        incumbent = PolicyFile(settings.policy.path, adapters=settings.engine.adapters).current
+        screen = open_screen(settings.screen, self._backends)
+        beside = Beside(
+            incumbent=lambda: incumbent,
+            engines={name: backend.engine.info.digest for name, backend in self._backends.items()},
+            screen=screen.digest if screen is not None else None,
+            is_ready=lambda: True,  # it is about the live workers' engines
+            lost=lambda: None,
+            instruments=self._instruments,
+        )
+        return SwappedJudge(incumbent, Standing(settings, beside))
 
     def _registry(self) -> CollectorRegistry:
         return self._shown.registry
@@ -84,8 +120,10 @@ class ShadowWorker(Worker):
             await publisher.require_topic(name)
         await asyncio.to_thread(require_rights, settings, plan_shadow_topics(settings))
 
-    async def _open_flow(self, _stack: AsyncExitStack, publisher: Publisher) -> Flow:
+    async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow:
         settings = self._settings
+        if self._swapped is not None:
+            await stack.enter_async_context(self._swapped.standing)
         return ShadowFlow(
             settings,
             self._backends,
@@ -98,6 +136,7 @@ class ShadowWorker(Worker):
             share=settings.candidate.share,
             lag_s=lambda: self._source.lag_s if self._source is not None else 0.0,
             shown=self._shown,
+            tried=self._swapped,
         )
 
     async def _open_control(self, stack: AsyncExitStack, flow: Flow | EdgeFlow) -> None:

@@ -181,7 +181,7 @@ def test_what_is_unsigned_forged_or_of_another_judge_changes_nothing(
         within_s=20,
     )
     assert "certified; the incumbent acts" in told(worker)
-    assert worker.output.count("candidate_fact_refused") == 5  # the same reason is told once
+    assert worker.output.count("candidate_fact_refused") == 3  # the same reason is told once
 
     # A worker whose candidate is another one, or whose incumbent is, lets the incumbent act.
     experiment.say(S.CANARY, share=1.0)
