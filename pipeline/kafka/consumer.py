@@ -120,7 +120,7 @@ class GroupConsumer:
         self._room = threading.Event()
         self._full_since: float | None = None
         self._stopping = threading.Event()
-        self._requests: SimpleQueue[tuple[Partition, ...]] = SimpleQueue()
+        self._requests: SimpleQueue[Partition] = SimpleQueue()
         self._troubles: set[str] = set()
         self._rebalancing = False
         self._seen_at = time.monotonic()
@@ -172,7 +172,8 @@ class GroupConsumer:
 
     def begin_again(self, partitions: Iterable[Partition]) -> None:
         """Read partitions again from what the cluster says of them: their topic was made again."""
-        self._requests.put(tuple(partitions))
+        for one in partitions:
+            self._requests.put(one)
 
     # The thread.
 
@@ -243,10 +244,9 @@ class GroupConsumer:
 
     def _meet_requests(self) -> None:
         while not self._requests.empty():
-            for partition in self._requests.get():
-                assignment = self.assignments.get(partition)
-                if assignment is not None:
-                    self._partitions.end(assignment)
+            assignment = self.assignments.get(self._requests.get())
+            if assignment is not None:
+                self._partitions.end(assignment)
 
     def _end(self, fault: BaseException | None) -> None:
         if self._ended.cancelled():
@@ -283,13 +283,14 @@ class GroupConsumer:
         return records >= self._most_records or size >= self._most_bytes
 
     def _hand_on(self, messages: Sequence[Any]) -> None:
+        assignments = self.assignments
         by_assignment: dict[Assignment, list[KafkaDelivery]] = {}
         for message in messages:
             error = message.error()
             if error is not None:
                 self._meet(message, error)
                 continue
-            assignment = self.assignments.get((message.topic(), message.partition()))
+            assignment = assignments.get((message.topic(), message.partition()))
             if assignment is None or not assignment.is_current:
                 continue  # it ended meanwhile, and is read again
             offset = message.offset()

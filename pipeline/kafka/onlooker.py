@@ -71,7 +71,8 @@ class TopicShapes:
         from confluent_kafka import KafkaException, TopicCollection  # noqa: PLC0415 - as above
 
         self._admin.poll(0)  # it is told of a refused login, and asked for a token
-        self._admin = self._credentials.renewed(self._admin, self._make_admin) or self._admin
+        if (renewed := self._credentials.renewed(self._admin, self._make_admin)) is not None:
+            self._admin = renewed
         try:
             found = self._consumer.list_topics(topic, timeout=within_s)
             known = found.topics[topic]

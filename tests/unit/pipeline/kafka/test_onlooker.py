@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.kafka.credentials import Credentials
-from sluicegate.pipeline.kafka.onlooker import Onlooker, TopicShape
+from sluicegate.pipeline.kafka.onlooker import Onlooker, TopicShape, TopicShapes
+from sluicegate.pipeline.kafka.topics import EMBEDDED
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
@@ -65,3 +67,33 @@ def test_an_onlooker_lets_no_client_go_before_it_has_another(monkeypatch: pytest
     for _ in range(2):
         assert onlooker.shape(within_s=1) == TopicShape(1, "one")
     assert Missing.configs == 3
+
+
+class Admin:
+    """Of shapes. It has nothing to send, as the real one when it is new: it counts for false then."""
+
+    made: ClassVar[list[Admin]] = []
+
+    def __init__(self, _config: dict[str, Any]) -> None:
+        self.made.append(self)
+        self.polls = 0
+
+    def __len__(self) -> int:
+        return 0
+
+    def poll(self, _timeout_s: float) -> None:
+        self.polls += 1
+
+
+def test_shapes_are_asked_for_with_the_new_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("confluent_kafka.admin.AdminClient", Admin)
+    wanted = [False, True]
+    monkeypatch.setattr(
+        "sluicegate.pipeline.kafka.credentials.Credentials.look", lambda _self, _client: wanted.pop()
+    )
+    topic = SimpleNamespace(error=None, partitions={0: None})
+    metadata = SimpleNamespace(topics={"posts": topic}, cluster_id=EMBEDDED)
+    shapes = TopicShapes(KafkaSettings(), SimpleNamespace(list_topics=lambda _topic, timeout: metadata))
+    for _ in range(2):
+        assert shapes.ask("posts", within_s=1) == TopicShape(1, None, embedded=True)
+    assert [one.polls for one in Admin.made] == [1, 1]
