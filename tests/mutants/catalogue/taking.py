@@ -136,7 +136,7 @@ MUTANTS = (
         "after a rebalance every acknowledgement would pass for a current one",
         "pipeline/kafka/partitions.py",
         "            self.assignments[one].is_current = False\n",
-        "",
+        "            pass\n",
         (f"{_CONSUMER}::test_partitions_that_go_are_drained_and_committed_before_they_go",),
     ),
     Mutant(
