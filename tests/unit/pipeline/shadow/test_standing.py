@@ -46,7 +46,7 @@ class Room:
         self.incumbent = Policy.parse(INCUMBENT)
         self.engines: dict[str | None, str] = {None: OLD, "next": NEXT}
         instruments = SimpleNamespace(metrics=Metrics(), clock=self.clock)
-        self.metrics = instruments.metrics
+        self.metrics: Metrics = instruments.metrics
         beside = Beside(
             incumbent=lambda: self.incumbent,
             engines=self.engines,
