@@ -179,7 +179,7 @@ def test_the_candidate_acts_only_beside_whom_it_was_certified_with(tmp_path: Pat
     room.ready = False
     room.standing._show()
     assert room.acts() == 0
-    assert "its engine has not answered yet" in room.standing.state
+    assert "its engine has not answered yet, or is away" in room.standing.state
 
 
 def test_a_topic_that_was_made_again_says_nothing_of_what_stood_there(tmp_path: Path) -> None:
