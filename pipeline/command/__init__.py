@@ -15,6 +15,7 @@ from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command import (
     bench,
     breaker,
+    candidate,
     check,
     deadletter,
     demo,
@@ -25,6 +26,7 @@ from sluicegate.pipeline.command import (
     schema,
     screen,
     settings,
+    shadow,
     topics,
     verdicts,
     worker,
@@ -57,6 +59,8 @@ app.add_typer(adapt.app, name="adapt")
 app.add_typer(policy.app, name="policy")
 app.add_typer(review.app, name="review")
 app.add_typer(screen.app, name="screen")
+app.add_typer(shadow.app, name="shadow")
+app.add_typer(candidate.app, name="candidate")
 app.add_typer(schema.app, name="schema")
 app.add_typer(settings.app, name="settings")
 

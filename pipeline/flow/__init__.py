@@ -1,4 +1,4 @@
 """The path of a post, from the window to the verdict."""
 
-__all__ = ["breaker", "edge", "first_answers", "flow", "once", "screening", "window"]
+__all__ = ["breaker", "edge", "first_answers", "flow", "once", "screening", "tried", "window"]
 """Modules that other rooms may import."""

@@ -32,7 +32,6 @@ from sluicegate.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
 
@@ -61,9 +60,8 @@ class Moment(NamedTuple):
 class Answers:
     """Decides (step 7) and makes records."""
 
-    def __init__(self, settings: Settings, *, policy: Callable[[], Policy], instruments: Instruments) -> None:
+    def __init__(self, settings: Settings, *, instruments: Instruments) -> None:
         self._settings = settings
-        self._policy = policy
         self._clock = instruments.clock
         self.breaker = Breaker(instruments.clock, instruments.metrics)
 
@@ -74,12 +72,13 @@ class Answers:
 
         Args:
             post: The post.
-            policy: The policy in force, which it was settled by.
+            policy: The policy in force, which it was settled by unless it has a second judge.
             moment: The present.
 
         Returns:
             Its answer, the verdict in it, and the part that decided: None where a fault of ours did.
         """
+        policy = post.decided_by(policy)
         if post.unasked:
             _log.warning("explanation_unasked", post=post.post.id, policy=policy.digest)
         try:
@@ -117,17 +116,18 @@ class Answers:
         return Answer(slot, record, work if work.sample is not None else None), verdict, number
 
     def without_engine(
-        self, slot: Slot, post: Post, finding: Assessment | ItemFailure, stamp: EngineRef
+        self, slot: Slot, post: Post, policy: Policy, finding: Assessment | ItemFailure, stamp: EngineRef
     ) -> Answer:
         """Answer a post of which no engine was asked.
 
         Args:
             slot: Its place in the window.
             post: The post.
+            policy: Decides.
             finding: As the policy sees it: nothing is calibrated here.
             stamp: Who found it.
         """
-        policy, now = self._policy(), self._clock.monotonic()
+        now = self._clock.monotonic()
         took_ms = milliseconds(now - slot.taken_at)
         provenance = Provenance(
             engine=stamp,

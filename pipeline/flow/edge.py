@@ -80,7 +80,7 @@ class EdgeFlow(PostPath):
             if isinstance(post, Rejection):
                 return self._answers.dead_letter(slot, post)
             failed = ItemFailure(FailureCode.INTERNAL, "forwarded in a circle")
-            return self._answers.without_engine(slot, post, failed, self._stamp)
+            return self._answers.without_engine(slot, post, self._policy(), failed, self._stamp)
         headers = with_ours(delivery.headers, sample)
         record = Forwarded(
             self._settings.topics.forward,

@@ -119,7 +119,9 @@ class Screening:
         self._tell_barred(screen, policy)
         if not self.on:
             return answers, samples
-        wanted = [one for one in waiting if one.sample is None and may_answer(one.post, policy)]
+        # The screen was measured beside the judge that acts: a second one judges all of its posts itself.
+        asked = (one for one in waiting if one.sample is None and one.tried is None)
+        wanted = [one for one in asked if may_answer(one.post, policy)]
         said = await self._ask(screen, [one.post for one in wanted]) if wanted else []
         self._tell_away(screen)
         for one, found in zip(wanted, said, strict=True):
@@ -135,7 +137,12 @@ class Screening:
         policy = self._policy()
         for answer in answered:
             post, record = answer.sampled, answer.record
-            if post is None or post.sample is None or not isinstance(record, Record):
+            if (
+                post is None
+                or post.sample is None
+                or post.tried is not None
+                or not isinstance(record, Record)
+            ):
                 continue
             verdict = record.event
             if isinstance(verdict, MadeVerdict) and verdict.assessed_by in _JUDGED:
@@ -204,7 +211,7 @@ class Screening:
             finding = Assessment(
                 scores=found.scores, severity=found.scores.severity, assessed_by=AssessedBy.SCREEN
             )
-            return self._answers.without_engine(one.slot, one.post, finding, screen_stamp(screen))
+            return self._answers.without_engine(one.slot, one.post, policy, finding, screen_stamp(screen))
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(error, 1)
             return None

@@ -12,12 +12,20 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, outbox, posts, resolutions, spreads, verdicts
+from sluicegate.pipeline.review.tables import (
+    UNUSED,
+    cases,
+    outbox,
+    posts,
+    resolutions,
+    spreads,
+    verdicts,
+)
 from sluicegate.pipeline.review.vault import TextVault, author_ref, digest, post_key
 from sluicegate.pipeline.settings.tree import ReviewSettings
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
@@ -254,12 +262,7 @@ class Cases:
         old = now - self._settings.text_s
         connection.execute(delete(posts).where(posts.c.came_at < old))
         # The model's reason is in them. By then the topics have them no longer, either.
-        connection.execute(
-            delete(verdicts).where(
-                or_(~verdicts.c.counts, (verdicts.c.cause == "") & verdicts.c.case_id.is_(None)),
-                verdicts.c.came_at < old,
-            )
-        )
+        connection.execute(delete(verdicts).where(UNUSED, verdicts.c.came_at < old))
 
     def _cause(self, verdict: Verdict) -> str | None:
         """Why a person should look; None if nobody needs to."""

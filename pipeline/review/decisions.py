@@ -78,6 +78,8 @@ class _Taken(NamedTuple):
     name: str
     """Id of the decision: the same one whenever this reviewer answers this round of the case."""
     case: Row[Any]
+    first: Row[Any] | None
+    """The first verdict that the case is about; None where it has none left."""
     reviewer: Reviewer
     answer: CaseAnswer
 
@@ -123,7 +125,7 @@ class Decisions:
         first = first_member(connection, case_id)
         if first is not None and self._vault.erased(connection, first.author_ref):
             answer = replace(answer, reason=None)  # it may quote the text
-        taken = _Taken(name, case, reviewer, answer)
+        taken = _Taken(name, case, first, reviewer, answer)
         if case.golden and case.state == "decided":
             _keep(connection, taken, Basis.GOLDEN)
             return AnswerOutcome("measured")
@@ -269,10 +271,10 @@ class Decisions:
         severity: Severity = "safe" if action is Action.ALLOW else "unsafe"
         for case in found:
             name = str(uuid5(_DECISIONS, f"{case.case_id} {case.round} lifted"))
-            answer = CaseAnswer(
-                case.version, action, severity, disposition=_withheld(connection, case, action), seen=()
-            )
-            self._settle(connection, _Taken(name, case, lead, answer), Basis.BULK, Authority.REVIEWER)
+            first = first_member(connection, case.case_id)
+            answer = CaseAnswer(case.version, action, severity, disposition=_withheld(first, action), seen=())
+            taken = _Taken(name, case, first, lead, answer)
+            self._settle(connection, taken, Basis.BULK, Authority.REVIEWER)
         details = {
             "cases": len(found),
             "action": action,
@@ -285,8 +287,7 @@ class Decisions:
     def _settle(
         self, connection: Connection, taken: _Taken, basis: Basis, authority: Authority
     ) -> AnswerOutcome:
-        case, answer = taken.case, taken.answer
-        row = first_member(connection, case.case_id)
+        case, row, answer = taken.case, taken.first, taken.answer
         if row is None:  # it would be settled, and no record would say so
             return AnswerOutcome("refused", "The case has changed since it was shown. Look at it again.")
         now = _keep(connection, taken, basis, settles=True, authority=authority)
@@ -355,7 +356,7 @@ def _keep(
 ) -> datetime:
     """Write down what a person said; when that was."""
     case, answer, reviewer = taken.case, taken.answer, taken.reviewer
-    now = _moment(connection, first_member(connection, case.case_id))
+    now = _moment(connection, taken.first)
     connection.execute(
         insert(decisions).values(
             decision_id=taken.name,
@@ -374,7 +375,7 @@ def _keep(
             seconds=answer.seconds,
             decided_at=now.timestamp(),
             settles=settles,
-            **_about(connection, case),
+            **_about(case, taken.first),
         )
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
@@ -407,10 +408,9 @@ def machine_action(verdict: Verdict) -> Action | None:
     return Action.BLOCK if verdict.severity == "unsafe" else Action.ALLOW
 
 
-def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
+def _about(case: Row[Any], first: Row[Any] | None) -> dict[str, Any]:
     """What a decision is about, for figures: the case may be reopened, and its verdict dropped, long before."""
-    found = first_member(connection, case.case_id)
-    verdict = None if found is None else Verdict.model_validate_json(found.body)
+    verdict = None if first is None else Verdict.model_validate_json(first.body)
     action = None if verdict is None else machine_action(verdict)
     return {
         "tenant": case.tenant,
@@ -420,7 +420,7 @@ def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
         "rule": "" if verdict is None else verdict.policy.rule[:_RULE_CHARACTERS],
         "machine_action": None if action is None else action.value,
         "machine_severity": None if verdict is None else verdict.severity,
-        "author_ref": "" if found is None else found.author_ref,
+        "author_ref": "" if first is None else first.author_ref,
     }
 
 
@@ -464,10 +464,9 @@ def _liftable(tenant: str) -> list[ColumnElement[bool]]:
     ]
 
 
-def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:
+def _withheld(first: Row[Any] | None, action: Action) -> str:
     """The disposition of a block that a breaker withheld, where it is blocked after all."""
-    row = first_member(connection, case.case_id)
-    withheld = None if row is None else Verdict.model_validate_json(row.body).breaker
+    withheld = None if first is None else Verdict.model_validate_json(first.body).breaker
     return withheld.disposition if withheld is not None and action is Action.BLOCK else "none"
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sluicegate.review")
 
 _READ_S = 0.2
-_AT_ONCE = 50
+_AT_ONCE_S = 0.05  # who decides waits for one transaction of the projector at most
+_MOST_AT_ONCE = 500
 _SWEEP_S = 5.0
 _LOOK_EVERY_S = 10.0
 _LOOK_S = 2.0
@@ -99,15 +100,19 @@ class Projector:
         with self._store.reading() as connection:
             known = known_offsets(connection)
         swept_at = looked_at = 0.0
+        size = 1
         with ResumedTail(self._kafka, self._names, known) as tail:
             while not self._stopping.is_set():
                 if time.monotonic() - looked_at > _LOOK_EVERY_S:
                     tail.look(within_s=_LOOK_S)  # of brokers that went away reading says nothing
                     looked_at = time.monotonic()
                 records = tail.read(_READ_S)
-                # In parts: who decides waits for one of them at most.
-                for first in range(0, len(records), _AT_ONCE):
-                    known = self.take(records[first : first + _AT_ONCE], known)
+                while records:
+                    part, records = records[:size], records[size:]
+                    began = time.monotonic()
+                    known = self.take(part, known)
+                    each_s = (time.monotonic() - began) / len(part)
+                    size = max(1, min(int(_AT_ONCE_S / each_s), 2 * size, _MOST_AT_ONCE))
                 self.trouble = tail.trouble
                 self.unread = tail.unread(known)
                 if time.monotonic() - swept_at > _SWEEP_S:

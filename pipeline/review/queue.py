@@ -163,20 +163,18 @@ class CaseQueue:
     def exposure(self, connection: Connection, reviewer: Reviewer) -> tuple[int, float]:
         """How many harmful texts a reviewer decided about within an hour, and for how long to pause: 0 below the cap."""
         now = time.time()
-        found = connection.execute(
-            select(decisions.c.decided_at)
-            .where(
-                decisions.c.reviewer == reviewer.name,
-                decisions.c.decided_at > now - _EXPOSURE_S,
-                decisions.c.severity == "unsafe",
-            )
-            .order_by(decisions.c.decided_at)
-        ).scalars()
-        moments = list(found)
+        harmful = [
+            decisions.c.reviewer == reviewer.name,
+            decisions.c.decided_at > now - _EXPOSURE_S,
+            decisions.c.severity == "unsafe",
+        ]
+        number: int = connection.execute(select(func.count()).where(*harmful)).scalar_one()
         cap = self._settings.exposure_cap
-        if not cap or len(moments) < cap:
-            return len(moments), 0.0
-        return len(moments), moments[len(moments) - cap] + _EXPOSURE_S - now
+        if not cap or number < cap:
+            return number, 0.0
+        latest = select(decisions.c.decided_at).where(*harmful).order_by(decisions.c.decided_at.desc())
+        first = connection.execute(latest.offset(cap - 1).limit(1)).scalar_one()
+        return number, first + _EXPOSURE_S - now
 
     def _free(self, reviewer: Reviewer, wanted: QueueFilter, now: float) -> list[ColumnElement[bool]]:
         return [
@@ -187,9 +185,14 @@ class CaseQueue:
 
     def _golden(self, connection: Connection, reviewer: Reviewer) -> str | None:
         """A case with a known answer, now and then: nobody can tell it from the others."""
+        share = self._settings.golden_share
+        if not share:
+            return None
         mine = decisions.c.reviewer == reviewer.name
-        count = connection.execute(select(func.count()).where(mine)).scalar_one()
-        if chance("golden", reviewer.name, count) >= self._settings.golden_share:
+        before = connection.execute(
+            select(decisions.c.decision_id).where(mine).order_by(decisions.c.decided_at.desc()).limit(1)
+        ).scalar()
+        if chance("golden", reviewer.name, before) >= share:  # it is drawn once for each decision
             return None
         seen = exists().where(decisions.c.case_id == cases.c.case_id, mine)
         # Without its text it would look like no other case, and measure nobody.

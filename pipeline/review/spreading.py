@@ -15,6 +15,8 @@ from sluicegate.pipeline.review.tables import outbox, spreads, verdicts
 from sluicegate.schemas import Action, Basis, Resolution, Verdict, encode, resolution_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Row
 
 AT_ONCE = 200
@@ -78,23 +80,24 @@ def tell(
         most: Other verdicts that are told now. Those that are left are told by :func:`spread`.
     """
     _send(connection, resolution, first.author_ref)
-    of_case = (verdicts.c.case_id == first.case_id) & verdicts.c.counts
-    # Who joins the case later, because it was opened again, is told by another decision.
-    until = connection.execute(select(func.max(verdicts.c.came_at)).where(of_case)).scalar_one()
     template = resolution.model_copy(update={"author_id": None})
-    number = connection.execute(
-        insert(spreads)
-        .values(
+    found = _after(connection, first.case_id, (first.came_at, first.verdict_id), most + 1)
+    _tell(connection, found[:most], decision, template)
+    if len(found) <= most:
+        return
+    last = found[most - 1]
+    of_case = (verdicts.c.case_id == first.case_id) & verdicts.c.counts
+    connection.execute(
+        insert(spreads).values(
             case_id=first.case_id,
             decision_id=decision,
             template=encode(template).decode(),
-            after_at=first.came_at,
-            after_id=first.verdict_id,
-            until_at=until,
+            after_at=last.came_at,
+            after_id=last.verdict_id,
+            # Who joins the case later, because it was opened again, is told by another decision.
+            until_at=select(func.max(verdicts.c.came_at)).where(of_case).scalar_subquery(),
         )
-        .returning(spreads.c.number)
-    ).scalar_one()
-    _go_on(connection, connection.execute(select(spreads).where(spreads.c.number == number)).one(), most)
+    )
 
 
 def spread(connection: Connection, most: int = AT_ONCE) -> int:
@@ -105,29 +108,10 @@ def spread(connection: Connection, most: int = AT_ONCE) -> int:
     row = connection.execute(
         select(spreads).order_by(spreads.c.number).limit(1).with_for_update(skip_locked=True)
     ).first()
-    return 0 if row is None else max(1, _go_on(connection, row, most))
-
-
-def _go_on(connection: Connection, row: Row[Any], most: int) -> int:
-    template = Resolution.model_validate_json(row.template)
-    place = tuple_(verdicts.c.came_at, verdicts.c.verdict_id)
-    found = connection.execute(
-        select(verdicts)
-        .where(
-            verdicts.c.case_id == row.case_id,
-            verdicts.c.counts,
-            place > tuple_(literal(row.after_at), literal(row.after_id)),
-            verdicts.c.came_at <= row.until_at,
-        )
-        .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
-        .limit(most)
-    ).all()
-    # Nobody looked at these. What is withdrawn, is withdrawn as it was for the first.
-    basis: dict[str, Any] = {} if template.reopens else {"basis": Basis.BULK, "seen": ()}
-    for one in found:
-        verdict = Verdict.model_validate_json(one.body)
-        changes = of_verdict(verdict, row.decision_id, template.action) | basis
-        _send(connection, template.model_copy(update=changes), one.author_ref)
+    if row is None:
+        return 0
+    found = _after(connection, row.case_id, (row.after_at, row.after_id), most, until=row.until_at)
+    _tell(connection, found, row.decision_id, Resolution.model_validate_json(row.template))
     if len(found) < most:
         connection.execute(delete(spreads).where(spreads.c.number == row.number))
     else:
@@ -137,6 +121,27 @@ def _go_on(connection: Connection, row: Row[Any], most: int) -> int:
             .values(after_at=found[-1].came_at, after_id=found[-1].verdict_id)
         )
     return len(found)
+
+
+def _after(
+    connection: Connection, case_id: str, place: tuple[float, str], most: int, until: float | None = None
+) -> Sequence[Row[Any]]:
+    """The verdicts of a case behind one, in the order in which they came."""
+    came_at, name = place
+    behind = tuple_(verdicts.c.came_at, verdicts.c.verdict_id) > tuple_(literal(came_at), literal(name))
+    of_case = [verdicts.c.case_id == case_id, verdicts.c.counts, behind]
+    if until is not None:
+        of_case.append(verdicts.c.came_at <= until)
+    in_order = verdicts.c.came_at, verdicts.c.verdict_id
+    return connection.execute(select(verdicts).where(*of_case).order_by(*in_order).limit(most)).all()
+
+
+def _tell(connection: Connection, rows: Sequence[Row[Any]], decision: str, template: Resolution) -> None:
+    # Nobody looked at these. What is withdrawn, is withdrawn as it was for the first.
+    basis: dict[str, Any] = {} if template.reopens else {"basis": Basis.BULK, "seen": ()}
+    for one in rows:
+        changes = of_verdict(Verdict.model_validate_json(one.body), decision, template.action) | basis
+        _send(connection, template.model_copy(update=changes), one.author_ref)
 
 
 def _send(connection: Connection, resolution: Resolution, author: str) -> None:

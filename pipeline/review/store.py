@@ -101,11 +101,8 @@ class ReviewStore:
             return False
         return True
 
-    def migrate(self, shape: str = "head") -> None:
+    def migrate(self) -> None:
         """Bring the database to the shape of today. Safe to repeat, and while others do.
-
-        Args:
-            shape: An older one, to begin with.
 
         Raises:
             ReviewError: The database does not answer, or refuses, or has the shape of a version that is not known here.
@@ -118,7 +115,7 @@ class ReviewStore:
                 if not self.embedded:
                     connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792)"))  # any number
                 config.attributes["connection"] = connection
-                command.upgrade(config, shape)
+                command.upgrade(config, "head")
         except CommandError as error:
             raise ReviewError(
                 "the store has the shape of another version of sluicegate; take that version or a newer one, "

@@ -30,6 +30,10 @@ METADATA = MetaData()
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself in SQLite
 _SECONDS = Float(53)
 
+# Databases read a partial index only for the very words that it was made with.
+UNUSED = text("(NOT counts OR (cause = '' AND case_id IS NULL))")
+"""Verdicts that no case is about: kept as long as texts."""
+
 offsets = Table(
     "offsets",
     METADATA,
@@ -78,6 +82,7 @@ verdicts = Table(
     Index("verdicts_by_case", "case_id", "counts", "came_at", "verdict_id"),
     Index("verdicts_by_content", "post_key"),
     Index("verdicts_by_author", "author_ref"),
+    Index("verdicts_unused", "came_at", sqlite_where=UNUSED, postgresql_where=UNUSED),
 )
 """Verdicts of posts that a person looks at, or did. ``counts`` is false once another record on the post counts more."""
 
@@ -163,7 +168,7 @@ skips = Table(
 resolutions = Table(
     "resolutions",
     METADATA,
-    Column("resolution_id", String(36), primary_key=True),
+    Column("resolution_id", String(256), primary_key=True),
     Column("tenant", String(64), nullable=False),
     Column("post_id", String(256), nullable=False),
     Column("body", Text, nullable=False),

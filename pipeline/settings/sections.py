@@ -141,6 +141,18 @@ class TopicSettings(_Section):
         "feedback",
         description="Posts with what a person found, to learn from; only the review desk writes it.",
     )
+    shadow: TopicName = Field(
+        "verdicts.shadow",
+        description="Verdicts of a candidate, which act on nothing; only a shadow writes it.",
+    )
+    comparisons: TopicName = Field(
+        "comparisons",
+        description="Posts that people shall judge blindly, since a candidate judged them, too; only the comparator writes it.",
+    )
+    candidates: TopicName = Field(
+        "candidates",
+        description="History of every candidate: signed facts, in their order. It is not compacted.",
+    )
     dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
     control: TopicName = Field(
         "sluicegate.control",

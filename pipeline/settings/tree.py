@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentFault
 
 from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.review import ReviewSettings
 from sluicegate.pipeline.settings.sections import (
     CacheSettings,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheSettings",
+    "CandidateSettings",
     "DrainSettings",
     "EngineSettings",
     "KafkaSettings",
@@ -102,6 +104,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     review: ReviewSettings = ReviewSettings()
+    candidate: CandidateSettings = CandidateSettings()
 
     @classmethod
     def settings_customise_sources(

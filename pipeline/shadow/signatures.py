@@ -48,6 +48,11 @@ class FactSigner:
             )
         self._key = key
 
+    @property
+    def public(self) -> bytes:
+        """The public key that belongs to it, as its 32 bytes."""
+        return self._key.public_key().public_bytes_raw()
+
     def sign(self, fact: CandidateFact) -> bytes:
         """The record's value: the fact, and a signature of all of it."""
         text = fact.encode()
@@ -67,14 +72,18 @@ class KeyRing:
 
     def __init__(self, keys: Mapping[str, Iterable[bytes]]) -> None:
         self._keys: dict[str, list[Ed25519PublicKey]] = {}
-        owners: dict[bytes, str] = {}
+        self._owners: dict[bytes, str] = {}
         for name, pems in keys.items():
             for pem in pems:
                 key = _public(name, pem)
-                owner = owners.setdefault(key.public_bytes_raw(), name)
+                owner = self._owners.setdefault(key.public_bytes_raw(), name)
                 if owner != name:
                     raise CandidateError(f"{owner} and {name} have one key; give each a key of their own")
                 self._keys.setdefault(name, []).append(key)
+
+    def owner(self, signer: FactSigner) -> str | None:
+        """In whose name somebody signs; None if nobody's key is theirs."""
+        return self._owners.get(signer.public)
 
     def open(self, value: bytes) -> CandidateFact:
         """Read a signed record's value.

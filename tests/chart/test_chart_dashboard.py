@@ -54,6 +54,19 @@ LATER = {
 }
 """Metrics with labels that the posts below give no series; their labels are those of the reference."""
 
+BESIDE = {
+    "sluicegate_review_": "(-review)?",
+    "sluicegate_shadow_": "(-shadow)?",
+    **dict.fromkeys(
+        (
+            f"sluicegate_candidate_{name}"
+            for name in ("coverage", "contents", "milder", "evidence", "ruling", "hold")
+        ),
+        "(-compare)?",
+    ),
+}
+"""Metrics of others than workers, and what their job's name has behind that of the workers."""
+
 
 @dataclass(frozen=True)
 class Scrape:
@@ -209,14 +222,15 @@ def test_panels_fill_their_rows_and_overlap_nowhere() -> None:
 
 
 def test_every_panel_asks_the_chosen_prometheus_for_the_chosen_job() -> None:
-    """The job of a desk is named for that of its release's workers."""
+    """The jobs of desk, shadow and comparator are named for that of their release's workers."""
     names = {one["name"] for one in dashboard()["templating"]["list"]}
     assert names == {"datasource", "job", "tenant"}
     for panel in panels():
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     for query in panel_queries():
         for name, _ in asked(query):
-            job = '{job=~"$job(-review)?"' if name.startswith("sluicegate_review_") else '{job=~"$job"'
+            beside = next((job for start, job in BESIDE.items() if name.startswith(start)), "")
+            job = f'{{job=~"$job{beside}"'
             assert query.count(f"{name}{job}") == query.count(f"{name}{{"), query
             assert query.count(f"{name}{{"), query
 

@@ -63,7 +63,13 @@ class CaseEvidence:
 
 
 def gather(
-    connection: Connection, vault: TextVault, case: Row[Any], *, half_life_s: float, leads: bool
+    connection: Connection,
+    vault: TextVault,
+    case: Row[Any],
+    *,
+    half_life_s: float,
+    leads: bool,
+    beside: bool = True,
 ) -> CaseEvidence | None:
     """Everything about a case; None where it has no verdict left.
 
@@ -73,6 +79,7 @@ def gather(
         case: Its row.
         half_life_s: As ``review.half_life_s``.
         leads: True shows what reviewers said, where they disagreed.
+        beside: False leaves out other cases and answers: what is shown, but no part of the form.
     """
     first = first_member(connection, case.case_id)
     if first is None:
@@ -95,10 +102,10 @@ def gather(
         urgency=weighed.urgency(now, half_life_s),
         due_in_s=case.due_at - now,
         categories=tuple(known),
-        history=() if verdict.author_id is None else _history(connection, first),
+        history=_history(connection, first) if beside and verdict.author_id is not None else (),
         # Their pages show the verdicts on nearly the same text.
-        similar=() if blind else _similar(connection, case),
-        answered=tuple(_answers(connection, case)) if disputed else (),
+        similar=_similar(connection, case) if beside and not blind else (),
+        answered=tuple(_answers(connection, case)) if beside and disputed else (),
     )
 
 

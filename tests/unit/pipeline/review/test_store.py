@@ -11,7 +11,7 @@ from sqlalchemy import inspect, select, text
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.store import ReviewStore
-from sluicegate.pipeline.review.tables import METADATA, decisions, posts
+from sluicegate.pipeline.review.tables import METADATA, posts
 from support.cases import Bench, post
 
 if TYPE_CHECKING:
@@ -52,32 +52,6 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: 
     with pytest.raises(ReviewError) as told:
         server.migrate()
     assert "hunter2" not in str(told.value)
-
-
-def test_a_store_of_the_first_shape_keeps_its_decisions_and_learns_what_they_were_about(
-    store_url: str,
-) -> None:
-    store = ReviewStore(store_url)
-    store.migrate("0001")
-    with store.writing() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO cases VALUES ('c', 'forum', 'en', 'Violent', 'review', 'n', 'decided', 0, 2, 1, false, false, "
-                "false, false, 1, 1, 1, 1, 1, 1, 1, 1, NULL, NULL)"
-            )
-        )
-        connection.execute(
-            text(
-                "INSERT INTO decisions VALUES ('d', 'c', 0, 'heron', 'reviewer', 'reviewer', 'single', 'allow', 'none', "
-                "'safe', '[]', NULL, false, 1, 1, true)"
-            )
-        )
-    store.migrate()
-    with store.reading() as connection:
-        row = connection.execute(select(decisions)).one()
-    assert (row.tenant, row.language, row.category, row.cause) == ("forum", "en", "Violent", "review")
-    assert (row.rule, row.machine_action, row.reviewer) == ("", None, "heron")
-    store.close()
 
 
 def test_an_erased_text_is_gone_from_the_files_or_the_command_says_what_is_left(
