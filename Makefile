@@ -35,7 +35,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults review-test soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults candidate-rollback review-test soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ faults: install ## break everything under load and account for every post, on Ap
 
 review-faults: install ## decide 20,000 cases while the review desk is killed 20 times, on Apache Kafka: DECISIONS=500 KILLS=10 for less
 	PYTHONPATH=tests $(BIN)/python -m faults.review --decisions $(or $(DECISIONS),20000) --kills $(or $(KILLS),20)
+
+candidate-rollback: install ## a certified candidate flips 3 % of its verdicts in a canary, on Apache Kafka, and takes itself back (two minutes)
+	PYTHONPATH=tests $(BIN)/python -m faults.candidate
 
 review-test: install ## every task of the review desk in Debian's Chromium, by keyboard alone; axe-core on every page; PICTURES=docs/pictures takes those of the guide anew (ten minutes)
 	$(call packages,$(VENV),review-test)

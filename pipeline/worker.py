@@ -21,7 +21,7 @@ from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.first_answers import FirstAnswers
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
-from sluicegate.pipeline.flow.tried import Beside, Candidate
+from sluicegate.pipeline.flow.tried import Beside, Candidate, EngineRest
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.check import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
@@ -39,6 +39,8 @@ from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from prometheus_client import CollectorRegistry
 
 
 _log = structlog.get_logger(__name__)
@@ -125,9 +127,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._instruments.tracing.close)
-            ops = OpsServer(
-                settings.ops, self._instruments.metrics.registry, livez=self._livez, readyz=self._readyz
-            )
+            ops = OpsServer(settings.ops, self._registry(), livez=self._livez, readyz=self._readyz)
             try:
                 await stack.enter_async_context(ops)
             except OSError as error:
@@ -140,21 +140,11 @@ class Worker:
             publisher = await stack.enter_async_context(
                 Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
             )
-            await publisher.require_topic(settings.topics.posts)
-            await asyncio.to_thread(require_rights, settings)
+            await self._check_cluster(publisher)
             self._flow = flow = await self._open_flow(stack, publisher)
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
-            self._control = await stack.enter_async_context(
-                ControlTopic(
-                    settings,
-                    flow.breaker,
-                    self._instruments.metrics,
-                    flow.switch,
-                    flow.servers,
-                    self._candidate.hear if self._candidate is not None else None,
-                )
-            )
+            await self._open_control(stack, flow)
             if self._candidate is not None:
                 flow.breaker.use_beside(self._candidate.policy.digest)
                 await stack.enter_async_context(self._candidate)
@@ -187,8 +177,35 @@ class Worker:
             # A worker that cannot answer would take its share of the posts from those that can.
             await self._first_answers.wait(self._stop)
             if not self._stop.is_set():
-                await self._source.run(self._stop)
+                await self._take_posts(self._source)
         _log.info("worker_stopped")
+
+    def _registry(self) -> CollectorRegistry:
+        """What is scraped."""
+        return self._instruments.metrics.registry
+
+    async def _check_cluster(self, publisher: Publisher) -> None:
+        """Make sure that the input topic is there, and what is done with topics is allowed."""
+        await publisher.require_topic(self._settings.topics.posts)
+        await asyncio.to_thread(require_rights, self._settings)
+
+    async def _open_control(self, stack: AsyncExitStack, flow: Flow | EdgeFlow) -> None:
+        """Share facts with the other workers from now on."""
+        candidate = self._candidate
+        self._control = await stack.enter_async_context(
+            ControlTopic(
+                self._settings,
+                flow.breaker,
+                self._instruments.metrics,
+                flow.switch,
+                flow.servers,
+                candidate.hear if candidate is not None else None,
+            )
+        )
+
+    async def _take_posts(self, source: Source) -> None:
+        """Be a member of the group until told to stop."""
+        await source.run(self._stop)
 
     async def _start_engines(self, stack: AsyncExitStack) -> None:
         """Start every adapter's engine: a policy that names another one later finds it warm."""
@@ -247,10 +264,18 @@ class Worker:
 
     def _beside(self) -> Beside:
         """What a candidate is told of this worker."""
+        rest = EngineRest()
 
         def is_ready() -> bool:
-            candidate = self._candidate
-            return candidate is not None and self._first_answers.has_answered(candidate.policy.adapters)
+            if self._candidate is None or not isinstance(self._flow, Flow):
+                return False
+            adapters = self._candidate.policy.adapters
+            # An engine that the incumbent needs, too, is awaited by both.
+            own = adapters - self._policies.current.adapters
+            now = self._instruments.clock.monotonic()
+            return self._first_answers.has_answered(adapters) and rest.may_act(
+                now, at_work=self._flow.are_at_work(own)
+            )
 
         def lost() -> None:
             if isinstance(self._flow, Flow):

@@ -164,7 +164,7 @@ def status(as_json: AsJson = False, settings: SettingsFile = None) -> None:
     Example: sluicegate candidate status --json
     """
     ledger = _library()
-    signed = ledger.Ledger(load_settings(settings)).read_signed()
+    signed = ledger.FactLedger(load_settings(settings)).read_signed()
     facts = signed.history.facts
     if as_json:
         document = {
@@ -203,7 +203,7 @@ def _say(
     """Say something of the candidate, and print it."""
     require_reason(reason)
     ledger = _library()
-    book = ledger.Ledger(settings, key)
+    book = ledger.FactLedger(settings, key)
     wanted = ledger.FactToSay(
         ledger.CandidateState(state),
         reason,

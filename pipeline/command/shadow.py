@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Annotated
+
+import orjson
 import typer
+
+from sluicegate.pipeline.command.options import AsJson, SettingsFile
+from sluicegate.pipeline.command.worker import run_worker
+from sluicegate.pipeline.errors import CandidateError
+from sluicegate.pipeline.observe.logs import configure_logs
+from sluicegate.pipeline.settings.tree import load_settings
 
 app = typer.Typer(
     help="A candidate beside the incumbent: let it judge a share of the posts, and compare. It acts on nothing.\n\n"
@@ -11,6 +21,97 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _shadow() -> None:
-    """Make `shadow` a group, though it has no command yet."""
+@app.command("run")
+def run(
+    settings: SettingsFile = None,
+    stop_on_eof: Annotated[
+        bool,
+        typer.Option(
+            "--stop-on-eof", help="Drain and stop when standard input closes, for a parent process."
+        ),
+    ] = False,
+) -> None:
+    """Judge a share of the posts with a candidate, until SIGTERM or Ctrl-C. Its verdicts act on nothing.
+
+    Give it the workers' settings, but for what is tried: the engine, an adapter or the policy. It reads in a group of its
+    own, and writes to topics.shadow alone. Where it lags, it judges a smaller share until it has caught up.
+
+    Example: SLUICEGATE_CANDIDATE__EXPERIMENT=adapter-2 sluicegate shadow run --settings candidate.yaml
+    """
+    loaded = load_settings(settings)
+    from sluicegate.pipeline.shadow.worker import ShadowWorker  # noqa: PLC0415 - Kafka clients only where one runs
+
+    run_worker(loaded, ShadowWorker, stop_on_eof=stop_on_eof)
+
+
+@app.command("compare")
+def compare(
+    settings: SettingsFile = None,
+    until_ruled: Annotated[
+        bool,
+        typer.Option(
+            "--until-ruled",
+            help="End once the candidate is certified or rejected, and print the summary. Exit code 1: it is rejected.",
+        ),
+    ] = False,
+) -> None:
+    """Compare the candidate's verdicts with the incumbent's, until SIGTERM or Ctrl-C, and say what is shown.
+
+    Facts of the history say what is compared. With candidate.key it adds one: certified or rejected. Its counts survive a
+    kill in candidate.state_file. Metrics and probes: as of a worker, on ops.port.
+
+    Example: SLUICEGATE_CANDIDATE__EXPERIMENT=adapter-2 sluicegate shadow compare
+    """
+    loaded = load_settings(settings)
+    _require_cryptography()
+    from sluicegate.pipeline.shadow.comparator import Comparator  # noqa: PLC0415 - Kafka clients only where one runs
+    from sluicegate.pipeline.shadow.serving import serve_comparator  # noqa: PLC0415 - the same
+
+    configure_logs(loaded.log.level)
+    comparator = Comparator(loaded, until_ruled=until_ruled)
+    asyncio.run(serve_comparator(loaded, comparator))
+    if not until_ruled or comparator.counting is None or comparator.counting.concluded is None:
+        return
+    summary = comparator.counting.concluded
+    typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
+    if summary["conclusion"]["ruling"] == "rejected":
+        raise typer.Exit(1)
+
+
+@app.command("report")
+def report(
+    settings: SettingsFile = None,
+    as_json: AsJson = False,
+    ruled: Annotated[
+        bool,
+        typer.Option(
+            "--ruled", help="What the certificate or the rejection rests on, and not what is known now."
+        ),
+    ] = False,
+) -> None:
+    """Print what the comparator knows of the candidate, from candidate.state_file. Asks no cluster.
+
+    Example: sluicegate shadow report --json
+    """
+    loaded = load_settings(settings)
+    from sluicegate.pipeline.shadow.counting import read_state  # noqa: PLC0415 - as above
+    from sluicegate.pipeline.shadow.report import markdown  # noqa: PLC0415 - the same
+
+    state = read_state(loaded.candidate.state_file.read_bytes())
+    summary = state["concluded"] if ruled else state["summary"]
+    if summary is None:
+        raise CandidateError("nothing is ruled yet; leave --ruled out to see what is known so far")
+    if as_json:
+        typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
+    else:
+        typer.echo(markdown(summary))
+
+
+def _require_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401, PLC0415 - asked whether it is there
+    except ModuleNotFoundError as error:
+        raise CandidateError(
+            "facts are signed, and `cryptography` is missing; install sluicegate with the extra: "
+            "pip install 'sluicegate[candidate]'"
+        ) from error

@@ -11,6 +11,7 @@ import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.kafka.topics import (
+    FOR_EVER_MS,
     PlannedTopic,
     create_topics,
     group_rights,
@@ -153,7 +154,10 @@ def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[Pl
 
 
 def _row(topic: PlannedTopic) -> tuple[str, ...]:
-    kept = "newest per key" if topic.retention_ms is None else f"{topic.retention_ms // _DAY_MS} days"
+    if topic.retention_ms is None:
+        kept = "newest per key"
+    else:
+        kept = "for ever" if topic.retention_ms == FOR_EVER_MS else f"{topic.retention_ms // _DAY_MS} days"
     needs = {
         "worker": topic.worker,
         "producer": topic.producer,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sluicegate.pipeline.worker import Worker
+
 
 def worker(
     settings: SettingsFile = None,
@@ -43,11 +45,24 @@ def worker(
     Example: SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 sluicegate worker
     """
     loaded = _load(settings, role)
+    from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
+
+    run_worker(loaded, lambda given: Worker(given, _candidate(given)), stop_on_eof=stop_on_eof)
+
+
+def run_worker(loaded: Settings, make: Callable[[Settings], Worker], *, stop_on_eof: bool) -> None:
+    """Run a worker until SIGTERM or Ctrl-C, then drain and leave.
+
+    Args:
+        loaded: Its settings.
+        make: Makes it.
+        stop_on_eof: Whether it drains, too, when standard input closes.
+    """
     configure_logs(loaded.log.level)
     log = structlog.get_logger("sluicegate")
     log.info("settings", digest=loaded.digest, settings=loaded.masked())
     try:
-        asyncio.run(_run(loaded, stop_on_eof=stop_on_eof))
+        asyncio.run(_run(loaded, make, stop_on_eof=stop_on_eof))
     except (PipelineError, EngineError):
         raise
     except Exception as error:  # noqa: BLE001 - told without its message, whatever it is
@@ -73,10 +88,8 @@ def _load(path: Path | None, role: str | None) -> Settings:
     return loaded
 
 
-async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
-    from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
-
-    running = Worker(settings, _candidate(settings))
+async def _run(settings: Settings, make: Callable[[Settings], Worker], *, stop_on_eof: bool) -> None:
+    running = make(settings)
     if stop_on_eof:
         _stop_at_end_of_input(running.stop)
     limit = asyncio.create_task(_end_in_time(running.stopping, settings.drain.budget_s))

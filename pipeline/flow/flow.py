@@ -35,7 +35,7 @@ from sluicegate.pipeline.shortcuts.screening import Sample
 from sluicegate.schemas import DeadLetter, MadeVerdict, Post, Rejection, decode_post
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 
 LOOK_S = 0.25
 """How often to look for deadlines: no post waits longer than its tenant's ``max_wait_seconds`` and this."""
@@ -267,6 +267,10 @@ class Flow(PostPath):
             answers = [*screened.values(), *self._decide(settled, policy, now)]
         self._wake.set()
         return answers
+
+    def are_at_work(self, adapters: Iterable[str | None]) -> bool:
+        """Whether none of these adapters' engines is away or on trial."""
+        return self._routes.are_at_work(adapters)
 
     def recall(self) -> None:
         """Take the posts back from the second judge that are its own no more: they are judged from the beginning.

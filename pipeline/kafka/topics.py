@@ -224,11 +224,12 @@ def _named(identity: Any) -> str | None:
     return str(identity)
 
 
+FOR_EVER_MS = -1
+"""Kafka's own number for a topic that forgets nothing."""
 Cleanup = Literal["delete", "compact"]
 
 _DAY_MS = 86_400_000
 _RETENTION_DAYS = 7
-_HISTORY_DAYS = 3_650  # who let which judge act is asked for years, and the facts are few
 _DEAD_LETTER_DAYS = 30  # longer than a holiday: somebody has to look at them
 _SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
 SHARED_PARTITION = 0
@@ -393,7 +394,7 @@ def plan_candidate_topics(
     names = settings.topics
     nobody: Any = {"worker": (), "producer": (), "consumer": ()}
     read, write = ("Describe", "Read"), ("Describe", "Read", "Write")
-    week_ms, years_ms = _RETENTION_DAYS * _DAY_MS, _HISTORY_DAYS * _DAY_MS
+    week_ms = _RETENTION_DAYS * _DAY_MS
     return (
         PlannedTopic(
             "topics.shadow", names.shadow, partitions, replication, "delete", week_ms, **nobody, shadow=write
@@ -416,12 +417,19 @@ def plan_candidate_topics(
             _SMALL_PARTITIONS,
             replication,
             "delete",
-            years_ms,
+            FOR_EVER_MS,
             **{**nobody, "worker": read},
             desk=read,
             shadow=write,
         ),
     )
+
+
+def plan_shadow_topics(settings: Settings) -> tuple[PlannedTopic, ...]:
+    """What a shadow itself touches: posts, which it reads, and the topic that it alone writes."""
+    posts, *_ = plan_topics(settings, partitions=1, replication=1)
+    verdicts, *_ = plan_candidate_topics(settings, partitions=1, replication=1)
+    return posts, replace(verdicts, worker=("Describe", "Write"))
 
 
 def group_rights(kafka: KafkaSettings) -> dict[str, str]:

@@ -1,1 +1,4 @@
-"""A candidate beside the incumbent: which posts both judge, how their verdicts compare, and what may follow. Pure so far."""
+"""A candidate beside the incumbent: which posts both judge, how their verdicts compare, what may follow, and who acts."""
+
+__all__ = ["ledger", "standing"]
+"""Modules that other rooms may import."""

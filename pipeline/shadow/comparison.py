@@ -7,9 +7,9 @@ counterpart waits for a bounded time. After that it is a comparison, too: the ou
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sluicegate.pipeline.clock import AHEAD_S
 from sluicegate.schemas import Action, Kind, Verdict
@@ -118,6 +118,23 @@ def side(verdict: Verdict) -> Side:
         verdict.judged_at.timestamp(),
         verdict.timings.engine_ms,
     )
+
+
+def side_values(one: Side) -> dict[str, Any]:
+    """A side as JSON values."""
+    values = {each.name: getattr(one, each.name) for each in fields(Side)}
+    return {**values, "content": [*one.content], "cohort": [*one.cohort]}
+
+
+def side_from(values: dict[str, Any]) -> Side:
+    """What :func:`side_values` gave."""
+    made = {
+        "content": JudgedContent(*values["content"]),
+        "cohort": Cohort(*values["cohort"]),
+        "action": Action(values["action"]),
+        "categories": tuple(values["categories"]),
+    }
+    return Side(**{**values, **made})
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +282,38 @@ class Pairs:
         """Give up everything that waits, as at the end of an experiment."""
         return [self._close(content) for content in [*self._waiting]]
 
+    def state(self) -> dict[str, Any]:
+        """All that is known, as JSON values for :meth:`restore`."""
+        return {
+            "now": self._now,
+            "forgotten_until": _or_none(self._forgotten_until),
+            "counts": [self.repeats, self.late, self.ahead, self.crowded_out],
+            "foreign": [[[*cohort], number] for cohort, number in self.foreign.items()],
+            "waiting": [
+                [
+                    one.since,
+                    _or_none(one.forgotten_until),
+                    {seat.value: side_values(side) for seat, side in one.sides.items()},
+                ]
+                for one in self._waiting.values()
+            ],
+            "done": [
+                [[*content], one.since, one.newest, sorted(one.had)] for content, one in self._done.items()
+            ],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._now, self._forgotten_until = state["now"], _from_none(state["forgotten_until"])
+        self.repeats, self.late, self.ahead, self.crowded_out = state["counts"]
+        self.foreign = Counter({Cohort(*cohort): number for cohort, number in state["foreign"]})
+        for since, forgotten_until, sides in state["waiting"]:
+            entry = _OpenPair(since, _from_none(forgotten_until))
+            entry.sides = {Seat(seat): side_from(values) for seat, values in sides.items()}
+            self._waiting[next(iter(entry.sides.values())).content] = entry
+        for content, since, newest, had in state["done"]:
+            self._done[JudgedContent(*content)] = _ClosedPair(since, newest, frozenset(map(Seat, had)))
+
     def _join(self, seat: Seat, verdict: Side) -> list[Comparison]:
         entry = self._waiting.get(verdict.content)
         closed = []
@@ -294,3 +343,12 @@ class Pairs:
         # A repeat of what is forgotten is no newer than this: refused by its age, it is not compared again.
         _, done = self._done.popitem(last=False)
         self._forgotten_until = max(self._forgotten_until, done.newest)
+
+
+def _or_none(moment: float) -> float | None:
+    """A moment as JSON has it: it has no number for the beginning of time."""
+    return None if moment == float("-inf") else moment
+
+
+def _from_none(moment: float | None) -> float:
+    return float("-inf") if moment is None else moment

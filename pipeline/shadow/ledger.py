@@ -106,7 +106,7 @@ class FactToSay:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFact:
     """A fact that the brokers have."""
 
     fact: CandidateFact
@@ -114,7 +114,7 @@ class Written:
     """Why one of the two topics does not have it; None if both do."""
 
 
-class Ledger:
+class FactLedger:
     """Reads and writes the history of one experiment. Blocking.
 
     Args:
@@ -176,7 +176,7 @@ class Ledger:
         history.check(fact)
         return fact
 
-    def say(self, fact: CandidateFact) -> Written:
+    def say(self, fact: CandidateFact) -> WrittenFact:
         """Sign a fact and write it to the history, then to the control topic.
 
         A rollback counts as written once either of the two has it, since workers read both.
@@ -199,7 +199,7 @@ class Ledger:
                 "decide again"
             )
         unheard = [f"topic {topic} does not have it ({why})" for topic, why in faults.items()]
-        return Written(fact, unheard[0] if unheard else None)
+        return WrittenFact(fact, unheard[0] if unheard else None)
 
     def _write(self, fact: CandidateFact, value: bytes, topics: Iterable[str]) -> dict[str, str]:
         """Write to several topics; why, by topic, where that failed."""

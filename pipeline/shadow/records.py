@@ -70,8 +70,9 @@ def read_record(value: bytes) -> ComparedPost | SummaryRecord | None:
     try:
         found = orjson.loads(value)
         kind = found.get("kind") if isinstance(found, dict) else None
-        model = {"comparison": ComparedPost, "summary": SummaryRecord}.get(kind)
-        return None if model is None else model.model_validate(found)
+        if kind == "comparison":
+            return ComparedPost.model_validate(found)
+        return SummaryRecord.model_validate(found) if kind == "summary" else None
     except (orjson.JSONDecodeError, ValidationError, TypeError):
         return None
 

@@ -154,7 +154,7 @@ class Standing:
         if head is None:
             return "nothing is said yet"
         return self._why_others(head) or (
-            None if self._beside.is_ready() else "its engine has not answered yet"
+            None if self._beside.is_ready() else "its engine has not answered yet, or is away"
         )
 
     def _why_others(self, head: CandidateFact) -> str | None:

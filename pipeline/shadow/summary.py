@@ -14,7 +14,7 @@ from sluicegate.pipeline.shadow.states import CandidateState, JudgeDigests
 from sluicegate.pipeline.shadow.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FORMAT = 1
 """Of the document. Another one is not read."""
@@ -177,7 +177,7 @@ def summarise(
     }
 
 
-def covered(document: dict[str, Any]) -> float:
+def covered(document: Mapping[str, Any]) -> float:
     """Share of the contents that both judged, as the certificate counts it: what came too late was not compared.
 
     Args:

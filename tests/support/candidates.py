@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.tree import KafkaSettings, Settings, TopicSettings
-from sluicegate.pipeline.shadow.ledger import FactToSay, Ledger, Written
+from sluicegate.pipeline.shadow.ledger import FactLedger, FactToSay, WrittenFact
 from sluicegate.pipeline.shadow.states import CandidateState, Role
 from support import command
 
@@ -87,9 +87,9 @@ class Experiment:
             "candidate.keys": str(self.lane.folder / "people" / "keys"),
         }
 
-    def ledger(self, by: str) -> Ledger:
+    def ledger(self, by: str) -> FactLedger:
         """The ledger, for somebody who speaks."""
-        return Ledger(
+        return FactLedger(
             Settings(
                 kafka=KafkaSettings(bootstrap_servers=self.lane.bootstrap, delivery_timeout_s=10),
                 topics=TopicSettings(candidates=self.topic, control=f"{self.lane.prefix}.control"),
@@ -98,14 +98,14 @@ class Experiment:
             self.private[by],
         )
 
-    def say(self, state: CandidateState, *, by: str | None = None, **fields: Any) -> Written:
+    def say(self, state: CandidateState, *, by: str | None = None, **fields: Any) -> WrittenFact:
         """Sign a fact that follows on the newest one, and write it."""
         by = by or BY[state]
         fields.setdefault(
             "report", REPORT if state not in {S.REGISTERED, S.SHADOW, S.ROLLED_BACK, S.WATCHED} else None
         )
         if state in {S.SHADOW, S.CANARY}:
-            fields.setdefault("share", 0.5)
+            fields["share"] = fields.get("share") or 0.5
         judges = self.judges
         wanted = FactToSay(
             state,

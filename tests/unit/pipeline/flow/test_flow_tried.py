@@ -136,7 +136,7 @@ async def test_a_judge_that_is_lost_while_a_post_is_looked_up_does_not_get_it() 
         trial.judge.on = False
         return done
 
-    trial.flow._routes.cut = lost_meanwhile  # type: ignore[method-assign]  # the moment in which it happens
+    trial.flow._routes.cut = lost_meanwhile  # type: ignore[method-assign,assignment]  # the moment in which it happens
     await trial.run(posts(10))
     assert trial.judged_by == {f"p{number}": OLD for number in range(10)}
     assert trial.acknowledged == list(range(10))

@@ -46,14 +46,14 @@ def test_only_a_review_desk_writes_what_people_decided_and_texts_are_for_nobody_
     assert (resolutions.consumer, feedback.consumer) == (("Describe", "Read"), ())
 
 
-def test_no_worker_touches_the_topics_of_an_experiment_and_a_history_is_not_compacted() -> None:
+def test_a_worker_reads_nothing_of_an_experiment_but_a_history_that_is_not_compacted() -> None:
     planned = {
         one.setting: one for one in plan_candidate_topics(load_settings(), partitions=6, replication=3)
     }
-    assert all(
-        (one.worker, one.producer, one.consumer, one.cleanup) == ((), (), (), "delete")
-        for one in planned.values()
-    )
+    assert all((one.producer, one.consumer, one.cleanup) == ((), (), "delete") for one in planned.values())
+    assert {one.setting: one.worker for one in planned.values() if one.worker} == {
+        "topics.candidates": ("Describe", "Read")
+    }
     assert {name: one.partitions for name, one in planned.items()} == {
         "topics.shadow": 6,
         "topics.comparisons": 1,

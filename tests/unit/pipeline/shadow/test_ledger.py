@@ -13,7 +13,7 @@ from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shadow.keys import PublicKeys
-from sluicegate.pipeline.shadow.ledger import Ledger, SignedHistory, fact_key, read_signer
+from sluicegate.pipeline.shadow.ledger import FactLedger, SignedHistory, fact_key, read_signer
 from sluicegate.pipeline.shadow.signatures import FactSigner
 from sluicegate.pipeline.shadow.states import CandidateFact, CandidateState, JudgeDigests, Role
 from support.candidates import write_keys
@@ -91,7 +91,7 @@ def test_on_the_control_topic_facts_have_keys_of_their_own_and_disturb_nobody(tm
 )
 def test_a_ledger_needs_an_experiment_and_keys(fields: dict[str, Any], fault: str) -> None:
     with pytest.raises(CandidateError, match=fault):
-        Ledger(Settings(candidate=CandidateSettings(**fields)))
+        FactLedger(Settings(candidate=CandidateSettings(**fields)))
 
 
 def test_who_says_something_needs_a_key(tmp_path: Path) -> None:
