@@ -27,7 +27,7 @@ CONTENTS = {
     "Operate it": ["kubernetes", "operations", "connections", "settings", "bench", "sizing"],
     "Review": ["reviewing", "review"],
     "Engines": ["engine", "shortcuts", "texts"],
-    "Adapt the model": ["adapt", "evaluate", "adapters", "model-card"],
+    "Adapt the model": ["adapt", "evaluate", "adapters", "candidates", "model-card"],
     "Why": ["guarantee"],
 }
 """Captions of the side bar, and their pages in docs/."""

@@ -21,7 +21,7 @@ from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.first_answers import FirstAnswers
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
-from sluicegate.pipeline.flow.tried import Beside, Candidate
+from sluicegate.pipeline.flow.tried import Beside, Candidate, EngineRest
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.check import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
@@ -146,7 +146,6 @@ class Worker:
             flow.breaker.use(self._policies.current.digest)
             await self._open_control(stack, flow)
             if self._candidate is not None:
-                flow.breaker.use_beside(self._candidate.policy.digest)
                 await stack.enter_async_context(self._candidate)
             # Now, and not before: an engine loads for minutes, and others must hear at once by which text the last one ended.
             await self._start_engines(stack)
@@ -264,10 +263,18 @@ class Worker:
 
     def _beside(self) -> Beside:
         """What a candidate is told of this worker."""
+        rest = EngineRest()
 
         def is_ready() -> bool:
-            candidate = self._candidate
-            return candidate is not None and self._first_answers.has_answered(candidate.policy.adapters)
+            if self._candidate is None or not isinstance(self._flow, Flow):
+                return False
+            adapters = self._candidate.policy.adapters
+            # An engine that the incumbent needs, too, is awaited by both.
+            own = adapters - self._policies.current.adapters
+            now = self._instruments.clock.monotonic()
+            return self._first_answers.has_answered(adapters) and rest.may_act(
+                now, at_work=self._flow.are_at_work(own)
+            )
 
         def lost() -> None:
             if isinstance(self._flow, Flow):

@@ -35,7 +35,7 @@ from sluicegate.pipeline.shortcuts.screening import Sample
 from sluicegate.schemas import DeadLetter, MadeVerdict, Post, Rejection, decode_post
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 
 LOOK_S = 0.25
 """How often to look for deadlines: no post waits longer than its tenant's ``max_wait_seconds`` and this."""
@@ -64,6 +64,8 @@ class PostPath(ABC):
         self._tracing = instruments.tracing
         self._answers = Answers(settings, instruments=instruments)
         self.breaker = self._answers.breaker
+        if tried is not None:
+            self.breaker.use_beside(tried.policy.digest)
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
         self._decoded: asyncio.Queue[list[Arrival]] = asyncio.Queue()  # bounded by the window
@@ -267,6 +269,10 @@ class Flow(PostPath):
             answers = [*screened.values(), *self._decide(settled, policy, now)]
         self._wake.set()
         return answers
+
+    def are_at_work(self, adapters: Iterable[str | None]) -> bool:
+        """Whether none of these adapters' engines is away or on trial."""
+        return self._routes.are_at_work(adapters)
 
     def recall(self) -> None:
         """Take the posts back from the second judge that are its own no more: they are judged from the beginning.

@@ -28,7 +28,7 @@ from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import Assessment, FailureCode, Post, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 _log = structlog.get_logger(__name__)
@@ -248,6 +248,10 @@ class Routes:
     def all_at_work(self) -> bool:
         """False while any engine is away or on trial."""
         return all(route.judge.adapter_state.up for route in self)
+
+    def are_at_work(self, adapters: Iterable[str | None]) -> bool:
+        """Whether none of these engines is away or on trial."""
+        return all(self._routes[name].judge.adapter_state.up for name in adapters)
 
     def shares(self) -> Iterator[Share]:
         """Which routes may send micro-batches together, and how many more.

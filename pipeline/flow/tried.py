@@ -30,6 +30,31 @@ class TriedJudge(Protocol):
         ...
 
 
+TRY_S, REST_S = 5.0, 60.0
+"""An engine that is away for longer than the first gives its posts to the incumbent. It is tried for so long in each minute."""
+
+
+class EngineRest:
+    """When a second judge whose engine is away gets posts all the same: a while in each minute, or nobody would ask the engine."""
+
+    def __init__(self) -> None:
+        self._away_at: float | None = None
+
+    def may_act(self, now: float, *, at_work: bool) -> bool:
+        """Whether it gets posts now.
+
+        Args:
+            now: Monotonic seconds.
+            at_work: Whether its engines are at work.
+        """
+        if at_work:
+            self._away_at = None
+            return True
+        if self._away_at is None:
+            self._away_at = now
+        return (now - self._away_at) % REST_S < TRY_S
+
+
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What a worker tells a candidate that stands beside its incumbent."""
@@ -41,7 +66,7 @@ class Beside:
     screen: str | None
     """Digest of the screen, if there is one."""
     is_ready: Callable[[], bool]
-    """Whether the engines that the candidate needs have answered once."""
+    """Whether the engines that the candidate needs have answered once, and are at work or to be tried."""
     lost: Callable[[], None]
     """Told in the event loop that posts of the candidate may be its own no more."""
     instruments: Instruments

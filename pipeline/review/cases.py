@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import delete, func, insert, select, update
 
+from sluicegate.pipeline.review.candidates import TriedPosts, is_blind
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
 from sluicegate.pipeline.review.store import OPEN_STATES
@@ -27,7 +28,9 @@ from sluicegate.pipeline.review.tables import (
     verdicts,
 )
 from sluicegate.pipeline.review.vault import TextVault, author_ref, digest, post_key
+from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.tree import ReviewSettings
+from sluicegate.pipeline.shadow.records import ComparedPost
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 from sluicegate.schemas import (
     Action,
@@ -78,11 +81,15 @@ class Cases:
     Args:
         settings: The desk's.
         vault: Keeps the texts.
+        candidate: An experiment whose disagreements people judge.
     """
 
-    def __init__(self, settings: ReviewSettings, vault: TextVault) -> None:
+    def __init__(
+        self, settings: ReviewSettings, vault: TextVault, candidate: CandidateSettings | None = None
+    ) -> None:
         self._settings = settings
         self._vault = vault
+        self._tried = TriedPosts(candidate or CandidateSettings())
         # A verdict may be read before its post. Of what nobody needs to see, no text is kept for it.
         self._unwanted: OrderedDict[str, None] = OrderedDict()
         # Three topics are read side by side: an older verdict may come after a newer one that asks nobody.
@@ -124,12 +131,12 @@ class Cases:
     def take_verdict(self, connection: Connection, verdict: Verdict) -> None:
         """Open a case for a verdict that a person should see, and close those that it makes pointless."""
         key = post_key(verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash)
-        cause = self._cause(verdict)
+        cause = self._cause(verdict) or self._tried.cause(connection, key, verdict.verdict_id)
         same_post = (verdicts.c.tenant == verdict.tenant) & (verdicts.c.post_id == verdict.post_id)
         known = connection.execute(select(verdicts).where(same_post)).all()
         if cause is not None:
             self._unwanted.pop(key, None)  # its post may come after it
-        elif not known:
+        elif not known and not self._tried.holds(verdict.tenant, verdict.post_id):
             self._pass(connection, verdict, key)
             if not verdict.revision:
                 return  # of an edited post it is kept: the verdicts before it may come at any time
@@ -197,6 +204,17 @@ class Cases:
                 .values(case_id=case_id, **values)
             )
 
+    def take_comparison(self, connection: Connection, post: ComparedPost) -> None:
+        """Ask people about a post that a candidate judged, too. Where its verdict has not come, they are asked then."""
+        name = self._tried.keep(connection, post)
+        if name is None:
+            return
+        row = connection.execute(select(verdicts).where(verdicts.c.verdict_id == name)).one()
+        text = connection.execute(
+            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == row.post_key)
+        ).one()
+        self._open(connection, row, _Text(text.near_key, text.reach))
+
     def take_resolution(self, connection: Connection, resolution: Resolution) -> None:
         """Note that a decision has reached its topic, and follow one that was made elsewhere."""
         connection.execute(
@@ -248,6 +266,7 @@ class Cases:
 
     def sweep(self, connection: Connection, now: float) -> None:
         """Open cases whose text did not come in time, and drop texts that were kept long enough."""
+        self._tried.sweep(connection, now)
         late = now - self._settings.join_wait_s
         for row in connection.execute(
             select(verdicts).where(
@@ -257,6 +276,9 @@ class Cases:
                 verdicts.c.came_at < late,
             )
         ).all():
+            if is_blind(row.cause):  # who sees neither verdict nor text has nothing to judge by
+                _change(connection, row, cause="")
+                continue
             verdict = Verdict.model_validate_json(row.body)
             self._open(connection, row, _Text(_exact(verdict.tenant, verdict.content_hash), 1.0))
         old = now - self._settings.text_s
@@ -491,7 +513,7 @@ class Cases:
             "version": 1 if before is None else before.version + 1,
             "copies": 1,
             # An audit that is shown the verdict would find little wrong.
-            "blind": audit or chance("blind", name) < self._settings.blind_share,
+            "blind": audit or is_blind(row.cause) or chance("blind", name) < self._settings.blind_share,
             "double": chance("double", name) < self._settings.double_share,
             "golden": False,
             **self._told(verdict, row.cause),
@@ -502,6 +524,8 @@ class Cases:
             "held_until": None,
             **weighed._asdict(),
         }
+        if is_blind(row.cause):
+            values["probability"] = self._tried.probability(connection, row.post_key)
         if before is None:
             connection.execute(insert(cases).values(case_id=name, **values))
         else:

@@ -38,7 +38,11 @@ class ReviewDesk:
         self.figures = QueueFigures(self.store)
         self.outbox = Outbox(settings.kafka, settings.topics, self.store)
         self.projector = Projector(
-            settings.kafka, settings.topics, self.store, Cases(self.settings, self.vault)
+            settings.kafka,
+            settings.topics,
+            self.store,
+            Cases(self.settings, self.vault, settings.candidate),
+            candidates=settings.candidate.experiment is not None,
         )
         self.metrics = ReviewMetrics(self.store, self.figures, DeskHealth(self.projector, self.outbox))
 

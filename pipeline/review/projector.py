@@ -15,11 +15,13 @@ from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.kafka.resumed import ResumedTail
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.review.candidates import TriedPosts
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.store import ReviewStore
 from sluicegate.pipeline.review.tables import cases as cases_table
 from sluicegate.pipeline.review.tables import decisions, offsets, resolutions
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
+from sluicegate.pipeline.shadow.records import SummaryRecord, read_record
 from sluicegate.schemas import Post, Resolution, Verdict, decode_post
 from sluicegate.schemas._fields import Identifier
 
@@ -52,13 +54,24 @@ class Projector:
         topics: Names of topics.
         store: Where to.
         cases: What records mean.
+        candidates: True reads what a comparator asks, too.
     """
 
-    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, store: ReviewStore, cases: Cases) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: TopicSettings,
+        store: ReviewStore,
+        cases: Cases,
+        *,
+        candidates: bool = False,
+    ) -> None:
         self._kafka = kafka
         self._topics = topics
         # The outputs' last is the topic of dead letters: nobody decides about those here.
-        self._names = (topics.posts, *topics.outputs[:3], topics.resolutions)
+        self._names: tuple[str, ...] = (topics.posts, *topics.outputs[:3], topics.resolutions)
+        if candidates:
+            self._names += (topics.comparisons,)
         self._store = store
         self._cases = cases
         self._stopping = threading.Event()
@@ -146,6 +159,9 @@ class Projector:
             if isinstance(post, Post):  # what is none becomes a dead letter
                 self._cases.take_post(connection, post)
             return
+        if record.topic == self._topics.comparisons:
+            self._compare(connection, record)
+            return
         event: Verdict | Resolution | None
         if record.topic == self._topics.resolutions:
             if (event := record.event(Resolution)) and _fits(event):
@@ -153,8 +169,20 @@ class Projector:
         elif (event := record.event(Verdict)) and _fits(event):
             self._cases.take_verdict(connection, event)
         if event is None or not _fits(event):
-            self.unreadable += 1
-            _log.error("unreadable record at %s/%d/%d", record.topic, record.partition, record.offset)
+            self._pass_over(record)
+
+    def _compare(self, connection: Connection, record: TopicRecord) -> None:
+        found = None if record.value is None else read_record(record.value)
+        if found is None:
+            self._pass_over(record)
+        elif isinstance(found, SummaryRecord):
+            TriedPosts.keep_summary(connection, found)
+        else:
+            self._cases.take_comparison(connection, found)
+
+    def _pass_over(self, record: TopicRecord) -> None:
+        self.unreadable += 1
+        _log.error("unreadable record at %s/%d/%d", record.topic, record.partition, record.offset)
 
 
 def _fits(event: Verdict | Resolution) -> bool:

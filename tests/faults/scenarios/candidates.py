@@ -43,7 +43,8 @@ def _experiment(stage: Stage) -> tuple[Experiment, Kubelet]:
     stage.kafka.create_topic(found.topic, 1)
     found.set_policies(_INCUMBENT, _CANDIDATE)
     lane.set_fake()
-    (lane.folder / "next.json").write_text(json.dumps({"rules": {"post": "unsafe"}}))
+    profile = {"rules": {"post": "unsafe"}, "faults_file": str(lane.folder / "next-faults.json")}
+    (lane.folder / "next.json").write_text(json.dumps(profile))
     done = found.command("register", "--reason", "trained anew", by="anna")
     if done.returncode:
         raise AssertionError(done.stderr)
@@ -109,6 +110,30 @@ def promoted(stage: Stage) -> None:
     found = _verdicts(stage)
     stage.note("rolled back", effect_s=round(_effect_s(found, said.at), 1), restarts=kubelet.restarts)
     stage.require(_effect_s(found, said.at) < _HEARD_S, "the rollback took too long")
+
+
+@scenario(number=24, name="candidate-engine-away")
+def engine_away(stage: Stage) -> None:
+    """The candidate's engine is away in the middle of a canary: the incumbent answers its posts, and nobody waits for it."""
+    experiment, kubelet = _experiment(stage)
+    experiment.say(S.CANARY, share=0.5)
+    _wait_told(kubelet, "canary; it acts")
+    load = stage.load(_RATE_PER_S)
+    time.sleep(stage.scaled(3))
+    faults = stage.lane.folder / "next-faults.json"
+    faults.write_text(json.dumps({"die": True}))
+    _wait_told(kubelet, "or is away")
+    time.sleep(stage.scaled(5))
+    behind = stage.behind()
+    stage.require(behind < 10 * _RATE_PER_S, f"{behind} posts wait though the incumbent is at work")
+    faults.write_text("{}")
+    _wait_told(kubelet, "canary; it acts", within_s=2 * _SOON_S)
+    time.sleep(stage.scaled(3))
+    load.stop()
+    stage.wait_settled()
+    failed = sum(1 for one in _verdicts(stage) if one["failure"])
+    stage.note("engine away", behind=behind, failed=failed)
+    stage.require(failed == 0, f"{failed} posts failed though the incumbent is at work")
 
 
 @scenario(number=24, name="rolled-back-without-the-control-topic")

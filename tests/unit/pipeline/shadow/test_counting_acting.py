@@ -65,12 +65,11 @@ def test_a_candidate_that_is_a_policy_needs_no_shadow_in_either_phase() -> None:
 
 def test_since_when_the_candidate_acts_alone_is_known_and_one_verdict_of_the_incumbent_ends_it() -> None:
     found = counting()
-    both(found, 1, acts=False)
-    assert found.candidate_since is None
-    both(found, 2, acts=True)
-    assert found.candidate_since == AT
-    both(found, 3, acts=False)
-    assert found.candidate_since is None
+    seen = []
+    for number, acts in enumerate((False, True, True, False), start=1):
+        both(found, number, acts=acts)
+        seen.append(found.candidate_since)
+    assert seen == [None, AT, AT, None]
 
 
 def withheld_by(policy: Policy, number: int) -> Verdict:

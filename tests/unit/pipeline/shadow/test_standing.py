@@ -46,7 +46,7 @@ class Room:
         self.incumbent = Policy.parse(INCUMBENT)
         self.engines: dict[str | None, str] = {None: OLD, "next": NEXT}
         instruments = SimpleNamespace(metrics=Metrics(), clock=self.clock)
-        self.metrics = instruments.metrics
+        self.metrics: Metrics = instruments.metrics
         beside = Beside(
             incumbent=lambda: self.incumbent,
             engines=self.engines,
@@ -179,7 +179,7 @@ def test_the_candidate_acts_only_beside_whom_it_was_certified_with(tmp_path: Pat
     room.ready = False
     room.standing._show()
     assert room.acts() == 0
-    assert "its engine has not answered yet" in room.standing.state
+    assert "its engine has not answered yet, or is away" in room.standing.state
 
 
 def test_a_topic_that_was_made_again_says_nothing_of_what_stood_there(tmp_path: Path) -> None:
