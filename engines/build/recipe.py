@@ -25,6 +25,7 @@ from sluicegate.engines.backends.dialects import EXPLANATION_TOKENS
 from sluicegate.engines.backends.gpu import GPUS, GpuName
 from sluicegate.engines.backends.trtllm.serving import VERSION, LoraLimits
 from sluicegate.engines.errors import BuildError
+from sluicegate.engines.layouts import LayoutName
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _RECIPE_BYTES = 1 << 20
@@ -55,7 +56,7 @@ class BuildBase(BaseModel):
     model_config = _STRICT
 
     checkpoint: Folder
-    layout: Literal["vendor", "compact"]
+    layout: LayoutName
     licence: Text = Field(description="SPDX name, such as Apache-2.0.")
     revision: Text | None = Field(default=None, description="Of the checkpoint, for the manifest.")
 
