@@ -115,11 +115,19 @@ def test_no_attack_moves_a_vendors_prompt_or_adds_one_of_its_delimiters(text: st
     assert delimiters(text) == delimiters("x") > 0
 
 
-@pytest.fixture(scope="module")
-def cpu(cpu_bundle: Path) -> tuple[Prompter, set[int]]:
+@pytest.fixture(scope="module", params=["compact", "compact-short"])
+def cpu(cpu_bundle: Path, request: pytest.FixtureRequest) -> tuple[Prompter, set[int]]:
     bundle = Bundle.open(cpu_bundle)
-    prompter = Prompter(bundle.tokenizer, bundle.layout, max_prompt_tokens=_ROOM)
+    prompter = Prompter(bundle.tokenizer, CompactLayout(request.param), max_prompt_tokens=_ROOM)
     return prompter, spelled(prompter, list(bundle.manifest.tokenizer.control_tokens))
+
+
+@pytest.mark.cpu_model
+def test_the_short_tail_is_three_tokens_of_the_cpu_model(cpu: tuple[Prompter, set[int]]) -> None:
+    prompt = built(cpu[0], Post(id="1", text="x"))
+    tail = prompt.token_ids[prompt.content[1] :]
+    assert len(tail) == (3 if cpu[0].layout.name == "compact-short" else 8)
+    assert tail[0] in cpu[1]
 
 
 @pytest.mark.cpu_model
