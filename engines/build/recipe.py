@@ -221,7 +221,7 @@ class BuildRecipe(BaseModel):
         if not self.reuse:
             return "reuse: every prompt begins with the layout's tokens, so it always pays; remove the field"
         if not self.gather_generation_logits:
-            return "gather_generation_logits: an engine without gives no exact scores; remove the field"
+            return "gather_generation_logits: logits are asked for when an engine is loaded, not built; remove the field"
         if not self.paged_context_fmha:
             return "paged_context_fmha: an engine without reuses no prefix; remove the field"
         return None
