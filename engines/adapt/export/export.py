@@ -39,6 +39,7 @@ from sluicegate.engines.bundle import (
 )
 from sluicegate.engines.cpu_model import read_adapter
 from sluicegate.engines.errors import ExportError
+from sluicegate.engines.layouts import LayoutName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ class WantedExport:
     form: Form
     name: str
     base: str | None = None
-    layout: str | None = None
+    layout: LayoutName | None = None
     evaluation: Path | None = None
     calibration: Path | None = None
     gate: Path | None = None

@@ -23,10 +23,11 @@ class Target(StrEnum):
     HF_MERGED = "hf-merged"
 
 
-class LayoutName(StrEnum):
+class Layout(StrEnum):
     """The prompt layouts."""
 
     COMPACT = "compact"
+    COMPACT_SHORT = "compact-short"
     VENDOR = "vendor"
 
 
@@ -55,7 +56,7 @@ def export(  # noqa: PLR0917 - options are parameters
         ),
     ] = None,
     layout: Annotated[
-        LayoutName | None, typer.Option(help="The layout of a checkpoint. Default: that of the training.")
+        Layout | None, typer.Option(help="The layout of a checkpoint. Default: that of the training.")
     ] = None,
     gate: Annotated[Path | None, typer.Option(help="Report of `adapt gate` on this adapter.")] = None,
     override: Annotated[
