@@ -301,7 +301,8 @@ class Flow(PostPath):
         while True:
             self._wake.clear()
             ask_again_at: list[float] = []
-            for routes, free, idle, limits in self._routes.shares():
+            # Woken several times for each post; in most of them nothing waits.
+            for routes, free, idle, limits in self._routes.shares() if self.work.waiting else ():
                 if free <= 0:
                     continue
                 adapters, now = {route.adapter for route in routes}, self._clock.monotonic()
