@@ -6,6 +6,7 @@ several people on the same items ("Maximum likelihood estimation of observer err
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -134,8 +135,9 @@ class RaterAgreement(NamedTuple):
 
     @property
     def drifted(self) -> bool:
-        """True where the person's whole interval is below what the others reach, who are many and whose value is sure."""
-        return self.shared >= LEAST_SHARED and self.own.high < self.others.value
+        """True where this person surely agrees less than the others do, by Newcombe's interval of the difference."""
+        spread = math.hypot(self.own.high - self.own.value, self.others.value - self.others.low)
+        return self.shared >= LEAST_SHARED and self.others.value - self.own.value > spread
 
 
 def rater_agreement(votes: Sequence[Vote], *, seed: int = 0, alpha: float = 0.05) -> list[RaterAgreement]:
