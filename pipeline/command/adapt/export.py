@@ -72,6 +72,9 @@ def export(  # noqa: PLR0917 - options are parameters
     calibration: Annotated[
         Path | None, typer.Option(help="calibration.json of `adapt calibrate`, for the bundle.")
     ] = None,
+    lineage: Annotated[
+        Path | None, typer.Option(help="lineage.json of `adapt cycle`, for the bundle.")
+    ] = None,
     extra_category: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A category it was taught. Repeatable.")
     ] = None,
@@ -100,6 +103,7 @@ def export(  # noqa: PLR0917 - options are parameters
         layout=None if layout is None else layout.value,
         evaluation=evaluation,
         calibration=calibration,
+        lineage=lineage,
         gate=gate,
         override=override,
         draft=draft,
