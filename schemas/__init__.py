@@ -29,6 +29,7 @@ from sluicegate.schemas.resolution import (
     resolution_id,
 )
 from sluicegate.schemas.verdict import (
+    SHARED_PATTERN,
     Action,
     EngineRef,
     Failure,
@@ -44,6 +45,7 @@ from sluicegate.schemas.verdict import (
 __all__ = [
     "CATEGORIES",
     "NO_CATEGORY",
+    "SHARED_PATTERN",
     "Action",
     "AssessedBy",
     "Assessment",

@@ -63,6 +63,7 @@ class MadeVerdict:
     explanation_failure: FailureCode | str | None
     failure: Failure | None
     breaker: WithheldBlock | None = None
+    reason_codes: tuple[str, ...] = ()
     assessed_by: AssessedBy
     reused_from: str | None
     policy: PolicyRef

@@ -48,6 +48,9 @@ DispositionParameters = Annotated[dict[Code, ParameterValue], Field(max_length=1
 
 
 Form = Literal["original", "folded"]
+ReasonCodes = Annotated[tuple[Code, ...], Field(max_length=8, strict=False)]
+SHARED_PATTERN = "shared_pattern_"
+"""What the reason code begins with where a shared pattern raised a verdict; the pattern's id follows."""
 FormRules = Annotated[tuple[Code, ...], Field(max_length=32, strict=False)]
 """Such as ``leet`` or ``spaced``."""
 
@@ -165,6 +168,10 @@ class Verdict(Event):
     explanation_failure: OpenFailureCode | None = None
     failure: Failure | None = None
     breaker: WithheldBlock | None = None
+    reason_codes: ReasonCodes = Field(
+        default=(),
+        description="Why the action is severer than the policy's own, such as `shared_pattern_` and the id of a pattern; an open set.",
+    )
 
     assessed_by: Annotated[AssessedBy, Field(strict=False)]
     reused_from: str | None = Field(default=None, description="The verdict whose assessment was reused.")
@@ -192,11 +199,20 @@ class Verdict(Event):
             raise ValueError("rules stand exactly where a folded form decided")
         if self.breaker is not None and (not judged or self.action is not Action.REVIEW):
             raise ValueError("a breaker withholds blocks that were judged, and makes them review")
+        if self.is_raised and self.action is not Action.REVIEW:
+            raise ValueError("a shared pattern raises to review, and no further")
         return self
 
     @property
+    def is_raised(self) -> bool:
+        """True if the policy would have allowed the post, and a shared pattern raised it to review."""
+        return any(code.startswith(SHARED_PATTERN) for code in self.reason_codes)
+
+    @property
     def outcome(self) -> str:
-        """``judged``, ``failure:<code>`` or ``breaker``: the part of the verdict id that tells them apart."""
+        """``judged``, ``failure:<code>``, ``breaker`` or ``pattern``: the part of the verdict id that tells them apart."""
+        if self.is_raised:
+            return "pattern"
         if self.failure is not None:
             return f"failure:{self.failure.code}"
         return "judged" if self.breaker is None else "breaker"
@@ -235,7 +251,7 @@ def verdict_id(
         content: Its :func:`content_hash`.
         policy_digest: Digest of the policy that decided.
         engine: The engine asked, with its adapter.
-        outcome: ``judged``, ``failure:<code>`` or ``breaker``.
+        outcome: ``judged``, ``failure:<code>``, ``breaker`` or ``pattern``.
         action: The action decided.
     """
     parts = [

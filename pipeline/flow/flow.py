@@ -26,6 +26,7 @@ from sluicegate.pipeline.flow.screening import Screening
 from sluicegate.pipeline.flow.window import CHUNK, CHUNK_BYTES, Window
 from sluicegate.pipeline.flow.work import Told, Work
 from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Slot
 from sluicegate.pipeline.settings.tree import Settings
@@ -51,6 +52,8 @@ class PostPath(ABC):
         outlet: Outlet,
         instruments: Instruments,
         screen: Screener | None,
+        *,
+        matcher: Matcher | None = None,
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -59,7 +62,7 @@ class PostPath(ABC):
         self._clock = instruments.clock
         self._metrics = instruments.metrics
         self._tracing = instruments.tracing
-        self._answers = Answers(settings, policy=policy, instruments=instruments)
+        self._answers = Answers(settings, policy=policy, instruments=instruments, matcher=matcher)
         self.breaker = self._answers.breaker
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
@@ -211,8 +214,9 @@ class Flow(PostPath):
         screen: Screener | None = None,
         *,
         shared: SharedAssessments | None = None,
+        matcher: Matcher | None = None,
     ) -> None:
-        super().__init__(settings, policy, window, outlet, instruments, screen)
+        super().__init__(settings, policy, window, outlet, instruments, screen, matcher=matcher)
         self._wake = asyncio.Event()
         self._routes = Routes(backends, settings, policy, instruments, turned=self._wake.set)
         self.servers = self._routes.servers

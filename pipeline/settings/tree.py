@@ -31,6 +31,7 @@ from sluicegate.pipeline.settings.sections import (
     LogSettings,
     MicroBatchSettings,
     OpsSettings,
+    PatternSettings,
     PolicySettings,
     ScreenSettings,
     TopicSettings,
@@ -53,6 +54,7 @@ __all__ = [
     "LogSettings",
     "MicroBatchSettings",
     "OpsSettings",
+    "PatternSettings",
     "PolicySettings",
     "ReviewSettings",
     "ScreenSettings",
@@ -102,6 +104,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     review: ReviewSettings = ReviewSettings()
+    patterns: PatternSettings = PatternSettings()
 
     @classmethod
     def settings_customise_sources(
