@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -209,7 +210,7 @@ def _approve(
     typer.echo(f"{out}: feed {feed.sequence} of {member}, {len(feed.patterns)} patterns, {feed.digest}")
 
 
-def _second_detector():  # type: ignore[no-untyped-def]  # noqa: ANN202 - of a library that may be missing
+def _second_detector() -> Callable[[str], bool]:
     """Google's rules for phone numbers, and check digits of cards and national ids, where the extra is installed."""
     try:
         from sluicegate.engines.adapt.data.personal import find  # noqa: PLC0415 - of the extra `prepare`

@@ -16,8 +16,8 @@ _ADDRESS = re.compile(r"[@#/\\_]|[^\W_][.:=&][^\W_]")
 _DIGIT = re.compile(r"\d")
 _RUN = re.compile(r"\S+")
 _NOT_LATIN = re.compile(r"[^\x00-\u024f]")
-_NEAR = 24
-"""Characters that go on each side of an address or a digit where blanks do not end words, as in Chinese."""
+_NEAR_ADDRESS, _NEAR_DIGIT = 24, 2
+"""Characters that go on each side where blanks do not end words, as in Chinese."""
 
 _CUES = re.compile(
     r"\b(?:mr|mrs|ms|dr|prof|herr|frau|señor|señora|sr|sra|monsieur|madame|mme|dear|hi|hello|hey|hallo|hola|bonjour"
@@ -398,10 +398,10 @@ def _mask_run(run: re.Match[str], gone: list[bool]) -> None:
     if not _NOT_LATIN.search(word):
         _mask(gone, *run.span())
         return
-    for pattern in (_ADDRESS, _DIGIT):
+    for pattern, near in ((_ADDRESS, _NEAR_ADDRESS), (_DIGIT, _NEAR_DIGIT)):
         for found in pattern.finditer(word):
             at = run.start() + found.start()
-            _mask(gone, max(run.start(), at - _NEAR), min(run.end(), at + _NEAR + 1))
+            _mask(gone, max(run.start(), at - near), min(run.end(), at + near + 1))
 
 
 def _mask_words(text: str, start: int, gone: list[bool]) -> None:
