@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 CAMPAIGNS = {
     "parcel": (
@@ -35,8 +38,36 @@ CAMPAIGNS = {
 SEEN_AS = {"hate": "Unethical Acts"}
 """Its category; the others are scams."""
 
-_NAMES = "Anna Berta Carla Dora Emil Fritz Gustav Heinz Ida Jonas Karla Ludwig Maria Nora Otto Paula".split()
-_SURNAMES = "Okafor Lindqvist Petrov Marchetti Nakamura Haddad Sørensen Kowalczyk Iglesias Vandenberg".split()
+_NAMES = [
+    "Anna",
+    "Berta",
+    "Carla",
+    "Dora",
+    "Emil",
+    "Fritz",
+    "Gustav",
+    "Heinz",
+    "Ida",
+    "Jonas",
+    "Karla",
+    "Ludwig",
+    "Maria",
+    "Nora",
+    "Otto",
+    "Paula",
+]
+_SURNAMES = [
+    "Okafor",
+    "Lindqvist",
+    "Petrov",
+    "Marchetti",
+    "Nakamura",
+    "Haddad",
+    "Sørensen",
+    "Kowalczyk",
+    "Iglesias",
+    "Vandenberg",
+]
 _SWAPS = {
     "please": ("kindly", "pls"),
     "today": ("now", "tonight"),
@@ -191,7 +222,7 @@ _CLOSINGS = (
     "My wife earned it with hard work.",
     "Somebody was locked in the garden.",
 )
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 def everyday(chance: random.Random) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 import orjson
@@ -34,7 +32,9 @@ from sluicegate.schemas import (
 )
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
 TENANT = "default"
 _LOOK_S = 0.3
@@ -96,7 +96,7 @@ class Institution:
         self._producer = Producer(KafkaSettings(bootstrap_servers=bootstrap), polls=True)
         self._refused: list[str] = []
 
-    async def __aenter__(self) -> Institution:
+    async def __aenter__(self) -> Self:
         await self._worker.__aenter__()
         await self._worker.ready()
         return self
@@ -220,7 +220,7 @@ class Institution:
         """Take the feed in when it has changed, and learn what people decided, again and again."""
         seen = 0
         while time.monotonic() < until - pause_s:
-            mark = inbox.stat().st_mtime_ns if inbox.exists() else 0
+            mark = _changed(inbox)
             words = [inbox] if mark != seen else []
             code, said = await self.command("import", *words, "--as", "cid")
             seen = mark
@@ -234,6 +234,11 @@ class Institution:
                 self._refused.append(topic)
 
         self._producer.put(topic, value, key.encode(), report=reported)
+
+
+def _changed(path: Path) -> int:
+    """When a file was last replaced; 0 if it is not there."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def write_keys(folders: Iterable[tuple[str, Path]]) -> dict[str, bytes]:

@@ -95,9 +95,9 @@ async def run(
         inbox = folder / "inbox.feed"
         async with asyncio.TaskGroup() as tasks:
             for number, one in enumerate(both):
-                chance = random.Random(seed + number)
+                chance = random.Random(seed + number)  # noqa: S311 - so that a run can be repeated
                 tasks.create_task(one.stream(posts, chance, per_s=30, until=until - 8))
-                flooded = random.Random(seed + 10 + number)
+                flooded = random.Random(seed + 10 + number)  # noqa: S311 - the same
                 after_s = CALM_S + LATER_S * number
                 tasks.create_task(one.flood(flooded, per_s=4, after_s=after_s, until=until - 8))
                 tasks.create_task(one.watch(until, decide_per_s=4))

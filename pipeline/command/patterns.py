@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from datetime import UTC, datetime
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +41,14 @@ SigningKeyFile = Annotated[
     typer.Option("--signing-key", help="Your institution's private key: Ed25519, in PEM."),
 ]
 Member = Annotated[str | None, typer.Option("--member", help="Your institution's name in the circle.")]
+
+
+class OtherFormat(StrEnum):
+    """Formats of other tools."""
+
+    STIX = "stix"
+    MISP = "misp"
+
 
 _SUSPECT_SHARE = 0.001
 _SUSPECT_LEAST = 5
@@ -469,6 +479,74 @@ def verify(
                 typer.echo(f"{member}: feed {head.sequence}, {head.digest}")
     if refused:
         raise typer.Exit(1)
+
+
+@app.command("risk")
+def risk(
+    sample: Annotated[
+        int, typer.Option(min=1, help="Posts that are left out in turn, to see what their presence changes.")
+    ] = 200,
+    as_json: AsJson = False,
+    settings: SettingsFile = None,
+) -> None:
+    """Measure on your own data what others could guess from your patterns. Nothing leaves, and nothing is changed.
+
+    An outsider has the feed and knows how it is made. A member has the circle's key, too. Both are given the texts of the
+    flood but for what they want to know.
+
+    Example: sluicegate patterns risk
+    """
+    from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
+    from sluicegate.pipeline.patterns.risk import measure_risk  # noqa: PLC0415 - only this command needs it
+
+    loaded, path = _settings(settings)
+    with folders.PatternFolder.opened(path) as folder:
+        circle_, today = folder.circle, folder.today
+    history = read_history(loaded, k=circle_.k)
+    found = measure_risk(
+        history.copies,
+        k=circle_.k,
+        vocabulary=history.vocabulary,
+        harmless=history.harmless,
+        secret=circle_.newest_key(today).value,
+        most=sample,
+    )
+    if as_json:
+        typer.echo(orjson.dumps(asdict(found)).decode())
+        return
+    typer.echo(f"{found.patterns} patterns of {found.copies:,} confirmed posts")
+    typer.echo(f"an outsider can tell {found.outsider} of these posts from other texts")
+    typer.echo(
+        f"a member can tell what was masked in {found.told} of {found.personal:,} posts in which something was masked"
+    )
+    typer.echo(
+        f"a member can confirm guesses of two neighbouring words that {circle_.k} authors wrote: {found.pairs:.1f} in a pattern"
+    )
+    typer.echo(
+        f"a member who knows a post guesses whether it was counted with an advantage of {found.advantage:.3f} over a coin "
+        f"({found.tried} posts left out in turn)"
+    )
+
+
+@app.command("convert")
+def convert(
+    feed: Annotated[Path, typer.Argument(help="A feed that is good today.")],
+    to: Annotated[OtherFormat, typer.Option("--to", help="The other format.")],
+    settings: SettingsFile = None,
+) -> None:
+    """Print a feed as STIX 2.1 or MISP, for other tools. The signature stays behind: check it with `verify` before.
+
+    Example: sluicegate patterns convert north.feed --to stix
+    """
+    from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
+    from sluicegate.pipeline.patterns.feed import open_feed  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.patterns.formats import misp, stix  # noqa: PLC0415 - only this command needs it
+
+    _, path = _settings(settings)
+    with folders.PatternFolder.opened(path) as folder:
+        opened = open_feed(feed.read_bytes(), folder.circle, folder.today)
+    made = stix(opened) if to is OtherFormat.STIX else misp(opened)
+    typer.echo(orjson.dumps(made, option=orjson.OPT_INDENT_2).decode())
 
 
 def _show_cases(pattern: str, cases: RaisedCases) -> None:

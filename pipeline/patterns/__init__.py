@@ -8,7 +8,6 @@ __all__ = [
     "masking",
     "matcher",
     "mining",
-    "noise",
     "pattern",
     "risk",
     "sharing",
