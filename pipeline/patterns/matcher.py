@@ -121,20 +121,15 @@ class PatternIndex:
             return []
         values = checksums(text, LOOKED_UP)
         for value_of, get in self._tables:
-            hits: dict[int, int] = {}
-            misses, last = 0, -1
-            for value in values:
-                found = get(value_of(value)) if value != last else None
-                last = value
-                if found is None:
-                    misses += 1
-                    if misses > _MISSES:
-                        break
-                    continue
-                for number in (found,) if isinstance(found, int) else found:
-                    hits[number] = hits.get(number, 0) + 1
-            if matched := [number for number, count in hits.items() if count >= NEEDED]:
-                return matched
+            # Nearly all posts end here: with none of the first values, too few are left for a match.
+            if any([get(value_of(value)) is not None for value in values[: 1 + _MISSES]]):
+                hits: dict[int, int] = {}
+                for value in set(values):
+                    found = get(value_of(value))
+                    for number in () if found is None else (found,) if isinstance(found, int) else found:
+                        hits[number] = hits.get(number, 0) + 1
+                if matched := [number for number, count in hits.items() if count >= NEEDED]:
+                    return matched
         return []
 
 

@@ -22,7 +22,7 @@ KEPT = 8
 LEAST_PAIRS = 4
 """A text with fewer pairs of words is too short: what it would share are idioms."""
 VALUE_BYTES = 8
-_CHARACTERS = 1_000
+_CHARACTERS = 600
 """Read of a text. Copies that flood a stream are short; the rest of a long text costs time and says little."""
 BARRIER = "\0"
 """Stands for what was masked. No pair of words reaches over it."""

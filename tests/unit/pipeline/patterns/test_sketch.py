@@ -67,7 +67,7 @@ def test_no_digit_changes_anything(text: str, one: int, other: int) -> None:
 def test_any_text_has_sorted_checksums_of_its_own_pairs(text: str) -> None:
     found = checksums(text, KEPT)
     assert found == sorted(found)
-    assert len(text) > 900 or set(found) <= all_checksums(text.replace(BARRIER, ""))
+    assert len(text) > 500 or set(found) <= all_checksums(text.replace(BARRIER, ""))
 
 
 def test_no_pair_reaches_over_what_was_masked() -> None:
