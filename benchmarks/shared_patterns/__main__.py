@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared_patterns.cost import PATTERNS, CostFigures, measure_cost
 from shared_patterns.privacy import measure
 from shared_patterns.study import FloodFigures, run, topics_of
 from sluicegate.engines.adapt.data.personal import find
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from shared_patterns.privacy import PrivacyFigures
 
 _MOST_S, _LEAST_RECALL, _MOST_FALSE, _MOST_ADVANTAGE = 300.0, 0.60, 0.001, 0.02
+_MOST_MICROSECONDS, _MOST_MEGABYTES = 10.0, 200.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,13 +37,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kafka", action="store_true", help="Apache Kafka in place of the embedded broker")
     parser.add_argument("--data", type=Path, help="JSON lines with `text`: harmless posts of both")
     parser.add_argument("--patterns", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=150.0)
+    parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/patterns/patterns.json"))
     given = parser.parse_args(arguments)
     flood = asyncio.run(_flood(given))
     _say(
         f"{flood.copies} copies and {flood.harmless} harmless posts at the second institution; by flood: {_shares(flood)}"
+    )
+    cost = measure_cost([] if given.data is None else _texts(given.data))
+    _say(
+        f"{cost.microseconds:.1f} µs a post of {cost.characters:.0f} characters, {cost.megabytes:.0f} MB for {PATTERNS:,} patterns"
     )
     privacy = measure(given.patterns, given.seed, detector=lambda text: bool(find(text)), told=_progress)
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     }
     given.out.write_text(json.dumps(document, indent=2) + "\n")
     print(line(flood, privacy))
-    return 0 if holds(flood, privacy) else 1
+    return 0 if holds(flood, privacy, cost) else 1
 
 
 async def _flood(given: argparse.Namespace) -> FloodFigures:
@@ -84,7 +90,7 @@ def line(flood: FloodFigures, privacy: PrivacyFigures) -> str:
     )
 
 
-def holds(flood: FloodFigures, privacy: PrivacyFigures) -> bool:
+def holds(flood: FloodFigures, privacy: PrivacyFigures, cost: CostFigures) -> bool:
     """True if every bound holds."""
     return (
         flood.found_after_s <= _MOST_S
@@ -93,6 +99,8 @@ def holds(flood: FloodFigures, privacy: PrivacyFigures) -> bool:
         and flood.blocked_by_pattern == flood.unanswered == 0
         and privacy.residual + privacy.scanned == 0
         and privacy.advantage <= _MOST_ADVANTAGE
+        and cost.microseconds <= _MOST_MICROSECONDS
+        and cost.megabytes <= _MOST_MEGABYTES
     )
 
 

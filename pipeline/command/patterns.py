@@ -572,11 +572,21 @@ def _settings(path: Path | None) -> tuple[Settings, Path]:
         PatternError: No folder is set.
     """
     loaded = load_settings(path)
+    _require_extra()
     if loaded.patterns.path is None:
         raise PatternError(
             "patterns.path is not set; set it to the folder with the circle's file, and patterns.tenants to who opted in"
         )
     return loaded, loaded.patterns.path
+
+
+def _require_extra() -> None:
+    try:
+        import cryptography  # noqa: F401, PLC0415 - asked whether it is there
+    except ModuleNotFoundError as error:
+        raise PatternError(
+            "feeds are signed by the library cryptography; install sluicegate with the extra: pip install 'sluicegate[patterns]'"
+        ) from error
 
 
 def _actor(name: str | None) -> str:

@@ -31,7 +31,8 @@ UNCONFIRMED_MOST = 50
 """Posts that a pattern raises in an hour and a worker while nobody here has confirmed it: a poisoned one costs reviewers no more."""
 _BUDGET_S = 3600.0
 _LOOK_AGAIN_S = 1.0
-_MISSES = LOOKED_UP - NEEDED
+_FIRST = 2
+"""Values that are asked about first: a hash with a key is the dearest part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,8 @@ class PatternIndex:
             return []
         values = checksums(text, LOOKED_UP)
         for value_of, get in self._tables:
-            # Nearly all posts end here: with none of the first values, too few are left for a match.
-            if any([get(value_of(value)) is not None for value in values[: 1 + _MISSES]]):
+            # Nearly all posts end here. Of the copies of a flood, few have neither of their two lowest values in its pattern.
+            if any([get(value_of(value)) is not None for value in values[:_FIRST]]):  # noqa: C419 - a generator costs more than two values
                 hits: dict[int, int] = {}
                 for value in set(values):
                     found = get(value_of(value))

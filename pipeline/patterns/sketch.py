@@ -66,7 +66,9 @@ def checksums(text: str, most: int) -> list[int]:
         text: Any text.
         most: As many at most. The same one may come twice.
     """
-    words = words_of(text)
+    # As in `words_of`: a call more would cost a tenth of the rest.
+    small = text[:_CHARACTERS].lower().encode("utf-8", "surrogatepass")
+    words = small.translate(_KEPT_AS, _GONE).split()
     if len(words) <= LEAST_PAIRS:
         return []
     found = list(map(crc32, words, map(crc32, words[1:])))

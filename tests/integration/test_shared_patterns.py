@@ -28,7 +28,9 @@ GREETING = "Happy birthday to you dear friend, may all of your wishes come true 
 def copies(count: int) -> list[str]:
     chance = random.Random(3)
     return [
-        TEMPLATE.format(**SLOTS | {"phone": f"+49 151 555 {chance.randrange(10_000):04d}", "price": f"{number}.99 EUR"})
+        TEMPLATE.format(
+            **SLOTS | {"phone": f"+49 151 555 {chance.randrange(10_000):04d}", "price": f"{number}.99 EUR"}
+        )
         for number in range(count)
     ]
 
@@ -62,7 +64,9 @@ async def test_a_pattern_goes_from_a_decision_to_a_raised_copy_and_away_again(tm
             topics = topics_of(name)
             broker = await stack.enter_async_context(EmbeddedBroker([*topics.model_dump().values()]))
             rules = {"customs fee": "controversial", "birthday": "controversial", "": "safe"}
-            one = Institution(name, folder, broker.address, topics, rules if name == "north" else {"": "safe"})
+            one = Institution(
+                name, folder, broker.address, topics, rules if name == "north" else {"": "safe"}
+            )
             path = folder / "patterns" / FILE
             path.write_bytes(circle.encode())
             path.chmod(0o600)
@@ -74,7 +78,12 @@ async def test_a_pattern_goes_from_a_decision_to_a_raised_copy_and_away_again(tm
 async def story(north: Institution, south: Institution, folder: Path) -> None:
     chance = random.Random(1)
     plain = sent(north, [everyday(chance) for _ in range(300)], None)
-    words = sent(north, [TEMPLATE.format(name="", price="", link="", phone="").lower().replace("customs fee", "customs, fee")] * 5, None)
+    words = sent(
+        north,
+        [TEMPLATE.format(name="", price="", link="", phone="").lower().replace("customs fee", "customs, fee")]
+        * 5,
+        None,
+    )
     words |= sent(north, [GREETING.format(number="").lower().replace("birthday", "birth day")] * 5, None)
     flood = sent(north, copies(12), "parcel")
     # A benign phrase that people at the first one wrongly confirm: a poisoned pattern.
@@ -87,7 +96,17 @@ async def story(north: Institution, south: Institution, folder: Path) -> None:
     code, said = await north.command("export", "--draft", draft, "--as", "ann")
     assert (code, "2 clusters may be shared" in said) == (0, True), said
     assert SLOTS["name"].split()[1] not in draft.read_text()
-    approve = ("export", "--approve", draft, "--member", "north", "--signing-key", folder / "north/north.pem", "--out", feed)
+    approve = (
+        "export",
+        "--approve",
+        draft,
+        "--member",
+        "north",
+        "--signing-key",
+        folder / "north/north.pem",
+        "--out",
+        feed,
+    )
     code, said = await north.command(*approve, "--as", "ann")
     assert (code, "a second person approves it" in said, feed.exists()) == (1, True, False)
     code, said = await north.command(*approve, "--as", "bob")
@@ -116,13 +135,19 @@ async def story(north: Institution, south: Institution, folder: Path) -> None:
     assert f"{good}: confirmed here by" in said
     assert f"{poisoned}: refused" in said
     assert all(name in said for name in happy), "its cases are not listed"
+    await ending(south, folder, good, poisoned, raised)
+
+
+async def ending(south: Institution, folder: Path, good: str, poisoned: str, raised: set[str]) -> None:
     code, said = await south.command("revoke", good, "--reason", "it is over", "--as", "dora")
     assert code == 0
     assert all(name in said for name in raised)
     code, said = await south.command("list", "--json")
     standings = {one["id"]: one["standing"] for one in map(orjson.loads, said.splitlines())}
     assert standings == {good: "revoked", poisoned: "refused"}
-    events = [orjson.loads(line) for line in (folder / "south/patterns/events.jsonl").read_bytes().splitlines()]
+    events = [
+        orjson.loads(line) for line in (folder / "south/patterns/events.jsonl").read_bytes().splitlines()
+    ]
     told = [(one["actor"], one["what"]) for one in events]
     assert ("cid", "feed taken in") in told
     assert ("cid", "feed refused") in told

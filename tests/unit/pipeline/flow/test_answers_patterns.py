@@ -56,10 +56,16 @@ class Always:
 def decided(unsafe: float | None, matcher: Always | None) -> tuple[str, MadeVerdict]:
     """The topic and the verdict of a post with this P(unsafe); None for one that could not be scored."""
     info = FakeEngine().info
-    route: Any = SimpleNamespace(info=info, stamp=engine_reference(info), finding=lambda finding, _post: finding)
+    route: Any = SimpleNamespace(
+        info=info, stamp=engine_reference(info), finding=lambda finding, _post: finding
+    )
     slot = Slot(cast("Any", MemoryDelivery(0)), 1, 0.0)
     post = PostInWork(
-        slot, Post(id="p", text="abc", tenant="teens"), route, Parts((Part(Prompt((1,), "post", 0, (0, 1)), 0, 3),)), (b"k",)
+        slot,
+        Post(id="p", text="abc", tenant="teens"),
+        route,
+        Parts((Part(Prompt((1,), "post", 0, (0, 1)), 0, 3),)),
+        (b"k",),
     )
     if unsafe is None:
         post.found = [Found(ItemFailure(FailureCode.TIMED_OUT), AssessedBy.NONE)]

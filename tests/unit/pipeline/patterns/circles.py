@@ -27,7 +27,12 @@ TEMPLATE = (
     "Good news {name}! Your parcel could not be delivered today because the customs fee is still open, "
     "please pay {price} on {link} within one day or it goes back. Call {phone}"
 )
-SLOTS = {"name": "Thandeka Quarshie", "price": "2.99 EUR", "link": "https://evil.example/x7", "phone": "+49 151 555 0815"}
+SLOTS = {
+    "name": "Thandeka Quarshie",
+    "price": "2.99 EUR",
+    "link": "https://evil.example/x7",
+    "phone": "+49 151 555 0815",
+}
 
 
 def keypair() -> tuple[bytes, bytes]:
@@ -44,7 +49,9 @@ def keypair() -> tuple[bytes, bytes]:
 
 
 NORTH, SOUTH = keypair(), keypair()
-CIRCLE = new_circle("alps", {"north": NORTH[1], "south": SOUTH[1]}, k=K, licence="for moderation", today=TODAY)
+CIRCLE = new_circle(
+    "alps", {"north": NORTH[1], "south": SOUTH[1]}, k=K, licence="for moderation", today=TODAY
+)
 
 
 def flood(count: int = 12, template: str = TEMPLATE, **slots: str) -> list[str]:
@@ -95,9 +102,13 @@ def candidates(texts: Sequence[str]) -> list[Candidate]:
     return read_draft(draft(mined(texts), matches=lambda _cluster: 0, by="ann"))
 
 
-def feed(texts: Sequence[str] = (), *, before: Feed | None = None, member: str = "north", **fields: Any) -> Feed:
+def feed(
+    texts: Sequence[str] = (), *, before: Feed | None = None, member: str = "north", **fields: Any
+) -> Feed:
     """A feed with the patterns of these texts."""
-    made = next_feed(CIRCLE, member, before, candidates(texts) if texts else [], chance=random.Random(1), now=NOW)
+    made = next_feed(
+        CIRCLE, member, before, candidates(texts) if texts else [], chance=random.Random(1), now=NOW
+    )
     return made.model_copy(update=fields)
 
 

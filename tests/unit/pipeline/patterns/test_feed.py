@@ -70,7 +70,10 @@ def test_a_field_that_is_not_known_is_refused() -> None:
         open_feed(orjson.dumps(envelope), CIRCLE, TODAY)
 
 
-@given(st.binary(max_size=300) | st.builds(orjson.dumps, st.dictionaries(st.text(max_size=9), st.integers(-9, 9) | st.text())))
+@given(
+    st.binary(max_size=300)
+    | st.builds(orjson.dumps, st.dictionaries(st.text(max_size=9), st.integers(-9, 9) | st.text()))
+)
 def test_whatever_else_is_refused_with_a_sentence(content: bytes) -> None:
     with pytest.raises(PatternError):
         open_feed(content, CIRCLE, TODAY)

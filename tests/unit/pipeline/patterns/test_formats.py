@@ -42,7 +42,15 @@ def test_stix_has_the_pattern_its_end_its_terms_and_what_was_revoked() -> None:
 
 def test_misp_has_what_it_requires_and_detects_nothing_by_itself() -> None:
     event = misp(FEED)["Event"]
-    assert event.keys() >= {"uuid", "info", "date", "threat_level_id", "analysis", "distribution", "Attribute"}
+    assert event.keys() >= {
+        "uuid",
+        "info",
+        "date",
+        "threat_level_id",
+        "analysis",
+        "distribution",
+        "Attribute",
+    }
     (attribute,) = event["Attribute"]
     assert attribute.keys() >= {"uuid", "type", "category", "value", "to_ids"}
     assert attribute["to_ids"] is False

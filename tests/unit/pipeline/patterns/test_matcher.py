@@ -28,7 +28,9 @@ KEY = CIRCLE.keys[0]
 HARMLESS = "The customs office opens at eight, and the parcel from my aunt has been there since Monday or so"
 
 
-def live(text: str, pattern: str = "0" * 16, *, confirmed: bool = False, until: int = 30) -> tuple[LivePattern, str, list[str]]:
+def live(
+    text: str, pattern: str = "0" * 16, *, confirmed: bool = False, until: int = 30
+) -> tuple[LivePattern, str, list[str]]:
     value_of = keyed(KEY.value)
     return (
         LivePattern(pattern, days(until), confirmed),
@@ -59,7 +61,10 @@ def test_a_tenant_that_did_not_opt_in_is_left_alone(tmp_path: Path) -> None:
 
 def test_two_values_of_two_patterns_are_no_match(tmp_path: Path) -> None:
     pattern, key, values = live(flood()[0])
-    parts = [(LivePattern(f"{number:016x}", days(9), confirmed=False), key, [value]) for number, value in enumerate(values)]
+    parts = [
+        (LivePattern(f"{number:016x}", days(9), confirmed=False), key, [value])
+        for number, value in enumerate(values)
+    ]
     assert matcher(tmp_path, *parts).match("teens", flood()[0]) is None
     assert pattern.id
 
@@ -89,7 +94,12 @@ def test_one_that_people_here_confirmed_has_none(tmp_path: Path) -> None:
 
 def test_a_word_over_and_over_is_no_match_by_itself(tmp_path: Path) -> None:
     value = keyed(KEY.value)(checksums("buy " * 20, 1)[0]).hex()
-    assert matcher(tmp_path, (LivePattern("0" * 16, days(9), confirmed=False), KEY.id, [value])).match("teens", "buy " * 20) is None
+    assert (
+        matcher(tmp_path, (LivePattern("0" * 16, days(9), confirmed=False), KEY.id, [value])).match(
+            "teens", "buy " * 20
+        )
+        is None
+    )
 
 
 def test_without_a_file_there_are_no_patterns(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ async def test_a_revoked_pattern_leaves_a_running_worker(tmp_path: Path) -> None
         with PatternFolder.opened(tmp_path) as folder:
             folder.judge(one.patterns[0].id, "revoked", by="ann", why="a greeting")
             folder.save()
-        while running.match("teens", flood()[0]) is not None:  # noqa: ASYNC110 - the file is watched in its own time
+        while running.match("teens", flood()[0]) is not None:
             await asyncio.sleep(0.1)
 
 
@@ -132,7 +142,9 @@ async def test_a_file_that_is_damaged_leaves_what_is_in_force(tmp_path: Path) ->
         assert running.match("teens", flood()[0]) is not None
 
 
-def test_a_fault_of_ours_matches_nothing_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_matches_nothing_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = matcher(tmp_path, live(flood()[0]))
     monkeypatch.setattr(PatternIndex, "find", lambda _self, _text: 1 / 0)
     assert one.match("teens", flood()[0]) is None

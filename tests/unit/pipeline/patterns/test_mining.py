@@ -6,7 +6,7 @@ import pytest
 
 from sluicegate.pipeline.patterns.mining import is_copy, mine
 from sluicegate.pipeline.patterns.sketch import all_checksums, checksums
-from unit.pipeline.patterns.circles import K, SLOTS, TEMPLATE, confirmed, flood, mined, vocabulary
+from unit.pipeline.patterns.circles import SLOTS, TEMPLATE, K, confirmed, flood, mined, vocabulary
 
 
 def test_a_flood_of_changed_copies_is_one_cluster() -> None:

@@ -6,7 +6,17 @@ import pytest
 
 from sluicegate.pipeline.patterns.risk import advantage, measure_risk
 from sluicegate.pipeline.patterns.sketch import LOOKED_UP, NEEDED, all_checksums, checksums, keyed
-from unit.pipeline.patterns.circles import CIRCLE, K, SLOTS, TEMPLATE, candidates, confirmed, feed, flood, vocabulary
+from unit.pipeline.patterns.circles import (
+    CIRCLE,
+    SLOTS,
+    TEMPLATE,
+    K,
+    candidates,
+    confirmed,
+    feed,
+    flood,
+    vocabulary,
+)
 
 VALUE_OF = keyed(CIRCLE.keys[0].value)
 
@@ -29,7 +39,14 @@ def test_a_dictionary_of_all_phone_tails_tells_a_member_nothing() -> None:
 @pytest.mark.parametrize("slot", ["name", "link"])
 def test_nor_does_one_of_names_or_links(slot: str) -> None:
     (pattern,) = feed(flood(40, **{slot: SLOTS[slot]})).patterns
-    guesses = [SLOTS[slot], "Anna Schmidt", "anna schmidt", "Quarshie Thandeka", "https://good.example", "somebody"]
+    guesses = [
+        SLOTS[slot],
+        "Anna Schmidt",
+        "anna schmidt",
+        "Quarshie Thandeka",
+        "https://good.example",
+        "somebody",
+    ]
     seen = {answers(pattern.values, TEMPLATE.format(**SLOTS | {slot: guess})) for guess in guesses}
     assert len(seen) == 1
 
@@ -38,7 +55,9 @@ def test_an_outsider_with_the_parameters_and_the_text_itself_sees_no_match() -> 
     (pattern,) = feed(flood(40)).patterns
     for key in range(200):  # of 2**256
         value_of = keyed(key.to_bytes(32, "big"))
-        assert not {value_of(one).hex() for text in flood(5) for one in all_checksums(text)} & set(pattern.values)
+        assert not {value_of(one).hex() for text in flood(5) for one in all_checksums(text)} & set(
+            pattern.values
+        )
 
 
 def test_a_feed_holds_no_word_of_any_post() -> None:
@@ -69,7 +88,8 @@ def test_a_flood_at_the_limit_gives_its_members_away_and_risk_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "outside", "gap"), [([4, 4], [4, 4], 0.0), ([4, 4], [1, 1], 1.0), ([4, 2], [2, 2], 0.5), ([], [1], 0.0)]
+    ("inside", "outside", "gap"),
+    [([4, 4], [4, 4], 0.0), ([4, 4], [1, 1], 1.0), ([4, 2], [2, 2], 0.5), ([], [1], 0.0)],
 )
 def test_the_advantage_is_the_largest_gap(inside: list[int], outside: list[int], gap: float) -> None:
     assert advantage(inside, outside) == gap

@@ -11,7 +11,7 @@ from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.patterns.mining import SLOT
 from sluicegate.pipeline.patterns.pattern import Revocation
 from sluicegate.pipeline.patterns.sharing import next_feed, read_draft, residue
-from unit.pipeline.patterns.circles import CIRCLE, K, NOW, TODAY, candidates, feed, flood
+from unit.pipeline.patterns.circles import CIRCLE, NOW, TODAY, K, candidates, feed, flood
 
 
 def test_a_pattern_has_coarse_times_and_its_values_say_nothing_by_their_order() -> None:
@@ -36,7 +36,9 @@ def test_a_count_is_drawn_once() -> None:
 def test_a_count_is_not_the_exact_one() -> None:
     exact = candidates(flood(40))[0].authors
     drawn = {
-        next_feed(CIRCLE, "north", None, candidates(flood(40)), chance=random.Random(seed), now=NOW).patterns[0].authors
+        next_feed(CIRCLE, "north", None, candidates(flood(40)), chance=random.Random(seed), now=NOW)
+        .patterns[0]
+        .authors
         for seed in range(10)
     }
     assert exact == 40
