@@ -168,10 +168,6 @@ class Verdict(Event):
     explanation_failure: OpenFailureCode | None = None
     failure: Failure | None = None
     breaker: WithheldBlock | None = None
-    reason_codes: ReasonCodes = Field(
-        default=(),
-        description="Why the action is severer than the policy's own, such as `shared_pattern_` and the id of a pattern; an open set.",
-    )
 
     assessed_by: Annotated[AssessedBy, Field(strict=False)]
     reused_from: str | None = Field(default=None, description="The verdict whose assessment was reused.")
@@ -187,6 +183,12 @@ class Verdict(Event):
     segments: Segments = Segments()
     timings: Timings
     judged_at: Instant
+    reason_codes: ReasonCodes = Field(
+        default=(),
+        # Nearly no verdict has any: those keep the bytes that they had before there were codes.
+        exclude_if=lambda codes: not codes,
+        description="Why the action is severer than the policy's own, such as `shared_pattern_` and the id of a pattern; absent if it is not. An open set.",
+    )
 
     @model_validator(mode="after")
     def _judged_or_failed(self) -> Self:

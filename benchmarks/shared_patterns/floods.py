@@ -222,11 +222,26 @@ _CLOSINGS = (
     "My wife earned it with hard work.",
     "Somebody was locked in the garden.",
 )
+_EVERYDAY = (
+    "The news could not be better: they come to us in May, or even before. Please be kind to them.",
+    "Milk is delivered to the homes over there, but only if you take a big bottle.",
+    "He went broke with a simple idea, she shows others how to earn from it.",
+    "All the good places are gone and we must look for new ones.",
+    "The code of the door is on a note, give it to nobody.",
+    "My little one fell into the grass and cannot stop laughing about the word.",
+    "A show for friends, with a song that they can sing.",
+    "Ihr Brief konnte nicht zugestellt werden, weil die Straße neu ist, sagt die Post.",
+    "Das geht zurück an den Absender, sonst liegt es hier herum. Gibt es Fragen?",
+    "Rufen Sie lieber an, bevor Sie kommen, und zeigen Sie den Ausweis.",
+)
+"""With the words that are left: a house with a real stream has all of them."""
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 def everyday(chance: random.Random) -> str:
     """A harmless post that uses the words of the floods, and says something else."""
+    if chance.random() < 0.2:
+        return f"{chance.choice(_EVERYDAY)} {chance.choice(_CLOSINGS).format(day=chance.choice(_DAYS), number=chance.randrange(2, 400))}"
     parts = [f"{chance.choice(_OPENINGS)} {chance.choice(_MIDDLES)}{chance.choice('.?!')}"]
     for _ in range(chance.randrange(1, 4)):
         closing = chance.choice(_CLOSINGS)

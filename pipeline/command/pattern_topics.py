@@ -10,7 +10,7 @@ from datetime import datetime
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.patterns.masking import Vocabulary
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy
-from sluicegate.pipeline.patterns.sketch import LOOKED_UP, all_checksums, checksums
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, all_checksums, checksums
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (
     SHARED_PATTERN,
@@ -61,7 +61,7 @@ class RaisedCases:
 
 
 def read_history(settings: Settings, *, k: int) -> History:
-    """Read resolutions, then posts.
+    """Read resolutions, then posts, twice.
 
     Args:
         settings: The institution's.
@@ -72,6 +72,12 @@ def read_history(settings: Settings, *, k: int) -> History:
     """
     decided = {_place(one): one for one in _standing_resolutions(settings)}
     history = History(vocabulary=Vocabulary(k))
+    # What stands in all copies of a flood would be common, were those counted that nobody decided on.
+    of_floods: set[int] = set()
+    for post in _posts(settings):
+        resolution = decided.get((post.tenant, post.id, post.revision, content_hash(post)))
+        if resolution is not None and is_harmful(resolution):
+            of_floods.update(checksums(post.text, KEPT))
     seen: set[_Place] = set()
     for post in _posts(settings):
         place = (post.tenant, post.id, post.revision, content_hash(post))
@@ -81,7 +87,8 @@ def read_history(settings: Settings, *, k: int) -> History:
         author = post.author_id or ""
         resolution = decided.get(place)
         if resolution is None:
-            history.vocabulary.add(post.text, author)
+            if of_floods.isdisjoint(checksums(post.text, KEPT)):
+                history.vocabulary.add(post.text, author)
             history.others.append((tuple(checksums(post.text, LOOKED_UP)), post.created_at))
         elif is_harmful(resolution):
             history.copies.append(_copy(post, author, resolution))

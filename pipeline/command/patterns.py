@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -21,6 +21,7 @@ from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import LINE
 from sluicegate.pipeline.patterns.circle import new_circle
 from sluicegate.pipeline.patterns.pattern import Feed, Pattern, Revocation
+from sluicegate.pipeline.patterns.standing import learnt, suspicion
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Verdict
@@ -48,11 +49,6 @@ class OtherFormat(StrEnum):
 
     STIX = "stix"
     MISP = "misp"
-
-
-_SUSPECT_SHARE = 0.001
-_SUSPECT_LEAST = 5
-"""A new pattern that matches more posts than this of the time before the flood is no sign of the flood."""
 
 
 @app.command("circle")
@@ -295,55 +291,40 @@ def _tell_gone(settings: Settings, feed: Feed, gone: list[str]) -> None:
             _show_cases(pattern, raised.get(pattern, RaisedCases()))
 
 
-def _look_back(settings, folder, new: list[Pattern], actor: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - its class loads cryptography
-    """Refuse patterns that match what was here before the flood, or what people here found safe."""
-    from sluicegate.pipeline.patterns.sketch import NEEDED, keyed  # noqa: PLC0415 - loads cryptography beside it
+def _look_back(settings: Settings, folder: Any, new: list[Pattern], actor: str) -> None:
+    """Put away patterns that match what was here before the flood, or what people here found safe.
 
+    Args:
+        settings: The institution's.
+        folder: Its :class:`PatternFolder`, a class that loads cryptography: no help text needs that.
+        new: Patterns.
+        actor: Who took them in.
+    """
     history = read_history(settings, k=folder.circle.k)
     for pattern in new:
         key = folder.circle.key(pattern.key, folder.today)
         if key is None:
             continue  # it matches nothing
-        value_of, values = keyed(key.value), {bytes.fromhex(one) for one in pattern.values}
-        safe = sum(value_of(one) in values for one in history.harmless)
-        year, week = pattern.first_week.split("-W")
-        begun = datetime.fromisocalendar(int(year), int(week), 1).replace(tzinfo=UTC)
-        before = [low for low, at in history.others if at is not None and at < begun]
-        hits = sum(len({value_of(one) for one in low} & values) >= NEEDED for low in before)
-        if safe >= NEEDED or hits > max(_SUSPECT_LEAST, _SUSPECT_SHARE * len(before)):
-            why = (
-                f"matches {hits} of {len(before)} posts from before its flood"
-                if safe < NEEDED
-                else "matches what people here found safe"
-            )
+        why = suspicion(pattern, key, harmless=history.harmless, others=history.others)
+        if why is not None:
             folder.judge(pattern.id, "poisoned", by=actor, why=why)
             typer.echo(f"{pattern.id}: not used: it {why}", err=True)
 
 
-def _learn(settings, folder, actor: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - its class loads cryptography
+def _learn(settings: Settings, folder: Any, actor: str) -> None:
     """Confirm or refuse patterns by what people here decided on the posts that they raised."""
-    from sluicegate.pipeline.patterns.folder import CONFIRMED_BY, REFUSED_BY  # noqa: PLC0415 - loads cryptography
-
     raised = read_raised(settings)
     for known in folder.known():
-        cases = raised.get(known.pattern.id)
-        if cases is None or known.standing not in {"seed", "confirmed"}:
-            continue
+        cases = raised.get(known.pattern.id, RaisedCases())
         harmful, safe = len(cases.harmful), len(cases.safe)
-        if safe >= REFUSED_BY and safe > harmful:
-            folder.judge(
-                known.pattern.id,
-                "refused",
-                by=actor,
-                why=f"people here found {safe} posts safe, {harmful} not",
-            )
-            typer.echo(f"{known.pattern.id}: refused: people here found {safe} of its posts safe", err=True)
+        standing = learnt(known.standing, harmful=harmful, safe=safe)
+        if standing == known.standing:
+            continue
+        why = f"people here found {harmful} of its posts harmful, {safe} safe"
+        folder.judge(known.pattern.id, standing, by=actor, why=why)
+        typer.echo(f"{known.pattern.id}: {standing}: {why}", err=standing == "refused")
+        if standing == "refused":
             _show_cases(known.pattern.id, cases)
-        elif known.standing == "seed" and harmful >= CONFIRMED_BY and 20 * safe <= harmful:
-            folder.judge(
-                known.pattern.id, "confirmed", by=actor, why=f"people here found {harmful} posts harmful"
-            )
-            typer.echo(f"{known.pattern.id}: confirmed here by {harmful} posts")
 
 
 @app.command("list")

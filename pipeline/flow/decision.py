@@ -25,6 +25,7 @@ from sluicegate.schemas import (
     MadeVerdict,
     Origin,
     Post,
+    RaisedVerdict,
     Rejection,
     Scores,
     Segments,
@@ -228,15 +229,14 @@ def raise_to_review(verdict: MadeVerdict, post: Post, policy: Policy, *, code: s
         outcome="pattern",
         action=decision.action,
     )
-    return replace(
-        verdict,
-        verdict_id=identity,
-        action=decision.action,
-        disposition=decision.disposition,
-        disposition_parameters=dict(decision.parameters),
-        reason_codes=(code,),
-        reused_from=verdict.reused_from if verdict.reused_from != identity else None,
-    )
+    changes = {
+        "verdict_id": identity,
+        "action": decision.action,
+        "disposition": decision.disposition,
+        "disposition_parameters": dict(decision.parameters),
+        "reused_from": verdict.reused_from if verdict.reused_from != identity else None,
+    }
+    return RaisedVerdict(**vars(verdict) | changes, reason_codes=(code,))
 
 
 def policys_action(verdict: MadeVerdict) -> Action:

@@ -12,5 +12,6 @@ __all__ = [
     "risk",
     "sharing",
     "sketch",
+    "standing",
 ]
 """Modules that other rooms may import."""

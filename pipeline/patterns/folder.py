@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
@@ -20,6 +20,7 @@ from sluicegate.pipeline.patterns.circle import FILE, Circle, read_circle
 from sluicegate.pipeline.patterns.feed import Head, open_feed, require_newer
 from sluicegate.pipeline.patterns.matcher import LIVE, LivePattern, write_live
 from sluicegate.pipeline.patterns.pattern import Feed, Pattern
+from sluicegate.pipeline.patterns.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +30,6 @@ STATE = "state.json"
 EVENTS = "events.jsonl"
 _LOCK = ".lock"
 _FEEDS = "feeds"
-CONFIRMED_BY = 5
-"""Posts raised by a pattern that people here found harmful: from then on it raises as many as come."""
-REFUSED_BY = 2
-"""Posts raised by a pattern that people here found safe, if they are more than the harmful ones: it goes."""
-
-Standing = Literal["seed", "confirmed", "refused", "revoked", "poisoned"]
-"""What a pattern is worth here. Only the first two raise posts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.patterns.circle import FILE, Circle, read_circle
-from sluicegate.pipeline.patterns.sketch import LOOKED_UP, NEEDED, VALUE_BYTES, checksums, keyed
+from sluicegate.pipeline.patterns.sketch import ASKED_FIRST, LOOKED_UP, NEEDED, VALUE_BYTES, checksums, keyed
 from sluicegate.schemas import SHARED_PATTERN
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ UNCONFIRMED_MOST = 50
 """Posts that a pattern raises in an hour and a worker while nobody here has confirmed it: a poisoned one costs reviewers no more."""
 _BUDGET_S = 3600.0
 _LOOK_AGAIN_S = 1.0
-_FIRST = 2
-"""Values that are asked about first: a hash with a key is the dearest part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ class PatternIndex:
         values = checksums(text, LOOKED_UP)
         for value_of, get in self._tables:
             # Nearly all posts end here. Of the copies of a flood, few have neither of their two lowest values in its pattern.
-            if any([get(value_of(value)) is not None for value in values[:_FIRST]]):  # noqa: C419 - a generator costs more than two values
+            if any([get(value_of(value)) is not None for value in values[:ASKED_FIRST]]):  # noqa: C419 - a generator costs more than two values
                 hits: dict[int, int] = {}
                 for value in set(values):
                     found = get(value_of(value))

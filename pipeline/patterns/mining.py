@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal
 from sluicegate.pipeline.patterns.masking import Vocabulary, masked
 from sluicegate.pipeline.patterns.pattern import LEAST_VALUES, MOST_VALUES
 from sluicegate.pipeline.patterns.sketch import (
+    ASKED_FIRST,
     BARRIER,
     KEPT,
     LOOKED_UP,
     NEEDED,
     all_checksums,
     checksums,
-    common,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SLOT = "‹…›"
 """Stands for what was masked, where people read it."""
+_FOUND_SHARE = 0.5
+"""A pattern that finds fewer of its own copies is no use to others."""
 _COMMON_SHARE = 0.25
 """A value that fewer of a cluster's authors have says more of them than of the flood."""
 
@@ -70,7 +72,7 @@ class MiningResult:
     few_authors: int = 0
     """Clusters of fewer than k authors."""
     little_in_common: int = 0
-    """Clusters of which too little is left: their copies differ, or what they share is masked or harmless."""
+    """Clusters of which too little is left to find their own copies by: these differ, or what they share is masked or harmless."""
 
 
 def mine(
@@ -100,8 +102,9 @@ def mine(
 
 
 def is_copy(text: str, of: Collection[int]) -> bool:
-    """True if a text would be a match of a pattern with these checksums."""
-    return common(checksums(text, LOOKED_UP), tuple(of)) >= NEEDED
+    """True if a text would be a match of a pattern with these checksums: as :meth:`PatternIndex.find` has it."""
+    low = checksums(text, LOOKED_UP)
+    return any(value in of for value in low[:ASKED_FIRST]) and len({*low} & {*of}) >= NEEDED
 
 
 def _clusters(low: Sequence[Sequence[int]]) -> Iterable[list[int]]:
@@ -147,6 +150,8 @@ def _shared(
         return None
     kept.sort(key=lambda checksum: (-len(holders[checksum]), checksum))
     chosen = tuple(kept[:MOST_VALUES])
+    if sum(is_copy(copy.text, chosen) for copy in copies) < _FOUND_SHARE * len(copies):
+        return None
     template = max(templates, key=lambda one: len(all_checksums(one) & set(chosen)))
     categories = Counter(copy.category for copy in copies)
     languages = Counter(copy.language for copy in copies if copy.language is not None)

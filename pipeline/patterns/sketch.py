@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LOOKED_UP = 4
 """Values that a post is looked up by. Two of them in one pattern are a match."""
 NEEDED = 2
+ASKED_FIRST = 2
+"""Of those: with none of them in a pattern, the others are not asked about. A hash with a key is the dearest part."""
 KEPT = 8
 """Values of a copy that a pattern is made of: a changed copy loses some of the lowest, and the next move up."""
 LEAST_PAIRS = 4

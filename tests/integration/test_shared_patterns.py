@@ -132,7 +132,7 @@ async def story(north: Institution, south: Institution, folder: Path) -> None:
     good, poisoned = (verdicts[next(iter(names))].reason_codes[0][-16:] for names in (raised, happy))
     code, said = await south.command("import", "--as", "cid")
     assert code == 0
-    assert f"{good}: confirmed here by" in said
+    assert f"{good}: confirmed: people here found" in said
     assert f"{poisoned}: refused" in said
     assert all(name in said for name in happy), "its cases are not listed"
     await ending(south, folder, good, poisoned, raised)
