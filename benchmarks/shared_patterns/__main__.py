@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kafka", action="store_true", help="Apache Kafka in place of the embedded broker")
     parser.add_argument("--data", type=Path, help="JSON lines with `text`: harmless posts of both")
     parser.add_argument("--patterns", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/patterns/patterns.json"))
     given = parser.parse_args(arguments)

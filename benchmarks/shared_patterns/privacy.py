@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shared_patterns.floods import CAMPAIGNS, copy_of, everyday
-from sluicegate.pipeline.patterns.masking import Vocabulary
+from sluicegate.pipeline.patterns.masking import CommonWords
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy, MinedCluster, mine
 from sluicegate.pipeline.patterns.sharing import residue
 from sluicegate.pipeline.patterns.sketch import KEPT, all_checksums, checksums
@@ -48,9 +48,9 @@ class PrivacyFigures:
         return gap
 
 
-def vocabulary(chance: random.Random, posts: int = 6_000) -> Vocabulary:
+def vocabulary(chance: random.Random, posts: int = 6_000) -> CommonWords:
     """The common words of an institution."""
-    known = Vocabulary(K)
+    known = CommonWords(K)
     for number in range(posts):
         known.add(everyday(chance), f"author-{number % 1500}")
     return known

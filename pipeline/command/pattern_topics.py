@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sluicegate.pipeline.kafka.reader import TopicReader
-from sluicegate.pipeline.patterns.masking import Vocabulary
+from sluicegate.pipeline.patterns.masking import CommonWords
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy
 from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, all_checksums, checksums
 from sluicegate.pipeline.settings.tree import Settings
@@ -39,7 +39,7 @@ class History:
     """What people confirmed."""
     harmless: set[int] = field(default_factory=set)
     """Checksums of what people found safe."""
-    vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary(5))
+    vocabulary: CommonWords = field(default_factory=lambda: CommonWords(5))
     others: list[tuple[tuple[int, ...], datetime | None]] = field(default_factory=list)
     """The lowest checksums of each post that nobody decided on, and when it was made."""
     missing: int = 0
@@ -71,7 +71,7 @@ def read_history(settings: Settings, *, k: int) -> History:
         ClusterError: The cluster does not answer, or lacks a topic.
     """
     decided = {_place(one): one for one in _standing_resolutions(settings)}
-    history = History(vocabulary=Vocabulary(k))
+    history = History(vocabulary=CommonWords(k))
     # What stands in all copies of a flood would be common, were those counted that nobody decided on.
     of_floods: set[int] = set()
     for post in _posts(settings):

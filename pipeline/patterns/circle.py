@@ -26,11 +26,11 @@ _MEMBER_DAYS = 366
 FILE = "circle.json"
 
 
-class _Part(BaseModel):
+class _CirclePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CircleKey(_Part):
+class CircleKey(_CirclePart):
     """A key that values are hashed with."""
 
     id: KeyName
@@ -53,14 +53,14 @@ class CircleKey(_Part):
         return b64decode(self.secret.get_secret_value(), validate=True)
 
 
-class MemberKey(_Part):
+class MemberKey(_CirclePart):
     """A public key that a member signs with."""
 
     public_key: str = Field(description="Ed25519, in PEM.")
     last_day: date
 
 
-class Circle(_Part):
+class Circle(_CirclePart):
     """What all members have in one file. It holds the circle's key: keep it as you keep a password."""
 
     name: MemberName

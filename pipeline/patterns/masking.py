@@ -1,7 +1,7 @@
 """Masking: what may stand for a person in a text goes before anything is hashed. Pure.
 
 Two looks that share nothing. :func:`masked` goes by shapes: addresses, whatever has a digit, mentions, and names as they
-are given or written. :class:`Vocabulary` goes by use: a word that few other authors write is nobody's but theirs.
+are given or written. :class:`CommonWords` goes by use: a word that few other authors write is nobody's but theirs.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _mask(gone: list[bool], start: int, end: int) -> None:
     gone[start:end] = [True] * (end - start)
 
 
-class Vocabulary:
+class CommonWords:
     """Words that many authors of an institution use: what is in it stands for nobody.
 
     Args:

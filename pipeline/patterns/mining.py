@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from sluicegate.pipeline.patterns.masking import Vocabulary, masked
+from sluicegate.pipeline.patterns.masking import CommonWords, masked
 from sluicegate.pipeline.patterns.pattern import LEAST_VALUES, MOST_VALUES
 from sluicegate.pipeline.patterns.sketch import (
     ASKED_FIRST,
@@ -76,7 +76,7 @@ class MiningResult:
 
 
 def mine(
-    copies: Sequence[ConfirmedCopy], *, k: int, vocabulary: Vocabulary, harmless: Collection[int]
+    copies: Sequence[ConfirmedCopy], *, k: int, vocabulary: CommonWords, harmless: Collection[int]
 ) -> MiningResult:
     """Find the clusters that may be shared.
 
@@ -134,7 +134,7 @@ def _clusters(low: Sequence[Sequence[int]]) -> Iterable[list[int]]:
 
 
 def _shared(
-    copies: Sequence[ConfirmedCopy], authors: int, k: int, vocabulary: Vocabulary, harmless: Collection[int]
+    copies: Sequence[ConfirmedCopy], authors: int, k: int, vocabulary: CommonWords, harmless: Collection[int]
 ) -> MinedCluster | None:
     """What of a cluster at least k authors have, once all that may stand for a person is gone."""
     holders: defaultdict[int, set[str]] = defaultdict(set)

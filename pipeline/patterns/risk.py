@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.patterns.masking import Vocabulary, masked
+from sluicegate.pipeline.patterns.masking import CommonWords, masked
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy, MinedCluster, is_copy, mine
 from sluicegate.pipeline.patterns.sketch import BARRIER, KEPT, all_checksums, checksums, common, keyed
 
@@ -44,7 +44,7 @@ def measure_risk(
     copies: Sequence[ConfirmedCopy],
     *,
     k: int,
-    vocabulary: Vocabulary,
+    vocabulary: CommonWords,
     harmless: Collection[int],
     secret: bytes,
     most: int = 200,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sluicegate.pipeline.patterns.circle import FILE, Circle, new_circle
 from sluicegate.pipeline.patterns.feed import seal
-from sluicegate.pipeline.patterns.masking import Vocabulary
+from sluicegate.pipeline.patterns.masking import CommonWords
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy, MinedCluster, mine
 from sluicegate.pipeline.patterns.pattern import Feed
 from sluicegate.pipeline.patterns.sharing import Candidate, draft, next_feed, read_draft
@@ -69,9 +69,9 @@ def flood(count: int = 12, template: str = TEMPLATE, **slots: str) -> list[str]:
     return found
 
 
-def vocabulary(*texts: str) -> Vocabulary:
+def vocabulary(*texts: str) -> CommonWords:
     """Words of the template are common here, and those of these texts."""
-    known = Vocabulary(K)
+    known = CommonWords(K)
     bare = TEMPLATE.format(name="", price="", link="", phone="").lower()
     for number in range(K):
         for text in (bare, *texts):

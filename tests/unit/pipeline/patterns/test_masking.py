@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.patterns.masking import Vocabulary, masked
+from sluicegate.pipeline.patterns.masking import CommonWords, masked
 from sluicegate.pipeline.patterns.sketch import BARRIER, all_checksums
 
 
@@ -48,8 +48,8 @@ def test_no_digit_is_left(text: str) -> None:
     assert not any(one.isdigit() for one in masked(text))
 
 
-def known(text: str, *, authors: int) -> Vocabulary:
-    words = Vocabulary(5)
+def known(text: str, *, authors: int) -> CommonWords:
+    words = CommonWords(5)
     for number in range(authors):
         words.add(text, f"a{number}")
     return words

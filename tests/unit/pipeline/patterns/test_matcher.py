@@ -46,7 +46,8 @@ def matcher(folder: Path, *patterns: tuple[LivePattern, str, list[str]]) -> Matc
 
 
 def counted(one: Matcher, outcome: str) -> float:
-    return one._metrics.pattern_matches.labels(outcome)._value.get()
+    value: float = one._metrics.pattern_matches.labels(outcome)._value.get()
+    return value
 
 
 def test_a_copy_has_the_patterns_code(tmp_path: Path) -> None:
