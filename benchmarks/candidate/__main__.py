@@ -148,8 +148,8 @@ class Trial:
             sent = min(sent + _CHUNK, len(self._posts))
             until(
                 f"{name} judges {sent} posts",
-                lambda: (
-                    not comparator.running or sum(ends(lane.bootstrap, topics["shadow"]).values()) >= sent
+                lambda wanted=sent: (
+                    not comparator.running or sum(ends(lane.bootstrap, topics["shadow"]).values()) >= wanted
                 ),
                 within_s=_JUDGED_S,
             )

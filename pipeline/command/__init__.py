@@ -20,6 +20,7 @@ from sluicegate.pipeline.command import (
     deadletter,
     demo,
     judge,
+    patterns,
     policy,
     post,
     review,
@@ -59,6 +60,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(engine.app, name="engine")
 app.add_typer(adapt.app, name="adapt")
 app.add_typer(adapt_cycle.data_app, name="data")
+app.add_typer(patterns.app, name="patterns")
 app.add_typer(policy.app, name="policy")
 app.add_typer(review.app, name="review")
 app.add_typer(screen.app, name="screen")

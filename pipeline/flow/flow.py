@@ -27,6 +27,7 @@ from sluicegate.pipeline.flow.tried import TriedJudge
 from sluicegate.pipeline.flow.window import CHUNK, CHUNK_BYTES, Window
 from sluicegate.pipeline.flow.work import Told, Work
 from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Slot
 from sluicegate.pipeline.settings.tree import Settings
@@ -44,7 +45,7 @@ LOOK_S = 0.25
 class PostPath(ABC):
     """What every role does with a post: 1, 2, and 7 to 9. One per worker; one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what each is for is another question
         self,
         settings: Settings,
         policy: Callable[[], Policy],
@@ -52,7 +53,9 @@ class PostPath(ABC):
         outlet: Outlet,
         instruments: Instruments,
         screen: Screener | None,
+        *,
         tried: TriedJudge | None = None,
+        matcher: Matcher | None = None,
     ) -> None:
         self._settings = settings
         self._tried = tried
@@ -62,7 +65,7 @@ class PostPath(ABC):
         self._clock = instruments.clock
         self._metrics = instruments.metrics
         self._tracing = instruments.tracing
-        self._answers = Answers(settings, instruments=instruments)
+        self._answers = Answers(settings, instruments=instruments, matcher=matcher)
         self.breaker = self._answers.breaker
         if tried is not None:
             self.breaker.use_beside(tried.policy.digest)
@@ -224,8 +227,9 @@ class Flow(PostPath):
         *,
         shared: SharedAssessments | None = None,
         tried: TriedJudge | None = None,
+        matcher: Matcher | None = None,
     ) -> None:
-        super().__init__(settings, policy, window, outlet, instruments, screen, tried)
+        super().__init__(settings, policy, window, outlet, instruments, screen, tried=tried, matcher=matcher)
         self._wake = asyncio.Event()
         self._routes = Routes(backends, settings, policy, instruments, turned=self._wake.set)
         self.servers = self._routes.servers

@@ -285,7 +285,7 @@ ROUNDS = 1000
 """Of half a second: several leases that nobody gives back."""
 
 
-def play(
+def play(  # noqa: C901 - a schedule of everything that may happen
     workers: list[OwnServer],
     killers: frozenset[str],
     steps: list[tuple[str, int, int]],

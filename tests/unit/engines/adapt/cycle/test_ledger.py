@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -14,8 +14,11 @@ from sluicegate.engines.adapt.cycle.qualify import qualify
 from sluicegate.engines.adapt.errors import CycleError
 from sluicegate.schemas import Feedback, Post
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 BEGAN = datetime(2026, 11, 2, 8, tzinfo=UTC)
-SECRET = "my mother keeps the spare key under the blue pot"
+QUOTED = "my mother keeps the spare key under the blue pot"
 
 
 def feedback(number: int, text: str, severity: str, **fields: object) -> Feedback:
@@ -61,13 +64,13 @@ def every_byte(folder: Path) -> bytes:
 
 def test_no_text_and_no_author_stands_readable_in_any_file(tmp_path: Path) -> None:
     ledger = CycleLedger(tmp_path)
-    taken(ledger, feedback(1, SECRET, "unsafe", author="anna-4711", reason="names the blue pot"))
+    taken(ledger, feedback(1, QUOTED, "unsafe", author="anna-4711", reason="names the blue pot"))
     found = every_byte(tmp_path)
     assert b"blue pot" not in found
     assert b"anna-4711" not in found
     opened = ledger.text(ledger.decisions()[0])
     assert opened is not None
-    assert (opened[0].text, opened[1]) == (SECRET, "names the blue pot")
+    assert (opened[0].text, opened[1]) == (QUOTED, "names the blue pot")
 
 
 def test_a_decision_that_is_read_twice_is_one(tmp_path: Path) -> None:
@@ -99,12 +102,12 @@ def test_a_snapshot_that_was_changed_is_refused(tmp_path: Path) -> None:
 
 def test_an_erased_author_is_gone_from_every_snapshot_which_still_proves_its_rows(tmp_path: Path) -> None:
     ledger = CycleLedger(tmp_path)
-    taken(ledger, feedback(1, SECRET, "unsafe", author="anna"), feedback(2, "another", "unsafe"))
+    taken(ledger, feedback(1, QUOTED, "unsafe", author="anna"), feedback(2, "another", "unsafe"))
     first = str(ledger.newest())
     taken(ledger, feedback(3, "a third", "safe", author="anna"))
     run = tmp_path / "runs" / "weekly-1" / "work"
     run.mkdir(parents=True)
-    (run / "corrections.jsonl").write_text(SECRET)
+    (run / "corrections.jsonl").write_text(QUOTED)
     sealed = [one.sealed for one in ledger.decisions() if ledger.text(one) and one.verdict_id == "verdict-1"]
 
     found = erase_author(ledger, "forum", "anna", every_days=7, now=BEGAN)
@@ -112,7 +115,7 @@ def test_an_erased_author_is_gone_from_every_snapshot_which_still_proves_its_row
     assert found["texts_erased"] == 2 + 3  # two decisions; rows of two snapshots
     assert found["runs_begun_anew"] == ["weekly-1"]
     after = every_byte(tmp_path)
-    assert SECRET.encode() not in after
+    assert QUOTED.encode() not in after
     assert str(sealed[0]).encode() not in after
     again = CycleLedger(tmp_path)
     for digest in (first, str(again.newest())):
@@ -126,13 +129,13 @@ def test_an_erased_author_is_gone_from_every_snapshot_which_still_proves_its_row
 def test_nothing_comes_back_of_an_erased_author(tmp_path: Path) -> None:
     ledger = CycleLedger(tmp_path)
     erase_author(ledger, "forum", "anna", every_days=7)
-    assert CycleLedger(tmp_path).collect([feedback(1, SECRET, "unsafe", author="anna")]) == 0
+    assert CycleLedger(tmp_path).collect([feedback(1, QUOTED, "unsafe", author="anna")]) == 0
     assert CycleLedger(tmp_path).collect([feedback(2, "of another", "unsafe", author="bert")]) == 1
 
 
 def test_an_erasure_that_was_cut_off_after_the_key_is_finished_by_the_next(tmp_path: Path) -> None:
     ledger = CycleLedger(tmp_path)
-    taken(ledger, feedback(1, SECRET, "unsafe", author="anna"))
+    taken(ledger, feedback(1, QUOTED, "unsafe", author="anna"))
     ledger.keys.erase(ledger.keys.author("forum", "anna"))  # and then the power went
     assert all(ledger.text(one) is None for one in ledger.decisions())
     assert erase_author(CycleLedger(tmp_path), "forum", "anna", every_days=7)["texts_erased"] == 2
@@ -140,7 +143,7 @@ def test_an_erasure_that_was_cut_off_after_the_key_is_finished_by_the_next(tmp_p
 
 def test_lost_keys_are_a_fault_and_not_an_erasure(tmp_path: Path) -> None:
     ledger = CycleLedger(tmp_path)
-    taken(ledger, feedback(1, SECRET, "unsafe"))
+    taken(ledger, feedback(1, QUOTED, "unsafe"))
     (tmp_path / "keys.json").write_bytes(orjson.dumps({"secret": "AAAA"}))
     with pytest.raises(CycleError, match=r"keys\.json"):
         CycleLedger(tmp_path)
@@ -148,7 +151,7 @@ def test_lost_keys_are_a_fault_and_not_an_erasure(tmp_path: Path) -> None:
 
 def test_a_text_that_was_changed_is_a_fault(tmp_path: Path) -> None:
     ledger = CycleLedger(tmp_path)
-    taken(ledger, feedback(1, SECRET, "unsafe"), feedback(2, "another", "safe"))
+    taken(ledger, feedback(1, QUOTED, "unsafe"), feedback(2, "another", "safe"))
     first, second = ledger.decisions()
     swapped = SealedDecision.model_validate(first.model_dump() | {"sealed": second.sealed})
     with pytest.raises(CycleError, match="was changed"):

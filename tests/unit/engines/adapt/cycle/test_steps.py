@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sluicegate.engines.adapt.cycle.steps import StepRunner, tree_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def run(folder: Path, given: Path, done: list[str], *, goes_on: bool = False, fails: bool = False) -> None:
