@@ -178,7 +178,9 @@ class Server:
                 death = secrets.token_hex(8)
                 self._died(death, left.in_work)
                 self.state.prompts.died_with(left.in_work, death, attributable=True)
-            if left.lease is not None:  # behind the death and what follows from it: whoever is next knows of both
+            if (
+                left.lease is not None
+            ):  # behind the death and what follows from it: whoever is next knows of both
                 tell(self._lease(left.lease, is_open=False))
         self.note()
 
