@@ -158,7 +158,9 @@ class Lease(BaseFact):
     """
 
     kind: Literal["engine-lease"] = "engine-lease"
-    server: Digest = Field(description="Hash of the server's address; of other words for workers' own servers.")
+    server: Digest = Field(
+        description="Hash of the server's address; of other words for workers' own servers."
+    )
     holder: Line = Field(description="The worker's process, and which of its servers.")
 
     @property
