@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.kafka.reader import Tail, place_of
+from sluicegate.pipeline.kafka.reader import BEGINNING, Tail, place_of
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
@@ -41,4 +41,4 @@ class ResumedTail(Tail):
         return count
 
     def _begin(self, places: Sequence[tuple[str, int]]) -> None:
-        self._consumer.assign([place_of(*place, self._offsets.get(place)) for place in places])
+        self._consumer.assign([place_of(*place, self._offsets.get(place, BEGINNING)) for place in places])
