@@ -29,7 +29,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.trial.samples import sample_records
-from sluicegate.schemas import CATEGORIES
+from sluicegate.schemas import CATEGORIES, MadeVerdict
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class TimedOutlet(MemoryOutlet):
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         now = asyncio.get_running_loop().time()
-        self.left |= {record.event.post_id or "": now for record in records if isinstance(record, Record)}
+        events = [record.event for record in records if isinstance(record, Record)]
+        self.left |= {event.post_id: now for event in events if isinstance(event, MadeVerdict)}
 
 
 def texts(count: int, seed: int) -> list[bytes]:

@@ -30,7 +30,6 @@ from sluicegate.engines.backends.fake_faults import (
     text_of,
 )
 from sluicegate.engines.backends.fake_profile import Accelerator, Booked, FakeProfile, generated_tokens
-from sluicegate.engines.backends.places import Places
 from sluicegate.engines.bundle.tokenizer import ByteTokenizer, TextTokenizer
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.layouts import CompactLayout
@@ -165,7 +164,7 @@ class FakeEngine:
         self.faults = faults or Faults()
         self._tokenizer = tokenizer or ByteTokenizer()
         self._accelerator = Accelerator(self.profile.cache_block)
-        self._calls = Places(self.profile.concurrent_calls)
+        self._calls = asyncio.Semaphore(self.profile.concurrent_calls)
         self._counter = Counter(self.profile.saturating_prompts, self.profile.counts_file)
         self._file = FaultsFile(self.profile.faults_file) if self.profile.faults_file else None
         seed = [self.profile.seed] if self.profile.seed else []
@@ -272,7 +271,7 @@ class FakeEngine:
         try:
             async with asyncio.timeout_at(deadline):
                 with self._counter.work(len(prompts)):
-                    await self._spend(work, delay_s, explains=not scoring)
+                    await self._spend(work, delay_s)
         except TimeoutError:
             return [TIMED_OUT] * len(prompts)
         if posts.any_hit(faults.hang):
@@ -304,8 +303,8 @@ class FakeEngine:
                 self._counter.died()
             raise EngineUnavailable("the fake engine is switched off by its fault die")
 
-    async def _spend(self, work: Booked, delay_s: float, *, explains: bool) -> None:
-        async with self._calls.take(explains=explains):
+    async def _spend(self, work: Booked, delay_s: float) -> None:
+        async with self._calls:
             now = asyncio.get_running_loop().time()
             done = self._accelerator.book(now, work.booked_s, work.least_s)
             self.counts.work_s += work.booked_s

@@ -11,6 +11,7 @@ verdict or dead letter, and no failure becomes an allow unless the tenant chose 
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ from sluicegate.schemas import DeadLetter, MadeVerdict, Post, Rejection, decode_
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 
+_GATHER_S = 0.002
+"""Between two look-ups. A look-up costs nearly the same for one post as for three, and at 800 posts a second the event loop was
+at work three quarters of the time: posts waited for it longer than they would for one another."""
 LOOK_S = 0.25
 """How often to look for deadlines: no post waits longer than its tenant's ``max_wait_seconds`` and this."""
 
@@ -137,9 +141,16 @@ class PostPath(ABC):
                     await asyncio.sleep(0)
 
     async def _look_up_all(self) -> None:
-        """Look up what was taken; chunks that came meanwhile go together, so that small ones cost no more than large."""
+        """Look up what was taken; chunks that came meanwhile go together, so that small ones cost no more than large.
+
+        What comes alone is looked up at once; what follows it closely is gathered first.
+        """
+        again_at = -math.inf
         while True:
             arrivals = await self._decoded.get()
+            if (wait_s := again_at - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait_s)
+            again_at = self._clock.monotonic() + _GATHER_S
             size_bytes = sum(arrival.slot.size_bytes for arrival in arrivals)
             while len(arrivals) < CHUNK and size_bytes < CHUNK_BYTES and not self._decoded.empty():
                 arrivals += (more := self._decoded.get_nowait())
