@@ -146,7 +146,6 @@ class Worker:
             flow.breaker.use(self._policies.current.digest)
             await self._open_control(stack, flow)
             if self._candidate is not None:
-                flow.breaker.use_beside(self._candidate.policy.digest)
                 await stack.enter_async_context(self._candidate)
             # Now, and not before: an engine loads for minutes, and others must hear at once by which text the last one ended.
             await self._start_engines(stack)

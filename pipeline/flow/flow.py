@@ -64,6 +64,8 @@ class PostPath(ABC):
         self._tracing = instruments.tracing
         self._answers = Answers(settings, instruments=instruments)
         self.breaker = self._answers.breaker
+        if tried is not None:
+            self.breaker.use_beside(tried.policy.digest)
         self._screening = Screening(settings.screen, policy, instruments, self._answers, screen)
         self.switch = self._screening.switch
         self._decoded: asyncio.Queue[list[Arrival]] = asyncio.Queue()  # bounded by the window

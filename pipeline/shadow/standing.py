@@ -22,7 +22,7 @@ from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.checks import require_adapters, require_engines
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shadow.ledger import SignedHistory, read_keys
-from sluicegate.pipeline.shadow.states import CandidateFact, CandidateState, JudgeDigests
+from sluicegate.pipeline.shadow.states import MOST_ENGINES, CandidateFact, CandidateState, JudgeDigests
 from sluicegate.schemas import Post
 
 if TYPE_CHECKING:
@@ -54,9 +54,17 @@ def judge_digests(policy: Policy, engines: Mapping[str | None, str], screen: str
         policy: Decides, and names the adapters.
         engines: Digest of each engine by adapter; None is the engine's own.
         screen: Digest of the screen, if one answers beside them.
+
+    Raises:
+        CandidateError: There are more engines than a fact can name.
     """
-    met = {engines[adapter] for adapter in policy.adapters} | ({screen} - {None})
-    return JudgeDigests(engines=tuple(sorted(one for one in met if one is not None)), policy=policy.digest)
+    met = {engines[adapter] for adapter in policy.adapters} | ({screen} if screen is not None else set())
+    if len(met) > MOST_ENGINES:
+        raise CandidateError(
+            f"policy {policy.name} has {len(met)} engines judge, and a fact names {MOST_ENGINES} at most; try a candidate "
+            "for fewer tenants"
+        )
+    return JudgeDigests(engines=tuple(sorted(met)), policy=policy.digest)
 
 
 class Standing:
@@ -67,7 +75,7 @@ class Standing:
         beside: What the process tells of the incumbent, and what it is told.
 
     Raises:
-        CandidateError: The keys cannot be used.
+        CandidateError: The keys cannot be used, or a fact cannot name all of its engines.
         PolicyError: The candidate's policy cannot be used, or is for other engines.
         StartError: It cannot be told apart from the incumbent.
     """
@@ -159,7 +167,10 @@ class Standing:
 
     def _why_others(self, head: CandidateFact) -> str | None:
         """Whom facts name that this process does not have; None if it has both."""
-        incumbent = judge_digests(self._beside.incumbent(), self._beside.engines, self._beside.screen)
+        try:
+            incumbent = judge_digests(self._beside.incumbent(), self._beside.engines, self._beside.screen)
+        except CandidateError as error:
+            return str(error)
         for which, said, own in (
             ("candidate", head.candidate, self._own),
             ("incumbent", head.incumbent, incumbent),
