@@ -55,12 +55,11 @@ class Tide:
         return self.mean * (1 - self.swing * math.cos(2 * math.pi * second / DAY_S))
 
 
-def crowds(rng: random.Random, count: int = 3, height: float = 10.0) -> list[Crowd]:
-    """One in each of as many equal parts of the day, held for 5 to 15 minutes."""
-    part = DAY_S / count
+def crowds(rng: random.Random) -> list[Crowd]:
+    """One of ten times the posts in each third of the day, held for 5 to 15 minutes."""
+    part = DAY_S / 3
     return [
-        Crowd((number + rng.uniform(0.05, 0.85)) * part, rng.uniform(300, 900), height)
-        for number in range(count)
+        Crowd((number + rng.uniform(0.05, 0.85)) * part, rng.uniform(300, 900), 10.0) for number in range(3)
     ]
 
 

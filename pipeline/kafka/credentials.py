@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.kafka.client_config import client_config, sasl_password
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("sluicegate.credentials")
+_C = TypeVar("_C")
 
 _LOOK_EVERY_S = 5.0
 _TRY_EVERY_S = 2.0  # while a broker refuses them
@@ -98,6 +99,18 @@ class Credentials:
         self._used, self._said = used, None
         self._look_at = self._clock() + _LOOK_EVERY_S
         return {**config, "error_cb": self._meet}
+
+    def renewed(self, client: Any, make: Callable[[], _C]) -> _C | None:
+        """Another client where :meth:`look` wants one, made with :meth:`config`; None while the one that there is goes on."""
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who asks pays for the client
+
+        if not self.look(client):
+            return None
+        try:
+            return make()
+        except (SettingsError, KafkaException):  # a file has gone since
+            self.forget()
+            return None
 
     def forget(self) -> None:
         """No client could be made with the last :meth:`config`: the next look wants one again."""

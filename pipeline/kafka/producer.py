@@ -154,7 +154,7 @@ class Producer:
                 again, self._taken_back = self._taken_back, []
                 for record in again:
                     try:
-                        self._produce(*record)
+                        self._produce(record)
                     except self._refusal as error:  # it must be told all the same: somebody waits for it
                         record.report(_refused(error.args[0]))
             finally:
@@ -187,7 +187,7 @@ class Producer:
                 if self._replacing:
                     return False
                 if not closed:
-                    self._produce(topic, value, key, headers, report, partition)
+                    self._produce(_Record(topic, value, key, headers, report, partition))
         except BufferError:
             return False
         except self._refusal as error:
@@ -197,16 +197,8 @@ class Producer:
                 report(_CLOSED)
         return True
 
-    def _produce(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: bytes | None,
-        headers: Sequence[tuple[str, bytes | None]],
-        report: Report,
-        partition: int | None,
-    ) -> None:
-        record = _Record(topic, value, key, headers, report, partition)
+    def _produce(self, record: _Record) -> None:
+        topic, value, key, headers, report, partition = record
 
         # It knows nothing that knows it: in a cycle, a record would stay until the collector comes by.
         def on_delivery(error: Any, message: Any) -> None:

@@ -11,9 +11,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from sluicegate.pipeline.errors import ClusterError, SettingsError
+from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.credentials import Credentials
-from sluicegate.pipeline.kafka.topics import PASSING, TopicShape, TopicShapes, absent, unreadable
+from sluicegate.pipeline.kafka.onlooker import PASSING, TopicShape, TopicShapes, unreadable
+from sluicegate.pipeline.kafka.topics import absent
 from sluicegate.pipeline.kafka.unreachable import UnreachableError, ask_metadata, why_unreachable
 from sluicegate.pipeline.settings.tree import KafkaSettings
 from sluicegate.schemas import DeadLetter, Resolution, Verdict
@@ -26,7 +27,7 @@ METADATA_S = 15.0
 _LOOK_S = 2.0  # a tail must not wait long for a broker that is out
 _READ_S = 0.2
 _MOST_RECORDS = 500  # handed over at once: a reader that redraws between two calls stays lively
-_BEGINNING = -2  # librdkafka's OFFSET_BEGINNING
+BEGINNING = -2  # librdkafka's OFFSET_BEGINNING
 _MAJOR = "1."  # within a major version every reader reads every record
 
 _E = TypeVar("_E", Verdict, DeadLetter, Resolution)
@@ -97,17 +98,10 @@ class TopicConsumer(ABC):
 
     def _look_at_credentials(self) -> None:
         """Go on with another client where the new credentials want one."""
-        if not self._credentials.look(self._consumer):
-            return
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
-
-        try:
-            client = self._make_consumer()
-        except (SettingsError, KafkaException):  # a file has gone since: the client that there is goes on
-            self._credentials.forget()
-            return
-        before, self._consumer = self._consumer, client
-        self._go_on(before)
+        renewed = self._credentials.renewed(self._consumer, self._make_consumer)
+        if renewed is not None:
+            before, self._consumer = self._consumer, renewed
+            self._go_on(before)
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -154,7 +148,7 @@ class TopicConsumer(ABC):
         from confluent_kafka import KafkaException  # noqa: PLC0415 - only who reads pays for the client
 
         try:
-            end: int = self._consumer.get_watermark_offsets(_at(*place), timeout=METADATA_S)[1]
+            end: int = self._consumer.get_watermark_offsets(place_of(*place), timeout=METADATA_S)[1]
         except KafkaException as error:
             raise self._unreachable(error) from error
         return end
@@ -265,7 +259,8 @@ class TopicReader(TopicConsumer):
 
     def _begin(self, places: Sequence[tuple[str, int]]) -> None:
         starts = [
-            _at(*place, _BEGINNING if self._start == "beginning" else self._end(place)) for place in places
+            place_of(*place, BEGINNING if self._start == "beginning" else self._end(place))
+            for place in places
         ]
         self._unfinished = set(places)
         self._consumer.assign(starts)
@@ -278,7 +273,7 @@ class TopicReader(TopicConsumer):
         ]
         before.close()
         self._shapes = None
-        self._consumer.assign([_at(one.topic, one.partition, one.offset) for one in read])
+        self._consumer.assign([place_of(one.topic, one.partition, one.offset) for one in read])
 
     def _messages(self, timeout_s: float) -> Sequence[Any]:
         messages: Sequence[Any] = self._consumer.consume(_MOST_RECORDS, timeout=timeout_s)
@@ -300,7 +295,7 @@ class TopicReader(TopicConsumer):
         held = {(one.topic, one.partition) for one in self._consumer.assignment()}
         if added := sorted(set(places) - held):
             self._unfinished |= set(added)
-            self._consumer.incremental_assign([_at(*place, _BEGINNING) for place in added])
+            self._consumer.incremental_assign([place_of(*place) for place in added])
 
     def _take_shape(self, topic: str, shape: TopicShape) -> None:
         held = sum(place.topic == topic for place in self._consumer.assignment())
@@ -314,7 +309,7 @@ class TopicReader(TopicConsumer):
     def _pass(self, place: tuple[str, int], offset: int) -> None:
         """Note a record read: where records keep coming, the empty fetch that tells of the end never does."""
         if place not in self._ends:
-            _, high = self._consumer.get_watermark_offsets(_at(*place), cached=True)
+            _, high = self._consumer.get_watermark_offsets(place_of(*place), cached=True)
             if high <= offset:
                 return  # not known: the next record asks again
             self._ends[place] = high
@@ -378,16 +373,11 @@ class Tail(TopicReader):
             self._take_on(self._partitions(self._consumer.list_topics(timeout=_LOOK_S)))
 
 
-def place_of(topic: str, partition: int, offset: int | None) -> Any:
-    """Where to begin on a partition, as the client library takes it; without an offset at its beginning."""
-    return _at(topic, partition, _BEGINNING if offset is None else offset)
-
-
-def _at(topic: str, partition: int, *offset: int) -> Any:
+def place_of(topic: str, partition: int, offset: int = BEGINNING) -> Any:
     """A place on a topic as the client library takes it."""
     from confluent_kafka import TopicPartition  # noqa: PLC0415 - only who reads pays for the client
 
-    return TopicPartition(topic, partition, *offset)
+    return TopicPartition(topic, partition, offset)
 
 
 def _made_again(topic: str) -> ClusterError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from sluicegate.pipeline.kafka.reader import METADATA_S, Tail, place_of
+from sluicegate.pipeline.kafka.reader import BEGINNING, METADATA_S, Tail, place_of
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ResumedTail(Tail):
 
     def _begin(self, places: Sequence[tuple[str, int]]) -> None:
         self._unfinished = set(places)
-        self._consumer.assign([place_of(*place, self._offsets.get(place)) for place in places])
+        self._consumer.assign([place_of(*place, self._offsets.get(place, BEGINNING)) for place in places])
 
 
 def offsets_since(kafka: KafkaSettings, topics: Sequence[str], moment_ms: int) -> dict[tuple[str, int], int]:

@@ -21,7 +21,7 @@ from mode import CrashingSupervisor
 from sluicegate.pipeline.errors import ClusterError, SettingsError
 from sluicegate.pipeline.kafka.assignment import Chunk, Reset
 from sluicegate.pipeline.kafka.consumer import GroupConsumer
-from sluicegate.pipeline.kafka.topics import Onlooker
+from sluicegate.pipeline.kafka.onlooker import Onlooker
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.lag import Lag, ReadPlace, StallDetection
 from sluicegate.pipeline.observe.logs import frames

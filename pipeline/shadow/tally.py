@@ -179,7 +179,7 @@ class Tally:
                 for dimension, found in self.strata.items()
             },
             "counts": [self.copies, self.left_out, self.same],
-            "hours": [[hour, [*marks]] for hour, marks in self._hours.items()],
+            "hours": [[hour, sorted(marks)] for hour, marks in self._hours.items()],
             "newest": self._newest,
         }
 

@@ -182,6 +182,25 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_no_caller_its_verdic
         cluster.stop()
 
 
+async def read_three(tail: Tail, scenario: Callable[[], None]) -> list[bytes]:
+    """The first three records that a tail gives, which the scenario opened."""
+    found: list[bytes] = []
+
+    def all_read() -> bool:
+        found.extend(one.value or b"" for one in tail.read(0.2))
+        return len(found) >= 3
+
+    def read() -> None:
+        scenario()
+        until("all are read", all_read, within_s=60)
+
+    try:
+        await asyncio.to_thread(read)
+    finally:
+        tail.close()
+    return sorted(found)
+
+
 async def test_what_is_produced_right_after_the_opening_is_read_and_nothing_older(kafka: ApacheKafka) -> None:
     kafka.create_topic("opening", 3)
     tail = Tail(KafkaSettings(bootstrap_servers=kafka.bootstrap), ["opening"])
@@ -192,24 +211,12 @@ async def test_what_is_produced_right_after_the_opening_is_read_and_nothing_olde
             producer.produce("opening", f"{name}-{number}".encode(), partition=number)
         assert producer.flush(30) == 0
 
-    def scenario() -> list[bytes | None]:
+    def scenario() -> None:
         produce("before")
         tail.open()
         produce("after")  # nothing was fetched yet
-        found: list[bytes | None] = []
 
-        def all_read() -> bool:
-            found.extend(one.value for one in tail.read(0.2))
-            return len(found) >= 3
-
-        until("all are read", all_read, within_s=60)
-        return found
-
-    try:
-        found = await asyncio.to_thread(scenario)
-    finally:
-        tail.close()
-    assert sorted(one or b"" for one in found) == [b"after-0", b"after-1", b"after-2"]
+    assert await read_three(tail, scenario) == [b"after-0", b"after-1", b"after-2"]
 
 
 async def test_partitions_that_are_added_later_are_read_from_their_beginning(kafka: ApacheKafka) -> None:
@@ -217,7 +224,7 @@ async def test_partitions_that_are_added_later_are_read_from_their_beginning(kaf
     tail = Tail(KafkaSettings(bootstrap_servers=kafka.bootstrap), ["growing"], look_every_s=0.2)
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "topic.metadata.refresh.interval.ms": 200})
 
-    def scenario() -> list[bytes | None]:
+    def scenario() -> None:
         producer.produce("growing", b"before", partition=0)
         producer.flush(30)
         tail.open()
@@ -231,20 +238,8 @@ async def test_partitions_that_are_added_later_are_read_from_their_beginning(kaf
         for number in range(3):
             producer.produce("growing", b"after-%d" % number, partition=number)
         producer.flush(30)
-        found: list[bytes | None] = []
 
-        def all_read() -> bool:
-            found.extend(one.value for one in tail.read(0.2))
-            return len(found) >= 3
-
-        until("all are read", all_read, within_s=60)
-        return found
-
-    try:
-        found = await asyncio.to_thread(scenario)
-    finally:
-        tail.close()
-    assert sorted(one or b"" for one in found) == [b"after-0", b"after-1", b"after-2"]
+    assert await read_three(tail, scenario) == [b"after-0", b"after-1", b"after-2"]
 
 
 async def test_a_failing_handler_commits_nothing_and_the_next_consumer_gets_the_verdict(lane: Lane) -> None:

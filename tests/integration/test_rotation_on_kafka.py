@@ -12,9 +12,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from sluicegate.pipeline.kafka.member import Member
+from sluicegate.pipeline.kafka.onlooker import diverged
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import Tail
-from sluicegate.pipeline.kafka.topics import diverged
 from sluicegate.pipeline.settings.tree import KafkaSettings, load_settings
 from support.authority import Authority
 from support.collector import committed, send

@@ -70,7 +70,12 @@ ROOMS = (
     Room("policy", ("pipeline/policy/*.py",), (*_PATH, f"{_UNIT}/policy/test_*.py")),
     Room(
         "source",
-        ("pipeline/kafka/source*.py", "pipeline/kafka/consumer*.py", "pipeline/kafka/assignment*.py"),
+        (
+            "pipeline/kafka/source*.py",
+            "pipeline/kafka/consumer*.py",
+            "pipeline/kafka/partitions*.py",
+            "pipeline/kafka/assignment*.py",
+        ),
         (
             f"{_UNIT}/kafka/test_*.py",
             f"{_UNIT}/observe/test_lag*.py",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from sluicegate.pipeline.kafka.topics import TopicShape
+from sluicegate.pipeline.kafka.onlooker import TopicShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

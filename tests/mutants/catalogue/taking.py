@@ -16,9 +16,9 @@ MUTANTS = (
     Mutant(
         "asked_within_a_callback",
         "a worker would abort where an answer to a commit comes in the call that gives it partitions",
-        "pipeline/kafka/consumer.py",
+        "pipeline/kafka/partitions.py",
         "self._onlooker.shape(within_s=_ANSWER_S)",
-        "(self._client.list_topics(timeout=_ANSWER_S), self._onlooker.shape(within_s=_ANSWER_S))[1]",
+        "(client.list_topics(timeout=_ANSWER_S), self._onlooker.shape(within_s=_ANSWER_S))[1]",
         (
             "tests/unit/pipeline/kafka/test_consumer_callbacks.py::test_an_answer_to_a_commit_may_come_in_the_call_that_gives_partitions",
         ),
@@ -59,7 +59,7 @@ MUTANTS = (
         "certificate_read_once",
         "a worker would hold for ever once its certificate has changed",
         "pipeline/kafka/consumer.py",
-        "not self._stopping.is_set() and (renewed := self._renewed()) is None:",
+        "not self._stopping.is_set() and (renewed := self._another()) is None:",
         "not self._stopping.is_set():",
         (
             f"{_CONSUMER}::test_another_client_joins_once_everything_of_the_one_before_is_answered_and_committed",
@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant(
         "left_before_the_new_client",
         "a certificate that is gone for a moment while it changes would end the worker",
-        "pipeline/kafka/consumer.py",
+        "pipeline/kafka/credentials.py",
         "        except (SettingsError, KafkaException):  # a file has gone since",
         "        except KafkaException:  # a file has gone since",
         (f"{_CONSUMER}::test_a_file_that_goes_before_another_client_is_made_ends_no_member",),
@@ -134,9 +134,9 @@ MUTANTS = (
     Mutant(
         "generation",
         "after a rebalance every acknowledgement would pass for a current one",
-        "pipeline/kafka/consumer.py",
-        "            if ended is not None:\n                ended.is_current = False\n",
-        "            if ended is not None:\n                pass\n",
+        "pipeline/kafka/partitions.py",
+        "            self.assignments[one].is_current = False\n",
+        "            pass\n",
         (f"{_CONSUMER}::test_partitions_that_go_are_drained_and_committed_before_they_go",),
     ),
     Mutant(
@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant(
         "read_on_behind_given_back",
         "what came after posts that were given back would be committed, and those posts lost",
-        "pipeline/kafka/consumer.py",
+        "pipeline/kafka/partitions.py",
         "        assignment.is_current = False\n        self._again.setdefault(assignment.partition, None)\n",
         "        self._again.setdefault(assignment.partition, None)\n",
         (f"{_CONSUMER}::test_what_was_given_back_of_a_partition_that_stays_is_read_again",),
@@ -158,8 +158,8 @@ MUTANTS = (
     Mutant(
         "reset_not_committed",
         "a log that grows past the old commit after a cut would lose what stands before it, with the next crash",
-        "pipeline/kafka/consumer.py",
-        "        if not self._commit_now(committed):",
+        "pipeline/kafka/partitions.py",
+        "        if not self._commit_now(client, committed):",
         "        if False:",
         (f"{_CONSUMER}::test_a_reset_is_committed_before_anything_is_handed_on",),
     ),
@@ -182,7 +182,7 @@ MUTANTS = (
     Mutant(
         "given_back_stays_taken",
         "what a rebalance gave back of a partition that stays would never be read again while the worker runs",
-        "pipeline/kafka/consumer.py",
+        "pipeline/kafka/partitions.py",
         "            if assignment.is_current and assignment.acknowledged < assignment.taken:",
         "            if False:",
         (f"{_CONSUMER}::test_what_was_given_back_of_a_partition_that_stays_is_read_again",),

@@ -23,9 +23,10 @@ from sluicegate.pipeline.flow.breaker import Breaker
 from sluicegate.pipeline.flow.servers import Servers, prompt_name
 from sluicegate.pipeline.kafka import check as cluster_probe
 from sluicegate.pipeline.kafka.check import ClusterFacts, TopicFacts
+from sluicegate.pipeline.kafka.onlooker import TopicShape
 from sluicegate.pipeline.kafka.producer import Placed, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
-from sluicegate.pipeline.kafka.topics import SHARED_PARTITION, TopicShape
+from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.policy.rules import BlockBreaker
 from sluicegate.pipeline.settings.sections import ScreenSettings

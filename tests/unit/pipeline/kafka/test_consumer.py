@@ -122,7 +122,7 @@ class Case:
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "sluicegate.pipeline.kafka.topics.TopicShapes", lambda _kafka, client: FakeShapes(client.cluster)
+        "sluicegate.pipeline.kafka.onlooker.TopicShapes", lambda _kafka, client: FakeShapes(client.cluster)
     )
     monkeypatch.setattr("confluent_kafka.Consumer", lambda _config: FakeClient(Case.newest.cluster, {}))
 
@@ -137,7 +137,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         offsets.extend(one.offset for one in commits)
         return {(one.topic, one.partition) for one in commits if one.offset == 7}
 
-    monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.diverged", diverged)
+    monkeypatch.setattr("sluicegate.pipeline.kafka.partitions.diverged", diverged)
     return offsets
 
 
@@ -375,7 +375,7 @@ async def test_credentials_that_are_away_when_partitions_come_are_read_again(
         raise SettingsError("the callback gave no token")
 
     with monkeypatch.context() as away:
-        away.setattr("sluicegate.pipeline.kafka.consumer.diverged", ask)
+        away.setattr("sluicegate.pipeline.kafka.partitions.diverged", ask)
         async with case.running(0):
             assert case.client.told[0] == ("assign", {})
             away.undo()
@@ -552,14 +552,20 @@ async def test_the_client_is_configured_as_the_settings_say(name: str | None, st
     assert wanted.items() <= options.items()
 
 
-async def test_another_client_joins_once_everything_of_the_one_before_is_answered_and_committed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    due: list[bool] = []
+@pytest.fixture
+def due(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the credentials want another client, once for each True in it."""
+    wanted: list[bool] = []
     monkeypatch.setattr(
         "sluicegate.pipeline.kafka.credentials.Credentials.look",
-        lambda _self, _client: bool(due) and due.pop(),
+        lambda _self, _client: bool(wanted) and wanted.pop(),
     )
+    return wanted
+
+
+async def test_another_client_joins_once_everything_of_the_one_before_is_answered_and_committed(
+    due: list[bool],
+) -> None:
     case = Case(p0=(0, 9))
     async with case.running(0):
         first = case.client
@@ -577,13 +583,8 @@ async def test_another_client_joins_once_everything_of_the_one_before_is_answere
 
 
 async def test_a_file_that_goes_before_another_client_is_made_ends_no_member(
-    monkeypatch: pytest.MonkeyPatch,
+    due: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    due: list[bool] = []
-    monkeypatch.setattr(
-        "sluicegate.pipeline.kafka.credentials.Credentials.look",
-        lambda _self, _client: bool(due) and due.pop(),
-    )
     case = Case(p0=(0, 9))
     async with case.running(0):
         first = case.client

@@ -54,11 +54,12 @@ class Case:
         self.drained = 0
         self.looks = 0
         monkeypatch.setattr(
-            "sluicegate.pipeline.kafka.topics.TopicShapes", lambda _kafka, client: FakeShapes(client.cluster)
+            "sluicegate.pipeline.kafka.onlooker.TopicShapes",
+            lambda _kafka, client: FakeShapes(client.cluster),
         )
         monkeypatch.setattr("confluent_kafka.Consumer", lambda _config: FakeClient(self.cluster, {}))
-        monkeypatch.setattr("sluicegate.pipeline.kafka.topics.log_bounds", self.log_bounds)
-        monkeypatch.setattr("sluicegate.pipeline.kafka.consumer.diverged", lambda *_, **__: set())
+        monkeypatch.setattr("sluicegate.pipeline.kafka.onlooker.log_bounds", self.log_bounds)
+        monkeypatch.setattr("sluicegate.pipeline.kafka.partitions.diverged", lambda *_, **__: set())
         self.source = Source(
             Settings.model_validate({"kafka": {"commit_interval_s": 0.01}}),
             window=self.window,
@@ -373,7 +374,7 @@ async def test_credentials_that_are_away_for_a_moment_are_a_hold_and_end_nothing
 
     async with case.running():
         with monkeypatch.context() as away:
-            away.setattr("sluicegate.pipeline.kafka.topics.log_bounds", ask)
+            away.setattr("sluicegate.pipeline.kafka.onlooker.log_bounds", ask)
             await case.until(lambda: case.instruments.holds)
             assert "gave no token" in case.instruments.holds.current["input"].reason
         await case.until(lambda: not case.instruments.holds)

@@ -1,21 +1,14 @@
-"""The plan of topics, which is pure; and an onlooker whose client is replaced."""
+"""The plan of topics, which is pure."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from sluicegate.pipeline.errors import SettingsError
 from sluicegate.pipeline.kafka.topics import (
-    Onlooker,
-    TopicShape,
     group_rights,
     plan_candidate_topics,
     plan_desk_topics,
     plan_topics,
 )
-from sluicegate.pipeline.settings.tree import KafkaSettings, load_settings
+from sluicegate.pipeline.settings.tree import load_settings
 
 
 def test_every_topic_of_the_settings_is_planned_once_under_its_own_name() -> None:
@@ -119,56 +112,3 @@ def test_a_worker_reads_posts_and_writes_the_outputs_and_nobody_else_does_both()
 
 def test_rights_name_the_group_of_the_settings() -> None:
     assert "guards" in group_rights(load_settings(kafka={"group": "guards"}).kafka)["worker"]
-
-
-class Client:
-    """Of an onlooker."""
-
-    def __init__(self, _config: dict[str, Any]) -> None:
-        self.closed = False
-
-    def poll(self, _timeout_s: float) -> None:
-        assert not self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Shapes:
-    """Tells a shape by a client that is open."""
-
-    def __init__(self, _kafka: KafkaSettings, client: Client) -> None:
-        self.client = client
-
-    def ask(self, _topic: str, *, within_s: float) -> TopicShape:
-        assert within_s > 0
-        assert not self.client.closed
-        return TopicShape(1, "one")
-
-
-class Missing:
-    """Credentials that want another client, and once do not give what it is made with."""
-
-    configs = 0
-
-    def __init__(self, _kafka: KafkaSettings, *, quiet: bool) -> None:
-        assert quiet
-
-    def config(self) -> dict[str, Any]:
-        self.configs += 1
-        if self.configs == 2:
-            raise SettingsError("the key file has gone")
-        return {}
-
-    def look(self, _client: Client) -> bool:
-        return self.configs < 3
-
-
-def test_an_onlooker_lets_no_client_go_before_it_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("confluent_kafka.Consumer", Client)
-    monkeypatch.setattr("sluicegate.pipeline.kafka.topics.TopicShapes", Shapes)
-    monkeypatch.setattr("sluicegate.pipeline.kafka.topics.Credentials", Missing)
-    onlooker = Onlooker(KafkaSettings(), "posts")
-    with pytest.raises(SettingsError):
-        onlooker.shape(within_s=1)
-    assert onlooker.shape(within_s=1) == TopicShape(1, "one")
