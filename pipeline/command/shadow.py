@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import orjson
 import typer
 
+from sluicegate.engines.files import replace_file
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.command.worker import run_worker
 from sluicegate.pipeline.errors import CandidateError
@@ -88,23 +90,88 @@ def report(
             "--ruled", help="What the certificate or the rejection rests on, and not what is known now."
         ),
     ] = False,
+    summary_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--summary",
+            help="A summary that `--json` printed elsewhere, in place of candidate.state_file.",
+            dir_okay=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the report as HTML, Markdown and JSON, with its plots.", file_okay=False
+        ),
+    ] = None,
 ) -> None:
-    """Print what the comparator knows of the candidate, from candidate.state_file. Asks no cluster.
+    """Say what is known of the candidate, from candidate.state_file. Asks no cluster.
 
-    Example: sluicegate shadow report --json
+    Example: sluicegate shadow report --out report
     """
-    loaded = load_settings(settings)
-    from sluicegate.pipeline.shadow.counting import read_state  # noqa: PLC0415 - as above
-    from sluicegate.pipeline.shadow.report import markdown  # noqa: PLC0415 - the same
-
-    state = read_state(loaded.candidate.state_file.read_bytes())
-    summary = state["concluded"] if ruled else state["summary"]
-    if summary is None:
-        raise CandidateError("nothing is ruled yet; leave --ruled out to see what is known so far")
+    summary = _summary(settings, summary_file, ruled=ruled)
+    if out is not None:
+        _write_report(summary, out)
+        return
     if as_json:
         typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
+        return
+    from sluicegate.pipeline.shadow.report import markdown  # noqa: PLC0415 - as above
+
+    typer.echo(markdown(summary))
+
+
+def _summary(settings: Path | None, summary_file: Path | None, *, ruled: bool) -> dict[str, Any]:
+    """The summary of a file, or of the comparator's state."""
+    from sluicegate.pipeline.shadow.counting import read_state  # noqa: PLC0415 - as above
+
+    path = summary_file or load_settings(settings).candidate.state_file
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CandidateError(
+            f"{path} cannot be read ({error.strerror}); run this where `sluicegate shadow compare` runs, "
+            "or give a summary with --summary"
+        ) from error
+    if summary_file is None:
+        state = read_state(text)
+        found = state["concluded"] if ruled else state["summary"]
     else:
-        typer.echo(markdown(summary))
+        try:
+            found = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise CandidateError(
+                f"{path} is no summary; `sluicegate shadow report --json` prints one"
+            ) from error
+    if found is None:
+        raise CandidateError("nothing is ruled yet; leave --ruled out to see what is known so far")
+    if not isinstance(found, dict):
+        raise CandidateError(f"{path} is no summary; `sluicegate shadow report --json` prints one")
+    return found
+
+
+def _write_report(summary: dict[str, Any], folder: Path) -> None:
+    """Write ``report.html``, ``report.md``, ``summary.json`` and the plots."""
+    from sluicegate.pipeline.shadow.report import PLOTS, draw, html, markdown  # noqa: PLC0415 - the same
+
+    page = markdown(summary)  # before anything is written: another format is refused
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            draw(summary, folder)
+        except ImportError:
+            typer.echo("The plots are left out: matplotlib is missing; pip install 'sluicegate[evaluate]'")
+            pictures = {}
+        else:
+            pictures = {name: (folder / name).read_bytes() for name in PLOTS}
+        replace_file(folder / "report.html", html(summary, pictures).encode())
+        replace_file(folder / "report.md", page.encode())
+        replace_file(folder / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+    except OSError as error:
+        raise CandidateError(
+            f"{folder} cannot be written to ({error.strerror}); name another folder"
+        ) from error
+    typer.echo(f"{folder / 'report.html'}")
 
 
 def _require_cryptography() -> None:

@@ -16,9 +16,9 @@ from sqlalchemy import delete, exists, insert, select, update
 from sluicegate.pipeline.review.store import OPEN_STATES
 from sluicegate.pipeline.review.tables import cases, comparisons, decisions, experiments, posts, verdicts
 from sluicegate.pipeline.review.vault import post_key
-from sluicegate.pipeline.settings.candidate import CandidateSettings
+from sluicegate.pipeline.settings.tree import CandidateSettings
 from sluicegate.pipeline.shadow.records import ComparedPost, SummaryRecord
-from sluicegate.pipeline.shadow.reviews import Right, right_of
+from sluicegate.pipeline.shadow.reviews import RightJudge, right_of
 from sluicegate.pipeline.shadow.sample import ShadowSample
 from sluicegate.pipeline.shadow.summary import ReviewCounts
 from sluicegate.schemas import Action, Basis, ResolutionCause
@@ -163,7 +163,7 @@ class TriedDecision(NamedTuple):
     person: Action
 
     @property
-    def right(self) -> Right:
+    def right(self) -> RightJudge:
         """Who was right."""
         return right_of(self.incumbent, self.candidate, self.person)
 
@@ -251,4 +251,4 @@ def experiment_figures(connection: Connection, tenants: tuple[str, ...] = ()) ->
 
 def _counts(decided: list[TriedDecision]) -> ReviewCounts:
     found = Counter(one.right for one in decided)
-    return ReviewCounts(**{right.value: found[right] for right in Right})
+    return ReviewCounts(**{right.value: found[right] for right in RightJudge})

@@ -28,8 +28,7 @@ from sluicegate.pipeline.review.tables import (
     verdicts,
 )
 from sluicegate.pipeline.review.vault import TextVault, author_ref, digest, post_key
-from sluicegate.pipeline.settings.candidate import CandidateSettings
-from sluicegate.pipeline.settings.tree import ReviewSettings
+from sluicegate.pipeline.settings.tree import CandidateSettings, ReviewSettings
 from sluicegate.pipeline.shadow.records import ComparedPost
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 from sluicegate.schemas import (

@@ -20,7 +20,7 @@ MOST_BYTES = 900_000
 """A record has no more. A summary with 200 strata in each dimension has half of that."""
 
 
-class _Record(BaseModel):
+class _ComparisonsRecord(BaseModel):
     """What records of this topic share. Fields that a newer version adds are passed over."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
@@ -32,7 +32,7 @@ class _Record(BaseModel):
         return self.model_dump_json().encode()
 
 
-class ComparedPost(_Record):
+class ComparedPost(_ComparisonsRecord):
     """A post that both judged, and that a person shall judge without seeing either action."""
 
     kind: Literal["comparison"] = "comparison"
@@ -56,7 +56,7 @@ class ComparedPost(_Record):
         return self.incumbent is not self.candidate
 
 
-class SummaryRecord(_Record):
+class SummaryRecord(_ComparisonsRecord):
     """What is known of an experiment, as :func:`~sluicegate.pipeline.shadow.summary.summarise` says it."""
 
     kind: Literal["summary"] = "summary"

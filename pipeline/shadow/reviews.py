@@ -17,7 +17,7 @@ MOST_ASKED = 20_000
 """Posts that wait for a person or were judged by one. People do not judge so many in an experiment."""
 
 
-class Right(StrEnum):
+class RightJudge(StrEnum):
     """Who was right. The names are those of :class:`~sluicegate.pipeline.shadow.summary.ReviewCounts`."""
 
     CANDIDATE = "candidate_right"
@@ -26,7 +26,7 @@ class Right(StrEnum):
     NEITHER = "neither_right"
 
 
-def right_of(incumbent: Action, candidate: Action, person: Action) -> Right:
+def right_of(incumbent: Action, candidate: Action, person: Action) -> RightJudge:
     """Who was right about a post.
 
     Where the two differ, the one is right whose action is nearer to the person's. A review is nearer to a block than an
@@ -40,12 +40,12 @@ def right_of(incumbent: Action, candidate: Action, person: Action) -> Right:
     """
     one, other = (abs(severity_rank(action) - severity_rank(person)) for action in (incumbent, candidate))
     if one == other:
-        return Right.NEITHER if one else Right.BOTH
-    return Right.INCUMBENT if one < other else Right.CANDIDATE
+        return RightJudge.NEITHER if one else RightJudge.BOTH
+    return RightJudge.INCUMBENT if one < other else RightJudge.CANDIDATE
 
 
 class _Finding(NamedTuple):
-    right: Right | None
+    right: RightJudge | None
     """None where it was withdrawn."""
     authority: int
     at: datetime
@@ -70,7 +70,7 @@ class Reviews:
     unasked: int = field(default=0, init=False)
     """Posts that were given up before a person judged them, for want of room."""
     _asked: OrderedDict[JudgedContent, _Asked] = field(default_factory=OrderedDict, init=False)
-    _counted: Counter[Right] = field(default_factory=Counter, init=False)
+    _counted: Counter[RightJudge] = field(default_factory=Counter, init=False)
 
     def ask(self, post: ComparedPost) -> None:
         """Note that people are asked about a post."""
@@ -81,7 +81,7 @@ class Reviews:
             _, gone = self._asked.popitem(last=False)
             self.unasked += gone.finding is None
 
-    def take(self, resolution: Resolution) -> Right | None:
+    def take(self, resolution: Resolution) -> RightJudge | None:
         """Take a decision in; who was right by it, None where it does not count.
 
         What a person decided who saw the verdict does not count, nor what was decided for many posts at once.
@@ -119,13 +119,13 @@ class Reviews:
     @property
     def counts(self) -> ReviewCounts:
         """How often who was right."""
-        return ReviewCounts(**{right.value: self._counted[right] for right in Right})
+        return ReviewCounts(**{right.value: self._counted[right] for right in RightJudge})
 
     def document(self) -> dict[str, Any]:
         """All of it as JSON values, for :meth:`restore`."""
         return {
             "unasked": self.unasked,
-            "counted": {right.value: self._counted[right] for right in Right},
+            "counted": {right.value: self._counted[right] for right in RightJudge},
             "asked": [
                 [
                     *content,
@@ -144,13 +144,13 @@ class Reviews:
         """What :meth:`document` wrote."""
         made = cls()
         made.unasked = document["unasked"]
-        made._counted = Counter({Right(name): number for name, number in document["counted"].items()})
+        made._counted = Counter({RightJudge(name): number for name, number in document["counted"].items()})
         for tenant, post_id, revision, content, incumbent, candidate, finding in document["asked"]:
             asked = _Asked(Action(incumbent), Action(candidate))
             if finding is not None:
                 right, authority, at = finding
                 asked.finding = _Finding(
-                    None if right is None else Right(right), authority, datetime.fromisoformat(at)
+                    None if right is None else RightJudge(right), authority, datetime.fromisoformat(at)
                 )
             made._asked[JudgedContent(tenant, post_id, revision, content)] = asked
         return made

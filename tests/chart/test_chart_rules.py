@@ -381,6 +381,8 @@ def _expected(name: str, at: str, series: list[tuple[str, str]]) -> dict[str, An
         kept = {"job": "moderation/guard-sluicegate"}
     if name == "SluicegateReviewAbsent":
         kept = {"job": "moderation/guard-sluicegate-review"}
+    if name == "SluicegateComparatorAbsent":
+        kept = {"job": "moderation/guard-sluicegate-compare"}
     value = VALUES.get(name, "")
     summary = re.sub(r"\{\{ \$value[^}]*\}\}", value, rule["annotations"]["summary"])
     summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: kept[found[1]], summary)

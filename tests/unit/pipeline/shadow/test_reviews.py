@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.pipeline.shadow.records import ComparedPost
-from sluicegate.pipeline.shadow.reviews import Reviews, Right, right_of
+from sluicegate.pipeline.shadow.reviews import Reviews, RightJudge, right_of
 from sluicegate.pipeline.shadow.summary import ReviewCounts
 from sluicegate.schemas import Action, Authority, Basis, Post, Resolution, ResolutionCause
 from unit.pipeline.client_fakes import verdict_on
@@ -61,29 +61,29 @@ def decided(action: str = "block", *, at: float = 0.0, **changes: Any) -> Resolu
 @pytest.mark.parametrize(
     ("incumbent", "candidate", "person", "right"),
     [
-        (B, A, B, Right.INCUMBENT),
-        (B, A, A, Right.CANDIDATE),
-        (A, B, B, Right.CANDIDATE),
-        (R, B, B, Right.CANDIDATE),
-        (R, A, A, Right.CANDIDATE),
+        (B, A, B, RightJudge.INCUMBENT),
+        (B, A, A, RightJudge.CANDIDATE),
+        (A, B, B, RightJudge.CANDIDATE),
+        (R, B, B, RightJudge.CANDIDATE),
+        (R, A, A, RightJudge.CANDIDATE),
         # The review did not let it pass, and the allow would have.
-        (R, A, B, Right.INCUMBENT),
-        (R, B, A, Right.INCUMBENT),
-        (A, B, R, Right.NEITHER),
-        (A, A, A, Right.BOTH),
-        (A, A, B, Right.NEITHER),
-        (R, R, B, Right.NEITHER),
+        (R, A, B, RightJudge.INCUMBENT),
+        (R, B, A, RightJudge.INCUMBENT),
+        (A, B, R, RightJudge.NEITHER),
+        (A, A, A, RightJudge.BOTH),
+        (A, A, B, RightJudge.NEITHER),
+        (R, R, B, RightJudge.NEITHER),
     ],
 )
 def test_the_one_is_right_whose_action_is_nearer(
-    incumbent: Action, candidate: Action, person: Action, right: Right
+    incumbent: Action, candidate: Action, person: Action, right: RightJudge
 ) -> None:
     assert right_of(incumbent, candidate, person) is right
 
 
 @given(st.sampled_from(Action), st.sampled_from(Action), st.sampled_from(Action))
 def test_to_change_the_sides_changes_who_was_right(one: Action, other: Action, person: Action) -> None:
-    changed = {Right.CANDIDATE: Right.INCUMBENT, Right.INCUMBENT: Right.CANDIDATE}
+    changed = {RightJudge.CANDIDATE: RightJudge.INCUMBENT, RightJudge.INCUMBENT: RightJudge.CANDIDATE}
     found = right_of(one, other, person)
     assert right_of(other, one, person) is changed.get(found, found)
     assert (found in changed) <= (one is not other)
@@ -93,7 +93,7 @@ def test_a_blind_decision_counts_once() -> None:
     reviews = Reviews()
     reviews.ask(compared_post())
     assert reviews.waiting == 1
-    assert reviews.take(decided("allow")) is Right.CANDIDATE
+    assert reviews.take(decided("allow")) is RightJudge.CANDIDATE
     assert reviews.take(decided("allow")) is None
     reviews.ask(compared_post())
     assert (reviews.counts, reviews.waiting) == (ReviewCounts(candidate_right=1), 0)
