@@ -303,7 +303,7 @@ ROUNDS = 1000
 """Of half a second: several leases that nobody gives back."""
 
 
-def play(  # noqa: C901 - a schedule of everything that may happen
+def play(
     workers: list[OwnServer],
     killers: frozenset[str],
     steps: list[tuple[str, int, int]],
