@@ -72,9 +72,7 @@ def decided(unsafe: float | None, matcher: Always | None) -> tuple[str, MadeVerd
     else:
         scores = Scores(safe=1 - unsafe, controversial=0.0, unsafe=unsafe)
         post.found = [Found(assess(scores, None), AssessedBy.ENGINE)]
-    answers = Answers(
-        Settings(), policy=lambda: POLICY, instruments=Instruments.for_engine(1), matcher=cast("Any", matcher)
-    )
+    answers = Answers(Settings(), instruments=Instruments.for_engine(1), matcher=cast("Any", matcher))
     answer, verdict, _ = answers.decide(post, POLICY, Moment(1.0, datetime.now(UTC)))
     return cast("Any", answer.record).topic, verdict
 

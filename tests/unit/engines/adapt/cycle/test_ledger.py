@@ -25,7 +25,7 @@ def feedback(number: int, text: str, severity: str, **fields: object) -> Feedbac
     post = Post(
         id=f"post-{number}",
         tenant="forum",
-        author_id=fields.pop("author", f"author-{number}"),
+        author_id=str(fields.pop("author", f"author-{number}")),
         text=text,
         kind="post",
         language="en",
