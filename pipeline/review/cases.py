@@ -246,23 +246,37 @@ class Cases:
         if row.cause and text is not None:  # one without its text is opened by the sweep
             self._open(connection, row, _Text(text.near_key, text.reach))
 
-    def sweep(self, connection: Connection, now: float) -> None:
-        """Open cases whose text did not come in time, and drop texts that were kept long enough."""
+    def sweep(self, connection: Connection, now: float, most: int = 1_000) -> bool:
+        """Open cases whose text did not come in time, and drop texts that were kept long enough.
+
+        Args:
+            connection: A transaction.
+            now: Unix seconds.
+            most: Cases that are opened now.
+
+        Returns:
+            Whether some may be left.
+        """
         late = now - self._settings.join_wait_s
-        for row in connection.execute(
-            select(verdicts).where(
+        waiting = connection.execute(
+            select(verdicts)
+            .where(
                 verdicts.c.case_id.is_(None),
                 verdicts.c.counts,
                 verdicts.c.cause != "",
                 verdicts.c.came_at < late,
             )
-        ).all():
+            .order_by(verdicts.c.came_at)
+            .limit(most)
+        ).all()
+        for row in waiting:
             verdict = Verdict.model_validate_json(row.body)
             self._open(connection, row, _Text(_exact(verdict.tenant, verdict.content_hash), 1.0))
         old = now - self._settings.text_s
         connection.execute(delete(posts).where(posts.c.came_at < old))
         # The model's reason is in them. By then the topics have them no longer, either.
         connection.execute(delete(verdicts).where(UNUSED, verdicts.c.came_at < old))
+        return len(waiting) == most
 
     def _cause(self, verdict: Verdict) -> str | None:
         """Why a person should look; None if nobody needs to."""

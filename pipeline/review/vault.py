@@ -118,6 +118,20 @@ class TextVault:
         """Whether an author was erased. Until the transaction ends, nobody erases the author meanwhile."""
         return self._secret(connection, ref, make=True) is None
 
+    def require_key(self, connection: Connection) -> None:
+        """See that the secret is the one that a store was made with.
+
+        Raises:
+            ReviewError: It is another one, or one is missing.
+        """
+        row = connection.execute(
+            select(author_keys.c.author_ref, author_keys.c.secret)
+            .where(author_keys.c.secret.is_not(None))
+            .limit(1)
+        ).first()
+        if row is not None:
+            self._unwrapped(row.secret, row.author_ref)
+
     def _secret(self, connection: Connection, ref: str, *, make: bool) -> bytes | None:
         # An erasure waits for whoever has read the key, and takes away what they kept, too.
         row = connection.execute(

@@ -44,6 +44,17 @@ def test_without_the_secret_of_the_desk_no_key_opens(store: ReviewStore) -> None
                 TextVault(secret).open(connection, key_of(text))
 
 
+def test_a_desk_with_another_secret_does_not_start(store: ReviewStore, tmp_path: Path) -> None:
+    with store.reading() as connection:
+        TextVault("x" * 32).require_key(connection)  # any will do for a store without a text
+    Bench(store).take(post())
+    with store.reading() as connection:
+        TextVault("k" * 32).require_key(connection)
+    kept = {"store": store.url, "key": "x" * 32}
+    with pytest.raises(ReviewError, match=r"review\.key is not the one"), ReviewDesk(load_settings(review=kept)):
+        pass
+
+
 def test_a_text_that_was_moved_to_another_post_does_not_open(store: ReviewStore) -> None:
     bench, one, two = Bench(store), post("one", author_id="u"), post("two", author_id="u")
     bench.take(one, two)
