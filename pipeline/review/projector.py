@@ -107,7 +107,8 @@ class Projector:
                 if time.monotonic() - looked_at > _LOOK_EVERY_S:
                     tail.look(within_s=_LOOK_S)  # of brokers that went away reading says nothing
                     looked_at = time.monotonic()
-                records = tail.read(_READ_S)
+                # Posts first: a verdict that finds its text needs no second look.
+                records = sorted(tail.read(_READ_S), key=lambda one: one.topic != self._topics.posts)
                 while records:
                     part, records = records[: self._size], records[self._size :]
                     known = self.take(part, known)
@@ -129,8 +130,7 @@ class Projector:
         after = dict(known)
         with self._store.writing() as connection:
             began = time.monotonic()  # how long it waited for others says nothing of its own work
-            # Posts first: a verdict that finds its text needs no second look.
-            for record in sorted(records, key=lambda one: one.topic != self._topics.posts):
+            for record in records:
                 self._dispatch(connection, record)
             for record in records:
                 after[record.topic, record.partition] = record.offset + 1

@@ -188,7 +188,7 @@ class RacingReviewer(threading.Thread):
         assert csrf, queue.text
         listed = re.findall(r'href="(/cases/[0-9a-f-]+)"', queue.text)
         if not listed:
-            time.sleep(_PAUSE_S)
+            time.sleep(1)
             return ""
         if self._random.random() < _STRAY_SHARE:
             return str(self._random.choice(listed[:20]))
