@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, exists, insert, or_, select
 
 from sluicegate.pipeline.review.tables import cases, events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 
 VIEWED = "case viewed"
@@ -29,6 +29,29 @@ _SAW = (
     )
     .limit(1)
 )
+
+
+def latest(
+    connection: Connection, tenants: Sequence[str], *, of: str = "", before: int | None = None, most: int
+) -> Sequence[Row[Any]]:
+    """Events, the latest first.
+
+    Args:
+        connection: A transaction.
+        tenants: Whose cases they may be about; none are all. An event on no case and no tenant is of all.
+        of: The case, person or tenant that they are about; empty is all.
+        before: Those before the one with this number; None begins with the last one.
+        most: How many.
+    """
+    asked = select(events).order_by(events.c.number.desc()).limit(most)
+    if of:
+        asked = asked.where(events.c.object == of)
+    if before is not None:
+        asked = asked.where(events.c.number < before)
+    if tenants:
+        theirs = exists().where(cases.c.case_id == events.c.object, cases.c.tenant.in_(tenants))
+        asked = asked.where(or_(events.c.object.in_(tenants), theirs))
+    return connection.execute(asked).all()
 
 
 def note_view(connection: Connection, actor: str, role: str, case_id: str, *, verdict: bool) -> None:

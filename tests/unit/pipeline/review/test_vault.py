@@ -53,7 +53,10 @@ def test_a_desk_with_another_secret_does_not_start(store: ReviewStore, store_url
     with store.reading() as connection:
         TextVault("k" * 32).require_key(connection)
     kept = {"store": store_url, "key": "x" * 32}
-    with pytest.raises(ReviewError, match=r"review\.key is not the one"), ReviewDesk(load_settings(review=kept)):
+    with (
+        pytest.raises(ReviewError, match=r"review\.key is not the one"),
+        ReviewDesk(load_settings(review=kept)),
+    ):
         pass
 
 
