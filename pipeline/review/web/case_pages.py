@@ -14,9 +14,10 @@ from sluicegate.pipeline.review.journal import note_view
 from sluicegate.pipeline.review.queue import QueueFilter
 from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.tables import cases
+from sluicegate.pipeline.review.unseen import spelt_out, unseen
 from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather
 from sluicegate.pipeline.review.web.queue_pages import TOLD, Wanted, address, go_on
-from sluicegate.pipeline.review.web.rendering import page, spelt_out, translated, unseen
+from sluicegate.pipeline.review.web.rendering import page, translated
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 from sluicegate.schemas import Action, Severity
 

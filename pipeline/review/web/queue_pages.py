@@ -17,7 +17,7 @@ from sluicegate.pipeline.review.web.rendering import LANGUAGES, page
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 
 _LISTED = 50
-_PAGES = re.compile(r"/(queue|figures|model|cases/[0-9a-f-]{36})")
+_PAGES = re.compile(r"/(queue|figures|model|journal|cases/[0-9a-f-]{36})")
 TOLD = frozenset(
     {
         "settled",
