@@ -53,6 +53,11 @@ class LeaseState:
         return self._clock() < self._ends
 
     @property
+    def is_claimed(self) -> bool:
+        """True while this worker has it, or has told of a claim that it has not read yet."""
+        return self.slot or self._claimed_at is not None
+
+    @property
     def in_force(self) -> bool:
         """True while this worker has it, everybody has heard of it, and it does not end soon."""
         return self._begins <= self._clock() < self._ends - _RENEW_S / 2

@@ -101,8 +101,12 @@ class OwnServer:
         return frozenset(permit.keys) if killed else frozenset()
 
     def end_process(self) -> None:
-        """The engine takes its worker along: the lock on its file ends with it."""
+        """The engine takes its worker along, in the midst of a call."""
         self.server.note()
+        self.crash()
+
+    def crash(self) -> None:
+        """The process ends, and the lock on its file with it."""
         file = self.server._file
         assert file is not None
         assert file._descriptor is not None
@@ -251,6 +255,21 @@ def test_the_lease_of_a_worker_that_its_engine_took_along_is_given_back_by_the_n
     claim = next(fact for fact in topic if isinstance(fact, Lease))
     assert isinstance(last, Lease)
     assert (last.state, last.holder, last.server) == ("closed", claim.holder, claim.server)
+
+
+def test_a_claim_that_nobody_read_before_its_worker_ended_is_given_back_too(tmp_path: Path) -> None:
+    clock, topic = OneClock(), list[Fact]()
+    first = OwnServer(topic, clock, tmp_path)
+    for death in ("a", "b"):
+        first.state.prompts.heard_of([KILLER], death, 60)
+    first.send(0, (LATE,))
+    first.server.note()
+    first.send(1, (KILLER,))
+    assert not first.state.lease.slot
+    first.crash()
+    OwnServer(topic, clock, tmp_path)
+    leases = [(fact.state, fact.holder) for fact in topic if isinstance(fact, Lease)]
+    assert leases == [("open", leases[0][1]), ("closed", leases[0][1])]
 
 
 def test_a_file_without_a_lease_gives_none_back(tmp_path: Path) -> None:
