@@ -74,7 +74,7 @@ class ServerState:
         self._tell_many = several
         self.prompts = Suspects(clock, found)
         """What is known of prompts."""
-        self.lease = LeaseState(clock)
+        self.lease = LeaseState(clock, waits=not self._is_own)
         """Who may ask about suspects, where other workers may share the server."""
         self.met = False
         """False until the engine was asked for its generation."""

@@ -46,7 +46,7 @@ class Left(BaseModel):
     tallies: dict[_Name, DeathTally]
     poison: dict[_Name, _Seconds]
     lease: Line | None = None
-    """The holder's name, if it had the lease: it is given back for it."""
+    """The holder's name, if it had the lease or had claimed it: it is given back for it."""
 
 
 def default_folder() -> Path:
@@ -193,7 +193,7 @@ class Server:
     def note(self) -> None:
         """Write down what is in work; before a call, and after it."""
         if self._file is not None:
-            lease = self._holder if self.state.lease.slot else None
+            lease = self._holder if self.state.lease.is_claimed else None
             self._file.write(self.state.in_work, self.state.prompts.known, lease=lease)
 
     def changed(self) -> None:
@@ -211,6 +211,7 @@ class Server:
         elif self.state.wants_lease and self._clock.monotonic() >= self._claim_at:
             self._claim_at = self._clock.monotonic() + _CLAIM_AGAIN_S
             self.state.lease.claim()
+            self.note()
             self._tell(self._lease(self._holder, is_open=True))
 
     def follow(self, *, followed: bool) -> None:
