@@ -65,9 +65,13 @@ def compare(
     Example: SLUICEGATE_CANDIDATE__EXPERIMENT=adapter-2 sluicegate shadow compare
     """
     loaded = load_settings(settings)
-    _require_cryptography()
-    from sluicegate.pipeline.shadow.comparator import Comparator  # noqa: PLC0415 - Kafka clients only where one runs
-    from sluicegate.pipeline.shadow.serving import serve_comparator  # noqa: PLC0415 - the same
+    try:
+        from sluicegate.pipeline.shadow.comparator import Comparator  # noqa: PLC0415 - an extra
+        from sluicegate.pipeline.shadow.serving import serve_comparator  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise CandidateError(
+            f"facts are signed, and {error.name} is missing; pip install 'sluicegate[candidate]'"
+        ) from error
 
     configure_logs(loaded.log.level)
     comparator = Comparator(loaded, until_ruled=until_ruled)
@@ -172,13 +176,3 @@ def _write_report(summary: dict[str, Any], folder: Path) -> None:
             f"{folder} cannot be written to ({error.strerror}); name another folder"
         ) from error
     typer.echo(f"{folder / 'report.html'}")
-
-
-def _require_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401, PLC0415 - asked whether it is there
-    except ModuleNotFoundError as error:
-        raise CandidateError(
-            "facts are signed, and `cryptography` is missing; install sluicegate with the extra: "
-            "pip install 'sluicegate[candidate]'"
-        ) from error
