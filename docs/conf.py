@@ -28,7 +28,7 @@ CONTENTS = {
     "Review": ["reviewing", "review"],
     "Share": ["patterns", "patterns-privacy"],
     "Engines": ["engine", "shortcuts", "texts"],
-    "Adapt the model": ["adapt", "evaluate", "adapters", "candidates", "model-card"],
+    "Adapt the model": ["adapt", "evaluate", "adapters", "cycle", "candidates", "model-card"],
     "Why": ["guarantee"],
 }
 """Captions of the side bar, and their pages in docs/."""

@@ -17,7 +17,6 @@ from sluicegate.pipeline.errors import PipelineError, SettingsError, StartError
 from sluicegate.pipeline.flow.tried import Beside, Candidate
 from sluicegate.pipeline.observe.logs import configure_logs, frames
 from sluicegate.pipeline.settings.tree import Settings, load_settings, variable
-from sluicegate.pipeline.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +60,7 @@ def worker(
     Example: SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 sluicegate worker
     """
     loaded = _load(settings, role)
+    from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
 
     run_worker(loaded, lambda given: Worker(given, _candidate(given)), stop_on_eof=stop_on_eof)
 
