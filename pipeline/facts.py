@@ -152,11 +152,16 @@ class Death(BaseFact):
 
 
 class Lease(BaseFact):
-    """One fact: a worker asks a shared server about its suspects, and the others wait; or it is done."""
+    """One fact: a worker asks a server about its suspects, and the others wait; or it is done.
+
+    Where each worker has a server of its own one lease is about the suspects of all of them.
+    """
 
     kind: Literal["engine-lease"] = "engine-lease"
-    server: Digest = Field(description="Hash of the server's address.")
-    holder: Line = Field(description="The worker's process.")
+    server: Digest = Field(
+        description="Hash of the server's address; of other words for workers' own servers."
+    )
+    holder: Line = Field(description="The worker's process, and which of its servers.")
 
     @property
     def place(self) -> Place:
