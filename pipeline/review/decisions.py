@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import bindparam, exists, func, insert, select, update
 
-from sluicegate.pipeline.review.cases import first_member, open_again
+from sluicegate.pipeline.review.cases import decided_on, first_member, locked, open_again
 from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, decisions, resolutions, verdicts
+from sluicegate.pipeline.review.tables import cases, decisions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.schemas import (
     Action,
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
+_KEEP = insert(decisions)
+_OF_ROUND = select(decisions).where(
+    decisions.c.case_id == bindparam("case"), decisions.c.round == bindparam("now")
+)
+_CHANGE = update(cases).where(cases.c.case_id == bindparam("of"))
 _LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
 _TICK = timedelta(microseconds=1)
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
@@ -108,13 +113,11 @@ class Decisions:
         self, connection: Connection, case_id: str, reviewer: Reviewer, answer: CaseAnswer
     ) -> AnswerOutcome:
         """Take an answer. The same one again changes nothing; one about a case that changed meanwhile is refused."""
-        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        case = locked(connection, case_id)
         if case is None or not reviewer.sees(case.tenant):
             return AnswerOutcome("refused", "The case is not there any more.")
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} {reviewer.name}"))
-        given = connection.execute(
-            select(decisions).where(decisions.c.case_id == case_id, decisions.c.round == case.round)
-        ).all()
+        given = connection.execute(_OF_ROUND, {"case": case_id, "now": case.round}).all()
         mine = next((one for one in given if one.decision_id == name), None)
         if mine is not None:
             if case.state == "adjudication":
@@ -152,7 +155,7 @@ class Decisions:
 
     def reopen(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
         """Withdraw what people decided on a case, and ask anew; False if it is not decided."""
-        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        case = locked(connection, case_id)
         if case is None or case.state != "decided" or not lead.sees(case.tenant):
             return False
         row = first_member(connection, case_id)
@@ -358,25 +361,26 @@ def _keep(
     case, answer, reviewer = taken.case, taken.answer, taken.reviewer
     now = _moment(connection, taken.first)
     connection.execute(
-        insert(decisions).values(
-            decision_id=taken.name,
-            case_id=case.case_id,
-            round=case.round,
-            reviewer=reviewer.name,
-            role=reviewer.role,
-            authority=authority.value,
-            basis=basis.value,
-            action=answer.action.value,
-            disposition=answer.disposition,
-            severity=answer.severity,
-            categories=orjson.dumps(answer.categories).decode(),
-            reason=answer.reason,
-            blind=answer.blind,
-            seconds=answer.seconds,
-            decided_at=now.timestamp(),
-            settles=settles,
+        _KEEP,
+        {
+            "decision_id": taken.name,
+            "case_id": case.case_id,
+            "round": case.round,
+            "reviewer": reviewer.name,
+            "role": reviewer.role,
+            "authority": authority.value,
+            "basis": basis.value,
+            "action": answer.action.value,
+            "disposition": answer.disposition,
+            "severity": answer.severity,
+            "categories": orjson.dumps(answer.categories).decode(),
+            "reason": answer.reason,
+            "blind": answer.blind,
+            "seconds": answer.seconds,
+            "decided_at": now.timestamp(),
+            "settles": settles,
             **_about(case, taken.first),
-        )
+        },
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
     note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
@@ -388,12 +392,8 @@ def _moment(connection: Connection, row: Row[Any] | None) -> datetime:
     now = datetime.now(UTC)
     if row is None:
         return now
-    for body in connection.execute(
-        select(resolutions.c.body).where(
-            resolutions.c.tenant == row.tenant, resolutions.c.post_id == row.post_id
-        )
-    ).scalars():
-        now = max(now, Resolution.model_validate_json(body).decided_at + _TICK)
+    for made in decided_on(connection, row.tenant, row.post_id):
+        now = max(now, made.decided_at + _TICK)
     return now
 
 
@@ -472,6 +472,4 @@ def _withheld(first: Row[Any] | None, action: Action) -> str:
 
 def _free(connection: Connection, case_id: str, **changes: Any) -> None:
     """Take a case from its holder, and change what else is given."""
-    connection.execute(
-        update(cases).where(cases.c.case_id == case_id).values(holder=None, held_until=None, **changes)
-    )
+    connection.execute(_CHANGE, {"of": case_id, "holder": None, "held_until": None, **changes})

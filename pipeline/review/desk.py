@@ -50,9 +50,11 @@ class ReviewDesk:
         """Bring the store to today's shape, and begin to read and to send.
 
         Raises:
-            ReviewError: The store cannot be opened.
+            ReviewError: The store cannot be opened, or was made with another `review.key`.
         """
         self.store.migrate()
+        with self.store.reading() as connection:
+            self.vault.require_key(connection)
         self.projector.start()
         self.outbox.start()
         return self

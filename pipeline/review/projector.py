@@ -34,8 +34,9 @@ _log = logging.getLogger("sluicegate.review")
 
 _READ_S = 0.2
 _AT_ONCE_S = 0.05  # who decides waits for one transaction of the projector at most
-_MOST_AT_ONCE = 500
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 5, 500
 _SWEEP_S = 5.0
+_SWEPT_AT_ONCE = 10
 _LOOK_EVERY_S = 10.0
 _LOOK_S = 2.0
 _PAUSE_S = 1.0
@@ -78,6 +79,7 @@ class Projector:
         self._thread = threading.Thread(target=self._run, name="review-projector", daemon=True)
         self.trouble: str | None = "the topics were not read yet"
         """Why nothing is read just now; None while all is well."""
+        self._size = _LEAST_AT_ONCE
         self.unreadable = 0
         """How many records were passed over: they are none of ours, or no table has room for them."""
         self.unread = 0
@@ -113,25 +115,22 @@ class Projector:
         with self._store.reading() as connection:
             known = known_offsets(connection)
         swept_at = looked_at = 0.0
-        size = 1
         with ResumedTail(self._kafka, self._names, known) as tail:
             while not self._stopping.is_set():
                 if time.monotonic() - looked_at > _LOOK_EVERY_S:
                     tail.look(within_s=_LOOK_S)  # of brokers that went away reading says nothing
                     looked_at = time.monotonic()
-                records = tail.read(_READ_S)
+                # Posts first: a verdict that finds its text needs no second look.
+                records = sorted(tail.read(_READ_S), key=lambda one: one.topic != self._topics.posts)
                 while records:
-                    part, records = records[:size], records[size:]
-                    began = time.monotonic()
+                    part, records = records[: self._size], records[self._size :]
                     known = self.take(part, known)
-                    each_s = (time.monotonic() - began) / len(part)
-                    size = max(1, min(int(_AT_ONCE_S / each_s), 2 * size, _MOST_AT_ONCE))
                 self.trouble = tail.trouble
                 self.unread = tail.unread(known)
                 if time.monotonic() - swept_at > _SWEEP_S:
-                    swept_at = time.monotonic()
                     with self._store.writing() as connection:
-                        self._cases.sweep(connection, time.time())
+                        left = self._cases.sweep(connection, time.time(), _SWEPT_AT_ONCE)
+                    swept_at = 0.0 if left else time.monotonic()
 
     def take(
         self, records: Sequence[TopicRecord], known: dict[tuple[str, int], int]
@@ -143,14 +142,16 @@ class Projector:
         """
         after = dict(known)
         with self._store.writing() as connection:
-            # Posts first: a verdict that finds its text needs no second look.
-            for record in sorted(records, key=lambda one: one.topic != self._topics.posts):
+            began = time.monotonic()  # how long it waited for others says nothing of its own work
+            for record in records:
                 self._dispatch(connection, record)
             for record in records:
                 after[record.topic, record.partition] = record.offset + 1
             for place, following in after.items():
                 if known.get(place) != following:
                     _move(connection, place, known.get(place), following)
+            each_s = (time.monotonic() - began) / len(records)
+        self._size = max(_LEAST_AT_ONCE, min(int(_AT_ONCE_S / each_s), _MOST_AT_ONCE))
         return after
 
     def _dispatch(self, connection: Connection, record: TopicRecord) -> None:

@@ -5,10 +5,11 @@ What is still to be told stands in the store: a process that ends in between goe
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import Integer, String, bindparam, delete, func, insert, select, tuple_, update
 
 from sluicegate.pipeline.review.cases import keep_resolution
 from sluicegate.pipeline.review.tables import outbox, spreads, verdicts
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
 AT_ONCE = 200
 """Copies in one transaction: others decide meanwhile."""
+_PUT = insert(outbox)
+_BEHIND = (
+    select(verdicts)
+    .where(
+        verdicts.c.case_id == bindparam("case"),
+        verdicts.c.counts,
+        tuple_(verdicts.c.came_at, verdicts.c.verdict_id)
+        > tuple_(bindparam("after_at", type_=verdicts.c.came_at.type), bindparam("after_id", type_=String())),
+        verdicts.c.came_at <= bindparam("until"),
+    )
+    .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
+    .limit(bindparam("most", type_=Integer()))
+)
 _OF_VERDICT = ("post_id", "revision", "tenant", "kind", "content_hash", "author_id", "language", "region")
 
 
@@ -56,14 +70,15 @@ def put(connection: Connection, record_id: str, kind: str, author: str, key: str
         value: The record.
     """
     connection.execute(
-        insert(outbox).values(
-            record_id=record_id,
-            kind=kind,
-            author_ref=author,
-            key=key,
-            value=value,
-            made_at=time.time(),
-        )
+        _PUT,
+        {
+            "record_id": record_id,
+            "kind": kind,
+            "author_ref": author,
+            "key": key,
+            "value": value,
+            "made_at": time.time(),
+        },
     )
 
 
@@ -124,16 +139,11 @@ def spread(connection: Connection, most: int = AT_ONCE) -> int:
 
 
 def _after(
-    connection: Connection, case_id: str, place: tuple[float, str], most: int, until: float | None = None
+    connection: Connection, case_id: str, place: tuple[float, str], most: int, until: float = math.inf
 ) -> Sequence[Row[Any]]:
     """The verdicts of a case behind one, in the order in which they came."""
-    came_at, name = place
-    behind = tuple_(verdicts.c.came_at, verdicts.c.verdict_id) > tuple_(literal(came_at), literal(name))
-    of_case = [verdicts.c.case_id == case_id, verdicts.c.counts, behind]
-    if until is not None:
-        of_case.append(verdicts.c.came_at <= until)
-    in_order = verdicts.c.came_at, verdicts.c.verdict_id
-    return connection.execute(select(verdicts).where(*of_case).order_by(*in_order).limit(most)).all()
+    values = {"case": case_id, "after_at": place[0], "after_id": place[1], "most": most, "until": until}
+    return connection.execute(_BEHIND, values).all()
 
 
 def _tell(connection: Connection, rows: Sequence[Row[Any]], decision: str, template: Resolution) -> None:

@@ -33,7 +33,7 @@ from sluicegate.pipeline.review.web.sessions import Sessions
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Feedback, Post, Resolution, encode
 from support.cases import judged
-from support.kafka import ApacheKafka, free_ports
+from support.kafka import ApacheKafka, dies_with_us, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ class Desk:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sluicegate", "review", "serve", "--demo"],
+                [*dies_with_us(), sys.executable, "-m", "sluicegate", "review", "serve", "--demo"],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -188,7 +188,7 @@ class RacingReviewer(threading.Thread):
         assert csrf, queue.text
         listed = re.findall(r'href="(/cases/[0-9a-f-]+)"', queue.text)
         if not listed:
-            time.sleep(_PAUSE_S)
+            time.sleep(1)
             return ""
         if self._random.random() < _STRAY_SHARE:
             return str(self._random.choice(listed[:20]))

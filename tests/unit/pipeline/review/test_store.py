@@ -13,6 +13,8 @@ from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.store import ReviewStore
 from sluicegate.pipeline.review.tables import METADATA, posts
 from support.cases import Bench, post
+from support.postgres import postgres_server
+from support.review_store import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +36,42 @@ def test_a_store_that_a_newer_version_migrated_is_left_alone_and_told(store: Rev
         connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
     with pytest.raises(ReviewError, match="take that version or a newer one"):
         store.migrate()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("?sslmode=require", "give verify-full"),
+        ("?sslrootcert=/absent.pem", "give verify-full"),
+        ("?sslmode=verify-full&sslrootcert=/absent.pem", "sslrootcert of review.store is no file"),
+    ],
+)
+def test_a_way_of_tls_that_the_desk_does_not_know_is_told_with_those_that_it_does(more: str, said: str) -> None:
+    with pytest.raises(ReviewError, match=said):
+        ReviewStore(f"postgresql://review@127.0.0.1/postgres{more}")
+
+
+@pytest.mark.postgresql
+def test_a_plain_address_is_opened_and_the_servers_certificate_is_checked_where_that_is_asked(
+    tmp_path: Path,
+) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    of_server, ours, theirs = tmp_path / "server.pem", tmp_path / "ours.pem", tmp_path / "theirs.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(of_server))
+    authority.cert_pem.write_to_path(str(ours))
+    other.cert_pem.write_to_path(str(theirs))
+    with postgres_server(of_server) as url:
+        plain = url.replace("postgresql+pg8000", "postgresql")
+        asked = f"{plain}?sslmode=verify-full&sslrootcert="
+        for address, encrypted in ((plain, True), (f"{plain}?sslmode=disable", False), (f"{asked}{ours}", True)):
+            with opened(address) as store, store.reading() as connection:
+                mine = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+                assert connection.execute(mine).scalar_one() is encrypted
+        impostor = ReviewStore(f"{asked}{theirs}")
+        with pytest.raises(ReviewError, match=r"check review\.store"):
+            impostor.migrate()
+        impostor.close()
 
 
 @pytest.mark.parametrize(
