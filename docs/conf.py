@@ -26,6 +26,7 @@ CONTENTS = {
     "Use it": ["quickstart", "contract", "client", "policy"],
     "Operate it": ["kubernetes", "operations", "connections", "settings", "bench", "sizing"],
     "Review": ["reviewing", "review"],
+    "Share": ["patterns", "patterns-privacy"],
     "Engines": ["engine", "shortcuts", "texts"],
     "Adapt the model": ["adapt", "evaluate", "adapters", "candidates", "model-card"],
     "Why": ["guarantee"],

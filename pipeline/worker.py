@@ -29,6 +29,7 @@ from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments, open_tracing
 from sluicegate.pipeline.observe.logs import DROPPED
 from sluicegate.pipeline.observe.server import OpsServer, Report
+from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.checks import OtherEnginesError
 from sluicegate.pipeline.policy.file import PolicyFile
@@ -81,6 +82,10 @@ class Worker:
             most_prompts=info.most_prompts if info is not None else None,
         )
         _warn_of_unused_room({name: backend.engine.info for name, backend in self._backends.items()})
+        shares = settings.patterns
+        self._matcher = (
+            Matcher(shares.path, shares.tenants, self._instruments) if shares.path is not None else None
+        )
         self._shared_cache = open_shared_cache(settings.cache, self._instruments) if judges else None
         self._window = Window(
             posts=settings.window.posts,
@@ -237,13 +242,16 @@ class Worker:
     async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow | EdgeFlow:
         """The path of posts, as this worker's role has it."""
         settings, window, instruments = self._settings, self._window, self._instruments
+        matcher = self._matcher
+        if matcher is not None:
+            await stack.enter_async_context(matcher.watched())
 
         def policy() -> Policy:
             return self._policies.current
 
         if settings.worker.role == "screen" and self._screen is not None:
             await publisher.require_topic(settings.topics.forward)
-            return EdgeFlow(settings, policy, window, publisher, instruments, self._screen)
+            return EdgeFlow(settings, policy, window, publisher, instruments, self._screen, matcher=matcher)
         shared = self._shared_cache
         if shared is not None:
             await stack.enter_async_context(shared)
@@ -257,6 +265,7 @@ class Worker:
             self._screen,
             shared=shared,
             tried=self._candidate,
+            matcher=matcher,
         )
         instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
         return flow

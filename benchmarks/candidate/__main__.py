@@ -146,13 +146,12 @@ class Trial:
         while comparator.running and sent < len(self._posts):
             lane.send(self._named(name, sent, sent + _CHUNK))
             sent = min(sent + _CHUNK, len(self._posts))
-            until(
-                f"{name} judges {sent} posts",
-                lambda: (
-                    not comparator.running or sum(ends(lane.bootstrap, topics["shadow"]).values()) >= sent
-                ),
-                within_s=_JUDGED_S,
-            )
+
+            def judged(wanted: int = sent) -> bool:
+                done = sum(ends(lane.bootstrap, topics["shadow"]).values())
+                return not comparator.running or done >= wanted
+
+            until(f"{name} judges {sent} posts", judged, within_s=_JUDGED_S)
         if comparator.running:
             time.sleep(5)  # the last posts are counted, and written down
             comparator.terminate()
@@ -186,7 +185,7 @@ class Trial:
             (_S.GATED, {"report": _REPORT}),
             (_S.SHADOW, {"share": 1.0}),
         ):
-            wanted = FactToSay(state, "said by make candidate", (Role.EDITOR,), **more)  # type: ignore[arg-type]
+            wanted = FactToSay(state, "said by make candidate", (Role.EDITOR,), **more)
             ledger.say(ledger.following(wanted))
 
 

@@ -17,12 +17,11 @@ from sluicegate.pipeline.errors import PipelineError, SettingsError, StartError
 from sluicegate.pipeline.flow.tried import Beside, Candidate
 from sluicegate.pipeline.observe.logs import configure_logs, frames
 from sluicegate.pipeline.settings.tree import Settings, load_settings, variable
+from sluicegate.pipeline.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from sluicegate.pipeline.worker import Worker
 
 
 def worker(

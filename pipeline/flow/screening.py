@@ -16,7 +16,7 @@ from sluicegate.engines.screen import GUARD, GuardManifest, GuardScreen, ScreenA
 from sluicegate.engines.text.segmenter import Segmenter
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.answers import Answer, Answers
-from sluicegate.pipeline.flow.decision import engine_reference
+from sluicegate.pipeline.flow.decision import engine_reference, policys_action
 from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
@@ -146,7 +146,7 @@ class Screening:
                 continue
             verdict = record.event
             if isinstance(verdict, MadeVerdict) and verdict.assessed_by in _JUDGED:
-                judged = verdict.action if verdict.breaker is None else verdict.breaker.action
+                judged = policys_action(verdict)
                 # What two policies make of a post says nothing of the screen.
                 same = post.sample.policy == verdict.policy.digest == policy.digest
                 tolerance = policy.rules(post.post).screen.tolerance if same else None

@@ -206,6 +206,7 @@ class Server:
         """Claim a lease if one is wanted, or give it back."""
         if self.state.spares_lease:
             self.state.lease.end()
+            self._claim_at = 0.0
             self._tell(self._lease(self._holder, is_open=False))
         elif self.state.wants_lease and self._clock.monotonic() >= self._claim_at:
             self._claim_at = self._clock.monotonic() + _CLAIM_AGAIN_S

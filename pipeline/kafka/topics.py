@@ -26,14 +26,15 @@ def absent(topic: str) -> ClusterError:
     )
 
 
-FOR_EVER_MS = -1
-"""Kafka's own number for a topic that forgets nothing."""
 Cleanup = Literal["delete", "compact"]
 
 _DAY_MS = 86_400_000
 _RETENTION_MS = 7 * _DAY_MS
+FOR_EVER_MS = -1
+"""Kafka's own number for a topic that forgets nothing."""
 _DEAD_LETTER_MS = 30 * _DAY_MS  # longer than a holiday: somebody has to look at them
 _READ, _WRITE = ("Describe", "Read"), ("Describe", "Write")
+_BOTH = (*_READ, "Write")
 _SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
 SHARED_PARTITION = 0
 """Where shared state is written, though the control topic have more: a key that moved would be there twice,
@@ -115,13 +116,7 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
             for action in ("allow", "review", "block")
         ),
         small("dead_letter", retention_ms=_DEAD_LETTER_MS, worker=_WRITE, consumer=_READ),
-        small(
-            "control",
-            cleanup="compact",
-            retention_ms=None,
-            worker=(*_READ, "Write"),
-            shadow=(*_READ, "Write"),
-        ),
+        small("control", cleanup="compact", retention_ms=None, worker=_BOTH, shadow=_BOTH),
         *forward,
     )
 
@@ -136,7 +131,7 @@ def plan_desk_topics(settings: Settings, *, partitions: int, replication: int) -
     """
     planned = partial(_planned, settings, partitions=partitions, replication=replication)
     return (
-        planned("resolutions", consumer=_READ, desk=(*_READ, "Write")),
+        planned("resolutions", consumer=_READ, desk=_BOTH),
         # It holds texts: who may read verdicts may not read these yet.
         planned("feedback", desk=_WRITE),
     )
@@ -152,7 +147,7 @@ def plan_candidate_topics(
         partitions: Of the candidate's verdicts.
         replication: Copies of every partition.
     """
-    planned = partial(_planned, settings, replication=replication, shadow=(*_READ, "Write"))
+    planned = partial(_planned, settings, replication=replication, shadow=_BOTH)
     small = partial(planned, partitions=_SMALL_PARTITIONS, desk=_READ)
     return (
         planned("shadow", partitions=partitions),

@@ -147,6 +147,13 @@ class Metrics:
         )
         self.window_posts = gauge("window_posts", "Posts held in the window.")
         self.window_bytes = gauge("window_bytes", "Bytes held in the window.")
+        self.patterns = gauge("shared_patterns", "Shared patterns that posts are compared with.")
+        self.pattern_matches = counter(
+            "pattern_matches",
+            "Posts that the policy allows and that match a shared pattern: raised to review, or over the budget of a "
+            "pattern that nobody here has confirmed; or a fault of the comparison.",
+            "outcome",
+        )
         self.cache_entries = gauge("cache_entries", "Assessments in the cache.")
         self.hold = gauge("hold", "1 while the stream waits for this.", "name")
         self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")

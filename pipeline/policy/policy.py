@@ -190,6 +190,17 @@ class Policy:
         """Decide a post whose block is withheld: review, as the rule that fired suggests it."""
         return self.decider(post).decide(scores, found).withheld
 
+    def raised(self, post: Subject, scores: Scores | None, found: Finding | None = None) -> Decision:
+        """Decide a post that is raised to review from outside of the policy: as the rule that fired suggests a review.
+
+        Args:
+            post: The post, or a verdict on it.
+            scores: Its scores; None where it could not be scored.
+            found: What was found of it.
+        """
+        decider = self.decider(post)
+        return (decider.failure if scores is None else decider.decide(scores, found)).withheld
+
     def decide_failure(self, post: Subject) -> Decision:
         """Decide a post that could not be scored: the tenant's failure mode."""
         return self.decider(post).failure.decision

@@ -108,6 +108,8 @@ REASONS: dict[str, str] = {
     "drain.finish_s": "A micro-batch and its explanations end well within it. Another worker judges the rest.",
     "drain.flush_s": "It outlasts the election of a new leader.",
     "drain.leave_s": "It suffices for one commit, one request to leave, and the end of an engine process.",
+    "patterns.path": "Without a circle there is nothing to compare posts with, and no post costs anything.",
+    "patterns.tenants": "Nobody but the tenant can say that its posts take part.",
     "ops.host": "No other machine reaches it unless you say so.",
     "ops.port": "It needs no privilege, and probes are commonly looked for there.",
     "log.level": "It writes a line for each change of state, and none for each post.",

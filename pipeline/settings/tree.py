@@ -32,6 +32,7 @@ from sluicegate.pipeline.settings.sections import (
     LogSettings,
     MicroBatchSettings,
     OpsSettings,
+    PatternSettings,
     PolicySettings,
     ScreenSettings,
     TopicSettings,
@@ -55,6 +56,7 @@ __all__ = [
     "LogSettings",
     "MicroBatchSettings",
     "OpsSettings",
+    "PatternSettings",
     "PolicySettings",
     "ReviewSettings",
     "ScreenSettings",
@@ -105,6 +107,7 @@ class Settings(BaseSettings):
     tracing: TracingSettings = TracingSettings()
     review: ReviewSettings = ReviewSettings()
     candidate: CandidateSettings = CandidateSettings()
+    patterns: PatternSettings = PatternSettings()
 
     @classmethod
     def settings_customise_sources(

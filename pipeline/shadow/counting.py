@@ -14,6 +14,7 @@ import orjson
 
 from sluicegate.pipeline.errors import CandidateError
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Partition
 from sluicegate.pipeline.shadow.comparison import Comparison, JudgedContent, Pairs, Seat, Side, side
 from sluicegate.pipeline.shadow.records import ComparedPost, to_review
 from sluicegate.pipeline.shadow.redecide import redecided
@@ -27,7 +28,6 @@ from sluicegate.schemas import Action, Resolution, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sluicegate.pipeline.records import Partition
 
 FORMAT = 1
 """Of the file. Another one is not read."""

@@ -113,7 +113,12 @@ def _scrape(lane: Lane) -> Scrape:
 
 def _scrape_of_a_desk(folder: Path) -> str:
     """What a review desk answers that has open cases, decisions on their way, and a case that two people read."""
-    review = {"store": f"sqlite:///{folder / 'r.db'}", "key": "k" * 32, "blind_share": 0, "double_share": 0}
+    review: dict[str, Any] = {
+        "store": f"sqlite:///{folder / 'r.db'}",
+        "key": "k" * 32,
+        "blind_share": 0,
+        "double_share": 0,
+    }
     desk = ReviewDesk(load_settings(review=review))
     desk.store.migrate()
     bench = Bench(desk.store, **review)

@@ -114,6 +114,24 @@ class OwnServer:
             self.state.asked(None, healthy=True, generation=self.generation())
             self.server.changed()
 
+    def step(self, what: str, batch: int, killers: frozenset[str]) -> frozenset[str]:
+        """One thing that happens; what the server ended by with nothing else in its work."""
+        if what == "send":
+            self.send(batch, BATCHES[batch])
+        elif what == "end":
+            is_alone = batch in self.running and self.running[batch][0].one
+            ended = self.end(batch, killers)
+            return ended if is_alone else frozenset()
+        elif what == "look":
+            self.look()
+        elif what == "read":
+            self.read()
+        elif what == "wait":
+            self.clock.now += 0.5
+        else:
+            self.follow(followed=what == "back")
+        return frozenset()
+
     def die_with(self, *keys: str) -> None:
         self.send(9, keys)
         assert self.end(9, frozenset(keys)) == set(keys)
@@ -300,25 +318,10 @@ def play(
         steps: What happens before all of them do all that is left to do.
         at_once: Everybody reads what is told before anything else happens.
     """
-    clock = workers[0].clock
     alone: Counter[str] = Counter()
 
     def do(what: str, number: int, batch: int) -> None:
-        one = workers[number]
-        if what == "send":
-            one.send(batch, BATCHES[batch])
-        elif what == "end":
-            is_alone = batch in one.running and one.running[batch][0].one
-            ended = one.end(batch, killers)
-            alone.update(ended if is_alone else ())
-        elif what == "look":
-            one.look()
-        elif what == "read":
-            one.read()
-        elif what == "wait":
-            clock.now += 0.5
-        else:
-            one.follow(followed=what == "back")
+        alone.update(workers[number].step(what, batch, killers))
         for reader in workers if at_once else ():
             reader.read()
 

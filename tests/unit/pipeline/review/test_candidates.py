@@ -62,7 +62,7 @@ def test_a_disagreement_becomes_a_blind_case_with_its_text_whatever_comes_first(
 ) -> None:
     bench, one = Bench(store, EVERY), post("p")
     verdict = allowed(one)
-    events = [one, verdict, compared(verdict)]
+    events: list[Post | Verdict | ComparedPost] = [one, verdict, compared(verdict)]
     bench.take(*(events[number] for number in order))
     (case,) = bench.all()
     assert (case.cause, case.blind, case.probability) == ("candidate", True, 1.0)

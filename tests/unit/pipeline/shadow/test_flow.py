@@ -19,7 +19,7 @@ class ShadowBench(Bench):
     def __init__(self, share: float, **fields: Any) -> None:
         super().__init__(profile=RULES, **fields)
         self.shown = ShadowMetrics(self.instruments.metrics.registry)
-        self.flow = ShadowFlow(
+        self.shadow = self.flow = ShadowFlow(
             self.settings,
             self.backends,
             lambda: self.policy,
@@ -48,7 +48,7 @@ async def test_a_sample_is_judged_and_everything_is_acknowledged() -> None:
 
 async def test_what_is_shed_is_told_apart_from_what_was_never_wanted() -> None:
     bench = ShadowBench(share=0.5)
-    bench.flow._shedding.current = 0.1  # as a lag would have it
+    bench.shadow._shedding.current = 0.1  # as a lag would have it
     await bench.run([post(number) for number in range(MANY)])
     names = [f"p{number}" for number in range(MANY)]
     judged = {one.post_id for one in bench.outlet.verdicts}
