@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -114,9 +115,16 @@ class TriedPosts:
         if not connection.execute(update(experiments).where(mine).values(values)).rowcount:
             connection.execute(insert(experiments).values(experiment=record.experiment, **values))
 
-    def sweep(self, connection: Connection, now: float) -> None:
-        """Drop what was kept in vain: texts and verdicts of the sample that nobody asked about in time."""
-        if self._sample is None:
+    def sweep(self, connection: Connection, now: float, most: int = 1_000) -> None:
+        """Drop what was kept in vain: texts and verdicts of the sample that nobody asked about in time.
+
+        Args:
+            connection: A transaction.
+            now: Unix seconds.
+            most: Verdicts that go now; the next sweep takes the others.
+        """
+        sample = self._sample
+        if sample is None:
             return
         rows = connection.execute(
             select(verdicts.c.verdict_id, verdicts.c.post_key, verdicts.c.tenant, verdicts.c.post_id).where(
@@ -126,9 +134,8 @@ class TriedPosts:
                 verdicts.c.came_at < now - HOLD_S,
             )
         ).all()
-        for row in rows:
-            if not self._sample.holds(row.tenant, row.post_id):
-                continue
+        held = (row for row in rows if sample.holds(row.tenant, row.post_id))
+        for row in islice(held, most):
             connection.execute(delete(verdicts).where(verdicts.c.verdict_id == row.verdict_id))
             others = exists().where(verdicts.c.post_key == posts.c.post_key)
             connection.execute(delete(posts).where(posts.c.post_key == row.post_key, ~others))

@@ -197,7 +197,7 @@ class Cases:
         if below:
             connection.execute(delete(verdicts).where(verdicts.c.verdict_id.in_(below)))
         mine = connection.execute(_VERDICT, {"verdict_id": verdict.verdict_id}).one()
-        if cause is None or mine.case_id is not None:
+        if cause is None or mine.case_id is not None or not mine.cause:
             return
         text = connection.execute(_TEXT_OF, {"key": key}).first()
         if text is not None:
@@ -310,7 +310,7 @@ class Cases:
         Returns:
             Whether some may be left.
         """
-        self._tried.sweep(connection, now)
+        self._tried.sweep(connection, now, most)
         late = now - self._settings.join_wait_s
         waiting = connection.execute(
             select(verdicts)
