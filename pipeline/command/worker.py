@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
 import typer
@@ -17,27 +17,11 @@ from sluicegate.pipeline.errors import PipelineError, SettingsError, StartError
 from sluicegate.pipeline.flow.tried import Beside, Candidate
 from sluicegate.pipeline.observe.logs import configure_logs, frames
 from sluicegate.pipeline.settings.tree import Settings, load_settings, variable
+from sluicegate.pipeline.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-class Drainable(Protocol):
-    """What works until it is told to stop, and drains then."""
-
-    @property
-    def stopping(self) -> asyncio.Event:
-        """Set once the drain has begun."""
-        ...
-
-    def stop(self) -> None:
-        """Begin to drain."""
-        ...
-
-    async def run(self) -> None:
-        """Work until told to stop; return once drained."""
-        ...
 
 
 def worker(
@@ -65,7 +49,7 @@ def worker(
     run_worker(loaded, lambda given: Worker(given, _candidate(given)), stop_on_eof=stop_on_eof)
 
 
-def run_worker(loaded: Settings, make: Callable[[Settings], Drainable], *, stop_on_eof: bool) -> None:
+def run_worker(loaded: Settings, make: Callable[[Settings], Worker], *, stop_on_eof: bool) -> None:
     """Run a worker until SIGTERM or Ctrl-C, then drain and leave.
 
     Args:
@@ -103,7 +87,7 @@ def _load(path: Path | None, role: str | None) -> Settings:
     return loaded
 
 
-async def _run(settings: Settings, make: Callable[[Settings], Drainable], *, stop_on_eof: bool) -> None:
+async def _run(settings: Settings, make: Callable[[Settings], Worker], *, stop_on_eof: bool) -> None:
     running = make(settings)
     if stop_on_eof:
         _stop_at_end_of_input(running.stop)

@@ -26,7 +26,7 @@ _FEED_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class PatternCandidate:
     """A cluster as people look at it before it leaves. It stays in the house."""
 
     number: int
@@ -53,7 +53,7 @@ def draft(clusters: Sequence[MinedCluster], *, matches: Callable[[MinedCluster],
     """
     candidates = [
         asdict(
-            Candidate(
+            PatternCandidate(
                 number=number,
                 template=one.template,
                 category=one.category,
@@ -72,7 +72,7 @@ def draft(clusters: Sequence[MinedCluster], *, matches: Callable[[MinedCluster],
     return orjson.dumps({"format": _DRAFT, "by": by, "candidates": candidates}, option=orjson.OPT_INDENT_2)
 
 
-def read_draft(content: bytes) -> list[Candidate]:
+def read_draft(content: bytes) -> list[PatternCandidate]:
     """The candidates of a draft.
 
     Raises:
@@ -83,7 +83,7 @@ def read_draft(content: bytes) -> list[Candidate]:
         if document["format"] != _DRAFT:
             raise ValueError("of another format")  # noqa: TRY301 - one sentence for all faults
         return [
-            Candidate(
+            PatternCandidate(
                 **{
                     **one,
                     "languages": tuple(one["languages"]),
@@ -119,7 +119,7 @@ def next_feed(
     circle: Circle,
     member: str,
     before: Feed | None,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[PatternCandidate],
     *,
     chance: Chance,
     now: datetime,
@@ -172,14 +172,20 @@ def next_feed(
     )
 
 
-def hashed(candidate: Candidate, key: CircleKey) -> tuple[str, ...]:
+def hashed(candidate: PatternCandidate, key: CircleKey) -> tuple[str, ...]:
     """The values that leave for a candidate."""
     value_of = keyed(key.value)
     return tuple(value_of(checksum).hex() for checksum in candidate.checksums)
 
 
 def _pattern(
-    candidate: Candidate, values: tuple[str, ...], key: CircleKey, ends: date, *, chance: Chance, k: int
+    candidate: PatternCandidate,
+    values: tuple[str, ...],
+    key: CircleKey,
+    ends: date,
+    *,
+    chance: Chance,
+    k: int,
 ) -> Pattern:
     return Pattern(
         id=secrets.token_hex(8),

@@ -28,6 +28,7 @@ from sluicegate.schemas import Action, Resolution, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
 FORMAT = 1
 """Of the file. Another one is not read."""
 _MOST_DECIDED = 20_000

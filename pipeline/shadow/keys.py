@@ -21,7 +21,7 @@ _MOST_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class PublicKeys:
+class PeopleKeys:
     """Who may speak as what, and by which keys."""
 
     rosters: Rosters

@@ -11,7 +11,7 @@ from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.kafka.topics import SHARED_PARTITION
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shadow.keys import PublicKeys
+from sluicegate.pipeline.shadow.keys import PeopleKeys
 from sluicegate.pipeline.shadow.signatures import FactSigner
 from sluicegate.pipeline.shadow.states import (
     CandidateFact,
@@ -42,7 +42,7 @@ class SignedHistory:
     """
 
     experiment: str
-    keys: PublicKeys
+    keys: PeopleKeys
     told: Callable[[str], None] = lambda _why: None
     known: set[str] = field(default_factory=set)
     """Reasons that were told already."""
@@ -227,7 +227,7 @@ class FactLedger:
         return faults
 
 
-def read_keys(settings: Settings) -> PublicKeys:
+def read_keys(settings: Settings) -> PeopleKeys:
     """The public keys of all who may speak.
 
     Raises:
@@ -238,7 +238,7 @@ def read_keys(settings: Settings) -> PublicKeys:
         raise CandidateError(
             "candidate.keys is missing; give the folder of public keys, such as /etc/sluicegate/keys"
         )
-    return PublicKeys.read(folder)
+    return PeopleKeys.read(folder)
 
 
 def read_signer(path: Path | None) -> FactSigner:

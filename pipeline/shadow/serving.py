@@ -107,9 +107,11 @@ async def serve_comparator(settings: Settings, comparator: Comparator) -> None:
         loop.add_signal_handler(number, stop.set)
 
     def livez() -> Report:
+        """Whether the thread goes on."""
         return Report(ok=True, body={"ok": True})
 
     def readyz() -> Report:
+        """Whether it compares."""
         trouble = comparator.trouble
         return Report(ok=trouble is None, body={"ok": trouble is None, "comparing": trouble or "yes"})
 

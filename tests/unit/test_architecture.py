@@ -62,7 +62,13 @@ EDGES = {
     "authlib": ["pipeline.review.web.oidc"],
     "joserfc": ["pipeline.review.web.oidc"],
     "httpx2": ["pipeline.review.web.oidc"],
-    "cryptography": ["pipeline.review.vault", "pipeline.signing.ed25519", "pipeline.command.patterns"],
+    "cryptography": [
+        "engines.adapt.cycle.keys",
+        "pipeline.review.vault",
+        "pipeline.signing.ed25519",
+        "pipeline.command.patterns",
+        "pipeline.command.shadow",
+    ],
 }
 """Each library of the outer world, and the only modules that may touch it."""
 

@@ -18,7 +18,7 @@ import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from sluicegate.engines.adapt.cycle.ledger import CycleLedger, SealedDecision, Snapshot
+from sluicegate.engines.adapt.cycle.ledger import CycleLedger, RowSnapshot, SealedDecision
 from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify
 from sluicegate.engines.adapt.cycle.slices import TaughtChange, compare_slices
 from sluicegate.engines.adapt.cycle.steps import StepRunner, tree_digest
@@ -33,11 +33,11 @@ from sluicegate.engines.adapt.export.export import LINEAGE
 from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.cpu_model import base_model
 from sluicegate.engines.files import replacing
+from sluicegate.schemas import Feedback, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sluicegate.schemas import Feedback, Severity
 
 RUNS: Final = "runs"
 WORK: Final = "work"
@@ -196,7 +196,7 @@ class Cycle:
             wrong_low=0.0 if everything is None else everything.wrong.low,
         )
 
-    def _train(self, snapshot: Snapshot, found: Qualified, golden: list[Row], why: str) -> CycleOutcome:
+    def _train(self, snapshot: RowSnapshot, found: Qualified, golden: list[Row], why: str) -> CycleOutcome:
         place = self._folder / RUNS / f"{self.plan.name}-{snapshot.digest.removeprefix('sha256:')[:12]}"
         work = place / WORK
         place.mkdir(parents=True, exist_ok=True)
@@ -318,7 +318,7 @@ class Cycle:
             stream.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         return outcome
 
-    def _corrections(self, snapshot: Snapshot, golden: list[Row], work: Path) -> None:
+    def _corrections(self, snapshot: RowSnapshot, golden: list[Row], work: Path) -> None:
         """Write the rows of a snapshot with their texts, but for those that are nearly a golden one."""
         if work.exists():
             shutil.rmtree(work)
@@ -361,7 +361,7 @@ class Cycle:
         with replacing(work.parent / "left-out.json") as stream:
             stream.write(orjson.dumps(document) + b"\n")
 
-    def _keep_splits(self, prepared: Path, snapshot: Snapshot) -> None:
+    def _keep_splits(self, prepared: Path, snapshot: RowSnapshot) -> None:
         """Note where each case stands: a text that was seen in dev stays there for ever."""
         cases = {row.id: row.case for row in snapshot.rows}
         splits = self._splits()
@@ -379,7 +379,7 @@ class Cycle:
         if not (place / "gate.json").exists():
             raise CycleError("the gate compared nothing; see its message above")
 
-    def _slices(self, place: Path, snapshot: Snapshot) -> TaughtChange:
+    def _slices(self, place: Path, snapshot: RowSnapshot) -> TaughtChange:
         changed = compare_slices(
             read_scores(place / "new" / SCORES),
             read_scores(place / "current" / SCORES),
@@ -404,7 +404,7 @@ class Cycle:
             return f"{worst[0]} lost {-worst[1].change:.1%}, and may lose {self.plan.worst_slice:.1%}"
         return None
 
-    def _export(self, place: Path, snapshot: Snapshot) -> None:
+    def _export(self, place: Path, snapshot: RowSnapshot) -> None:
         lineage = {
             "snapshot": snapshot.digest,
             "parent": snapshot.parent,

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sluicegate.engines.adapt.cycle.cycle import RESULT, RUNS
+from sluicegate.engines.adapt.cycle.ledger import CycleLedger
 from sluicegate.engines.adapt.cycle.trace import bundles
-
-if TYPE_CHECKING:
-    from sluicegate.engines.adapt.cycle.ledger import CycleLedger
 
 
 def erase_author(

@@ -106,7 +106,7 @@ class SnapshotRow(BaseModel):
         return self.model_dump(mode="json", exclude={"sealed"})
 
 
-class Snapshot(NamedTuple):
+class RowSnapshot(NamedTuple):
     """Rows that a model learns from."""
 
     digest: str
@@ -162,7 +162,7 @@ class CycleLedger:
         document = orjson.loads(plain)
         return Post.model_validate(document["post"]), document["reason"]
 
-    def take_snapshot(self, rows: Sequence[SnapshotRow]) -> Snapshot:
+    def take_snapshot(self, rows: Sequence[SnapshotRow]) -> RowSnapshot:
         """Write a snapshot after the newest one; the same rows give the same one again."""
         parent = self.newest()
         ordered = tuple(sorted(rows, key=lambda row: row.id))
@@ -178,7 +178,7 @@ class CycleLedger:
             stream.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
         with replacing(self.folder / SNAPSHOTS / "newest", durable=True) as stream:
             stream.write(digest.encode())
-        return Snapshot(digest, parent, ordered)
+        return RowSnapshot(digest, parent, ordered)
 
     def newest(self) -> str | None:
         """Digest of the newest snapshot."""
@@ -190,7 +190,7 @@ class CycleLedger:
         paths = sorted((self.folder / SNAPSHOTS).glob(f"*/{MANIFEST}"))
         return [f"sha256:{path.parent.name}" for path in paths]
 
-    def snapshot(self, digest: str) -> Snapshot:
+    def snapshot(self, digest: str) -> RowSnapshot:
         """Read a snapshot, and make sure that it is the one its digest promises.
 
         Raises:
@@ -205,7 +205,7 @@ class CycleLedger:
             raise CycleError(f"{folder} is no snapshot; restore it from a backup") from error
         if _digest(rows, parent) != digest:
             raise CycleError(f"{folder} was changed: it is not what {digest} promises; restore it")
-        return Snapshot(digest, parent, rows)
+        return RowSnapshot(digest, parent, rows)
 
     def shred(self, author: str) -> int:
         """Take the texts of an author out of every file of the ledger; how many rows and decisions that were."""

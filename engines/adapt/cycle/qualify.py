@@ -26,11 +26,11 @@ from sluicegate.engines.adapt.labels.raters import (
     rater_agreement,
 )
 from sluicegate.engines.adapt.labels.rates import EngineRates, Pull, Reviewed, engine_rates, pull
+from sluicegate.schemas import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sluicegate.schemas import Severity
 
 SEVERITY_ORDER: Final[tuple[Severity, ...]] = ("safe", "controversial", "unsafe")
 GOLDEN: Final = "golden"

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from sluicegate.engines.adapt.cycle.ledger import SnapshotRow
+from sluicegate.engines.adapt.evaluate.scored import ScoredRow
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sluicegate.engines.adapt.cycle.ledger import SnapshotRow
-    from sluicegate.engines.adapt.evaluate.scored import ScoredRow
 
 CORE = "core"
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from sluicegate.engines.adapt.cycle.cycle import RESULT, RUNS
+from sluicegate.engines.adapt.cycle.ledger import CycleLedger, SealedDecision, SnapshotRow
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from sluicegate.engines.adapt.cycle.ledger import CycleLedger, SealedDecision, SnapshotRow
 
 
 class TaughtBundle(NamedTuple):

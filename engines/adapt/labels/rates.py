@@ -34,7 +34,7 @@ class Reviewed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class PostRate:
     """A share of all posts."""
 
     share: float
@@ -44,10 +44,10 @@ class Rate:
     """How many it rests on."""
 
 
-UNKNOWN: Final = Rate(math.nan, 0.0, 1.0, 0)
+UNKNOWN: Final = PostRate(math.nan, 0.0, 1.0, 0)
 
 
-def weighted_share(weighted: Iterable[tuple[bool, float]]) -> Rate:
+def weighted_share(weighted: Iterable[tuple[bool, float]]) -> PostRate:
     """A share by weights, with Wilson's interval of 95 % for as many decisions as the weights are worth (Kish, 1965).
 
     Args:
@@ -66,18 +66,18 @@ def weighted_share(weighted: Iterable[tuple[bool, float]]) -> Rate:
     spread = _Z * _Z / worth
     middle = (share + spread / 2) / (1 + spread)
     half = _Z * math.sqrt(share * (1 - share) / worth + spread / (4 * worth)) / (1 + spread)
-    return Rate(share, max(0.0, middle - half), min(1.0, middle + half), decisions)
+    return PostRate(share, max(0.0, middle - half), min(1.0, middle + half), decisions)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRates:
     """How the live engine does on all posts."""
 
-    wrong: Rate
+    wrong: PostRate
     """Posts whose severity is not the one that people found."""
-    missed: Rate
+    missed: PostRate
     """Of the posts that people found unsafe: those that the engine called milder."""
-    overdone: Rate
+    overdone: PostRate
     """Of the posts that people found safe: those that the engine called worse."""
 
 
@@ -104,16 +104,16 @@ def _rates(rows: list[Reviewed]) -> EngineRates:
     )
 
 
-def _share(rows: list[Reviewed], counts: Callable[[Reviewed], bool]) -> Rate:
+def _share(rows: list[Reviewed], counts: Callable[[Reviewed], bool]) -> PostRate:
     return weighted_share((counts(one), 1 / one.probability) for one in rows)
 
 
 class Pull(NamedTuple):
     """How far seeing the verdict pulls people towards it."""
 
-    blind: Rate
+    blind: PostRate
     """Share of verdicts that were overturned by people who had not seen them."""
-    shown: Rate
+    shown: PostRate
     """The same of people who had."""
     difference: float
     """By how much fewer are overturned where the verdict is seen; above 0 is a pull."""

@@ -23,7 +23,7 @@ class Target(StrEnum):
     HF_MERGED = "hf-merged"
 
 
-class Layout(StrEnum):
+class LayoutOption(StrEnum):
     """The prompt layouts."""
 
     COMPACT = "compact"
@@ -56,7 +56,7 @@ def export(  # noqa: PLR0917 - options are parameters
         ),
     ] = None,
     layout: Annotated[
-        Layout | None, typer.Option(help="The layout of a checkpoint. Default: that of the training.")
+        LayoutOption | None, typer.Option(help="The layout of a checkpoint. Default: that of the training.")
     ] = None,
     gate: Annotated[Path | None, typer.Option(help="Report of `adapt gate` on this adapter.")] = None,
     override: Annotated[

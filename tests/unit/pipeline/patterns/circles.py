@@ -14,7 +14,7 @@ from sluicegate.pipeline.patterns.feed import seal
 from sluicegate.pipeline.patterns.masking import CommonWords
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy, MinedCluster, mine
 from sluicegate.pipeline.patterns.pattern import Feed
-from sluicegate.pipeline.patterns.sharing import Candidate, draft, next_feed, read_draft
+from sluicegate.pipeline.patterns.sharing import PatternCandidate, draft, next_feed, read_draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def mined(texts: Sequence[str], **other: Any) -> list[MinedCluster]:
     ).clusters
 
 
-def candidates(texts: Sequence[str]) -> list[Candidate]:
+def candidates(texts: Sequence[str]) -> list[PatternCandidate]:
     """What a draft of these texts has."""
     return read_draft(draft(mined(texts), matches=lambda _cluster: 0, by="ann"))
 

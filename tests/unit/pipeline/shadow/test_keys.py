@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.pipeline.errors import CandidateError
-from sluicegate.pipeline.shadow.keys import PublicKeys
+from sluicegate.pipeline.shadow.keys import PeopleKeys
 from sluicegate.pipeline.shadow.signatures import FactSigner
 from sluicegate.pipeline.shadow.states import Role
 from support.candidates import write_keys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_files_are_named_by_role_and_owner_and_others_are_passed_over(tmp_path: Path) -> None:
     private = write_keys(tmp_path, {"anna": "editor", "otto.b": "approver", "comparator": "machine"})
     (tmp_path / "keys" / "README").write_text("who these are")
-    keys = PublicKeys.read(tmp_path / "keys")
+    keys = PeopleKeys.read(tmp_path / "keys")
     assert keys.rosters.editors == {"anna"}
     assert keys.rosters.approvers == {"otto.b"}
     anna, otto = (FactSigner(private[name].read_bytes()) for name in ("anna", "otto.b"))
@@ -37,7 +37,7 @@ def test_files_are_named_by_role_and_owner_and_others_are_passed_over(tmp_path: 
 def test_an_owner_may_have_several_keys_and_several_roles(tmp_path: Path) -> None:
     first, second = write_keys(tmp_path / "1"), write_keys(tmp_path / "2")
     both = [(tmp_path / place / "keys" / "editor.anna.pem").read_bytes() for place in "12"]
-    keys = PublicKeys.of({"editor.anna.pem": b"a comment\n" + b"".join(both), "approver.anna.pem": both[1]})
+    keys = PeopleKeys.of({"editor.anna.pem": b"a comment\n" + b"".join(both), "approver.anna.pem": both[1]})
     for private in (first, second):
         signer = FactSigner(private["anna"].read_bytes())
         assert keys.speaker(signer, (Role.EDITOR,)) == (Role.EDITOR, "anna")
@@ -55,11 +55,11 @@ def test_an_owner_may_have_several_keys_and_several_roles(tmp_path: Path) -> Non
 )
 def test_what_is_no_key_of_anybody_is_refused(file: str, text: bytes, fault: str) -> None:
     with pytest.raises(CandidateError, match=fault):
-        PublicKeys.of({file: text})
+        PeopleKeys.of({file: text})
 
 
 def test_no_keys_and_no_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CandidateError, match="there is no key"):
-        PublicKeys.read(tmp_path)
+        PeopleKeys.read(tmp_path)
     with pytest.raises(CandidateError, match="cannot be read"):
-        PublicKeys.read(tmp_path / "absent")
+        PeopleKeys.read(tmp_path / "absent")

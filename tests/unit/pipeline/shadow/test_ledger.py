@@ -12,7 +12,7 @@ from sluicegate.pipeline.errors import CandidateError
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shadow.keys import PublicKeys
+from sluicegate.pipeline.shadow.keys import PeopleKeys
 from sluicegate.pipeline.shadow.ledger import FactLedger, SignedHistory, fact_key, read_signer
 from sluicegate.pipeline.shadow.signatures import FactSigner
 from sluicegate.pipeline.shadow.states import CandidateFact, CandidateState, JudgeDigests, Role
@@ -32,7 +32,7 @@ class Room:
     def __init__(self, folder: Path) -> None:
         self.private = write_keys(folder)
         self.told: list[str] = []
-        keys = PublicKeys.read(folder / "keys")
+        keys = PeopleKeys.read(folder / "keys")
         self.signed = SignedHistory("retrained", keys, self.told.append)
 
     def fact(self, **fields: Any) -> CandidateFact:

@@ -23,6 +23,7 @@ SIGNED = SigningKey(NORTH[0]).sign(b"purpose\n", b"text")
         ("north", "!" + SIGNED, b"purpose\n", b"text", False),
         ("north", None, b"purpose\n", b"text", False),
     ],
+    ids=["right", "another's", "nobody's", "purpose", "text", "damaged", "none"],
 )
 def test_a_signature_is_of_one_key_one_purpose_and_one_text(
     name: str, signature: object, purpose: bytes, text: bytes, good: bool
@@ -35,7 +36,9 @@ def test_one_key_is_of_one_name() -> None:
         PublicKeys({"north": [NORTH[1]], "south": [NORTH[1]]})
 
 
-@pytest.mark.parametrize("pem", [b"", NORTH[1], b"-----BEGIN PRIVATE KEY-----"])
+@pytest.mark.parametrize(
+    "pem", [b"", NORTH[1], b"-----BEGIN PRIVATE KEY-----"], ids=["empty", "public", "cut"]
+)
 def test_what_is_no_key_cannot_sign(pem: bytes) -> None:
     with pytest.raises(SignatureError, match="openssl"):
         SigningKey(pem)
