@@ -45,7 +45,8 @@ TERMS = {"max_permissive": 0.1, "max_shift": 0.1, "min_posts": 50, "min_coverage
 suit a large guard, such as 0.5 %, would reject every retraining of it."""
 _CHUNK = 16
 """So many posts are sent ahead of the shadow. They are what a ruling may come late by."""
-_JUDGED_S = 900.0
+_JUDGED_S, _READY_S = 1_800.0, 300.0
+"""A busy machine takes minutes for what an idle one does in seconds."""
 _LONGEST = 200
 """Characters of a post: two engines share this machine's cores."""
 _LABELS = "labels_missing"
@@ -103,7 +104,7 @@ class Trial:
     def live(self) -> WorkerProcess:
         """A worker of the incumbent's."""
         worker = self._lane.start(self.engine(self._incumbent))
-        worker.wait_ready()
+        until("the incumbent is ready", worker.ready, within_s=_READY_S)
         return worker
 
     def alone(self) -> dict[str, str]:
@@ -145,7 +146,7 @@ class Trial:
         until(
             f"{name} is ready or refused",
             lambda: shadow.ready() or _LABELS in shadow.get("/readyz")[1],
-            within_s=120,
+            within_s=_READY_S,
         )
         if not shadow.ready():
             shadow.terminate()

@@ -83,9 +83,14 @@ class ShadowLane:
         """Where the comparator keeps its counts."""
         return self.lane.folder / "comparison.json"
 
+    @property
+    def live(self) -> dict[str, str]:
+        """Settings of the incumbent's workers beside the lane's own."""
+        return self._policy
+
     def start_live(self) -> WorkerProcess:
         """A worker of the incumbent's."""
-        return self.lane.start(self._policy)
+        return self.lane.start(self.live)
 
     def start_shadow(self, **settings: str) -> WorkerProcess:
         """A shadow of the candidate's."""
