@@ -35,7 +35,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults candidate-rollback review-test soak evaluate injection bench bench-quick asking-less scaling patterns rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults candidate-rollback review-test soak evaluate candidate injection bench bench-quick asking-less scaling patterns rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -99,6 +99,12 @@ evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=f
 	$(BIN)/sluicegate engine fetch-cpu $(NAMED)
 	$(BIN)/sluicegate engine fetch-cpu $(NAMED) --base
 	$(BIN)/python benchmarks/evaluate $(NAMED) $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
+
+candidate: install ## four candidates beside the CPU model on Apache Kafka, each certified, rejected or refused: ADAPTER=folder of a retrained one, as adapt train writes it (15 minutes)
+	@test -n '$(ADAPTER)' || { echo 'make: give the retrained adapter, as `sluicegate adapt train` writes it: make candidate ADAPTER=training/best' >&2; exit 1; }
+	$(BIN)/sluicegate engine fetch-cpu
+	$(BIN)/sluicegate engine fetch-cpu --base
+	PYTHONPATH=benchmarks $(BIN)/python -m candidate --adapter '$(ADAPTER)' --out build/candidate
 
 injection: install ## attacks on the guard, and 400 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
 	$(BIN)/sluicegate engine fetch-cpu

@@ -2,9 +2,10 @@
 
     PYTHONPATH=benchmarks python -m candidate --adapter training/best [--posts 200] [--out build/candidate]
 
-The incumbent is the shipped model. The candidates are a retrained adapter, the base without one, and the shipped adapter
-spoiled on purpose. Each judges sample posts as a shadow, until its comparator has certified or rejected it. Before that, the
-incumbent judges the posts alone: no verdict of the live topics may differ from that.
+The incumbent is the shipped model. The candidates are a retrained adapter, the base without one, the shipped adapter at a
+quarter of its strength, and the shipped adapter spoiled on purpose. Each judges sample posts as a shadow, until its comparator
+has certified or rejected it. The base answers with no labels: its shadow refuses to begin. Before all, the incumbent judges
+the posts alone: no verdict of the live topics may differ from that.
 Linux; Java and Maven for Apache Kafka; `sluicegate engine fetch-cpu` and the same with `--base` before.
 """
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from candidate.bundles import shipped_adapter, spoiled, write_bundle
+from candidate.bundles import faint, shipped_adapter, spoiled, write_bundle
 from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.cpu_model import SMALL, read_adapter
 from sluicegate.pipeline.policy.file import PolicyFile
@@ -39,14 +40,16 @@ from support.workers import Lane, open_lane, until
 if TYPE_CHECKING:
     from support.workers import WorkerProcess
 
-TERMS = {"max_permissive": 0.1, "max_shift": 0.2, "min_posts": 50, "min_coverage": 0.98, "alpha": 0.05}
+TERMS = {"max_permissive": 0.1, "max_shift": 0.1, "min_posts": 50, "min_coverage": 0.98, "alpha": 0.05}
 """The small model is wrong about one post in four, so two trainings of it differ on some posts in a hundred. Limits that
 suit a large guard, such as 0.5 %, would reject every retraining of it."""
 _CHUNK = 16
 """So many posts are sent ahead of the shadow. They are what a ruling may come late by."""
-_JUDGED_S = 900.0
+_JUDGED_S, _READY_S = 1_800.0, 300.0
+"""A busy machine takes minutes for what an idle one does in seconds."""
 _LONGEST = 200
 """Characters of a post: two engines share this machine's cores."""
+_LABELS = "labels_missing"
 _REPORT = f"sha256:{'0' * 64}"
 _S = CandidateState
 
@@ -57,6 +60,7 @@ class Ruled:
 
     name: str
     ruling: str
+    """``refused`` where its shadow did not begin."""
     posts: int
     summary: dict[str, Any]
     seconds: float
@@ -100,7 +104,7 @@ class Trial:
     def live(self) -> WorkerProcess:
         """A worker of the incumbent's."""
         worker = self._lane.start(self.engine(self._incumbent))
-        worker.wait_ready()
+        until("the incumbent is ready", worker.ready, within_s=_READY_S)
         return worker
 
     def alone(self) -> dict[str, str]:
@@ -139,7 +143,15 @@ class Trial:
             **{f"candidate.terms.{one}": str(value) for one, value in TERMS.items()},
         }
         shadow = lane.start(settings | self.engine(bundle), arguments=("shadow", "run"))
-        shadow.wait_ready()
+        until(
+            f"{name} is ready or refused",
+            lambda: shadow.ready() or _LABELS in shadow.get("/readyz")[1],
+            within_s=_READY_S,
+        )
+        if not shadow.ready():
+            shadow.terminate()
+            shadow.wait(60)
+            return Ruled(name, "refused", 0, {}, time.monotonic() - began)
         self._say_shadow(name, topics["candidates"], bundle)
         comparator = lane.start(settings, arguments=("shadow", "compare", "--until-ruled"))
         sent = 0
@@ -191,6 +203,8 @@ class Trial:
 
 def line_of(ruled: Ruled) -> str:
     """One candidate, for people."""
+    if not ruled.summary:
+        return f"{ruled.name}: {ruled.ruling}, it answers with other words than the labels; it judged nothing"
     tally, conclusion = ruled.summary["tally"], ruled.summary["conclusion"]
     differ = ", ".join(f"{number} {what}" for what, number in tally["actions"].items()) or "nothing differs"
     why = "; ".join(conclusion["reasons"]) or "all terms are shown"
@@ -204,7 +218,7 @@ def main() -> int:
     """Run the trial; exit code 1 where a ruling is not the wanted one, or a live verdict differs."""
     parser = argparse.ArgumentParser(prog="candidate", description=__doc__)
     parser.add_argument("--adapter", type=Path, required=True, help="folder of the retrained adapter (PEFT)")
-    parser.add_argument("--posts", type=int, default=200, help="sample posts for each candidate, at most")
+    parser.add_argument("--posts", type=int, default=260, help="sample posts for each candidate, at most")
     parser.add_argument("--out", type=Path, help="folder for the summaries, as JSON")
     given = parser.parse_args()
     posts = sample_posts(given.posts)
@@ -215,6 +229,7 @@ def main() -> int:
         candidates = {
             "retrained": write_bundle(read_adapter(given.adapter), "retrained", folder / "retrained"),
             "base": SMALL.bundle_path(base=True),
+            "quarter": write_bundle(faint(shipped_adapter(), 0.25), "quarter", folder / "quarter"),
             "spoiled": write_bundle(spoiled(shipped_adapter()), "spoiled", folder / "spoiled"),
         }
         with open_lane(kafka, folder, partitions=2) as lane:
@@ -232,14 +247,14 @@ def main() -> int:
         given.out.mkdir(parents=True, exist_ok=True)
         for one in rulings.values():
             (given.out / f"{one.name}.json").write_text(json.dumps(one.summary, indent=2))
-    retrained, base, bad = (rulings[name] for name in ("retrained", "base", "spoiled"))
+    good, base, weak, bad = rulings.values()
     print(
-        f"candidate: retrained {retrained.ruling} after {retrained.posts} posts, base and spoiled "
-        f"{base.ruling if base.ruling == bad.ruling else f'{base.ruling} and {bad.ruling}'} after {base.posts} and "
+        f"candidate: retrained {good.ruling} after {good.posts} posts, base {base.ruling} before its first post, quarter and "
+        f"spoiled {weak.ruling if weak.ruling == bad.ruling else f'{weak.ruling} and {bad.ruling}'} after {weak.posts} and "
         f"{bad.posts} posts, {changed} live verdicts changed"
     )
-    wanted = (retrained.ruling, base.ruling, bad.ruling) == ("certified", "rejected", "rejected")
-    return 0 if wanted and not changed else 1
+    found = tuple(one.ruling for one in rulings.values())
+    return 0 if found == ("certified", "refused", "rejected", "rejected") and not changed else 1
 
 
 def _counted(actions: dict[str, str]) -> str:

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 
 def spoiled(adapter: PeftAdapter) -> PeftAdapter:
-    """An adapter that pulls the wrong way in the upper half of its layers: their change has its sign turned."""
-    layers = sorted({_layer(module) for module in adapter.factors})
-    upper = set(layers[len(layers) // 2 :])
+    """An adapter that looks the wrong way: what it changes of queries and keys has its sign turned. It still answers with labels."""
     factors = {
-        module: (a, -b if _layer(module) in upper else b) for module, (a, b) in adapter.factors.items()
+        module: (a, -b if module.endswith(("q_proj", "k_proj")) else b)
+        for module, (a, b) in adapter.factors.items()
     }
     return replace(adapter, factors=factors)
+
+
+def faint(adapter: PeftAdapter, strength: float) -> PeftAdapter:
+    """An adapter at a part of its strength: most of the way back to the base, which itself answers with no label."""
+    return replace(adapter, alpha=adapter.alpha * strength)
 
 
 def shipped_adapter() -> PeftAdapter:
@@ -56,7 +60,3 @@ def write_bundle(adapter: PeftAdapter, name: str, folder: Path) -> Path:
 def base_manifest() -> Manifest:
     """What the manifest of the base says."""
     return Bundle.open(SMALL.bundle_path(base=True)).manifest
-
-
-def _layer(module: str) -> int:
-    return next(int(part) for part in module.split(".") if part.isdigit())

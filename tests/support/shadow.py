@@ -48,7 +48,7 @@ class ShadowLane:
         self.share = share
         self._policy = lane.set_policy(POLICY)
         self._profile = lane.folder / "candidate.json"
-        self._profile.write_text(json.dumps({"rules": candidate}))
+        self.set_candidate(candidate)
         lane.set_fake(rules=INCUMBENT)
         policy = PolicyFile(Path(self._policy["policy.path"])).current.digest
         judges = tuple(
@@ -58,6 +58,10 @@ class ShadowLane:
         self.topics = {name: f"{lane.prefix}.{name}" for name in ("shadow", "comparisons")}
         for topic in (*self.topics.values(), self.experiment.topic):
             kafka.create_topic(topic, 1)
+
+    def set_candidate(self, rules: Rules, **profile: Any) -> None:
+        """Give the candidate's fake engine rules and a speed, for shadows that start from now on."""
+        self._profile.write_text(json.dumps({"rules": rules, **profile}))
 
     @property
     def settings(self) -> dict[str, str]:
@@ -79,9 +83,14 @@ class ShadowLane:
         """Where the comparator keeps its counts."""
         return self.lane.folder / "comparison.json"
 
+    @property
+    def live(self) -> dict[str, str]:
+        """Settings of the incumbent's workers beside the lane's own."""
+        return self._policy
+
     def start_live(self) -> WorkerProcess:
         """A worker of the incumbent's."""
-        return self.lane.start(self._policy)
+        return self.lane.start(self.live)
 
     def start_shadow(self, **settings: str) -> WorkerProcess:
         """A shadow of the candidate's."""
