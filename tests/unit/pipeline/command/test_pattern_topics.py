@@ -22,7 +22,7 @@ from sluicegate.schemas import (
     content_hash,
     encode,
 )
-from unit.pipeline.patterns.circles import SLOTS, K, flood
+from unit.pipeline.patterns.circles import K, flood
 
 if TYPE_CHECKING:
     from pathlib import Path
