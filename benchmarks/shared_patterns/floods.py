@@ -232,6 +232,9 @@ _EVERYDAY = (
     "A show for friends, with a song that they can sing.",
     "Ihr Brief konnte nicht zugestellt werden, weil die Straße neu ist, sagt die Post.",
     "Das geht zurück an den Absender, sonst liegt es hier herum. Gibt es Fragen?",
+    "Im Laden an der Ecke ist heute die Kasse offen, und morgen kommt ein Paket vom Onkel.",
+    "Der Zoll hat noch eine Gebühr erfunden; wer soll das denn bitte zahlen, und wofür?",
+    "Wieder kein Brief, aber ein Paket für die Nachbarn, die nicht da sind.",
     "Rufen Sie lieber an, bevor Sie kommen, und zeigen Sie den Ausweis.",
 )
 """With the words that are left: a house with a real stream has all of them."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from sluicegate.pipeline.kafka.reader import TopicReader
 from sluicegate.pipeline.patterns.masking import CommonWords
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy
-from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, all_checksums, checksums
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, all_checksums, checksums
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (
     SHARED_PATTERN,
@@ -87,7 +87,7 @@ def read_history(settings: Settings, *, k: int) -> History:
         author = post.author_id or ""
         resolution = decided.get(place)
         if resolution is None:
-            if of_floods.isdisjoint(checksums(post.text, KEPT)):
+            if len(of_floods.intersection(checksums(post.text, KEPT))) < NEEDED:  # as mining tells a flood
                 history.vocabulary.add(post.text, author)
             history.others.append((tuple(checksums(post.text, LOOKED_UP)), post.created_at))
         elif is_harmful(resolution):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
 _DRAFT = "sluicegate-pattern-draft/1"
+_GROWN = 2
+"""Values more than a pattern has, by which a later cluster is the better one: the first copies are few."""
 _FEED_DAYS = 7
 """A feed is good for so long: who gets none for a week asks why."""
 
@@ -128,7 +130,8 @@ def next_feed(
     """The feed that takes the place of the one before.
 
     A cluster that is shared already keeps its pattern, with its count as it was drawn then: who draws again and again
-    learns the count. It lasts longer by that.
+    learns the count. It lasts longer by that. Where more is known of the cluster by now, a pattern with another id takes
+    its place, with that same count: receivers confirm it anew, so that no confirmed pattern changes under their hands.
 
     Args:
         circle: Whose key is taken.
@@ -152,7 +155,10 @@ def next_feed(
         values = hashed(candidate, key)
         number = next((number for number, one in enumerate(kept) if overlaps(one, values)), None)
         if number is None:
-            kept.append(_pattern(candidate, values, key, ends, chance=chance, k=circle.k))
+            authors = noisy(candidate.authors, chance, least=circle.k)
+            kept.append(_pattern(candidate, values, key, ends, authors))
+        elif len(values) >= len(kept[number].values) + _GROWN:
+            kept[number] = _pattern(candidate, values, key, ends, kept[number].authors)
         else:
             kept[number] = kept[number].model_copy(
                 update={"last_week": candidate.last_week, "expires_on": ends}
@@ -179,6 +185,7 @@ def hashed(candidate: PatternCandidate, key: CircleKey) -> tuple[str, ...]:
 
 
 def _pattern(
+<<<<<<< HEAD
     candidate: PatternCandidate,
     values: tuple[str, ...],
     key: CircleKey,
@@ -186,6 +193,9 @@ def _pattern(
     *,
     chance: Chance,
     k: int,
+=======
+    candidate: Candidate, values: tuple[str, ...], key: CircleKey, ends: date, authors: int
+>>>>>>> patterns
 ) -> Pattern:
     return Pattern(
         id=secrets.token_hex(8),
@@ -195,7 +205,7 @@ def _pattern(
         category=candidate.category,
         severity=candidate.severity,
         languages=candidate.languages,
-        authors=noisy(candidate.authors, chance, least=k),
+        authors=authors,
         first_week=candidate.first_week,
         last_week=candidate.last_week,
         expires_on=ends,

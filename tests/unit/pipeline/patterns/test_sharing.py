@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,17 @@ def test_a_count_is_drawn_once() -> None:
     assert len(seen) == 1
     assert one.patterns[0].id == first.patterns[0].id
     assert (one.sequence, len(one.patterns)) == (21, 1)
+
+
+def test_a_pattern_of_more_values_takes_the_place_of_one_of_the_first_copies_under_an_id_of_its_own() -> None:
+    (known,) = candidates(flood())
+    poor = replace(known, checksums=known.checksums[:3])
+    first = next_feed(CIRCLE, "north", None, [poor], chance=random.Random(1), now=NOW)
+    then = next_feed(CIRCLE, "north", first, [known], chance=random.Random(2), now=NOW)
+    (old,), (new,) = first.patterns, then.patterns
+    assert set(old.values) < set(new.values)
+    assert old.id != new.id  # who confirmed the old one confirms the new one anew
+    assert old.authors == new.authors  # and nobody sees a second draw
 
 
 def test_a_count_is_not_the_exact_one() -> None:
