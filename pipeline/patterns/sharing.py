@@ -185,17 +185,7 @@ def hashed(candidate: PatternCandidate, key: CircleKey) -> tuple[str, ...]:
 
 
 def _pattern(
-<<<<<<< HEAD
-    candidate: PatternCandidate,
-    values: tuple[str, ...],
-    key: CircleKey,
-    ends: date,
-    *,
-    chance: Chance,
-    k: int,
-=======
-    candidate: Candidate, values: tuple[str, ...], key: CircleKey, ends: date, authors: int
->>>>>>> patterns
+    candidate: PatternCandidate, values: tuple[str, ...], key: CircleKey, ends: date, authors: int
 ) -> Pattern:
     return Pattern(
         id=secrets.token_hex(8),
