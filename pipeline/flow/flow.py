@@ -326,7 +326,14 @@ class Flow(PostPath):
                 )  # 4
                 ask_again_at += [planned.ask_again_at] if planned.ask_again_at is not None else []
                 for numbers in planned.micro_batches:
-                    self._send(self.work.send(numbers, now))
+                    sent = self.work.send(numbers, now)
+                    suspects = [prompt for prompt in sent if prompt.route.judge.is_suspect(prompt)]
+                    for micro_batch in [
+                        [one for one in sent if one not in suspects],
+                        *([one] for one in suspects),
+                    ]:
+                        if micro_batch:
+                            self._send(micro_batch)
             await self._clock.wait(self._wake, until=min(ask_again_at, default=None))
 
     def _send(self, micro_batch: list[PromptInWork]) -> None:

@@ -93,9 +93,10 @@ class Judge:
         adapter: Its name; None for the engine's own.
         turned: Told when the adapter is up, away or on trial.
         depth: Learns from every answer.
+        freed: Told when a call waits that others may overtake, so that it takes no room from them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it watches and tells
         self,
         engine: Engine,
         settings: EngineSettings,
@@ -105,6 +106,7 @@ class Judge:
         adapter: str | None = None,
         turned: Callable[[], None] = lambda: None,
         depth: Depth | None = None,
+        freed: Callable[[], None] = lambda: None,
     ) -> None:
         self._adapter = adapter
         self._tell = turned
@@ -118,6 +120,8 @@ class Judge:
         self._tracing = instruments.tracing
         self._server = server
         self._state = server.state
+        self._freed = freed
+        self._aside: dict[object, Sequence[Question]] = {}
         self.adapter_state = server.state.enrol(
             adapter,
             mute_calls=settings.circuit_mute_calls,
@@ -126,12 +130,22 @@ class Judge:
         )
         """Whether this adapter is up, away or on trial; to be read."""
 
+    @property
+    def aside(self) -> Collection[Sequence[Question]]:
+        """The calls of which nothing is left but suspects that other workers keep back, each with all its prompts: others overtake it."""
+        return self._aside.values()
+
     def keeps_back(self, judgement: Question) -> bool:
         """True while this was sent and is not in the engine's hands: suspects are asked, or it is set aside."""
         if judgement.sent_at is None:
             return False
         names = [prompt_name(call, judgement.key) for call in _CALLS]
         return any(map(self._state.keeps_back, names)) or self._state.prompts.is_aside(names[0])
+
+    def is_suspect(self, judgement: Question) -> bool:
+        """True if it may end the engine: what is asked in one call with it would wait for it."""
+        names = (prompt_name(call, judgement.key) for call in _CALLS)
+        return self._state.prompts.first_suspect(names) is not None
 
     def sets_aside(self, judgement: Question) -> bool:
         """True if it is not scored for now, since the engine seems to end by it."""
@@ -192,6 +206,15 @@ class Judge:
                     if not self._state.met:
                         await self._server.meet(self._engine)
                     permit = self._state.admit(visitor, self._adapter, [names[item] for item in open_now])
+                    is_suspect = self._state.prompts.is_suspect
+                    if (
+                        permit is None
+                        and self._state.goes_on
+                        and all(is_suspect(names[one]) for one in open_now)
+                    ):
+                        self._step_aside(visitor, items)
+                    else:
+                        self._aside.pop(visitor, None)
                     if permit is None:
                         await self._wait(declare_hold)
                         continue
@@ -201,9 +224,16 @@ class Judge:
                     except EngineUnavailable:
                         continue
         finally:
+            self._aside.pop(visitor, None)
             self._state.leave(visitor)
             self._server.changed()
         return answers
+
+    def _step_aside(self, visitor: object, items: Sequence[Question]) -> None:
+        is_new = visitor not in self._aside
+        self._aside[visitor] = items
+        if is_new:
+            self._freed()
 
     def _open(self, call: Call, names: dict[_Q, str], answers: dict[_Q, _T | ItemFailure]) -> list[_Q]:
         """What is still to be asked. Poison is answered here; what is set aside is left out."""

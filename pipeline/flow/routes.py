@@ -139,6 +139,21 @@ class Route:
         self.in_flight += 1
         return self.shift(micro_batch, 1)
 
+    @property
+    def busy_calls(self) -> int:
+        """Micro-batches in flight without those that others may overtake."""
+        return self.in_flight - len(self.judge.aside)
+
+    @property
+    def busy_with(self) -> int:
+        """Prompts in work without those of such micro-batches."""
+        return self.in_work - sum(map(len, self.judge.aside))
+
+    @property
+    def busy_tokens(self) -> int:
+        """Tokens of those."""
+        return self.tokens_in_work - sum(one.tokens for items in self.judge.aside for one in items)
+
     def is_at_work_on(self, question: Question) -> bool:
         """True if the engine is at work, and does not keep this question back meanwhile."""
         return self.judge.adapter_state.up and not self.judge.keeps_back(question)
@@ -228,6 +243,7 @@ class Routes:
                 adapter=name,
                 turned=self._engine_turned,
                 depth=self.depth,
+                freed=self._turned,
             )
             self._routes[name] = Route(name, backend, judge, PartBuilder(backend, settings.limits))
 
@@ -262,19 +278,19 @@ class Routes:
         """
         at_work, limits = {route for route in self if route.judge.adapter_state.up}, self._limits()
         if at_work:
-            in_work = sum(route.in_work for route in at_work)
+            in_work = sum(route.busy_with for route in at_work)
             if self._micro_batch.in_flight is None:
-                tokens = sum(route.tokens_in_work for route in at_work)
+                tokens = sum(route.busy_tokens for route in at_work)
                 free, bounded = self._in_time(self.depth.room(in_work, limits.posts), limits, tokens)
             else:
                 free, bounded = (
-                    self._micro_batch.in_flight - sum(route.in_flight for route in at_work),
+                    self._micro_batch.in_flight - sum(route.busy_calls for route in at_work),
                     limits,
                 )
             yield Share(at_work, free, self.depth.hungry(in_work), bounded)
         for route in self:
             if route not in at_work:
-                yield Share({route}, 1 - route.in_flight, idle=True, limits=limits)
+                yield Share({route}, 1 - route.busy_calls, idle=True, limits=limits)
 
     def _in_time(self, free: int, limits: BatchLimits, tokens_in_work: int) -> tuple[int, BatchLimits]:
         """So many micro-batches, and so large, that an engine reads all in work well within their time."""

@@ -128,13 +128,11 @@ class ServerState:
         self._kept[visitor] = frozenset(keys)
         if self._doubt or (self.lease.lent and not self._is_own):
             return None
-        # On a server of its own a worker that may not ask its suspects yet goes on with all else.
-        goes_on = self._is_own and not self._may_ask
-        if suspect is not None and goes_on:
+        if suspect is not None and self.goes_on:
             keys, suspect = [key for key in keys if not self.prompts.is_suspect(key)], None
             if not keys:
                 return None
-        first = None if goes_on else self._first()
+        first = None if self.goes_on else self._first()
         if suspect is None:
             if first is not None or any(permit.one for permit in self._work):
                 return None
@@ -290,9 +288,9 @@ class ServerState:
         return self._address is None
 
     @property
-    def _may_ask(self) -> bool:
-        """True if other workers do not keep this one from asking its suspects."""
-        return not self.lease.lent and self._agreement is not None
+    def goes_on(self) -> bool:
+        """True while other workers keep this one from asking its suspects, and the server is its own: it goes on with all else."""
+        return self._is_own and (self.lease.lent or self._agreement is None)
 
     @property
     def _exclusive(self) -> bool:

@@ -11,12 +11,14 @@ import structlog
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile, Fault, Faults
 from sluicegate.engines.errors import EngineUnavailable
 from sluicegate.engines.protocol import Health, ItemFailure, Scored
-from sluicegate.schemas import FailureCode
-from unit.pipeline.fakes import Bench
+from sluicegate.pipeline.facts import Fact, Lease
+from sluicegate.pipeline.flow.servers import prompt_name
+from sluicegate.schemas import FailureCode, Post
+from unit.pipeline.fakes import Bench, MemoryDelivery
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sluicegate.pipeline.flow.judge import Judge
 
@@ -286,3 +288,46 @@ async def test_scores_that_are_known_decide_a_long_post_whose_other_parts_were_g
     assert verdict.segments.count > 1
     assert verdict.action == "block"
     assert verdict.failure is None
+
+
+@pytest.mark.parametrize("micro_batch", [ONE_BY_ONE, {"posts": 2, "in_flight": 1}, {}])
+async def test_while_another_worker_has_the_lease_a_suspect_waits_and_everybody_else_is_answered(
+    micro_batch: dict[str, Any],
+) -> None:
+    engine = FakeEngine(RULES, faults=Faults(die=Fault(marker="poison")))
+    bench = Bench(engine=engine, tree=settings(score_timeout_s=5) | {"micro_batch": micro_batch})
+    told: list[Fact] = []
+    servers = bench.flow.servers
+    servers.announce_to(told.append)
+    servers.follow(followed=True)
+    state = judge_of(bench)._state
+    poison = {"id": "poison", "text": "poison"}
+    (cut,) = await bench.flow._routes.cut([Post(**poison)])
+    for death in ("a" * 16, "b" * 16):
+        state.prompts.heard_of([prompt_name("score", key) for key in cut.keys], death, 600)
+    state.lease.begin(ours=False)
+    neighbours = asyncio.Event()
+
+    async def source() -> AsyncIterator[list[MemoryDelivery]]:
+        yield [bench.delivery(one, number) for number, one in enumerate([poison, post(1)])]
+        await neighbours.wait()
+        # The engine was away meanwhile: a call has to try it, and the suspect's may not.
+        yield [bench.delivery(one, 2 + number) for number, one in enumerate([post(2), post(3)])]
+
+    running = asyncio.create_task(bench.flow.run(source()))
+    async with asyncio.timeout(20):
+        while len(bench.outlet.records) < 1:
+            await asyncio.sleep(0.01)
+        judge_of(bench).adapter_state.leave("it went away")
+        neighbours.set()
+        while len(bench.outlet.records) < 3:
+            await asyncio.sleep(0.01)
+        assert {verdict.post_id for verdict in bench.outlet.verdicts} == {"p1", "p2", "p3"}
+        assert told == []
+        state.lease.end()
+        while not bench.outlet.records[3:]:
+            servers.learn([fact for fact in told if isinstance(fact, Lease)])
+            told.clear()
+            await asyncio.sleep(0.05)
+        await running
+    assert codes(bench) == ["engine_crash"]
