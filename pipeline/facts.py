@@ -152,16 +152,11 @@ class Death(BaseFact):
 
 
 class Lease(BaseFact):
-    """One fact: a worker asks a server about its suspects, and the others wait; or it is done.
-
-    Where each worker has a server of its own one lease is about the suspects of all of them.
-    """
+    """One fact: a worker asks a shared server about its suspects, and the others wait; or it is done."""
 
     kind: Literal["engine-lease"] = "engine-lease"
-    server: Digest = Field(
-        description="Hash of the server's address; of other words for workers' own servers."
-    )
-    holder: Line = Field(description="The worker's process, and which of its servers.")
+    server: Digest = Field(description="Hash of the server's address.")
+    holder: Line = Field(description="The worker's process.")
 
     @property
     def place(self) -> Place:

@@ -4,11 +4,8 @@ Each adapter on the server is up, away or on trial for itself. Their deaths are 
 of whichever adapter, is counted when another process answers in its place. After the second death with the same
 prompts in work these are asked one at a time, with nothing else in the server's work.
 
-A death is what the engine's generation says: the same process after a broken connection is none. Where the server tells
-no generation, no prompt is taken for poison.
-
-Workers agree by a lease who asks suspects. On a shared server the others send nothing meanwhile. Where each worker has a
-server of its own they go on with all that is no suspect: two that asked the same text would lose an engine each.
+A death is what the engine's generation says: the same process after a broken connection is none. Where the server is
+shared, workers agree by a lease who asks its suspects. Where the server tells no generation, no prompt is taken for poison.
 """
 
 from __future__ import annotations
@@ -52,8 +49,7 @@ class ServerState:
         clock: Monotonic seconds.
         died: Told of each death that is certain: its name, and what was in work.
         origin: Names this state among those of all workers.
-        address: Names the server among all servers that several workers share; None if it is this worker's own. Then a
-            lease is about the suspects of all workers that have a server of their own.
+        address: Names the server among all servers that several workers share; None if it is this worker's own.
         found: Told of each prompt that is found to be poison here, or set aside, and which of both.
         several: Told once that several processes answer behind one address.
     """
@@ -74,7 +70,7 @@ class ServerState:
         self._tell_many = several
         self.prompts = Suspects(clock, found)
         """What is known of prompts."""
-        self.lease = LeaseState(clock, waits=not self._is_own)
+        self.lease = LeaseState(clock)
         """Who may ask about suspects, where other workers may share the server."""
         self.met = False
         """False until the engine was asked for its generation."""
@@ -126,15 +122,9 @@ class ServerState:
         else:
             self._visitors[visitor] = adapter
         self._kept[visitor] = frozenset(keys)
-        if self._doubt or (self.lease.lent and not self._is_own):
+        if self._doubt or self.lease.lent:
             return None
-        # On a server of its own a worker that may not ask its suspects yet goes on with all else.
-        goes_on = self._is_own and not self._may_ask
-        if suspect is not None and goes_on:
-            keys, suspect = [key for key in keys if not self.prompts.is_suspect(key)], None
-            if not keys:
-                return None
-        first = None if goes_on else self._first()
+        first = self._first()
         if suspect is None:
             if first is not None or any(permit.one for permit in self._work):
                 return None
@@ -269,8 +259,7 @@ class ServerState:
         if own := self._adapters[adapter].reason:
             return own
         if self.lease.lent:
-            whose = "its own engine" if self._is_own else "this server"
-            return f"another worker asks {whose} about prompts that may end it, one at a time"
+            return "another worker asks this server about prompts that may end it, one at a time"
         if self._doubt:
             return "the engine's server broke off its calls"
         return "prompts that may have ended the engine are asked one at a time"
@@ -278,21 +267,12 @@ class ServerState:
     @property
     def wants_lease(self) -> bool:
         """True if a suspect waits for the server, and other workers must hear of it first, or again."""
-        return self._first() is not None and self.lease.wanted
+        return not self._exclusive and self._first() is not None and self.lease.wanted
 
     @property
     def spares_lease(self) -> bool:
         """True if this worker has a lease and no suspect any more."""
         return self.lease.slot and not self._visitors and not any(one.one for one in self._work)
-
-    @property
-    def _is_own(self) -> bool:
-        return self._address is None
-
-    @property
-    def _may_ask(self) -> bool:
-        """True if other workers do not keep this one from asking its suspects."""
-        return not self.lease.lent and self._agreement is not None
 
     @property
     def _exclusive(self) -> bool:

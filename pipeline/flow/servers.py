@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.protocol import Engine
 from sluicegate.pipeline.clock import Clock
-from sluicegate.pipeline.facts import DEATH_PROMPTS, Death, Fact, Lease, Line, Poison
+from sluicegate.pipeline.facts import DEATH_PROMPTS, Death, Fact, Lease, Poison
 from sluicegate.pipeline.flow.server_state import ServerState
 from sluicegate.pipeline.flow.suspects import LEASE_S, REMEMBERED_S, DeathTally, KnownPrompts
 
@@ -45,8 +45,6 @@ class Left(BaseModel):
     in_work: frozenset[_Name]
     tallies: dict[_Name, DeathTally]
     poison: dict[_Name, _Seconds]
-    lease: Line | None = None
-    """The holder's name, if it had the lease or had claimed it: it is given back for it."""
 
 
 def default_folder() -> Path:
@@ -87,11 +85,11 @@ class InWorkFile:
             self._cannot(error)
         return found
 
-    def write(self, in_work: Collection[str], known: KnownPrompts, *, lease: str | None) -> None:
+    def write(self, in_work: Collection[str], known: KnownPrompts) -> None:
         """Put this in place of what the file says."""
         if self._descriptor is None:
             return
-        document: dict[str, Any] = {"at_s": time.time(), "in_work": in_work, **known, "lease": lease}
+        document: dict[str, Any] = {"at_s": time.time(), "in_work": in_work, **known}
         line = orjson.dumps(document, default=tuple, option=orjson.OPT_APPEND_NEWLINE)
         try:
             os.pwrite(self._descriptor, line, 0)  # what is left of a longer one stands behind the first line
@@ -130,8 +128,6 @@ _CLAIM_AGAIN_S = (
     5.0  # a claim that lost against another is lost for ever: it is made again once that one is over
 )
 _IN_PROCESS = "in process"
-_OWN = b"servers of workers' own"
-"""Stands for all of them in a lease: a text that ends one of them ends each."""
 
 
 class Server:
@@ -139,8 +135,8 @@ class Server:
 
     Args:
         clock: The worker's.
-        address: Hash of its address; None if no other worker can know it, as it is this worker's own.
-        holder: Names it among the servers of all workers.
+        address: Hash of its address; None if no other worker can know it.
+        holder: Names this worker's process.
         tell: Tells other workers.
         file: Keeps what is in work where a crash of the engine ends the worker.
     """
@@ -155,7 +151,7 @@ class Server:
         file: InWorkFile | None = None,
     ) -> None:
         self._clock = clock
-        self._leased = address or _digest(_OWN)
+        self._address = address
         self._holder = holder
         self._tell = tell
         self._file = file
@@ -178,10 +174,6 @@ class Server:
                 death = secrets.token_hex(8)
                 self._died(death, left.in_work)
                 self.state.prompts.died_with(left.in_work, death, attributable=True)
-            if (
-                left.lease is not None
-            ):  # behind the death and what follows from it: whoever is next knows of both
-                tell(self._lease(left.lease, is_open=False))
         self.note()
 
     async def meet(self, engine: Engine) -> None:
@@ -193,8 +185,7 @@ class Server:
     def note(self) -> None:
         """Write down what is in work; before a call, and after it."""
         if self._file is not None:
-            lease = self._holder if self.state.lease.is_claimed else None
-            self._file.write(self.state.in_work, self.state.prompts.known, lease=lease)
+            self._file.write(self.state.in_work, self.state.prompts.known)
 
     def changed(self) -> None:
         """Wake all who wait, and see whether other workers must hear of something."""
@@ -204,21 +195,21 @@ class Server:
 
     def tend(self) -> None:
         """Claim a lease if one is wanted, or give it back."""
+        if self._address is None:
+            return
         if self.state.spares_lease:
             self.state.lease.end()
-            self._claim_at = 0.0
-            self._tell(self._lease(self._holder, is_open=False))
+            self._tell(self._lease(self._address, is_open=False))
         elif self.state.wants_lease and self._clock.monotonic() >= self._claim_at:
             self._claim_at = self._clock.monotonic() + _CLAIM_AGAIN_S
             self.state.lease.claim()
-            self.note()
-            self._tell(self._lease(self._holder, is_open=True))
+            self._tell(self._lease(self._address, is_open=True))
 
     def follow(self, *, followed: bool) -> None:
         """Say whether other workers can be heard."""
         if not followed:
             self.state.lease.heard()  # the topic is tried again once it is followed again
-        self.state.lease.lending = followed
+        self.state.lease.lending = followed and self._address is not None
 
     def learn(self, fact: Lease, age_s: float = 0.0) -> None:
         """Take in a lease. The first claim counts until it is over, in the order in which all workers read them.
@@ -227,7 +218,7 @@ class Server:
             fact: The lease.
             age_s: Seconds since it was told, by the clocks of both workers.
         """
-        if fact.server != self._leased:
+        if fact.server != self._address:
             return
         ours = fact.holder == self._holder
         if ours:
@@ -247,15 +238,15 @@ class Server:
             self.state.lease.begin(ours=ours, age_s=age_s if exact else 0.0)
         self.changed()
 
-    def _lease(self, holder: str, *, is_open: bool) -> Lease:
+    def _lease(self, address: str, *, is_open: bool) -> Lease:
         return Lease(
             state="open" if is_open else "closed",
             generation=0,
             at=self._clock.utc(),
             by=_host(),
             why="prompts that may end the engine are asked one at a time" if is_open else "it is done",
-            server=self._leased,
-            holder=holder,
+            server=address,
+            holder=self._holder,
         )
 
     def _died(self, death: str, keys: Collection[str]) -> None:
@@ -319,8 +310,7 @@ class Servers:
             self._servers[place] = Server(
                 self._clock,
                 address=_digest(backend.server.encode()) if backend.server is not None else None,
-                # Several of one worker's own are as strange to one another as those of several workers.
-                holder=f"{self._holder}-{len(self._servers)}",
+                holder=self._holder,
                 tell=self._tell,
                 file=self._file if backend.in_process else None,
             )

@@ -28,13 +28,10 @@ class LeaseState:
 
     Args:
         clock: Monotonic seconds.
-        waits: Ask only once the other workers have heard of it, too, since they stop then what they send. Where they do
-            not, it is enough that this worker has read that it was the first.
     """
 
-    def __init__(self, clock: Callable[[], float], *, waits: bool = True) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._heard_s = _HEARD_S if waits else 0.0
         self._begins = self._ends = self._lent_until = 0.0
         self._claimed_at: float | None = None
         self.number = 0
@@ -51,11 +48,6 @@ class LeaseState:
     def slot(self) -> bool:
         """True while this worker has it."""
         return self._clock() < self._ends
-
-    @property
-    def is_claimed(self) -> bool:
-        """True while this worker has it, or has told of a claim that it has not read yet."""
-        return self.slot or self._claimed_at is not None
 
     @property
     def in_force(self) -> bool:
@@ -99,7 +91,7 @@ class LeaseState:
             return
         if ours:
             if not self.slot:
-                self._begins = now + self._heard_s
+                self._begins = now + _HEARD_S
                 self.number += 1
             self._ends, self._lent_until = max(self._ends, ends), 0.0
         else:

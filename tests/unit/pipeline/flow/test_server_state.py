@@ -26,10 +26,7 @@ class Rig:
         self.now = 1000.0
         self.found: list[str] = []
         self.several = 0
-        address = None if exclusive else "shared"
-        self.state = ServerState(
-            lambda: self.now, address=address, found=self.told_of, several=self.told_of_several
-        )
+        self.state = ServerState(lambda: self.now, found=self.told_of, several=self.told_of_several)
         for adapter in (OWN, OTHER):
             self.state.enrol(adapter, mute_calls=3, first_pause_s=1.0, on_change=lambda _state, _reason: None)
         self.exclusive, self.told = exclusive, told

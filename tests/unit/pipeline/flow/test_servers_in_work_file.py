@@ -13,7 +13,7 @@ def test_a_worker_for_whom_no_file_may_grow_has_a_folder_and_no_fault() -> None:
         "from sluicegate.pipeline.flow.suspects import Suspects\n"
         "file = InWorkFile(default_folder())\n"
         "file.adopt()\n"
-        "file.write({'sha256:' + '0' * 64}, Suspects(lambda: 0.0, print).known, lease=None)\n"
+        "file.write({'sha256:' + '0' * 64}, Suspects(lambda: 0.0, print).known)\n"
         "print('started')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
