@@ -129,6 +129,9 @@ class InWorkFile:
 _CLAIM_AGAIN_S = (
     5.0  # a claim that lost against another is lost for ever: it is made again once that one is over
 )
+_OTHERS_FIRST_S = (
+    1.0  # after a lease was given back; a worker that waits for it claims it as soon as it has read that
+)
 _IN_PROCESS = "in process"
 _OWN = b"servers of workers' own"
 """Stands for all of them in a lease: a text that ends one of them ends each."""
@@ -206,7 +209,7 @@ class Server:
         """Claim a lease if one is wanted, or give it back."""
         if self.state.spares_lease:
             self.state.lease.end()
-            self._claim_at = 0.0
+            self._claim_at = self._clock.monotonic() + _OTHERS_FIRST_S
             self._tell(self._lease(self._holder, is_open=False))
         elif self.state.wants_lease and self._clock.monotonic() >= self._claim_at:
             self._claim_at = self._clock.monotonic() + _CLAIM_AGAIN_S

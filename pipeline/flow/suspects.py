@@ -68,6 +68,11 @@ class LeaseState:
         return self.lending and not self.lent and self._clock() > self._ends - _RENEW_S
 
     @property
+    def ends_soon(self) -> bool:
+        """True once it would have to be renewed."""
+        return self.slot and self._clock() > self._ends - _RENEW_S
+
+    @property
     def is_half_over(self) -> bool:
         """True once so much of it has passed that a server which others keep at work is waited for no longer."""
         return self._clock() > self._ends - LEASE_S / 2

@@ -207,6 +207,38 @@ def test_a_worker_that_is_gone_with_its_lease_keeps_the_others_suspects_for_a_mi
     assert 0 in second.running
 
 
+def test_a_lease_is_kept_for_the_next_suspect_and_given_back_when_there_is_none_for_a_while() -> None:
+    clock, first, second = both_suspect()
+    first.end(0, frozenset())
+    first.send(0, (KILLER,))
+    first.end(0, frozenset())
+    first.state.leave(0)
+    clock.now += 9
+    first.server.tend()
+    assert first.state.lease.slot
+    clock.now += 1
+    first.server.tend()
+    assert not first.state.lease.slot
+    second.read()
+    assert not second.state.lease.lent
+    second.read()
+    assert second.state.lease.slot
+
+
+def test_a_worker_with_suspects_without_end_gives_the_others_their_turn() -> None:
+    clock, first, second = both_suspect()
+    second.end(0, frozenset())
+    second.send(0, (KILLER,))
+    for _ in range(3):
+        clock.now += 14
+        first.server.tend()
+        first.read()
+        second.read()
+    second.read()
+    assert second.state.lease.slot
+    assert not first.state.lease.slot
+
+
 def test_where_the_topic_is_away_a_suspect_is_asked_all_the_same() -> None:
     _, (alone,) = crew(1)
     alone.die_with(KILLER, INNOCENT)
