@@ -6,12 +6,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from sluicegate.schemas._fields import Code, Event, Identifier, Instant, Probability
+from sluicegate.schemas._fields import Code, Digest, Event, Identifier, Instant, Probability
 from sluicegate.schemas.assessment import Categories, Reason, Severity
 from sluicegate.schemas.post import Post
 from sluicegate.schemas.resolution import OpenBasis
 
-FEEDBACK_VERSION = "1.1"
+FEEDBACK_VERSION = "1.2"
 """What is written today. A record that does not say its version is of the first one."""
 
 
@@ -41,6 +41,12 @@ class Feedback(Event):
         default=None,
         description="How likely this verdict was to be reviewed under `sampled_by`; its weight is one over this.",
     )
+
+    found: Severity | None = Field(default=None, description="What the verdict said.")
+    engine: Digest | None = Field(
+        default=None, description="Which engine the verdict names: which model to correct."
+    )
+    policy: Digest | None = Field(default=None, description="Which policy the verdict names.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

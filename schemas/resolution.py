@@ -77,6 +77,10 @@ class ResolutionCause(StrEnum):
     """The post could not be scored."""
     APPEAL = "appeal"
     """The author complained."""
+    CANDIDATE = "candidate"
+    """A candidate beside the machine said something else about it."""
+    CANDIDATE_AUDIT = "candidate_audit"
+    """Chance picked it from the posts on which a candidate said the same."""
     REOPENED = "reopened"
     """A person withdrew what people had decided: the machine's verdicts count again."""
 

@@ -25,6 +25,7 @@ from sluicegate.schemas import (
     MadeVerdict,
     Origin,
     Post,
+    RaisedVerdict,
     Rejection,
     Scores,
     Segments,
@@ -203,6 +204,46 @@ def withhold(verdict: MadeVerdict, post: Post, policy: Policy, *, open_since: da
         breaker=withheld,
         reused_from=verdict.reused_from if verdict.reused_from != identity else None,
     )
+
+
+def raise_to_review(verdict: MadeVerdict, post: Post, policy: Policy, *, code: str) -> MadeVerdict:
+    """Make of an allow the review that it becomes because the post is a copy of a shared pattern.
+
+    Args:
+        verdict: An allow, by a rule or by a failure mode.
+        post: The post it is about.
+        policy: The policy that decided.
+        code: The reason code, which names the pattern.
+
+    Raises:
+        ValueError: The verdict is no allow: a pattern changes nothing else.
+    """
+    if verdict.action is not Action.ALLOW:
+        raise ValueError("a pattern raises what the policy allows, and nothing else")
+    decision = policy.raised(verdict, verdict.scores, verdict)
+    identity = verdict_id(
+        post,
+        content=verdict.content_hash,
+        policy_digest=policy.digest,
+        engine=verdict.engine,
+        outcome="pattern",
+        action=decision.action,
+    )
+    changes = {
+        "verdict_id": identity,
+        "action": decision.action,
+        "disposition": decision.disposition,
+        "disposition_parameters": dict(decision.parameters),
+        "reused_from": verdict.reused_from if verdict.reused_from != identity else None,
+    }
+    return RaisedVerdict(**vars(verdict) | changes, reason_codes=(code,))
+
+
+def policys_action(verdict: MadeVerdict) -> Action:
+    """What the policy itself decided, before a breaker withheld a block or a shared pattern raised an allow."""
+    if verdict.breaker is not None:
+        return verdict.breaker.action
+    return Action.ALLOW if verdict.reason_codes else verdict.action
 
 
 def worst(

@@ -164,15 +164,23 @@ def _counted(planned: tuple[PlannedTopic, ...], facts: ClusterFacts) -> str:
     return f"all {len(planned)} are there; {planned[0].name} has {posts.partitions} partitions, for as many workers"
 
 
-def missing_rights(settings: Settings, facts: ClusterFacts) -> list[Result]:
-    """A fault for each right that a worker needs and this user is known to lack."""
+def missing_rights(
+    settings: Settings, facts: ClusterFacts, planned: tuple[PlannedTopic, ...] | None = None
+) -> list[Result]:
+    """A fault for each right that a worker needs and this user is known to lack.
+
+    Args:
+        settings: Of the worker.
+        facts: What the cluster said.
+        planned: The topics that it touches, if they are not those of these settings.
+    """
     topics = [
         fault(
             "rights",
             f"this user lacks {right} on {topic.name} ({topic.setting})",
             _grant(settings, right, "topic", topic.name),
         )
-        for topic in plan_topics(settings, partitions=1, replication=1)
+        for topic in planned or plan_topics(settings, partitions=1, replication=1)
         if topic.name in facts.topics and facts.topics[topic.name].operations is not None
         for right in topic.worker
         if right not in (facts.topics[topic.name].operations or ())
@@ -271,12 +279,15 @@ _LOOK_AGAIN_S = 0.2
 _COORDINATOR_MOVES = ("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS")
 
 
-def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
+def probe_cluster(
+    settings: Settings, *, patient: bool = False, planned: tuple[PlannedTopic, ...] | None = None
+) -> ClusterFacts:
     """Ask. Blocking, at most about a minute; never raises for what the cluster does or lacks.
 
     Args:
         settings: Of the worker that the cluster is for.
         patient: True waits for brokers that may be starting.
+        planned: The topics that it touches, if they are not those of these settings.
     """
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
 
@@ -288,7 +299,7 @@ def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
         metadata = ask_metadata(admin, settings.kafka, within_s=_ANSWER_S, patient=patient)
     except UnreachableError as error:
         return ClusterFacts(fault=error.cause)
-    planned = plan_topics(settings, partitions=1, replication=1)
+    planned = planned or plan_topics(settings, partitions=1, replication=1)
     names = [topic.name for topic in planned if topic.name in metadata.topics]
     embedded = str(metadata.cluster_id).startswith(EMBEDDED)
     stamps = _stamps(admin, {name: list(metadata.topics[name].partitions) for name in names})
@@ -319,23 +330,28 @@ def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
     )
 
 
-def require_rights(settings: Settings) -> None:
+def require_rights(settings: Settings, planned: tuple[PlannedTopic, ...] | None = None) -> None:
     """Ask for what a worker needs: without a right it would stand still in a group, or hold for ever. Blocking.
 
     The control topic is left out: without it a worker judges all the same, with breakers of its own.
     An output topic that is missing is told and no more: its first verdict holds the stream until it is there.
 
+    Args:
+        settings: Of the worker.
+        planned: The topics that it touches, if they are not those of these settings.
+
     Raises:
         StartError: A right is missing; the message has the command that grants it.
     """
-    facts = probe_cluster(settings, patient=True)
+    facts = probe_cluster(settings, patient=True, planned=planned)
     if facts.fault is not None:
         _log.warning("rights_not_asked", why=facts.fault.detail)
     needed = {name: one for name, one in facts.topics.items() if name != settings.topics.control}
-    for missing in missing_rights(settings, replace(facts, topics=needed)):
+    for missing in missing_rights(settings, replace(facts, topics=needed), planned):
         raise StartError(f"{missing.detail}; {missing.fix}")
     if facts.fault is None and not facts.embedded:
-        for name in settings.topics.outputs:
+        outputs = [one.name for one in planned or () if "Write" in one.worker] or settings.topics.outputs
+        for name in outputs:
             if name not in facts.topics:
                 _log.warning("topic_missing", topic=name, fix="sluicegate topics create")
 

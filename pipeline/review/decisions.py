@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import bindparam, exists, func, insert, select, update
 
-from sluicegate.pipeline.review.cases import first_member, open_again
+from sluicegate.pipeline.review.cases import decided_on, first_member, locked, open_again
 from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, decisions, resolutions, verdicts
+from sluicegate.pipeline.review.tables import cases, decisions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.schemas import (
     Action,
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
+_KEEP = insert(decisions)
+_OF_ROUND = select(decisions).where(
+    decisions.c.case_id == bindparam("case"), decisions.c.round == bindparam("now")
+)
+_CHANGE = update(cases).where(cases.c.case_id == bindparam("of"))
 _LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
 _TICK = timedelta(microseconds=1)
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
@@ -78,6 +83,8 @@ class _Taken(NamedTuple):
     name: str
     """Id of the decision: the same one whenever this reviewer answers this round of the case."""
     case: Row[Any]
+    first: Row[Any] | None
+    """The first verdict that the case is about; None where it has none left."""
     reviewer: Reviewer
     answer: CaseAnswer
 
@@ -106,13 +113,11 @@ class Decisions:
         self, connection: Connection, case_id: str, reviewer: Reviewer, answer: CaseAnswer
     ) -> AnswerOutcome:
         """Take an answer. The same one again changes nothing; one about a case that changed meanwhile is refused."""
-        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        case = locked(connection, case_id)
         if case is None or not reviewer.sees(case.tenant):
             return AnswerOutcome("refused", "The case is not there any more.")
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} {reviewer.name}"))
-        given = connection.execute(
-            select(decisions).where(decisions.c.case_id == case_id, decisions.c.round == case.round)
-        ).all()
+        given = connection.execute(_OF_ROUND, {"case": case_id, "now": case.round}).all()
         mine = next((one for one in given if one.decision_id == name), None)
         if mine is not None:
             if case.state == "adjudication":
@@ -123,7 +128,7 @@ class Decisions:
         first = first_member(connection, case_id)
         if first is not None and self._vault.erased(connection, first.author_ref):
             answer = replace(answer, reason=None)  # it may quote the text
-        taken = _Taken(name, case, reviewer, answer)
+        taken = _Taken(name, case, first, reviewer, answer)
         if case.golden and case.state == "decided":
             _keep(connection, taken, Basis.GOLDEN)
             return AnswerOutcome("measured")
@@ -150,7 +155,7 @@ class Decisions:
 
     def reopen(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
         """Withdraw what people decided on a case, and ask anew; False if it is not decided."""
-        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        case = locked(connection, case_id)
         if case is None or case.state != "decided" or not lead.sees(case.tenant):
             return False
         row = first_member(connection, case_id)
@@ -269,10 +274,10 @@ class Decisions:
         severity: Severity = "safe" if action is Action.ALLOW else "unsafe"
         for case in found:
             name = str(uuid5(_DECISIONS, f"{case.case_id} {case.round} lifted"))
-            answer = CaseAnswer(
-                case.version, action, severity, disposition=_withheld(connection, case, action), seen=()
-            )
-            self._settle(connection, _Taken(name, case, lead, answer), Basis.BULK, Authority.REVIEWER)
+            first = first_member(connection, case.case_id)
+            answer = CaseAnswer(case.version, action, severity, disposition=_withheld(first, action), seen=())
+            taken = _Taken(name, case, first, lead, answer)
+            self._settle(connection, taken, Basis.BULK, Authority.REVIEWER)
         details = {
             "cases": len(found),
             "action": action,
@@ -285,8 +290,7 @@ class Decisions:
     def _settle(
         self, connection: Connection, taken: _Taken, basis: Basis, authority: Authority
     ) -> AnswerOutcome:
-        case, answer = taken.case, taken.answer
-        row = first_member(connection, case.case_id)
+        case, row, answer = taken.case, taken.first, taken.answer
         if row is None:  # it would be settled, and no record would say so
             return AnswerOutcome("refused", "The case has changed since it was shown. Look at it again.")
         now = _keep(connection, taken, basis, settles=True, authority=authority)
@@ -355,27 +359,28 @@ def _keep(
 ) -> datetime:
     """Write down what a person said; when that was."""
     case, answer, reviewer = taken.case, taken.answer, taken.reviewer
-    now = _moment(connection, first_member(connection, case.case_id))
+    now = _moment(connection, taken.first)
     connection.execute(
-        insert(decisions).values(
-            decision_id=taken.name,
-            case_id=case.case_id,
-            round=case.round,
-            reviewer=reviewer.name,
-            role=reviewer.role,
-            authority=authority.value,
-            basis=basis.value,
-            action=answer.action.value,
-            disposition=answer.disposition,
-            severity=answer.severity,
-            categories=orjson.dumps(answer.categories).decode(),
-            reason=answer.reason,
-            blind=answer.blind,
-            seconds=answer.seconds,
-            decided_at=now.timestamp(),
-            settles=settles,
-            **_about(connection, case),
-        )
+        _KEEP,
+        {
+            "decision_id": taken.name,
+            "case_id": case.case_id,
+            "round": case.round,
+            "reviewer": reviewer.name,
+            "role": reviewer.role,
+            "authority": authority.value,
+            "basis": basis.value,
+            "action": answer.action.value,
+            "disposition": answer.disposition,
+            "severity": answer.severity,
+            "categories": orjson.dumps(answer.categories).decode(),
+            "reason": answer.reason,
+            "blind": answer.blind,
+            "seconds": answer.seconds,
+            "decided_at": now.timestamp(),
+            "settles": settles,
+            **_about(case, taken.first),
+        },
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
     note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
@@ -387,12 +392,8 @@ def _moment(connection: Connection, row: Row[Any] | None) -> datetime:
     now = datetime.now(UTC)
     if row is None:
         return now
-    for body in connection.execute(
-        select(resolutions.c.body).where(
-            resolutions.c.tenant == row.tenant, resolutions.c.post_id == row.post_id
-        )
-    ).scalars():
-        now = max(now, Resolution.model_validate_json(body).decided_at + _TICK)
+    for made in decided_on(connection, row.tenant, row.post_id):
+        now = max(now, made.decided_at + _TICK)
     return now
 
 
@@ -407,10 +408,9 @@ def machine_action(verdict: Verdict) -> Action | None:
     return Action.BLOCK if verdict.severity == "unsafe" else Action.ALLOW
 
 
-def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
+def _about(case: Row[Any], first: Row[Any] | None) -> dict[str, Any]:
     """What a decision is about, for figures: the case may be reopened, and its verdict dropped, long before."""
-    found = first_member(connection, case.case_id)
-    verdict = None if found is None else Verdict.model_validate_json(found.body)
+    verdict = None if first is None else Verdict.model_validate_json(first.body)
     action = None if verdict is None else machine_action(verdict)
     return {
         "tenant": case.tenant,
@@ -420,7 +420,7 @@ def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
         "rule": "" if verdict is None else verdict.policy.rule[:_RULE_CHARACTERS],
         "machine_action": None if action is None else action.value,
         "machine_severity": None if verdict is None else verdict.severity,
-        "author_ref": "" if found is None else found.author_ref,
+        "author_ref": "" if first is None else first.author_ref,
     }
 
 
@@ -464,15 +464,12 @@ def _liftable(tenant: str) -> list[ColumnElement[bool]]:
     ]
 
 
-def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:
+def _withheld(first: Row[Any] | None, action: Action) -> str:
     """The disposition of a block that a breaker withheld, where it is blocked after all."""
-    row = first_member(connection, case.case_id)
-    withheld = None if row is None else Verdict.model_validate_json(row.body).breaker
+    withheld = None if first is None else Verdict.model_validate_json(first.body).breaker
     return withheld.disposition if withheld is not None and action is Action.BLOCK else "none"
 
 
 def _free(connection: Connection, case_id: str, **changes: Any) -> None:
     """Take a case from its holder, and change what else is given."""
-    connection.execute(
-        update(cases).where(cases.c.case_id == case_id).values(holder=None, held_until=None, **changes)
-    )
+    connection.execute(_CHANGE, {"of": case_id, "holder": None, "held_until": None, **changes})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alembic import command
 from alembic.config import Config
@@ -67,15 +68,11 @@ class ReviewStore:
         self._turns: AbstractContextManager[None] = nullcontext()
         try:
             self.embedded = make_url(url).get_backend_name() == "sqlite"
-            self._engine = (
-                _sqlite(url, busy_s)
-                if self.embedded
-                else create_engine(url, pool_pre_ping=True, hide_parameters=True)
-            )
+            self._engine = _sqlite(url, busy_s) if self.embedded else _postgresql(url)
         except (ArgumentError, ModuleNotFoundError) as error:
             raise ReviewError(
                 "review.store is no database that can be opened here; give sqlite:///review.db, or "
-                "postgresql+pg8000://user:password@host/name"
+                "postgresql://user:password@host/name?sslmode=verify-full"
             ) from error
         if self.embedded:
             self._turns = _Turns()
@@ -101,11 +98,8 @@ class ReviewStore:
             return False
         return True
 
-    def migrate(self, shape: str = "head") -> None:
+    def migrate(self) -> None:
         """Bring the database to the shape of today. Safe to repeat, and while others do.
-
-        Args:
-            shape: An older one, to begin with.
 
         Raises:
             ReviewError: The database does not answer, or refuses, or has the shape of a version that is not known here.
@@ -118,7 +112,7 @@ class ReviewStore:
                 if not self.embedded:
                     connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792)"))  # any number
                 config.attributes["connection"] = connection
-                command.upgrade(config, shape)
+                command.upgrade(config, "head")
         except CommandError as error:
             raise ReviewError(
                 "the store has the shape of another version of sluicegate; take that version or a newer one, "
@@ -178,6 +172,37 @@ class ReviewStore:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _postgresql(url: str) -> Engine:
+    """An engine with the driver that the extra has. What libpq calls ``sslmode`` and ``sslrootcert`` may stand in the URL."""
+    parts = make_url(url)
+    if parts.drivername in {"postgresql", "postgres"}:
+        parts = parts.set(drivername="postgresql+pg8000")
+    told = {name: parts.query.get(name) for name in ("sslmode", "sslrootcert")}
+    parts = parts.difference_update_query(told)
+    return create_engine(
+        parts, pool_pre_ping=True, hide_parameters=True, connect_args={"ssl_context": _tls(**told)}
+    )
+
+
+def _tls(sslmode: Any, sslrootcert: Any) -> ssl.SSLContext | bool | None:
+    """What the driver takes: a context, False for no TLS, or None for TLS of anybody where the server has it."""
+    if sslmode not in {None, "prefer", "disable", "verify-full"} or (
+        sslrootcert and sslmode != "verify-full"
+    ):
+        raise ReviewError(
+            "the sslmode of review.store is none that the desk knows; give verify-full, which checks the server's "
+            "certificate (with sslrootcert=FILE where an authority of your own signed it), prefer, or disable"
+        )
+    if sslmode != "verify-full":
+        return False if sslmode == "disable" else None
+    try:
+        return ssl.create_default_context(cafile=sslrootcert)
+    except OSError as error:
+        raise ReviewError(
+            "the sslrootcert of review.store is no file with certificates in PEM; name one that can be read"
+        ) from error
 
 
 def _sqlite(url: str, busy_s: float) -> Engine:

@@ -48,7 +48,7 @@ def test_an_answer_settles_a_case_and_says_so_in_two_records(store: ReviewStore)
     (row,) = bench.sent("feedback")
     feedback = Feedback.model_validate_json(row.value)
     assert (feedback.verdict_id, feedback.post.id) == (resolution.verdict_id, "a")
-    assert (feedback.reason, feedback.reviewer, feedback.schema_version) == ("a threat", "heron", "1.1")
+    assert (feedback.reason, feedback.reviewer, feedback.schema_version) == ("a threat", "heron", "1.2")
     assert row.key == bench.sent()[0].key == "a"
 
 

@@ -1,0 +1,110 @@
+"""A shared pattern in the path: it raises what the policy allows to review, and changes nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from sluicegate.engines.backends.fake import FakeEngine
+from sluicegate.engines.protocol import ItemFailure, Prompt
+from sluicegate.engines.text.segmenter import Part, Parts
+from sluicegate.pipeline.flow.answers import Answers, Moment
+from sluicegate.pipeline.flow.decision import (
+    assess,
+    engine_reference,
+    policys_action,
+    raise_to_review,
+)
+from sluicegate.pipeline.flow.in_work import Found, PostInWork
+from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Slot
+from sluicegate.pipeline.settings.tree import Settings
+from sluicegate.schemas import Action, AssessedBy, FailureCode, MadeVerdict, Post, Scores
+from unit.pipeline.fakes import MemoryDelivery
+
+POLICY = Policy.parse(
+    {
+        "name": "bars",
+        "version": "1",
+        "rules": {
+            "block_at": {"unsafe": 0.8},
+            "review_at": {"unsafe": 0.4, "risk": None},
+            "explain_at": 0.99,
+            "dispositions": {"allow": "none", "review": "limit_reach", "block": "takedown"},
+        },
+        "tenants": {"teens": {"rules": {"failure_mode": "allow"}}},
+    }
+)
+CODE = f"shared_pattern_{'a' * 16}"
+
+
+class Always:
+    """Matches every post, and remembers which."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def match(self, tenant: str, text: str) -> str:
+        self.asked.append((tenant, text))
+        return CODE
+
+
+def decided(unsafe: float | None, matcher: Always | None) -> tuple[str, MadeVerdict]:
+    """The topic and the verdict of a post with this P(unsafe); None for one that could not be scored."""
+    info = FakeEngine().info
+    route: Any = SimpleNamespace(
+        info=info, stamp=engine_reference(info), finding=lambda finding, _post: finding
+    )
+    slot = Slot(cast("Any", MemoryDelivery(0)), 1, 0.0)
+    post = PostInWork(
+        slot,
+        Post(id="p", text="abc", tenant="teens"),
+        route,
+        Parts((Part(Prompt((1,), "post", 0, (0, 1)), 0, 3),)),
+        (b"k",),
+    )
+    if unsafe is None:
+        post.found = [Found(ItemFailure(FailureCode.TIMED_OUT), AssessedBy.NONE)]
+    else:
+        scores = Scores(safe=1 - unsafe, controversial=0.0, unsafe=unsafe)
+        post.found = [Found(assess(scores, None), AssessedBy.ENGINE)]
+    answers = Answers(Settings(), instruments=Instruments.for_engine(1), matcher=cast("Any", matcher))
+    answer, verdict, _ = answers.decide(post, POLICY, Moment(1.0, datetime.now(UTC)))
+    return cast("Any", answer.record).topic, verdict
+
+
+@pytest.mark.parametrize("unsafe", [0.1, None])
+def test_what_the_policy_allows_becomes_a_review_with_the_patterns_code(unsafe: float | None) -> None:
+    topic, verdict = decided(unsafe, Always())
+    assert (topic, verdict.action, verdict.disposition) == ("verdicts.review", Action.REVIEW, "limit_reach")
+    assert verdict.reason_codes == (CODE,)
+    assert verdict.checked.outcome == "pattern"
+    assert policys_action(verdict) is Action.ALLOW
+    _, plain = decided(unsafe, None)
+    assert (plain.action, plain.reason_codes) == (Action.ALLOW, ())
+    assert (verdict.scores, verdict.severity, verdict.policy) == (plain.scores, plain.severity, plain.policy)
+    assert verdict.verdict_id != plain.verdict_id
+
+
+@pytest.mark.parametrize(("unsafe", "action"), [(0.5, Action.REVIEW), (0.95, Action.BLOCK)])
+def test_what_the_policy_does_not_allow_is_not_even_looked_up(unsafe: float, action: Action) -> None:
+    matcher = Always()
+    _, verdict = decided(unsafe, matcher)
+    assert (verdict.action, verdict.reason_codes, matcher.asked) == (action, (), [])
+
+
+@pytest.mark.parametrize("action", [Action.REVIEW, Action.BLOCK])
+def test_nothing_but_an_allow_can_be_raised(action: Action) -> None:
+    _, verdict = decided({Action.REVIEW: 0.5, Action.BLOCK: 0.95}[action], None)
+    with pytest.raises(ValueError, match="raises what the policy allows"):
+        raise_to_review(verdict, Post(id="p", text="abc"), POLICY, code=CODE)
+
+
+def test_the_tenant_and_the_text_are_what_is_asked_about() -> None:
+    matcher = Always()
+    decided(0.1, matcher)
+    assert matcher.asked == [("teens", "abc")]
