@@ -181,9 +181,18 @@ def _postgresql(url: str) -> Engine:
         parts = parts.set(drivername="postgresql+pg8000")
     told = {name: parts.query.get(name) for name in ("sslmode", "sslrootcert")}
     parts = parts.difference_update_query(told)
-    return create_engine(
+    engine = create_engine(
         parts, pool_pre_ping=True, hide_parameters=True, connect_args={"ssl_context": _tls(**told)}
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: object, given: Any, named: Any) -> Any:
+        try:
+            return dialect.connect(*given, **named)
+        except OSError as error:  # of the TLS handshake: the driver lets it through, and it is no error of a database
+            raise dialect.loaded_dbapi.InterfaceError(str(error)) from error
+
+    return engine
 
 
 def _tls(sslmode: Any, sslrootcert: Any) -> ssl.SSLContext | bool | None:

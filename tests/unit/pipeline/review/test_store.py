@@ -74,6 +74,7 @@ def test_a_plain_address_is_opened_and_the_servers_certificate_is_checked_where_
                 mine = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
                 assert connection.execute(mine).scalar_one() is encrypted
         impostor = ReviewStore(f"{asked}{theirs.file}")
+        assert not impostor.answers()
         with pytest.raises(ReviewError, match=r"check review\.store"):
             impostor.migrate()
         impostor.close()
