@@ -189,7 +189,9 @@ def _postgresql(url: str) -> Engine:
     def _connect(dialect: Any, _record: object, given: Any, named: Any) -> Any:
         try:
             return dialect.connect(*given, **named)
-        except OSError as error:  # of the TLS handshake: the driver lets it through, and it is no error of a database
+        except (
+            OSError
+        ) as error:  # of the TLS handshake: the driver lets it through, and it is no error of a database
             raise dialect.loaded_dbapi.InterfaceError(str(error)) from error
 
     return engine
