@@ -134,7 +134,7 @@ def export(
 
 def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> None:
     from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
-    from sluicegate.pipeline.patterns.mining import MinedCluster, mine  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.patterns.mining import TIMES_K, MinedCluster, mine  # noqa: PLC0415 - the same
     from sluicegate.pipeline.patterns.sharing import draft  # noqa: PLC0415 - the same
     from sluicegate.pipeline.patterns.sketch import NEEDED  # noqa: PLC0415 - the same
 
@@ -154,7 +154,7 @@ def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> Non
         folder.save()
     typer.echo(
         f"{len(history.copies):,} confirmed posts: {len(found.clusters)} clusters may be shared, {found.few_authors} have fewer than "
-        f"{k} authors, of {found.little_in_common} too little is left after masking"
+        f"{TIMES_K * k} authors, of {found.little_in_common} too little is left after masking"
     )
     if history.missing:
         typer.echo(f"{history.missing:,} confirmed posts have left their topic, and count for nothing")

@@ -7,7 +7,7 @@ from array import array
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import orjson
 import structlog
@@ -41,6 +41,15 @@ class LivePattern:
     expires_on: date
     confirmed: bool
     """True once people here have confirmed it, so that it may raise as many posts as come."""
+
+
+class Match(NamedTuple):
+    """What a post is a copy of."""
+
+    code: str
+    """The reason code, which names the pattern."""
+    confirmed: bool
+    """True once people here have confirmed it, so that a tenant's policy may act on it."""
 
 
 def write_live(patterns: Iterable[tuple[LivePattern, str, Iterable[str]]]) -> bytes:
@@ -119,9 +128,11 @@ class PatternIndex:
         if not self._tables:
             return []
         values = checksums(text, LOOKED_UP)
+        if len(values) < ASKED_FIRST:
+            return []
         for value_of, get in self._tables:
-            # Nearly all posts end here. Of the copies of a flood, few have neither of their two lowest values in its pattern.
-            if any([get(value_of(value)) is not None for value in values[:ASKED_FIRST]]):  # noqa: C419 - a generator costs more than two values
+            # Nearly all posts end here, so it is written out. Of the copies of a flood, few have neither of these two.
+            if get(value_of(values[0])) is not None or get(value_of(values[1])) is not None:
                 hits: dict[int, int] = {}
                 for value in set(values):
                     found = get(value_of(value))
@@ -189,8 +200,8 @@ class Matcher:
         self._spent: dict[str, list[float]] = {}
         """By pattern: since when its raised posts are counted, and how many there were."""
 
-    def match(self, tenant: str, text: str) -> str | None:
-        """The reason code of the pattern that a post is to be raised by; None for nearly all posts.
+    def match(self, tenant: str, text: str) -> Match | None:
+        """The pattern that a post is to be raised by; None for nearly all posts.
 
         A fault of ours is logged, and matches nothing: the policy has decided already.
         """
@@ -204,14 +215,14 @@ class Matcher:
             _log.error("pattern_fault", fault=type(error).__name__)
             return None
 
-    def _first_good(self, found: Iterable[int]) -> str | None:
+    def _first_good(self, found: Iterable[int]) -> Match | None:
         for number in found:
             pattern = self._index.patterns[number]
             if pattern.expires_on < self._today:
                 continue
             if pattern.confirmed or self._has_budget(pattern.id):
                 self._metrics.pattern_matches.labels("raised").inc()
-                return f"{SHARED_PATTERN}{pattern.id}"
+                return Match(f"{SHARED_PATTERN}{pattern.id}", pattern.confirmed)
             self._metrics.pattern_matches.labels("over_budget").inc()
         return None
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 SLOT = "‹…›"
 """Stands for what was masked, where people read it."""
+TIMES_K = 2
+"""A cluster has so many times k authors, and each value k of them. Where both were k, one author's copy decided about
+nearly each value: whether it was counted could be told with an advantage of 0.07 over a coin, and of 0.02 over all floods."""
 _FOUND_SHARE = 0.5
 """A pattern that finds fewer of its own copies is no use to others."""
 _COMMON_SHARE = 0.25
@@ -70,7 +73,7 @@ class MiningResult:
 
     clusters: list[MinedCluster] = field(default_factory=list)
     few_authors: int = 0
-    """Clusters of fewer than k authors."""
+    """Clusters of fewer than :data:`TIMES_K` times k authors."""
     little_in_common: int = 0
     """Clusters of which too little is left to find their own copies by: these differ, or what they share is masked or harmless."""
 
@@ -82,7 +85,7 @@ def mine(
 
     Args:
         copies: That people confirmed. Nothing else is looked at.
-        k: Different authors that each value was seen with, at least.
+        k: Different authors that each value was seen with, at least; a cluster has twice as many.
         vocabulary: Common words; a pair with another one is left out.
         harmless: Checksums of texts that people found safe: they are left out, too.
     """
@@ -90,7 +93,7 @@ def mine(
     low = [checksums(copy.text, KEPT) for copy in copies]
     for members in _clusters(low):
         authors = {copies[number].author for number in members}
-        if len(authors) < k:
+        if len(authors) < TIMES_K * k:
             found.few_authors += 1
             continue
         cluster = _shared([copies[number] for number in members], len(authors), k, vocabulary, harmless)

@@ -16,10 +16,11 @@ from sluicegate.pipeline.flow.decision import (
     assess,
     engine_reference,
     policys_action,
-    raise_to_review,
+    raise_allow,
 )
 from sluicegate.pipeline.flow.in_work import Found, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.patterns.matcher import Match
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Slot
 from sluicegate.pipeline.settings.tree import Settings
@@ -45,12 +46,13 @@ CODE = f"shared_pattern_{'a' * 16}"
 class Always:
     """Matches every post, and remembers which."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, confirmed: bool = False) -> None:
+        self._confirmed = confirmed
         self.asked: list[tuple[str, str]] = []
 
-    def match(self, tenant: str, text: str) -> str:
+    def match(self, tenant: str, text: str) -> Match:
         self.asked.append((tenant, text))
-        return CODE
+        return Match(CODE, self._confirmed)
 
 
 def decided(unsafe: float | None, matcher: Always | None) -> tuple[str, MadeVerdict]:
@@ -101,7 +103,7 @@ def test_what_the_policy_does_not_allow_is_not_even_looked_up(unsafe: float, act
 def test_nothing_but_an_allow_can_be_raised(action: Action) -> None:
     _, verdict = decided({Action.REVIEW: 0.5, Action.BLOCK: 0.95}[action], None)
     with pytest.raises(ValueError, match="raises what the policy allows"):
-        raise_to_review(verdict, Post(id="p", text="abc"), POLICY, code=CODE)
+        raise_allow(verdict, Post(id="p", text="abc"), POLICY, code=CODE, confirmed=True)
 
 
 def test_the_tenant_and_the_text_are_what_is_asked_about() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sluicegate.pipeline.patterns.mining import is_copy, mine
+from sluicegate.pipeline.patterns.mining import TIMES_K, is_copy, mine
 from sluicegate.pipeline.patterns.sketch import all_checksums, checksums
 from unit.pipeline.patterns.circles import SLOTS, TEMPLATE, K, confirmed, flood, mined, vocabulary
 
@@ -18,23 +18,23 @@ def test_a_flood_of_changed_copies_is_one_cluster() -> None:
 def test_two_floods_are_two() -> None:
     other = "I was broke last year and now I earn every single week from home with this simple trick, no work at all"
     found = mine(
-        confirmed([*flood(), *[f"{other} {number}" for number in range(6)]]),
+        confirmed([*flood(), *[f"{other} {number}" for number in range(10)]]),
         k=K,
         vocabulary=vocabulary(other.lower()),
         harmless=(),
     )
-    assert sorted(one.copies for one in found.clusters) == [6, 12]
+    assert sorted(one.copies for one in found.clusters) == [10, 12]
 
 
-@pytest.mark.parametrize(("authors", "shared"), [(K - 1, False), (K, True)])
-def test_fewer_than_k_authors_share_nothing_however_many_copies_there_are(authors: int, shared: bool) -> None:
+@pytest.mark.parametrize(("authors", "shared"), [(TIMES_K * K - 1, False), (TIMES_K * K, True)])
+def test_fewer_than_twice_k_authors_share_nothing_however_many_copies_there_are(authors: int, shared: bool) -> None:
     found = mine(confirmed(flood(60), authors=authors), k=K, vocabulary=vocabulary(), harmless=())
     assert bool(found.clusters) is shared
     assert found.few_authors == (not shared)
 
 
 def test_each_value_is_of_k_authors() -> None:
-    texts = flood(8)
+    texts = flood(2 * K)
     lonely = [f"{text} and the moon smiles on green hills over there" for text in texts[: K - 1]]
     words = vocabulary("and the moon smiles on green hills over there")
     (cluster,) = mined([*lonely, *texts[K - 1 :]], vocabulary=words)
