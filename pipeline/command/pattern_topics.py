@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
+from sluicegate.pipeline.kafka.topics import FEED_BYTES, absent
 from sluicegate.pipeline.patterns.masking import CommonWords
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy
 from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, all_checksums, checksums
@@ -113,7 +116,8 @@ def read_raised(settings: Settings) -> dict[str, RaisedCases]:
         ClusterError: The cluster does not answer, or lacks a topic.
     """
     raised: dict[str, tuple[str, Verdict]] = {}
-    for record in _records(settings, [settings.topics.review]):
+    # Where a policy acts on confirmed patterns, they block: an appeal that is granted speaks against a pattern.
+    for record in _records(settings, [settings.topics.review, settings.topics.block]):
         if record.value is None or SHARED_PATTERN.encode() not in record.value:
             continue
         verdict = record.event(Verdict)
@@ -129,6 +133,44 @@ def read_raised(settings: Settings) -> dict[str, RaisedCases]:
         else:
             (cases.harmful if is_harmful(resolution) else cases.safe).append(verdict)
     return dict(found)
+
+
+def read_feeds(settings: Settings, since: Mapping[int, int]) -> Iterator[TopicRecord]:
+    """The feeds on the topic of patterns, in their order.
+
+    Args:
+        settings: The institution's.
+        since: Where to begin, by partition; retention may have passed that.
+
+    Raises:
+        ClusterError: The cluster does not answer, or lacks the topic.
+    """
+    topic = settings.topics.patterns
+    offsets = {(topic, partition): at for partition, at in since.items()}
+    with TopicReader(settings.kafka, [topic], start="beginning", offsets=offsets) as reader:
+        yield from reader.read_all()
+
+
+def publish_feed(settings: Settings, member: str, content: bytes) -> None:
+    """Put a signed feed on the topic of patterns.
+
+    Raises:
+        ClusterError: The cluster does not answer, lacks the topic, or does not take the feed.
+    """
+    topic, outcomes = settings.topics.patterns, list[Placed | Refused]()
+    producer = Producer(settings.kafka, record_bytes=FEED_BYTES)
+    try:
+        if topic not in producer.partitions():
+            raise absent(topic)
+        producer.put(topic, content, member.encode(), report=outcomes.append)
+    finally:
+        producer.close(settings.kafka.delivery_timeout_s)
+    if not outcomes or isinstance(outcomes[0], Refused):
+        why = outcomes[0].reason if outcomes and isinstance(outcomes[0], Refused) else "nothing was reported"
+        raise ClusterError(
+            f"topic {topic}: the cluster did not take the feed ({why}); check Write on it and its max.message.bytes, "
+            "then publish the same file again"
+        )
 
 
 def _standing_resolutions(settings: Settings) -> Iterator[Resolution]:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -234,7 +234,7 @@ def raise_allow(
         outcome="pattern",
         action=decision.action,
     )
-    changes = {
+    changes: dict[str, Any] = {
         "verdict_id": identity,
         "action": decision.action,
         "disposition": decision.disposition,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import orjson
 import structlog
-from pydantic import ValidationError
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.observe.instruments import Instruments
@@ -40,7 +39,7 @@ class LivePattern:
     id: str
     expires_on: date
     confirmed: bool
-    """True once people here have confirmed it, so that it may raise as many posts as come."""
+    """True of values that people here confirmed. Such a pattern stands twice: with these, and with all of its values."""
 
 
 class Match(NamedTuple):
@@ -86,7 +85,7 @@ class PatternIndex:
     def __init__(self, content: bytes, keys: Mapping[str, bytes]) -> None:
         try:
             self._read(content, keys)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise PatternError(
                 f"{LIVE} is damaged ({type(error).__name__}); `sluicegate patterns import` without a feed writes it again"
             ) from error
@@ -100,6 +99,7 @@ class PatternIndex:
             LivePattern(name, date.fromordinal(expires), confirmed)
             for name, expires, confirmed in head["patterns"]
         ]
+        self._count = len({name for name, _, _ in head["patterns"]})
         self._tables: list[
             tuple[Callable[[int], bytes], Callable[[bytes], int | tuple[int, ...] | None]]
         ] = []
@@ -117,7 +117,7 @@ class PatternIndex:
 
     def __len__(self) -> int:
         """How many patterns there are."""
-        return len(self.patterns)
+        return self._count
 
     def find(self, text: str) -> list[int]:
         """Numbers of the patterns that a text is a copy of; mostly none.
@@ -216,8 +216,8 @@ class Matcher:
             return None
 
     def _first_good(self, found: Iterable[int]) -> Match | None:
-        for number in found:
-            pattern = self._index.patterns[number]
+        patterns = self._index.patterns
+        for pattern in sorted((patterns[number] for number in found), key=lambda one: not one.confirmed):
             if pattern.expires_on < self._today:
                 continue
             if pattern.confirmed or self._has_budget(pattern.id):
@@ -253,18 +253,27 @@ class Matcher:
             await asyncio.wait([watching])
 
     async def _watch(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(_LOOK_AGAIN_S)
             today, mark = self._clock.utc().date(), await asyncio.to_thread(self._mark)
             if (mark, today) == (self._seen, self._today):
                 continue
-            self._seen, self._today = mark, today
+            self._today = today
             try:
-                self._take(await asyncio.to_thread(read_index, self._folder))
-            except (PatternError, OSError, ValidationError) as error:
-                _log.error("patterns_not_read", fault=str(error), in_force=len(self._index))
-            else:
-                _log.info("patterns_read", in_force=len(self._index))
+                index = await asyncio.to_thread(read_index, self._folder)
+            except Exception as error:  # noqa: BLE001 - were this to end, what is revoked would never leave
+                fault = str(error) if isinstance(error, PatternError) else type(error).__name__
+                if fault != told:  # it is tried again every second
+                    _log.error("patterns_not_read", fault=fault, in_force=len(self._index))
+                told = fault
+                continue
+            self._seen, told, before = mark, "", [self._index]
+            self._take(index)
+            del index
+            # A million values take a tenth of a second to give up: not in the loop that answers posts.
+            await asyncio.to_thread(before.clear)
+            _log.info("patterns_read", in_force=len(self._index))
 
     def _mark(self) -> tuple[tuple[int, int, int], ...]:
         """Changes when a file is replaced."""

@@ -27,7 +27,9 @@ def test_two_floods_are_two() -> None:
 
 
 @pytest.mark.parametrize(("authors", "shared"), [(TIMES_K * K - 1, False), (TIMES_K * K, True)])
-def test_fewer_than_twice_k_authors_share_nothing_however_many_copies_there_are(authors: int, shared: bool) -> None:
+def test_fewer_than_twice_k_authors_share_nothing_however_many_copies_there_are(
+    authors: int, shared: bool
+) -> None:
     found = mine(confirmed(flood(60), authors=authors), k=K, vocabulary=vocabulary(), harmless=())
     assert bool(found.clusters) is shared
     assert found.few_authors == (not shared)
