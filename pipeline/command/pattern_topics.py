@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -12,8 +12,8 @@ from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.kafka.topics import FEED_BYTES, absent
 from sluicegate.pipeline.patterns.masking import CommonWords
-from sluicegate.pipeline.patterns.mining import ConfirmedCopy
-from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, all_checksums, checksums
+from sluicegate.pipeline.patterns.mining import ConfirmedCopy, clusters
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (
     SHARED_PATTERN,
@@ -40,8 +40,8 @@ class History:
 
     copies: list[ConfirmedCopy] = field(default_factory=list)
     """What people confirmed."""
-    harmless: set[int] = field(default_factory=set)
-    """Checksums of what people found safe."""
+    harmless: list[frozenset[int]] = field(default_factory=list)
+    """The lowest checksums of each text that people found safe."""
     vocabulary: CommonWords = field(default_factory=lambda: CommonWords(5))
     others: list[tuple[tuple[int, ...], datetime | None]] = field(default_factory=list)
     """The lowest checksums of each post that nobody decided on, and when it was made."""
@@ -76,11 +76,12 @@ def read_history(settings: Settings, *, k: int) -> History:
     decided = {_place(one): one for one in _standing_resolutions(settings)}
     history = History(vocabulary=CommonWords(k))
     # What stands in all copies of a flood would be common, were those counted that nobody decided on.
-    of_floods: set[int] = set()
+    confirmed: list[list[int]] = []
     for post in _posts(settings):
         resolution = decided.get((post.tenant, post.id, post.revision, content_hash(post)))
         if resolution is not None and is_harmful(resolution):
-            of_floods.update(checksums(post.text, KEPT))
+            confirmed.append(checksums(post.text, KEPT))
+    floods = _Floods(confirmed)
     seen: set[_Place] = set()
     for post in _posts(settings):
         place = (post.tenant, post.id, post.revision, content_hash(post))
@@ -90,16 +91,37 @@ def read_history(settings: Settings, *, k: int) -> History:
         author = post.author_id or ""
         resolution = decided.get(place)
         if resolution is None:
-            if len(of_floods.intersection(checksums(post.text, KEPT))) < NEEDED:  # as mining tells a flood
+            if not floods.have(checksums(post.text, KEPT)):
                 history.vocabulary.add(post.text, author)
             history.others.append((tuple(checksums(post.text, LOOKED_UP)), post.created_at))
         elif is_harmful(resolution):
             history.copies.append(_copy(post, author, resolution))
         else:
             history.vocabulary.add(post.text, author)
-            history.harmless |= all_checksums(post.text)
+            history.harmless.append(frozenset(checksums(post.text, KEPT)))
     history.missing = sum(is_harmful(one) for place, one in decided.items() if place not in seen)
     return history
+
+
+class _Floods:
+    """Tells copies of the floods that people confirmed, as mining tells them.
+
+    Args:
+        low: The lowest checksums of each copy that people confirmed.
+    """
+
+    def __init__(self, low: Sequence[Sequence[int]]) -> None:
+        self._of: defaultdict[int, set[int]] = defaultdict(set)
+        for number, members in enumerate(clusters(low)):
+            held = Counter(one for member in members for one in set(low[member]))
+            for one, count in held.items():
+                if count >= NEEDED or len(members) == 1:  # what one copy has alone tells no others
+                    self._of[one].add(number)
+
+    def have(self, low: Sequence[int]) -> bool:
+        """True if a text shares two of its lowest checksums with one flood."""
+        met = Counter(flood for one in set(low) for flood in self._of.get(one, ()))
+        return any(count >= NEEDED for count in met.values())
 
 
 def is_harmful(resolution: Resolution) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.circle import CircleKey
-from sluicegate.pipeline.patterns.mining import ConfirmedCopy
+from sluicegate.pipeline.patterns.mining import ConfirmedCopy, sparing
 from sluicegate.pipeline.patterns.pattern import Pattern
 from sluicegate.pipeline.patterns.sketch import KEPT, NEEDED, checksums, keyed
 
@@ -47,7 +47,7 @@ def learnt(now: Standing, *, harmful: int, safe: int) -> Standing:
 
 
 def seen_here(
-    pattern: Pattern, key: CircleKey, copies: Iterable[ConfirmedCopy], harmless: Collection[int]
+    pattern: Pattern, key: CircleKey, copies: Iterable[ConfirmedCopy], harmless: Collection[frozenset[int]]
 ) -> tuple[str, ...]:
     """The values of a pattern that people here have seen in what they found harmful: these alone are confirmed.
 
@@ -58,10 +58,10 @@ def seen_here(
         pattern: That people here found harmful posts by.
         key: That its values are hashed with.
         copies: That people here found harmful.
-        harmless: Checksums of texts that people here found safe.
+        harmless: The lowest checksums of each text that people here found safe.
 
     Returns:
-        Those that two authors used at least, and no harmless text; none where they are too few for a match.
+        Those that two authors used at least, but for what would match a harmless text; none where too few are left.
     """
     value_of, authors = keyed(key.value), {one: set[str]() for one in pattern.values}
     for copy in copies:
@@ -69,16 +69,16 @@ def seen_here(
         if len(its) >= NEEDED:
             for one in its:
                 authors[one].add(copy.author)
-    safe = {value_of(one).hex() for one in harmless}
-    found = tuple(one for one, its in authors.items() if len(its) >= _SEEN_BY and one not in safe)
-    return found if len(found) >= NEEDED else ()
+    safe = ({value_of(one).hex() for one in low} for low in harmless)
+    found = sparing([one for one, its in authors.items() if len(its) >= _SEEN_BY], safe)
+    return tuple(found) if len(found) >= NEEDED else ()
 
 
 def suspicion(
     pattern: Pattern,
     key: CircleKey,
     *,
-    harmless: Collection[int],
+    harmless: Collection[frozenset[int]],
     others: Sequence[tuple[Sequence[int], datetime | None]],
 ) -> str | None:
     """Why a new pattern is not used here; None if nothing speaks against it.
@@ -86,11 +86,11 @@ def suspicion(
     Args:
         pattern: That was taken in.
         key: That its values are hashed with.
-        harmless: Checksums of texts that people here found safe.
+        harmless: The lowest checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
     """
     value_of, values = keyed(key.value), {bytes.fromhex(one) for one in pattern.values}
-    if sum(value_of(one) in values for one in harmless) >= NEEDED:
+    if any(sum(value_of(one) in values for one in low) >= NEEDED for low in harmless):
         return "matches what people here found safe"
     year, week = map(int, pattern.first_week.split("-W"))
     begun = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)

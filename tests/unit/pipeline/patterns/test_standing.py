@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.pipeline.patterns.sketch import LOOKED_UP, NEEDED, all_checksums, checksums, keyed
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums, keyed
 from sluicegate.pipeline.patterns.standing import (
     CONFIRMED_BY,
     REFUSED_BY,
@@ -55,7 +55,7 @@ def others(copies: int, plain: int, at: datetime | None) -> list[tuple[list[int]
 
 
 def test_a_phrase_that_people_here_found_safe_is_not_used() -> None:
-    safe = all_checksums(flood()[0])
+    safe = [frozenset(checksums(flood()[0], KEPT))]
     assert suspicion(PATTERN, KEY, harmless=safe, others=[]) == "matches what people here found safe"
 
 
@@ -88,4 +88,9 @@ def test_a_greeting_that_rides_on_a_flood_is_not_confirmed_with_it() -> None:
 
 def test_what_one_author_wrote_or_people_here_found_safe_is_not_confirmed() -> None:
     assert seen_here(PATTERN, KEY, confirmed(flood(), authors=1), harmless=()) == ()
-    assert seen_here(PATTERN, KEY, confirmed(flood()), harmless=all_checksums(flood()[0])) == ()
+    assert (
+        seen_here(
+            PATTERN, KEY, confirmed(flood()), harmless=[frozenset(checksums(one, KEPT)) for one in flood()]
+        )
+        == ()
+    )
