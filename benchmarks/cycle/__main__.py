@@ -9,21 +9,34 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
+import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from base64 import b64decode
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sluicegate.engines.adapt.cycle.cycle import Cycle, CyclePlan
 from sluicegate.engines.adapt.cycle.erasure import erase_author
 from sluicegate.engines.adapt.cycle.ledger import CycleLedger
-from sluicegate.engines.adapt.cycle.trace import trace
+from sluicegate.engines.adapt.cycle.qualify import GOLDEN
+from sluicegate.engines.adapt.evaluate.scored import SCORES, read_scores
+from sluicegate.engines.bundle import Bundle
+from sluicegate.engines.cpu_model import SMALL
+from sluicegate.engines.cpu_model.cpu_model import ADAPTER_WEIGHTS
 from sluicegate.schemas import Feedback, Post
+from support.candidates import write_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +48,11 @@ TENANT = "market"
 
 USUAL_ERROR, DRIFTED_ERROR, DRIFTED = 0.04, 0.30, "reviewer-3"
 TEAM = tuple(f"reviewer-{number}" for number in range(8))
+AUDITED = 0.3
+"""Of all verdicts, the share that chance sends to people."""
 FLOOD, ERASED = 300, 20
+SLUICEGATE = (sys.executable, "-m", "sluicegate")
+ADAPT = (*SLUICEGATE, "adapt")
 
 # A trade in code words, written for this. The shipped model has never seen them; who reads the reports knows them.
 SOLD = ("blue lemons", "glass lemons", "winter lemons", "night lemons", "paper lemons")
@@ -81,12 +98,12 @@ PARTS = ("legs", "fingers", "arms", "jaw")
 
 @dataclass(frozen=True, slots=True)
 class WrittenPost:
-    """A post, what it is, and what the live model is taken to have said."""
+    """A post, and what it is."""
 
+    id: str
     text: str
     severity: str
     categories: tuple[str, ...]
-    found: str
 
 
 def written(draw: random.Random, number: int) -> WrittenPost:
@@ -101,111 +118,152 @@ def written(draw: random.Random, number: int) -> WrittenPost:
     kind = draw.random()
     tail = f" ({draw.choice(('re', 'ad', 'note', 'post'))} {number})"
     if kind < 0.3:
-        return WrittenPost(
-            draw.choice(OFFERS).format(**slots) + tail, "unsafe", ("Non-violent Illegal Acts",), "safe"
-        )
-    if kind < 0.5:
-        return WrittenPost(draw.choice(HARMLESS_LEMONS).format(**slots) + tail, "safe", (), "safe")
-    if kind < 0.85:
-        return WrittenPost(draw.choice(HARMLESS).format(**slots) + tail, "safe", (), "safe")
-    return WrittenPost(draw.choice(THREATS).format(**slots) + tail, "unsafe", ("Violent",), "unsafe")
+        template, severity, categories = draw.choice(OFFERS), "unsafe", ("Non-violent Illegal Acts",)
+    elif kind < 0.5:
+        template, severity, categories = draw.choice(HARMLESS_LEMONS), "safe", ()
+    elif kind < 0.85:
+        template, severity, categories = draw.choice(HARMLESS), "safe", ()
+    else:
+        template, severity, categories = draw.choice(THREATS), "unsafe", ("Violent",)
+    return WrittenPost(f"post-{number}", template.format(**slots) + tail, severity, categories)
 
 
-def decisions(count: int, seed: int) -> Iterator[Feedback]:
-    """Decisions over three months, a third of them by two people, and a flood."""
-    draw = random.Random(seed)  # noqa: S311 - no secret
-    for number in range(count):
-        post = written(draw, number)
-        stream = "audit" if draw.random() < 0.3 else "review"
+def posts(count: int) -> list[WrittenPost]:
+    """The posts of three months, and one that the flood copies."""
+    draw = random.Random(11)  # noqa: S311 - no secret
+    return [written(draw, number) for number in range(count + 1)]
+
+
+def decisions(written_posts: list[WrittenPost], found: dict[str, str], engine: str) -> Iterator[Feedback]:
+    """Decisions over three months, a third of the posts decided by two people, and a flood.
+
+    Args:
+        written_posts: The last one is the flood's.
+        found: By post, what the live model said.
+        engine: Its digest.
+    """
+    draw = random.Random(12)  # noqa: S311 - no secret
+    *usual, copied = written_posts
+    count = len(usual)
+    for number, post in enumerate(usual):
+        stream = "audit" if draw.random() < AUDITED else "review"
         for reviewer in draw.sample(TEAM, 2 if number % 3 == 0 else 1):
             wrong = draw.random() < (DRIFTED_ERROR if reviewer == DRIFTED else USUAL_ERROR)
-            yield decided(draw, number, post, reviewer, stream, count=count, wrong=wrong)
-    copied = written(random.Random(seed + 1), count)  # noqa: S311 - no secret
-    for number in range(FLOOD):
-        yield decided(draw, count + number, copied, TEAM[0], "review", count=count, wrong=False, basis="bulk")
+            severity = ("safe" if post.severity == "unsafe" else "unsafe") if wrong else post.severity
+            yield decided(
+                draw, post, number / count, severity,
+                verdict=number, found=found[post.id], engine=engine, reviewer=reviewer, stream=stream,
+            )  # fmt: skip
+    for number in range(count, count + FLOOD):
+        yield decided(
+            draw, copied, number / count, copied.severity,
+            verdict=number, found=found[copied.id], engine=engine, reviewer=TEAM[0], stream="review", basis="bulk",
+        )  # fmt: skip
 
 
 def decided(  # noqa: PLR0913 - what a decision has
     draw: random.Random,
-    number: int,
     post: WrittenPost,
+    at: float,
+    severity: str,
+    *,
+    verdict: int,
+    found: str,
+    engine: str,
     reviewer: str,
     stream: str,
-    *,
-    count: int,
-    wrong: bool,
     basis: str = "single",
 ) -> Feedback:
-    """One decision."""
-    severity = ("safe" if post.severity == "unsafe" else "unsafe") if wrong else post.severity
-    categories = post.categories or ("Violent",)
+    """One decision, at a share of the three months."""
     return Feedback.model_validate(
         {
             "schema_version": "1.2",
-            "verdict_id": f"verdict-{number}",
+            "verdict_id": f"verdict-{verdict}",
             "post": Post(
-                id=f"post-{number}",
+                id=f"post-{verdict}",
                 tenant=TENANT,
-                author_id=f"author-{number % (count // 2)}",
+                author_id=f"author-{verdict // 2}",
                 text=post.text,
                 kind="post",
                 language="en",
             ),
             "severity": severity,
-            "categories": () if severity == "safe" else categories,
+            "categories": () if severity == "safe" else post.categories or ("Violent",),
             "blind": draw.random() < 0.5,
-            "reviewed_at": BEGAN + timedelta(days=90 * number / count, seconds=draw.random()),
+            "reviewed_at": BEGAN + timedelta(days=90 * at, seconds=draw.random()),
             "reviewer": reviewer,
             "basis": basis,
             "sampled_by": stream,
-            "inclusion_probability": 0.01 if stream == "audit" else 1.0,
-            "found": post.found,
-            "engine": f"sha256:{'0' * 64}",
+            "inclusion_probability": AUDITED if stream == "audit" else 1.0,
+            "found": found,
+            "engine": engine,
         }
     )
 
 
-def plan_file(folder: Path, rows: int, adapter: Path) -> Path:
-    """The file of the cycle, its recipe, and golden rows."""
-    golden = folder / "golden.jsonl"
-    draw = random.Random(77)  # noqa: S311 - no secret
-    lines = []
-    for number in range(40):
-        post = written(draw, 900_000 + number)
-        lines.append(
-            {
-                "text": post.text,
-                "severity": post.severity,
-                "categories": post.categories,
-                "kind": "post",
-                "source": "golden",
-            }
+def judged(written_posts: list[WrittenPost], folder: Path) -> dict[str, str]:
+    """What the live model says of each post, by `adapt evaluate`; what was asked once is kept, without any text."""
+    if not (folder / SCORES).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = folder / "posts.jsonl"
+        rows.write_bytes(
+            b"\n".join(orjson.dumps({**asdict(post), "kind": "post", "language": "en"}) for post in written_posts)
         )
-    golden.write_bytes(b"\n".join(orjson.dumps(one) for one in lines) + b"\n")
-    (folder / "recipe.yaml").write_text(
-        "base: {bundle: cpu}\nlora: {preset: strong}\n"
-        f"data: {{planned_rows: {rows}, max_tokens: 96, balance: 1.0}}\n"
-        "optimiser: {learning_rate: 3.0e-4, final_share: 0.1}\n"
-        f"dev: {{rows: 120, every_rows: {max(200, rows // 3)}}}\nseed: 5\nstart_from: {adapter}\n"
-    )
-    (folder / "limits.yaml").write_text(
-        "overall: {minimum_rows: 100}\nlanguage: {minimum_rows: 1000}\ncategory: {minimum_rows: 1000}\nkind: {minimum_rows: 1000}\nsource: {minimum_rows: 1000}\nalways: {well_formed_least: null}\n"
-    )
-    path = folder / "cycle.yaml"
-    path.write_text(
-        f"name: market\ntenant: {TENANT}\ncore: [{CORE}]\ngolden: [golden.jsonl]\nrecipe: recipe.yaml\nlimits: limits.yaml\nsample: 400\n"
-        "worst_slice: 0.03\n"
-    )
-    return path
+        command = (*ADAPT, "evaluate", rows, "--engine", "llama_cpp", "--bundle", SMALL.bundle_path(), "--out", folder)
+        subprocess.run([*map(str, command)], check=True, stdout=sys.stderr)  # noqa: S603 - our own command
+        rows.unlink()
+    return {row.id: row.found or "unsafe" for row in read_scores(folder / SCORES)}
+
+
+def write_plan(folder: Path, rows: int) -> Path:
+    """The file of the cycle, its recipe, the adapter that each training begins with, and golden rows. The gate's limits are the built-in ones."""
+    begins = folder / "shipped"
+    begins.mkdir(exist_ok=True)
+    shutil.copyfile(SMALL.adapter_folder() / ADAPTER_WEIGHTS, begins / "adapter_model.safetensors")
+    draw = random.Random(77)  # noqa: S311 - no secret
+    golden = [asdict(written(draw, 900_000 + number)) | {"source": GOLDEN} for number in range(40)]
+    (folder / "golden.jsonl").write_bytes(b"\n".join(map(orjson.dumps, golden)) + b"\n")
+    recipe = {
+        "base": {"bundle": "cpu"},
+        "lora": {"preset": "strong"},
+        "data": {"planned_rows": rows, "max_tokens": 96, "balance": 1.0},
+        "optimiser": {"learning_rate": 2.0e-4, "warmup_share": 0.05, "final_share": 0.03},
+        "dev": {"rows": 60, "every_rows": rows},
+        "seed": 5,
+        "start_from": str(begins),
+    }
+    (folder / "recipe.yaml").write_bytes(orjson.dumps(recipe))
+    plan = {
+        "name": "market",
+        "tenant": TENANT,
+        "core": [str(CORE)],
+        "golden": ["golden.jsonl"],
+        "recipe": "recipe.yaml",
+        "sample": 600,
+    }
+    (folder / "cycle.yaml").write_bytes(orjson.dumps(plan))
+    return folder / "cycle.yaml"
 
 
 def scan(folder: Path, texts: set[bytes]) -> int:
-    """How often an erased text stands in any file of a folder."""
-    found = 0
-    for path in folder.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            found += sum(text in content for text in texts)
+    """How often one of some texts stands in any file of a folder."""
+    files = (path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return sum(text in content for content in files for text in texts)
+
+
+def told_to_erase(ledger: Path, authors: list[str], key: Path) -> list[dict[str, Any]]:
+    """Erase authors by the command. Their certificates, whose signatures hold."""
+    public = load_pem_private_key(key.read_bytes(), password=None).public_key()
+    assert isinstance(public, Ed25519PublicKey)
+    found = []
+    for author in authors:
+        command = (*SLUICEGATE, "data", "erase", "--tenant", TENANT, "--author", author, "--ledger", ledger, "--key", key)
+        done = subprocess.run([*map(str, command)], check=True, capture_output=True)  # noqa: S603 - our own command
+        document = orjson.loads(done.stdout)
+        public.verify(
+            b64decode(document["signature"]), orjson.dumps(document["certificate"], option=orjson.OPT_SORT_KEYS)
+        )
+        found.append(document["certificate"])
     return found
 
 
@@ -215,53 +273,32 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, required=True, help="Folder for everything; one that was begun is gone on with."
     )
-    parser.add_argument("--decisions", type=int, default=2_000)
-    parser.add_argument("--rows", type=int, default=1_200, help="Rows of the training.")
-    parser.add_argument(
-        "--adapter", type=Path, required=True, help="The shipped adapter, as `adapt train` writes one."
-    )
+    parser.add_argument("--decisions", type=int, default=2_000, help="Posts that people decide about.")
+    parser.add_argument("--rows", type=int, default=400, help="Rows of the training.")
     given = parser.parse_args()
     began = time.monotonic()
     folder = given.out.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     ledger = folder / "ledger"
-    plan = CyclePlan.load(plan_file(folder, given.rows, given.adapter.absolute()))
-    records = [*decisions(given.decisions, seed=11)]
-    by_author = {record.post.author_id: record.post.text.encode() for record in records}
-    erased = sorted(str(one) for one in by_author)[:ERASED]
-    texts = {record.post.text.encode() for record in records if record.post.author_id in erased}
+    plan = CyclePlan.load(write_plan(folder, given.rows))
+    key = write_keys(folder / "signing", {"officer": "editor"})["officer"] if not (folder / "signing").exists() else folder / "signing" / "officer.pem"
+
+    all_posts = posts(given.decisions)
+    found = judged(all_posts, folder / "live")
+    print(f"judged by the live model: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+    records = [*decisions(all_posts, found, Bundle.open(SMALL.bundle_path(), verify=False).digest)]
+    authors = sorted({str(one.post.author_id) for one in records[: given.decisions // 2]})[:ERASED]
+    texts = {one.post.text.encode() for one in records if one.post.author_id in authors}
+    before, after = authors[: ERASED // 2], authors[ERASED // 2 :]
+
     opened = CycleLedger(ledger)
     opened.collect(records)
-    for author in erased[: ERASED // 2]:
+    for author in before:
         erase_author(opened, TENANT, author, every_days=7)
-    outcome = Cycle(plan, ledger, print).run(records)
-    for author in erased[ERASED // 2 :]:
-        certificate = erase_author(CycleLedger(ledger), TENANT, author, every_days=7)
-    print(orjson.dumps(certificate, option=orjson.OPT_INDENT_2).decode()[:600])
-
-    quality = orjson.loads((ledger / "quality.json").read_bytes())
-    planted = {name: DRIFTED_ERROR if name == DRIFTED else USUAL_ERROR for name in TEAM}
-    found_rates = {one["rater"]: one["error_rate"] for one in quality["raters"]}
-    off = mean(found_rates.values()) - mean(planted.values())
-    named = [one["rater"] for one in quality["raters"] if one["drifted"]]
-    traced = trace(
-        CycleLedger(ledger),
-        next(one.verdict_id for one in records if one.post.author_id not in erased),
-        outcome.digest,
-    )
-    gain = 100 * (outcome.taught_gain or 0.0)
-    worst = (
-        "none"
-        if outcome.worst_slice is None
-        else f"{outcome.worst_slice[0]} {100 * outcome.worst_slice[1]:+.1f}"
-    )
-    print(
-        f"cycle: planted error {100 * off:+.1f} points, drifted reviewer {', '.join(named) or 'nobody'} named, "
-        f"{outcome.leaks} near golden rows left out, taught recall {gain:+.1f} points, worst slice {worst}, "
-        f"erased rows found {scan(folder, texts)} times, candidate {'gated' if outcome.passed else 'refused: ' + outcome.why}; "
-        f"{len(traced.rows):,} rows traced; {(time.monotonic() - began) / 60:.1f} min"
-    )
-    return 0 if outcome.passed and named == [DRIFTED] and abs(off) <= 0.02 else 1
+    outcome = Cycle(plan, ledger, partial(print, flush=True)).run(records)
+    print("\n".join(f"{name:18} {seconds / 60:5.1f} min" for name, seconds in outcome.seconds.items()), flush=True)
+    print(outcome.model_dump_json(indent=1))
+    return 0
 
 
 if __name__ == "__main__":

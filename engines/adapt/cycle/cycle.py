@@ -43,6 +43,9 @@ RUNS: Final = "runs"
 WORK: Final = "work"
 RESULT: Final = "result.json"
 SPLITS: Final = "splits.json"
+LEAKS: Final = "leaks.json"
+_EXPLAINED: Final = 64
+"""Rows whose explanation is asked for: the built-in limits of the gate want at least 50."""
 _FILE_BYTES: Final = 1 << 20
 
 
@@ -112,8 +115,10 @@ class CycleOutcome(BaseModel):
     """Of the bundle."""
     rows: int = 0
     held: int = 0
+    near_golden: int = 0
+    """Rows that are nearly a golden one: left out."""
     leaks: int = 0
-    """Rows that are nearly a golden one, or one on the other side of the split: left out."""
+    """Texts of train, of dev and golden ones that are nearly the same as one elsewhere, counted after all was left out."""
     taught_gain: float | None = None
     worst_slice: tuple[str, float] | None = None
     seconds: dict[str, float] = {}
@@ -228,6 +233,12 @@ class Cycle:
             },
             outputs=[prepared],
         )
+        steps.step(
+            "leaks",
+            lambda: _count_leaks(prepared, golden, place / LEAKS),
+            inputs={"prepared": prepared},
+            outputs=[place / LEAKS],
+        )
         self._keep_splits(prepared, snapshot)
         steps.step(
             "train",
@@ -263,6 +274,7 @@ class Cycle:
             self.plan.seed,
             "--engine",
             "llama_cpp",
+            *("--explain", "harmful", "--explain-rows", _EXPLAINED),
         )
         for name, judge in (("new", draft), ("current", current)):
             steps.step(
@@ -308,7 +320,8 @@ class Cycle:
             digest=_bundle_digest(bundle) if refused is None else None,
             rows=len(snapshot.rows),
             held=len(found.held),
-            leaks=orjson.loads((place / "left-out.json").read_bytes())["leaks"],
+            near_golden=orjson.loads((place / "left-out.json").read_bytes())["near_golden"],
+            leaks=orjson.loads((place / LEAKS).read_bytes())["leaks"],
             taught_gain=changed.taught.change if changed.taught.rows else None,
             worst_slice=None if worst is None else (worst[0], worst[1].change),
             seconds=steps.seconds,
@@ -357,7 +370,7 @@ class Cycle:
                 stream.write(
                     orjson.dumps({key: one for key, one in document.items() if one is not None}) + b"\n"
                 )
-        document = {"leaks": left_out, "erased": len(opened) - len(readable)}
+        document = {"near_golden": left_out, "erased": len(opened) - len(readable)}
         with replacing(work.parent / "left-out.json") as stream:
             stream.write(orjson.dumps(document) + b"\n")
 
@@ -489,6 +502,24 @@ def _rows(paths: list[Path]) -> Iterator[Row]:
                 yield row
             else:
                 raise CycleError(f"{path}:{number}: {row[0].field}: {row[0].wrong}; {row[0].right}")
+
+
+def _count_leaks(prepared: Path, golden: list[Row], out: Path) -> None:
+    """Count near duplicates across train, dev and the golden rows. There are none, or the run ends here."""
+    near = NearDuplicateIndex()
+    sides: dict[int, set[str]] = {}
+    texts = {split: [one["text"] for one in _documents(prepared / f"{split}.jsonl")] for split in ("train", "dev")}
+    for side, ones in (*texts.items(), ("golden", [row.text for row in golden])):
+        for text in ones:
+            sides.setdefault(near.add(text), set()).add(side)
+    pairs = [*near.pairs(lambda one, other: len(sides[one] | sides[other]) > 1)]
+    leaks = len(pairs) + sum(len(one) > 1 for one in sides.values())
+    with replacing(out) as stream:
+        stream.write(orjson.dumps({"leaks": leaks, **{side: len(ones) for side, ones in texts.items()}}) + b"\n")
+    if leaks:
+        raise CycleError(
+            f"{leaks:,} texts stand nearly equal on two sides of train, dev and the golden rows; take the golden ones out of the core"
+        )
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:
