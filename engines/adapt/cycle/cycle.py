@@ -508,14 +508,18 @@ def _count_leaks(prepared: Path, golden: list[Row], out: Path) -> None:
     """Count near duplicates across train, dev and the golden rows. There are none, or the run ends here."""
     near = NearDuplicateIndex()
     sides: dict[int, set[str]] = {}
-    texts = {split: [one["text"] for one in _documents(prepared / f"{split}.jsonl")] for split in ("train", "dev")}
+    texts = {
+        split: [one["text"] for one in _documents(prepared / f"{split}.jsonl")] for split in ("train", "dev")
+    }
     for side, ones in (*texts.items(), ("golden", [row.text for row in golden])):
         for text in ones:
             sides.setdefault(near.add(text), set()).add(side)
     pairs = [*near.pairs(lambda one, other: len(sides[one] | sides[other]) > 1)]
     leaks = len(pairs) + sum(len(one) > 1 for one in sides.values())
     with replacing(out) as stream:
-        stream.write(orjson.dumps({"leaks": leaks, **{side: len(ones) for side, ones in texts.items()}}) + b"\n")
+        stream.write(
+            orjson.dumps({"leaks": leaks, **{side: len(ones) for side, ones in texts.items()}}) + b"\n"
+        )
     if leaks:
         raise CycleError(
             f"{leaks:,} texts stand nearly equal on two sides of train, dev and the golden rows; take the golden ones out of the core"
