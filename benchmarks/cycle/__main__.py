@@ -209,9 +209,9 @@ def decided(  # noqa: PLR0913 - what a decision has
 
 def judged(written_posts: list[WrittenPost], folder: Path) -> dict[str, str]:
     """What the live model says of each post, by `adapt evaluate`; what was asked once is kept, without any text."""
+    rows = folder / "posts.jsonl"
     if not (folder / SCORES).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        rows = folder / "posts.jsonl"
         rows.write_bytes(
             b"\n".join(
                 orjson.dumps({**asdict(post), "kind": "post", "language": "en"}) for post in written_posts
@@ -229,7 +229,7 @@ def judged(written_posts: list[WrittenPost], folder: Path) -> dict[str, str]:
             folder,
         )
         subprocess.run([*map(str, command)], check=True, stdout=sys.stderr)
-        rows.unlink()
+    rows.unlink(missing_ok=True)  # it has the texts
     return {row.id: row.found or "unsafe" for row in read_scores(folder / SCORES)}
 
 

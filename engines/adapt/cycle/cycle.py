@@ -160,14 +160,31 @@ class Cycle:
         wanted = self.plan.tenant
         new = self.ledger.collect(one for one in records if wanted in (None, one.post.tenant))
         self._report(f"collected {new:,} new decisions")
+        for result in (self._folder / RUNS).glob(f"*/{RESULT}"):
+            self._tidy(result.parent)  # one that was cut off after its result
         golden = [*_rows(self.plan.golden)]
         found = self._qualify(golden)
         self._write("quality.json", quality_document(found))
+        newest_snapshot = self.ledger.newest()
+        if newest_snapshot is not None:
+            place = self._place(newest_snapshot)
+            if place.exists() and not (place / RESULT).exists():
+                why = "a run was cut off, and goes on; what came since is for the next one"
+                return self._train(self.ledger.snapshot(newest_snapshot), found, golden, why)
         decided = self._trigger(found)
         if not (decided.worth_it or force):
+            newest = self._newest_result()
+            if (
+                newest is not None and newest["passed"]
+            ):  # what failed after it, such as a hand-over, is done again
+                return CycleOutcome.model_validate(newest).model_copy(update={"trigger": decided.why})
             return CycleOutcome(trigger=decided.why, rows=len(found.rows), held=len(found.held))
         snapshot = self.ledger.take_snapshot(found.rows)
         return self._train(snapshot, found, golden, decided.why if decided.worth_it else "forced")
+
+    def _place(self, snapshot: str) -> Path:
+        """Folder of the run that trains on a snapshot."""
+        return self._folder / RUNS / f"{self.plan.name}-{snapshot.removeprefix('sha256:')[:12]}"
 
     def _qualify(self, golden: list[Row]) -> Qualified:
         keys = self.ledger.keys
@@ -188,21 +205,25 @@ class Cycle:
     def _trigger(self, found: Qualified) -> TriggerDecision:
         newest = self._newest_result()
         learnt: set[str] = set()
+        erased = 0
         last_at = None
         if newest is not None:
-            learnt = {row.id for row in self.ledger.snapshot(newest["snapshot"]).rows}
+            rows = self.ledger.snapshot(newest["snapshot"]).rows
+            learnt = {row.id for row in rows}
+            erased = sum(self.ledger.keys.is_erased(row.author) for row in rows)
             last_at = datetime.fromisoformat(newest["at"])
         everything = found.rates.get("all")
         return decide_trigger(
             self.plan.trigger,
             new_rows=sum(row.id not in learnt for row in found.rows),
+            erased_rows=erased,
             last_at=last_at,
             now=datetime.now(UTC),
             wrong_low=0.0 if everything is None else everything.wrong.low,
         )
 
     def _train(self, snapshot: RowSnapshot, found: Qualified, golden: list[Row], why: str) -> CycleOutcome:
-        place = self._folder / RUNS / f"{self.plan.name}-{snapshot.digest.removeprefix('sha256:')[:12]}"
+        place = self._place(snapshot.digest)
         work = place / WORK
         place.mkdir(parents=True, exist_ok=True)
         steps = StepRunner(place, self._report)
@@ -239,7 +260,6 @@ class Cycle:
             inputs={"prepared": prepared},
             outputs=[place / LEAKS],
         )
-        self._keep_splits(prepared, snapshot)
         steps.step(
             "train",
             lambda: self._adapt("train", self.plan.recipe, "--data", prepared, "--out", sitting),
@@ -307,8 +327,6 @@ class Cycle:
                 inputs={"adapter": sitting / "best", "gate": place / "gate.json", **made_from},
                 outputs=[bundle],
             )
-        shutil.rmtree(work, ignore_errors=True)  # what is readable goes; the snapshot has it all
-        shutil.rmtree(draft, ignore_errors=True)
         worst = changed.worst
         outcome = CycleOutcome(
             trigger=why,
@@ -329,7 +347,16 @@ class Cycle:
         document = {**outcome.model_dump(mode="json"), "at": datetime.now(UTC).isoformat()}
         with replacing(place / RESULT, durable=True) as stream:
             stream.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        self._tidy(place)
         return outcome
+
+    def _tidy(self, place: Path) -> None:
+        """After a run: note where each case stands, and take away what is readable. The snapshot has it all."""
+        if (place / WORK).exists():
+            snapshot = orjson.loads((place / RESULT).read_bytes())["snapshot"]
+            self._keep_splits(place / WORK / "prepared", self.ledger.snapshot(snapshot))
+            shutil.rmtree(place / WORK)
+        shutil.rmtree(place / "draft", ignore_errors=True)
 
     def _corrections(self, snapshot: RowSnapshot, golden: list[Row], work: Path) -> None:
         """Write the rows of a snapshot with their texts, but for those that are nearly a golden one."""
