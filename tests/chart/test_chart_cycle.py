@@ -37,7 +37,14 @@ def test_each_plan_sees_its_own_folder_of_the_claim_alone() -> None:
         (container,) = _pod(job)["containers"]
         (mount,) = [one for one in container["volumeMounts"] if one["name"] == "cycle"]
         assert mount == {"name": "cycle", "mountPath": "/cycle", "subPath": plan}
-        assert container["command"] == "sluicegate adapt cycle /cycle/cycle.yaml --ledger /cycle/ledger".split()
+        assert container["command"] == [
+            "sluicegate",
+            "adapt",
+            "cycle",
+            "/cycle/cycle.yaml",
+            "--ledger",
+            "/cycle/ledger",
+        ]
         assert job["spec"]["concurrencyPolicy"] == "Forbid"
 
 
@@ -102,7 +109,7 @@ def test_nothing_that_acts_changes_with_it() -> None:
     [
         ("adapt.cycle.image=", "set adapt.cycle.image=registry.example"),
         ("adapt.cycle.existingClaim=", "set adapt.cycle.existingClaim=cycle"),
-        ("adapt.cycle.image=mine:latest", "adapt.cycle.image"),
+        ("adapt.cycle.image=mine:latest", "mine:latest is another image tomorrow"),
         ("adapt.cycle.plans={UP}", "adapt.cycle.plans"),
     ],
 )

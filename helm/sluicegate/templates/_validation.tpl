@@ -58,6 +58,9 @@
 {{- if not .image -}}
 {{- fail "adapt.cycle.plans needs an image that can train; build one as docs/cycle.md says and set adapt.cycle.image=registry.example/sluicegate-adapt:0.1.0" -}}
 {{- end -}}
+{{- if hasSuffix ":latest" .image -}}
+{{- fail (printf "adapt.cycle.image %s is another image tomorrow; give it a version" .image) -}}
+{{- end -}}
 {{- if not .existingClaim -}}
 {{- fail "adapt.cycle.plans needs a place for plans and ledgers; make a PersistentVolumeClaim and set adapt.cycle.existingClaim=cycle" -}}
 {{- end -}}
