@@ -33,7 +33,7 @@ from sluicegate.pipeline.shadow.ledger import FactLedger, FactToSay
 from sluicegate.pipeline.shadow.states import CandidateState, JudgeDigests, Role
 from sluicegate.pipeline.trial.samples import sample_records
 from support.candidates import write_keys
-from support.collector import ends
+from support.collector import committed, ends
 from support.kafka import ApacheKafka
 from support.workers import Lane, open_lane, until
 
@@ -154,16 +154,20 @@ class Trial:
             return Ruled(name, "refused", 0, {}, time.monotonic() - began)
         self._say_shadow(name, topics["candidates"], bundle)
         comparator = lane.start(settings, arguments=("shadow", "compare", "--until-ruled"))
-        sent = 0
+        sent, group, begun = 0, f"{lane.group}.shadow.{name}", ends(lane.bootstrap, lane.posts)
         while comparator.running and sent < len(self._posts):
             lane.send(self._named(name, sent, sent + _CHUNK))
             sent = min(sent + _CHUNK, len(self._posts))
 
-            def judged(wanted: int = sent) -> bool:
-                done = sum(ends(lane.bootstrap, topics["shadow"]).values())
-                return not comparator.running or done >= wanted
+            def done() -> bool:
+                """Judged or shed: what a shadow sheds has no verdict, but is committed."""
+                if not comparator.running:
+                    return True
+                now = committed(lane.bootstrap, group, lane.posts)
+                last = ends(lane.bootstrap, lane.posts)
+                return all(now[part] >= end for part, end in last.items() if end > begun[part])
 
-            until(f"{name} judges {sent} posts", judged, within_s=_JUDGED_S)
+            until(f"{name} is done with {sent} posts", done, within_s=_JUDGED_S)
         if comparator.running:
             time.sleep(5)  # the last posts are counted, and written down
             comparator.terminate()
