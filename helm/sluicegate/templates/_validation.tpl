@@ -21,6 +21,7 @@
 {{- include "sluicegate.validateTopics" . -}}
 {{- include "sluicegate.validateReview" . -}}
 {{- include "sluicegate.validateCandidate" . -}}
+{{- include "sluicegate.validateCycle" . -}}
 {{- include "sluicegate.validateScaling" . -}}
 {{- if and .Values.policy.files .Values.policy.existingConfigMap -}}
 {{- fail "policy.files and policy.existingConfigMap say the same; empty one of them" -}}
@@ -45,6 +46,25 @@
 {{- end -}}
 {{- if and $scaled (not (regexMatch "^([0-9]{1,4}ms|[1-5]?[0-9]s|60s|1m)$" .Values.podMonitor.interval)) -}}
 {{- fail (printf "podMonitor.interval %s is longer than a minute, and KEDA asks for a rate over two; set podMonitor.interval=1m, or shorter" .Values.podMonitor.interval) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateCycle" -}}
+{{- with .Values.adapt.cycle -}}
+{{- if .plans -}}
+{{- if eq $.Values.profile "demo" -}}
+{{- fail "adapt.cycle.plans reads the feedback topic of brokers that stay, and those of profile demo do not; set profile=cpu, or take the plans out" -}}
+{{- end -}}
+{{- if not .image -}}
+{{- fail "adapt.cycle.plans needs an image that can train; build one as docs/cycle.md says and set adapt.cycle.image=registry.example/sluicegate-adapt:0.1.0" -}}
+{{- end -}}
+{{- if hasSuffix ":latest" .image -}}
+{{- fail (printf "adapt.cycle.image %s is another image tomorrow; give it a version" .image) -}}
+{{- end -}}
+{{- if not .existingClaim -}}
+{{- fail "adapt.cycle.plans needs a place for plans and ledgers; make a PersistentVolumeClaim and set adapt.cycle.existingClaim=cycle" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
