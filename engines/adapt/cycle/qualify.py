@@ -153,7 +153,9 @@ def _settled(usable: Sequence[SealedDecision], drifted: set[str]) -> SealedDecis
     if len({one.severity for one in trusted}) > 1:
         return "people disagree; let a third one decide"
     settling = [one for one in trusted if one.basis != VOTE]
-    return settling[-1] if settling else "nobody whom the others agree with settled it; let another person look"
+    return (
+        settling[-1] if settling else "nobody whom the others agree with settled it; let another person look"
+    )
 
 
 def _row(
