@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sluicegate.pipeline.patterns.mining import TIMES_K, is_copy, mine, sparing
-from sluicegate.pipeline.patterns.sketch import KEPT, NEEDED, all_checksums, checksums
+from sluicegate.pipeline.patterns.mining import TIMES_K, is_copy, mine
+from sluicegate.pipeline.patterns.sketch import KEPT, all_checksums, checksums
 from unit.pipeline.patterns.circles import SLOTS, TEMPLATE, K, confirmed, flood, mined, vocabulary
 
 
@@ -73,16 +73,3 @@ def test_a_template_says_nothing_of_its_slots() -> None:
     assert "0815" not in cluster.template
     assert "Quarshie" not in cluster.template
     assert checksums(cluster.template, 8)
-
-
-def test_a_safe_text_takes_what_would_match_it_and_no_more() -> None:
-    safe = [frozenset({1, 2, 9}), frozenset({1, 3, 8}), frozenset({5, 7})]
-    left = sparing([1, 2, 3, 4, 5, 6], safe)
-    assert left == [
-        2,
-        3,
-        4,
-        5,
-        6,
-    ]  # of two texts the first value took part; one value of the third is no match
-    assert all(len(one & set(left)) < NEEDED for one in safe)
