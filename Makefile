@@ -35,7 +35,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults candidate-rollback review-test soak evaluate candidate injection bench bench-quick asking-less scaling patterns rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults candidate-rollback review-test soak evaluate candidate cycle injection bench bench-quick asking-less scaling patterns rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -105,6 +105,11 @@ candidate: install ## four candidates beside the CPU model on Apache Kafka, each
 	$(BIN)/sluicegate engine fetch-cpu
 	$(BIN)/sluicegate engine fetch-cpu --base
 	PYTHONPATH=benchmarks $(BIN)/python -m candidate --adapter '$(ADAPTER)' --out build/candidate
+
+cycle: $(VENV_ADAPT)/.installed ## 2,000 simulated decisions, planted errors and erasures among them, to a gated candidate in shadow, on the CPU model and Apache Kafka (under an hour)
+	$(VENV_ADAPT)/bin/sluicegate engine fetch-cpu
+	$(VENV_ADAPT)/bin/sluicegate engine fetch-cpu --base
+	$(VENV_ADAPT)/bin/python benchmarks/cycle --out build/cycle
 
 injection: install ## attacks on the guard, and 400 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
 	$(BIN)/sluicegate engine fetch-cpu

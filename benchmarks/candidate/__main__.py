@@ -33,7 +33,7 @@ from sluicegate.pipeline.shadow.ledger import FactLedger, FactToSay
 from sluicegate.pipeline.shadow.states import CandidateState, JudgeDigests, Role
 from sluicegate.pipeline.trial.samples import sample_records
 from support.candidates import write_keys
-from support.collector import ends
+from support.collector import committed, ends
 from support.kafka import ApacheKafka
 from support.workers import Lane, open_lane, until
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 TERMS = {"max_permissive": 0.1, "max_shift": 0.1, "min_posts": 50, "min_coverage": 0.98, "alpha": 0.05}
 """The small model is wrong about one post in four, so two trainings of it differ on some posts in a hundred. Limits that
 suit a large guard, such as 0.5 %, would reject every retraining of it."""
-_CHUNK = 16
-"""So many posts are sent ahead of the shadow. They are what a ruling may come late by."""
+_CHUNK = 6
+"""So many posts are sent ahead of the shadow: few enough that it never lags by so much that it sheds."""
 _JUDGED_S, _READY_S = 1_800.0, 300.0
 """A busy machine takes minutes for what an idle one does in seconds."""
 _LONGEST = 200
@@ -111,7 +111,12 @@ class Trial:
         """The incumbent's actions by text's number, without any candidate; the worker and its cache go afterwards."""
         worker = self.live()
         self._lane.send(self._named("alone", 0, len(self._posts)))
-        self._lane.wait_answers(len(self._posts), within_s=_JUDGED_S)
+        # Records are more than posts where the group rebalanced meanwhile.
+        until(
+            "the incumbent judges alone",
+            lambda: len(self.actions("alone")) >= len(self._posts),
+            within_s=_JUDGED_S,
+        )
         actions = self.actions("alone")
         worker.terminate()
         worker.wait(60)
@@ -154,16 +159,20 @@ class Trial:
             return Ruled(name, "refused", 0, {}, time.monotonic() - began)
         self._say_shadow(name, topics["candidates"], bundle)
         comparator = lane.start(settings, arguments=("shadow", "compare", "--until-ruled"))
-        sent = 0
+        sent, group, begun = 0, f"{lane.group}.shadow.{name}", ends(lane.bootstrap, lane.posts)
         while comparator.running and sent < len(self._posts):
             lane.send(self._named(name, sent, sent + _CHUNK))
             sent = min(sent + _CHUNK, len(self._posts))
 
-            def judged(wanted: int = sent) -> bool:
-                done = sum(ends(lane.bootstrap, topics["shadow"]).values())
-                return not comparator.running or done >= wanted
+            def done() -> bool:
+                """Judged or shed: what a shadow sheds has no verdict, but is committed."""
+                if not comparator.running:
+                    return True
+                now = committed(lane.bootstrap, group, lane.posts)
+                last = ends(lane.bootstrap, lane.posts)
+                return all(now[part] >= end for part, end in last.items() if end > begun[part])
 
-            until(f"{name} judges {sent} posts", judged, within_s=_JUDGED_S)
+            until(f"{name} is done with {sent} posts", done, within_s=_JUDGED_S)
         if comparator.running:
             time.sleep(5)  # the last posts are counted, and written down
             comparator.terminate()

@@ -275,13 +275,16 @@ class Work:
         """
         waiting = dict.fromkeys(post for prompt in self._prompts.values() for post, _ in prompt.members)
         waiting |= dict.fromkeys(post for lead in self._leads.values() for post in lead.followers)
-        recalled = [post for post in waiting if not post.over and is_recalled(post)]
+        recalled = dict.fromkeys(post for post in waiting if not post.over and is_recalled(post))
+        for lead in self._leads.values():
+            if lead.post in recalled:
+                # Nobody would answer a post that followed it, whosever that one is: a smaller share may split the two.
+                recalled |= dict.fromkeys(post for post in lead.followers if not post.over)
         for post in recalled:
             post.answered = True
-        # A post that followed one of these has its policy, and so its judge: it is recalled, too.
         self._leads = {key: lead for key, lead in self._leads.items() if not lead.post.over}
         self._drop_abandoned()
-        return recalled
+        return [*recalled]
 
     def release(self) -> None:
         """Forget what was given back."""

@@ -189,6 +189,15 @@ def plan_shadow_topics(settings: Settings) -> tuple[PlannedTopic, ...]:
     return posts, replace(verdicts, worker=_WRITE)
 
 
+def plan_of_desk(settings: Settings) -> tuple[PlannedTopic, ...]:
+    """What a review desk itself touches, its rights in the place of a worker's."""
+    shape: Any = {"partitions": 1, "replication": 1}
+    planned = [*plan_topics(settings, **shape), *plan_desk_topics(settings, **shape)]
+    if settings.candidate.experiment is not None:
+        planned += plan_candidate_topics(settings, **shape)
+    return tuple(replace(one, worker=one.desk) for one in planned if one.desk)
+
+
 def _planned(settings: Settings, setting: str, **rest: Any) -> PlannedTopic:
     return PlannedTopic(f"topics.{setting}", getattr(settings.topics, setting), **rest)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import orjson
 import structlog
 
-from sluicegate.engines.files import replacing
+from sluicegate.engines.files import only_one, replacing
 from sluicegate.pipeline.errors import CandidateError, ClusterError
 from sluicegate.pipeline.kafka.producer import Producer, Refused
 from sluicegate.pipeline.kafka.reader import TopicRecord
@@ -133,8 +134,24 @@ class Comparator:
         """Compare until ``stop`` is set, or until it has ruled where that is the end.
 
         Raises:
-            CandidateError: The file of counts is another experiment's, or the policies are not those of the facts.
+            CandidateError: The file of counts is another experiment's, or another comparator's, or the policies are not
+                those of the facts.
         """
+        lock = self._file.with_name(f"{self._file.name}.lock")
+        with ExitStack() as held:
+            try:
+                held.enter_context(only_one(lock))
+            except BlockingIOError as error:
+                raise CandidateError(
+                    f"another comparator counts in {self._file}; end it, or give this one a candidate.state_file of its own"
+                ) from error
+            except OSError as error:
+                raise CandidateError(
+                    f"{lock} cannot be written to ({error.strerror}): give candidate.state_file a place that can be"
+                ) from error
+            self._run(stop)
+
+    def _run(self, stop: threading.Event) -> None:
         try:
             while not stop.is_set() and not self._is_over:
                 try:

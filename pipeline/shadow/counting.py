@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Of the file. Another one is not read."""
 _MOST_DECIDED = 20_000
-"""Verdicts that acted and that people may still overturn. A restart forgets them."""
+"""Verdicts that acted and that people may still overturn. Older ones are forgotten."""
 
 
 class _Acted(NamedTuple):
@@ -250,6 +250,8 @@ class Counting:
                 "acting": self.acting.document(),
                 "candidate_since": self.candidate_since,
                 "acted_on": [[*one] for one in self._acted_on],
+                "acted": [[name, *one] for name, one in self._acted.items()],
+                "canary_tenants": sorted(self._canary_tenants),
             }
         )
 
@@ -279,6 +281,11 @@ class Counting:
         self.before, self.acting = Watch.restore(state["before"]), Watch.restore(state["acting"])
         self.candidate_since = state["candidate_since"]
         self._acted_on = OrderedDict((JudgedContent(*one), None) for one in state["acted_on"])
+        self._acted = OrderedDict(
+            (name, _Acted(by_candidate, Action(action), tenant))
+            for name, by_candidate, action, tenant in state["acted"]
+        )
+        self._canary_tenants = set(state["canary_tenants"])
         return self
 
 

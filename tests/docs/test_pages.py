@@ -182,6 +182,7 @@ def test_every_metric_named_exists(tmp_path: Path) -> None:
                 "sluicegate_client",
                 "sluicegate_profile",
                 "sluicegate_policy",
+                "sluicegate_shadow",
             }, (page, name)
 
 

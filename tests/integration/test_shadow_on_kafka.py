@@ -95,8 +95,11 @@ def test_a_milder_candidate_is_rejected_and_people_are_asked_about_what_differs(
         for one in read(lane.bootstrap, [shadow_lane.topics["comparisons"]])
     ]
     asked = [one for one in told if isinstance(one, ComparedPost)]
-    assert asked
-    assert all(one.differs and (one.incumbent, one.candidate) == ("block", "allow") for one in asked)
+    differing = [one for one in asked if one.differs]
+    assert differing
+    assert all((one.incumbent, one.candidate, one.probability) == ("block", "allow", 1) for one in differing)
+    # Chance asks about a few on which both agree, too, and the record says how likely that was.
+    assert all(one.probability < 1 for one in asked if not one.differs)
 
 
 def test_a_killed_comparator_goes_on_and_counts_nothing_twice(lane: Lane, kafka: ApacheKafka) -> None:

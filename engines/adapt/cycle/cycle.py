@@ -43,6 +43,9 @@ RUNS: Final = "runs"
 WORK: Final = "work"
 RESULT: Final = "result.json"
 SPLITS: Final = "splits.json"
+LEAKS: Final = "leaks.json"
+_EXPLAINED: Final = 64
+"""Rows whose explanation is asked for: the built-in limits of the gate want at least 50."""
 _FILE_BYTES: Final = 1 << 20
 
 
@@ -112,8 +115,10 @@ class CycleOutcome(BaseModel):
     """Of the bundle."""
     rows: int = 0
     held: int = 0
+    near_golden: int = 0
+    """Rows that are nearly a golden one: left out."""
     leaks: int = 0
-    """Rows that are nearly a golden one, or one on the other side of the split: left out."""
+    """Texts of train, of dev and golden ones that are nearly the same as one elsewhere, counted after all was left out."""
     taught_gain: float | None = None
     worst_slice: tuple[str, float] | None = None
     seconds: dict[str, float] = {}
@@ -155,14 +160,31 @@ class Cycle:
         wanted = self.plan.tenant
         new = self.ledger.collect(one for one in records if wanted in (None, one.post.tenant))
         self._report(f"collected {new:,} new decisions")
+        for result in (self._folder / RUNS).glob(f"*/{RESULT}"):
+            self._tidy(result.parent)  # one that was cut off after its result
         golden = [*_rows(self.plan.golden)]
         found = self._qualify(golden)
         self._write("quality.json", quality_document(found))
+        newest_snapshot = self.ledger.newest()
+        if newest_snapshot is not None:
+            place = self._place(newest_snapshot)
+            if place.exists() and not (place / RESULT).exists():
+                why = "a run was cut off, and goes on; what came since is for the next one"
+                return self._train(self.ledger.snapshot(newest_snapshot), found, golden, why)
         decided = self._trigger(found)
         if not (decided.worth_it or force):
+            newest = self._newest_result()
+            if (
+                newest is not None and newest["passed"]
+            ):  # what failed after it, such as a hand-over, is done again
+                return CycleOutcome.model_validate(newest).model_copy(update={"trigger": decided.why})
             return CycleOutcome(trigger=decided.why, rows=len(found.rows), held=len(found.held))
         snapshot = self.ledger.take_snapshot(found.rows)
         return self._train(snapshot, found, golden, decided.why if decided.worth_it else "forced")
+
+    def _place(self, snapshot: str) -> Path:
+        """Folder of the run that trains on a snapshot."""
+        return self._folder / RUNS / f"{self.plan.name}-{snapshot.removeprefix('sha256:')[:12]}"
 
     def _qualify(self, golden: list[Row]) -> Qualified:
         keys = self.ledger.keys
@@ -183,21 +205,25 @@ class Cycle:
     def _trigger(self, found: Qualified) -> TriggerDecision:
         newest = self._newest_result()
         learnt: set[str] = set()
+        erased = 0
         last_at = None
         if newest is not None:
-            learnt = {row.id for row in self.ledger.snapshot(newest["snapshot"]).rows}
+            rows = self.ledger.snapshot(newest["snapshot"]).rows
+            learnt = {row.id for row in rows}
+            erased = sum(self.ledger.keys.is_erased(row.author) for row in rows)
             last_at = datetime.fromisoformat(newest["at"])
         everything = found.rates.get("all")
         return decide_trigger(
             self.plan.trigger,
             new_rows=sum(row.id not in learnt for row in found.rows),
+            erased_rows=erased,
             last_at=last_at,
             now=datetime.now(UTC),
             wrong_low=0.0 if everything is None else everything.wrong.low,
         )
 
     def _train(self, snapshot: RowSnapshot, found: Qualified, golden: list[Row], why: str) -> CycleOutcome:
-        place = self._folder / RUNS / f"{self.plan.name}-{snapshot.digest.removeprefix('sha256:')[:12]}"
+        place = self._place(snapshot.digest)
         work = place / WORK
         place.mkdir(parents=True, exist_ok=True)
         steps = StepRunner(place, self._report)
@@ -228,7 +254,12 @@ class Cycle:
             },
             outputs=[prepared],
         )
-        self._keep_splits(prepared, snapshot)
+        steps.step(
+            "leaks",
+            lambda: _count_leaks(prepared, golden, place / LEAKS),
+            inputs={"prepared": prepared},
+            outputs=[place / LEAKS],
+        )
         steps.step(
             "train",
             lambda: self._adapt("train", self.plan.recipe, "--data", prepared, "--out", sitting),
@@ -263,6 +294,7 @@ class Cycle:
             self.plan.seed,
             "--engine",
             "llama_cpp",
+            *("--explain", "harmful", "--explain-rows", _EXPLAINED),
         )
         for name, judge in (("new", draft), ("current", current)):
             steps.step(
@@ -295,8 +327,6 @@ class Cycle:
                 inputs={"adapter": sitting / "best", "gate": place / "gate.json", **made_from},
                 outputs=[bundle],
             )
-        shutil.rmtree(work, ignore_errors=True)  # what is readable goes; the snapshot has it all
-        shutil.rmtree(draft, ignore_errors=True)
         worst = changed.worst
         outcome = CycleOutcome(
             trigger=why,
@@ -308,7 +338,8 @@ class Cycle:
             digest=_bundle_digest(bundle) if refused is None else None,
             rows=len(snapshot.rows),
             held=len(found.held),
-            leaks=orjson.loads((place / "left-out.json").read_bytes())["leaks"],
+            near_golden=orjson.loads((place / "left-out.json").read_bytes())["near_golden"],
+            leaks=orjson.loads((place / LEAKS).read_bytes())["leaks"],
             taught_gain=changed.taught.change if changed.taught.rows else None,
             worst_slice=None if worst is None else (worst[0], worst[1].change),
             seconds=steps.seconds,
@@ -316,7 +347,16 @@ class Cycle:
         document = {**outcome.model_dump(mode="json"), "at": datetime.now(UTC).isoformat()}
         with replacing(place / RESULT, durable=True) as stream:
             stream.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        self._tidy(place)
         return outcome
+
+    def _tidy(self, place: Path) -> None:
+        """After a run: note where each case stands, and take away what is readable. The snapshot has it all."""
+        if (place / WORK).exists():
+            snapshot = orjson.loads((place / RESULT).read_bytes())["snapshot"]
+            self._keep_splits(place / WORK / "prepared", self.ledger.snapshot(snapshot))
+            shutil.rmtree(place / WORK)
+        shutil.rmtree(place / "draft", ignore_errors=True)
 
     def _corrections(self, snapshot: RowSnapshot, golden: list[Row], work: Path) -> None:
         """Write the rows of a snapshot with their texts, but for those that are nearly a golden one."""
@@ -357,7 +397,7 @@ class Cycle:
                 stream.write(
                     orjson.dumps({key: one for key, one in document.items() if one is not None}) + b"\n"
                 )
-        document = {"leaks": left_out, "erased": len(opened) - len(readable)}
+        document = {"near_golden": left_out, "erased": len(opened) - len(readable)}
         with replacing(work.parent / "left-out.json") as stream:
             stream.write(orjson.dumps(document) + b"\n")
 
@@ -489,6 +529,28 @@ def _rows(paths: list[Path]) -> Iterator[Row]:
                 yield row
             else:
                 raise CycleError(f"{path}:{number}: {row[0].field}: {row[0].wrong}; {row[0].right}")
+
+
+def _count_leaks(prepared: Path, golden: list[Row], out: Path) -> None:
+    """Count near duplicates across train, dev and the golden rows. There are none, or the run ends here."""
+    near = NearDuplicateIndex()
+    sides: dict[int, set[str]] = {}
+    texts = {
+        split: [one["text"] for one in _documents(prepared / f"{split}.jsonl")] for split in ("train", "dev")
+    }
+    for side, ones in (*texts.items(), ("golden", [row.text for row in golden])):
+        for text in ones:
+            sides.setdefault(near.add(text), set()).add(side)
+    pairs = [*near.pairs(lambda one, other: len(sides[one] | sides[other]) > 1)]
+    leaks = len(pairs) + sum(len(one) > 1 for one in sides.values())
+    with replacing(out) as stream:
+        stream.write(
+            orjson.dumps({"leaks": leaks, **{side: len(ones) for side, ones in texts.items()}}) + b"\n"
+        )
+    if leaks:
+        raise CycleError(
+            f"{leaks:,} texts stand nearly equal on two sides of train, dev and the golden rows; take the golden ones out of the core"
+        )
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:

@@ -35,17 +35,29 @@ class TriggerDecision(NamedTuple):
 
 
 def decide_trigger(
-    limits: TriggerLimits, *, new_rows: int, last_at: datetime | None, now: datetime, wrong_low: float
+    limits: TriggerLimits,
+    *,
+    new_rows: int,
+    erased_rows: int,
+    last_at: datetime | None,
+    now: datetime,
+    wrong_low: float,
 ) -> TriggerDecision:
     """Decide. Equal arguments give equal decisions.
 
     Args:
         limits: What the file of the cycle says.
         new_rows: Rows that the last snapshot that was trained on does not have.
+        erased_rows: Rows that the last model learnt from and whose authors were erased since: their certificates promise
+            a model without them.
         last_at: When that was; None if there was none.
         now: The time.
         wrong_low: Lower bound of the live engine's error rate, from the uniform stream; 0 where nothing is known.
     """
+    if erased_rows:
+        return TriggerDecision(
+            True, f"the last model learnt from {erased_rows:,} rows that were erased since"
+        )
     if new_rows == 0:
         return TriggerDecision(False, "no decision came since the last training; nothing can be learnt")
     if new_rows >= limits.least_new:

@@ -30,6 +30,11 @@
 {{- mergeOverwrite (pick $settings "kafka" "topics" "log") $told | toYaml -}}
 {{- end -}}
 
+{{/* The cycle's: the workers', from which a candidate's are written, and the topic that it reads. No engine runs there. */}}
+{{- define "sluicegate.cycleSettings" -}}
+{{- mergeOverwrite (include "sluicegate.settings" . | fromYaml) (dict "topics" (include "sluicegate.deskTopics" . | fromYaml)) | toYaml -}}
+{{- end -}}
+
 {{/* Of the namespace and the full name: no other release of the cluster has it. */}}
 {{- define "sluicegate.own" -}}
 {{- printf "%s.%s" .Release.Namespace (include "sluicegate.fullname" .) -}}

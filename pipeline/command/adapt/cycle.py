@@ -10,6 +10,8 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import CycleError
+from sluicegate.pipeline.command.adapt.hand_over import commands, write_candidate
+from sluicegate.pipeline.command.adapt.hand_over import hand_over as register
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Feedback
@@ -41,13 +43,22 @@ def cycle(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Train even if it is not worth it yet.")] = False,
+    hand_over: Annotated[
+        Path | None,
+        typer.Option(
+            "--hand-over",
+            metavar="KEY",
+            help="Private key of an editor of candidates: the new model is registered and judges beside the live one. "
+            "Default: the commands are printed, for a person.",
+        ),
+    ] = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learn from what people decided: collect, qualify, snapshot, train, evaluate, gate, and write a bundle.
+    """Learn from what people decided: collect, qualify, snapshot, train, evaluate, gate, write a bundle and hand it over.
 
-    The same command goes on after a Ctrl-C, and does nothing twice. Exit code 0: a bundle was written, or it is not worth it
-    yet. 1: the model was refused, and why.
+    The same command goes on after a Ctrl-C, and does nothing twice. Nothing of it acts on a post: an approver lets it. Exit
+    code 0: a bundle was written, or it is not worth it yet. 1: the model was refused, and why.
 
     Example: sluicegate adapt cycle cycle.yaml --ledger cycle
     """
@@ -60,8 +71,15 @@ def cycle(
         typer.echo(found.model_dump_json())
     else:
         typer.echo("\n".join(_told(found)))
-    if found.run is not None and not found.passed:
+    if found.run is None:
+        return
+    if not found.passed:
         raise typer.Exit(1)
+    written = write_candidate(found.run, found.bundle, found.digest, wanted.tenant, settings)
+    if hand_over is not None:
+        register(written, hand_over)
+    elif not as_json:
+        typer.echo("next, an editor of candidates says:\n" + "\n".join(commands(written)))
 
 
 def trace(
@@ -203,4 +221,3 @@ def _told(found: Any) -> Iterator[str]:
         yield f"refused: {found.why}"
         return
     yield f"written: {found.bundle}; digest {found.digest}"
-    yield "next: let it judge beside the live engine: docs/candidates.md"

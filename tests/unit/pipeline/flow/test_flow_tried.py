@@ -127,6 +127,23 @@ async def test_posts_that_are_taken_back_are_judged_by_the_policy_in_force_from_
     assert (trial.window.posts, trial.flow.work.prompts, trial.flow.work.followers) == (0, 0, 0)
 
 
+async def test_a_post_that_followed_one_that_is_taken_back_is_taken_back_with_it() -> None:
+    trial = Trial(tree=NEAR | {"micro_batch": {"posts": 1, "in_flight": 24}})
+    trial.next.gate.clear()
+    text = "send me your bank details before noon today please"
+    copies = [{"id": f"p{number}", "text": text + "!" * (number + 4)} for number in (1, 3, 5)]
+    running = asyncio.create_task(trial.run(copies))
+    await until(lambda: trial.flow.work.followers == 2)
+    # A smaller share: the post that was asked for is the candidate's no more, and those that wait for it still are.
+    trial.judge.judges = lambda post: post.id != "p1"  # type: ignore[method-assign]
+    trial.flow.recall()
+    trial.next.gate.set()
+    await asyncio.wait_for(running, 10)
+    assert trial.judged_by == {"p1": OLD, "p3": OLD, "p5": OLD}  # what begins again is the incumbent's
+    assert sorted(trial.acknowledged) == [0, 1, 2]
+    assert (trial.window.posts, trial.flow.work.prompts, trial.flow.work.followers) == (0, 0, 0)
+
+
 async def test_a_judge_that_is_lost_while_a_post_is_looked_up_does_not_get_it() -> None:
     trial = Trial()
     cut = trial.flow._routes.cut

@@ -141,3 +141,15 @@ def test_all_of_it_is_kept_over_a_restart() -> None:
     )
     again.take(SHADOW, verdict(0.9, 9, OLD, content_hash=f"sha256:{9:064x}"), AT)
     assert again.acting.posts == found.acting.posts + 1
+
+
+def test_what_people_overturn_after_a_restart_counts_as_before() -> None:
+    found = counting()
+    for number in range(4):
+        both(found, number, acts=number % 2 == 0, unsafe=0.999)
+    again = counting().restore(found.encode())
+    again.resolve(overturning("new2", 2))
+    again.resolve(overturning("old3", 3))
+    both(again, 5, acts=False, unsafe=0.999)
+    again.resolve(overturning("old5", 5))
+    assert (again.acting.overturned, again.acting.overturned_incumbent) == (1, 2)

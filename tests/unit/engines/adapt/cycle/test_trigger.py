@@ -28,6 +28,14 @@ def test_when_a_cycle_is_worth_it(
     new_rows: int, days: float | None, wrong_low: float, worth_it: bool, why: str
 ) -> None:
     last = None if days is None else NOW - timedelta(days=days)
-    found = decide_trigger(TriggerLimits(), new_rows=new_rows, last_at=last, now=NOW, wrong_low=wrong_low)
+    found = decide_trigger(
+        TriggerLimits(), new_rows=new_rows, erased_rows=0, last_at=last, now=NOW, wrong_low=wrong_low
+    )
     assert found.worth_it is worth_it
     assert why in found.why
+
+
+def test_a_model_that_learnt_from_an_erased_author_is_trained_anew_at_once() -> None:
+    found = decide_trigger(TriggerLimits(), new_rows=0, erased_rows=2, last_at=NOW, now=NOW, wrong_low=0.0)
+    assert found.worth_it
+    assert "2 rows that were erased" in found.why
