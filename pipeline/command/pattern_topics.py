@@ -13,7 +13,7 @@ from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
 from sluicegate.pipeline.kafka.topics import FEED_BYTES, absent
 from sluicegate.pipeline.patterns.masking import CommonWords
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy, clusters
-from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, all_checksums, checksums
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (
     SHARED_PATTERN,
@@ -41,7 +41,7 @@ class History:
     copies: list[ConfirmedCopy] = field(default_factory=list)
     """What people confirmed."""
     harmless: list[frozenset[int]] = field(default_factory=list)
-    """The lowest checksums of each text that people found safe."""
+    """The checksums of each text that people found safe."""
     vocabulary: CommonWords = field(default_factory=lambda: CommonWords(5))
     others: list[tuple[tuple[int, ...], datetime | None]] = field(default_factory=list)
     """The lowest checksums of each post that nobody decided on, and when it was made."""
@@ -98,7 +98,7 @@ def read_history(settings: Settings, *, k: int) -> History:
             history.copies.append(_copy(post, author, resolution))
         else:
             history.vocabulary.add(post.text, author)
-            history.harmless.append(frozenset(checksums(post.text, KEPT)))
+            history.harmless.append(frozenset(all_checksums(post.text)))
     history.missing = sum(is_harmful(one) for place, one in decided.items() if place not in seen)
     return history
 

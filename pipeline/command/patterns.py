@@ -34,8 +34,9 @@ from sluicegate.schemas import Verdict
 
 app = typer.Typer(
     help="Threat patterns shared between institutions: made of what people confirmed, without anybody's text.\n\n"
-    "Nothing leaves that one person made and the same person approved. What comes in raises posts to review, and never blocks.\n\n"
-    "Example: sluicegate patterns list",
+    "Nothing leaves that one person made and the same person approved. What comes in raises posts to review; a match alone never blocks.\n\n"
+    "To take in: verify, import, list. To share: risk, export --draft, then somebody else export --approve. To take back: revoke.\n\n"
+    "Example: sluicegate patterns list --cases",
     no_args_is_help=True,
 )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.masking import CommonWords, masked
 from sluicegate.pipeline.patterns.pattern import LEAST_VALUES, MOST_VALUES
@@ -24,8 +24,6 @@ from sluicegate.pipeline.patterns.sketch import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
-
-V = TypeVar("V", int, str)
 
 SLOT = "‹…›"
 """Stands for what was masked, where people read it."""
@@ -89,7 +87,7 @@ def mine(
         copies: That people confirmed. Nothing else is looked at.
         k: Different authors that each value was seen with, at least; a cluster has three times as many.
         vocabulary: Common words; a pair with another one is left out.
-        harmless: The lowest checksums of each text that people found safe: no pattern matches one of them.
+        harmless: The checksums of each text that people found safe: no pattern has one of them.
     """
     found = MiningResult()
     low = [checksums(copy.text, KEPT) for copy in copies]
@@ -110,20 +108,6 @@ def is_copy(text: str, of: Collection[int]) -> bool:
     """True if a text would be a match of a pattern with these checksums: as :meth:`PatternIndex.find` has it."""
     low = checksums(text, LOOKED_UP)
     return any(value in of for value in low[:ASKED_FIRST]) and len({*low} & {*of}) >= NEEDED
-
-
-def sparing(values: Sequence[V], harmless: Iterable[Collection[V]]) -> list[V]:
-    """Values without those by which a harmless text would be a match: what most such texts have goes first.
-
-    Args:
-        values: Checksums, or their keyed hashes.
-        harmless: The same of each harmless text.
-    """
-    left = list(values)
-    near = [low for low in harmless if len(set(left).intersection(low)) >= NEEDED]
-    while hit := [held for low in near if len(held := [one for one in left if one in low]) >= NEEDED]:
-        left.remove(Counter(one for held in hit for one in held).most_common(1)[0][0])
-    return left
 
 
 def clusters(low: Sequence[Sequence[int]]) -> Iterable[list[int]]:
@@ -168,11 +152,12 @@ def _shared(
         for checksum in all_checksums(template) & set(checksums(copy.text, KEPT)):
             holders[checksum].add(copy.author)
     least = max(k, _COMMON_SHARE * authors)
-    kept = [checksum for checksum, who in holders.items() if len(who) >= least]
-    kept.sort(key=lambda checksum: (-len(holders[checksum]), checksum))
-    chosen = tuple(sparing(kept[:MOST_VALUES], harmless))
-    if len(chosen) < LEAST_VALUES:
+    safe = frozenset[int]().union(*harmless)
+    kept = [checksum for checksum, who in holders.items() if len(who) >= least and checksum not in safe]
+    if len(kept) < LEAST_VALUES:
         return None
+    kept.sort(key=lambda checksum: (-len(holders[checksum]), checksum))
+    chosen = tuple(kept[:MOST_VALUES])
     if sum(is_copy(copy.text, chosen) for copy in copies) < _FOUND_SHARE * len(copies):
         return None
     template = max(templates, key=lambda one: len(all_checksums(one) & set(chosen)))

@@ -55,7 +55,7 @@ def measure_risk(
         copies: That people confirmed.
         k: The circle's.
         vocabulary: The institution's common words.
-        harmless: The lowest checksums of each text that people found safe.
+        harmless: The checksums of each text that people found safe.
         secret: The circle's key.
         most: Copies that are left out in turn; each costs a mining.
     """

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.circle import CircleKey
-from sluicegate.pipeline.patterns.mining import ConfirmedCopy, sparing
+from sluicegate.pipeline.patterns.mining import ConfirmedCopy
 from sluicegate.pipeline.patterns.pattern import Pattern
 from sluicegate.pipeline.patterns.sketch import KEPT, NEEDED, checksums, keyed
 
@@ -58,10 +58,10 @@ def seen_here(
         pattern: That people here found harmful posts by.
         key: That its values are hashed with.
         copies: That people here found harmful.
-        harmless: The lowest checksums of each text that people here found safe.
+        harmless: The checksums of each text that people here found safe.
 
     Returns:
-        Those that two authors used at least, but for what would match a harmless text; none where too few are left.
+        Those that two authors used at least, and no harmless text; none where they are too few for a match.
     """
     value_of, authors = keyed(key.value), {one: set[str]() for one in pattern.values}
     for copy in copies:
@@ -69,9 +69,9 @@ def seen_here(
         if len(its) >= NEEDED:
             for one in its:
                 authors[one].add(copy.author)
-    safe = ({value_of(one).hex() for one in low} for low in harmless)
-    found = sparing([one for one, its in authors.items() if len(its) >= _SEEN_BY], safe)
-    return tuple(found) if len(found) >= NEEDED else ()
+    safe = {value_of(one).hex() for low in harmless for one in low}
+    found = tuple(one for one, its in authors.items() if len(its) >= _SEEN_BY and one not in safe)
+    return found if len(found) >= NEEDED else ()
 
 
 def suspicion(
@@ -86,7 +86,7 @@ def suspicion(
     Args:
         pattern: That was taken in.
         key: That its values are hashed with.
-        harmless: The lowest checksums of each text that people here found safe.
+        harmless: The checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
     """
     value_of, values = keyed(key.value), {bytes.fromhex(one) for one in pattern.values}

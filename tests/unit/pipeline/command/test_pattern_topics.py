@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from sluicegate.pipeline.command import pattern_topics
-from sluicegate.pipeline.command.pattern_topics import read_history
+from sluicegate.pipeline.command.pattern_topics import _Floods, read_history
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.patterns.mining import mine
 from sluicegate.pipeline.settings.tree import PatternSettings, Settings
@@ -142,3 +142,11 @@ def test_what_all_copies_share_of_a_person_is_no_common_word_though_nobody_decid
     assert not history.vocabulary.knows(b"quarshie")
     found = mine(history.copies, k=K, vocabulary=history.vocabulary, harmless=history.harmless)
     assert all("quarshie" not in one.template for one in found.clusters)
+
+
+def test_a_post_is_of_a_flood_by_two_values_of_one_and_not_of_two() -> None:
+    floods = _Floods([[1, 2, 3, 4], [1, 2, 3, 5], [11, 12, 13, 14], [11, 12, 13, 15]])
+    assert floods.have([2, 3, 99])
+    assert not floods.have([2, 13, 99])
+    assert not floods.have([4, 5, 99])  # what one copy alone has tells no other
+    assert _Floods([[1, 2, 3, 4]]).have([3, 4])
