@@ -201,13 +201,15 @@ class Verdict(Event):
             raise ValueError("rules stand exactly where a folded form decided")
         if self.breaker is not None and (not judged or self.action is not Action.REVIEW):
             raise ValueError("a breaker withholds blocks that were judged, and makes them review")
-        if self.is_raised and self.action is not Action.REVIEW:
-            raise ValueError("a shared pattern raises to review, and no further")
+        if self.is_raised and self.action is Action.ALLOW:
+            raise ValueError("a shared pattern raises an allow, and makes none")
+        if self.is_raised and self.action is Action.BLOCK and not judged:
+            raise ValueError("a confirmed pattern blocks only what was judged")
         return self
 
     @property
     def is_raised(self) -> bool:
-        """True if the policy would have allowed the post, and a shared pattern raised it to review."""
+        """True if the policy would have allowed the post but for a shared pattern, which raised it."""
         return any(code.startswith(SHARED_PATTERN) for code in self.reason_codes)
 
     @property

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 TERMS = {"max_permissive": 0.1, "max_shift": 0.1, "min_posts": 50, "min_coverage": 0.98, "alpha": 0.05}
 """The small model is wrong about one post in four, so two trainings of it differ on some posts in a hundred. Limits that
 suit a large guard, such as 0.5 %, would reject every retraining of it."""
-_CHUNK = 16
-"""So many posts are sent ahead of the shadow. They are what a ruling may come late by."""
+_CHUNK = 6
+"""So many posts are sent ahead of the shadow: few enough that it never lags by so much that it sheds."""
 _JUDGED_S, _READY_S = 1_800.0, 300.0
 """A busy machine takes minutes for what an idle one does in seconds."""
 _LONGEST = 200
@@ -111,7 +111,12 @@ class Trial:
         """The incumbent's actions by text's number, without any candidate; the worker and its cache go afterwards."""
         worker = self.live()
         self._lane.send(self._named("alone", 0, len(self._posts)))
-        self._lane.wait_answers(len(self._posts), within_s=_JUDGED_S)
+        # Records are more than posts where the group rebalanced meanwhile.
+        until(
+            "the incumbent judges alone",
+            lambda: len(self.actions("alone")) >= len(self._posts),
+            within_s=_JUDGED_S,
+        )
         actions = self.actions("alone")
         worker.terminate()
         worker.wait(60)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PATTERNS, VALUES = 100_000, 12
-_ROUNDS, _TOGETHER = 9, 200
-"""Two milliseconds at a time, the best of nine: others are at work on the machine."""
+_ROUNDS, _TOGETHER = 25, 200
+"""Two milliseconds at a time, the best of 25: others are at work on the machine."""
 _KEY = "k", bytes(range(32))
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
@@ -33,7 +34,7 @@ from sluicegate.schemas import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 TENANT = "default"
@@ -66,10 +67,17 @@ class Institution:
         bootstrap: Its brokers.
         topics: Its topics.
         rules: What its engine finds, by a part of a text; the first that is found decides.
+        more: Further settings.
     """
 
     def __init__(
-        self, name: str, folder: Path, bootstrap: str, topics: TopicSettings, rules: dict[str, str]
+        self,
+        name: str,
+        folder: Path,
+        bootstrap: str,
+        topics: TopicSettings,
+        rules: dict[str, str],
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.folder = folder
@@ -91,6 +99,7 @@ class Institution:
             "drain.flush_s": "3",
             "drain.leave_s": "5",
             **{f"topics.{setting}": topic for setting, topic in topics.model_dump().items()},
+            **more,
         }
         self._worker = WorkerProcess(self._variables, folder / "worker.log")
         self._producer = Producer(KafkaSettings(bootstrap_servers=bootstrap), polls=True)

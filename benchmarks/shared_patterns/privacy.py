@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 K = 5
+ASKED = 5
+"""Copies of each flood that were counted, and as many that were not: so many more make chance say less."""
 AT = datetime(2026, 1, 5, tzinfo=UTC)
 
 
@@ -77,11 +79,11 @@ def measure(
         if figures.patterns >= patterns:
             return figures
         campaign, slots, authors = flood
-        texts = [copy_of(campaign, chance, slots=slots) for _ in range(authors + 1)]
-        # The last one is of the same flood, by an author who was not counted.
+        texts = [copy_of(campaign, chance, slots=slots) for _ in range(authors + ASKED)]
+        # The last ones are of the same flood, by authors who were not counted.
         copies = [
             ConfirmedCopy(one.text, f"a{number}", "scam", "unsafe", "en", AT)
-            for number, one in enumerate(texts[:-1])
+            for number, one in enumerate(texts[:authors])
         ]
         clusters = mine(copies, k=K, vocabulary=words, harmless=()).clusters
         if not clusters:
@@ -91,8 +93,10 @@ def measure(
         figures.patterns += 1
         figures.scanned += residue(cluster.template, also=detector)
         figures.residual += _gives_away(campaign, slots, cluster, chance)
-        figures.inside[_seen(chance.choice(texts[:-1]).text, cluster)] += 1
-        figures.outside[_seen(texts[-1].text, cluster)] += 1
+        for one in chance.sample(texts[:authors], ASKED):
+            figures.inside[_seen(one.text, cluster)] += 1
+        for one in texts[authors:]:
+            figures.outside[_seen(one.text, cluster)] += 1
         if figures.patterns % 500 == 0:
             told(figures.patterns)
     raise AssertionError("floods never end")

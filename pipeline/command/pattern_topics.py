@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sluicegate.pipeline.kafka.reader import TopicReader
+from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
+from sluicegate.pipeline.kafka.reader import TopicReader, TopicRecord
+from sluicegate.pipeline.kafka.topics import FEED_BYTES, absent
 from sluicegate.pipeline.patterns.masking import CommonWords
-from sluicegate.pipeline.patterns.mining import ConfirmedCopy
-from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, all_checksums, checksums
+from sluicegate.pipeline.patterns.mining import ConfirmedCopy, clusters
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (
     SHARED_PATTERN,
@@ -37,8 +40,8 @@ class History:
 
     copies: list[ConfirmedCopy] = field(default_factory=list)
     """What people confirmed."""
-    harmless: set[int] = field(default_factory=set)
-    """Checksums of what people found safe."""
+    harmless: list[frozenset[int]] = field(default_factory=list)
+    """The lowest checksums of each text that people found safe."""
     vocabulary: CommonWords = field(default_factory=lambda: CommonWords(5))
     others: list[tuple[tuple[int, ...], datetime | None]] = field(default_factory=list)
     """The lowest checksums of each post that nobody decided on, and when it was made."""
@@ -73,11 +76,12 @@ def read_history(settings: Settings, *, k: int) -> History:
     decided = {_place(one): one for one in _standing_resolutions(settings)}
     history = History(vocabulary=CommonWords(k))
     # What stands in all copies of a flood would be common, were those counted that nobody decided on.
-    of_floods: set[int] = set()
+    confirmed: list[list[int]] = []
     for post in _posts(settings):
         resolution = decided.get((post.tenant, post.id, post.revision, content_hash(post)))
         if resolution is not None and is_harmful(resolution):
-            of_floods.update(checksums(post.text, KEPT))
+            confirmed.append(checksums(post.text, KEPT))
+    floods = _Floods(confirmed)
     seen: set[_Place] = set()
     for post in _posts(settings):
         place = (post.tenant, post.id, post.revision, content_hash(post))
@@ -87,16 +91,37 @@ def read_history(settings: Settings, *, k: int) -> History:
         author = post.author_id or ""
         resolution = decided.get(place)
         if resolution is None:
-            if len(of_floods.intersection(checksums(post.text, KEPT))) < NEEDED:  # as mining tells a flood
+            if not floods.have(checksums(post.text, KEPT)):
                 history.vocabulary.add(post.text, author)
             history.others.append((tuple(checksums(post.text, LOOKED_UP)), post.created_at))
         elif is_harmful(resolution):
             history.copies.append(_copy(post, author, resolution))
         else:
             history.vocabulary.add(post.text, author)
-            history.harmless |= all_checksums(post.text)
+            history.harmless.append(frozenset(checksums(post.text, KEPT)))
     history.missing = sum(is_harmful(one) for place, one in decided.items() if place not in seen)
     return history
+
+
+class _Floods:
+    """Tells copies of the floods that people confirmed, as mining tells them.
+
+    Args:
+        low: The lowest checksums of each copy that people confirmed.
+    """
+
+    def __init__(self, low: Sequence[Sequence[int]]) -> None:
+        self._of: defaultdict[int, set[int]] = defaultdict(set)
+        for number, members in enumerate(clusters(low)):
+            held = Counter(one for member in members for one in set(low[member]))
+            for one, count in held.items():
+                if count >= NEEDED or len(members) == 1:  # what one copy has alone tells no others
+                    self._of[one].add(number)
+
+    def have(self, low: Sequence[int]) -> bool:
+        """True if a text shares two of its lowest checksums with one flood."""
+        met = Counter(flood for one in set(low) for flood in self._of.get(one, ()))
+        return any(count >= NEEDED for count in met.values())
 
 
 def is_harmful(resolution: Resolution) -> bool:
@@ -113,7 +138,8 @@ def read_raised(settings: Settings) -> dict[str, RaisedCases]:
         ClusterError: The cluster does not answer, or lacks a topic.
     """
     raised: dict[str, tuple[str, Verdict]] = {}
-    for record in _records(settings, [settings.topics.review]):
+    # Where a policy acts on confirmed patterns, they block: an appeal that is granted speaks against a pattern.
+    for record in _records(settings, [settings.topics.review, settings.topics.block]):
         if record.value is None or SHARED_PATTERN.encode() not in record.value:
             continue
         verdict = record.event(Verdict)
@@ -129,6 +155,44 @@ def read_raised(settings: Settings) -> dict[str, RaisedCases]:
         else:
             (cases.harmful if is_harmful(resolution) else cases.safe).append(verdict)
     return dict(found)
+
+
+def read_feeds(settings: Settings, since: Mapping[int, int]) -> Iterator[TopicRecord]:
+    """The feeds on the topic of patterns, in their order.
+
+    Args:
+        settings: The institution's.
+        since: Where to begin, by partition; retention may have passed that.
+
+    Raises:
+        ClusterError: The cluster does not answer, or lacks the topic.
+    """
+    topic = settings.topics.patterns
+    offsets = {(topic, partition): at for partition, at in since.items()}
+    with TopicReader(settings.kafka, [topic], start="beginning", offsets=offsets) as reader:
+        yield from reader.read_all()
+
+
+def publish_feed(settings: Settings, member: str, content: bytes) -> None:
+    """Put a signed feed on the topic of patterns.
+
+    Raises:
+        ClusterError: The cluster does not answer, lacks the topic, or does not take the feed.
+    """
+    topic, outcomes = settings.topics.patterns, list[Placed | Refused]()
+    producer = Producer(settings.kafka, record_bytes=FEED_BYTES)
+    try:
+        if topic not in producer.partitions():
+            raise absent(topic)
+        producer.put(topic, content, member.encode(), report=outcomes.append)
+    finally:
+        producer.close(settings.kafka.delivery_timeout_s)
+    if not outcomes or isinstance(outcomes[0], Refused):
+        why = outcomes[0].reason if outcomes and isinstance(outcomes[0], Refused) else "nothing was reported"
+        raise ClusterError(
+            f"topic {topic}: the cluster did not take the feed ({why}); check Write on it and its max.message.bytes, "
+            "then publish the same file again"
+        )
 
 
 def _standing_resolutions(settings: Settings) -> Iterator[Resolution]:

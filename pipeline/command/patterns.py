@@ -16,12 +16,18 @@ import typer
 
 from sluicegate.pipeline.command.control_facts import Reason, require_reason, who
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
-from sluicegate.pipeline.command.pattern_topics import RaisedCases, read_history, read_raised
+from sluicegate.pipeline.command.pattern_topics import (
+    RaisedCases,
+    publish_feed,
+    read_feeds,
+    read_history,
+    read_raised,
+)
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import LINE
 from sluicegate.pipeline.patterns.circle import new_circle
-from sluicegate.pipeline.patterns.pattern import Feed, Pattern, Revocation
-from sluicegate.pipeline.patterns.standing import learnt, suspicion
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Revocation
+from sluicegate.pipeline.patterns.standing import learnt, seen_here, suspicion
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Verdict
@@ -134,7 +140,7 @@ def export(
 
 def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> None:
     from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
-    from sluicegate.pipeline.patterns.mining import MinedCluster, mine  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.patterns.mining import TIMES_K, MinedCluster, mine  # noqa: PLC0415 - the same
     from sluicegate.pipeline.patterns.sharing import draft  # noqa: PLC0415 - the same
     from sluicegate.pipeline.patterns.sketch import NEEDED  # noqa: PLC0415 - the same
 
@@ -154,7 +160,7 @@ def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> Non
         folder.save()
     typer.echo(
         f"{len(history.copies):,} confirmed posts: {len(found.clusters)} clusters may be shared, {found.few_authors} have fewer than "
-        f"{k} authors, of {found.little_in_common} too little is left after masking"
+        f"{TIMES_K * k} authors, of {found.little_in_common} too little is left after masking"
     )
     if history.missing:
         typer.echo(f"{history.missing:,} confirmed posts have left their topic, and count for nothing")
@@ -201,7 +207,7 @@ def _approve(
         )
         sealed = seal(feed, signing_key.read_bytes())
         folder.take(sealed)  # as the others will: what they would refuse does not leave
-        _replace(out, sealed)
+        folder.admit([one.id for one in feed.patterns])
         folder.note(
             actor,
             "feed signed",
@@ -212,7 +218,9 @@ def _approve(
             dropped=sorted(drop),
         )
         folder.forget_drafts()
+        # First: were it to end in between, the next feed would have the same number, and others would see a fork.
         folder.save()
+        _replace(out, sealed)
     typer.echo(f"{out}: feed {feed.sequence} of {member}, {len(feed.patterns)} patterns, {feed.digest}")
 
 
@@ -225,14 +233,48 @@ def _second_detector() -> Callable[[str], bool]:
     return lambda text: bool(find(text))
 
 
+@app.command("publish")
+def publish(
+    feed: Annotated[Path, typer.Argument(help="A signed feed, as `export` or `revoke` wrote it.")],
+    name: As = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Put a signed feed on the topic of patterns, where the members of the circle read it. Safe to repeat.
+
+    The others take it in with `import --topic`. A circle that hands over files needs no topic.
+
+    Example: sluicegate patterns publish north.feed --as bob
+    """
+    from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
+    from sluicegate.pipeline.patterns.feed import open_feed  # noqa: PLC0415 - the same
+
+    loaded, path = _settings(settings)
+    actor, content = _actor(name), _read(feed)
+    with folders.PatternFolder.opened(path) as folder:
+        opened = open_feed(content, folder.circle, folder.today)
+        folder.note(
+            actor,
+            "feed published",
+            f"{opened.member} {opened.sequence}",
+            digest=opened.digest,
+            topic=loaded.topics.patterns,
+        )
+    publish_feed(loaded, opened.member, content)
+    typer.echo(f"{loaded.topics.patterns}: feed {opened.sequence} of {opened.member}, {opened.digest}")
+
+
 @app.command("import")
 def import_(
     feeds: Annotated[list[Path] | None, typer.Argument(help="Feeds of others; none only learns.")] = None,
+    topic: Annotated[
+        bool,
+        typer.Option("--topic", help="Take in what came on the topic of patterns since the last time, too."),
+    ] = False,
     learn: Annotated[
         bool,
         typer.Option(
             "--learn/--no-learn",
-            help="Read the topics: what people here made of raised posts, and old posts.",
+            help="Read the topics: what people here made of raised posts, and old posts. Without, new patterns are used unseen.",
         ),
     ] = True,
     name: As = None,
@@ -245,61 +287,90 @@ def import_(
     are listed. Run it every minute. Exit code 1 if a feed was refused.
 
     Example: sluicegate patterns import inbox/*.feed --as ann
+
+    Example: sluicegate patterns import --topic --as ann
     """
     from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
 
     loaded, path = _settings(settings)
-    actor, refused = _actor(name), 0
+    actor, refused, revoked = _actor(name), 0, list[str]()
     with folders.PatternFolder.opened(path) as folder:
-        new: list[Pattern] = []
         for file in feeds or ():
-            try:
-                feed, its, gone, gap = folder.take(file.read_bytes())
-            except PatternError as error:
-                refused += 1
-                folder.note(actor, "feed refused", file.name, why=str(error))
-                typer.echo(f"{file}: refused: {error}", err=True)
-                continue
-            new += its
-            folder.note(
-                actor,
-                "feed taken in",
-                f"{feed.member} {feed.sequence}",
-                digest=feed.digest,
-                new=len(its),
-                gone=gone,
-                gap=gap,
-            )
-            typer.echo(
-                f"{file}: feed {feed.sequence} of {feed.member}: {len(its)} new patterns, {len(gone)} gone"
-                + ("" if gap is None else f"; {gap}")
-            )
-            _tell_gone(loaded, feed, gone)
+            refused += not _take_in(folder, str(file), file.name, _read(file), actor, revoked)
+        if topic:
+            offsets = folder.read_up_to(loaded.topics.patterns)
+            for record in read_feeds(loaded, offsets):
+                place = f"{record.topic} {record.partition} {record.offset}"
+                taken = _take_in(folder, place, place, record.value or b"", actor, revoked, again=True)
+                refused += not taken
+                offsets[record.partition] = record.offset + 1
+            folder.note_read(loaded.topics.patterns, offsets)
+        folder.save()  # what is gone leaves now, also if the topics cannot be read
         if learn:
-            if new:
-                _look_back(loaded, folder, new, actor)
+            _look_back(loaded, folder, actor)
             _learn(loaded, folder, actor)
+        folder.admit([one.pattern.id for one in folder.known()])
         folder.save()
+        if revoked:
+            raised = read_raised(loaded)
+            for pattern in sorted(revoked):
+                _show_cases(pattern, raised.get(pattern, RaisedCases()))
     if refused:
         raise typer.Exit(1)
 
 
-def _tell_gone(settings: Settings, feed: Feed, gone: list[str]) -> None:
-    if revoked := {one.id for one in feed.revoked} & set(gone):
-        raised = read_raised(settings)
-        for pattern in sorted(revoked):
-            _show_cases(pattern, raised.get(pattern, RaisedCases()))
+def _take_in(
+    folder: Any, place: str, name: str, content: bytes, actor: str, revoked: list[str], *, again: bool = False
+) -> bool:
+    """Take a feed in, and tell of it; False if it was refused.
+
+    Args:
+        folder: The :class:`PatternFolder`, a class that loads cryptography: no help text needs that.
+        place: Where it stands, for people.
+        name: The same, for the journal.
+        content: The feed.
+        actor: Who takes it in.
+        revoked: Gets the ids that it revokes.
+        again: True where the newest one may well come again, as one's own does on a topic.
+    """
+    from sluicegate.pipeline.patterns.feed import KnownFeedError  # noqa: PLC0415 - loads cryptography
+
+    try:
+        feed, new, gone, gap = folder.take(content)
+    except PatternError as error:
+        if again and isinstance(error, KnownFeedError):
+            return True
+        folder.note(actor, "feed refused", name, why=str(error))
+        typer.echo(f"{place}: refused: {error}", err=True)
+        return False
+    folder.note(
+        actor,
+        "feed taken in",
+        f"{feed.member} {feed.sequence}",
+        digest=feed.digest,
+        new=len(new),
+        gone=gone,
+        gap=gap,
+    )
+    typer.echo(
+        f"{place}: feed {feed.sequence} of {feed.member}: {len(new)} new patterns, {len(gone)} gone"
+        + ("" if gap is None else f"; {gap}")
+    )
+    revoked += {one.id for one in feed.revoked} & set(gone)
+    return True
 
 
-def _look_back(settings: Settings, folder: Any, new: list[Pattern], actor: str) -> None:
-    """Put away patterns that match what was here before the flood, or what people here found safe.
+def _look_back(settings: Settings, folder: Any, actor: str) -> None:
+    """Put away new patterns that match what was here before the flood, or what people here found safe.
 
     Args:
         settings: The institution's.
-        folder: Its :class:`PatternFolder`, a class that loads cryptography: no help text needs that.
-        new: Patterns.
+        folder: Its :class:`PatternFolder`.
         actor: Who took them in.
     """
+    new = [one.pattern for one in folder.known() if one.fresh]
+    if not new:
+        return
     history = read_history(settings, k=folder.circle.k)
     for pattern in new:
         key = folder.circle.key(pattern.key, folder.today)
@@ -313,18 +384,29 @@ def _look_back(settings: Settings, folder: Any, new: list[Pattern], actor: str) 
 
 def _learn(settings: Settings, folder: Any, actor: str) -> None:
     """Confirm or refuse patterns by what people here decided on the posts that they raised."""
-    raised = read_raised(settings)
+    raised, history = read_raised(settings), None
     for known in folder.known():
-        cases = raised.get(known.pattern.id, RaisedCases())
+        pattern = known.pattern
+        cases = raised.get(pattern.id, RaisedCases())
         harmful, safe = len(cases.harmful), len(cases.safe)
         standing = learnt(known.standing, harmful=harmful, safe=safe)
-        if standing == known.standing:
-            continue
         why = f"people here found {harmful} of its posts harmful, {safe} safe"
-        folder.judge(known.pattern.id, standing, by=actor, why=why)
-        typer.echo(f"{known.pattern.id}: {standing}: {why}", err=standing == "refused")
-        if standing == "refused":
-            _show_cases(known.pattern.id, cases)
+        if standing == "confirmed":
+            if known.harmful and harmful < 2 * known.harmful:
+                continue  # little more is known than before
+            key = folder.circle.key(pattern.key, folder.today)
+            if key is None or harmful == 0:
+                continue
+            history = history or read_history(settings, k=folder.circle.k)
+            values = seen_here(pattern, key, history.copies, history.harmless)
+            if not values:
+                standing, why = "seed", f"{why}, and these have too little of it in common"
+            folder.judge(pattern.id, standing, by=actor, why=why, confirmed=values, harmful=harmful)
+            typer.echo(f"{pattern.id}: {standing}: {why}")
+        elif standing != known.standing:
+            folder.judge(pattern.id, standing, by=actor, why=why)
+            typer.echo(f"{pattern.id}: {standing}: {why}", err=True)
+            _show_cases(pattern.id, cases)
 
 
 @app.command("list")
@@ -408,10 +490,11 @@ def revoke(
             )
             sealed = seal(feed, signing_key.read_bytes())
             folder.take(sealed)
-            _replace(out, sealed)
             folder.note(
                 actor, "feed signed", f"{known.member} {feed.sequence}", digest=feed.digest, revoked=[pattern]
             )
+            folder.save()
+            _replace(out, sealed)
             typer.echo(f"{out}: feed {feed.sequence} of {known.member}, without {pattern}")
         folder.save()
     typer.echo(f"{pattern}: revoked; workers of yours follow within two seconds")
@@ -439,7 +522,7 @@ def verify(
     with folders.PatternFolder.opened(path) as folder:
         for file in feeds or ():
             try:
-                feed = open_feed(file.read_bytes(), folder.circle, folder.today)
+                feed = open_feed(_read(file), folder.circle, folder.today)
                 gap = require_newer(feed, folder.heads.get(feed.member))
             except PatternError as error:
                 refused += 1
@@ -525,9 +608,22 @@ def convert(
 
     _, path = _settings(settings)
     with folders.PatternFolder.opened(path) as folder:
-        opened = open_feed(feed.read_bytes(), folder.circle, folder.today)
+        opened = open_feed(_read(feed), folder.circle, folder.today)
     made = stix(opened) if to is OtherFormat.STIX else misp(opened)
     typer.echo(orjson.dumps(made, option=orjson.OPT_INDENT_2).decode())
+
+
+def _read(feed: Path) -> bytes:
+    """A feed, or the beginning of one that is too large: it is refused as that.
+
+    Raises:
+        PatternError: It cannot be read.
+    """
+    try:
+        with feed.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise PatternError(f"{feed}: cannot be read ({error.strerror}); name a feed that is there") from error
 
 
 def _show_cases(pattern: str, cases: RaisedCases) -> None:

@@ -17,6 +17,7 @@ from sluicegate.pipeline.kafka.topics import (
     group_rights,
     plan_candidate_topics,
     plan_desk_topics,
+    plan_pattern_topics,
     plan_topics,
 )
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -50,13 +51,18 @@ Candidate = Annotated[
     ),
 ]
 
+Patterns = Annotated[
+    bool,
+    typer.Option("--patterns", help="With the topic of feeds of threat patterns, where a circle uses one."),
+]
+
 Config = Annotated[
     list[str] | None,
     typer.Option(
         "--config",
         metavar="<topic.name=value>",
         help="Kafka's own configuration of a topic that is created, over the plan's: posts.retention.ms=86400000. "
-        "Topics go by their settings: posts, allow, review, block, dead_letter, control, resolutions, feedback, shadow, comparisons, candidates. Repeatable.",
+        "Topics go by their settings: posts, allow, review, block, dead_letter, control, resolutions, feedback, shadow, comparisons, candidates, patterns. Repeatable.",
     ),
 ]
 
@@ -72,6 +78,7 @@ def plan(
     replication: Replication = _REPLICATION,
     review: Desk = False,
     candidate: Candidate = False,
+    patterns: Patterns = False,
     as_json: AsJson = False,
     settings: SettingsFile = None,
 ) -> None:
@@ -80,7 +87,7 @@ def plan(
     Example: sluicegate topics plan --partitions 24 --json
     """
     loaded = load_settings(settings)
-    planned = _planned(loaded, partitions, replication, desk=review, candidate=candidate)
+    planned = _planned(loaded, partitions, replication, desk=review, candidate=candidate, circle=patterns)
     if as_json:
         document = {
             "topics": [{**asdict(one), "config": one.config} for one in planned],
@@ -99,10 +106,12 @@ def plan(
 
 @app.command("create")
 def create(
+    *,
     partitions: Partitions = _PARTITIONS,
     replication: Replication = _REPLICATION,
     review: Desk = False,
     candidate: Candidate = False,
+    patterns: Patterns = False,
     config: Config = None,
     as_json: AsJson = False,
     settings: SettingsFile = None,
@@ -112,7 +121,7 @@ def create(
     Example: sluicegate topics create --partitions 3 --replication 1
     """
     loaded = load_settings(settings)
-    planned = _planned(loaded, partitions, replication, desk=review, candidate=candidate)
+    planned = _planned(loaded, partitions, replication, desk=review, candidate=candidate, circle=patterns)
     created = create_topics(loaded.kafka, configured(planned, config or ()))
     if as_json:
         typer.echo(orjson.dumps([asdict(one) for one in created], option=orjson.OPT_INDENT_2).decode())
@@ -123,12 +132,13 @@ def create(
 
 
 def _planned(
-    settings: Settings, partitions: int, replication: int, *, desk: bool, candidate: bool
+    settings: Settings, partitions: int, replication: int, *, desk: bool, candidate: bool, circle: bool
 ) -> tuple[PlannedTopic, ...]:
     shape: Any = {"partitions": partitions, "replication": replication}
     planned = list(plan_topics(settings, **shape))
     planned += plan_desk_topics(settings, **shape) if desk else ()
     planned += plan_candidate_topics(settings, **shape) if candidate else ()
+    planned += plan_pattern_topics(settings, replication=replication) if circle else ()
     return tuple(
         replace(one, desk=one.desk if desk else (), shadow=one.shadow if candidate else ()) for one in planned
     )
@@ -164,6 +174,7 @@ def _row(topic: PlannedTopic) -> tuple[str, ...]:
         "consumer": topic.consumer,
         "desk": topic.desk,
         "shadow": topic.shadow,
+        "circle": topic.circle,
     }
     rights = "; ".join(f"{who} {'+'.join(what)}" for who, what in needs.items() if what)
     return topic.name, str(topic.partitions), str(topic.replication), topic.cleanup, kept, rights

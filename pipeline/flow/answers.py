@@ -15,7 +15,7 @@ from sluicegate.pipeline.flow.decision import (
     Provenance,
     bury,
     decide,
-    raise_to_review,
+    raise_allow,
     withhold,
     worst,
 )
@@ -153,12 +153,12 @@ class Answers:
         return Answer(slot, record)
 
     def _final(self, verdict: MadeVerdict, post: Post, policy: Policy) -> MadeVerdict:
-        """The verdict, or what a breaker or a shared pattern makes of it."""
-        verdict = self._unless_withheld(verdict, post, policy)
-        if self._matcher is None or verdict.action is not Action.ALLOW:
-            return verdict
-        code = self._matcher.match(post.tenant, post.text)
-        return verdict if code is None else raise_to_review(verdict, post, policy, code=code)
+        """The verdict, or what a shared pattern or a breaker makes of it: the breaker counts what a pattern blocks."""
+        if self._matcher is not None and verdict.action is Action.ALLOW:
+            match = self._matcher.match(post.tenant, post.text)
+            if match is not None:
+                verdict = raise_allow(verdict, post, policy, code=match.code, confirmed=match.confirmed)
+        return self._unless_withheld(verdict, post, policy)
 
     def _unless_withheld(self, verdict: MadeVerdict, post: Post, policy: Policy) -> MadeVerdict:
         """The verdict, or what becomes of it while its tenant's breaker is open.

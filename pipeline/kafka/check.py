@@ -11,7 +11,7 @@ import structlog
 
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.topics import EMBEDDED, PlannedTopic, plan_topics
+from sluicegate.pipeline.kafka.topics import EMBEDDED, PlannedTopic, plan_of_desk, plan_topics
 from sluicegate.pipeline.kafka.unreachable import Cause, UnreachableError, ask_metadata
 from sluicegate.pipeline.settings.tree import Settings
 
@@ -90,25 +90,30 @@ class ClusterFacts:
     """This machine's clock after the last answer, Unix milliseconds."""
 
 
-def cluster_results(settings: Settings, facts: ClusterFacts, *, option: str = "") -> list[Result]:
+def cluster_results(
+    settings: Settings, facts: ClusterFacts, *, option: str = "", desk: bool = False
+) -> list[Result]:
     """Read the facts: one result for each part, or one for each fault of it.
 
     Args:
         settings: What a worker would be started with.
         facts: What the cluster said.
         option: The ``--settings`` option as given, to be repeated in commands; empty if none was.
+        desk: True looks at what a review desk needs. It is in no group.
     """
+    subjects = ("topics", "rights", "clocks") if desk else ("topics", "rights", "group", "clocks")
     if facts.fault is not None:
         after = "the broker did not answer"
-        rest = [unknown(subject, after) for subject in ("topics", "rights", "group", "clocks")]
+        rest = [unknown(subject, after) for subject in subjects]
         return [fault("broker", facts.fault.detail, facts.fault.fix), *rest]
-    planned = plan_topics(settings, partitions=1, replication=1)
+    planned = plan_of_desk(settings) if desk else plan_topics(settings, partitions=1, replication=1)
+    option = f"{' --review' if desk else ''}{option}"
     what = "the embedded broker" if facts.embedded else f"{facts.brokers} broker{'s'[: facts.brokers != 1]}"
     return [
         ok("broker", f"{settings.kafka.bootstrap_servers}: {what}"),
         *_or_ok(_topic_faults(settings, facts, planned, option), ok("topics", _counted(planned, facts))),
-        *_rights(settings, facts),
-        *_group_results(settings, facts),
+        *_rights(settings, facts, planned, "the desk" if desk else "a worker"),
+        *(_group_results(settings, facts) if "group" in subjects else ()),
         _clocks(facts),
     ]
 
@@ -194,15 +199,17 @@ def missing_rights(
     ]
 
 
-def _rights(settings: Settings, facts: ClusterFacts) -> Iterator[Result]:
+def _rights(
+    settings: Settings, facts: ClusterFacts, planned: tuple[PlannedTopic, ...], who: str
+) -> Iterator[Result]:
     asked = sum(one.operations is not None for one in facts.topics.values())
     if not asked:
         yield unknown(
             "rights", "the embedded broker has none" if facts.embedded else "they could not be asked"
         )
         return
-    faults = (one for one in missing_rights(settings, facts) if one.subject == "rights")
-    yield from _or_ok(faults, ok("rights", f"a worker's rights on {asked} topics are there"))
+    faults = (one for one in missing_rights(settings, facts, planned) if one.subject == "rights")
+    yield from _or_ok(faults, ok("rights", f"{who}'s rights on {asked} topics are there"))
 
 
 def _group_results(settings: Settings, facts: ClusterFacts) -> Iterator[Result]:

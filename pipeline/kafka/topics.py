@@ -33,6 +33,8 @@ _RETENTION_MS = 7 * _DAY_MS
 FOR_EVER_MS = -1
 """Kafka's own number for a topic that forgets nothing."""
 _DEAD_LETTER_MS = 30 * _DAY_MS  # longer than a holiday: somebody has to look at them
+FEED_BYTES = 65 * 2**20
+"""A record with a feed of threat patterns: 64 MiB, which is the most that one has, and what Kafka adds."""
 _READ, _WRITE = ("Describe", "Read"), ("Describe", "Write")
 _BOTH = (*_READ, "Write")
 _SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
@@ -57,6 +59,10 @@ class PlannedTopic:
     worker: tuple[str, ...] = ()
     producer: tuple[str, ...] = ()
     consumer: tuple[str, ...] = ()
+    circle: tuple[str, ...] = ()
+    """What who shares threat patterns needs, where there is a circle."""
+    record_bytes: int | None = None
+    """The largest batch; None leaves that to the brokers."""
     compression: str | None = None
     """What the brokers keep batches in, whatever a producer sent; None for as it was sent."""
     desk: tuple[str, ...] = ()
@@ -76,6 +82,8 @@ class PlannedTopic:
         }
         if self.compression is not None:
             config["compression.type"] = self.compression
+        if self.record_bytes is not None:
+            config["max.message.bytes"] = str(self.record_bytes)
         if self.retention_ms is not None:
             config["retention.ms"] = str(self.retention_ms)
         return config | dict(self.given)
@@ -157,11 +165,37 @@ def plan_candidate_topics(
     )
 
 
+def plan_pattern_topics(settings: Settings, *, replication: int) -> tuple[PlannedTopic, ...]:
+    """Plan the topic of feeds of threat patterns.
+
+    It is kept as long as a feed is good. It is not compacted: who writes another member's key would end that one's feed.
+
+    Args:
+        settings: Names of topics.
+        replication: Copies of every partition.
+    """
+    # One partition: the feeds of a member are taken in as they were signed.
+    return (
+        _planned(
+            settings, "patterns", partitions=1, replication=replication, circle=_BOTH, record_bytes=FEED_BYTES
+        ),
+    )
+
+
 def plan_shadow_topics(settings: Settings) -> tuple[PlannedTopic, ...]:
     """What a shadow itself touches: posts, which it reads, and the topic that it alone writes."""
     posts, *_ = plan_topics(settings, partitions=1, replication=1)
     verdicts, *_ = plan_candidate_topics(settings, partitions=1, replication=1)
     return posts, replace(verdicts, worker=_WRITE)
+
+
+def plan_of_desk(settings: Settings) -> tuple[PlannedTopic, ...]:
+    """What a review desk itself touches, its rights in the place of a worker's."""
+    shape: Any = {"partitions": 1, "replication": 1}
+    planned = [*plan_topics(settings, **shape), *plan_desk_topics(settings, **shape)]
+    if settings.candidate.experiment is not None:
+        planned += plan_candidate_topics(settings, **shape)
+    return tuple(replace(one, worker=one.desk) for one in planned if one.desk)
 
 
 def _planned(settings: Settings, setting: str, **rest: Any) -> PlannedTopic:

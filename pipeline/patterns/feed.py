@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _PURPOSE = b"sluicegate: a feed of patterns\n"
 
 
+class KnownFeedError(PatternError):
+    """It is the newest feed that was taken in: nothing is to be done."""
+
+
 class Head(NamedTuple):
     """The newest feed of a member that was taken in."""
 
@@ -91,7 +95,8 @@ def require_newer(feed: Feed, head: Head | None) -> str | None:
     """Make sure that a feed follows what was taken in before; a sentence where some in between never came.
 
     Raises:
-        PatternError: It came before, is older, or its member has told others something else.
+        KnownFeedError: It came before.
+        PatternError: It is older, or its member has told others something else.
     """
     if head is None:
         return None
@@ -102,7 +107,7 @@ def require_newer(feed: Feed, head: Head | None) -> str | None:
         )
     if feed.sequence == head.sequence:
         if feed.digest == head.digest:
-            raise PatternError(f"number {feed.sequence} of {feed.member} was taken in before")
+            raise KnownFeedError(f"number {feed.sequence} of {feed.member} was taken in before")
         raise PatternError(
             f"{feed.member} has signed two feeds of number {feed.sequence}: members are told different things; "
             "take neither, and tell the circle"

@@ -23,7 +23,7 @@ from sluicegate.pipeline.patterns.pattern import Feed, Pattern
 from sluicegate.pipeline.patterns.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 STATE = "state.json"
@@ -40,6 +40,12 @@ class KnownPattern:
     member: str
     standing: Standing
     why: str
+    confirmed: tuple[str, ...] = ()
+    """Those of its values that people here confirmed."""
+    harmful: int = 0
+    """Its posts that people here had found harmful when they last confirmed it."""
+    fresh: bool = False
+    """True until it was held against what was here before: no worker has it until then."""
 
 
 class PatternFolder:
@@ -54,7 +60,7 @@ class PatternFolder:
         self._path = path
         self.today = today
         self.circle: Circle = read_circle(path / FILE)
-        self._state: dict[str, Any] = {"heads": {}, "local": {}, "drafts": {}}
+        self._state: dict[str, Any] = {"heads": {}, "local": {}, "drafts": {}, "fresh": [], "read": {}}
         if (path / STATE).exists():
             self._state |= orjson.loads((path / STATE).read_bytes())
         self._feeds: dict[str, Feed] = {}
@@ -89,18 +95,28 @@ class PatternFolder:
 
     def known(self) -> list[KnownPattern]:
         """Every pattern that has not expired, with what it is worth here."""
-        found = []
+        found, fresh = [], set(self._state["fresh"])
         for member, feed in sorted(self._feeds.items()):
             for pattern in feed.patterns:
                 if pattern.expires_on >= self.today:
                     local = self._state["local"].get(pattern.id, {})
                     found.append(
-                        KnownPattern(pattern, member, local.get("standing", "seed"), local.get("why", ""))
+                        KnownPattern(
+                            pattern,
+                            member,
+                            local.get("standing", "seed"),
+                            local.get("why", ""),
+                            tuple(local.get("values", ())),
+                            local.get("harmful", 0),
+                            pattern.id in fresh,
+                        )
                     )
         return found
 
     def take(self, content: bytes) -> tuple[Feed, list[Pattern], list[str], str | None]:
         """Take a signed feed in, in place of the one before. Nothing is written before :meth:`save`.
+
+        What it no longer has is out of use with that. What is new in it comes into use by :meth:`admit`.
 
         Returns:
             The feed, its patterns that are new here, ids that it no longer has, and what never came in between.
@@ -120,13 +136,48 @@ class PatternFolder:
         self._feeds[feed.member] = feed
         self._state["heads"][feed.member] = [feed.sequence, feed.digest]
         new = [one for one in feed.patterns if one.id not in had]
+        self._state["fresh"] += [one.id for one in new]
         gone = sorted(had - {one.id for one in feed.patterns})
         return feed, new, gone, gap
 
-    def judge(self, pattern: str, standing: Standing, *, by: str, why: str) -> None:
-        """Note what a pattern is worth here, and who says so."""
+    def admit(self, patterns: Iterable[str]) -> None:
+        """Let workers have these patterns."""
+        gone = set(patterns)
+        self._state["fresh"] = [one for one in self._state["fresh"] if one not in gone]
+
+    def judge(
+        self,
+        pattern: str,
+        standing: Standing,
+        *,
+        by: str,
+        why: str,
+        confirmed: tuple[str, ...] = (),
+        harmful: int = 0,
+    ) -> None:
+        """Note what a pattern is worth here, and who says so.
+
+        Args:
+            pattern: Its id.
+            standing: What it is worth from now on.
+            by: The actor.
+            why: The reason.
+            confirmed: Those of its values that people here confirmed.
+            harmful: Its posts that they found harmful.
+        """
         self._state["local"][pattern] = {"standing": standing, "by": by, "why": why, "at": _now()}
+        if harmful:
+            self._state["local"][pattern] |= {"values": confirmed, "harmful": harmful}
         self.note(by, f"pattern {standing}", pattern, why=why)
+
+    def read_up_to(self, topic: str) -> dict[int, int]:
+        """Offsets at which reading of a topic of feeds goes on, by partition; none where it was never read."""
+        read = self._state["read"]
+        return {int(one): at for one, at in read["offsets"].items()} if read.get("topic") == topic else {}
+
+    def note_read(self, topic: str, offsets: dict[int, int]) -> None:
+        """Remember how far a topic of feeds was read."""
+        self._state["read"] = {"topic": topic, "offsets": {str(one): at for one, at in offsets.items()}}
 
     def note_draft(self, content: bytes, by: str) -> None:
         """Remember a draft, so that nobody changes it before it is approved."""
@@ -168,18 +219,22 @@ class PatternFolder:
         self._state["local"] = {
             name: how
             for name, how in self._state["local"].items()
-            if name in ids or how["standing"] != "confirmed"
+            if name in ids or how["standing"] not in {"seed", "confirmed"}
         }
+        self.admit(set(self._state["fresh"]) - ids)
         _replace(self._path / STATE, orjson.dumps(self._state, option=orjson.OPT_INDENT_2))
-        live = [
-            (
-                LivePattern(one.pattern.id, one.pattern.expires_on, one.standing == "confirmed"),
-                one.pattern.key,
-                one.pattern.values,
+        live = []
+        for one in known:
+            if one.standing not in {"seed", "confirmed"} or one.fresh:
+                continue
+            pattern = one.pattern
+            live.append(
+                (LivePattern(pattern.id, pattern.expires_on, confirmed=False), pattern.key, pattern.values)
             )
-            for one in known
-            if one.standing in {"seed", "confirmed"}
-        ]
+            if one.confirmed:
+                live.append(
+                    (LivePattern(pattern.id, pattern.expires_on, confirmed=True), pattern.key, one.confirmed)
+                )
         _replace(self._path / LIVE, write_live(live))
 
     def events(self) -> list[dict[str, Any]]:

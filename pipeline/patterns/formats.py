@@ -15,6 +15,8 @@ from sluicegate.pipeline.patterns.pattern import Feed, Pattern
 from sluicegate.pipeline.patterns.sketch import NEEDED
 
 _OURS = UUID("0d7f6f0e-3b0a-5c53-9d54-6f4f0c2a9b11")  # our own namespace
+_CREATED = "2026-01-01T00:00:00.000Z"
+"""All versions of an object have one time of creation, and who revokes a pattern knows nothing else of it."""
 PATTERN_TYPE = "sluicegate-values"
 """Of an indicator: STIX 2.1 lets a producer name its own."""
 
@@ -30,7 +32,7 @@ def stix(feed: Feed) -> dict[str, Any]:
         "type": "identity",
         "spec_version": "2.1",
         "id": f"identity--{_id(feed.circle, feed.member)}",
-        "created": made,
+        "created": _CREATED,
         "modified": made,
         "name": feed.member,
         "identity_class": "organization",
@@ -39,7 +41,7 @@ def stix(feed: Feed) -> dict[str, Any]:
         "type": "marking-definition",
         "spec_version": "2.1",
         "id": f"marking-definition--{_id(feed.circle, feed.licence)}",
-        "created": made,
+        "created": _CREATED,
         "definition_type": "statement",
         "definition": {"statement": feed.licence},
     }
@@ -50,7 +52,7 @@ def stix(feed: Feed) -> dict[str, Any]:
             "type": "indicator",
             "spec_version": "2.1",
             "id": f"indicator--{_id(one.id)}",
-            "created": _moment(datetime.combine(one.on, time(), UTC)),
+            "created": _CREATED,
             "modified": made,
             "revoked": True,
             "pattern": "{}",
@@ -111,7 +113,7 @@ def _indicator(pattern: Pattern, made: str) -> dict[str, Any]:
         "type": "indicator",
         "spec_version": "2.1",
         "id": f"indicator--{_id(pattern.id)}",
-        "created": _moment(begun),
+        "created": _CREATED,
         "modified": made,
         "name": f"{pattern.category} {pattern.id}",
         "indicator_types": ["malicious-activity"],
@@ -120,7 +122,7 @@ def _indicator(pattern: Pattern, made: str) -> dict[str, Any]:
         "valid_from": _moment(begun),
         "valid_until": _moment(datetime.combine(pattern.expires_on, time(), UTC)),
         "labels": [f"severity:{pattern.severity}"],
-        "lang": pattern.languages[0] if pattern.languages else "en",
+        **({"lang": pattern.languages[0]} if pattern.languages else {}),
     }
 
 

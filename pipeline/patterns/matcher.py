@@ -7,11 +7,10 @@ from array import array
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import orjson
 import structlog
-from pydantic import ValidationError
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.observe.instruments import Instruments
@@ -40,7 +39,16 @@ class LivePattern:
     id: str
     expires_on: date
     confirmed: bool
-    """True once people here have confirmed it, so that it may raise as many posts as come."""
+    """True of values that people here confirmed. Such a pattern stands twice: with these, and with all of its values."""
+
+
+class Match(NamedTuple):
+    """What a post is a copy of."""
+
+    code: str
+    """The reason code, which names the pattern."""
+    confirmed: bool
+    """True once people here have confirmed it, so that a tenant's policy may act on it."""
 
 
 def write_live(patterns: Iterable[tuple[LivePattern, str, Iterable[str]]]) -> bytes:
@@ -77,7 +85,7 @@ class PatternIndex:
     def __init__(self, content: bytes, keys: Mapping[str, bytes]) -> None:
         try:
             self._read(content, keys)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise PatternError(
                 f"{LIVE} is damaged ({type(error).__name__}); `sluicegate patterns import` without a feed writes it again"
             ) from error
@@ -91,6 +99,7 @@ class PatternIndex:
             LivePattern(name, date.fromordinal(expires), confirmed)
             for name, expires, confirmed in head["patterns"]
         ]
+        self._count = len({name for name, _, _ in head["patterns"]})
         self._tables: list[
             tuple[Callable[[int], bytes], Callable[[bytes], int | tuple[int, ...] | None]]
         ] = []
@@ -108,7 +117,7 @@ class PatternIndex:
 
     def __len__(self) -> int:
         """How many patterns there are."""
-        return len(self.patterns)
+        return self._count
 
     def find(self, text: str) -> list[int]:
         """Numbers of the patterns that a text is a copy of; mostly none.
@@ -119,9 +128,11 @@ class PatternIndex:
         if not self._tables:
             return []
         values = checksums(text, LOOKED_UP)
+        if len(values) < ASKED_FIRST:
+            return []
         for value_of, get in self._tables:
-            # Nearly all posts end here. Of the copies of a flood, few have neither of their two lowest values in its pattern.
-            if any([get(value_of(value)) is not None for value in values[:ASKED_FIRST]]):  # noqa: C419 - a generator costs more than two values
+            # Nearly all posts end here, so it is written out. Of the copies of a flood, few have neither of these two.
+            if get(value_of(values[0])) is not None or get(value_of(values[1])) is not None:
                 hits: dict[int, int] = {}
                 for value in set(values):
                     found = get(value_of(value))
@@ -189,8 +200,8 @@ class Matcher:
         self._spent: dict[str, list[float]] = {}
         """By pattern: since when its raised posts are counted, and how many there were."""
 
-    def match(self, tenant: str, text: str) -> str | None:
-        """The reason code of the pattern that a post is to be raised by; None for nearly all posts.
+    def match(self, tenant: str, text: str) -> Match | None:
+        """The pattern that a post is to be raised by; None for nearly all posts.
 
         A fault of ours is logged, and matches nothing: the policy has decided already.
         """
@@ -204,14 +215,14 @@ class Matcher:
             _log.error("pattern_fault", fault=type(error).__name__)
             return None
 
-    def _first_good(self, found: Iterable[int]) -> str | None:
-        for number in found:
-            pattern = self._index.patterns[number]
+    def _first_good(self, found: Iterable[int]) -> Match | None:
+        patterns = self._index.patterns
+        for pattern in sorted((patterns[number] for number in found), key=lambda one: not one.confirmed):
             if pattern.expires_on < self._today:
                 continue
             if pattern.confirmed or self._has_budget(pattern.id):
                 self._metrics.pattern_matches.labels("raised").inc()
-                return f"{SHARED_PATTERN}{pattern.id}"
+                return Match(f"{SHARED_PATTERN}{pattern.id}", pattern.confirmed)
             self._metrics.pattern_matches.labels("over_budget").inc()
         return None
 
@@ -242,18 +253,27 @@ class Matcher:
             await asyncio.wait([watching])
 
     async def _watch(self) -> None:
+        told = ""
         while True:
             await asyncio.sleep(_LOOK_AGAIN_S)
             today, mark = self._clock.utc().date(), await asyncio.to_thread(self._mark)
             if (mark, today) == (self._seen, self._today):
                 continue
-            self._seen, self._today = mark, today
+            self._today = today
             try:
-                self._take(await asyncio.to_thread(read_index, self._folder))
-            except (PatternError, OSError, ValidationError) as error:
-                _log.error("patterns_not_read", fault=str(error), in_force=len(self._index))
-            else:
-                _log.info("patterns_read", in_force=len(self._index))
+                index = await asyncio.to_thread(read_index, self._folder)
+            except Exception as error:  # noqa: BLE001 - were this to end, what is revoked would never leave
+                fault = str(error) if isinstance(error, PatternError) else type(error).__name__
+                if fault != told:  # it is tried again every second
+                    _log.error("patterns_not_read", fault=fault, in_force=len(self._index))
+                told = fault
+                continue
+            self._seen, told, before = mark, "", [self._index]
+            self._take(index)
+            del index
+            # A million values take a tenth of a second to give up: not in the loop that answers posts.
+            await asyncio.to_thread(before.clear)
+            _log.info("patterns_read", in_force=len(self._index))
 
     def _mark(self) -> tuple[tuple[int, int, int], ...]:
         """Changes when a file is replaced."""

@@ -45,7 +45,7 @@ def measure_risk(
     *,
     k: int,
     vocabulary: CommonWords,
-    harmless: Collection[int],
+    harmless: Collection[frozenset[int]],
     secret: bytes,
     most: int = 200,
 ) -> RiskFigures:
@@ -55,7 +55,7 @@ def measure_risk(
         copies: That people confirmed.
         k: The circle's.
         vocabulary: The institution's common words.
-        harmless: Checksums of what people found safe.
+        harmless: The lowest checksums of each text that people found safe.
         secret: The circle's key.
         most: Copies that are left out in turn; each costs a mining.
     """

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.circle import CircleKey
+from sluicegate.pipeline.patterns.mining import ConfirmedCopy, sparing
 from sluicegate.pipeline.patterns.pattern import Pattern
-from sluicegate.pipeline.patterns.sketch import NEEDED, keyed
+from sluicegate.pipeline.patterns.sketch import KEPT, NEEDED, checksums, keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 Standing = Literal["seed", "confirmed", "refused", "revoked", "poisoned"]
 """Only the first two raise posts."""
@@ -19,6 +20,8 @@ CONFIRMED_BY = 5
 """Posts raised by a pattern that people here found harmful: from then on it raises as many as come."""
 _HARMFUL_PER_SAFE = 20
 """So many harmful ones for each that was safe, or it is not confirmed."""
+_SEEN_BY = 2
+"""Authors whose harmful posts had a value, or it is not confirmed with its pattern."""
 REFUSED_BY = 2
 """Posts raised by a pattern that people here found safe, if they are more than the harmful ones: it goes."""
 SUSPECT_SHARE = 0.001
@@ -38,16 +41,44 @@ def learnt(now: Standing, *, harmful: int, safe: int) -> Standing:
         return now
     if safe >= REFUSED_BY and safe > harmful:
         return "refused"
-    if harmful >= CONFIRMED_BY and _HARMFUL_PER_SAFE * safe <= harmful:
-        return "confirmed"
-    return now
+    if _HARMFUL_PER_SAFE * safe > harmful:
+        return "seed"  # also if it was confirmed: a policy may act on those
+    return "confirmed" if harmful >= CONFIRMED_BY else now
+
+
+def seen_here(
+    pattern: Pattern, key: CircleKey, copies: Iterable[ConfirmedCopy], harmless: Collection[frozenset[int]]
+) -> tuple[str, ...]:
+    """The values of a pattern that people here have seen in what they found harmful: these alone are confirmed.
+
+    A pattern can hold the values of a flood and those of a greeting. The flood would confirm it, and the greeting would be
+    acted on.
+
+    Args:
+        pattern: That people here found harmful posts by.
+        key: That its values are hashed with.
+        copies: That people here found harmful.
+        harmless: The lowest checksums of each text that people here found safe.
+
+    Returns:
+        Those that two authors used at least, but for what would match a harmless text; none where too few are left.
+    """
+    value_of, authors = keyed(key.value), {one: set[str]() for one in pattern.values}
+    for copy in copies:
+        its = {value_of(one).hex() for one in checksums(copy.text, KEPT)} & authors.keys()
+        if len(its) >= NEEDED:
+            for one in its:
+                authors[one].add(copy.author)
+    safe = ({value_of(one).hex() for one in low} for low in harmless)
+    found = sparing([one for one, its in authors.items() if len(its) >= _SEEN_BY], safe)
+    return tuple(found) if len(found) >= NEEDED else ()
 
 
 def suspicion(
     pattern: Pattern,
     key: CircleKey,
     *,
-    harmless: Collection[int],
+    harmless: Collection[frozenset[int]],
     others: Sequence[tuple[Sequence[int], datetime | None]],
 ) -> str | None:
     """Why a new pattern is not used here; None if nothing speaks against it.
@@ -55,11 +86,11 @@ def suspicion(
     Args:
         pattern: That was taken in.
         key: That its values are hashed with.
-        harmless: Checksums of texts that people here found safe.
+        harmless: The lowest checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
     """
     value_of, values = keyed(key.value), {bytes.fromhex(one) for one in pattern.values}
-    if sum(value_of(one) in values for one in harmless) >= NEEDED:
+    if any(sum(value_of(one) in values for one in low) >= NEEDED for low in harmless):
         return "matches what people here found safe"
     year, week = map(int, pattern.first_week.split("-W"))
     begun = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)

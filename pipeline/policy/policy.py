@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.decider import Decider, Decision
+from sluicegate.pipeline.policy.decider import CONFIRMED_PATTERN, Decider, Decision
 from sluicegate.pipeline.policy.layers import Context, Laid, Layer, Scope, When, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
 from sluicegate.pipeline.policy.rules import BlockBreaker, Finding, Rules, Subject
 from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Where, Written
-from sluicegate.schemas import Kind, PolicyRef, Scores, Severity
+from sluicegate.schemas import Action, Kind, PolicyRef, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,15 +190,23 @@ class Policy:
         """Decide a post whose block is withheld: review, as the rule that fired suggests it."""
         return self.decider(post).decide(scores, found).withheld
 
-    def raised(self, post: Subject, scores: Scores | None, found: Finding | None = None) -> Decision:
-        """Decide a post that is raised to review from outside of the policy: as the rule that fired suggests a review.
+    def raised(
+        self, post: Subject, scores: Scores | None, found: Finding | None = None, *, confirmed: bool
+    ) -> Decision:
+        """Decide an allowed post that is a copy of a shared pattern: review, as the rule that fired suggests it.
+
+        It is a block where these rules want one, people here confirmed the pattern, and the post was scored.
 
         Args:
             post: The post, or a verdict on it.
             scores: Its scores; None where it could not be scored.
             found: What was found of it.
+            confirmed: True if people here confirmed the pattern.
         """
         decider = self.decider(post)
+        if confirmed and scores is not None and decider.rules.confirmed_pattern == "block":
+            given = decider.rules.dispositions[Action.BLOCK]
+            return Decision(Action.BLOCK, given.name, CONFIRMED_PATTERN, given.parameters)
         return (decider.failure if scores is None else decider.decide(scores, found)).withheld
 
     def decide_failure(self, post: Subject) -> Decision:
@@ -221,7 +229,7 @@ def _deciding_values(layer: Layer) -> dict[Where, Any]:
         for path, value in layer.values.items()
         if path[0] != "canary"  # it says who may judge, and not how
         # Younger than the digest: a policy that says nothing of them keeps the one that it had.
-        and (layer.where or path[0] not in {"adapter", "screen", "explain_text"})
+        and (layer.where or path[0] not in {"adapter", "screen", "explain_text", "confirmed_pattern"})
     }
 
 

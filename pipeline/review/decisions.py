@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import bindparam, exists, func, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 
 from sluicegate.pipeline.review.cases import decided_on, first_member, locked, open_again
 from sluicegate.pipeline.review.journal import note, saw_verdict
@@ -130,7 +130,7 @@ class Decisions:
             answer = replace(answer, reason=None)  # it may quote the text
         taken = _Taken(name, case, first, reviewer, answer)
         if case.golden and case.state == "decided":
-            _keep(connection, taken, Basis.GOLDEN)
+            self._send_feedback(connection, taken, Basis.GOLDEN, _keep(connection, taken, Basis.GOLDEN))
             return AnswerOutcome("measured")
         if (changed := _changed(case, reviewer, answer)) is not None:
             return AnswerOutcome("refused", changed)
@@ -145,7 +145,7 @@ class Decisions:
             return self._settle(connection, taken, Basis.SINGLE, Authority.REVIEWER)
         if any((one.action, one.severity) == (answer.action, answer.severity) for one in first_reads):
             return self._settle(connection, taken, Basis.DOUBLE, Authority.REVIEWER)
-        _keep(connection, taken, Basis.DOUBLE)
+        self._send_feedback(connection, taken, Basis.VOTE, _keep(connection, taken, Basis.DOUBLE))
         if not first_reads:
             _free(connection, case.case_id)
             return AnswerOutcome("first")
@@ -198,8 +198,9 @@ class Decisions:
         """
         if not lead.sees(tenant):
             return None
-        policies = select(func.min(cases.c.policy)).where(*_liftable(tenant))
-        # One by one, each read off an index: a flood has a hundred thousand cases, and few policies.
+        # One by one, each read off an index: a flood has a hundred thousand cases, and few policies. Asked for the least one
+        # without an order, PostgreSQL joins every case of the flood with its verdicts first.
+        policies = select(cases.c.policy).where(*_liftable(tenant)).order_by(cases.c.policy).limit(1)
         policy = connection.execute(policies).scalar()
         while policy is not None:
             found = self._sample(connection, tenant, policy, size, lead)
@@ -310,7 +311,7 @@ class Decisions:
         lifted = basis is Basis.BULK
         tell(connection, row, taken.name, resolution, most=_OF_LIFTED if lifted else AT_ONCE)
         if not lifted:  # what nobody looked at teaches nothing
-            self._send_feedback(connection, resolution, row, taken)
+            self._send_feedback(connection, taken, basis, now, of=resolution.resolution_id)
         _free(
             connection,
             case.case_id,
@@ -321,32 +322,40 @@ class Decisions:
         return AnswerOutcome("settled")
 
     def _send_feedback(
-        self,
-        connection: Connection,
-        resolution: Resolution,
-        row: Row[Any],
-        taken: _Taken,
+        self, connection: Connection, taken: _Taken, basis: Basis, at: datetime, *, of: str | None = None
     ) -> None:
-        case, answer = taken.case, taken.answer
-        post = self._vault.open(connection, row.post_key)
-        if post is None:
+        """Tell what a person found, beside what the verdict said.
+
+        Args:
+            connection: The transaction of the answer.
+            taken: The answer.
+            basis: As feedback has it: a vote's own, where the answer settled nothing.
+            at: When it was given.
+            of: The resolution that it goes with; None for an answer that settled nothing.
+        """
+        case, row, answer = taken.case, taken.first, taken.answer
+        post = None if row is None else self._vault.open(connection, row.post_key)
+        if row is None or post is None:
             return  # a row without its text teaches nothing
+        verdict = Verdict.model_validate_json(row.body)
         feedback = Feedback(
             schema_version=FEEDBACK_VERSION,
-            verdict_id=resolution.verdict_id,
+            verdict_id=verdict.verdict_id,
             post=post,
             severity=answer.severity,
             categories=answer.categories,
             reason=answer.reason,
             blind=answer.blind,
-            reviewed_at=resolution.decided_at,
-            reviewer=resolution.reviewer,
-            basis=resolution.basis,
+            reviewed_at=at,
+            reviewer=taken.reviewer.name,
+            basis=basis,
             sampled_by=case.cause,
             inclusion_probability=case.probability,
+            found=verdict.severity,
+            engine=verdict.engine.digest,
+            policy=verdict.policy.digest,
         )
-        name = feedback_id(resolution.resolution_id)
-        put(connection, name, "feedback", row.author_ref, post.id, encode(feedback))
+        put(connection, feedback_id(of or taken.name), "feedback", row.author_ref, post.id, encode(feedback))
 
 
 def _keep(

@@ -54,9 +54,13 @@ class ReviewDesk:
         Raises:
             ReviewError: The store cannot be opened, or was made with another `review.key`.
         """
-        self.store.migrate()
-        with self.store.reading() as connection:
-            self.vault.require_key(connection)
+        try:
+            self.store.migrate()
+            with self.store.reading() as connection:
+                self.vault.require_key(connection)
+        except BaseException:
+            self.store.close()
+            raise
         self.projector.start()
         self.outbox.start()
         return self

@@ -47,6 +47,7 @@ REASONS: dict[str, str] = {
     "topics.shadow": _VERDICTS,
     "topics.comparisons": "The name says what it holds.",
     "topics.candidates": "The name says what it holds.",
+    "topics.patterns": "The name says what it holds.",
     "topics.dead_letter": "It sorts beside the topic that its records come from.",
     "topics.control": "It is named after the product, which alone uses it.",
     "topics.forward": "It sorts beside the topic that its records come from.",

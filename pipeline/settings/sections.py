@@ -154,6 +154,10 @@ class TopicSettings(_Section):
         "candidates",
         description="History of every candidate: signed facts, in their order. It is not compacted.",
     )
+    patterns: TopicName = Field(
+        "patterns",
+        description="Signed feeds of threat patterns, where a circle shares them on a topic (docs/patterns.md).",
+    )
     dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
     control: TopicName = Field(
         "sluicegate.control",

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SEVERITY_ORDER: Final[tuple[Severity, ...]] = ("safe", "controversial", "unsafe")
 GOLDEN: Final = "golden"
 BULK: Final = "bulk"
+VOTE: Final = "vote"
+"""A person's answer that settled nothing: it says how far people agree, and is no label by itself."""
 FINAL: Final = frozenset({"adjudicated", "appeal"})
 """Bases whose word ends a disagreement."""
 AUDIT: Final = "audit"
@@ -121,8 +123,8 @@ def qualify(
     counts = counts_by_item(votes)
     model = dawid_skene(votes) if votes else None
     labels = {row.case: SEVERITY_ORDER.index(row.severity) for row in rows}
-    reviewed = [*_reviewed(decisions, golden)]
-    asked = [one for stream, one in reviewed if stream == "review"]
+    settling = [one for one in decisions if one.basis != VOTE]  # a case that three people read is one case
+    asked = [one for stream, one in _reviewed(decisions, golden) if stream == "review"]
     both = {one.blind for one in asked} == {True, False}
     return Qualified(
         rows=tuple(rows),
@@ -134,7 +136,7 @@ def qualify(
         error_rates={} if model is None else model.error_rates(),
         golden=_golden(decisions, golden),
         likely_errors=() if model is None else tuple(likely_errors(model, labels)),
-        rates=engine_rates(one for stream, one in reviewed if stream == AUDIT),
+        rates=engine_rates(one for stream, one in _reviewed(settling, golden) if stream == AUDIT),
         pull=pull(asked) if both else None,
     )
 
@@ -150,7 +152,10 @@ def _settled(usable: Sequence[SealedDecision], drifted: set[str]) -> SealedDecis
         return "only somebody whom the others no longer agree with decided it; let another person look"
     if len({one.severity for one in trusted}) > 1:
         return "people disagree; let a third one decide"
-    return trusted[-1]
+    settling = [one for one in trusted if one.basis != VOTE]
+    return (
+        settling[-1] if settling else "nobody whom the others agree with settled it; let another person look"
+    )
 
 
 def _row(

@@ -327,7 +327,7 @@
 {{- fail "review.host is missing, and people reach the review desk under it; set it to a name that leads to your ingress controller, for example review.host=review.example" -}}
 {{- end -}}
 {{- if not $review.database.existingSecret -}}
-{{- fail "review.database.existingSecret is missing, and the review desk keeps what people decide in PostgreSQL; set it to a Secret of yours, and review.database.key to its key with the address, as in postgresql+pg8000://user:password@host:5432/name" -}}
+{{- fail "review.database.existingSecret is missing, and the review desk keeps what people decide in PostgreSQL; set it to a Secret of yours, and review.database.key to its key with the address, as in postgresql://user:password@host:5432/name" -}}
 {{- end -}}
 {{- if not $review.vault.existingSecret -}}
 {{- fail "review.vault.existingSecret is missing, and without it the store alone would tell every text; set it to a Secret of yours, and review.vault.key to its key with what `openssl rand -base64 32` prints" -}}
@@ -428,10 +428,10 @@
 {{- fail (printf "Secret %s has no key %s; set review.database.key to the key with the address of the store" $database.existingSecret $database.key) -}}
 {{- end -}}
 {{- if hasPrefix "sqlite" $address -}}
-{{- fail (printf "Secret %s names a file of SQLite, which ends with the pod and what people decided with it; put an address as postgresql+pg8000://user:password@host:5432/name under its key %s" $database.existingSecret $database.key) -}}
+{{- fail (printf "Secret %s names a file of SQLite, which ends with the pod and what people decided with it; put an address as postgresql://user:password@host:5432/name under its key %s" $database.existingSecret $database.key) -}}
 {{- end -}}
-{{- if not (hasPrefix "postgresql+pg8000://" $address) -}}
-{{- fail (printf "the address in Secret %s does not begin with postgresql+pg8000://, and the image has that driver alone; begin it so under its key %s" $database.existingSecret $database.key) -}}
+{{- if not (regexMatch "^(postgres|postgresql([+]pg8000)?)://" $address) -}}
+{{- fail (printf "the address in Secret %s does not begin with postgresql://, and the desk knows no other database here; begin it so under its key %s" $database.existingSecret $database.key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -6,8 +6,10 @@ from sluicegate.pipeline.kafka.topics import (
     group_rights,
     plan_candidate_topics,
     plan_desk_topics,
+    plan_pattern_topics,
     plan_topics,
 )
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES
 from sluicegate.pipeline.settings.tree import load_settings
 
 
@@ -17,6 +19,7 @@ def test_every_topic_of_the_settings_is_planned_once_under_its_own_name() -> Non
         *plan_topics(settings, partitions=6, replication=3),
         *plan_desk_topics(settings, partitions=6, replication=3),
         *plan_candidate_topics(settings, partitions=6, replication=3),
+        *plan_pattern_topics(settings, replication=3),
     ]
     named = settings.topics.model_dump(exclude={"forward"})
     assert {one.setting.removeprefix("topics."): one.name for one in planned} == named
@@ -52,6 +55,16 @@ def test_a_worker_reads_nothing_of_an_experiment_but_a_history_that_is_not_compa
         "topics.comparisons": 1,
         "topics.candidates": 1,
     }
+
+
+def test_feeds_of_patterns_have_a_topic_that_takes_the_largest_in_their_order() -> None:
+    (feeds,) = plan_pattern_topics(load_settings(), replication=3)
+    assert (feeds.name, feeds.partitions, feeds.circle) == ("patterns", 1, ("Describe", "Read", "Write"))
+    assert (feeds.worker, feeds.producer, feeds.consumer, feeds.desk) == ((), (), (), ())
+    assert feeds.cleanup == "delete", (
+        "compacted, a record with another member's key would end that one's feed"
+    )
+    assert int(feeds.config["max.message.bytes"]) > MOST_BYTES
 
 
 def test_a_shadow_writes_no_verdict_that_acts_and_no_dead_letter() -> None:

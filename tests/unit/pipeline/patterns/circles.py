@@ -54,7 +54,7 @@ CIRCLE = new_circle(
 )
 
 
-def flood(count: int = 12, template: str = TEMPLATE, **slots: str) -> list[str]:
+def flood(count: int = 18, template: str = TEMPLATE, **slots: str) -> list[str]:
     """Copies of one text with other slots, but for those given."""
     chance = random.Random(7)
     found = []

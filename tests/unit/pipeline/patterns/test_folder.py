@@ -12,6 +12,7 @@ from sluicegate.pipeline.patterns.matcher import read_index
 from unit.pipeline.patterns.circles import (
     CIRCLE,
     SOUTH,
+    TEMPLATE,
     TODAY,
     circle_with,
     days,
@@ -33,7 +34,8 @@ def place(tmp_path: Path) -> Path:
 
 def take(place: Path, content: bytes) -> None:
     with PatternFolder.opened(place) as folder:
-        folder.take(content)
+        _, new, _, _ = folder.take(content)
+        folder.admit(one.id for one in new)
         folder.save()
 
 
@@ -56,6 +58,47 @@ def test_a_feed_takes_the_place_of_the_one_before(place: Path) -> None:
         folder.save()
     assert (new, gone) == ([], [one.patterns[0].id])
     assert read_index(place).find(flood()[0]) == []
+
+
+def test_what_is_new_waits_for_a_look_and_what_is_gone_does_not(place: Path) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    other = feed(flood(template="Dear customer, " + TEMPLATE.replace("parcel", "letter box")))
+    both = feed(before=one).model_copy(update={"patterns": other.patterns})
+    with PatternFolder.opened(place) as folder:
+        folder.take(sealed(both))
+        folder.save()  # and here the cluster with the posts is away
+    assert len(read_index(place)) == 0
+    with PatternFolder.opened(place) as folder:
+        assert [known.fresh for known in folder.known()] == [True]
+        folder.admit([other.patterns[0].id])
+        folder.save()
+    assert len(read_index(place)) == 1
+
+
+def test_a_confirmed_pattern_acts_by_the_values_that_were_confirmed_alone(place: Path) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    with PatternFolder.opened(place) as folder:
+        folder.judge(pattern.id, "confirmed", by="ann", why="x", confirmed=pattern.values[:2], harmful=5)
+        folder.save()
+    with PatternFolder.opened(place) as folder:
+        (known,) = folder.known()
+        assert (known.confirmed, known.harmful) == (pattern.values[:2], 5)
+    index = read_index(place)
+    assert [found.confirmed for found in index.patterns] == [False, True]
+    assert len(index) == 1
+
+
+def test_how_far_a_topic_was_read_is_of_that_topic(place: Path) -> None:
+    with PatternFolder.opened(place) as folder:
+        assert folder.read_up_to("patterns") == {}
+        folder.note_read("patterns", {0: 7})
+        folder.save()
+    with PatternFolder.opened(place) as folder:
+        assert folder.read_up_to("patterns") == {0: 7}
+        assert folder.read_up_to("others") == {}
 
 
 def test_a_replayed_feed_changes_nothing(place: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.patterns import matcher as module
 from sluicegate.pipeline.patterns.folder import PatternFolder
 from sluicegate.pipeline.patterns.matcher import (
     LIVE,
@@ -52,7 +54,7 @@ def counted(one: Matcher, outcome: str) -> float:
 
 def test_a_copy_has_the_patterns_code(tmp_path: Path) -> None:
     one = matcher(tmp_path, live(flood()[0], "a" * 16))
-    assert one.match("teens", flood()[3]) == f"shared_pattern_{'a' * 16}"
+    assert one.match("teens", flood()[3]) == (f"shared_pattern_{'a' * 16}", False)
     assert one.match("teens", HARMLESS) is None
 
 
@@ -72,7 +74,7 @@ def test_two_values_of_two_patterns_are_no_match(tmp_path: Path) -> None:
 
 def test_patterns_may_share_values(tmp_path: Path) -> None:
     one = matcher(tmp_path, live(HARMLESS, "b" * 16), live(flood()[0], "a" * 16), live(flood()[1], "c" * 16))
-    assert one.match("teens", flood()[0]) == f"shared_pattern_{'a' * 16}"
+    assert one.match("teens", flood()[0]) == (f"shared_pattern_{'a' * 16}", False)
 
 
 def test_an_expired_pattern_matches_nothing(tmp_path: Path) -> None:
@@ -91,6 +93,15 @@ def test_a_poisoned_pattern_costs_reviewers_no_more_than_its_budget(tmp_path: Pa
 def test_one_that_people_here_confirmed_has_none(tmp_path: Path) -> None:
     one = matcher(tmp_path, live(flood()[0], confirmed=True))
     assert all(one.match("teens", flood()[0]) for _ in range(200))
+
+
+def test_what_was_confirmed_is_asked_first_and_spends_no_budget(tmp_path: Path) -> None:
+    pattern, key, values = live(flood()[0])
+    one = matcher(
+        tmp_path, (pattern, key, values), (LivePattern(pattern.id, days(9), confirmed=True), key, values[:2])
+    )
+    assert {one.match("teens", flood()[0]) for _ in range(200)} == {(f"shared_pattern_{pattern.id}", True)}
+    assert counted(one, "over_budget") == 0
 
 
 def test_a_word_over_and_over_is_no_match_by_itself(tmp_path: Path) -> None:
@@ -124,6 +135,7 @@ async def test_a_revoked_pattern_leaves_a_running_worker(tmp_path: Path) -> None
     write_circle(tmp_path)
     with PatternFolder.opened(tmp_path) as folder:
         folder.take(sealed(one))
+        folder.admit([one.patterns[0].id])
         folder.save()
     running = Matcher(tmp_path, ["teens"], Instruments.for_engine(1))
     async with running.watched():
@@ -151,3 +163,45 @@ def test_a_fault_of_ours_matches_nothing_and_is_counted(
     assert one.match("teens", flood()[0]) is None
     assert counted(one, "fault") == 1
     assert TODAY
+
+
+async def test_a_fault_that_nobody_thought_of_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the watch to end, a revoked pattern would stay for ever, with everything green."""
+    monkeypatch.setattr(module, "_LOOK_AGAIN_S", 0.01)
+    running, real, tried = matcher(tmp_path, live(flood()[0])), module.read_index, []
+
+    def fails_twice(folder: Path) -> PatternIndex:
+        tried.append(1)
+        if len(tried) < 3:
+            raise MemoryError
+        return real(folder)
+
+    monkeypatch.setattr(module, "read_index", fails_twice)
+    (tmp_path / LIVE).write_bytes(write_live([]))
+    async with running.watched():
+        while running.match("teens", flood()[0]) is not None:
+            await asyncio.sleep(0.01)
+    assert len(tried) == 3
+
+
+async def test_the_patterns_before_are_given_up_outside_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million values take so long that posts would wait."""
+    monkeypatch.setattr(module, "_LOOK_AGAIN_S", 0.01)
+    given_up: list[int] = []
+
+    class Watched(PatternIndex):
+        def __del__(self) -> None:
+            given_up.append(threading.get_ident())
+
+    monkeypatch.setattr(module, "read_index", lambda _folder: Watched(write_live([]), {}))
+    running = matcher(tmp_path, live(flood()[0]))
+    for content in (b"once", b"twice"):
+        (tmp_path / LIVE).write_bytes(content)
+        async with running.watched():
+            await asyncio.sleep(0.3)
+    assert given_up
+    assert threading.get_ident() not in given_up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sluicegate.pipeline.patterns.mining import TIMES_K
 from sluicegate.pipeline.patterns.risk import advantage, measure_risk
 from sluicegate.pipeline.patterns.sketch import LOOKED_UP, NEEDED, all_checksums, checksums, keyed
 from unit.pipeline.patterns.circles import (
@@ -82,7 +83,7 @@ def test_risk_of_ones_own_data() -> None:
 
 def test_a_flood_at_the_limit_gives_its_members_away_and_risk_says_so() -> None:
     found = measure_risk(
-        confirmed(flood(K)), k=K, vocabulary=vocabulary(), harmless=(), secret=CIRCLE.keys[0].value
+        confirmed(flood(TIMES_K * K)), k=K, vocabulary=vocabulary(), harmless=(), secret=CIRCLE.keys[0].value
     )
     assert found.advantage == 1.0  # without any of them there would be no pattern
 

@@ -6,11 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.pipeline.patterns.sketch import LOOKED_UP, all_checksums, checksums
-from sluicegate.pipeline.patterns.standing import CONFIRMED_BY, REFUSED_BY, Standing, learnt, suspicion
-from unit.pipeline.patterns.circles import CIRCLE, NOW, feed, flood
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums, keyed
+from sluicegate.pipeline.patterns.standing import (
+    CONFIRMED_BY,
+    REFUSED_BY,
+    Standing,
+    learnt,
+    seen_here,
+    suspicion,
+)
+from unit.pipeline.patterns.circles import CIRCLE, NOW, confirmed, feed, flood
 
 KEY = CIRCLE.keys[0]
+KEYED = keyed(KEY.value)
 (PATTERN,) = feed(flood()).patterns
 LAST_YEAR = NOW - timedelta(days=365)
 PLAIN = "the library opens at nine and closes when the last reader has gone home for the day"
@@ -26,7 +34,10 @@ PLAIN = "the library opens at nine and closes when the last reader has gone home
         ("seed", 0, REFUSED_BY - 1, "seed"),
         ("seed", 0, REFUSED_BY, "refused"),
         ("confirmed", 2, 3, "refused"),
-        ("confirmed", 3, 3, "confirmed"),
+        ("confirmed", 3, 3, "seed"),
+        ("confirmed", 19, 1, "seed"),
+        ("confirmed", 20, 1, "confirmed"),
+        ("confirmed", 0, 0, "confirmed"),  # its cases have left their topic
         ("revoked", 50, 0, "revoked"),
         ("poisoned", 50, 0, "poisoned"),
         ("refused", 50, 0, "refused"),
@@ -44,7 +55,7 @@ def others(copies: int, plain: int, at: datetime | None) -> list[tuple[list[int]
 
 
 def test_a_phrase_that_people_here_found_safe_is_not_used() -> None:
-    safe = all_checksums(flood()[0])
+    safe = [frozenset(checksums(flood()[0], KEPT))]
     assert suspicion(PATTERN, KEY, harmless=safe, others=[]) == "matches what people here found safe"
 
 
@@ -63,3 +74,23 @@ def test_a_phrase_that_was_here_before_the_flood_is_not_used(
 ) -> None:
     found = suspicion(PATTERN, KEY, harmless=(), others=others(copies, plain, at))
     assert (found is None) is used
+
+
+def test_a_greeting_that_rides_on_a_flood_is_not_confirmed_with_it() -> None:
+    """The flood is harmful, and confirms the pattern; the greeting in it must not be acted on."""
+    greeting = "happy birthday to you my dear old friend and many years of joy and good health for you"
+    greets = [KEYED(one).hex() for one in checksums(greeting, LOOKED_UP)]
+    trojan = PATTERN.model_copy(update={"values": (*PATTERN.values[:8], *greets)})
+    found = seen_here(trojan, KEY, confirmed(flood()), harmless=())
+    assert len(found) >= NEEDED
+    assert not set(found) & set(greets)
+
+
+def test_what_one_author_wrote_or_people_here_found_safe_is_not_confirmed() -> None:
+    assert seen_here(PATTERN, KEY, confirmed(flood(), authors=1), harmless=()) == ()
+    assert (
+        seen_here(
+            PATTERN, KEY, confirmed(flood()), harmless=[frozenset(checksums(one, KEPT)) for one in flood()]
+        )
+        == ()
+    )

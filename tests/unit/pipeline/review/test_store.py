@@ -32,6 +32,19 @@ def test_a_store_of_today_is_left_as_it_is(store: ReviewStore) -> None:
     store.migrate()
 
 
+def test_the_shape_of_a_store_is_told_and_asking_makes_nothing(store_url: str, tmp_path: Path) -> None:
+    asked = ReviewStore(store_url)
+    assert asked.shape() == "none"
+    assert list(tmp_path.iterdir()) == []
+    asked.migrate()
+    assert asked.shape() == "today"
+    for number, shape in (("first", "older"), ("r9999", "unknown")):
+        with asked.writing() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": number})
+        assert asked.shape() == shape
+    asked.close()
+
+
 def test_a_store_that_a_newer_version_migrated_is_left_alone_and_told(store: ReviewStore) -> None:
     with store.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
@@ -74,6 +87,7 @@ def test_a_plain_address_is_opened_and_the_servers_certificate_is_checked_where_
                 mine = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
                 assert connection.execute(mine).scalar_one() is encrypted
         impostor = ReviewStore(f"{asked}{theirs.file}")
+        assert not impostor.answers()
         with pytest.raises(ReviewError, match=r"check review\.store"):
             impostor.migrate()
         impostor.close()

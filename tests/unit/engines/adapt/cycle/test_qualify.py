@@ -65,6 +65,17 @@ def test_somebody_who_changed_their_mind_disagrees_with_nobody() -> None:
     assert (row.severity, row.votes) == ("unsafe", (0, 0, 1))
 
 
+def test_a_vote_counts_for_agreement_and_is_no_label_until_somebody_settles_the_case() -> None:
+    vote = decision("one", "unsafe", "anna", basis="vote", sampled_by="audit")
+    found = settled(vote)
+    assert (found.rows, len(found.held), found.rates["all"].wrong.decisions) == ((), 1, 0)
+    second = decision("one", "unsafe", "bert", basis="double", sampled_by="audit", at=1)
+    found = settled(vote, second)
+    (row,) = found.rows
+    assert (row.basis, row.votes, len(row.decisions)) == ("double", (0, 0, 2), 2)
+    assert found.rates["all"].wrong.decisions == 1
+
+
 def test_golden_cases_and_copies_teach_nothing() -> None:
     found = settled(
         decision("golden", "safe", basis="golden"),
