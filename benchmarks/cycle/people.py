@@ -84,6 +84,7 @@ def written(draw: random.Random, number: int) -> WrittenPost:
     }
     kind = draw.random()
     tail = f" ({draw.choice(('re', 'ad', 'note', 'post'))} {number})"
+    categories: tuple[str, ...]
     if kind < 0.3:
         template, severity, categories = draw.choice(OFFERS), "unsafe", ("Non-violent Illegal Acts",)
     elif kind < 0.5:

@@ -73,7 +73,7 @@ def cycle(
         typer.echo("\n".join(_told(found)))
     if found.run is None:
         return
-    if not found.passed:
+    if found.bundle is None or found.digest is None:
         raise typer.Exit(1)
     written = write_candidate(found.run, found.bundle, found.digest, wanted.tenant, settings)
     if hand_over is not None:
