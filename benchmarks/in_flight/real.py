@@ -13,6 +13,7 @@ import asyncio
 import json
 import random
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -26,16 +27,15 @@ from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.trial.samples import sample_records
-from sluicegate.schemas import CATEGORIES, MadeVerdict
+from sluicegate.schemas import CATEGORIES
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from sluicegate.pipeline.records import Delivery, Outgoing
+    from sluicegate.pipeline.records import Delivery
 
 WAYS: dict[str, dict[str, Any]] = {"before": {"in_flight": 3, "max_age_ms": 10}, "found": {}}
 SHARE = 0.7
@@ -71,17 +71,14 @@ class LoopClock(Clock):
         return asyncio.get_running_loop().time()
 
 
-class TimedOutlet(MemoryOutlet):
-    """Notes when the verdict on each post left, by its id. A post is acknowledged later, behind all before it in its partition."""
+@dataclass(slots=True)
+class Timed(MemoryDelivery):
+    """Notes when it was acknowledged."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.left: dict[str, float] = {}
+    done: dict[int, float] = field(default_factory=dict)
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
-        now = asyncio.get_running_loop().time()
-        events = [record.event for record in records if isinstance(record, Record)]
-        self.left |= {event.post_id: now for event in events if isinstance(event, MadeVerdict)}
+    def acknowledge(self) -> None:
+        self.done[self.offset] = asyncio.get_running_loop().time()
 
 
 def texts(count: int, seed: int) -> list[bytes]:
@@ -105,9 +102,9 @@ async def carried(
         posts=settings.window.posts, size_bytes=settings.window.bytes, clock=instruments.clock.monotonic
     )
     policy = Policy.load(None)
-    outlet = TimedOutlet()
-    flow = Flow(settings, {None: backend}, lambda: policy, window, outlet, instruments)
-    arrived: dict[str, float] = {}
+    flow = Flow(settings, {None: backend}, lambda: policy, window, MemoryOutlet(), instruments)
+    arrived: dict[int, float] = {}
+    done: dict[int, float] = {}
     rng = random.Random(7)  # noqa: S311 - arrivals
 
     async def source() -> AsyncIterator[Delivery]:
@@ -116,14 +113,14 @@ async def carried(
             if per_s is not None:
                 at += rng.expovariate(per_s)
                 await asyncio.sleep(max(0.0, at - instruments.clock.monotonic()))
-            arrived[orjson.loads(post)["id"]] = at
-            yield MemoryDelivery(offset, post)
+            arrived[offset] = at
+            yield Timed(offset, post, done=done)
 
     async with backend.engine:
         begun = instruments.clock.monotonic()
         await flow.run(singly(source()))
         wall = instruments.clock.monotonic() - begun
-    spent = sorted(outlet.left[post] - at for post, at in arrived.items())
+    spent = sorted(done[offset] - at for offset, at in arrived.items())
     return {
         "busy": round(instruments.busy.busy_s() / wall, 3),
         "posts_per_s": round(len(posts) / wall, 1),

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.dataclasses import dataclass
 
 from sluicegate.engines.errors import BundleError
-from sluicegate.engines.layouts import LayoutName
 from sluicegate.schemas import NO_CATEGORY, Severity
 
 MANIFEST: Final = "manifest.json"
@@ -82,7 +81,7 @@ class LayoutRef(BaseModel):
 
     model_config = _STRICT
 
-    name: LayoutName
+    name: Literal["compact", "vendor"]
     digest: Sha256
 
 

@@ -21,7 +21,7 @@ from sluicegate.pipeline.settings.tree import EngineSettings
 from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 
@@ -46,7 +46,6 @@ class FirstAnswers:
         policy: The policy in force.
         instruments: The clock and the holds.
         guard: The adapter that answers as a screen only. Nobody waits for it, unless the policy names it for posts, too.
-        tried: Adapters of a candidate's policy. The same holds for these.
     """
 
     def __init__(
@@ -57,9 +56,8 @@ class FirstAnswers:
         instruments: Instruments,
         *,
         guard: str | None = None,
-        tried: Collection[str | None] = (),
     ) -> None:
-        self._optional = {*tried, guard} - {None}
+        self._guard = guard
         self._backends = backends
         self._settings = settings
         self._policy = policy
@@ -77,12 +75,9 @@ class FirstAnswers:
 
     @property
     def _spared(self) -> set[str]:
-        """Of a small guard that no post needs, and of a candidate: the engine answers in their place."""
-        return {*map(_place, self._optional - self._policy().adapters)}
-
-    def has_answered(self, adapters: Iterable[str | None]) -> bool:
-        """True once each of these engines has scored something."""
-        return self._missing.keys().isdisjoint(map(_place, adapters))
+        """Of a small guard that no post needs: the engine answers in its place."""
+        guard = self._guard
+        return set() if guard is None or guard in self._policy().adapters else {_place(guard)}
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return once this worker has something to answer to posts, or is told to stop.

@@ -21,7 +21,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentFault
 
 from sluicegate.pipeline.errors import SettingsError
-from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.review import ReviewSettings
 from sluicegate.pipeline.settings.sections import (
     CacheSettings,
@@ -32,7 +31,6 @@ from sluicegate.pipeline.settings.sections import (
     LogSettings,
     MicroBatchSettings,
     OpsSettings,
-    PatternSettings,
     PolicySettings,
     ScreenSettings,
     TopicSettings,
@@ -48,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheSettings",
-    "CandidateSettings",
     "DrainSettings",
     "EngineSettings",
     "KafkaSettings",
@@ -56,7 +53,6 @@ __all__ = [
     "LogSettings",
     "MicroBatchSettings",
     "OpsSettings",
-    "PatternSettings",
     "PolicySettings",
     "ReviewSettings",
     "ScreenSettings",
@@ -106,8 +102,6 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     review: ReviewSettings = ReviewSettings()
-    candidate: CandidateSettings = CandidateSettings()
-    patterns: PatternSettings = PatternSettings()
 
     @classmethod
     def settings_customise_sources(

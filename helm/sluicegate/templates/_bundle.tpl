@@ -1,12 +1,11 @@
-{{/* engine.uri: from a scheme to volume, mount and init containers. The bundle is always /bundles/guard, and a candidate's
-     /candidates/guard: `.bundle` says whose it is, and is nothing for the engine's. */}}
+{{/* engine.uri: from a scheme to volume, mount and init containers. The bundle is always /bundles/guard. */}}
 
 {{- define "sluicegate.bundleFetched" -}}
 {{- if or (not .Values.engine.uri) (hasPrefix "https://" .Values.engine.uri) (hasPrefix "s3://" .Values.engine.uri) -}}yes{{- end -}}
 {{- end -}}
 
 {{- define "sluicegate.bundleVolume" -}}
-- name: {{ .bundle | default "bundle" }}
+- name: bundle
 {{- if hasPrefix "pvc://" .Values.engine.uri }}
   persistentVolumeClaim:
     claimName: {{ trimPrefix "pvc://" .Values.engine.uri | splitList "/" | first | quote }}
@@ -22,12 +21,12 @@
 {{- end -}}
 
 {{- define "sluicegate.bundleMount" -}}
-- name: {{ .bundle | default "bundle" }}
+- name: bundle
   readOnly: true
 {{- if include "sluicegate.bundleFetched" . }}
-  mountPath: /{{ .bundle | default "bundle" }}s
+  mountPath: /bundles
 {{- else }}
-  mountPath: /{{ .bundle | default "bundle" }}s/guard
+  mountPath: /bundles/guard
 {{- if hasPrefix "pvc://" .Values.engine.uri }}
 {{- with trimPrefix "pvc://" .Values.engine.uri | splitList "/" | rest | join "/" | trimSuffix "/" }}
   subPath: {{ . | quote }}
@@ -38,7 +37,7 @@
 
 {{- define "sluicegate.bundleInit" -}}
 {{- if hasPrefix "s3://" .Values.engine.uri }}
-- name: download-{{ .bundle | default "bundle" }}
+- name: download-bundle
   image: {{ include "sluicegate.mirrored" (list . .Values.engine.s3.image) | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   securityContext:
@@ -47,7 +46,7 @@
   resources:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  command: [aws, s3, cp, --no-progress, {{ .Values.engine.uri | quote }}, /{{ .bundle | default "bundle" }}s/bundle.tar{{ with .Values.engine.s3.endpointUrl }}, --endpoint-url, {{ . | quote }}{{ end }}]
+  command: [aws, s3, cp, --no-progress, {{ .Values.engine.uri | quote }}, /bundles/bundle.tar{{ with .Values.engine.s3.endpointUrl }}, --endpoint-url, {{ . | quote }}{{ end }}]
   env:
     - {name: HOME, value: /tmp}
   {{- with .Values.engine.s3.existingSecret }}
@@ -55,17 +54,17 @@
     - secretRef: {name: {{ . | quote }}}
   {{- end }}
   volumeMounts:
-    - {name: {{ .bundle | default "bundle" }}, mountPath: /{{ .bundle | default "bundle" }}s}
+    - {name: bundle, mountPath: /bundles}
     - {name: tmp, mountPath: /tmp}
 {{- end }}
 {{- if include "sluicegate.bundleFetched" . }}
-- name: fetch-{{ .bundle | default "bundle" }}
+- name: fetch-bundle
   {{- include "sluicegate.sideContainer" . | nindent 2 }}
   {{- if not .Values.engine.uri }}
   command: [sluicegate, engine, fetch-cpu, --model, {{ .Values.engine.cpuModel | quote }}, --destination, /bundles/guard]
   {{- else }}
   command: [python, /etc/sluicegate/scripts/fetch_bundle.py]
-  args: [{{ ternary (printf "/%ss/bundle.tar" (.bundle | default "bundle")) .Values.engine.uri (hasPrefix "s3://" .Values.engine.uri) | quote }}, {{ .Values.engine.sha256 | quote }}, /{{ .bundle | default "bundle" }}s/guard]
+  args: [{{ ternary "/bundles/bundle.tar" .Values.engine.uri (hasPrefix "s3://" .Values.engine.uri) | quote }}, {{ .Values.engine.sha256 | quote }}, /bundles/guard]
   {{- end }}
   {{- with include "sluicegate.envFrom" . | trim }}
   {{- . | nindent 2 }}
@@ -76,7 +75,7 @@
     {{- toYaml . | nindent 4 }}
     {{- end }}
   volumeMounts:
-    - {name: {{ .bundle | default "bundle" }}, mountPath: /{{ .bundle | default "bundle" }}s}
+    - {name: bundle, mountPath: /bundles}
     - {name: tmp, mountPath: /tmp}
     {{- if .Values.engine.uri }}
     - {name: scripts, mountPath: /etc/sluicegate/scripts, readOnly: true}

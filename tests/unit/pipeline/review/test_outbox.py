@@ -75,8 +75,7 @@ def test_everything_goes_out_once_in_the_order_in_which_it_was_decided(store: Re
     ]
     assert gone == made
     assert {topic for topic, *_ in brokers.sent} == {"resolutions", "feedback"}
-    versions = {topic: headers["schema-version"] for topic, *_, headers in brokers.sent}
-    assert versions == {"resolutions": b"1.1", "feedback": b"1.2"}
+    assert all(headers["schema-version"] == b"1.1" for *_, headers in brokers.sent)
     assert left(store) == 0
     assert [row.value for row in bench.sent("feedback")] == [None] * 3, "a text that was sent is not kept"
 

@@ -1,1 +1,0 @@
-"""A cycle from end to end on the CPU model, with people who are simulated."""
