@@ -9,7 +9,7 @@ import pytest
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.review.projector import OvertakenError, Projector, known_offsets
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
-from sluicegate.schemas import Post, Resolution, Verdict, encode
+from sluicegate.schemas import Feedback, Post, Resolution, Verdict, encode
 from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 
 if TYPE_CHECKING:
@@ -192,4 +192,6 @@ def test_a_rebuild_loses_no_first_answer_whose_topics_were_cleaned_meanwhile(sto
     bench.answer(case.case_id, HERON)
     store.forget_read_model()
     assert bench.answer(case.case_id, MAGPIE).kind == "settled"
-    assert len(bench.resolutions()) == len(bench.sent("feedback")) == 1
+    assert len(bench.resolutions()) == 1
+    told = [Feedback.model_validate_json(row.value).basis for row in bench.sent("feedback")]
+    assert told == ["vote", "double"]
