@@ -21,7 +21,7 @@ BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --shor
 WAITING = tests/integration tests/faults tests/rendered
 comma := ,
 # Extras with pinned versions: not `adapt` and `gpu`, where torch and NVIDIA's container decide.
-PINNED := bundle cpu dev docs evaluate otel prepare redis release review review-test screen testing
+PINNED := bundle candidate cpu dev docs evaluate otel patterns prepare redis release review review-test screen testing
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 # $(call packages,ENVIRONMENT,EXTRAS): pinned packages, each file by its hash. pip of the pinned version comes first, because
@@ -35,7 +35,7 @@ PIP := pip install --quiet --disable-pip-version-check
 PACKAGE := $(PIP) --no-deps --build-constraint constraints.txt -e .
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults review-test soak evaluate injection bench bench-quick asking-less scaling rolled fmt schemas clean docs test-pythons lock audit dist
+.PHONY: help install demo review check test chart-test chart-e2e test-adapt fuzz mutants conformance vllm-cpu gpu-acceptance gpu-day-small faults review-faults candidate-rollback review-test soak evaluate candidate cycle injection bench bench-quick asking-less scaling patterns rolled fmt schemas clean docs test-pythons lock audit dist
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ faults: install ## break everything under load and account for every post, on Ap
 review-faults: install ## decide 20,000 cases while the review desk is killed 20 times, on Apache Kafka: DECISIONS=500 KILLS=10 for less
 	PYTHONPATH=tests $(BIN)/python -m faults.review --decisions $(or $(DECISIONS),20000) --kills $(or $(KILLS),20)
 
+candidate-rollback: install ## a certified candidate flips 3 % of its verdicts in a canary, on Apache Kafka, and takes itself back (two minutes)
+	PYTHONPATH=tests $(BIN)/python -m faults.candidate
+
 review-test: install ## every task of the review desk in Debian's Chromium, by keyboard alone; axe-core on every page; PICTURES=docs/pictures takes those of the guide anew (ten minutes)
 	$(call packages,$(VENV),review-test)
 	REQUIRE_CHROMIUM=1 REQUIRE_REVIEW_TEST=1 REVIEW_PICTURES='$(PICTURES)' $(BIN)/pytest -q -ra tests/review_browser
@@ -96,6 +99,17 @@ evaluate: install ## shipped adapter, base and baseline on labelled rows: DATA=f
 	$(BIN)/sluicegate engine fetch-cpu $(NAMED)
 	$(BIN)/sluicegate engine fetch-cpu $(NAMED) --base
 	$(BIN)/python benchmarks/evaluate $(NAMED) $(if $(DATA),--data $(DATA)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(REPORT),--report '$(REPORT)')
+
+candidate: install ## four candidates beside the CPU model on Apache Kafka, each certified, rejected or refused: ADAPTER=folder of a retrained one, as adapt train writes it (15 minutes)
+	@test -n '$(ADAPTER)' || { echo 'make: give the retrained adapter, as `sluicegate adapt train` writes it: make candidate ADAPTER=training/best' >&2; exit 1; }
+	$(BIN)/sluicegate engine fetch-cpu
+	$(BIN)/sluicegate engine fetch-cpu --base
+	PYTHONPATH=benchmarks $(BIN)/python -m candidate --adapter '$(ADAPTER)' --out build/candidate
+
+cycle: $(VENV_ADAPT)/.installed ## 2,000 simulated decisions, planted errors and erasures among them, to a gated candidate in shadow, on the CPU model and Apache Kafka (under an hour)
+	$(VENV_ADAPT)/bin/sluicegate engine fetch-cpu
+	$(VENV_ADAPT)/bin/sluicegate engine fetch-cpu --base
+	$(VENV_ADAPT)/bin/python benchmarks/cycle --out build/cycle
 
 injection: install ## attacks on the guard, and 400 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
 	$(BIN)/sluicegate engine fetch-cpu
@@ -119,6 +133,9 @@ asking-less: install ## layouts and ways of asking on the CPU model, a simulated
 
 scaling: install ## simulate scaling on load with flash crowds, with what the chart ships; its report (under a minute)
 	PYTHONPATH=benchmarks $(BIN)/python -m scaling
+
+patterns: install ## two institutions share a flood as patterns: how soon, how many, at what cost, what they give away; KAFKA=1 for Apache Kafka, DATA=posts.jsonl for harmless posts (ten minutes)
+	PYTHONPATH=benchmarks:tests $(BIN)/python -m shared_patterns $(if $(KAFKA),--kafka) $(if $(DATA),--data '$(DATA)')
 
 rolled: install ## replace three workers one by one on Apache Kafka, and simulate a rollout of 24; its report (twenty minutes)
 	PYTHONPATH=benchmarks:tests $(BIN)/python -m rolled

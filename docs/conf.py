@@ -26,8 +26,9 @@ CONTENTS = {
     "Use it": ["quickstart", "contract", "client", "policy"],
     "Operate it": ["kubernetes", "operations", "connections", "settings", "bench", "sizing"],
     "Review": ["reviewing", "review"],
+    "Share": ["patterns", "patterns-privacy"],
     "Engines": ["engine", "shortcuts", "texts"],
-    "Adapt the model": ["adapt", "evaluate", "adapters", "model-card"],
+    "Adapt the model": ["adapt", "evaluate", "adapters", "cycle", "candidates", "model-card"],
     "Why": ["guarantee"],
 }
 """Captions of the side bar, and their pages in docs/."""
@@ -38,7 +39,11 @@ def _add_contents(app, page, source):
     if page != root_doc:
         return
     trees = [(caption, [f"docs/{name}" for name in names]) for caption, names in CONTENTS.items()]
-    trees += [("Decisions", ["docs/adr/*"]), ("Runbooks", ["docs/runbooks/*"]), ("Project", ["CONTRIBUTING", "CHANGELOG", "helm/sluicegate/README"])]
+    trees += [
+        ("Decisions", ["docs/adr/*"]),
+        ("Runbooks", ["docs/runbooks/*"]),
+        ("Project", ["CONTRIBUTING", "CHANGELOG", "helm/sluicegate/README"]),
+    ]
     for caption, names in trees:
         head = [":hidden:", f":caption: {caption}", *([":glob:"] if "*" in names[0] else [])]
         source[0] += "\n".join(["", "```{toctree}", *head, *names, "```", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
@@ -46,3 +47,19 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     with replacing(path) as stream:
         stream.write(content)
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Hold a file that nobody else holds; the system lets go of it if the process dies.
+
+    Args:
+        lock: The file, which is made if it is not there. It stays.
+
+    Raises:
+        BlockingIOError: Somebody holds it.
+        OSError: It cannot be written to.
+    """
+    with lock.open("a") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

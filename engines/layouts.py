@@ -1,6 +1,6 @@
 """Prompt layouts: which text of ours stands around a post.
 
-``CompactLayout`` is ours. ``VendorLayout`` is the prompt that a guard checkpoint was trained on, from its own chat
+``CompactLayout`` is ours, in two lengths. ``VendorLayout`` is the prompt that a guard checkpoint was trained on, from its own chat
 template. The template is rendered when a bundle is made, with marks in place of texts, and cut into static pieces
 (:func:`split_template`). At run time the pieces come from the bundle.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +21,10 @@ from sluicegate.schemas import Kind, Post
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
+CompactName = Literal["compact", "compact-short"]
+LayoutName = Literal[CompactName, "vendor"]
+LAYOUTS: tuple[LayoutName, ...] = get_args(LayoutName)
 
 LABEL_HEAD = "Safety:"
 """Every prompt ends in this, with no space after it: the label's own token brings the space."""
@@ -54,7 +58,7 @@ class Layout(Protocol):
     """Places a post between static texts. Pure: equal posts give equal pieces."""
 
     @property
-    def name(self) -> str:
+    def name(self) -> LayoutName:
         """The layout's name, as a bundle's manifest gives it."""
         ...
 
@@ -96,6 +100,11 @@ _LANGUAGE = "\nLanguage:"
 _USER = "<|im_end|>\n<|im_start|>user\n"
 _ASSISTANT = "<|im_end|>\n<|im_start|>assistant\n"
 
+_TAILS: dict[CompactName, str] = {
+    "compact": _ASSISTANT + LABEL_HEAD,
+    "compact-short": f"<|im_end|>{LABEL_HEAD}",
+}
+
 
 class CompactLayout:
     """Chat turns between control tokens, which are the only delimiters.
@@ -103,12 +112,19 @@ class CompactLayout:
     Nothing an author types can close a turn, so nothing in the text needs to be changed.
     The judged text is the last turn before the answer: an assistant's for a response,
     a user's otherwise. Earlier turns of the context stand before it.
+
+    Args:
+        name: ``compact`` opens the assistant's turn before the answer: seven tokens after the post. ``compact-short``
+            only closes the post: three. A model answers well in the one that it was trained on alone.
     """
 
-    name = "compact"
-
-    def __init__(self) -> None:
-        self.digest = static_digest([self.name, _TASK, _REGION, _LANGUAGE, _USER, _ASSISTANT, LABEL_HEAD])
+    def __init__(self, name: CompactName = "compact") -> None:
+        self.name: LayoutName = name
+        self._tail = _TAILS[name]
+        tail = (
+            LABEL_HEAD if name == "compact" else self._tail
+        )  # as bundles of before have it in their digests
+        self.digest = static_digest([name, _TASK, _REGION, _LANGUAGE, _USER, _ASSISTANT, tail])
 
     def content(self, text: str) -> str:
         """The text itself."""
@@ -128,7 +144,7 @@ class CompactLayout:
         for turn in post.turns:
             pieces += [Static(_USER if turn.role == "user" else _ASSISTANT), self.said(turn.text)]
         pieces += [Static(_ASSISTANT if post.kind == "response" else _USER), self.said(post.text)]
-        pieces.append(Static(_ASSISTANT + LABEL_HEAD))
+        pieces.append(Static(self._tail))
         return pieces
 
 
@@ -174,7 +190,7 @@ class VendorLayout(BaseModel):
     response: Frame
 
     @property
-    def name(self) -> str:
+    def name(self) -> LayoutName:
         """The layout's name in a manifest."""
         return "vendor"
 

@@ -45,6 +45,14 @@ OWNED: dict[str, dict[str, str] | str] = {
         "host": "left out: it is that of ops.host",
         "port": "left out: it is 8787",
     },
+    "candidate": {
+        "experiment": "given as engine.candidate.experiment",
+        "policy": "given as engine.candidate.policyFile",
+        "keys": "given by engine.candidate.keys.existingConfigMap",
+        "key": "in a Secret that engine.candidate.key.existingSecret names",
+        "share": "given as engine.candidate.share",
+        "state_file": "left out: engine.candidate.state says where it is",
+    },
     "ops": {"port": "left out: it is 8080"},
 }
 """Settings that the chart sets itself, or that are secrets, with the value that is meant: read after "value must be"."""

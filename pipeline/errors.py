@@ -43,3 +43,11 @@ class ReviewError(PipelineError):
 
 class CandidateError(PipelineError):
     """A fact about a candidate that may not follow. The message says who may do what instead."""
+
+
+class SignatureError(PipelineError):
+    """A key that cannot sign or be checked. The message says which one, and how to make one."""
+
+
+class PatternError(PipelineError):
+    """A shared pattern, a feed or a circle that cannot be used. The message says what would do."""

@@ -21,6 +21,7 @@ from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.first_answers import FirstAnswers
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
+from sluicegate.pipeline.flow.tried import Beside, Candidate, EngineRest
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.kafka.check import require_rights
 from sluicegate.pipeline.kafka.publisher import Publisher
@@ -28,6 +29,7 @@ from sluicegate.pipeline.kafka.source import Source
 from sluicegate.pipeline.observe.instruments import Instruments, open_tracing
 from sluicegate.pipeline.observe.logs import DROPPED
 from sluicegate.pipeline.observe.server import OpsServer, Report
+from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.checks import OtherEnginesError
 from sluicegate.pipeline.policy.file import PolicyFile
@@ -37,7 +39,9 @@ from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.redis_cache import open_shared_cache
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from prometheus_client import CollectorRegistry
 
 
 _log = structlog.get_logger(__name__)
@@ -53,9 +57,16 @@ _INTERRUPTED = 130  # as a shell tells of a process that Ctrl-C ended
 
 
 class Worker:
-    """Takes posts, judges them, publishes verdicts; until told to stop."""
+    """Takes posts, judges them, publishes verdicts; until told to stop.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: All of them.
+        candidate: Makes the candidate that stands beside the incumbent, where there is one.
+    """
+
+    def __init__(
+        self, settings: Settings, candidate: Callable[[Settings, Beside], Candidate] | None = None
+    ) -> None:
         self._settings = settings
         judges = settings.worker.role == "judge"
         adapters = settings.engine.adapters if judges else None  # an edge leaves them to the centre
@@ -71,18 +82,25 @@ class Worker:
             most_prompts=info.most_prompts if info is not None else None,
         )
         _warn_of_unused_room({name: backend.engine.info for name, backend in self._backends.items()})
+        shares = settings.patterns
+        self._matcher = (
+            Matcher(shares.path, shares.tenants, self._instruments) if shares.path is not None else None
+        )
         self._shared_cache = open_shared_cache(settings.cache, self._instruments) if judges else None
         self._window = Window(
             posts=settings.window.posts,
             size_bytes=settings.window.bytes,
             clock=self._instruments.clock.monotonic,
         )
+        self._candidate = candidate(settings, self._beside()) if candidate is not None else None
+        tried = self._candidate.policy.adapters if self._candidate is not None else ()
         self._first_answers = FirstAnswers(
             self._backends,
             settings.engine,
             lambda: self._policies.current,
             self._instruments,
             guard=settings.screen.guard,
+            tried=tried,
         )
         self._policy_fault: str | None = None
         self._source: Source | None = None
@@ -114,9 +132,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._instruments.tracing.close)
-            ops = OpsServer(
-                settings.ops, self._instruments.metrics.registry, livez=self._livez, readyz=self._readyz
-            )
+            ops = OpsServer(settings.ops, self._registry(), livez=self._livez, readyz=self._readyz)
             try:
                 await stack.enter_async_context(ops)
             except OSError as error:
@@ -129,14 +145,13 @@ class Worker:
             publisher = await stack.enter_async_context(
                 Publisher(settings.kafka, self._instruments.holds, flush_s=settings.drain.flush_s)
             )
-            await publisher.require_topic(settings.topics.posts)
-            await asyncio.to_thread(require_rights, settings)
+            await self._check_cluster(publisher)
             self._flow = flow = await self._open_flow(stack, publisher)
             self._breaker = flow.breaker
             flow.breaker.use(self._policies.current.digest)
-            self._control = await stack.enter_async_context(
-                ControlTopic(settings, flow.breaker, self._instruments.metrics, flow.switch, flow.servers)
-            )
+            await self._open_control(stack, flow)
+            if self._candidate is not None:
+                await stack.enter_async_context(self._candidate)
             # Now, and not before: an engine loads for minutes, and others must hear at once by which text the last one ended.
             await self._start_engines(stack)
             if not await self._policy_fits(stack, engines):
@@ -166,8 +181,35 @@ class Worker:
             # A worker that cannot answer would take its share of the posts from those that can.
             await self._first_answers.wait(self._stop)
             if not self._stop.is_set():
-                await self._source.run(self._stop)
+                await self._take_posts(self._source)
         _log.info("worker_stopped")
+
+    def _registry(self) -> CollectorRegistry:
+        """What is scraped."""
+        return self._instruments.metrics.registry
+
+    async def _check_cluster(self, publisher: Publisher) -> None:
+        """Make sure that the input topic is there, and what is done with topics is allowed."""
+        await publisher.require_topic(self._settings.topics.posts)
+        await asyncio.to_thread(require_rights, self._settings)
+
+    async def _open_control(self, stack: AsyncExitStack, flow: Flow | EdgeFlow) -> None:
+        """Share facts with the other workers from now on."""
+        candidate = self._candidate
+        self._control = await stack.enter_async_context(
+            ControlTopic(
+                self._settings,
+                flow.breaker,
+                self._instruments.metrics,
+                flow.switch,
+                flow.servers,
+                candidate.hear if candidate is not None else None,
+            )
+        )
+
+    async def _take_posts(self, source: Source) -> None:
+        """Be a member of the group until told to stop."""
+        await source.run(self._stop)
 
     async def _start_engines(self, stack: AsyncExitStack) -> None:
         """Start every adapter's engine: a policy that names another one later finds it warm."""
@@ -200,21 +242,61 @@ class Worker:
     async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow | EdgeFlow:
         """The path of posts, as this worker's role has it."""
         settings, window, instruments = self._settings, self._window, self._instruments
+        matcher = self._matcher
+        if matcher is not None:
+            await stack.enter_async_context(matcher.watched())
 
         def policy() -> Policy:
             return self._policies.current
 
         if settings.worker.role == "screen" and self._screen is not None:
             await publisher.require_topic(settings.topics.forward)
-            return EdgeFlow(settings, policy, window, publisher, instruments, self._screen)
+            return EdgeFlow(settings, policy, window, publisher, instruments, self._screen, matcher=matcher)
         shared = self._shared_cache
         if shared is not None:
             await stack.enter_async_context(shared)
         flow = Flow(
-            settings, self._backends, policy, window, publisher, instruments, self._screen, shared=shared
+            settings,
+            self._backends,
+            policy,
+            window,
+            publisher,
+            instruments,
+            self._screen,
+            shared=shared,
+            tried=self._candidate,
+            matcher=matcher,
         )
         instruments.metrics.cache_entries.set_function(lambda: len(flow.cache))
         return flow
+
+    def _beside(self) -> Beside:
+        """What a candidate is told of this worker."""
+        rest = EngineRest()
+
+        def is_ready() -> bool:
+            if self._candidate is None or not isinstance(self._flow, Flow):
+                return False
+            adapters = self._candidate.policy.adapters
+            # An engine that the incumbent needs, too, is awaited by both.
+            own = adapters - self._policies.current.adapters
+            now = self._instruments.clock.monotonic()
+            return self._first_answers.has_answered(adapters) and rest.may_act(
+                now, at_work=self._flow.are_at_work(own)
+            )
+
+        def lost() -> None:
+            if isinstance(self._flow, Flow):
+                self._flow.recall()
+
+        return Beside(
+            incumbent=lambda: self._policies.current,
+            engines={name: backend.engine.info.digest for name, backend in self._backends.items()},
+            screen=self._screen.digest if self._screen is not None else None,
+            is_ready=is_ready,
+            lost=lost,
+            instruments=self._instruments,
+        )
 
     async def _carry(self, flow: Flow | EdgeFlow, chunks: AsyncIterator[Sequence[Delivery]]) -> None:
         """Run the flow; its failure is the beginning of the end, which has the drain's budget like any other."""
@@ -291,6 +373,7 @@ class Worker:
             "draining": draining,
             "screen": self._flow.screen_state if self._flow is not None else "not opened yet",
             "control": self._control.state if self._control is not None else "not read yet",
+            "candidate": self._candidate.state if self._candidate is not None else "there is none",
             "breakers_open": sorted(self._breaker.open)[:_SHOWN] if self._breaker is not None else [],
             "holds": {
                 name: {"reason": hold.reason, "for_s": round(clock.monotonic() - hold.since, 1)}

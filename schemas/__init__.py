@@ -18,7 +18,7 @@ from sluicegate.schemas.assessment import (
 from sluicegate.schemas.codec import Rejection, decode_post, encode
 from sluicegate.schemas.deadletter import DeadLetter, Origin, ReasonCode, dead_letter_id
 from sluicegate.schemas.feedback import Feedback
-from sluicegate.schemas.made_verdict import MadeVerdict, verdict_bytes
+from sluicegate.schemas.made_verdict import MadeVerdict, RaisedVerdict, verdict_bytes
 from sluicegate.schemas.post import Kind, Post, Turn
 from sluicegate.schemas.resolution import (
     Authority,
@@ -29,6 +29,7 @@ from sluicegate.schemas.resolution import (
     resolution_id,
 )
 from sluicegate.schemas.verdict import (
+    SHARED_PATTERN,
     Action,
     EngineRef,
     Failure,
@@ -44,6 +45,7 @@ from sluicegate.schemas.verdict import (
 __all__ = [
     "CATEGORIES",
     "NO_CATEGORY",
+    "SHARED_PATTERN",
     "Action",
     "AssessedBy",
     "Assessment",
@@ -60,6 +62,7 @@ __all__ = [
     "Origin",
     "PolicyRef",
     "Post",
+    "RaisedVerdict",
     "ReasonCode",
     "Rejection",
     "Resolution",

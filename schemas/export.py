@@ -36,6 +36,9 @@ TOPICS: dict[str, tuple[str, str | None, str]] = {
     "block": ("verdicts.block", "verdict", "Verdicts whose action is block."),
     "resolutions": ("resolutions", "resolution", "What people decided: each supersedes a verdict."),
     "feedback": ("feedback", "feedback", "Posts with what a person found: rows to learn from."),
+    "shadow": ("verdicts.shadow", "verdict", "A candidate's verdicts. Nobody acts on them."),
+    "comparisons": ("comparisons", None, "What a candidate and the incumbent judged differently."),
+    "candidates": ("candidates", None, "Signed facts about candidates; nothing is compacted away."),
     "dead_letter": ("posts.deadletter", "dead_letter", "Records that can never be judged."),
     "control": (
         "sluicegate.control",

@@ -6,17 +6,20 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from sluicegate.schemas._fields import Code, Event, Identifier, Instant, Probability
+from sluicegate.schemas._fields import Code, Digest, Event, Identifier, Instant, Probability
 from sluicegate.schemas.assessment import Categories, Reason, Severity
 from sluicegate.schemas.post import Post
-from sluicegate.schemas.resolution import OpenBasis
+from sluicegate.schemas.resolution import Basis, OpenBasis
 
-FEEDBACK_VERSION = "1.1"
+FEEDBACK_VERSION = "1.2"
 """What is written today. A record that does not say its version is of the first one."""
 
 
 class Feedback(Event):
-    """What a reviewer found about a post that was judged. The newest ``reviewed_at`` of a verdict counts."""
+    """What a reviewer found about a post that was judged. The newest ``reviewed_at`` of a verdict counts.
+
+    Two bases say how a person read, and are no correction: ``vote`` and ``golden``.
+    """
 
     schema_version: str = "1.0"
     verdict_id: Identifier = Field(description="The verdict that was reviewed.")
@@ -41,6 +44,17 @@ class Feedback(Event):
         default=None,
         description="How likely this verdict was to be reviewed under `sampled_by`; its weight is one over this.",
     )
+
+    found: Severity | None = Field(default=None, description="What the verdict said.")
+    engine: Digest | None = Field(
+        default=None, description="Which engine the verdict names: which model to correct."
+    )
+    policy: Digest | None = Field(default=None, description="Which policy the verdict names.")
+
+    @property
+    def corrects(self) -> bool:
+        """False for an answer that only measures: a vote that settled nothing, or one to a case whose answer is known."""
+        return self.basis not in (Basis.VOTE, Basis.GOLDEN)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -72,6 +72,8 @@ class MadeVerdict:
     segments: Segments
     timings: Timings
     judged_at: datetime
+    reason_codes: ClassVar[tuple[str, ...]] = ()
+    """Of a :class:`RaisedVerdict` alone, so that all others keep their bytes."""
 
     @property
     def checked(self) -> Verdict:
@@ -81,6 +83,13 @@ class MadeVerdict:
             ValidationError: It is no verdict.
         """
         return Verdict(**vars(self))
+
+
+@dataclass(kw_only=True)
+class RaisedVerdict(MadeVerdict):
+    """A verdict whose action is severer than the policy's own."""
+
+    reason_codes: tuple[str, ...]  # type: ignore[misc]  # on the others it is no field
 
 
 def verdict_bytes(made: MadeVerdict) -> bytes:

@@ -62,6 +62,8 @@ class Basis(StrEnum):
     APPEAL = "appeal"
     BULK = "bulk"
     """A person decided about another post, and this one is a near copy, or one of many that were lifted together."""
+    VOTE = "vote"
+    """One person's answer that settles nothing by itself. In feedback alone; no resolution has it."""
 
 
 class ResolutionCause(StrEnum):
@@ -77,6 +79,10 @@ class ResolutionCause(StrEnum):
     """The post could not be scored."""
     APPEAL = "appeal"
     """The author complained."""
+    CANDIDATE = "candidate"
+    """A candidate beside the machine said something else about it."""
+    CANDIDATE_AUDIT = "candidate_audit"
+    """Chance picked it from the posts on which a candidate said the same."""
     REOPENED = "reopened"
     """A person withdrew what people had decided: the machine's verdicts count again."""
 
@@ -156,5 +162,5 @@ def resolution_id(*, verdict_id: str, content: str, decision: str, action: Actio
 
 
 def feedback_id(resolution: str) -> str:
-    """UUIDv5 of the feedback that goes with a resolution; it travels as a header."""
+    """UUIDv5 of the feedback that goes with a resolution, or with a decision that has none; it travels as a header."""
     return str(uuid5(_RESOLUTIONS, f"feedback:{resolution}"))

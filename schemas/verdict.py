@@ -48,6 +48,9 @@ DispositionParameters = Annotated[dict[Code, ParameterValue], Field(max_length=1
 
 
 Form = Literal["original", "folded"]
+ReasonCodes = Annotated[tuple[Code, ...], Field(max_length=8, strict=False)]
+SHARED_PATTERN = "shared_pattern_"
+"""What the reason code begins with where a shared pattern raised a verdict; the pattern's id follows."""
 FormRules = Annotated[tuple[Code, ...], Field(max_length=32, strict=False)]
 """Such as ``leet`` or ``spaced``."""
 
@@ -180,6 +183,12 @@ class Verdict(Event):
     segments: Segments = Segments()
     timings: Timings
     judged_at: Instant
+    reason_codes: ReasonCodes = Field(
+        default=(),
+        # Nearly no verdict has any: those keep the bytes that they had before there were codes.
+        exclude_if=lambda codes: not codes,
+        description="Why the action is severer than the policy's own, such as `shared_pattern_` and the id of a pattern; absent if it is not. An open set.",
+    )
 
     @model_validator(mode="after")
     def _judged_or_failed(self) -> Self:
@@ -192,11 +201,22 @@ class Verdict(Event):
             raise ValueError("rules stand exactly where a folded form decided")
         if self.breaker is not None and (not judged or self.action is not Action.REVIEW):
             raise ValueError("a breaker withholds blocks that were judged, and makes them review")
+        if self.is_raised and self.action is Action.ALLOW:
+            raise ValueError("a shared pattern raises an allow, and makes none")
+        if self.is_raised and self.action is Action.BLOCK and not judged:
+            raise ValueError("a confirmed pattern blocks only what was judged")
         return self
 
     @property
+    def is_raised(self) -> bool:
+        """True if the policy would have allowed the post but for a shared pattern, which raised it."""
+        return any(code.startswith(SHARED_PATTERN) for code in self.reason_codes)
+
+    @property
     def outcome(self) -> str:
-        """``judged``, ``failure:<code>`` or ``breaker``: the part of the verdict id that tells them apart."""
+        """``judged``, ``failure:<code>``, ``breaker`` or ``pattern``: the part of the verdict id that tells them apart."""
+        if self.is_raised:
+            return "pattern"
         if self.failure is not None:
             return f"failure:{self.failure.code}"
         return "judged" if self.breaker is None else "breaker"
@@ -235,7 +255,7 @@ def verdict_id(
         content: Its :func:`content_hash`.
         policy_digest: Digest of the policy that decided.
         engine: The engine asked, with its adapter.
-        outcome: ``judged``, ``failure:<code>`` or ``breaker``.
+        outcome: ``judged``, ``failure:<code>``, ``breaker`` or ``pattern``.
         action: The action decided.
     """
     parts = [

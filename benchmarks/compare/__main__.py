@@ -70,7 +70,7 @@ def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("build/compare"), help="folder for the report")
     parser.add_argument("--work", type=Path, default=Path(".cache/compare"), help="folder of what is done")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=35, help="nothing is begun that would be over later")
+    parser.add_argument("--minutes", type=float, default=38, help="nothing is begun that would be over later")
     parser.add_argument("--only", nargs="+", choices=[*STAGES, _MEMORY], help="these parts alone")
     parser.add_argument("--posts", type=int, help="posts of the stream, or of the part `memory`")
     parser.add_argument("--cpu-posts", type=int, help="posts of the sample for the CPU model, such as 500")

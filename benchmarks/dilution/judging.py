@@ -11,7 +11,7 @@ from sluicegate.engines.bundle.bundle import Bundle
 from sluicegate.engines.cpu_model.models import cpu_bundle_path
 from sluicegate.engines.protocol import ItemFailure, believed
 from sluicegate.pipeline.flow.decision import assess, worst
-from sluicegate.pipeline.flow.routes import PartBuilder
+from sluicegate.pipeline.flow.routes import Decided, PartBuilder
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import load_settings
@@ -39,7 +39,7 @@ class Judging:
         # Without passages: what was judged before there were any, and the base of every comparison.
         bare = replace(self._backend, passages=None)
         self._builders = {
-            passages: PartBuilder(backend, settings.limits, lambda: self._policy)
+            passages: PartBuilder(backend, settings.limits)
             for passages, backend in ((True, self._backend), (False, bare))
         }
         manifest = Bundle.open(cpu_bundle_path(), verify=False).manifest
@@ -75,7 +75,7 @@ class Judging:
         built: Built = {}
         for first in range(0, len(posts), _CHUNK):
             chunk = posts[first : first + _CHUNK]
-            found = await self._builders[passages].build(chunk)
+            found = await self._builders[passages].build([Decided(post, self._policy) for post in chunk])
             built.update((post.id, parts) for post, (parts, _) in zip(chunk, found, strict=True))
         return built
 

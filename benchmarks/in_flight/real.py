@@ -13,7 +13,6 @@ import asyncio
 import json
 import random
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,15 +26,16 @@ from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.trial.samples import sample_records
-from sluicegate.schemas import CATEGORIES
+from sluicegate.schemas import CATEGORIES, MadeVerdict
 from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from sluicegate.pipeline.records import Delivery
+    from sluicegate.pipeline.records import Delivery, Outgoing
 
 WAYS: dict[str, dict[str, Any]] = {"before": {"in_flight": 3, "max_age_ms": 10}, "found": {}}
 SHARE = 0.7
@@ -71,14 +71,17 @@ class LoopClock(Clock):
         return asyncio.get_running_loop().time()
 
 
-@dataclass(slots=True)
-class Timed(MemoryDelivery):
-    """Notes when it was acknowledged."""
+class TimedOutlet(MemoryOutlet):
+    """Notes when the verdict on each post left, by its id. A post is acknowledged later, behind all before it in its partition."""
 
-    done: dict[int, float] = field(default_factory=dict)
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: dict[str, float] = {}
 
-    def acknowledge(self) -> None:
-        self.done[self.offset] = asyncio.get_running_loop().time()
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        now = asyncio.get_running_loop().time()
+        events = [record.event for record in records if isinstance(record, Record)]
+        self.left |= {event.post_id: now for event in events if isinstance(event, MadeVerdict)}
 
 
 def texts(count: int, seed: int) -> list[bytes]:
@@ -102,9 +105,9 @@ async def carried(
         posts=settings.window.posts, size_bytes=settings.window.bytes, clock=instruments.clock.monotonic
     )
     policy = Policy.load(None)
-    flow = Flow(settings, {None: backend}, lambda: policy, window, MemoryOutlet(), instruments)
-    arrived: dict[int, float] = {}
-    done: dict[int, float] = {}
+    outlet = TimedOutlet()
+    flow = Flow(settings, {None: backend}, lambda: policy, window, outlet, instruments)
+    arrived: dict[str, float] = {}
     rng = random.Random(7)  # noqa: S311 - arrivals
 
     async def source() -> AsyncIterator[Delivery]:
@@ -113,14 +116,14 @@ async def carried(
             if per_s is not None:
                 at += rng.expovariate(per_s)
                 await asyncio.sleep(max(0.0, at - instruments.clock.monotonic()))
-            arrived[offset] = at
-            yield Timed(offset, post, done=done)
+            arrived[orjson.loads(post)["id"]] = at
+            yield MemoryDelivery(offset, post)
 
     async with backend.engine:
         begun = instruments.clock.monotonic()
         await flow.run(singly(source()))
         wall = instruments.clock.monotonic() - begun
-    spent = sorted(done[offset] - at for offset, at in arrived.items())
+    spent = sorted(outlet.left[post] - at for post, at in arrived.items())
     return {
         "busy": round(instruments.busy.busy_s() / wall, 3),
         "posts_per_s": round(len(posts) / wall, 1),

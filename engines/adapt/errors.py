@@ -51,3 +51,7 @@ class CalibrationError(EngineError):
 
 class GateError(EngineError):
     """Nothing can be compared. The message names folder, file or option, and the fix; never a text."""
+
+
+class CycleError(EngineError):
+    """The cycle cannot begin or go on. The message names file or field, and the fix; never a text."""

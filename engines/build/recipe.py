@@ -25,6 +25,7 @@ from sluicegate.engines.backends.dialects import EXPLANATION_TOKENS
 from sluicegate.engines.backends.gpu import GPUS, GpuName
 from sluicegate.engines.backends.trtllm.serving import VERSION, LoraLimits
 from sluicegate.engines.errors import BuildError
+from sluicegate.engines.layouts import LayoutName
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _RECIPE_BYTES = 1 << 20
@@ -55,7 +56,7 @@ class BuildBase(BaseModel):
     model_config = _STRICT
 
     checkpoint: Folder
-    layout: Literal["vendor", "compact"]
+    layout: LayoutName
     licence: Text = Field(description="SPDX name, such as Apache-2.0.")
     revision: Text | None = Field(default=None, description="Of the checkpoint, for the manifest.")
 
@@ -220,7 +221,7 @@ class BuildRecipe(BaseModel):
         if not self.reuse:
             return "reuse: every prompt begins with the layout's tokens, so it always pays; remove the field"
         if not self.gather_generation_logits:
-            return "gather_generation_logits: an engine without gives no exact scores; remove the field"
+            return "gather_generation_logits: logits are asked for when an engine is loaded, not built; remove the field"
         if not self.paged_context_fmha:
             return "paged_context_fmha: an engine without reuses no prefix; remove the field"
         return None

@@ -151,8 +151,8 @@ def _tokenizer(root: Path, manifest: Manifest) -> BundleTokenizer:
 
 def _layout(root: Path, manifest: Manifest) -> Layout:
     layout: Layout
-    if manifest.layout.name == "compact":
-        layout = CompactLayout()
+    if manifest.layout.name != "vendor":
+        layout = CompactLayout(manifest.layout.name)
     else:
         entry = _entry(manifest, "layout")
         layout = VendorLayout.parse(_read(root / entry.path, entry.path, limit_bytes=entry.bytes))

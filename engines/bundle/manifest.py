@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.dataclasses import dataclass
 
 from sluicegate.engines.errors import BundleError
+from sluicegate.engines.layouts import LayoutName
 from sluicegate.schemas import NO_CATEGORY, Severity
 
 MANIFEST: Final = "manifest.json"
@@ -81,7 +82,7 @@ class LayoutRef(BaseModel):
 
     model_config = _STRICT
 
-    name: Literal["compact", "vendor"]
+    name: LayoutName
     digest: Sha256
 
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -24,10 +24,17 @@ from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.errors import PipelineError, SettingsError
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.kafka.check import Result, fault, ok, unknown
+from sluicegate.pipeline.kafka.topics import plan_of_desk
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.checks import require_adapters, require_digests, require_engines
 from sluicegate.pipeline.settings.engine_choice import engine_choice, engine_choices
-from sluicegate.pipeline.settings.tree import EngineSettings, PolicySettings, ScreenSettings, variable
+from sluicegate.pipeline.settings.tree import (
+    EngineSettings,
+    PolicySettings,
+    ScreenSettings,
+    Settings,
+    variable,
+)
 from sluicegate.pipeline.text import neutral, neutral_json
 from sluicegate.schemas import FailureCode, Post
 
@@ -225,6 +232,36 @@ def policy_result(
     return ok("policy", f"{loaded.name} {loaded.version} ({where}), digest {loaded.digest}")
 
 
+_SEE_REVIEW = "sluicegate settings docs  # the section review"
+_MIGRATE = "sluicegate review migrate  # `sluicegate review serve` does it, too, when it starts"
+
+
+def store_result(settings: Settings) -> Result:
+    """Open the store of a review desk, and see that its shape and the desk's key fit. It changes nothing."""
+    try:
+        from sluicegate.pipeline.review.desk import ReviewDesk  # noqa: PLC0415 - libraries of an extra
+    except ModuleNotFoundError as error:
+        return fault("store", f"the review desk needs {error.name}", "pip install 'sluicegate[review]'")
+    try:
+        desk = ReviewDesk(settings)
+        try:
+            shape = desk.store.shape()
+            if shape == "today":
+                with desk.store.reading() as connection:
+                    desk.vault.require_key(connection)
+        finally:
+            desk.store.close()
+    except PipelineError as error:
+        return fault("store", str(error), _SEE_REVIEW)
+    newer = "pip install --upgrade 'sluicegate[review]'  # or restore the store from a backup of before"
+    return {
+        "none": ok("store", f"it can be opened, and has no tables yet (to make them: {_MIGRATE})"),
+        "older": fault("store", "it has the shape of an older version", _MIGRATE),
+        "unknown": fault("store", "it has the shape of another version", newer),
+        "today": ok("store", "it answers, has the shape of this version, and was made with this review.key"),
+    }[shape]
+
+
 def _digests(engine: EngineSettings) -> dict[str | None, str]:
     """Digest of each engine by adapter; none where they cannot be opened, which was told before."""
     try:
@@ -272,15 +309,23 @@ _MARKS = {"ok": ("ok", typer.colors.GREEN), "fault": ("FAULT", typer.colors.RED)
 _DETAIL_CHARACTERS = 500
 
 
-def check(as_json: AsJson = False, settings: SettingsFile = None) -> None:
+Review = Annotated[
+    bool,
+    typer.Option("--review", help="Look at what a review desk needs instead: its topics, rights and store."),
+]
+
+
+def check(review: Review = False, as_json: AsJson = False, settings: SettingsFile = None) -> None:
     """Look at all that a worker needs, and name for each fault the command that fixes it.
 
     Settings, broker, topics, rights, group, clocks, bundle, engine, screen, policy. Writes nothing and
     joins no group. Starts the engine to have one post scored. Exit code 1 if anything is wrong.
 
+    With --review: settings, broker, topics, rights, clocks and store of a review desk.
+
     Example: sluicegate check --json
     """
-    results = _results(settings)
+    results = _results(settings, review=review)
     faults = sum(result.state == "fault" for result in results)
     if as_json:
         document = {"ok": not faults, "results": [asdict(result) for result in results]}
@@ -294,7 +339,7 @@ def check(as_json: AsJson = False, settings: SettingsFile = None) -> None:
         raise typer.Exit(1)
 
 
-def _results(path: Path | None) -> list[Result]:
+def _results(path: Path | None, *, review: bool) -> list[Result]:
     from sluicegate.pipeline.command.check import (  # noqa: PLC0415 - the same
         bundle_result,
         engine_result,
@@ -319,13 +364,17 @@ def _results(path: Path | None) -> list[Result]:
             fault("settings", str(error), f"sluicegate settings docs  # then try: sluicegate check{option}")
         ]
     configure_logs("error")
+    found = ok("settings", f"{path or 'defaults and environment'}, digest {settings.digest}")
+    if review:
+        facts = probe_cluster(settings, planned=plan_of_desk(settings))
+        return [found, *cluster_results(settings, facts, option=option, desk=True), store_result(settings)]
     judging: list[Result] = []
     judges = settings.worker.role == "judge"
     for adapter in (None, *settings.engine.adapters) if judges else ():
         bundle = bundle_result(settings.engine, adapter)
         judging += [bundle, asyncio.run(engine_result(settings.engine, bundle, adapter))]
     return [
-        ok("settings", f"{path or 'defaults and environment'}, digest {settings.digest}"),
+        found,
         *cluster_results(settings, probe_cluster(settings), option=option),
         *judging,
         *(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from typing import Annotated
+import sys
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,9 +14,10 @@ from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 app = typer.Typer(
-    help="The review desk: serve it, migrate its store, erase an author, make its read model again.\n\nExample: sluicegate review serve"
+    help="The review desk: serve it, migrate its store, erase an author, export cases, make its read model again.\n\nExample: sluicegate review serve"
 )
 
+Form = Literal["csv", "jsonl"]
 Demo = Annotated[
     bool, typer.Option("--demo", help="Log in by a click, without an issuer. On a loopback address alone.")
 ]
@@ -68,6 +70,24 @@ def erase(
     typer.echo(f"erased: {texts} texts; no text of this author is kept from now on")
     if left is not None:
         typer.echo(left)
+
+
+@app.command("export")
+def export(
+    form: Annotated[Form, typer.Option("--form", help="csv for a spreadsheet, jsonl for a program.")] = "csv",
+    tenant: Annotated[str, typer.Option(help="Whose cases; all if it is left out.")] = "",
+    texts: Annotated[bool, typer.Option("--texts", help="With the texts of posts.")] = False,
+    settings: SettingsFile = None,
+) -> None:
+    """Write every case, with what was decided on it, to standard output. The journal has the export before its first row.
+
+    No cell of the CSV is a formula, and characters that nobody sees are spelt out there. JSON lines have texts as they are.
+
+    Example: sluicegate review export --tenant forum > cases.csv
+    """
+    _require_extra()
+    for line in _desk(load_settings(settings)).export("command", form, tenant=tenant, texts=texts):
+        sys.stdout.write(line)
 
 
 @app.command("rebuild")

@@ -11,10 +11,13 @@ import typer
 
 from sluicegate.pipeline.command.options import AsJson, SettingsFile
 from sluicegate.pipeline.kafka.topics import (
+    FOR_EVER_MS,
     PlannedTopic,
     create_topics,
     group_rights,
+    plan_candidate_topics,
     plan_desk_topics,
+    plan_pattern_topics,
     plan_topics,
 )
 from sluicegate.pipeline.settings.tree import Settings, load_settings
@@ -40,13 +43,26 @@ Desk = Annotated[
     bool, typer.Option("--review", help="With the topics of a review desk: resolutions and feedback.")
 ]
 
+Candidate = Annotated[
+    bool,
+    typer.Option(
+        "--candidate",
+        help="With the topics of an experiment with a candidate: its verdicts, its history, comparisons.",
+    ),
+]
+
+Patterns = Annotated[
+    bool,
+    typer.Option("--patterns", help="With the topic of feeds of threat patterns, where a circle uses one."),
+]
+
 Config = Annotated[
     list[str] | None,
     typer.Option(
         "--config",
         metavar="<topic.name=value>",
         help="Kafka's own configuration of a topic that is created, over the plan's: posts.retention.ms=86400000. "
-        "Topics go by their settings: posts, allow, review, block, dead_letter, control, resolutions, feedback. Repeatable.",
+        "Topics go by their settings: posts, allow, review, block, dead_letter, control, resolutions, feedback, shadow, comparisons, candidates, patterns. Repeatable.",
     ),
 ]
 
@@ -61,6 +77,8 @@ def plan(
     partitions: Partitions = _PARTITIONS,
     replication: Replication = _REPLICATION,
     review: Desk = False,
+    candidate: Candidate = False,
+    patterns: Patterns = False,
     as_json: AsJson = False,
     settings: SettingsFile = None,
 ) -> None:
@@ -69,7 +87,7 @@ def plan(
     Example: sluicegate topics plan --partitions 24 --json
     """
     loaded = load_settings(settings)
-    planned = _planned(loaded, partitions, replication, desk=review)
+    planned = _planned(loaded, partitions, replication, desk=review, candidate=candidate, circle=patterns)
     if as_json:
         document = {
             "topics": [{**asdict(one), "config": one.config} for one in planned],
@@ -88,9 +106,12 @@ def plan(
 
 @app.command("create")
 def create(
+    *,
     partitions: Partitions = _PARTITIONS,
     replication: Replication = _REPLICATION,
     review: Desk = False,
+    candidate: Candidate = False,
+    patterns: Patterns = False,
     config: Config = None,
     as_json: AsJson = False,
     settings: SettingsFile = None,
@@ -100,7 +121,7 @@ def create(
     Example: sluicegate topics create --partitions 3 --replication 1
     """
     loaded = load_settings(settings)
-    planned = _planned(loaded, partitions, replication, desk=review)
+    planned = _planned(loaded, partitions, replication, desk=review, candidate=candidate, circle=patterns)
     created = create_topics(loaded.kafka, configured(planned, config or ()))
     if as_json:
         typer.echo(orjson.dumps([asdict(one) for one in created], option=orjson.OPT_INDENT_2).decode())
@@ -111,13 +132,16 @@ def create(
 
 
 def _planned(
-    settings: Settings, partitions: int, replication: int, *, desk: bool
+    settings: Settings, partitions: int, replication: int, *, desk: bool, candidate: bool, circle: bool
 ) -> tuple[PlannedTopic, ...]:
     shape: Any = {"partitions": partitions, "replication": replication}
-    planned = plan_topics(settings, **shape)
-    if desk:
-        return (*planned, *plan_desk_topics(settings, **shape))
-    return tuple(replace(one, desk=()) for one in planned)
+    planned = list(plan_topics(settings, **shape))
+    planned += plan_desk_topics(settings, **shape) if desk else ()
+    planned += plan_candidate_topics(settings, **shape) if candidate else ()
+    planned += plan_pattern_topics(settings, replication=replication) if circle else ()
+    return tuple(
+        replace(one, desk=one.desk if desk else (), shadow=one.shadow if candidate else ()) for one in planned
+    )
 
 
 def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[PlannedTopic]:
@@ -140,12 +164,17 @@ def configured(planned: Sequence[PlannedTopic], given: Sequence[str]) -> list[Pl
 
 
 def _row(topic: PlannedTopic) -> tuple[str, ...]:
-    kept = "newest per key" if topic.retention_ms is None else f"{topic.retention_ms // _DAY_MS} days"
+    if topic.retention_ms is None:
+        kept = "newest per key"
+    else:
+        kept = "for ever" if topic.retention_ms == FOR_EVER_MS else f"{topic.retention_ms // _DAY_MS} days"
     needs = {
         "worker": topic.worker,
         "producer": topic.producer,
         "consumer": topic.consumer,
         "desk": topic.desk,
+        "shadow": topic.shadow,
+        "circle": topic.circle,
     }
     rights = "; ".join(f"{who} {'+'.join(what)}" for who, what in needs.items() if what)
     return topic.name, str(topic.partitions), str(topic.replication), topic.cleanup, kept, rights

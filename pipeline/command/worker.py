@@ -6,20 +6,38 @@ import asyncio
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import structlog
 import typer
 
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import SettingsFile
-from sluicegate.pipeline.errors import PipelineError, SettingsError
+from sluicegate.pipeline.errors import PipelineError, SettingsError, StartError
+from sluicegate.pipeline.flow.tried import Beside, Candidate
 from sluicegate.pipeline.observe.logs import configure_logs, frames
 from sluicegate.pipeline.settings.tree import Settings, load_settings, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+class Drainable(Protocol):
+    """What works until it is told to stop, and drains then."""
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set once the drain has begun."""
+        ...
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        ...
+
+    async def run(self) -> None:
+        """Work until told to stop; return once drained."""
+        ...
 
 
 def worker(
@@ -42,11 +60,24 @@ def worker(
     Example: SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 sluicegate worker
     """
     loaded = _load(settings, role)
+    from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
+
+    run_worker(loaded, lambda given: Worker(given, _candidate(given)), stop_on_eof=stop_on_eof)
+
+
+def run_worker(loaded: Settings, make: Callable[[Settings], Drainable], *, stop_on_eof: bool) -> None:
+    """Run a worker until SIGTERM or Ctrl-C, then drain and leave.
+
+    Args:
+        loaded: Its settings.
+        make: Makes it.
+        stop_on_eof: Whether it drains, too, when standard input closes.
+    """
     configure_logs(loaded.log.level)
     log = structlog.get_logger("sluicegate")
     log.info("settings", digest=loaded.digest, settings=loaded.masked())
     try:
-        asyncio.run(_run(loaded, stop_on_eof=stop_on_eof))
+        asyncio.run(_run(loaded, make, stop_on_eof=stop_on_eof))
     except (PipelineError, EngineError):
         raise
     except Exception as error:  # noqa: BLE001 - told without its message, whatever it is
@@ -72,10 +103,8 @@ def _load(path: Path | None, role: str | None) -> Settings:
     return loaded
 
 
-async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
-    from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
-
-    running = Worker(settings)
+async def _run(settings: Settings, make: Callable[[Settings], Drainable], *, stop_on_eof: bool) -> None:
+    running = make(settings)
     if stop_on_eof:
         _stop_at_end_of_input(running.stop)
     limit = asyncio.create_task(_end_in_time(running.stopping, settings.drain.budget_s))
@@ -83,6 +112,28 @@ async def _run(settings: Settings, *, stop_on_eof: bool) -> None:
         await running.run()
     finally:
         limit.cancel()
+
+
+def _candidate(settings: Settings) -> Callable[[Settings, Beside], Candidate] | None:
+    """What makes the candidate of the settings, if they have one.
+
+    Raises:
+        StartError: A library is missing, or there is nothing that it could judge here.
+    """
+    if settings.candidate.policy is None:
+        return None
+    if settings.worker.role != "judge":
+        raise StartError(
+            "candidate.policy is for workers with an engine, and worker.role is screen; leave it out here, and give it to "
+            "those that this one forwards to"
+        )
+    try:
+        from sluicegate.pipeline.shadow.standing import Standing  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise StartError(
+            f"candidate.policy needs {error.name}; pip install 'sluicegate[candidate]'"
+        ) from error
+    return Standing
 
 
 async def _end_in_time(stopping: asyncio.Event, budget_s: float) -> None:

@@ -50,6 +50,7 @@ _AGAIN_S = 5.0
 _LOOK_EVERY_S, _ANSWER_S = 3.0, 3.0  # what was written to a partition that nobody reads is heard so late
 _LEAVE_S = 2.0
 
+_SIGNED = b"candidate "
 Change = Fact | bytes
 """A fact, or the key of one that is to be forgotten."""
 
@@ -59,6 +60,8 @@ def read_changes(records: Iterable[TopicRecord]) -> tuple[list[Change], int]:
     changes: list[Change] = []
     refused = 0
     for record in records:
+        if is_signed(record.key):
+            continue
         if record.value is None:
             if record.key is not None:
                 changes.append(record.key)
@@ -73,6 +76,11 @@ def read_changes(records: Iterable[TopicRecord]) -> tuple[list[Change], int]:
     return changes, refused
 
 
+def is_signed(key: bytes | None) -> bool:
+    """Whether a record has the key of a signed fact about a candidate. Who follows candidates reads these."""
+    return key is not None and key.startswith(_SIGNED)
+
+
 class ControlTopic:
     """Carries facts between what trips here and the control topic. Use as an async context manager.
 
@@ -82,6 +90,7 @@ class ControlTopic:
         metrics: Show whether the topic is followed.
         switch: The same, for screens.
         servers: The same, for engines' servers; None where nothing is judged.
+        signed: Gets the values of signed facts about candidates, in the event loop.
     """
 
     def __init__(
@@ -91,12 +100,14 @@ class ControlTopic:
         metrics: Metrics,
         switch: Lockable[ScreenFact] | None = None,
         servers: ServerFacts | None = None,
+        signed: Callable[[bytes], None] | None = None,
     ) -> None:
         self._kafka = settings.kafka
         self._topic = settings.topics.control
         self._breaker = breaker
         self._switch = switch
         self._servers = servers
+        self._signed = signed
         self._metrics = metrics
         self._outbox: queue.SimpleQueue[Fact] = queue.SimpleQueue()
         self._producer: Producer | None = None
@@ -161,6 +172,9 @@ class ControlTopic:
                     changes, refused = read_changes(records)
                     self._metrics.control_refused.inc(refused)
                     self._tell(self._apply, changes)
+                    for record in records:
+                        if self._signed is not None and is_signed(record.key) and record.value is not None:
+                            self._tell(self._signed, record.value)
                 if not caught_up and reader.at_end:
                     caught_up = True
                     self._tell(self._found, reader.incarnation(self._topic))

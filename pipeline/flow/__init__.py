@@ -1,4 +1,15 @@
 """The path of a post, from the window to the verdict."""
 
-__all__ = ["breaker", "edge", "first_answers", "flow", "once", "screening", "window"]
+__all__ = [
+    "answers",
+    "breaker",
+    "edge",
+    "first_answers",
+    "flow",
+    "in_work",
+    "once",
+    "screening",
+    "tried",
+    "window",
+]
 """Modules that other rooms may import."""

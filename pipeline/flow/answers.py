@@ -11,10 +11,18 @@ from sluicegate.engines.protocol import ItemFailure
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.pipeline.clock import milliseconds
 from sluicegate.pipeline.flow.breaker import Breaker
-from sluicegate.pipeline.flow.decision import Provenance, bury, decide, withhold, worst
+from sluicegate.pipeline.flow.decision import (
+    Provenance,
+    bury,
+    decide,
+    raise_allow,
+    withhold,
+    worst,
+)
 from sluicegate.pipeline.flow.in_work import Found, PostInWork
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import FAILURE_MODE, Policy
 from sluicegate.pipeline.records import Outgoing, Slot, dead_letter_record, verdict_record
 from sluicegate.pipeline.settings.tree import Settings
@@ -32,7 +40,6 @@ from sluicegate.schemas import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
 
@@ -61,10 +68,12 @@ class Moment(NamedTuple):
 class Answers:
     """Decides (step 7) and makes records."""
 
-    def __init__(self, settings: Settings, *, policy: Callable[[], Policy], instruments: Instruments) -> None:
+    def __init__(
+        self, settings: Settings, *, instruments: Instruments, matcher: Matcher | None = None
+    ) -> None:
         self._settings = settings
-        self._policy = policy
         self._clock = instruments.clock
+        self._matcher = matcher
         self.breaker = Breaker(instruments.clock, instruments.metrics)
 
     def decide(
@@ -74,12 +83,13 @@ class Answers:
 
         Args:
             post: The post.
-            policy: The policy in force, which it was settled by.
+            policy: The policy in force, which it was settled by unless it has a second judge.
             moment: The present.
 
         Returns:
             Its answer, the verdict in it, and the part that decided: None where a fault of ours did.
         """
+        policy = post.decided_by(policy)
         if post.unasked:
             _log.warning("explanation_unasked", post=post.post.id, policy=policy.digest)
         try:
@@ -112,22 +122,23 @@ class Answers:
             judged_at=moment.utc,
             form_rules=_form_rules(work.parts, number),
         )
-        verdict = self._unless_withheld(decide(post, finding, policy, provenance), post, policy)
+        verdict = self._final(decide(post, finding, policy, provenance), post, policy)
         record = verdict_record(verdict, slot.delivery, self._settings.topics)
         return Answer(slot, record, work if work.sample is not None else None), verdict, number
 
     def without_engine(
-        self, slot: Slot, post: Post, finding: Assessment | ItemFailure, stamp: EngineRef
+        self, slot: Slot, post: Post, policy: Policy, finding: Assessment | ItemFailure, stamp: EngineRef
     ) -> Answer:
         """Answer a post of which no engine was asked.
 
         Args:
             slot: Its place in the window.
             post: The post.
+            policy: Decides.
             finding: As the policy sees it: nothing is calibrated here.
             stamp: Who found it.
         """
-        policy, now = self._policy(), self._clock.monotonic()
+        now = self._clock.monotonic()
         took_ms = milliseconds(now - slot.taken_at)
         provenance = Provenance(
             engine=stamp,
@@ -137,9 +148,17 @@ class Answers:
             timings=Timings(queued_ms=took_ms, engine_ms=0, total_ms=took_ms),
             judged_at=self._clock.utc(),
         )
-        verdict = self._unless_withheld(decide(post, finding, policy, provenance), post, policy)
+        verdict = self._final(decide(post, finding, policy, provenance), post, policy)
         record = verdict_record(verdict, slot.delivery, self._settings.topics)
         return Answer(slot, record)
+
+    def _final(self, verdict: MadeVerdict, post: Post, policy: Policy) -> MadeVerdict:
+        """The verdict, or what a shared pattern or a breaker makes of it: the breaker counts what a pattern blocks."""
+        if self._matcher is not None and verdict.action is Action.ALLOW:
+            match = self._matcher.match(post.tenant, post.text)
+            if match is not None:
+                verdict = raise_allow(verdict, post, policy, code=match.code, confirmed=match.confirmed)
+        return self._unless_withheld(verdict, post, policy)
 
     def _unless_withheld(self, verdict: MadeVerdict, post: Post, policy: Policy) -> MadeVerdict:
         """The verdict, or what becomes of it while its tenant's breaker is open.

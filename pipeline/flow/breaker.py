@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
@@ -60,6 +60,10 @@ class BlockInterval:
         self.until = now + interval_s * (1 + 1 / SLICES)
 
 
+_Intervals: TypeAlias = "OrderedDict[str, BlockInterval]"
+"""By tenant; the one idle for longest comes first."""
+
+
 class Breaker:
     """One per worker; called from its event loop.
 
@@ -72,10 +76,9 @@ class Breaker:
         self._clock = clock
         self._metrics = metrics
         self._facts = Facts[BreakerFact]()
-        self._policy = ""
-        self._intervals: OrderedDict[str, BlockInterval] = (
-            OrderedDict()
-        )  # the tenant idle for longest comes first
+        self._counts: dict[str, _Intervals] = {}
+        """By policy in force."""
+        self._tried: str | None = None
         self._announce: Callable[[BreakerFact], None] = lambda _fact: None
 
     def announce_to(self, announce: Callable[[BreakerFact], None]) -> None:
@@ -93,17 +96,26 @@ class Breaker:
             policy: Digest of the policy that decided.
             blocked: True if it decided to block.
         """
-        self.use(policy)
-        opened = self._open(tenant)
+        if policy not in self._counts:
+            self.use(policy)
+        opened = self._open(tenant, policy)
         if opened is None and (limits.share is not None or limits.count is not None):
-            opened = self._count(tenant, limits, blocked=blocked)
+            opened = self._count(tenant, limits, policy, blocked=blocked)
         return opened if blocked else None
 
     def use(self, policy: str) -> None:
         """Name the policy in force: under another one every count begins again."""
-        if policy != self._policy:
-            self._policy = policy
-            self._intervals.clear()
+        self._keep(policy, self._tried)
+
+    def use_beside(self, tried: str) -> None:
+        """Name the policy of a second judge. Its posts and blocks are counted apart."""
+        before, self._tried = self._tried, tried
+        self._keep(*(one for one in self._counts if one != before), tried)
+
+    def _keep(self, *policies: str | None) -> None:
+        kept = {one: self._counts.get(one, OrderedDict()) for one in policies if one is not None}
+        if kept.keys() != self._counts.keys():
+            self._counts = kept
             self._show()
 
     def learn(self, trips: Iterable[BreakerFact]) -> int:
@@ -124,42 +136,32 @@ class Breaker:
     @property
     def open(self) -> dict[str, BreakerFact]:
         """Tenants whose breaker is open under the policy in force."""
-        return {one.tenant: one for one in self._facts if one.policy == self._policy and one.state == "open"}
+        return {one.tenant: one for one in self._facts if one.policy in self._counts and one.state == "open"}
 
-    def _open(self, tenant: str) -> BreakerFact | None:
-        newest = self._facts.newest((tenant, self._policy))
+    def _open(self, tenant: str, policy: str) -> BreakerFact | None:
+        newest = self._facts.newest((tenant, policy))
         return newest if newest is not None and newest.state == "open" else None
 
-    def _count(self, tenant: str, limits: BlockBreaker, *, blocked: bool) -> BreakerFact | None:
-        now = self._clock.monotonic()
-        counted = self._room_for(tenant, now)
-        if counted == OTHERS and (opened := self._open(OTHERS)) is not None:
+    def _count(self, tenant: str, limits: BlockBreaker, policy: str, *, blocked: bool) -> BreakerFact | None:
+        now, intervals = self._clock.monotonic(), self._counts[policy]
+        counted = _room_for(tenant, intervals, now)
+        if counted == OTHERS and (opened := self._open(OTHERS, policy)) is not None:
             return opened
         # Slices of one length and another cannot be counted together.
         row = counted if counted != OTHERS else f"{OTHERS} {limits.interval_seconds:g}"
-        interval = self._intervals.setdefault(row, BlockInterval())
-        self._intervals.move_to_end(row)
+        interval = intervals.setdefault(row, BlockInterval())
+        intervals.move_to_end(row)
         interval.add(now, limits.interval_seconds, blocked=blocked)
         if not blocked or not limits.exceeded(posts=interval.posts, blocks=interval.blocks):
             return None
-        return self._trip(counted, interval, limits)
+        return self._trip(counted, interval, limits, policy)
 
-    def _room_for(self, tenant: str, now: float) -> str:
-        """The name that a tenant is counted under: its own, or the one that all share for whom there is no room."""
-        if tenant in self._intervals or len(self._intervals) < TENANTS:
-            return tenant
-        idle, interval = next(iter(self._intervals.items()))
-        if now > interval.until:
-            del self._intervals[idle]
-            return tenant
-        return OTHERS
-
-    def _trip(self, tenant: str, interval: BlockInterval, limits: BlockBreaker) -> BreakerFact:
-        before = self._facts.newest((tenant, self._policy))
+    def _trip(self, tenant: str, interval: BlockInterval, limits: BlockBreaker, policy: str) -> BreakerFact:
+        before = self._facts.newest((tenant, policy))
         trip = BreakerFact(
             state="open",
             tenant=tenant,
-            policy=self._policy,
+            policy=policy,
             generation=min(before.generation, LAST_GENERATION) if before is not None else 0,
             at=self._clock.utc(),
             by=socket.gethostname()[:200] or "a worker",
@@ -176,12 +178,11 @@ class Breaker:
         if not places:
             return
         for tenant, policy in sorted(places):
-            if policy != self._policy:
+            intervals = self._counts.get(policy)
+            if intervals is None:
                 continue
-            for row in (
-                [tenant] if tenant != OTHERS else [one for one in self._intervals if one.startswith(OTHERS)]
-            ):
-                self._intervals.pop(row, None)
+            for row in [tenant] if tenant != OTHERS else [one for one in intervals if one.startswith(OTHERS)]:
+                intervals.pop(row, None)
             newest = self._facts.newest((tenant, policy))
             if newest is not None:
                 _log.warning(
@@ -196,3 +197,14 @@ class Breaker:
 
     def _show(self) -> None:
         self._metrics.show_breakers(self.open)
+
+
+def _room_for(tenant: str, intervals: _Intervals, now: float) -> str:
+    """The name that a tenant is counted under: its own, or the one that all share for whom there is no room."""
+    if tenant in intervals or len(intervals) < TENANTS:
+        return tenant
+    idle, interval = next(iter(intervals.items()))
+    if now > interval.until:
+        del intervals[idle]
+        return tenant
+    return OTHERS

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -25,6 +25,7 @@ from sluicegate.schemas import (
     MadeVerdict,
     Origin,
     Post,
+    RaisedVerdict,
     Rejection,
     Scores,
     Segments,
@@ -185,7 +186,7 @@ def withhold(verdict: MadeVerdict, post: Post, policy: Policy, *, open_since: da
         content=verdict.content_hash,
         policy_digest=policy.digest,
         engine=verdict.engine,
-        outcome="breaker",
+        outcome="pattern" if verdict.reason_codes else "breaker",
         action=decision.action,
     )
     withheld = WithheldBlock(
@@ -203,6 +204,53 @@ def withhold(verdict: MadeVerdict, post: Post, policy: Policy, *, open_since: da
         breaker=withheld,
         reused_from=verdict.reused_from if verdict.reused_from != identity else None,
     )
+
+
+def raise_allow(
+    verdict: MadeVerdict, post: Post, policy: Policy, *, code: str, confirmed: bool
+) -> MadeVerdict:
+    """Make of an allow what it becomes because the post is a copy of a shared pattern.
+
+    That is a review. It is a block only where the tenant's policy wants one, and people here confirmed the pattern.
+
+    Args:
+        verdict: An allow, by a rule or by a failure mode.
+        post: The post it is about.
+        policy: The policy that decided.
+        code: The reason code, which names the pattern.
+        confirmed: True if people here confirmed the pattern.
+
+    Raises:
+        ValueError: The verdict is no allow: a pattern changes nothing else.
+    """
+    if verdict.action is not Action.ALLOW:
+        raise ValueError("a pattern raises what the policy allows, and nothing else")
+    decision = policy.raised(verdict, verdict.scores, verdict, confirmed=confirmed)
+    identity = verdict_id(
+        post,
+        content=verdict.content_hash,
+        policy_digest=policy.digest,
+        engine=verdict.engine,
+        outcome="pattern",
+        action=decision.action,
+    )
+    changes: dict[str, Any] = {
+        "verdict_id": identity,
+        "action": decision.action,
+        "disposition": decision.disposition,
+        "disposition_parameters": dict(decision.parameters),
+        "reused_from": verdict.reused_from if verdict.reused_from != identity else None,
+    }
+    if decision.action is Action.BLOCK:  # a review keeps the rule that allowed: its code says the rest
+        changes["policy"] = policy.reference(decision.rule)
+    return RaisedVerdict(**vars(verdict) | changes, reason_codes=(code,))
+
+
+def policys_action(verdict: MadeVerdict) -> Action:
+    """What the policy itself decided, before a breaker withheld a block or a shared pattern raised an allow."""
+    if verdict.reason_codes:
+        return Action.ALLOW
+    return verdict.action if verdict.breaker is None else verdict.breaker.action
 
 
 def worst(

@@ -21,6 +21,7 @@ from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.flow.screening import screen_stamp
 from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
+from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Record, Slot, dead_letter_record
 from sluicegate.pipeline.settings.tree import Settings
@@ -48,8 +49,10 @@ class EdgeFlow(PostPath):
         outlet: Outlet,
         instruments: Instruments,
         screen: Screener,
+        *,
+        matcher: Matcher | None = None,
     ) -> None:
-        super().__init__(settings, policy, window, outlet, instruments, screen)
+        super().__init__(settings, policy, window, outlet, instruments, screen, matcher=matcher)
         self._stamp = screen_stamp(screen)
         self.servers = None
 
@@ -80,7 +83,7 @@ class EdgeFlow(PostPath):
             if isinstance(post, Rejection):
                 return self._answers.dead_letter(slot, post)
             failed = ItemFailure(FailureCode.INTERNAL, "forwarded in a circle")
-            return self._answers.without_engine(slot, post, failed, self._stamp)
+            return self._answers.without_engine(slot, post, self._policy(), failed, self._stamp)
         headers = with_ours(delivery.headers, sample)
         record = Forwarded(
             self._settings.topics.forward,

@@ -21,7 +21,7 @@ from sluicegate.pipeline.settings.tree import EngineSettings
 from sluicegate.schemas import FailureCode, Post
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from types import TracebackType
 
 
@@ -46,6 +46,7 @@ class FirstAnswers:
         policy: The policy in force.
         instruments: The clock and the holds.
         guard: The adapter that answers as a screen only. Nobody waits for it, unless the policy names it for posts, too.
+        tried: Adapters of a candidate's policy. The same holds for these.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class FirstAnswers:
         instruments: Instruments,
         *,
         guard: str | None = None,
+        tried: Collection[str | None] = (),
     ) -> None:
-        self._guard = guard
+        self._optional = {*tried, guard} - {None}
         self._backends = backends
         self._settings = settings
         self._policy = policy
@@ -75,9 +77,12 @@ class FirstAnswers:
 
     @property
     def _spared(self) -> set[str]:
-        """Of a small guard that no post needs: the engine answers in its place."""
-        guard = self._guard
-        return set() if guard is None or guard in self._policy().adapters else {_place(guard)}
+        """Of a small guard that no post needs, and of a candidate: the engine answers in their place."""
+        return {*map(_place, self._optional - self._policy().adapters)}
+
+    def has_answered(self, adapters: Iterable[str | None]) -> bool:
+        """True once each of these engines has scored something."""
+        return self._missing.keys().isdisjoint(map(_place, adapters))
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return once this worker has something to answer to posts, or is told to stop.

@@ -26,11 +26,17 @@ class Arrival:
     post: Post
     sample: Sample | None
     """What the screen of an edge would have said."""
+    tried: Policy | None = None
+    """The policy of a second judge, where that one judges the post: as long as the post is in the window."""
 
     @property
     def over(self) -> bool:
         """True once it was given back."""
         return self.slot.released
+
+    def decided_by(self, policy: Policy) -> Policy:
+        """Whose rules are for this post: those of its second judge, or of the policy in force."""
+        return policy if self.tried is None else self.tried
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +72,8 @@ class PostInWork:
     """Of each part, in the cache."""
     sample: Sample | None = None
     """What the screen would have said, where the engine judges to be compared with it."""
+    tried: Policy | None = None
+    """As for :class:`Arrival`."""
     near: NearKey | None = None
     """None where no near duplicate is sought."""
     found: list[Found | None] = field(init=False)
@@ -88,13 +96,15 @@ class PostInWork:
     def of(cls, arrival: Arrival, cut: Cut, sample: Sample | None) -> Self:
         """A post that arrived, cut into prompts if it can be."""
         if isinstance(cut.parts, ItemFailure):
-            return cls.refused(arrival.slot, arrival.post, cut.route, cut.parts)
-        return cls(arrival.slot, arrival.post, cut.route, cut.parts, cut.keys, sample)
+            return cls.refused(arrival.slot, arrival.post, cut.route, cut.parts, arrival.tried)
+        return cls(arrival.slot, arrival.post, cut.route, cut.parts, cut.keys, sample, arrival.tried)
 
     @classmethod
-    def refused(cls, slot: Slot, post: Post, route: Route, failure: ItemFailure) -> Self:
+    def refused(
+        cls, slot: Slot, post: Post, route: Route, failure: ItemFailure, tried: Policy | None = None
+    ) -> Self:
         """A post that cannot be cut into prompts: nothing is left to be found of it."""
-        refused = cls(slot, post, route, None, ())
+        refused = cls(slot, post, route, None, (), tried=tried)
         refused.found = [Found(failure, AssessedBy.NONE)]
         return refused
 
@@ -103,13 +113,18 @@ class PostInWork:
         """True once it may not be answered any more: it is settled, or was given back."""
         return self.answered or self.slot.released
 
+    def decided_by(self, policy: Policy) -> Policy:
+        """As for :class:`Arrival`. All that asks a policy about this post asks this one."""
+        return policy if self.tried is None else self.tried
+
     def explain_as(self, policy: Policy, scores: Scores) -> Severity | None:
         """The severity that an explanation is to begin with, once these scores are calibrated; None for none."""
-        return policy.decider(self.post).explain_as(self.route.calibrated(scores, self.post))
+        decider = self.decided_by(policy).decider(self.post)
+        return decider.explain_as(self.route.calibrated(scores, self.post))
 
     def wants_text(self, policy: Policy, scores: Scores) -> bool:
         """True if an explanation is asked for that the model has to write out."""
-        return policy.wants_text(
+        return self.decided_by(policy).wants_text(
             self.post, self.route.calibrated(scores, self.post), reasons=self.route.info.reasons
         )
 
@@ -130,7 +145,7 @@ class PostInWork:
         if finding.explanation_failure is not None:
             return True
         scores = self.route.calibrated(finding.scores, self.post)
-        decider = policy.decider(self.post)
+        decider = self.decided_by(policy).decider(self.post)
         wanted = decider.explain_as(scores)
         return wanted is None or decider.is_explained(scores, wanted, finding)
 

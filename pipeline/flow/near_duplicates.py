@@ -46,8 +46,7 @@ class NearDuplicates:
             return {}
         # A sample is judged for its own sake: nothing stands in for it.
         wanted = [one for one in posts if one.sample is None and _is_one_part(one.parts)]
-        digest = policy.digest
-        found = await asyncio.to_thread(lambda: [_key(one, digest) for one in wanted])
+        found = await asyncio.to_thread(lambda: [_key(one, one.decided_by(policy).digest) for one in wanted])
         return {one: key for one, key in zip(wanted, found, strict=True) if key is not None}
 
     def learn(
@@ -59,9 +58,10 @@ class NearDuplicates:
             post: The post.
             deciding: The part that decided; None where a fault of ours did.
             verdict_id: Of its verdict.
-            policy: The one that decided.
+            policy: The one in force.
             now: Monotonic seconds.
         """
+        policy = post.decided_by(policy)
         found = None if deciding is None else post.found[deciding]
         if post.near is None or post.parts is None or deciding is None or found is None:
             return None

@@ -23,13 +23,12 @@ from sluicegate.pipeline.flow.servers import InWorkFile, Servers, default_folder
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.policy.rules import Subject
 from sluicegate.pipeline.settings.tree import LimitSettings, Settings
 from sluicegate.pipeline.shortcuts.cache import cache_key
 from sluicegate.schemas import Assessment, FailureCode, Post, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 _log = structlog.get_logger(__name__)
@@ -38,21 +37,27 @@ _log = structlog.get_logger(__name__)
 _CHINESE = "电视"
 
 
+class Decided(NamedTuple):
+    """A post, and the policy that it is to be decided by."""
+
+    post: Post
+    policy: Policy
+
+
 class PartBuilder:
     """Cuts posts into parts that the engine takes, each with its prompt."""
 
-    def __init__(self, backend: Backend, limits: LimitSettings, policy: Callable[[], Policy]) -> None:
+    def __init__(self, backend: Backend, limits: LimitSettings) -> None:
         self._segmenter = Segmenter(backend.prompter, folds=limits.folded_forms, passages=backend.passages)
         self._plain = Segmenter(backend.prompter)
         self._info = backend.engine.info
         self._limits = LengthLimits(limits.post_tokens, limits.segments)
-        self._policy = policy
         # Two threads: one chunk is tokenised while the next is handed over.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
         if limits.folded_forms:
             self._pool.submit(fold, _CHINESE)
 
-    async def build(self, posts: Sequence[Post]) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
+    async def build(self, posts: Sequence[Decided]) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
         """The parts of each post with their keys in the cache, or why it has none. A post that breaks the tokeniser answers for itself."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._build_with_keys, posts)
 
@@ -60,7 +65,9 @@ class PartBuilder:
         """Let the threads end; what they still compute is dropped."""
         self._pool.shutdown(wait=False)
 
-    def _build_with_keys(self, posts: Sequence[Post]) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
+    def _build_with_keys(
+        self, posts: Sequence[Decided]
+    ) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
         # The tokens are hashed where they were made: to read them again in another thread costs as much as the hash.
         return [(parts, self._keys(parts)) for parts in self._build(posts)]
 
@@ -69,24 +76,26 @@ class PartBuilder:
             return ()
         return tuple([cache_key(part.prompt, self._info) for part in parts.parts])
 
-    def _build(self, posts: Sequence[Post]) -> list[Parts | ItemFailure]:
+    def _build(self, posts: Sequence[Decided]) -> list[Parts | ItemFailure]:
         try:
-            return self._segmenter.build_many(posts, [self._length_limits(post) for post in posts])
+            return self._segmenter.build_many(
+                [one.post for one in posts], [self._length_limits(one) for one in posts]
+            )
         except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the partition
             _log.error("prompt_fault", posts=len(posts), where=frames(error))
             if len(posts) == 1:
                 return [self._build_plain(posts[0], error)]
             return [self._build([post])[0] for post in posts]
 
-    def _build_plain(self, post: Post, fault: Exception) -> Parts | ItemFailure:
+    def _build_plain(self, one: Decided, fault: Exception) -> Parts | ItemFailure:
         """A fault in what is judged beyond the text must not cost a post its judgement."""
         with suppress(Exception):
-            return self._plain.build_many([post], [self._length_limits(post)])[0]
+            return self._plain.build_many([one.post], [self._length_limits(one)])[0]
         return ItemFailure(FailureCode.INTERNAL, type(fault).__name__)
 
-    def _length_limits(self, post: Post) -> LengthLimits:
+    def _length_limits(self, one: Decided) -> LengthLimits:
         """The worker's own, or the tenant's where those are smaller."""
-        rules, own = self._policy().rules(post), self._limits
+        rules, own = one.policy.rules(one.post), self._limits
         if rules.max_tokens is None and rules.max_segments is None:
             return own
         return LengthLimits(
@@ -159,7 +168,7 @@ class Cut(NamedTuple):
     """A post, cut into prompts."""
 
     route: Route
-    """Of the adapter that the policy in force names."""
+    """Of the adapter that the post's policy names."""
     parts: Parts | ItemFailure
     keys: tuple[bytes, ...]
     """Of each part, in the cache."""
@@ -220,18 +229,14 @@ class Routes:
                 turned=self._engine_turned,
                 depth=self.depth,
             )
-            self._routes[name] = Route(name, backend, judge, PartBuilder(backend, settings.limits, policy))
+            self._routes[name] = Route(name, backend, judge, PartBuilder(backend, settings.limits))
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes.values())
 
-    def of(self, post: Subject) -> Route:
-        """The route that the policy in force names for a post."""
-        return self._routes[self._policy().rules(post).adapter]
-
-    async def cut(self, posts: Sequence[Post]) -> list[Cut]:
-        """Each post in parts, by its route; in threads, a route's posts together."""
-        routes = [self.of(post) for post in posts]
+    async def cut(self, posts: Sequence[Decided]) -> list[Cut]:
+        """Each post in parts, by the route that its policy names; in threads, a route's posts together."""
+        routes = [self._routes[policy.rules(post).adapter] for post, policy in posts]
         cut: dict[int, Cut] = {}
         for route in dict.fromkeys(routes):
             numbers = [number for number, one in enumerate(routes) if one is route]
@@ -243,6 +248,10 @@ class Routes:
     def all_at_work(self) -> bool:
         """False while any engine is away or on trial."""
         return all(route.judge.adapter_state.up for route in self)
+
+    def are_at_work(self, adapters: Iterable[str | None]) -> bool:
+        """Whether none of these engines is away or on trial."""
+        return all(self._routes[name].judge.adapter_state.up for name in adapters)
 
     def shares(self) -> Iterator[Share]:
         """Which routes may send micro-batches together, and how many more.

@@ -16,7 +16,7 @@ from sluicegate.engines.screen import GUARD, GuardManifest, GuardScreen, ScreenA
 from sluicegate.engines.text.segmenter import Segmenter
 from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.answers import Answer, Answers
-from sluicegate.pipeline.flow.decision import engine_reference
+from sluicegate.pipeline.flow.decision import engine_reference, policys_action
 from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
@@ -119,7 +119,9 @@ class Screening:
         self._tell_barred(screen, policy)
         if not self.on:
             return answers, samples
-        wanted = [one for one in waiting if one.sample is None and may_answer(one.post, policy)]
+        # The screen was measured beside the judge that acts: a second one judges all of its posts itself.
+        asked = (one for one in waiting if one.sample is None and one.tried is None)
+        wanted = [one for one in asked if may_answer(one.post, policy)]
         said = await self._ask(screen, [one.post for one in wanted]) if wanted else []
         self._tell_away(screen)
         for one, found in zip(wanted, said, strict=True):
@@ -135,11 +137,16 @@ class Screening:
         policy = self._policy()
         for answer in answered:
             post, record = answer.sampled, answer.record
-            if post is None or post.sample is None or not isinstance(record, Record):
+            if (
+                post is None
+                or post.sample is None
+                or post.tried is not None
+                or not isinstance(record, Record)
+            ):
                 continue
             verdict = record.event
             if isinstance(verdict, MadeVerdict) and verdict.assessed_by in _JUDGED:
-                judged = verdict.action if verdict.breaker is None else verdict.breaker.action
+                judged = policys_action(verdict)
                 # What two policies make of a post says nothing of the screen.
                 same = post.sample.policy == verdict.policy.digest == policy.digest
                 tolerance = policy.rules(post.post).screen.tolerance if same else None
@@ -204,7 +211,7 @@ class Screening:
             finding = Assessment(
                 scores=found.scores, severity=found.scores.severity, assessed_by=AssessedBy.SCREEN
             )
-            return self._answers.without_engine(one.slot, one.post, finding, screen_stamp(screen))
+            return self._answers.without_engine(one.slot, one.post, policy, finding, screen_stamp(screen))
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(error, 1)
             return None

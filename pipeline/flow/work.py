@@ -22,7 +22,7 @@ from sluicegate.pipeline.shortcuts.near_duplicates import Index, KnownText, Near
 from sluicegate.schemas import AssessedBy, Assessment, FailureCode
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 
 Outcome: TypeAlias = "Explanation | ItemFailure"
@@ -247,7 +247,6 @@ class Work:
             gone: Routes whose posts wait no longer at all.
         """
         over: dict[PostInWork, ItemFailure] = {}
-        least_s = policy.least_wait_seconds
         for prompt in self._prompts.values():
             # A long wait may see many rebalances, each of which gives posts back and takes them again.
             prompt.members, prompt.counted = _still_open(prompt)
@@ -255,7 +254,7 @@ class Work:
             if at_work and prompt.sent_at is not None:
                 continue
             for post, _ in prompt.members:
-                if prompt.route in gone or _waited_out(post, policy, least_s, now):
+                if prompt.route in gone or _waited_out(post, post.decided_by(policy), now):
                     over.setdefault(post, _OVERLOAD if at_work else _AWAY)
         if over:
             self._note_scores(over)
@@ -265,6 +264,27 @@ class Work:
             _settle(post, policy, failure)
         self._drop_abandoned()
         return list(over)
+
+    def recall(self, is_recalled: Callable[[PostInWork], bool]) -> list[PostInWork]:
+        """Close posts that get no verdict here, since another judge is to judge them from the beginning.
+
+        What the engine still says of them counts for nothing. Their places in the window stay taken.
+
+        Args:
+            is_recalled: Whether a post is one of them.
+        """
+        waiting = dict.fromkeys(post for prompt in self._prompts.values() for post, _ in prompt.members)
+        waiting |= dict.fromkeys(post for lead in self._leads.values() for post in lead.followers)
+        recalled = dict.fromkeys(post for post in waiting if not post.over and is_recalled(post))
+        for lead in self._leads.values():
+            if lead.post in recalled:
+                # Nobody would answer a post that followed it, whosever that one is: a smaller share may split the two.
+                recalled |= dict.fromkeys(post for post in lead.followers if not post.over)
+        for post in recalled:
+            post.answered = True
+        self._leads = {key: lead for key, lead in self._leads.items() if not lead.post.over}
+        self._drop_abandoned()
+        return [*recalled]
 
     def release(self) -> None:
         """Forget what was given back."""
@@ -378,7 +398,7 @@ class Work:
         """Let what is known of a near duplicate stand for all parts of a post; false where it does not suffice."""
         assessment = text.assessment
         # How far from the bars of another policy than the key's a score is, nobody has looked at.
-        of_policy = post.near is not None and post.near.policy == policy.digest
+        of_policy = post.near is not None and post.near.policy == post.decided_by(policy).digest
         if assessment is None or post.parts is None or not of_policy or not post.suffices(policy, assessment):
             return False
         found = Found(assessment, AssessedBy.NEAR_DUPLICATE, text)
@@ -441,8 +461,8 @@ def _still_open(prompt: PromptInWork) -> tuple[list[tuple[PostInWork, int]], int
     return [prompt.members[place] for place in places], sum(place < prompt.counted for place in places)
 
 
-def _waited_out(post: PostInWork, policy: Policy, least_s: float | None, now: float) -> bool:
-    waited_s = now - post.slot.taken_at
+def _waited_out(post: PostInWork, policy: Policy, now: float) -> bool:
+    waited_s, least_s = now - post.slot.taken_at, policy.least_wait_seconds
     if least_s is None or waited_s < least_s:  # spares most posts the look into the policy
         return False
     longest_s = policy.rules(post.post).max_wait_seconds

@@ -11,7 +11,7 @@ import structlog
 
 from sluicegate.pipeline.errors import SettingsError, StartError
 from sluicegate.pipeline.kafka.client_config import client_config
-from sluicegate.pipeline.kafka.topics import EMBEDDED, PlannedTopic, plan_topics
+from sluicegate.pipeline.kafka.topics import EMBEDDED, PlannedTopic, plan_of_desk, plan_topics
 from sluicegate.pipeline.kafka.unreachable import Cause, UnreachableError, ask_metadata
 from sluicegate.pipeline.settings.tree import Settings
 
@@ -90,25 +90,30 @@ class ClusterFacts:
     """This machine's clock after the last answer, Unix milliseconds."""
 
 
-def cluster_results(settings: Settings, facts: ClusterFacts, *, option: str = "") -> list[Result]:
+def cluster_results(
+    settings: Settings, facts: ClusterFacts, *, option: str = "", desk: bool = False
+) -> list[Result]:
     """Read the facts: one result for each part, or one for each fault of it.
 
     Args:
         settings: What a worker would be started with.
         facts: What the cluster said.
         option: The ``--settings`` option as given, to be repeated in commands; empty if none was.
+        desk: True looks at what a review desk needs. It is in no group.
     """
+    subjects = ("topics", "rights", "clocks") if desk else ("topics", "rights", "group", "clocks")
     if facts.fault is not None:
         after = "the broker did not answer"
-        rest = [unknown(subject, after) for subject in ("topics", "rights", "group", "clocks")]
+        rest = [unknown(subject, after) for subject in subjects]
         return [fault("broker", facts.fault.detail, facts.fault.fix), *rest]
-    planned = plan_topics(settings, partitions=1, replication=1)
+    planned = plan_of_desk(settings) if desk else plan_topics(settings, partitions=1, replication=1)
+    option = f"{' --review' if desk else ''}{option}"
     what = "the embedded broker" if facts.embedded else f"{facts.brokers} broker{'s'[: facts.brokers != 1]}"
     return [
         ok("broker", f"{settings.kafka.bootstrap_servers}: {what}"),
         *_or_ok(_topic_faults(settings, facts, planned, option), ok("topics", _counted(planned, facts))),
-        *_rights(settings, facts),
-        *_group_results(settings, facts),
+        *_rights(settings, facts, planned, "the desk" if desk else "a worker"),
+        *(_group_results(settings, facts) if "group" in subjects else ()),
         _clocks(facts),
     ]
 
@@ -164,15 +169,23 @@ def _counted(planned: tuple[PlannedTopic, ...], facts: ClusterFacts) -> str:
     return f"all {len(planned)} are there; {planned[0].name} has {posts.partitions} partitions, for as many workers"
 
 
-def missing_rights(settings: Settings, facts: ClusterFacts) -> list[Result]:
-    """A fault for each right that a worker needs and this user is known to lack."""
+def missing_rights(
+    settings: Settings, facts: ClusterFacts, planned: tuple[PlannedTopic, ...] | None = None
+) -> list[Result]:
+    """A fault for each right that a worker needs and this user is known to lack.
+
+    Args:
+        settings: Of the worker.
+        facts: What the cluster said.
+        planned: The topics that it touches, if they are not those of these settings.
+    """
     topics = [
         fault(
             "rights",
             f"this user lacks {right} on {topic.name} ({topic.setting})",
             _grant(settings, right, "topic", topic.name),
         )
-        for topic in plan_topics(settings, partitions=1, replication=1)
+        for topic in planned or plan_topics(settings, partitions=1, replication=1)
         if topic.name in facts.topics and facts.topics[topic.name].operations is not None
         for right in topic.worker
         if right not in (facts.topics[topic.name].operations or ())
@@ -186,15 +199,17 @@ def missing_rights(settings: Settings, facts: ClusterFacts) -> list[Result]:
     ]
 
 
-def _rights(settings: Settings, facts: ClusterFacts) -> Iterator[Result]:
+def _rights(
+    settings: Settings, facts: ClusterFacts, planned: tuple[PlannedTopic, ...], who: str
+) -> Iterator[Result]:
     asked = sum(one.operations is not None for one in facts.topics.values())
     if not asked:
         yield unknown(
             "rights", "the embedded broker has none" if facts.embedded else "they could not be asked"
         )
         return
-    faults = (one for one in missing_rights(settings, facts) if one.subject == "rights")
-    yield from _or_ok(faults, ok("rights", f"a worker's rights on {asked} topics are there"))
+    faults = (one for one in missing_rights(settings, facts, planned) if one.subject == "rights")
+    yield from _or_ok(faults, ok("rights", f"{who}'s rights on {asked} topics are there"))
 
 
 def _group_results(settings: Settings, facts: ClusterFacts) -> Iterator[Result]:
@@ -271,12 +286,15 @@ _LOOK_AGAIN_S = 0.2
 _COORDINATOR_MOVES = ("NOT_COORDINATOR", "COORDINATOR_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS")
 
 
-def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
+def probe_cluster(
+    settings: Settings, *, patient: bool = False, planned: tuple[PlannedTopic, ...] | None = None
+) -> ClusterFacts:
     """Ask. Blocking, at most about a minute; never raises for what the cluster does or lacks.
 
     Args:
         settings: Of the worker that the cluster is for.
         patient: True waits for brokers that may be starting.
+        planned: The topics that it touches, if they are not those of these settings.
     """
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - only who asks pays for the client
 
@@ -288,7 +306,7 @@ def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
         metadata = ask_metadata(admin, settings.kafka, within_s=_ANSWER_S, patient=patient)
     except UnreachableError as error:
         return ClusterFacts(fault=error.cause)
-    planned = plan_topics(settings, partitions=1, replication=1)
+    planned = planned or plan_topics(settings, partitions=1, replication=1)
     names = [topic.name for topic in planned if topic.name in metadata.topics]
     embedded = str(metadata.cluster_id).startswith(EMBEDDED)
     stamps = _stamps(admin, {name: list(metadata.topics[name].partitions) for name in names})
@@ -319,23 +337,28 @@ def probe_cluster(settings: Settings, *, patient: bool = False) -> ClusterFacts:
     )
 
 
-def require_rights(settings: Settings) -> None:
+def require_rights(settings: Settings, planned: tuple[PlannedTopic, ...] | None = None) -> None:
     """Ask for what a worker needs: without a right it would stand still in a group, or hold for ever. Blocking.
 
     The control topic is left out: without it a worker judges all the same, with breakers of its own.
     An output topic that is missing is told and no more: its first verdict holds the stream until it is there.
 
+    Args:
+        settings: Of the worker.
+        planned: The topics that it touches, if they are not those of these settings.
+
     Raises:
         StartError: A right is missing; the message has the command that grants it.
     """
-    facts = probe_cluster(settings, patient=True)
+    facts = probe_cluster(settings, patient=True, planned=planned)
     if facts.fault is not None:
         _log.warning("rights_not_asked", why=facts.fault.detail)
     needed = {name: one for name, one in facts.topics.items() if name != settings.topics.control}
-    for missing in missing_rights(settings, replace(facts, topics=needed)):
+    for missing in missing_rights(settings, replace(facts, topics=needed), planned):
         raise StartError(f"{missing.detail}; {missing.fix}")
     if facts.fault is None and not facts.embedded:
-        for name in settings.topics.outputs:
+        outputs = [one.name for one in planned or () if "Write" in one.worker] or settings.topics.outputs
+        for name in outputs:
             if name not in facts.topics:
                 _log.warning("topic_missing", topic=name, fix="sluicegate topics create")
 

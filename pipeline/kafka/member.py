@@ -95,6 +95,23 @@ class Member(TopicConsumer):
             self._consumer.store_offsets(offsets=[done])
 
 
+class _GroupStart(Member):
+    """Commits where a group is to begin, and joins it never."""
+
+    def _begin(self, places: Sequence[tuple[str, int]]) -> None:
+        self._begin_at_end([TopicPartition(*place) for place in places])
+
+
+def begin_at_end(kafka: KafkaSettings, topic: str) -> None:
+    """Let a group that has read nothing of a topic yet begin where that ends now. Blocking.
+
+    Raises:
+        ClusterError: The cluster does not answer, or has no such topic.
+    """
+    with _GroupStart(kafka, [topic], kafka.group, start="end"):
+        pass
+
+
 def _sound(places: list[TopicPartition]) -> list[TopicPartition]:
     for one in places:
         if one.error is not None:

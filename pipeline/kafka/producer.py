@@ -73,6 +73,7 @@ class Producer:
         kafka: The cluster. Each record ends by its ``delivery_timeout_s``.
         linger_ms: How long a record waits for others to share its batch.
         queue_records: Most records that wait for the brokers; None for librdkafka's own limit of 100,000.
+        record_bytes: The largest record; None for librdkafka's own limit of 1,000,000.
         batches: False sends every record in a batch of its own.
         polls: True starts a thread that hands on reports until :meth:`close`; else the caller polls.
         login_told: Gets why the login is refused, and None when it is accepted again; from the thread that polls.
@@ -84,6 +85,7 @@ class Producer:
         *,
         linger_ms: float = 5,
         queue_records: int | None = None,
+        record_bytes: int | None = None,
         batches: bool = True,
         polls: bool = False,
         login_told: Callable[[str | None], None] | None = None,
@@ -102,6 +104,7 @@ class Producer:
             "linger.ms": linger_ms,
             "delivery.timeout.ms": int(kafka.delivery_timeout_s * 1000),
             **bounds,
+            **({} if record_bytes is None else {"message.max.bytes": record_bytes}),
             **({} if batches else {"batch.num.messages": 1}),
         }
         self._credentials = Credentials(kafka, told=login_told)

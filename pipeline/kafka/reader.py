@@ -9,6 +9,7 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from sluicegate.pipeline.errors import ClusterError
@@ -181,6 +182,7 @@ class TopicReader(TopicConsumer):
         kafka: The cluster.
         topics: Topics to read; all must exist.
         start: ``beginning`` gives what stands there first; ``end`` only what comes from now on.
+        offsets: Where to begin in these partitions instead, by topic and number.
         fetch_wait_ms: The brokers may let an empty fetch wait for so long. The mock cluster always
             does, whatever comes meanwhile.
     """
@@ -193,6 +195,7 @@ class TopicReader(TopicConsumer):
         topics: Sequence[str],
         *,
         start: Literal["beginning", "end"],
+        offsets: Mapping[tuple[str, int], int] = MappingProxyType({}),
         fetch_wait_ms: int = 100,
     ) -> None:
         options = {
@@ -202,7 +205,7 @@ class TopicReader(TopicConsumer):
             "fetch.wait.max.ms": fetch_wait_ms,
         }
         super().__init__(kafka, topics, options)
-        self._start = start
+        self._start, self._offsets = start, offsets
         self._shapes: TopicShapes | None = None
         self._known: dict[str, TopicShape] = {}
         self._unfinished: set[tuple[str, int]] = set()
@@ -259,7 +262,14 @@ class TopicReader(TopicConsumer):
 
     def _begin(self, places: Sequence[tuple[str, int]]) -> None:
         starts = [
-            place_of(*place, BEGINNING if self._start == "beginning" else self._end(place))
+            place_of(
+                *place,
+                self._offsets[place]
+                if place in self._offsets
+                else BEGINNING
+                if self._start == "beginning"
+                else self._end(place),
+            )
             for place in places
         ]
         self._unfinished = set(places)

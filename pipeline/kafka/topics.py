@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,8 +30,13 @@ Cleanup = Literal["delete", "compact"]
 
 _DAY_MS = 86_400_000
 _RETENTION_MS = 7 * _DAY_MS
+FOR_EVER_MS = -1
+"""Kafka's own number for a topic that forgets nothing."""
 _DEAD_LETTER_MS = 30 * _DAY_MS  # longer than a holiday: somebody has to look at them
+FEED_BYTES = 65 * 2**20
+"""A record with a feed of threat patterns: 64 MiB, which is the most that one has, and what Kafka adds."""
 _READ, _WRITE = ("Describe", "Read"), ("Describe", "Write")
+_BOTH = (*_READ, "Write")
 _SMALL_PARTITIONS = 1  # one order for shared state, and for dead letters, which are few
 SHARED_PARTITION = 0
 """Where shared state is written, though the control topic have more: a key that moved would be there twice,
@@ -54,10 +59,16 @@ class PlannedTopic:
     worker: tuple[str, ...] = ()
     producer: tuple[str, ...] = ()
     consumer: tuple[str, ...] = ()
+    circle: tuple[str, ...] = ()
+    """What who shares threat patterns needs, where there is a circle."""
+    record_bytes: int | None = None
+    """The largest batch; None leaves that to the brokers."""
     compression: str | None = None
     """What the brokers keep batches in, whatever a producer sent; None for as it was sent."""
     desk: tuple[str, ...] = ()
     """What a review desk needs, where there is one."""
+    shadow: tuple[str, ...] = ()
+    """What a shadow and its comparator need, where there is an experiment."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Configuration over the plan's, in Kafka's own names."""
 
@@ -71,6 +82,8 @@ class PlannedTopic:
         }
         if self.compression is not None:
             config["compression.type"] = self.compression
+        if self.record_bytes is not None:
+            config["max.message.bytes"] = str(self.record_bytes)
         if self.retention_ms is not None:
             config["retention.ms"] = str(self.retention_ms)
         return config | dict(self.given)
@@ -103,13 +116,15 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
     forward = [with_posts("forward", worker=_WRITE)] if settings.worker.role == "screen" else []
     return (
         # Anybody may write there: a batch that unpacks to gigabytes must fail at the broker (docs/adr/0018).
-        with_posts("posts", worker=_READ, producer=_WRITE, desk=_READ, compression="uncompressed"),
+        with_posts(
+            "posts", worker=_READ, producer=_WRITE, desk=_READ, shadow=_READ, compression="uncompressed"
+        ),
         *(
-            with_posts(action, worker=_WRITE, consumer=_READ, desk=_READ)
+            with_posts(action, worker=_WRITE, consumer=_READ, desk=_READ, shadow=_READ)
             for action in ("allow", "review", "block")
         ),
         small("dead_letter", retention_ms=_DEAD_LETTER_MS, worker=_WRITE, consumer=_READ),
-        small("control", cleanup="compact", retention_ms=None, worker=(*_READ, "Write")),
+        small("control", cleanup="compact", retention_ms=None, worker=_BOTH, shadow=_BOTH),
         *forward,
     )
 
@@ -124,10 +139,63 @@ def plan_desk_topics(settings: Settings, *, partitions: int, replication: int) -
     """
     planned = partial(_planned, settings, partitions=partitions, replication=replication)
     return (
-        planned("resolutions", consumer=_READ, desk=(*_READ, "Write")),
+        planned("resolutions", consumer=_READ, desk=_BOTH),
         # It holds texts: who may read verdicts may not read these yet.
         planned("feedback", desk=_WRITE),
     )
+
+
+def plan_candidate_topics(
+    settings: Settings, *, partitions: int, replication: int
+) -> tuple[PlannedTopic, ...]:
+    """Plan what an experiment with a candidate needs beside the topics of a worker.
+
+    Args:
+        settings: Names of topics.
+        partitions: Of the candidate's verdicts.
+        replication: Copies of every partition.
+    """
+    planned = partial(_planned, settings, replication=replication, shadow=_BOTH)
+    small = partial(planned, partitions=_SMALL_PARTITIONS, desk=_READ)
+    return (
+        planned("shadow", partitions=partitions),
+        small("comparisons"),
+        # Not compacted: each fact follows on the one before, and a history with a hole is none.
+        small("candidates", retention_ms=FOR_EVER_MS, worker=_READ),
+    )
+
+
+def plan_pattern_topics(settings: Settings, *, replication: int) -> tuple[PlannedTopic, ...]:
+    """Plan the topic of feeds of threat patterns.
+
+    It is kept as long as a feed is good. It is not compacted: who writes another member's key would end that one's feed.
+
+    Args:
+        settings: Names of topics.
+        replication: Copies of every partition.
+    """
+    # One partition: the feeds of a member are taken in as they were signed.
+    return (
+        _planned(
+            settings, "patterns", partitions=1, replication=replication, circle=_BOTH, record_bytes=FEED_BYTES
+        ),
+    )
+
+
+def plan_shadow_topics(settings: Settings) -> tuple[PlannedTopic, ...]:
+    """What a shadow itself touches: posts, which it reads, and the topic that it alone writes."""
+    posts, *_ = plan_topics(settings, partitions=1, replication=1)
+    verdicts, *_ = plan_candidate_topics(settings, partitions=1, replication=1)
+    return posts, replace(verdicts, worker=_WRITE)
+
+
+def plan_of_desk(settings: Settings) -> tuple[PlannedTopic, ...]:
+    """What a review desk itself touches, its rights in the place of a worker's."""
+    shape: Any = {"partitions": 1, "replication": 1}
+    planned = [*plan_topics(settings, **shape), *plan_desk_topics(settings, **shape)]
+    if settings.candidate.experiment is not None:
+        planned += plan_candidate_topics(settings, **shape)
+    return tuple(replace(one, worker=one.desk) for one in planned if one.desk)
 
 
 def _planned(settings: Settings, setting: str, **rest: Any) -> PlannedTopic:

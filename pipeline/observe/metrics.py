@@ -147,6 +147,13 @@ class Metrics:
         )
         self.window_posts = gauge("window_posts", "Posts held in the window.")
         self.window_bytes = gauge("window_bytes", "Bytes held in the window.")
+        self.patterns = gauge("shared_patterns", "Shared patterns that posts are compared with.")
+        self.pattern_matches = counter(
+            "pattern_matches",
+            "Posts that the policy allows and that match a shared pattern: raised to review, or over the budget of a "
+            "pattern that nobody here has confirmed; or a fault of the comparison.",
+            "outcome",
+        )
         self.cache_entries = gauge("cache_entries", "Assessments in the cache.")
         self.hold = gauge("hold", "1 while the stream waits for this.", "name")
         self.partitions = gauge("partitions_assigned", "Partitions this worker reads.")
@@ -174,6 +181,7 @@ class Metrics:
         )
         self.log_lines_dropped = counter("log_lines_dropped", "Log lines that could not be written.")
         self._add_screens_and_stamps(counter, gauge)
+        self._add_candidate(counter, gauge)
         for name in ("engine", "publish", "input", "login"):
             self.hold.labels(name).set(0)
         self._show_circuit(CIRCUIT[0])
@@ -224,6 +232,27 @@ class Metrics:
             Severity
         ):  # from 0: where every explanation fails there are none to compare with
             self.explanations.labels(severity)
+
+    def _add_candidate(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        self.candidate_state = gauge(
+            "candidate_state", "1 for the state of the candidate that this worker knows of.", "state"
+        )
+        self.candidate_acts = gauge(
+            "candidate_acts", "Share of the posts on which the candidate acts here; 0 where it acts on none."
+        )
+        self.candidate_followed = gauge(
+            "candidate_followed", "1 while facts about the candidate reach this worker."
+        )
+        self.candidate_barred = gauge(
+            "candidate_barred", "1 while facts let the candidate act, and this worker does not: an alarm."
+        )
+        self.candidate_posts = counter(
+            "candidate_posts", "Posts that the candidate was given in place of the incumbent."
+        )
+        self.candidate_facts_refused = counter(
+            "candidate_facts_refused",
+            "Facts about the candidate that count for nothing, such as unsigned ones.",
+        )
 
     def _add_screens_and_stamps(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         self.screen_samples = counter(

@@ -17,6 +17,7 @@ SEVERITY = (Action.ALLOW, Action.REVIEW, Action.BLOCK)
 """Actions from mild to severe."""
 
 FAILURE_MODE = "failure_mode"
+CONFIRMED_PATTERN = "confirmed_pattern.block"
 """The rule of a decision that no bar made."""
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sluicegate.pipeline.errors import PolicyError
-from sluicegate.pipeline.policy.decider import Decider, Decision
+from sluicegate.pipeline.policy.decider import CONFIRMED_PATTERN, Decider, Decision
 from sluicegate.pipeline.policy.layers import Context, Laid, Layer, Scope, When, resolve
 from sluicegate.pipeline.policy.reading import check, check_data
 from sluicegate.pipeline.policy.rules import BlockBreaker, Finding, Rules, Subject
-from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Written
-from sluicegate.schemas import Kind, PolicyRef, Scores, Severity
+from sluicegate.pipeline.policy.yaml_text import MOST_BYTES, Where, Written
+from sluicegate.schemas import Action, Kind, PolicyRef, Scores, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,15 +94,10 @@ class Policy:
         layers = [
             [
                 [sorted(names) if names is not None else None for names in _conditions(layer)],
-                sorted(
-                    (orjson.dumps(path).decode(), value)
-                    for path, value in layer.values.items()
-                    # Younger than the digest: a policy that says nothing of them keeps the one that it had.
-                    if layer.where or path[0] not in {"adapter", "screen", "explain_text"}
-                ),
+                sorted((orjson.dumps(path).decode(), value) for path, value in values.items()),
             ]
             for layer in self.layers
-            if layer.values
+            if (values := _deciding_values(layer))
         ]
         canonical = orjson.dumps([self.name, self.version, layers], option=orjson.OPT_SORT_KEYS)
         return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
@@ -195,6 +190,25 @@ class Policy:
         """Decide a post whose block is withheld: review, as the rule that fired suggests it."""
         return self.decider(post).decide(scores, found).withheld
 
+    def raised(
+        self, post: Subject, scores: Scores | None, found: Finding | None = None, *, confirmed: bool
+    ) -> Decision:
+        """Decide an allowed post that is a copy of a shared pattern: review, as the rule that fired suggests it.
+
+        It is a block where these rules want one, people here confirmed the pattern, and the post was scored.
+
+        Args:
+            post: The post, or a verdict on it.
+            scores: Its scores; None where it could not be scored.
+            found: What was found of it.
+            confirmed: True if people here confirmed the pattern.
+        """
+        decider = self.decider(post)
+        if confirmed and scores is not None and decider.rules.confirmed_pattern == "block":
+            given = decider.rules.dispositions[Action.BLOCK]
+            return Decision(Action.BLOCK, given.name, CONFIRMED_PATTERN, given.parameters)
+        return (decider.failure if scores is None else decider.decide(scores, found)).withheld
+
     def decide_failure(self, post: Subject) -> Decision:
         """Decide a post that could not be scored: the tenant's failure mode."""
         return self.decider(post).failure.decision
@@ -207,6 +221,16 @@ class Policy:
             stamp = PolicyRef(name=self.name, version=self.version, digest=self.digest, rule=rule)
             self._references[rule] = stamp
         return stamp
+
+
+def _deciding_values(layer: Layer) -> dict[Where, Any]:
+    return {
+        path: value
+        for path, value in layer.values.items()
+        if path[0] != "canary"  # it says who may judge, and not how
+        # Younger than the digest: a policy that says nothing of them keeps the one that it had.
+        and (layer.where or path[0] not in {"adapter", "screen", "explain_text", "confirmed_pattern"})
+    }
 
 
 def _conditions(layer: Layer) -> tuple[frozenset[str] | None, ...]:

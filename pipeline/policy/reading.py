@@ -160,6 +160,7 @@ _RIGHT = {
     "adapter": "write a name from engine.adapters of the settings: lower-case letters, digits, dashes and "
     "underscores, such as teens, or null for the engine's own",
     "failure_mode": _ACTIONS,
+    "confirmed_pattern": "write review or block",
     "explain_responses": "write true or false",
     "explain_text": "write needed, reasons or always",
     "max_wait_seconds": "write a number of seconds above 0, such as 30, or null to wait for ever",

@@ -194,6 +194,14 @@ class Rules(Bars):
         description="Whose engine judges: one of engine.adapters in the settings; without: the engine's own.",
     )
     screen: ScreenRules = ScreenRules()
+    confirmed_pattern: Literal["review", "block"] = Field(
+        "review",
+        description="For a judged post that would be allowed, and is a copy of a shared pattern that people here confirmed.",
+    )
+    canary: Annotated[bool, Field(strict=True)] = Field(
+        False,
+        description="True if a candidate that is certified may act on a share of these posts. No part of the policy's digest.",
+    )
     explain_at: Share = Field(0.3, description="Risk from which on an allow is explained, too.")
     explain_responses: Annotated[bool, Field(strict=True)] = Field(
         True, description="Responses are always explained: that tells refusals."

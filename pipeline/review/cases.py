@@ -12,14 +12,24 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from sluicegate.pipeline.review.candidates import TriedPosts, is_blind
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, outbox, posts, resolutions, spreads, verdicts
+from sluicegate.pipeline.review.tables import (
+    UNUSED,
+    cases,
+    outbox,
+    posts,
+    resolutions,
+    spreads,
+    verdicts,
+)
 from sluicegate.pipeline.review.vault import TextVault, author_ref, digest, post_key
-from sluicegate.pipeline.settings.tree import ReviewSettings
+from sluicegate.pipeline.settings.tree import CandidateSettings, ReviewSettings
+from sluicegate.pipeline.shadow.records import ComparedPost
 from sluicegate.pipeline.shortcuts.near_duplicates import reduced_form
 from sluicegate.schemas import (
     Action,
@@ -36,10 +46,58 @@ from sluicegate.schemas import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import Connection, Row
 
 _CASES = UUID("b7f3c2f0-52a4-5d0f-9a3e-6a7c9d1e4b55")  # our own namespace
 _UNWANTED_MOST = 100_000
+
+# Every record needs these. A statement that is made once costs half: SQLAlchemy knows its cache key.
+_ADD_POST, _ADD_VERDICT = insert(posts), insert(verdicts)
+_ADD_CASE, _ADD_RESOLUTION = insert(cases), insert(resolutions)
+_POST_AGAIN = update(posts).where(posts.c.post_key == bindparam("key"))
+_CHANGE_VERDICT = update(verdicts).where(verdicts.c.verdict_id == bindparam("of"))
+_OF_POST = select(verdicts).where(
+    verdicts.c.tenant == bindparam("tenant"), verdicts.c.post_id == bindparam("post_id")
+)
+_WAITING_FOR_TEXT = select(verdicts).where(
+    verdicts.c.post_key == bindparam("key"),
+    verdicts.c.case_id.is_(None),
+    verdicts.c.counts,
+    verdicts.c.cause != "",
+)
+_VERDICT = select(verdicts).where(verdicts.c.verdict_id == bindparam("verdict_id"))
+_TEXT_OF = select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == bindparam("key"))
+_DECIDED_ON = select(resolutions.c.body).where(
+    resolutions.c.tenant == bindparam("tenant"), resolutions.c.post_id == bindparam("post_id")
+)
+_KEPT = select(resolutions.c.resolution_id).where(resolutions.c.resolution_id == bindparam("name"))
+_UNTOLD = (
+    select(spreads.c.template, spreads.c.decision_id, verdicts.c.body)
+    .join(verdicts, verdicts.c.case_id == spreads.c.case_id)
+    .where(
+        verdicts.c.tenant == bindparam("tenant"),
+        verdicts.c.post_id == bindparam("post_id"),
+        verdicts.c.counts,
+        verdicts.c.came_at <= spreads.c.until_at,
+    )
+)
+_NEAR = (
+    select(cases)
+    .where(
+        cases.c.near_key == bindparam("near_key"),
+        cases.c.state == "open",
+        cases.c.cause == bindparam("cause"),
+    )
+    .with_for_update()
+)
+_CASE = select(cases).where(cases.c.case_id == bindparam("case_id"))
+_CASE_LOCKED = _CASE.with_for_update()
+_MEMBERS = (
+    select(verdicts)
+    .where(verdicts.c.case_id == bindparam("case_id"), verdicts.c.counts)
+    .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
+)
+_FIRST_MEMBER = _MEMBERS.limit(1)
 _TICK_S = 1e-6
 MACHINE = "machine"
 """The actor of what no person did."""
@@ -70,11 +128,15 @@ class Cases:
     Args:
         settings: The desk's.
         vault: Keeps the texts.
+        candidate: An experiment whose disagreements people judge.
     """
 
-    def __init__(self, settings: ReviewSettings, vault: TextVault) -> None:
+    def __init__(
+        self, settings: ReviewSettings, vault: TextVault, candidate: CandidateSettings | None = None
+    ) -> None:
         self._settings = settings
         self._vault = vault
+        self._tried = TriedPosts(candidate or CandidateSettings())
         # A verdict may be read before its post. Of what nobody needs to see, no text is kept for it.
         self._unwanted: OrderedDict[str, None] = OrderedDict()
         # Three topics are read side by side: an older verdict may come after a newer one that asks nobody.
@@ -89,39 +151,33 @@ class Cases:
         sealed = self._vault.seal(connection, post)
         text = _Text(near_key(post), reach_of(post, self._settings.reach))
         again = connection.execute(
-            update(posts).where(posts.c.post_key == key).values(came_at=time.time(), reach=text.reach)
+            _POST_AGAIN, {"key": key, "came_at": time.time(), "reach": text.reach}
         ).rowcount
         if sealed is not None and not again:
             key, ref, body = sealed
             connection.execute(
-                insert(posts).values(
-                    post_key=key,
-                    author_ref=ref,
-                    body=body,
-                    near_key=text.near_key,
-                    reach=text.reach,
-                    came_at=time.time(),
-                )
+                _ADD_POST,
+                {
+                    "post_key": key,
+                    "author_ref": ref,
+                    "body": body,
+                    "near_key": text.near_key,
+                    "reach": text.reach,
+                    "came_at": time.time(),
+                },
             )
-        for row in connection.execute(
-            select(verdicts).where(
-                verdicts.c.post_key == key,
-                verdicts.c.case_id.is_(None),
-                verdicts.c.counts,
-                verdicts.c.cause != "",
-            )
-        ).all():
+        for row in connection.execute(_WAITING_FOR_TEXT, {"key": key}).all():
             self._open(connection, row, text)
 
     def take_verdict(self, connection: Connection, verdict: Verdict) -> None:
         """Open a case for a verdict that a person should see, and close those that it makes pointless."""
         key = post_key(verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash)
-        cause = self._cause(verdict)
-        same_post = (verdicts.c.tenant == verdict.tenant) & (verdicts.c.post_id == verdict.post_id)
-        known = connection.execute(select(verdicts).where(same_post)).all()
+        cause = self._cause(verdict) or self._tried.cause(connection, key, verdict.verdict_id)
+        of_post = {"tenant": verdict.tenant, "post_id": verdict.post_id}
+        known = connection.execute(_OF_POST, of_post).all()
         if cause is not None:
             self._unwanted.pop(key, None)  # its post may come after it
-        elif not known:
+        elif not known and not self._tried.holds(verdict.tenant, verdict.post_id):
             self._pass(connection, verdict, key)
             if not verdict.revision:
                 return  # of an edited post it is kept: the verdicts before it may come at any time
@@ -140,12 +196,10 @@ class Cases:
         ]
         if below:
             connection.execute(delete(verdicts).where(verdicts.c.verdict_id.in_(below)))
-        mine = connection.execute(select(verdicts).where(verdicts.c.verdict_id == verdict.verdict_id)).one()
-        if cause is None or mine.case_id is not None:
+        mine = connection.execute(_VERDICT, {"verdict_id": verdict.verdict_id}).one()
+        if cause is None or mine.case_id is not None or not mine.cause:
             return
-        text = connection.execute(
-            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == key)
-        ).first()
+        text = connection.execute(_TEXT_OF, {"key": key}).first()
         if text is not None:
             self._open(connection, mine, _Text(text.near_key, text.reach))
 
@@ -167,16 +221,17 @@ class Cases:
         mine = next((row for row in known if row.verdict_id == verdict.verdict_id), None)
         if mine is None:
             connection.execute(
-                insert(verdicts).values(
-                    verdict_id=verdict.verdict_id,
-                    tenant=verdict.tenant,
-                    post_id=verdict.post_id,
-                    post_key=key,
-                    author_ref=author,
-                    case_id=None,
-                    came_at=time.time(),
+                _ADD_VERDICT,
+                {
+                    "verdict_id": verdict.verdict_id,
+                    "tenant": verdict.tenant,
+                    "post_id": verdict.post_id,
+                    "post_key": key,
+                    "author_ref": author,
+                    "case_id": None,
+                    "came_at": time.time(),
                     **values,
-                )
+                },
             )
         elif (counts and not mine.counts) or (
             counts == mine.counts and Verdict.model_validate_json(mine.body).judged_at < verdict.judged_at
@@ -189,6 +244,17 @@ class Cases:
                 .values(case_id=case_id, **values)
             )
 
+    def take_comparison(self, connection: Connection, post: ComparedPost) -> None:
+        """Ask people about a post that a candidate judged, too. Where its verdict has not come, they are asked then."""
+        name = self._tried.keep(connection, post)
+        if name is None:
+            return
+        row = connection.execute(select(verdicts).where(verdicts.c.verdict_id == name)).one()
+        text = connection.execute(
+            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == row.post_key)
+        ).one()
+        self._open(connection, row, _Text(text.near_key, text.reach))
+
     def take_resolution(self, connection: Connection, resolution: Resolution) -> None:
         """Note that a decision has reached its topic, and follow one that was made elsewhere."""
         connection.execute(
@@ -198,11 +264,8 @@ class Cases:
         )
         if not keep_resolution(connection, resolution):
             return
-        rows = connection.execute(
-            select(verdicts).where(
-                verdicts.c.tenant == resolution.tenant, verdicts.c.post_id == resolution.post_id
-            )
-        ).all()
+        of_post = {"tenant": resolution.tenant, "post_id": resolution.post_id}
+        rows = connection.execute(_OF_POST, of_post).all()
         judged = [Verdict.model_validate_json(row.body) for row in rows]
         counts, machine = self._standing(connection, resolution.tenant, resolution.post_id, judged)
         mine = next((row for row in rows if row.verdict_id == machine), None)
@@ -216,7 +279,7 @@ class Cases:
     def _ask_again(self, connection: Connection, row: Row[Any], others: Sequence[Row[Any]]) -> None:
         """Let a verdict count again, because a decision was withdrawn elsewhere, and ask about it."""
         if not row.counts:
-            case = _locked(connection, row.case_id)
+            case = locked(connection, row.case_id)
             # A case of others is theirs; one that was closed is opened like a new one.
             alone = (
                 case is not None and case.state == "decided" and not count_members(connection, case.case_id)
@@ -224,7 +287,7 @@ class Cases:
             _change(connection, row, counts=True, case_id=row.case_id if alone else None)
         self._supersede(connection, Verdict.model_validate_json(row.body), others)
         row = connection.execute(select(verdicts).where(verdicts.c.verdict_id == row.verdict_id)).one()
-        case = _locked(connection, row.case_id)
+        case = locked(connection, row.case_id)
         if case is not None and case.state in OPEN_STATES:
             return
         if case is not None and case.state == "decided" and count_members(connection, case.case_id) == 1:
@@ -232,34 +295,45 @@ class Cases:
             note(connection, MACHINE, MACHINE, "case reopened", case.case_id)
             return
         _change(connection, row, case_id=None)
-        text = connection.execute(
-            select(posts.c.near_key, posts.c.reach).where(posts.c.post_key == row.post_key)
-        ).first()
+        text = connection.execute(_TEXT_OF, {"key": row.post_key}).first()
         if row.cause and text is not None:  # one without its text is opened by the sweep
             self._open(connection, row, _Text(text.near_key, text.reach))
 
-    def sweep(self, connection: Connection, now: float) -> None:
-        """Open cases whose text did not come in time, and drop texts that were kept long enough."""
+    def sweep(self, connection: Connection, now: float, most: int = 1_000) -> bool:
+        """Open cases whose text did not come in time, and drop texts that were kept long enough.
+
+        Args:
+            connection: A transaction.
+            now: Unix seconds.
+            most: Cases that are opened now.
+
+        Returns:
+            Whether some may be left.
+        """
+        self._tried.sweep(connection, now, most)
         late = now - self._settings.join_wait_s
-        for row in connection.execute(
-            select(verdicts).where(
+        waiting = connection.execute(
+            select(verdicts)
+            .where(
                 verdicts.c.case_id.is_(None),
                 verdicts.c.counts,
                 verdicts.c.cause != "",
                 verdicts.c.came_at < late,
             )
-        ).all():
+            .order_by(verdicts.c.came_at)
+            .limit(most)
+        ).all()
+        for row in waiting:
+            if is_blind(row.cause):  # who sees neither verdict nor text has nothing to judge by
+                _change(connection, row, cause="")
+                continue
             verdict = Verdict.model_validate_json(row.body)
             self._open(connection, row, _Text(_exact(verdict.tenant, verdict.content_hash), 1.0))
         old = now - self._settings.text_s
         connection.execute(delete(posts).where(posts.c.came_at < old))
         # The model's reason is in them. By then the topics have them no longer, either.
-        connection.execute(
-            delete(verdicts).where(
-                or_(~verdicts.c.counts, (verdicts.c.cause == "") & verdicts.c.case_id.is_(None)),
-                verdicts.c.came_at < old,
-            )
-        )
+        connection.execute(delete(verdicts).where(UNUSED, verdicts.c.came_at < old))
+        return len(waiting) == most
 
     def _cause(self, verdict: Verdict) -> str | None:
         """Why a person should look; None if nobody needs to."""
@@ -284,14 +358,7 @@ class Cases:
     ) -> tuple[precedence.Claim, str | None]:
         """What counts for a post, and the machine's newest verdict on the content that counts, where it is known."""
         passed = self._passed.get((tenant, post_id))
-        people = [
-            Resolution.model_validate_json(row.body)
-            for row in connection.execute(
-                select(resolutions.c.body).where(
-                    resolutions.c.tenant == tenant, resolutions.c.post_id == post_id
-                )
-            )
-        ]
+        people = decided_on(connection, tenant, post_id)
         machine: precedence.Claims = () if passed is None else (passed,)
         for one in map(precedence.claim, judged):
             machine = precedence.add(machine, one)
@@ -309,16 +376,7 @@ class Cases:
     @staticmethod
     def _untold(connection: Connection, tenant: str, post_id: str) -> list[Resolution]:
         """Decisions that a post, one of many copies, is told of soon: they count from when they were made."""
-        found = connection.execute(
-            select(spreads.c.template, spreads.c.decision_id, verdicts.c.body)
-            .join(verdicts, verdicts.c.case_id == spreads.c.case_id)
-            .where(
-                verdicts.c.tenant == tenant,
-                verdicts.c.post_id == post_id,
-                verdicts.c.counts,
-                verdicts.c.came_at <= spreads.c.until_at,
-            )
-        ).all()
+        found = connection.execute(_UNTOLD, {"tenant": tenant, "post_id": post_id}).all()
         made = []
         for row in found:
             verdict, template = (
@@ -383,7 +441,7 @@ class Cases:
         A case of one post becomes what the later verdict says, and a reviewer at work looks again where its cause or policy
         is another one. A case of several copies stays what it is: nothing is lifted or decided for another cause's sake.
         """
-        case = _locked(connection, row.case_id)
+        case = locked(connection, row.case_id)
         cause = self._cause(verdict)
         if case is None or case.state not in OPEN_STATES:
             return True
@@ -422,7 +480,7 @@ class Cases:
             if row.case_id is None:
                 continue
             left = count_members(connection, row.case_id)
-            case = _locked(connection, row.case_id)
+            case = locked(connection, row.case_id)
             if case is None or case.state not in OPEN_STATES:
                 continue
             changes: dict[str, Any] = {"copies": left}
@@ -443,11 +501,7 @@ class Cases:
         """Put a verdict into the open case of its near copies, or open one."""
         verdict = Verdict.model_validate_json(row.body)
         weighed = terms(verdict, text.reach, self._settings.sla_s)
-        there = connection.execute(
-            select(cases)
-            .where(cases.c.near_key == text.near_key, cases.c.state == "open", cases.c.cause == row.cause)
-            .with_for_update()
-        ).first()
+        there = connection.execute(_NEAR, {"near_key": text.near_key, "cause": row.cause}).first()
         if there is None:
             self._insert(connection, row, verdict, text, weighed)
             return
@@ -488,7 +542,7 @@ class Cases:
             "version": 1 if before is None else before.version + 1,
             "copies": 1,
             # An audit that is shown the verdict would find little wrong.
-            "blind": audit or chance("blind", name) < self._settings.blind_share,
+            "blind": audit or is_blind(row.cause) or chance("blind", name) < self._settings.blind_share,
             "double": chance("double", name) < self._settings.double_share,
             "golden": False,
             **self._told(verdict, row.cause),
@@ -499,8 +553,16 @@ class Cases:
             "held_until": None,
             **weighed._asdict(),
         }
+        if is_blind(row.cause):
+            values["probability"] = self._tried.probability(connection, row.post_key)
         if before is None:
-            connection.execute(insert(cases).values(case_id=name, **values))
+            connection.execute(
+                _ADD_CASE,
+                {
+                    "case_id": name,
+                    **values,
+                },
+            )
         else:
             connection.execute(update(cases).where(cases.c.case_id == name).values(values))
         _change(connection, row, case_id=name)
@@ -514,7 +576,7 @@ class Cases:
         """
         for number in count():
             name = str(uuid5(_CASES, row.post_key if not number else f"{row.post_key} {number}"))
-            before = connection.execute(select(cases).where(cases.c.case_id == name)).first()
+            before = connection.execute(_CASE, {"case_id": name}).first()
             if before is None or before.state == "withdrawn":
                 return name, before
         raise AssertionError  # numbers do not end
@@ -522,20 +584,12 @@ class Cases:
 
 def members(connection: Connection, case_id: str) -> list[Row[Any]]:
     """The verdicts that a case is about now: its first one first."""
-    return list(connection.execute(_members(case_id)))
-
-
-def _members(case_id: str) -> Select[Any]:
-    return (
-        select(verdicts)
-        .where(verdicts.c.case_id == case_id, verdicts.c.counts)
-        .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
-    )
+    return list(connection.execute(_MEMBERS, {"case_id": case_id}))
 
 
 def first_member(connection: Connection, case_id: str) -> Row[Any] | None:
     """The first verdict that a case is about now; None where it has none left."""
-    return connection.execute(_members(case_id).limit(1)).first()
+    return connection.execute(_FIRST_MEMBER, {"case_id": case_id}).first()
 
 
 def count_members(connection: Connection, case_id: str) -> int:
@@ -564,29 +618,27 @@ def open_again(connection: Connection, case: Row[Any]) -> None:
     )
 
 
-def _locked(connection: Connection, case_id: str | None) -> Row[Any] | None:
-    return connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+def locked(connection: Connection, case_id: str | None) -> Row[Any] | None:
+    """A case, locked until the transaction ends; None if there is none."""
+    return connection.execute(_CASE_LOCKED, {"case_id": case_id}).first()
 
 
 def _change(connection: Connection, row: Row[Any], **values: Any) -> None:
-    connection.execute(update(verdicts).where(verdicts.c.verdict_id == row.verdict_id).values(values))
+    connection.execute(_CHANGE_VERDICT, {"of": row.verdict_id, **values})
+
+
+def decided_on(connection: Connection, tenant: str, post_id: str) -> list[Resolution]:
+    """What people decided on a post, in no order."""
+    bodies = connection.execute(_DECIDED_ON, {"tenant": tenant, "post_id": post_id}).scalars()
+    return [Resolution.model_validate_json(body) for body in bodies]
 
 
 def keep_resolution(connection: Connection, resolution: Resolution) -> bool:
     """Keep a resolution; False if it is there already."""
-    if _exists(connection, resolutions.c.resolution_id == resolution.resolution_id):
+    if connection.execute(_KEPT, {"name": resolution.resolution_id}).first() is not None:
         return False
-    connection.execute(
-        insert(resolutions).values(
-            resolution_id=resolution.resolution_id,
-            tenant=resolution.tenant,
-            post_id=resolution.post_id,
-            # Precedence asks for no author, and whoever is erased must not stand here.
-            body=encode(resolution.model_copy(update={"author_id": None})).decode(),
-        )
-    )
+    # Precedence asks for no author, and whoever is erased must not stand here.
+    body = encode(resolution.model_copy(update={"author_id": None})).decode()
+    values = {"tenant": resolution.tenant, "post_id": resolution.post_id, "body": body}
+    connection.execute(_ADD_RESOLUTION, {"resolution_id": resolution.resolution_id, **values})
     return True
-
-
-def _exists(connection: Connection, condition: Any) -> bool:
-    return connection.execute(select(1).where(condition).limit(1)).first() is not None

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 
-from sluicegate.pipeline.review.cases import first_member, open_again
+from sluicegate.pipeline.review.cases import decided_on, first_member, locked, open_again
 from sluicegate.pipeline.review.journal import note, saw_verdict
 from sluicegate.pipeline.review.queue import Reviewer
 from sluicegate.pipeline.review.spreading import AT_ONCE, of_verdict, put, tell
 from sluicegate.pipeline.review.store import OPEN_STATES
-from sluicegate.pipeline.review.tables import cases, decisions, resolutions, verdicts
+from sluicegate.pipeline.review.tables import cases, decisions, verdicts
 from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.schemas import (
     Action,
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 _DECISIONS = UUID("9d0c6f4e-1f0b-5c39-8f52-2b4c3b7a6d10")  # our own namespace
 _RULE_CHARACTERS = 256
+_KEEP = insert(decisions)
+_OF_ROUND = select(decisions).where(
+    decisions.c.case_id == bindparam("case"), decisions.c.round == bindparam("now")
+)
+_CHANGE = update(cases).where(cases.c.case_id == bindparam("of"))
 _LOOKED = (Basis.SINGLE.value, Basis.DOUBLE.value, Basis.ADJUDICATED.value)
 _TICK = timedelta(microseconds=1)
 _OF_LIFTED = 5  # copies of each lifted case that are told at once: there are some hundreds of cases
@@ -78,6 +83,8 @@ class _Taken(NamedTuple):
     name: str
     """Id of the decision: the same one whenever this reviewer answers this round of the case."""
     case: Row[Any]
+    first: Row[Any] | None
+    """The first verdict that the case is about; None where it has none left."""
     reviewer: Reviewer
     answer: CaseAnswer
 
@@ -106,13 +113,11 @@ class Decisions:
         self, connection: Connection, case_id: str, reviewer: Reviewer, answer: CaseAnswer
     ) -> AnswerOutcome:
         """Take an answer. The same one again changes nothing; one about a case that changed meanwhile is refused."""
-        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        case = locked(connection, case_id)
         if case is None or not reviewer.sees(case.tenant):
             return AnswerOutcome("refused", "The case is not there any more.")
         name = str(uuid5(_DECISIONS, f"{case_id} {case.round} {reviewer.name}"))
-        given = connection.execute(
-            select(decisions).where(decisions.c.case_id == case_id, decisions.c.round == case.round)
-        ).all()
+        given = connection.execute(_OF_ROUND, {"case": case_id, "now": case.round}).all()
         mine = next((one for one in given if one.decision_id == name), None)
         if mine is not None:
             if case.state == "adjudication":
@@ -123,9 +128,9 @@ class Decisions:
         first = first_member(connection, case_id)
         if first is not None and self._vault.erased(connection, first.author_ref):
             answer = replace(answer, reason=None)  # it may quote the text
-        taken = _Taken(name, case, reviewer, answer)
+        taken = _Taken(name, case, first, reviewer, answer)
         if case.golden and case.state == "decided":
-            _keep(connection, taken, Basis.GOLDEN)
+            self._send_feedback(connection, taken, Basis.GOLDEN, _keep(connection, taken, Basis.GOLDEN))
             return AnswerOutcome("measured")
         if (changed := _changed(case, reviewer, answer)) is not None:
             return AnswerOutcome("refused", changed)
@@ -140,7 +145,7 @@ class Decisions:
             return self._settle(connection, taken, Basis.SINGLE, Authority.REVIEWER)
         if any((one.action, one.severity) == (answer.action, answer.severity) for one in first_reads):
             return self._settle(connection, taken, Basis.DOUBLE, Authority.REVIEWER)
-        _keep(connection, taken, Basis.DOUBLE)
+        self._send_feedback(connection, taken, Basis.VOTE, _keep(connection, taken, Basis.DOUBLE))
         if not first_reads:
             _free(connection, case.case_id)
             return AnswerOutcome("first")
@@ -150,7 +155,7 @@ class Decisions:
 
     def reopen(self, connection: Connection, case_id: str, lead: Reviewer) -> bool:
         """Withdraw what people decided on a case, and ask anew; False if it is not decided."""
-        case = connection.execute(select(cases).where(cases.c.case_id == case_id).with_for_update()).first()
+        case = locked(connection, case_id)
         if case is None or case.state != "decided" or not lead.sees(case.tenant):
             return False
         row = first_member(connection, case_id)
@@ -193,8 +198,9 @@ class Decisions:
         """
         if not lead.sees(tenant):
             return None
-        policies = select(func.min(cases.c.policy)).where(*_liftable(tenant))
-        # One by one, each read off an index: a flood has a hundred thousand cases, and few policies.
+        # One by one, each read off an index: a flood has a hundred thousand cases, and few policies. Asked for the least one
+        # without an order, PostgreSQL joins every case of the flood with its verdicts first.
+        policies = select(cases.c.policy).where(*_liftable(tenant)).order_by(cases.c.policy).limit(1)
         policy = connection.execute(policies).scalar()
         while policy is not None:
             found = self._sample(connection, tenant, policy, size, lead)
@@ -269,10 +275,10 @@ class Decisions:
         severity: Severity = "safe" if action is Action.ALLOW else "unsafe"
         for case in found:
             name = str(uuid5(_DECISIONS, f"{case.case_id} {case.round} lifted"))
-            answer = CaseAnswer(
-                case.version, action, severity, disposition=_withheld(connection, case, action), seen=()
-            )
-            self._settle(connection, _Taken(name, case, lead, answer), Basis.BULK, Authority.REVIEWER)
+            first = first_member(connection, case.case_id)
+            answer = CaseAnswer(case.version, action, severity, disposition=_withheld(first, action), seen=())
+            taken = _Taken(name, case, first, lead, answer)
+            self._settle(connection, taken, Basis.BULK, Authority.REVIEWER)
         details = {
             "cases": len(found),
             "action": action,
@@ -285,8 +291,7 @@ class Decisions:
     def _settle(
         self, connection: Connection, taken: _Taken, basis: Basis, authority: Authority
     ) -> AnswerOutcome:
-        case, answer = taken.case, taken.answer
-        row = first_member(connection, case.case_id)
+        case, row, answer = taken.case, taken.first, taken.answer
         if row is None:  # it would be settled, and no record would say so
             return AnswerOutcome("refused", "The case has changed since it was shown. Look at it again.")
         now = _keep(connection, taken, basis, settles=True, authority=authority)
@@ -306,7 +311,7 @@ class Decisions:
         lifted = basis is Basis.BULK
         tell(connection, row, taken.name, resolution, most=_OF_LIFTED if lifted else AT_ONCE)
         if not lifted:  # what nobody looked at teaches nothing
-            self._send_feedback(connection, resolution, row, taken)
+            self._send_feedback(connection, taken, basis, now, of=resolution.resolution_id)
         _free(
             connection,
             case.case_id,
@@ -317,32 +322,40 @@ class Decisions:
         return AnswerOutcome("settled")
 
     def _send_feedback(
-        self,
-        connection: Connection,
-        resolution: Resolution,
-        row: Row[Any],
-        taken: _Taken,
+        self, connection: Connection, taken: _Taken, basis: Basis, at: datetime, *, of: str | None = None
     ) -> None:
-        case, answer = taken.case, taken.answer
-        post = self._vault.open(connection, row.post_key)
-        if post is None:
+        """Tell what a person found, beside what the verdict said.
+
+        Args:
+            connection: The transaction of the answer.
+            taken: The answer.
+            basis: As feedback has it: a vote's own, where the answer settled nothing.
+            at: When it was given.
+            of: The resolution that it goes with; None for an answer that settled nothing.
+        """
+        case, row, answer = taken.case, taken.first, taken.answer
+        post = None if row is None else self._vault.open(connection, row.post_key)
+        if row is None or post is None:
             return  # a row without its text teaches nothing
+        verdict = Verdict.model_validate_json(row.body)
         feedback = Feedback(
             schema_version=FEEDBACK_VERSION,
-            verdict_id=resolution.verdict_id,
+            verdict_id=verdict.verdict_id,
             post=post,
             severity=answer.severity,
             categories=answer.categories,
             reason=answer.reason,
             blind=answer.blind,
-            reviewed_at=resolution.decided_at,
-            reviewer=resolution.reviewer,
-            basis=resolution.basis,
+            reviewed_at=at,
+            reviewer=taken.reviewer.name,
+            basis=basis,
             sampled_by=case.cause,
             inclusion_probability=case.probability,
+            found=verdict.severity,
+            engine=verdict.engine.digest,
+            policy=verdict.policy.digest,
         )
-        name = feedback_id(resolution.resolution_id)
-        put(connection, name, "feedback", row.author_ref, post.id, encode(feedback))
+        put(connection, feedback_id(of or taken.name), "feedback", row.author_ref, post.id, encode(feedback))
 
 
 def _keep(
@@ -355,27 +368,28 @@ def _keep(
 ) -> datetime:
     """Write down what a person said; when that was."""
     case, answer, reviewer = taken.case, taken.answer, taken.reviewer
-    now = _moment(connection, first_member(connection, case.case_id))
+    now = _moment(connection, taken.first)
     connection.execute(
-        insert(decisions).values(
-            decision_id=taken.name,
-            case_id=case.case_id,
-            round=case.round,
-            reviewer=reviewer.name,
-            role=reviewer.role,
-            authority=authority.value,
-            basis=basis.value,
-            action=answer.action.value,
-            disposition=answer.disposition,
-            severity=answer.severity,
-            categories=orjson.dumps(answer.categories).decode(),
-            reason=answer.reason,
-            blind=answer.blind,
-            seconds=answer.seconds,
-            decided_at=now.timestamp(),
-            settles=settles,
-            **_about(connection, case),
-        )
+        _KEEP,
+        {
+            "decision_id": taken.name,
+            "case_id": case.case_id,
+            "round": case.round,
+            "reviewer": reviewer.name,
+            "role": reviewer.role,
+            "authority": authority.value,
+            "basis": basis.value,
+            "action": answer.action.value,
+            "disposition": answer.disposition,
+            "severity": answer.severity,
+            "categories": orjson.dumps(answer.categories).decode(),
+            "reason": answer.reason,
+            "blind": answer.blind,
+            "seconds": answer.seconds,
+            "decided_at": now.timestamp(),
+            "settles": settles,
+            **_about(case, taken.first),
+        },
     )
     details = {"action": answer.action, "severity": answer.severity, "basis": basis, "settles": settles}
     note(connection, reviewer.name, reviewer.role, "case answered", case.case_id, details)
@@ -387,12 +401,8 @@ def _moment(connection: Connection, row: Row[Any] | None) -> datetime:
     now = datetime.now(UTC)
     if row is None:
         return now
-    for body in connection.execute(
-        select(resolutions.c.body).where(
-            resolutions.c.tenant == row.tenant, resolutions.c.post_id == row.post_id
-        )
-    ).scalars():
-        now = max(now, Resolution.model_validate_json(body).decided_at + _TICK)
+    for made in decided_on(connection, row.tenant, row.post_id):
+        now = max(now, made.decided_at + _TICK)
     return now
 
 
@@ -407,10 +417,9 @@ def machine_action(verdict: Verdict) -> Action | None:
     return Action.BLOCK if verdict.severity == "unsafe" else Action.ALLOW
 
 
-def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
+def _about(case: Row[Any], first: Row[Any] | None) -> dict[str, Any]:
     """What a decision is about, for figures: the case may be reopened, and its verdict dropped, long before."""
-    found = first_member(connection, case.case_id)
-    verdict = None if found is None else Verdict.model_validate_json(found.body)
+    verdict = None if first is None else Verdict.model_validate_json(first.body)
     action = None if verdict is None else machine_action(verdict)
     return {
         "tenant": case.tenant,
@@ -420,7 +429,7 @@ def _about(connection: Connection, case: Row[Any]) -> dict[str, Any]:
         "rule": "" if verdict is None else verdict.policy.rule[:_RULE_CHARACTERS],
         "machine_action": None if action is None else action.value,
         "machine_severity": None if verdict is None else verdict.severity,
-        "author_ref": "" if found is None else found.author_ref,
+        "author_ref": "" if first is None else first.author_ref,
     }
 
 
@@ -464,15 +473,12 @@ def _liftable(tenant: str) -> list[ColumnElement[bool]]:
     ]
 
 
-def _withheld(connection: Connection, case: Row[Any], action: Action) -> str:
+def _withheld(first: Row[Any] | None, action: Action) -> str:
     """The disposition of a block that a breaker withheld, where it is blocked after all."""
-    row = first_member(connection, case.case_id)
-    withheld = None if row is None else Verdict.model_validate_json(row.body).breaker
+    withheld = None if first is None else Verdict.model_validate_json(first.body).breaker
     return withheld.disposition if withheld is not None and action is Action.BLOCK else "none"
 
 
 def _free(connection: Connection, case_id: str, **changes: Any) -> None:
     """Take a case from its holder, and change what else is given."""
-    connection.execute(
-        update(cases).where(cases.c.case_id == case_id).values(holder=None, held_until=None, **changes)
-    )
+    connection.execute(_CHANGE, {"of": case_id, "holder": None, "held_until": None, **changes})

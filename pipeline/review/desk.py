@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.decisions import Decisions
+from sluicegate.pipeline.review.export import as_csv, as_json, csv_head, exported
 from sluicegate.pipeline.review.figures import QueueFigures
 from sluicegate.pipeline.review.health import DeskHealth
 from sluicegate.pipeline.review.journal import note
@@ -18,6 +19,7 @@ from sluicegate.pipeline.review.vault import TextVault
 from sluicegate.pipeline.settings.tree import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 
@@ -38,7 +40,11 @@ class ReviewDesk:
         self.figures = QueueFigures(self.store)
         self.outbox = Outbox(settings.kafka, settings.topics, self.store)
         self.projector = Projector(
-            settings.kafka, settings.topics, self.store, Cases(self.settings, self.vault)
+            settings.kafka,
+            settings.topics,
+            self.store,
+            Cases(self.settings, self.vault, settings.candidate),
+            candidates=settings.candidate.experiment is not None,
         )
         self.metrics = ReviewMetrics(self.store, self.figures, DeskHealth(self.projector, self.outbox))
 
@@ -46,9 +52,15 @@ class ReviewDesk:
         """Bring the store to today's shape, and begin to read and to send.
 
         Raises:
-            ReviewError: The store cannot be opened.
+            ReviewError: The store cannot be opened, or was made with another `review.key`.
         """
-        self.store.migrate()
+        try:
+            self.store.migrate()
+            with self.store.reading() as connection:
+                self.vault.require_key(connection)
+        except BaseException:
+            self.store.close()
+            raise
         self.projector.start()
         self.outbox.start()
         return self
@@ -79,6 +91,23 @@ class ReviewDesk:
             texts = self.vault.erase(connection, tenant, author_id)
             note(connection, actor, "administrator", "author erased", tenant, {"texts": texts})
         return texts, self.store.wipe()
+
+    def export(
+        self, actor: str, form: Literal["csv", "jsonl"], *, tenant: str = "", texts: bool = False
+    ) -> Iterator[str]:
+        """Every case with what was decided on it, a line at a time. Needs no running threads.
+
+        Args:
+            actor: Who exports: the journal has it.
+            form: ``csv`` begins with the names of columns.
+            tenant: Whose cases; empty is all.
+            texts: True adds the texts of posts.
+        """
+        self.store.migrate()
+        rows = exported(self.store, self.vault, actor=actor, form=form, tenant=tenant, texts=texts)
+        if form == "csv":
+            yield csv_head()
+        yield from map(as_csv if form == "csv" else as_json, rows)
 
     def rebuild(self, actor: str) -> tuple[int, int]:
         """Throw the read model away; how many open cases went, and how many stayed. Needs no running threads."""

@@ -6,17 +6,52 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, exists, insert, or_, select
 
 from sluicegate.pipeline.review.tables import cases, events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 
 VIEWED = "case viewed"
+_ADD = insert(events)  # statements that are made once cost half: their cache key is known
+_NEAR = select(cases.c.near_key).where(cases.c.case_id == bindparam("this")).scalar_subquery()
+_SAW = (
+    select(events.c.number)
+    .where(
+        events.c.object.in_(select(cases.c.case_id).where(cases.c.near_key == _NEAR)),
+        events.c.actor == bindparam("who"),
+        events.c.what == VIEWED,
+        events.c.details == orjson.dumps({"verdict": True}).decode(),
+    )
+    .limit(1)
+)
+
+
+def latest(
+    connection: Connection, tenants: Sequence[str], *, of: str = "", before: int | None = None, most: int
+) -> Sequence[Row[Any]]:
+    """Events, the latest first.
+
+    Args:
+        connection: A transaction.
+        tenants: Whose cases they may be about; none are all. An event on no case and no tenant is of all.
+        of: The case, person or tenant that they are about; empty is all.
+        before: Those before the one with this number; None begins with the last one.
+        most: How many.
+    """
+    asked = select(events).order_by(events.c.number.desc()).limit(most)
+    if of:
+        asked = asked.where(events.c.object == of)
+    if before is not None:
+        asked = asked.where(events.c.number < before)
+    if tenants:
+        theirs = exists().where(cases.c.case_id == events.c.object, cases.c.tenant.in_(tenants))
+        asked = asked.where(or_(events.c.object.in_(tenants), theirs))
+    return connection.execute(asked).all()
 
 
 def note_view(connection: Connection, actor: str, role: str, case_id: str, *, verdict: bool) -> None:
@@ -34,19 +69,7 @@ def note_view(connection: Connection, actor: str, role: str, case_id: str, *, ve
 
 def saw_verdict(connection: Connection, actor: str, case_id: str) -> bool:
     """Whether a person was ever shown the verdict of a case, or of a case of near copies."""
-    near = select(cases.c.near_key).where(cases.c.case_id == case_id).scalar_subquery()
-    shown = orjson.dumps({"verdict": True}).decode()
-    found = connection.execute(
-        select(events.c.number)
-        .where(
-            events.c.object.in_(select(cases.c.case_id).where(cases.c.near_key == near)),
-            events.c.actor == actor,
-            events.c.what == VIEWED,
-            events.c.details == shown,
-        )
-        .limit(1)
-    )
-    return found.first() is not None
+    return connection.execute(_SAW, {"this": case_id, "who": actor}).first() is not None
 
 
 def note(
@@ -68,12 +91,13 @@ def note(
         details: More of it. Never a text.
     """
     connection.execute(
-        insert(events).values(
-            at=time.time(),
-            actor=actor,
-            role=role,
-            what=what,
-            object=of,
-            details=orjson.dumps(details or {}).decode(),
-        )
+        _ADD,
+        {
+            "at": time.time(),
+            "actor": actor,
+            "role": role,
+            "what": what,
+            "object": of,
+            "details": orjson.dumps(details or {}).decode(),
+        },
     )

@@ -15,11 +15,13 @@ from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.kafka.resumed import ResumedTail
 from sluicegate.pipeline.observe.logs import frames
+from sluicegate.pipeline.review.candidates import TriedPosts
 from sluicegate.pipeline.review.cases import Cases
 from sluicegate.pipeline.review.store import ReviewStore
 from sluicegate.pipeline.review.tables import cases as cases_table
 from sluicegate.pipeline.review.tables import decisions, offsets, resolutions
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
+from sluicegate.pipeline.shadow.records import SummaryRecord, read_record
 from sluicegate.schemas import Post, Resolution, Verdict, decode_post
 from sluicegate.schemas._fields import Identifier
 
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sluicegate.review")
 
 _READ_S = 0.2
-_AT_ONCE = 50
+_AT_ONCE_S = 0.05  # who decides waits for one transaction of the projector at most
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 5, 500
 _SWEEP_S = 5.0
+_SWEPT_AT_ONCE = 10
 _LOOK_EVERY_S = 10.0
 _LOOK_S = 2.0
 _PAUSE_S = 1.0
@@ -51,19 +55,31 @@ class Projector:
         topics: Names of topics.
         store: Where to.
         cases: What records mean.
+        candidates: True reads what a comparator asks, too.
     """
 
-    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, store: ReviewStore, cases: Cases) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topics: TopicSettings,
+        store: ReviewStore,
+        cases: Cases,
+        *,
+        candidates: bool = False,
+    ) -> None:
         self._kafka = kafka
         self._topics = topics
         # The outputs' last is the topic of dead letters: nobody decides about those here.
-        self._names = (topics.posts, *topics.outputs[:3], topics.resolutions)
+        self._names: tuple[str, ...] = (topics.posts, *topics.outputs[:3], topics.resolutions)
+        if candidates:
+            self._names += (topics.comparisons,)
         self._store = store
         self._cases = cases
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="review-projector", daemon=True)
         self.trouble: str | None = "the topics were not read yet"
         """Why nothing is read just now; None while all is well."""
+        self._size = _LEAST_AT_ONCE
         self.unreadable = 0
         """How many records were passed over: they are none of ours, or no table has room for them."""
         self.unread = 0
@@ -104,16 +120,17 @@ class Projector:
                 if time.monotonic() - looked_at > _LOOK_EVERY_S:
                     tail.look(within_s=_LOOK_S)  # of brokers that went away reading says nothing
                     looked_at = time.monotonic()
-                records = tail.read(_READ_S)
-                # In parts: who decides waits for one of them at most.
-                for first in range(0, len(records), _AT_ONCE):
-                    known = self.take(records[first : first + _AT_ONCE], known)
+                # Posts first: a verdict that finds its text needs no second look.
+                records = sorted(tail.read(_READ_S), key=lambda one: one.topic != self._topics.posts)
+                while records:
+                    part, records = records[: self._size], records[self._size :]
+                    known = self.take(part, known)
                 self.trouble = tail.trouble
                 self.unread = tail.unread(known)
                 if time.monotonic() - swept_at > _SWEEP_S:
-                    swept_at = time.monotonic()
                     with self._store.writing() as connection:
-                        self._cases.sweep(connection, time.time())
+                        left = self._cases.sweep(connection, time.time(), _SWEPT_AT_ONCE)
+                    swept_at = 0.0 if left else time.monotonic()
 
     def take(
         self, records: Sequence[TopicRecord], known: dict[tuple[str, int], int]
@@ -125,14 +142,16 @@ class Projector:
         """
         after = dict(known)
         with self._store.writing() as connection:
-            # Posts first: a verdict that finds its text needs no second look.
-            for record in sorted(records, key=lambda one: one.topic != self._topics.posts):
+            began = time.monotonic()  # how long it waited for others says nothing of its own work
+            for record in records:
                 self._dispatch(connection, record)
             for record in records:
                 after[record.topic, record.partition] = record.offset + 1
             for place, following in after.items():
                 if known.get(place) != following:
                     _move(connection, place, known.get(place), following)
+            each_s = (time.monotonic() - began) / len(records)
+        self._size = max(_LEAST_AT_ONCE, min(int(_AT_ONCE_S / each_s), _MOST_AT_ONCE))
         return after
 
     def _dispatch(self, connection: Connection, record: TopicRecord) -> None:
@@ -141,6 +160,9 @@ class Projector:
             if isinstance(post, Post):  # what is none becomes a dead letter
                 self._cases.take_post(connection, post)
             return
+        if record.topic == self._topics.comparisons:
+            self._compare(connection, record)
+            return
         event: Verdict | Resolution | None
         if record.topic == self._topics.resolutions:
             if (event := record.event(Resolution)) and _fits(event):
@@ -148,8 +170,20 @@ class Projector:
         elif (event := record.event(Verdict)) and _fits(event):
             self._cases.take_verdict(connection, event)
         if event is None or not _fits(event):
-            self.unreadable += 1
-            _log.error("unreadable record at %s/%d/%d", record.topic, record.partition, record.offset)
+            self._pass_over(record)
+
+    def _compare(self, connection: Connection, record: TopicRecord) -> None:
+        found = None if record.value is None else read_record(record.value)
+        if found is None:
+            self._pass_over(record)
+        elif isinstance(found, SummaryRecord):
+            TriedPosts.keep_summary(connection, found)
+        else:
+            self._cases.take_comparison(connection, found)
+
+    def _pass_over(self, record: TopicRecord) -> None:
+        self.unreadable += 1
+        _log.error("unreadable record at %s/%d/%d", record.topic, record.partition, record.offset)
 
 
 def _fits(event: Verdict | Resolution) -> bool:

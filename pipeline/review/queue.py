@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.rank import chance
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row
 
 _EXPOSURE_S = 3600.0
+_HELD = select(cases.c.case_id, cases.c.state, cases.c.tenant).where(
+    cases.c.holder == bindparam("who"), cases.c.held_until >= bindparam("now")
+)
+_HARMFUL = select(func.count()).where(
+    decisions.c.reviewer == bindparam("who"),
+    decisions.c.decided_at > bindparam("since"),
+    decisions.c.severity == "unsafe",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +77,7 @@ class CaseQueue:
         """
         now = time.time()
         # Nothing but the holder is asked for: a database without statistics would look through all open cases.
-        for held in connection.execute(
-            select(cases.c.case_id, cases.c.state, cases.c.tenant).where(
-                cases.c.holder == reviewer.name, cases.c.held_until >= now
-            )
-        ):
+        for held in connection.execute(_HELD, {"who": reviewer.name, "now": now}):
             if held.state in _states(reviewer) and reviewer.sees(held.tenant):
                 return str(held.case_id)
         golden = self._golden(connection, reviewer)
@@ -163,20 +167,14 @@ class CaseQueue:
     def exposure(self, connection: Connection, reviewer: Reviewer) -> tuple[int, float]:
         """How many harmful texts a reviewer decided about within an hour, and for how long to pause: 0 below the cap."""
         now = time.time()
-        found = connection.execute(
-            select(decisions.c.decided_at)
-            .where(
-                decisions.c.reviewer == reviewer.name,
-                decisions.c.decided_at > now - _EXPOSURE_S,
-                decisions.c.severity == "unsafe",
-            )
-            .order_by(decisions.c.decided_at)
-        ).scalars()
-        moments = list(found)
+        harmful = {"who": reviewer.name, "since": now - _EXPOSURE_S}
+        number: int = connection.execute(_HARMFUL, harmful).scalar_one()
         cap = self._settings.exposure_cap
-        if not cap or len(moments) < cap:
-            return len(moments), 0.0
-        return len(moments), moments[len(moments) - cap] + _EXPOSURE_S - now
+        if not cap or number < cap:
+            return number, 0.0
+        latest = _HARMFUL.with_only_columns(decisions.c.decided_at).order_by(decisions.c.decided_at.desc())
+        first = connection.execute(latest.offset(cap - 1).limit(1), harmful).scalar_one()
+        return number, first + _EXPOSURE_S - now
 
     def _free(self, reviewer: Reviewer, wanted: QueueFilter, now: float) -> list[ColumnElement[bool]]:
         return [
@@ -187,9 +185,14 @@ class CaseQueue:
 
     def _golden(self, connection: Connection, reviewer: Reviewer) -> str | None:
         """A case with a known answer, now and then: nobody can tell it from the others."""
+        share = self._settings.golden_share
+        if not share:
+            return None
         mine = decisions.c.reviewer == reviewer.name
-        count = connection.execute(select(func.count()).where(mine)).scalar_one()
-        if chance("golden", reviewer.name, count) >= self._settings.golden_share:
+        before = connection.execute(
+            select(decisions.c.decision_id).where(mine).order_by(decisions.c.decided_at.desc()).limit(1)
+        ).scalar()
+        if chance("golden", reviewer.name, before) >= share:  # it is drawn once for each decision
             return None
         seen = exists().where(decisions.c.case_id == cases.c.case_id, mine)
         # Without its text it would look like no other case, and measure nobody.

@@ -18,8 +18,6 @@ class Right(StrEnum):
     """See figures of people and of the model."""
     JOURNAL = "journal"
     """See who did what."""
-    ERASE = "erase"
-    """Take an author's texts away."""
 
 
 RIGHTS: dict[str, frozenset[Right]] = {
@@ -27,7 +25,7 @@ RIGHTS: dict[str, frozenset[Right]] = {
     "lead": frozenset({Right.VIEW, Right.DECIDE, Right.LEAD, Right.FIGURES}),
     "policy_editor": frozenset({Right.VIEW, Right.FIGURES}),
     "auditor": frozenset({Right.VIEW, Right.FIGURES, Right.JOURNAL}),
-    "administrator": frozenset({Right.FIGURES, Right.JOURNAL, Right.ERASE}),
+    "administrator": frozenset({Right.FIGURES, Right.JOURNAL}),
 }
 """By role. Who runs the desk sees no text by that."""
 

@@ -5,20 +5,36 @@ What is still to be told stands in the store: a process that ends in between goe
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import Integer, String, bindparam, delete, func, insert, select, tuple_, update
 
 from sluicegate.pipeline.review.cases import keep_resolution
 from sluicegate.pipeline.review.tables import outbox, spreads, verdicts
 from sluicegate.schemas import Action, Basis, Resolution, Verdict, encode, resolution_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Row
 
 AT_ONCE = 200
 """Copies in one transaction: others decide meanwhile."""
+_PUT = insert(outbox)
+_BEHIND = (
+    select(verdicts)
+    .where(
+        verdicts.c.case_id == bindparam("case"),
+        verdicts.c.counts,
+        tuple_(verdicts.c.came_at, verdicts.c.verdict_id)
+        > tuple_(bindparam("after_at", type_=verdicts.c.came_at.type), bindparam("after_id", type_=String())),
+        verdicts.c.came_at <= bindparam("until"),
+    )
+    .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
+    .limit(bindparam("most", type_=Integer()))
+)
 _OF_VERDICT = ("post_id", "revision", "tenant", "kind", "content_hash", "author_id", "language", "region")
 
 
@@ -54,14 +70,15 @@ def put(connection: Connection, record_id: str, kind: str, author: str, key: str
         value: The record.
     """
     connection.execute(
-        insert(outbox).values(
-            record_id=record_id,
-            kind=kind,
-            author_ref=author,
-            key=key,
-            value=value,
-            made_at=time.time(),
-        )
+        _PUT,
+        {
+            "record_id": record_id,
+            "kind": kind,
+            "author_ref": author,
+            "key": key,
+            "value": value,
+            "made_at": time.time(),
+        },
     )
 
 
@@ -78,23 +95,24 @@ def tell(
         most: Other verdicts that are told now. Those that are left are told by :func:`spread`.
     """
     _send(connection, resolution, first.author_ref)
-    of_case = (verdicts.c.case_id == first.case_id) & verdicts.c.counts
-    # Who joins the case later, because it was opened again, is told by another decision.
-    until = connection.execute(select(func.max(verdicts.c.came_at)).where(of_case)).scalar_one()
     template = resolution.model_copy(update={"author_id": None})
-    number = connection.execute(
-        insert(spreads)
-        .values(
+    found = _after(connection, first.case_id, (first.came_at, first.verdict_id), most + 1)
+    _tell(connection, found[:most], decision, template)
+    if len(found) <= most:
+        return
+    last = found[most - 1]
+    of_case = (verdicts.c.case_id == first.case_id) & verdicts.c.counts
+    connection.execute(
+        insert(spreads).values(
             case_id=first.case_id,
             decision_id=decision,
             template=encode(template).decode(),
-            after_at=first.came_at,
-            after_id=first.verdict_id,
-            until_at=until,
+            after_at=last.came_at,
+            after_id=last.verdict_id,
+            # Who joins the case later, because it was opened again, is told by another decision.
+            until_at=select(func.max(verdicts.c.came_at)).where(of_case).scalar_subquery(),
         )
-        .returning(spreads.c.number)
-    ).scalar_one()
-    _go_on(connection, connection.execute(select(spreads).where(spreads.c.number == number)).one(), most)
+    )
 
 
 def spread(connection: Connection, most: int = AT_ONCE) -> int:
@@ -105,29 +123,10 @@ def spread(connection: Connection, most: int = AT_ONCE) -> int:
     row = connection.execute(
         select(spreads).order_by(spreads.c.number).limit(1).with_for_update(skip_locked=True)
     ).first()
-    return 0 if row is None else max(1, _go_on(connection, row, most))
-
-
-def _go_on(connection: Connection, row: Row[Any], most: int) -> int:
-    template = Resolution.model_validate_json(row.template)
-    place = tuple_(verdicts.c.came_at, verdicts.c.verdict_id)
-    found = connection.execute(
-        select(verdicts)
-        .where(
-            verdicts.c.case_id == row.case_id,
-            verdicts.c.counts,
-            place > tuple_(literal(row.after_at), literal(row.after_id)),
-            verdicts.c.came_at <= row.until_at,
-        )
-        .order_by(verdicts.c.came_at, verdicts.c.verdict_id)
-        .limit(most)
-    ).all()
-    # Nobody looked at these. What is withdrawn, is withdrawn as it was for the first.
-    basis: dict[str, Any] = {} if template.reopens else {"basis": Basis.BULK, "seen": ()}
-    for one in found:
-        verdict = Verdict.model_validate_json(one.body)
-        changes = of_verdict(verdict, row.decision_id, template.action) | basis
-        _send(connection, template.model_copy(update=changes), one.author_ref)
+    if row is None:
+        return 0
+    found = _after(connection, row.case_id, (row.after_at, row.after_id), most, until=row.until_at)
+    _tell(connection, found, row.decision_id, Resolution.model_validate_json(row.template))
     if len(found) < most:
         connection.execute(delete(spreads).where(spreads.c.number == row.number))
     else:
@@ -137,6 +136,22 @@ def _go_on(connection: Connection, row: Row[Any], most: int) -> int:
             .values(after_at=found[-1].came_at, after_id=found[-1].verdict_id)
         )
     return len(found)
+
+
+def _after(
+    connection: Connection, case_id: str, place: tuple[float, str], most: int, until: float = math.inf
+) -> Sequence[Row[Any]]:
+    """The verdicts of a case behind one, in the order in which they came."""
+    values = {"case": case_id, "after_at": place[0], "after_id": place[1], "most": most, "until": until}
+    return connection.execute(_BEHIND, values).all()
+
+
+def _tell(connection: Connection, rows: Sequence[Row[Any]], decision: str, template: Resolution) -> None:
+    # Nobody looked at these. What is withdrawn, is withdrawn as it was for the first.
+    basis: dict[str, Any] = {} if template.reopens else {"basis": Basis.BULK, "seen": ()}
+    for one in rows:
+        changes = of_verdict(Verdict.model_validate_json(one.body), decision, template.action) | basis
+        _send(connection, template.model_copy(update=changes), one.author_ref)
 
 
 def _send(connection: Connection, resolution: Resolution, author: str) -> None:

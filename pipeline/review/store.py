@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import (
     Connection,
@@ -65,20 +68,19 @@ class ReviewStore:
 
     def __init__(self, url: str, *, busy_s: float = _BUSY_S) -> None:
         self._turns: AbstractContextManager[None] = nullcontext()
+        self._file: Path | None = None
         try:
-            self.embedded = make_url(url).get_backend_name() == "sqlite"
-            self._engine = (
-                _sqlite(url, busy_s)
-                if self.embedded
-                else create_engine(url, pool_pre_ping=True, hide_parameters=True)
-            )
+            parts = make_url(url)
+            self.embedded = parts.get_backend_name() == "sqlite"
+            self._engine = _sqlite(url, busy_s) if self.embedded else _postgresql(url)
         except (ArgumentError, ModuleNotFoundError) as error:
             raise ReviewError(
                 "review.store is no database that can be opened here; give sqlite:///review.db, or "
-                "postgresql+pg8000://user:password@host/name"
+                "postgresql://user:password@host/name?sslmode=verify-full"
             ) from error
         if self.embedded:
             self._turns = _Turns()
+            self._file = Path(parts.database) if parts.database else None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -101,33 +103,45 @@ class ReviewStore:
             return False
         return True
 
-    def migrate(self, shape: str = "head") -> None:
-        """Bring the database to the shape of today. Safe to repeat, and while others do.
+    def shape(self) -> Literal["none", "older", "today", "unknown"]:
+        """The database's shape beside today's; ``unknown`` is another version's. It changes nothing.
 
-        Args:
-            shape: An older one, to begin with.
+        Raises:
+            ReviewError: The database does not answer, or refuses.
+        """
+        if self._file is not None and not self._file.exists():  # asking SQLite would make it
+            return "none"
+        known = [one.revision for one in ScriptDirectory.from_config(_migrations()).walk_revisions()]
+        try:
+            with self.reading() as connection:
+                found = MigrationContext.configure(connection).get_current_revision()
+        except SQLAlchemyError as error:
+            raise _unopened(error) from error
+        if found is None:
+            return "none"
+        return "today" if found == known[0] else "older" if found in known else "unknown"
+
+    def migrate(self) -> None:
+        """Bring the database to the shape of today. Safe to repeat, and while others do.
 
         Raises:
             ReviewError: The database does not answer, or refuses, or has the shape of a version that is not known here.
         """
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        config = _migrations()
         logging.getLogger("alembic").setLevel(logging.WARNING)
         try:
             with self.writing() as connection:
                 if not self.embedded:
                     connection.execute(text("SELECT pg_advisory_xact_lock(7205759403792)"))  # any number
                 config.attributes["connection"] = connection
-                command.upgrade(config, shape)
+                command.upgrade(config, "head")
         except CommandError as error:
             raise ReviewError(
                 "the store has the shape of another version of sluicegate; take that version or a newer one, "
                 "or restore the store from a backup of before"
             ) from error
         except SQLAlchemyError as error:
-            raise ReviewError(
-                f"the store cannot be opened ({type(error).__name__}); check review.store, and that its database runs"
-            ) from error
+            raise _unopened(error) from error
 
     def forget_read_model(self) -> tuple[int, int]:
         """Empty what the topics make again; how many open cases went, and how many stayed.
@@ -178,6 +192,60 @@ class ReviewStore:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
+
+
+def _unopened(error: SQLAlchemyError) -> ReviewError:
+    return ReviewError(
+        f"the store cannot be opened ({type(error).__name__}); check review.store, and that its database runs"
+    )
+
+
+def _postgresql(url: str) -> Engine:
+    """An engine with the driver that the extra has. What libpq calls ``sslmode`` and ``sslrootcert`` may stand in the URL."""
+    parts = make_url(url)
+    if parts.drivername in {"postgresql", "postgres"}:
+        parts = parts.set(drivername="postgresql+pg8000")
+    told = {name: parts.query.get(name) for name in ("sslmode", "sslrootcert")}
+    parts = parts.difference_update_query(told)
+    engine = create_engine(
+        parts, pool_pre_ping=True, hide_parameters=True, connect_args={"ssl_context": _tls(**told)}
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: object, given: Any, named: Any) -> Any:
+        try:
+            return dialect.connect(*given, **named)
+        except (
+            OSError
+        ) as error:  # of the TLS handshake: the driver lets it through, and it is no error of a database
+            raise dialect.loaded_dbapi.InterfaceError(str(error)) from error
+
+    return engine
+
+
+def _tls(sslmode: Any, sslrootcert: Any) -> ssl.SSLContext | bool | None:
+    """What the driver takes: a context, False for no TLS, or None for TLS of anybody where the server has it."""
+    if sslmode not in {None, "prefer", "disable", "verify-full"} or (
+        sslrootcert and sslmode != "verify-full"
+    ):
+        raise ReviewError(
+            "the sslmode of review.store is none that the desk knows; give verify-full, which checks the server's "
+            "certificate (with sslrootcert=FILE where an authority of your own signed it), prefer, or disable"
+        )
+    if sslmode != "verify-full":
+        return False if sslmode == "disable" else None
+    try:
+        return ssl.create_default_context(cafile=sslrootcert)
+    except OSError as error:
+        raise ReviewError(
+            "the sslrootcert of review.store is no file with certificates in PEM; name one that can be read"
+        ) from error
 
 
 def _sqlite(url: str, busy_s: float) -> Engine:

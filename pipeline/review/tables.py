@@ -5,7 +5,8 @@ Moments are Unix seconds. Three groups differ in what may happen to them:
 - The read model can be thrown away, and topics make it again: ``offsets``, and the ``cases`` that nobody touched with their
   ``verdicts`` and ``posts``.
 - What people did exists nowhere else: ``decisions``, ``skips``, ``resolutions``, ``spreads``, ``outbox``, ``events``, and every case that
-  was decided, read once, disputed, skipped or opened again, with its round and its verdicts.
+  was decided, read once, disputed, skipped or opened again, with its round and its verdicts. ``comparisons`` and ``experiments`` stay with
+  them: they say what those decisions were about.
 - ``author_keys``: without an author's key nobody reads what is left of the author's texts.
 """
 
@@ -29,6 +30,10 @@ from sqlalchemy import (
 METADATA = MetaData()
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")  # only an INTEGER key counts up by itself in SQLite
 _SECONDS = Float(53)
+
+# Databases read a partial index only for the very words that it was made with.
+UNUSED = text("(NOT counts OR (cause = '' AND case_id IS NULL))")
+"""Verdicts that no case is about: kept as long as texts."""
 
 offsets = Table(
     "offsets",
@@ -78,6 +83,7 @@ verdicts = Table(
     Index("verdicts_by_case", "case_id", "counts", "came_at", "verdict_id"),
     Index("verdicts_by_content", "post_key"),
     Index("verdicts_by_author", "author_ref"),
+    Index("verdicts_unused", "came_at", sqlite_where=UNUSED, postgresql_where=UNUSED),
 )
 """Verdicts of posts that a person looks at, or did. ``counts`` is false once another record on the post counts more."""
 
@@ -163,7 +169,7 @@ skips = Table(
 resolutions = Table(
     "resolutions",
     METADATA,
-    Column("resolution_id", String(36), primary_key=True),
+    Column("resolution_id", String(256), primary_key=True),
     Column("tenant", String(64), nullable=False),
     Column("post_id", String(256), nullable=False),
     Column("body", Text, nullable=False),
@@ -211,6 +217,30 @@ events = Table(
     Index("events_by_object", "object"),
 )
 """What anybody did. Rows are added, and never changed."""
+
+comparisons = Table(
+    "comparisons",
+    METADATA,
+    Column("experiment", String(64), primary_key=True),
+    Column("post_key", String(64), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("incumbent", String(16), nullable=False),
+    Column("candidate", String(16), nullable=False),
+    Column("verdict_id", String(256), nullable=False),
+    Column("probability", _SECONDS, nullable=False),
+    Column("came_at", _SECONDS, nullable=False),
+    Index("comparisons_by_content", "post_key"),
+)
+"""Posts that people judge blindly, since a candidate judged them, too, and what both said."""
+
+experiments = Table(
+    "experiments",
+    METADATA,
+    Column("experiment", String(64), primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("came_at", _SECONDS, nullable=False),
+)
+"""What the comparator last said of an experiment."""
 
 sessions = Table(
     "sessions",

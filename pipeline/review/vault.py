@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import delete, insert, null, or_, select, update
+from sqlalchemy import bindparam, delete, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sluicegate.pipeline.errors import ReviewError
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _NONCE = 12
+_SEALED = select(posts.c.body, posts.c.author_ref).where(posts.c.post_key == bindparam("key"))
+_KEY = (
+    select(author_keys.c.secret)
+    .where(author_keys.c.author_ref == bindparam("ref"))
+    .with_for_update(read=True)
+)
 
 
 def digest(*parts: object) -> str:
@@ -65,9 +71,7 @@ class TextVault:
 
     def open(self, connection: Connection, key: str) -> Post | None:
         """The post of that key; None where its text is gone."""
-        row = connection.execute(
-            select(posts.c.body, posts.c.author_ref).where(posts.c.post_key == key)
-        ).first()
+        row = connection.execute(_SEALED, {"key": key}).first()
         secret = None if row is None else self._secret(connection, row.author_ref, make=False)
         if row is None or secret is None:
             return None
@@ -118,11 +122,23 @@ class TextVault:
         """Whether an author was erased. Until the transaction ends, nobody erases the author meanwhile."""
         return self._secret(connection, ref, make=True) is None
 
+    def require_key(self, connection: Connection) -> None:
+        """See that the secret is the one that a store was made with.
+
+        Raises:
+            ReviewError: It is another one, or one is missing.
+        """
+        row = connection.execute(
+            select(author_keys.c.author_ref, author_keys.c.secret)
+            .where(author_keys.c.secret.is_not(None))
+            .limit(1)
+        ).first()
+        if row is not None:
+            self._unwrapped(row.secret, row.author_ref)
+
     def _secret(self, connection: Connection, ref: str, *, make: bool) -> bytes | None:
         # An erasure waits for whoever has read the key, and takes away what they kept, too.
-        row = connection.execute(
-            select(author_keys.c.secret).where(author_keys.c.author_ref == ref).with_for_update(read=True)
-        ).first()
+        row = connection.execute(_KEY, {"ref": ref}).first()
         if row is not None:
             return None if row.secret is None else self._unwrapped(row.secret, ref)
         if not make:

@@ -17,7 +17,7 @@ class ReviewSettings(BaseModel):
 
     store: SecretStr = Field(
         SecretStr("sqlite:///sluicegate-review.db"),
-        description="Its database as a URL of SQLAlchemy: sqlite:///file, or postgresql+pg8000://user:password@host/name.",
+        description="Its database as a URL of SQLAlchemy: sqlite:///file, or postgresql://user:password@host/name?sslmode=verify-full.",
     )
     key: SecretStr | None = Field(
         None,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from sluicegate.pipeline.policy.document import TenantName
 from sluicegate.pipeline.policy.rules import AdapterName
 from sluicegate.pipeline.settings.adapters import Adapters, lacking, password_in
 from sluicegate.pipeline.settings.security import SecuritySettings
@@ -140,6 +141,22 @@ class TopicSettings(_Section):
     feedback: TopicName = Field(
         "feedback",
         description="Posts with what a person found, to learn from; only the review desk writes it.",
+    )
+    shadow: TopicName = Field(
+        "verdicts.shadow",
+        description="Verdicts of a candidate, which act on nothing; only a shadow writes it.",
+    )
+    comparisons: TopicName = Field(
+        "comparisons",
+        description="Posts that people shall judge blindly, since a candidate judged them, too; only the comparator writes it.",
+    )
+    candidates: TopicName = Field(
+        "candidates",
+        description="History of every candidate: signed facts, in their order. It is not compacted.",
+    )
+    patterns: TopicName = Field(
+        "patterns",
+        description="Signed feeds of threat patterns, where a circle shares them on a topic (docs/patterns.md).",
     )
     dead_letter: TopicName = Field("posts.deadletter", description="Records that can never be judged.")
     control: TopicName = Field(
@@ -367,6 +384,28 @@ class DrainSettings(_Section):
             raise ValueError(
                 f"drain.finish_s + drain.flush_s + drain.leave_s = {parts:g} exceeds drain.budget_s = "
                 f"{self.budget_s:g}; raise drain.budget_s to {parts:g}, and the pod's grace period above it"
+            )
+        return self
+
+
+class PatternSettings(_Section):
+    """Threat patterns shared between institutions. Without a path there are none, and nothing is compared."""
+
+    path: Path | None = Field(
+        None,
+        description="Folder with the circle's file, the feeds taken in and the journal (docs/patterns.md).",
+    )
+    tenants: Annotated[tuple[TenantName, ...], Field(strict=False)] = Field(
+        (),
+        description="Tenants that opted in: their posts are compared, and what is confirmed of theirs may leave.",
+    )
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        if (self.path is None) != (not self.tenants):
+            raise ValueError(
+                "patterns.path and patterns.tenants go together, as nothing is shared for a tenant that did not opt in; "
+                'for example path /patterns and tenants ["default"], or leave out both'
             )
         return self
 

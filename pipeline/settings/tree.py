@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentFault
 
 from sluicegate.pipeline.errors import SettingsError
+from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.review import ReviewSettings
 from sluicegate.pipeline.settings.sections import (
     CacheSettings,
@@ -31,6 +32,7 @@ from sluicegate.pipeline.settings.sections import (
     LogSettings,
     MicroBatchSettings,
     OpsSettings,
+    PatternSettings,
     PolicySettings,
     ScreenSettings,
     TopicSettings,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CacheSettings",
+    "CandidateSettings",
     "DrainSettings",
     "EngineSettings",
     "KafkaSettings",
@@ -53,6 +56,7 @@ __all__ = [
     "LogSettings",
     "MicroBatchSettings",
     "OpsSettings",
+    "PatternSettings",
     "PolicySettings",
     "ReviewSettings",
     "ScreenSettings",
@@ -102,6 +106,8 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     review: ReviewSettings = ReviewSettings()
+    candidate: CandidateSettings = CandidateSettings()
+    patterns: PatternSettings = PatternSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -7,15 +7,20 @@ counterpart waits for a bounded time. After that it is a comparison, too: the ou
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sluicegate.pipeline.clock import AHEAD_S
 from sluicegate.schemas import Action, Kind, Verdict
 
 _SEVERITY = {Action.ALLOW: 0, Action.REVIEW: 1, Action.BLOCK: 2}
 _COHORTS = 64
+
+
+def severity_rank(action: Action) -> int:
+    """0 for an allow, 1 for a review, 2 for a block: how severe an action is."""
+    return _SEVERITY[action]
 
 
 class Outcome(StrEnum):
@@ -93,6 +98,8 @@ class Side:
     """Id of the first verdict with this finding: copies of a text, and near duplicates, have one."""
     at: float
     """When it was judged, in seconds since 1970."""
+    engine_ms: float = 0.0
+    """How long the engine took; 0 where it was not asked."""
 
 
 def side(verdict: Verdict) -> Side:
@@ -109,7 +116,25 @@ def side(verdict: Verdict) -> Side:
         verdict.verdict_id,
         verdict.reused_from or verdict.verdict_id,
         verdict.judged_at.timestamp(),
+        verdict.timings.engine_ms,
     )
+
+
+def side_values(one: Side) -> dict[str, Any]:
+    """A side as JSON values."""
+    values = {each.name: getattr(one, each.name) for each in fields(Side)}
+    return {**values, "content": [*one.content], "cohort": [*one.cohort]}
+
+
+def side_from(values: dict[str, Any]) -> Side:
+    """What :func:`side_values` gave."""
+    made = {
+        "content": JudgedContent(*values["content"]),
+        "cohort": Cohort(*values["cohort"]),
+        "action": Action(values["action"]),
+        "categories": tuple(values["categories"]),
+    }
+    return Side(**{**values, **made})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +175,7 @@ class Comparison:
         """
         if self.incumbent is None or self.candidate is None or self.incumbent.failed:
             return False
-        return _SEVERITY[self.candidate.action] < _SEVERITY[self.incumbent.action]
+        return severity_rank(self.candidate.action) < severity_rank(self.incumbent.action)
 
 
 @dataclass(slots=True)
@@ -257,6 +282,38 @@ class Pairs:
         """Give up everything that waits, as at the end of an experiment."""
         return [self._close(content) for content in [*self._waiting]]
 
+    def state(self) -> dict[str, Any]:
+        """All that is known, as JSON values for :meth:`restore`."""
+        return {
+            "now": self._now,
+            "forgotten_until": _or_none(self._forgotten_until),
+            "counts": [self.repeats, self.late, self.ahead, self.crowded_out],
+            "foreign": [[[*cohort], number] for cohort, number in self.foreign.items()],
+            "waiting": [
+                [
+                    one.since,
+                    _or_none(one.forgotten_until),
+                    {seat.value: side_values(side) for seat, side in one.sides.items()},
+                ]
+                for one in self._waiting.values()
+            ],
+            "done": [
+                [[*content], one.since, one.newest, sorted(one.had)] for content, one in self._done.items()
+            ],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self._now, self._forgotten_until = state["now"], _from_none(state["forgotten_until"])
+        self.repeats, self.late, self.ahead, self.crowded_out = state["counts"]
+        self.foreign = Counter({Cohort(*cohort): number for cohort, number in state["foreign"]})
+        for since, forgotten_until, sides in state["waiting"]:
+            entry = _OpenPair(since, _from_none(forgotten_until))
+            entry.sides = {Seat(seat): side_from(values) for seat, values in sides.items()}
+            self._waiting[next(iter(entry.sides.values())).content] = entry
+        for content, since, newest, had in state["done"]:
+            self._done[JudgedContent(*content)] = _ClosedPair(since, newest, frozenset(map(Seat, had)))
+
     def _join(self, seat: Seat, verdict: Side) -> list[Comparison]:
         entry = self._waiting.get(verdict.content)
         closed = []
@@ -286,3 +343,12 @@ class Pairs:
         # A repeat of what is forgotten is no newer than this: refused by its age, it is not compared again.
         _, done = self._done.popitem(last=False)
         self._forgotten_until = max(self._forgotten_until, done.newest)
+
+
+def _or_none(moment: float) -> float | None:
+    """A moment as JSON has it: it has no number for the beginning of time."""
+    return None if moment == float("-inf") else moment
+
+
+def _from_none(moment: float | None) -> float:
+    return float("-inf") if moment is None else moment

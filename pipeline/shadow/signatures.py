@@ -6,16 +6,13 @@ signature is not by a key of the name that stands in it.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING
 
 import orjson
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from sluicegate.pipeline.errors import CandidateError
+from sluicegate.pipeline.errors import CandidateError, SignatureError
 from sluicegate.pipeline.shadow.states import MOST_BYTES, CandidateFact
+from sluicegate.pipeline.signing.ed25519 import PublicKeys, SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,21 +35,19 @@ class FactSigner:
 
     def __init__(self, pem: bytes) -> None:
         try:
-            key = load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            key = None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise CandidateError(
-                "the key that signs is no unencrypted Ed25519 key in PEM; "
-                "`openssl genpkey -algorithm ed25519 -out key.pem` makes one"
-            )
-        self._key = key
+            self._key = SigningKey(pem)
+        except SignatureError as error:
+            raise CandidateError(str(error)) from None
+
+    @property
+    def public(self) -> bytes:
+        """The public key that belongs to it, as its 32 bytes."""
+        return self._key.public
 
     def sign(self, fact: CandidateFact) -> bytes:
         """The record's value: the fact, and a signature of all of it."""
         text = fact.encode()
-        signature = b64encode(self._key.sign(_PURPOSE + text)).decode()
-        return orjson.dumps({"fact": orjson.Fragment(text), "signature": signature})
+        return orjson.dumps({"fact": orjson.Fragment(text), "signature": self._key.sign(_PURPOSE, text)})
 
 
 class KeyRing:
@@ -66,15 +61,14 @@ class KeyRing:
     """
 
     def __init__(self, keys: Mapping[str, Iterable[bytes]]) -> None:
-        self._keys: dict[str, list[Ed25519PublicKey]] = {}
-        owners: dict[bytes, str] = {}
-        for name, pems in keys.items():
-            for pem in pems:
-                key = _public(name, pem)
-                owner = owners.setdefault(key.public_bytes_raw(), name)
-                if owner != name:
-                    raise CandidateError(f"{owner} and {name} have one key; give each a key of their own")
-                self._keys.setdefault(name, []).append(key)
+        try:
+            self._keys = PublicKeys(keys)
+        except SignatureError as error:
+            raise CandidateError(str(error)) from None
+
+    def owner(self, signer: FactSigner) -> str | None:
+        """In whose name somebody signs; None if nobody's key is theirs."""
+        return self._keys.owner(signer.public)
 
     def open(self, value: bytes) -> CandidateFact:
         """Read a signed record's value.
@@ -92,37 +86,8 @@ class KeyRing:
             raise CandidateError("it is no signed fact; sign it, or read it with a release that knows it")
         # What is signed is the one text that a fact has, and not the text that stands in the record.
         fact = CandidateFact.decode(orjson.dumps(envelope["fact"]))
-        signed = _PURPOSE + fact.encode()
-        signature = _decoded(envelope["signature"])
-        if not any(_is_by(key, signature, signed) for key in self._keys.get(fact.by, ())):
+        if not self._keys.signed(fact.by, envelope["signature"], _PURPOSE, fact.encode()):
             raise CandidateError(
                 f"it is not signed by a key of {fact.by}; put that key on the list, or let its owner say it"
             )
         return fact
-
-
-def _public(name: str, pem: bytes) -> Ed25519PublicKey:
-    try:
-        key = load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise CandidateError(
-            f"the key of {name} is no Ed25519 public key in PEM; `openssl pkey -in key.pem -pubout` writes one"
-        )
-    return key
-
-
-def _decoded(signature: object) -> bytes:
-    try:
-        return b64decode(signature, validate=True) if isinstance(signature, str) else b""
-    except ValueError:
-        return b""
-
-
-def _is_by(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
-    try:
-        key.verify(signature, signed)
-    except InvalidSignature:
-        return False
-    return True

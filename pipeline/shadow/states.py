@@ -29,6 +29,8 @@ MOST_BYTES = 8_192
 """A fact has no more, whatever stands in its fields."""
 MOST_FACTS = 256
 """In one history. A rollback always has room."""
+MOST_ENGINES = 16
+"""That one fact names of either side."""
 WATCH_S = 7 * 86_400.0
 """For how long a promotion is watched before it settles."""
 
@@ -107,8 +109,8 @@ class JudgeDigests(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    engines: Annotated[tuple[Digest, ...], Field(strict=False, min_length=1, max_length=16)] = Field(
-        description="All that may answer: the engine's bundle, those of adapters, and the screen."
+    engines: Annotated[tuple[Digest, ...], Field(strict=False, min_length=1, max_length=MOST_ENGINES)] = (
+        Field(description="All that may answer: the engine's bundle, those of adapters, and the screen.")
     )
     policy: Digest
 

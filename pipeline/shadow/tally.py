@@ -75,6 +75,22 @@ class Counted:
             "reviewed_change": self.change(Action.REVIEW, alpha),
         }
 
+    def state(self) -> dict[str, Any]:
+        """All counts as JSON values for :meth:`restore`."""
+        return {
+            "outcomes": {outcome.value: number for outcome, number in self.outcomes.items()},
+            "actions": dict(self.actions),
+            "evidence": [getattr(self, name) for name in _EVIDENCE],
+        }
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Counted:
+        """What :meth:`state` gave."""
+        outcomes = Counter({Outcome(name): number for name, number in state["outcomes"].items()})
+        return cls(
+            outcomes, Counter(state["actions"]), **dict(zip(_EVIDENCE, state["evidence"], strict=True))
+        )
+
     def change(self, action: Action, alpha: float) -> tuple[float, float]:
         """Bounds of how much more often the candidate takes an action, as a difference of shares."""
         up, down = (
@@ -100,6 +116,9 @@ class Counted:
         self.fewer_blocked += before is Action.BLOCK and after is not Action.BLOCK
         self.more_reviewed += before is not Action.REVIEW and after is Action.REVIEW
         self.fewer_reviewed += before is Action.REVIEW and after is not Action.REVIEW
+
+
+_EVIDENCE = ("posts", "milder", "more_blocked", "fewer_blocked", "more_reviewed", "fewer_reviewed")
 
 
 @dataclass(slots=True)
@@ -150,6 +169,28 @@ class Tally:
                 for dimension, found in self.strata.items()
             },
         }
+
+    def state(self) -> dict[str, Any]:
+        """All that is known, as JSON values for :meth:`restore`."""
+        return {
+            "all": self.all.state(),
+            "strata": {
+                dimension.value: {name: one.state() for name, one in found.items()}
+                for dimension, found in self.strata.items()
+            },
+            "counts": [self.copies, self.left_out, self.same],
+            "hours": [[hour, sorted(marks)] for hour, marks in self._hours.items()],
+            "newest": self._newest,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.all = Counted.restore(state["all"])
+        for dimension, found in state["strata"].items():
+            self.strata[Dimension(dimension)] = {name: Counted.restore(one) for name, one in found.items()}
+        self.copies, self.left_out, self.same = state["counts"]
+        self._hours = {hour: set(marks) for hour, marks in state["hours"]}
+        self._newest = state["newest"]
 
     def _strata_of(self, comparison: Comparison) -> list[Counted]:
         known, other = comparison.known, comparison.candidate or comparison.known

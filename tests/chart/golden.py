@@ -9,7 +9,7 @@ from __future__ import annotations
 from chart.rendering import CHART, NEWEST, ROOT, template
 
 FOLDER = ROOT / "tests" / "golden" / "chart"
-READ = ("cpu", "external", "gpu", "review", "sglang", "trtllm-serve", "vllm")
+READ = ("cpu", "cycle", "external", "gpu", "review", "sglang", "trtllm-serve", "vllm")
 """Those that a reviewer reads: what the others have besides is said by tests of its own, and would be read twice here."""
 _ELSEWHERE = {"configmap-scripts.yaml", "prometheusrule.yaml", "dashboard.yaml"}
 _HEAD = "# helm template guard helm/sluicegate --namespace moderation --kube-version {} --values ci/{}-values.yaml\n"

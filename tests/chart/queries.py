@@ -41,9 +41,11 @@ def variable_queries() -> list[str]:
 
 
 def rules() -> dict[str, dict[str, Any]]:
-    """The alerts by name, as Helm renders them: of workers, and of a review desk."""
+    """The alerts by name, as Helm renders them: of workers, of a review desk, and of a candidate."""
     groups = [
-        group for name in ("review", "gpu") for group in newest(name).of("PrometheusRule")["spec"]["groups"]
+        group
+        for name in ("review", "candidate", "gpu")
+        for group in newest(name).of("PrometheusRule")["spec"]["groups"]
     ]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 

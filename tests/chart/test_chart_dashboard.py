@@ -6,10 +6,12 @@ import asyncio
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chart.queries import (
@@ -30,10 +32,15 @@ from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.observe.metrics import metrics_table
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.shadow.comparison import Pairs
+from sluicegate.pipeline.shadow.metrics import ShadowMetrics
+from sluicegate.pipeline.shadow.serving import ComparatorMetrics
 from support.cases import HERON, MAGPIE, Bench, judged, post
 from support.desk import browsing, hidden
 from support.kafka import free_ports
 from support.workers import Lane, until
+from unit.pipeline.shadow.sides import CANDIDATES, INCUMBENTS
+from unit.pipeline.shadow.summaries import a_tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +58,22 @@ LATER = {
     "sluicegate_records_missed_total",
     "sluicegate_explanation_failures_total",
     "sluicegate_engine_circuit_changes_total",
+    "sluicegate_candidate_state",
 }
 """Metrics with labels that the posts below give no series; their labels are those of the reference."""
+
+BESIDE = {
+    "sluicegate_review_": "(-review)?",
+    "sluicegate_shadow_": "(-shadow)?",
+    **dict.fromkeys(
+        (
+            f"sluicegate_candidate_{name}"
+            for name in ("coverage", "contents", "milder", "evidence", "ruling", "hold")
+        ),
+        "(-compare)?",
+    ),
+}
+"""Metrics of others than workers, and what their job's name has behind that of the workers."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +103,7 @@ def _scrape(lane: Lane) -> Scrape:
     lane.send([*posts, b"no post at all"])
     lane.wait_acknowledged(within_s=60)
     until("a breaker is open", lambda: worker.metric("sluicegate_block_breaker_open"), within_s=10)
-    text = worker.get("/metrics")[1] + _scrape_of_a_desk(lane.folder)
+    text = worker.get("/metrics")[1] + _scrape_of_a_desk(lane.folder) + _scrape_of_an_experiment()
     labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -92,7 +113,12 @@ def _scrape(lane: Lane) -> Scrape:
 
 def _scrape_of_a_desk(folder: Path) -> str:
     """What a review desk answers that has open cases, decisions on their way, and a case that two people read."""
-    review = {"store": f"sqlite:///{folder / 'r.db'}", "key": "k" * 32, "blind_share": 0, "double_share": 0}
+    review: dict[str, Any] = {
+        "store": f"sqlite:///{folder / 'r.db'}",
+        "key": "k" * 32,
+        "blind_share": 0,
+        "double_share": 0,
+    }
     desk = ReviewDesk(load_settings(review=review))
     desk.store.migrate()
     bench = Bench(desk.store, **review)
@@ -112,6 +138,16 @@ def _scrape_of_a_desk(folder: Path) -> str:
         told = browser.get("/metrics").text
     desk.store.close()
     return told
+
+
+def _scrape_of_an_experiment() -> str:
+    """What a comparator answers that has compared something, and what a shadow says of its share."""
+    compared: Any = SimpleNamespace(tally=a_tally(), pairs=Pairs(INCUMBENTS, CANDIDATES), concluded=None)
+    comparator: Any = SimpleNamespace(trouble=None, unreadable=0, counting=compared)
+    registry = CollectorRegistry()
+    registry.register(ComparatorMetrics(comparator))
+    shadow = ShadowMetrics(CollectorRegistry())
+    return (generate_latest(registry) + generate_latest(shadow.registry)).decode()
 
 
 @pytest.fixture(scope="module")
@@ -209,14 +245,15 @@ def test_panels_fill_their_rows_and_overlap_nowhere() -> None:
 
 
 def test_every_panel_asks_the_chosen_prometheus_for_the_chosen_job() -> None:
-    """The job of a desk is named for that of its release's workers."""
+    """The jobs of desk, shadow and comparator are named for that of their release's workers."""
     names = {one["name"] for one in dashboard()["templating"]["list"]}
     assert names == {"datasource", "job", "tenant"}
     for panel in panels():
         assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     for query in panel_queries():
         for name, _ in asked(query):
-            job = '{job=~"$job(-review)?"' if name.startswith("sluicegate_review_") else '{job=~"$job"'
+            beside = next((job for start, job in BESIDE.items() if name.startswith(start)), "")
+            job = f'{{job=~"$job{beside}"'
             assert query.count(f"{name}{job}") == query.count(f"{name}{{"), query
             assert query.count(f"{name}{{"), query
 

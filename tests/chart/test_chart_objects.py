@@ -106,7 +106,10 @@ def test_every_mount_has_its_volume_and_every_volume_a_mount(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configmap_that_a_pod_mounts_is_rendered_or_the_users(name: str) -> None:
     answer = newest(name)
-    made = {one["metadata"]["name"] for one in answer.all("ConfigMap")} | {"moderation-policies"}
+    made = {one["metadata"]["name"] for one in answer.all("ConfigMap")} | {
+        "moderation-policies",
+        "candidate-keys",
+    }
     volumes = [volume for pod in pods(answer) for volume in pod["spec"]["volumes"]]
     assert {volume["configMap"]["name"] for volume in volumes if "configMap" in volume} <= made
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.helm
 
 VALUES = ("-f", str(CHART / "ci" / "review-values.yaml"))
 SECRETS = {
-    "SLUICEGATE_REVIEW__STORE": "postgresql+pg8000://desk:hush@db:5432/review",
+    "SLUICEGATE_REVIEW__STORE": "postgresql://desk:hush@db:5432/review",
     "SLUICEGATE_REVIEW__KEY": "k" * 44,
     "SLUICEGATE_REVIEW__OIDC_CLIENT_SECRET": "hush",
 }

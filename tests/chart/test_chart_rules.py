@@ -18,6 +18,7 @@ pytestmark = pytest.mark.helm
 
 SERIES = '{job="moderation/guard-sluicegate"'
 DESK = '{job="moderation/guard-sluicegate-review"'
+COMPARE = '{job="moderation/guard-sluicegate-compare"'
 
 # Alert → the series that set it off and then are well again, with their values by the minute; when it fires, and when
 # it has ended.
@@ -139,6 +140,24 @@ FIRING: dict[str, tuple[list[tuple[str, str]], str, str]] = {
         "65m",
         "90m",
     ),
+    "SluicegateCandidateBarred": ([("sluicegate_candidate_barred%s}", "1x10 0x30")], "3m", "20m"),
+    "SluicegateCandidateRolledBack": (
+        [('sluicegate_candidate_state%s,state="rolled_back"}', "0x5 1x120")],
+        "10m",
+        "100m",
+    ),
+    "SluicegateCandidateRejected": (
+        [(f'sluicegate_candidate_ruling{COMPARE},ruling="rejected"}}', "1x10 0x30")],
+        "1m",
+        "20m",
+    ),
+    "SluicegateCandidateCoverageLow": (
+        [(f"sluicegate_candidate_coverage{COMPARE}}}", "0.9x80 0.99x30")],
+        "65m",
+        "90m",
+    ),
+    "SluicegateComparatorAbsent": ([(f"sluicegate_candidate_hold{COMPARE}}}", "_x20 0x30")], "16m", "30m"),
+    "SluicegateComparatorHold": ([(f"sluicegate_candidate_hold{COMPARE}}}", "1x20 0x30")], "11m", "30m"),
 }
 VALUES = {
     "SluicegateWorkerMissing": "1",
@@ -157,6 +176,7 @@ VALUES = {
     "SluicegateReviewUnsent": "7",
     "SluicegateReviewOverdue": "1m 0s",
     "SluicegateReviewOverturned": "60%",
+    "SluicegateCandidateCoverageLow": "90%",
 }
 """What summaries say of those series."""
 # The same series of a worker that is well: none of the alerts may fire.
@@ -196,6 +216,11 @@ QUIET = [
     # Three of four is more than half, and says nothing yet.
     (f'sluicegate_review_overturned_share{DESK},read="shown",bound="share"}}', "0.75x70"),
     (f'sluicegate_review_overturned_share{DESK},read="shown",bound="low"}}', "0.3x70"),
+    ("sluicegate_candidate_barred%s}", "0 1 0x60"),  # a worker that has not heard yet
+    ('sluicegate_candidate_state%s,state="rolled_back"}', "0x70"),
+    (f'sluicegate_candidate_ruling{COMPARE},ruling="open"}}', "1x70"),
+    (f"sluicegate_candidate_coverage{COMPARE}}}", "0.5x5 0.99x70"),
+    (f"sluicegate_candidate_hold{COMPARE}}}", "1 1 1 0x70"),  # while it reads what is known
     # Another release's trouble is not this one's.
     ('sluicegate_hold{job="moderation/other",name="engine"}', "1x60"),
 ]
@@ -299,7 +324,11 @@ def test_lag_pages_before_the_topic_forgets_posts(retention: str, limit: str | N
 def test_one_worker_is_not_missed_twice() -> None:
     answer = render("-f", str(CHART / "ci" / "gpu-values.yaml"), "--set", "autoscaling.minReplicas=1")
     alerts = {one["alert"] for one in answer.of("PrometheusRule")["spec"]["groups"][0]["rules"]}
-    of_workers = {name for name in rules() if not name.startswith("SluicegateReview")}
+    of_workers = {
+        name
+        for name in rules()
+        if not name.startswith(("SluicegateReview", "SluicegateCandidate", "SluicegateComparator"))
+    }
     assert of_workers - alerts == {"SluicegateWorkerMissing"}
 
 
@@ -352,6 +381,8 @@ def _expected(name: str, at: str, series: list[tuple[str, str]]) -> dict[str, An
         kept = {"job": "moderation/guard-sluicegate"}
     if name == "SluicegateReviewAbsent":
         kept = {"job": "moderation/guard-sluicegate-review"}
+    if name == "SluicegateComparatorAbsent":
+        kept = {"job": "moderation/guard-sluicegate-compare"}
     value = VALUES.get(name, "")
     summary = re.sub(r"\{\{ \$value[^}]*\}\}", value, rule["annotations"]["summary"])
     summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: kept[found[1]], summary)

@@ -29,8 +29,8 @@ def _secret(release: Release, **data: str) -> None:
     ("data", "said"),
     [
         ({"url": "sqlite:////tmp/hush.db"}, "names a file of SQLite, which ends with the pod"),
-        ({"url": "postgresql://desk:hush@db/review"}, "does not begin with postgresql+pg8000://"),
-        ({"uri": "postgresql+pg8000://desk:hush@db/review"}, "has no key url; set review.database.key"),
+        ({"url": "mysql://desk:hush@db/review"}, "does not begin with postgresql://"),
+        ({"uri": "postgresql://desk:hush@db/review"}, "has no key url; set review.database.key"),
     ],
     ids=["sqlite", "driver", "key"],
 )
@@ -50,7 +50,7 @@ def test_a_store_that_cannot_be_migrated_stops_an_upgrade_before_the_desk_is_tak
     new_release: Callable[[], Release],
 ) -> None:
     release = new_release()
-    _secret(release, url="postgresql+pg8000://desk:hush@db/review")
+    _secret(release, url="postgresql://desk:hush@db/review")
     release.install(VALUES)
     desk = f"{release.worker}-review"
     before = release.server.get("apps/v1", "Deployment", release.namespace, desk)

@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from docs.pages import ROOT
+from sluicegate.engines.adapt.cycle.cycle import CyclePlan
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
@@ -76,6 +77,7 @@ YAML: tuple[Callable[[Any], object], ...] = (
     lambda document: Settings(**document),
     _policy,
     TrainingRecipe.model_validate,
+    CyclePlan.model_validate,
     BuildRecipe.model_validate,
     GateLimits.over_built_in,
     _chart,

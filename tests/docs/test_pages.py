@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs.pages import DOCS, ROOT, anchors, blocks, links, pages, prose, text
@@ -16,6 +18,11 @@ from sluicegate.pipeline import command
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.settings.tree import load_settings
+from sluicegate.pipeline.shadow.comparison import Pairs
+from sluicegate.pipeline.shadow.metrics import ShadowMetrics
+from sluicegate.pipeline.shadow.serving import ComparatorMetrics
+from unit.pipeline.shadow.sides import CANDIDATES, INCUMBENTS
+from unit.pipeline.shadow.summaries import a_tally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,8 +162,17 @@ def _of_a_desk(folder: Path) -> set[str]:
     return {family.name for family in text_string_to_metric_families(told)}
 
 
+def _of_an_experiment() -> set[str]:
+    """Metrics of a comparator that has compared something, and of a shadow."""
+    compared: Any = SimpleNamespace(tally=a_tally(), pairs=Pairs(INCUMBENTS, CANDIDATES), concluded=None)
+    comparator: Any = SimpleNamespace(trouble=None, unreadable=0, counting=compared)
+    shown = [*ComparatorMetrics(comparator).collect(), *ShadowMetrics(CollectorRegistry()).registry.collect()]
+    return {family.name for family in shown}
+
+
 def test_every_metric_named_exists(tmp_path: Path) -> None:
-    known = {family.name for family in Metrics().registry.collect()} | _of_a_desk(tmp_path)
+    known = {family.name for family in Metrics().registry.collect()}
+    known |= _of_a_desk(tmp_path) | _of_an_experiment()
     for page in pages():
         for name in re.findall(r"\bsluicegate_[a-z_]+[a-z]", text(page)):
             plain = re.sub(r"_(?:total|info|bucket|sum|count)$", "", name)
@@ -166,6 +182,7 @@ def test_every_metric_named_exists(tmp_path: Path) -> None:
                 "sluicegate_client",
                 "sluicegate_profile",
                 "sluicegate_policy",
+                "sluicegate_shadow",
             }, (page, name)
 
 

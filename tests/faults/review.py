@@ -33,7 +33,7 @@ from sluicegate.pipeline.review.web.sessions import Sessions
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
 from sluicegate.schemas import Feedback, Post, Resolution, encode
 from support.cases import judged
-from support.kafka import ApacheKafka, free_ports
+from support.kafka import ApacheKafka, dies_with_us, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,7 @@ _LIMIT_S = 3 * 3600.0
 _PAUSE_S = 0.2
 _STRAY_SHARE = 0.2
 """How often a reviewer answers a case of the list, whoever holds it."""
+_MEMORY = "/dev/shm"  # noqa: S108 - a folder with a random name is made in it
 _TEXT = re.compile(r"The disputed words of post (\d+)\.")
 
 
@@ -70,6 +71,7 @@ class Desk:
             "SLUICEGATE_REVIEW__LEASE_S": "10",
             "SLUICEGATE_REVIEW__BLIND_SHARE": "0",
             "SLUICEGATE_REVIEW__DOUBLE_SHARE": "0",
+            "SLUICEGATE_REVIEW__EXPOSURE_CAP": "0",  # these readers need no pause
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.kills = 0
@@ -77,7 +79,7 @@ class Desk:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sluicegate", "review", "serve", "--demo"],
+                [*dies_with_us(), sys.executable, "-m", "sluicegate", "review", "serve", "--demo"],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
@@ -127,6 +129,7 @@ class RacingReviewer(threading.Thread):
             follow_redirects=False,
             timeout=30,
         )
+        self._place = ""
         self.fault: BaseException | None = None
 
     def run(self) -> None:
@@ -153,23 +156,8 @@ class RacingReviewer(threading.Thread):
         return None
 
     def _one(self) -> None:
-        queue = self._ask("GET", "/queue")
-        if queue is None:
-            return
-        csrf = re.search(r'name="csrf" value="([^"]+)"', queue.text)
-        assert csrf, queue.text
-        listed = re.findall(r'href="(/cases/[0-9a-f-]+)"', queue.text)
-        if not listed:
-            time.sleep(_PAUSE_S)
-            return
-        if self._random.random() < _STRAY_SHARE:
-            place = self._random.choice(listed[:20])
-        else:
-            taken = self._ask("POST", "/next", {"csrf": csrf[1]})
-            if taken is None:
-                return
-            place = taken.headers["location"].partition("?")[0]
-        page = self._ask("GET", place) if place.startswith("/cases/") else None
+        place = self._next_case()
+        page = self._ask("GET", place) if place else None
         found = _TEXT.search(page.text) if page is not None else None
         if page is None or found is None:  # decided and gone meanwhile, or nothing to take
             return
@@ -185,6 +173,28 @@ class RacingReviewer(threading.Thread):
                 self._told.confirmed[number] += 1
             else:
                 self._told.refused += 1
+        if answer.status_code == 303:  # it leads to the next case, and holds that for this reviewer
+            self._place = answer.headers["location"].partition("?")[0]
+
+    def _next_case(self) -> str:
+        """Where the next case is: the one that the answer before led to, or one of the list; empty if none is there."""
+        place, self._place = self._place, ""
+        if place.startswith("/cases/") and self._random.random() >= _STRAY_SHARE:
+            return place
+        queue = self._ask("GET", "/queue")
+        if queue is None:
+            return ""
+        csrf = re.search(r'name="csrf" value="([^"]+)"', queue.text)
+        assert csrf, queue.text
+        listed = re.findall(r'href="(/cases/[0-9a-f-]+)"', queue.text)
+        if not listed:
+            time.sleep(1)
+            return ""
+        if self._random.random() < _STRAY_SHARE:
+            return str(self._random.choice(listed[:20]))
+        taken = self._ask("POST", "/next", {"csrf": csrf[1]})
+        place = "" if taken is None else taken.headers["location"].partition("?")[0]
+        return place if place.startswith("/cases/") else ""
 
 
 def publish(bootstrap: str, first: int, last: int) -> None:
@@ -261,7 +271,12 @@ def play(decisions: int, kills: int, *, restarts: int) -> Account:
     """All of it; what is left in the end."""
     told, over = Told(), threading.Event()
     names = [name for setting, name in TopicSettings().model_dump().items() if setting != "forward"]
-    with tempfile.TemporaryDirectory(prefix="sluicegate-review-") as folder, ApacheKafka() as kafka:
+    # SIGKILL takes nothing from the kernel, so the store need not wait for a disk here.
+    memory = _MEMORY if Path(_MEMORY).is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="sluicegate-review-", dir=memory) as folder,
+        ApacheKafka() as kafka,
+    ):
         for name in names:
             kafka.create_topic(name, 4)
         desk = Desk(Path(folder), kafka.bootstrap)
@@ -273,7 +288,8 @@ def play(decisions: int, kills: int, *, restarts: int) -> Account:
         for one in reviewers:
             one.start()
         publish(kafka.bootstrap, decisions // 2, decisions)
-        end = time.monotonic() + _LIMIT_S
+        began = time.monotonic()
+        end = began + _LIMIT_S
         restarted = 0
         while len(told.confirmed) < decisions or not _all_sent(store):
             assert time.monotonic() < end, f"{len(told.confirmed)} of {decisions} after {_LIMIT_S:.0f} s"
@@ -296,7 +312,7 @@ def play(decisions: int, kills: int, *, restarts: int) -> Account:
         desk.stop()
         store.close()
     print(
-        f"  killed {desk.kills} times, broker restarted {restarted} times; {told.refused} answers refused, "
+        f"  {len(told.confirmed)} decided within {time.monotonic() - began:.0f} s; killed {desk.kills} times, broker restarted {restarted} times; {told.refused} answers refused, "
         f"{told.unanswered} requests unanswered; {found.repeats} records came twice, {found.unlearnt} without feedback",
         flush=True,
     )

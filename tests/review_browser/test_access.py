@@ -5,14 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from sqlalchemy import update
 from starlette.responses import Response
 
+from sluicegate.pipeline.review.candidates import TriedPosts
+from sluicegate.pipeline.review.journal import note
 from sluicegate.pipeline.review.tables import cases
 from sluicegate.pipeline.review.web.sessions import Sessions
+from sluicegate.pipeline.shadow.records import SummaryRecord
 from support.cases import HERON, MAGPIE, judged, post
 from support.chromium import too_wide, violations
+from unit.pipeline.shadow.summaries import a_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,17 +118,37 @@ def test_a_page_from_right_to_left_is_mirrored_and_as_narrow(
             assert text > actions
 
 
-def test_the_pages_of_other_roles_and_of_no_login(desk: Callable[..., Any]) -> None:
-    with desk(post("one"), demo=False) as (sits, bench), sits("") as someone:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, ZOOMED], ids=["wide", "zoomed"])
+def test_the_pages_of_other_roles_and_of_no_login(
+    desk: Callable[..., Any], scheme: str, size: dict[str, Any]
+) -> None:
+    with desk(post("one"), demo=False) as (sits, bench), sits("", color_scheme=scheme, **size) as someone:
         place = f"/cases/{bench.all()[0].case_id}"
         someone.open("/login")
         assert "No way to log in" in someone.text()
-        assert violations(someone) == []
-        for role, path in (("auditor", place), ("administrator", "/figures"), ("policy_editor", "/model")):
+        assert violations(someone) + too_wide(someone) == []
+        with bench.store.writing() as connection:
+            for number in range(150):  # more than a page
+                note(
+                    connection, "heron", "reviewer", "case answered", f"case {number}", {"action": "x" * 200}
+                )
+            document = orjson.loads(orjson.dumps(a_summary()))
+            TriedPosts.keep_summary(connection, SummaryRecord(experiment="retrained", document=document))
+        for role, path in (
+            ("auditor", place),
+            ("auditor", "/journal"),
+            ("auditor", "/journal?of=nobody"),
+            ("administrator", "/figures"),
+            ("administrator", "/journal"),
+            ("policy_editor", "/model"),
+            ("lead", "/candidates"),
+        ):
             sessions, response = Sessions(bench.store, secure=False), Response()
             sessions.begin(response, role, role)
             value = response.headers["set-cookie"].partition(";")[0].partition("=")[2]
             someone.context.set_extra_http_headers({"cookie": f"__Host-sluicegate-review={value}"})
             someone.open(path)
-            assert violations(someone) == [], role
+            assert someone.page.locator("main h1").count() == 1, (role, path)
+            assert violations(someone) + too_wide(someone) == [], (role, path)
             assert someone.page.locator("button.first").count() == 0

@@ -11,7 +11,8 @@ from sluicegate.pipeline.review.decisions import AnswerOutcome, CaseAnswer, Deci
 from sluicegate.pipeline.review.queue import CaseQueue, QueueFilter, Reviewer
 from sluicegate.pipeline.review.tables import cases, outbox
 from sluicegate.pipeline.review.vault import TextVault
-from sluicegate.pipeline.settings.tree import ReviewSettings
+from sluicegate.pipeline.settings.tree import CandidateSettings, ReviewSettings
+from sluicegate.pipeline.shadow.records import ComparedPost
 from sluicegate.schemas import Action, Post, Resolution, Verdict
 from unit.pipeline.client_fakes import verdict_on
 
@@ -50,16 +51,18 @@ def judged(of: Post, at: float = 0, **changes: Any) -> Verdict:
 class Bench:
     """A desk without threads: a test says what comes, and when."""
 
-    def __init__(self, store: ReviewStore, /, **settings: Any) -> None:
+    def __init__(
+        self, store: ReviewStore, /, candidate: CandidateSettings | None = None, **settings: Any
+    ) -> None:
         given = {"blind_share": 0, "double_share": 0, "audit_share": 0, "golden_share": 0, **settings}
         self.settings = ReviewSettings(**given)
         self.store = store
         self.vault = TextVault("k" * 32)
-        self.cases = Cases(self.settings, self.vault)
+        self.cases = Cases(self.settings, self.vault, candidate)
         self.queue = CaseQueue(self.settings)
         self.decisions = Decisions(self.vault)
 
-    def take(self, *events: Post | Verdict | Resolution) -> None:
+    def take(self, *events: Post | Verdict | Resolution | ComparedPost) -> None:
         """Records come, each in a transaction of its own."""
         for one in events:
             with self.store.writing() as connection:
@@ -67,6 +70,8 @@ class Bench:
                     self.cases.take_post(connection, one)
                 elif isinstance(one, Verdict):
                     self.cases.take_verdict(connection, one)
+                elif isinstance(one, ComparedPost):
+                    self.cases.take_comparison(connection, one)
                 else:
                     self.cases.take_resolution(connection, one)
 

@@ -20,6 +20,7 @@ from sluicegate.schemas import (
     Origin,
     PolicyRef,
     Post,
+    RaisedVerdict,
     ReasonCode,
     Resolution,
     ResolutionCause,
@@ -208,7 +209,11 @@ resolutions: SearchStrategy[Resolution] = _resolutions()
 
 def made_of(verdict: Verdict) -> MadeVerdict:
     """A verdict as a worker puts it together."""
-    return MadeVerdict(**{name: getattr(verdict, name) for name in Verdict.model_fields})
+    fields = {name: getattr(verdict, name) for name in Verdict.model_fields}
+    if not fields["reason_codes"]:
+        del fields["reason_codes"]
+        return MadeVerdict(**fields)
+    return RaisedVerdict(**fields)
 
 
 origins = st.builds(

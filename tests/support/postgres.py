@@ -34,8 +34,12 @@ def absence() -> str | None:
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """A server that ends with the block; the URL of its first database."""
+def postgres_server(certificate: Path | None = None) -> Iterator[str]:
+    """A server that ends with the block; the URL of its first database.
+
+    Args:
+        certificate: A file with the server's key and certificate; None serves without TLS.
+    """
     folder = Path(tempfile.mkdtemp(prefix="sluicegate-postgres-"))
     (port,) = free_ports(1)
     how: dict[str, Any] = {"cwd": folder, "env": {**os.environ, "HOME": str(folder), "LC_ALL": "C"}}
@@ -73,6 +77,14 @@ def postgres_server() -> Iterator[str]:
                 "127.0.0.1",
                 "-F",
             ]
+            if certificate is not None:
+                kept = folder / "server.pem"
+                shutil.copyfile(certificate, kept)
+                kept.chmod(0o600)
+                if os.geteuid() == 0:
+                    os.chown(kept, _NOBODY, _NOBODY)
+                tls = {"ssl": "on", "ssl_cert_file": kept, "ssl_key_file": kept}
+                serve += [word for name, value in tls.items() for word in ("-c", f"{name}={value}")]
             server: subprocess.Popen[bytes] = subprocess.Popen([*dies_with_us(), *serve], **how)
         try:
             _wait(place, port, server, log)

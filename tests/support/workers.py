@@ -59,7 +59,7 @@ def until(what: str, ready: Callable[[], Any], *, within_s: float) -> Any:
 
 
 class WorkerProcess:
-    """One ``sluicegate worker``, with its output in files; ``module`` runs another in its place."""
+    """One ``sluicegate worker``, with its output in files; ``module`` and ``arguments`` run another in its place."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class WorkerProcess:
         environment: dict[str, str] | None = None,
         *,
         module: str = "sluicegate",
+        arguments: tuple[str, ...] = ("worker",),
     ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
@@ -79,7 +80,7 @@ class WorkerProcess:
             named["SLUICEGATE_CACHE_DIR"] = cache
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [*dies_with_us(), sys.executable, "-m", module, "worker"],
+                [*dies_with_us(), sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -217,6 +218,7 @@ class Lane:
         environment: dict[str, str] | None = None,
         *,
         module: str = "sluicegate",
+        arguments: tuple[str, ...] = ("worker",),
     ) -> WorkerProcess:
         """Start a worker on this lane, with further settings and environment variables."""
         if not (self.folder / "fake.json").exists():
@@ -230,7 +232,9 @@ class Lane:
             **{f"topics.{name}": topic for name, topic in self.outputs.items()},
         }
         folder = self.folder / f"worker-{len(self.workers) + 1}"
-        worker = WorkerProcess(folder, QUICK | own | (settings or {}), environment, module=module)
+        worker = WorkerProcess(
+            folder, QUICK | own | (settings or {}), environment, module=module, arguments=arguments
+        )
         self.workers.append(worker)
         return worker
 

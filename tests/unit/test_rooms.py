@@ -21,8 +21,8 @@ BESIDE_A_FACE = {
     # Building begins with what training and export left: two offline rooms.
     "engines.adapt.export.*": ["engines.build.*"],
     "engines.adapt.train.*": ["engines.build.*"],
-    # A trial draws a picture; no other offline module is needed for it.
-    "engines.adapt.report": ["pipeline.trial.bench.report"],
+    # A trial and an experiment draw pictures; no other offline module is needed for it.
+    "engines.adapt.report": ["pipeline.shadow.report", "pipeline.trial.bench.report"],
     # What a command shows or asks for, in modules that load no library of an extra.
     "engines.adapt.evaluate.labelled_rows": ["pipeline.command.adapt.*"],
     "engines.adapt.evaluate.scored": ["pipeline.command.adapt.*"],

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from compare.contenders.floor import Floor
 from compare.contenders.plainly import Counting, Judge, Sink, Task, write_line
 from compare.contenders.whole_answers import WholeAnswers
-from compare.plan import AIOKAFKA_EMPTY, BARE, FLOOR, FLOOR_FOLDS, GENERATE
+from compare.plan import AIOKAFKA_EMPTY, BARE, BARE_PARTS, FLOOR, FLOOR_FOLDS, GENERATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -108,7 +108,14 @@ async def empty(task: Task, records: Any) -> None:
             write_line(task.counts, {"at_s": time.time(), "posts": seen, "cpu_s": time.process_time()})
 
 
-_LOOPS = {BARE: bare, GENERATE: generate, FLOOR: floor, FLOOR_FOLDS: floor, AIOKAFKA_EMPTY: empty}
+_LOOPS = {
+    BARE: bare,
+    BARE_PARTS: bare,
+    GENERATE: generate,
+    FLOOR: floor,
+    FLOOR_FOLDS: floor,
+    AIOKAFKA_EMPTY: empty,
+}
 
 
 async def main() -> None:

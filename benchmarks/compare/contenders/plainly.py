@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from confluent_kafka import KafkaException, Producer
 
+from compare.plan import BARE_PARTS
 from sluicegate.engines.backends import EngineChoice, open_backend
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt, Scored
+from sluicegate.engines.text.segmenter import LengthLimits, Segmenter
 from sluicegate.pipeline.flow.decision import Provenance, assess, decide, engine_reference
 from sluicegate.pipeline.observe.instruments import BusyMeter
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.settings.engine_choice import fake_profile
+from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import AssessedBy, FailureCode, Post, Segments, Timings, decode_post, verdict_bytes
 
 if TYPE_CHECKING:
@@ -95,6 +98,13 @@ class Judge:
         # The fake engine writes its own counts.
         saturating = backend.engine.info.saturating_prompts
         self._counting = Counting(task.counts, saturating) if task.backend != "fake" else None
+        limits = Settings().limits
+        self._limits = LengthLimits(limits.post_tokens, limits.segments)
+        self._segmenter = (
+            Segmenter(backend.prompter, folds=limits.folded_forms, passages=backend.passages)
+            if task.system == BARE_PARTS
+            else None
+        )
 
     def decode(self, value: bytes) -> Post:
         """A record as a post. The streams compared hold nothing else."""
@@ -105,8 +115,7 @@ class Judge:
 
     async def judge(self, posts: Sequence[Post]) -> list[bytes]:
         """Verdicts on some posts: all scored in one call, those explained in another whose policy asks."""
-        prompts = self.backend.prompter.build_many(posts)
-        asked = [(post, one) for post, one in zip(posts, prompts, strict=True) if isinstance(one, Prompt)]
+        asked = self._prompts(posts)
         if self._counting is None:
             found = await self._ask(asked)
         else:
@@ -117,12 +126,26 @@ class Judge:
         too_long = ItemFailure(FailureCode.TOO_LONG)
         return [self.encoded(post, found.get(post.id, too_long)) for post in posts]
 
+    def _prompts(self, posts: Sequence[Post]) -> list[tuple[Post, Prompt]]:
+        """What the engine is asked: one prompt of a post, or all that this pipeline makes of it."""
+        if self._segmenter is None:
+            prompts = self.backend.prompter.build_many(posts)
+            return [(post, one) for post, one in zip(posts, prompts, strict=True) if isinstance(one, Prompt)]
+        cut = self._segmenter.build_many(posts, [self._limits] * len(posts))
+        return [
+            (post, part.prompt)
+            for post, parts in zip(posts, cut, strict=True)
+            if not isinstance(parts, ItemFailure)
+            for part in parts.parts
+        ]
+
     async def _ask(self, asked: Sequence[tuple[Post, Prompt]]) -> dict[str, Any]:
         engine = self.backend.engine
         scored = await engine.score([prompt for _, prompt in asked], timeout_s=_CALL_S)
         found: dict[str, Any] = {}
         wanted: list[tuple[Post, Prompt, Scored, Severity]] = []
         for (post, prompt), one in zip(asked, scored, strict=True):
+            # Of several parts one will do: only the time counts.
             found[post.id] = one if isinstance(one, ItemFailure) else assess(self.calibrated(post, one), None)
             if isinstance(one, Scored) and (
                 severity := self.policy.explain_as(post, self.calibrated(post, one))

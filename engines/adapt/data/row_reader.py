@@ -209,6 +209,9 @@ def _correction(document: dict[str, Any]) -> dict[str, Any] | list[RowFault]:
         return field_faults(
             error, document, "write it as the Feedback schema says: sluicegate schema export FOLDER"
         )
+    if not feedback.corrects:
+        fix = "leave it out: it says how a person read, and corrects no verdict"
+        return [RowFault("basis", f"{feedback.basis}, and no correction", fix)]
     post = feedback.post
     fields: dict[str, Any] = {
         "id": f"feedback:{feedback.verdict_id}"[:256],

@@ -22,7 +22,7 @@ from sluicegate.engines.bundle import (
 )
 from sluicegate.engines.cpu_model import base_model, original_beside
 from sluicegate.engines.errors import ExportError
-from sluicegate.engines.layouts import Layout, VendorLayout
+from sluicegate.engines.layouts import LAYOUTS, CompactLayout, Layout, LayoutName, VendorLayout
 from sluicegate.schemas import CATEGORIES
 
 PLAN: Final = "plan.json"
@@ -93,7 +93,7 @@ def _learnt_reasons(plan: dict[str, Any]) -> bool:
     return bool(reasons and reasons >= _REASONS_SHARE * plan["planned_rows"])
 
 
-def open_parts(trained: Trained, *, base: str | None, layout: str | None) -> BaseParts:
+def open_parts(trained: Trained, *, base: str | None, layout: LayoutName | None) -> BaseParts:
     """Open the base that is asked for, or else the one that was trained on.
 
     Args:
@@ -107,7 +107,7 @@ def open_parts(trained: Trained, *, base: str | None, layout: str | None) -> Bas
         BundleError: The bundle's parts do not belong together.
     """
     wanted = _wanted(trained, base, layout)
-    parts = _of_bundle(wanted.bundle) if wanted.bundle else _of_checkpoint(wanted)
+    parts = _of_bundle(wanted.bundle, wanted.layout) if wanted.bundle else _of_checkpoint(wanted)
     for what, found, expected in (
         ("layout", parts.manifest.layout.digest, trained.layout_digest),
         ("tokenizer", parts.manifest.tokenizer.digest, trained.tokenizer_digest),
@@ -119,7 +119,7 @@ def open_parts(trained: Trained, *, base: str | None, layout: str | None) -> Bas
     return parts
 
 
-def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.TrainingBase:
+def _wanted(trained: Trained, base: str | None, layout: LayoutName | None) -> recipe.TrainingBase:
     own = trained.base
     if base is None:
         if own is None:
@@ -128,14 +128,14 @@ def _wanted(trained: Trained, base: str | None, layout: str | None) -> recipe.Tr
     if base_model(base) or (Path(base) / "manifest.json").is_file():
         if layout is not None:
             raise ExportError("--layout is for a checkpoint; a bundle has its own")
-        return recipe.TrainingBase(bundle=base)
+        return recipe.TrainingBase(bundle=base, layout=own.layout if own and own.bundle else None)
     chosen = layout or (own.layout if own else None)
-    if chosen not in ("compact", "vendor"):
-        raise ExportError("--layout: say which one the adapter was trained with, compact or vendor")
-    return recipe.TrainingBase(checkpoint=base, layout="vendor" if chosen == "vendor" else "compact")
+    if chosen is None:
+        raise ExportError(f"--layout: say which one the adapter was trained with: {', '.join(LAYOUTS)}")
+    return recipe.TrainingBase(checkpoint=base, layout=chosen)
 
 
-def _of_bundle(name: str) -> BaseParts:
+def _of_bundle(name: str, trained_layout: LayoutName | None) -> BaseParts:
     known = base_model(name)
     folder = known.bundle_path(base=True) if known else Path(name)
     if known and not folder.is_dir():
@@ -154,10 +154,14 @@ def _of_bundle(name: str) -> BaseParts:
         for role in ("tokenizer", "layout")
         if role in manifest.files
     }
+    changed: dict[str, Any] = {"files": {}, "evaluation": {}}
+    if trained_layout is not None and trained_layout != "vendor":
+        small.pop("layout", None)
+        changed["layout"] = LayoutRef(name=trained_layout, digest=CompactLayout(trained_layout).digest)
     return BaseParts(
         folder,
         _published(folder, weights, manifest) if weights.suffix == ".gguf" else None,
-        manifest.model_copy(update={"files": {}, "evaluation": {}}),
+        manifest.model_copy(update=changed),
         small,
     )
 
@@ -185,7 +189,6 @@ def _of_checkpoint(wanted: recipe.TrainingBase) -> BaseParts:
     small = {"tokenizer": ("tokenizer.json", raw)}
     if isinstance(layout, VendorLayout):
         small["layout"] = ("layout.json", layout.model_dump_json().encode())
-    name = "vendor" if isinstance(layout, VendorLayout) else "compact"
     manifest = Manifest(
         schema_version="1.0",
         name="checkpoint",
@@ -194,7 +197,7 @@ def _of_checkpoint(wanted: recipe.TrainingBase) -> BaseParts:
         quantisation="none",
         runtime="none",
         gpu_arch=None,
-        layout=LayoutRef(name=name, digest=layout.digest),
+        layout=LayoutRef(name=layout.name, digest=layout.digest),
         tokenizer=TokenizerRef(digest=opened.tokenizer.digest, control_tokens=control),
         labels=opened.labels,
         categories=CATEGORIES,

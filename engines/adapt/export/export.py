@@ -39,6 +39,7 @@ from sluicegate.engines.bundle import (
 )
 from sluicegate.engines.cpu_model import read_adapter
 from sluicegate.engines.errors import ExportError
+from sluicegate.engines.layouts import LayoutName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,9 @@ EVALUATION = "evaluation.json"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,56}")
 _EVALUATION_BYTES = 64 << 20
+_LINEAGE_BYTES = 1 << 20
+LINEAGE = "lineage.json"
+"""Name in the bundle of what the cycle says of the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,11 @@ class WantedExport:
     form: Form
     name: str
     base: str | None = None
-    layout: str | None = None
+    layout: LayoutName | None = None
     evaluation: Path | None = None
     calibration: Path | None = None
+    lineage: Path | None = None
+    """What the cycle says of the rows; it goes into the bundle as it is."""
     gate: Path | None = None
     override: str | None = None
     draft: bool = False
@@ -113,7 +119,10 @@ def export(adapter: Path, out: Path, wanted: WantedExport, report: Callable[[str
                 update={"files": _entries(folder, {**written.paths, **small}), "reasons": trained.reasons}
             )
             _require_of(decision, judged, calibration, {read.digest, draft.digest})
-            manifest = draft if decision is None else _final(draft, folder, scores, calibration, decision)
+            lineage = None if wanted.lineage is None else read_limited(wanted.lineage, _LINEAGE_BYTES)
+            manifest = (
+                draft if decision is None else _final(draft, folder, scores, calibration, decision, lineage)
+            )
             document = orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
             (folder / MANIFEST).write_bytes(document)
             report("checking")
@@ -189,12 +198,16 @@ def _final(
     scores: dict[str, float],
     calibration: Calibration | None,
     decision: GateDecision,
+    lineage: bytes | None,
 ) -> Manifest:
     """The draft with a name of its own, its scores, and what decided."""
     added = {}
     if calibration is not None:
         (folder / CALIBRATION).write_bytes(calibration.content())
         added["calibration"] = CALIBRATION
+    if lineage is not None:
+        (folder / LINEAGE).write_bytes(lineage)
+        added["lineage"] = LINEAGE
     (folder / GATE).write_bytes(decision.content())
     added["gate"] = GATE
     return draft.model_copy(

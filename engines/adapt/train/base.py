@@ -12,7 +12,7 @@ from sluicegate.engines.adapt.errors import TrainingError
 from sluicegate.engines.adapt.train import recipe
 from sluicegate.engines.bundle import Bundle, BundleTokenizer, Label, LabelMap, TextTokenizer
 from sluicegate.engines.cpu_model import base_model
-from sluicegate.engines.layouts import CompactLayout, Layout, split_template
+from sluicegate.engines.layouts import CompactLayout, Layout, LayoutName, split_template
 
 END = "<|im_end|>"
 _FILE_BYTES = 64 << 20  # several times the largest tokenizer.json in use
@@ -39,11 +39,11 @@ def open_base(wanted: recipe.TrainingBase) -> OpenedBase:
         BundleError: The bundle's parts do not belong together.
     """
     if wanted.bundle is not None:
-        return _from_bundle(wanted.bundle)
+        return _from_bundle(wanted.bundle, wanted.layout)
     return _from_checkpoint(Path(wanted.checkpoint or ""), wanted.layout or "compact")
 
 
-def _from_bundle(name: str) -> OpenedBase:
+def _from_bundle(name: str, layout: LayoutName | None) -> OpenedBase:
     known = base_model(name)
     folder = known.bundle_path(base=True) if known else Path(name)
     if known and not folder.is_dir():
@@ -58,11 +58,17 @@ def _from_bundle(name: str) -> OpenedBase:
     if end is None:
         raise TrainingError(f"base.bundle: its tokenizer has no {END}; use a base with chat turns")
     return OpenedBase(
-        bundle.manifest.base.name, folder, weights.name, bundle.tokenizer, bundle.layout, bundle.labels, end
+        bundle.manifest.base.name,
+        folder,
+        weights.name,
+        bundle.tokenizer,
+        bundle.layout if layout is None or layout == "vendor" else CompactLayout(layout),
+        bundle.labels,
+        end,
     )
 
 
-def _from_checkpoint(folder: Path, layout: str) -> OpenedBase:
+def _from_checkpoint(folder: Path, layout: LayoutName) -> OpenedBase:
     tokenizer, control = checkpoint_tokenizer(_read(folder / "tokenizer.json"))
     if END not in control:
         raise TrainingError(f"base.checkpoint: its tokenizer has no {END}; use a base with chat turns")
@@ -71,7 +77,7 @@ def _from_checkpoint(folder: Path, layout: str) -> OpenedBase:
         folder,
         None,
         tokenizer,
-        split_template(_chat_template(folder)) if layout == "vendor" else CompactLayout(),
+        split_template(_chat_template(folder)) if layout == "vendor" else CompactLayout(layout),
         LabelMap(*(_label(tokenizer, text) for text in (" Safe", " Controversial", " Unsafe"))),
         control[END],
     )

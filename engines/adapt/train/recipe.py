@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from sluicegate.engines.adapt.errors import TrainingError
+from sluicegate.engines.layouts import LayoutName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,16 +57,19 @@ class TrainingBase(BaseModel):
     checkpoint: str | None = Field(
         default=None, description="Folder with config.json, safetensors and tokenizer.json."
     )
-    layout: Literal["compact", "vendor"] | None = Field(
-        default=None, description="For a checkpoint. A bundle has its own."
+    layout: LayoutName | None = Field(
+        default=None,
+        description="A checkpoint needs one. A bundle has its own, unless `compact` or `compact-short` stands here.",
     )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.bundle is None) == (self.checkpoint is None):
             raise ValueError("give one of bundle and checkpoint, such as bundle: cpu")
-        if (self.checkpoint is None) != (self.layout is None):
-            raise ValueError("layout goes with checkpoint, such as layout: vendor")
+        if self.checkpoint is not None and self.layout is None:
+            raise ValueError("a checkpoint needs a layout, such as layout: vendor")
+        if self.bundle is not None and self.layout == "vendor":
+            raise ValueError("layout: vendor is read from a checkpoint's template; a bundle has none")
         return self
 
 

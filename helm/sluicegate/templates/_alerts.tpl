@@ -27,6 +27,11 @@
 {{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.deskName" .))) .Values.prometheusRule.selector -}}
 {{- end -}}
 
+{{/* The same of the comparator's. */}}
+{{- define "sluicegate.compareSeries" -}}
+{{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.candidateName" (list . "compare")))) .Values.prometheusRule.selector -}}
+{{- end -}}
+
 {{/* Labels of this release's series: a PodMonitor's job is its namespace and name. */}}
 {{- define "sluicegate.series" -}}
 {{- default (printf "job=%q" (printf "%s/%s" .Release.Namespace (include "sluicegate.fullname" .))) .Values.prometheusRule.selector -}}

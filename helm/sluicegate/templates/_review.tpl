@@ -24,5 +24,5 @@
 {{/* Where the pages are: a rule of the Ingress for each. Metrics and health are not among them. */}}
 {{- define "sluicegate.deskPaths" -}}
 exact: [/]
-prefix: [/cases, /figures, /lift, /login, /logout, /model, /next, /preferences, /queue, /static]
+prefix: [/candidates, /cases, /figures, /journal, /lift, /login, /logout, /model, /next, /preferences, /queue, /static]
 {{- end -}}

@@ -10,7 +10,12 @@
 {{- $_ := set $owned "policy" (dict "path" (printf "/etc/sluicegate/policies/%s" .Values.policy.file)) -}}
 {{- end -}}
 {{- /* A change of the desk's settings restarts no worker, and none of them is a worker's. */ -}}
-{{- mergeOverwrite (omit (deepCopy .Values.settings) "review") $owned | toYaml -}}
+{{- $settings := mergeOverwrite (omit (deepCopy .Values.settings) "review" "candidate") $owned -}}
+{{- /* Before it may act, no worker is told of a candidate, and none restarts for it. */ -}}
+{{- if include "sluicegate.candidateHere" . -}}
+{{- $settings = mergeOverwrite $settings (include "sluicegate.candidateSettings" . | fromYaml) -}}
+{{- end -}}
+{{- toYaml $settings -}}
 {{- end -}}
 
 {{/* The desk's: the workers' brokers and topics, and its own. Store, key and the issuer's secret are variables from Secrets. */}}
@@ -18,7 +23,16 @@
 {{- $settings := include "sluicegate.settings" . | fromYaml -}}
 {{- $owned := dict "host" (dig "ops" "host" "0.0.0.0" .Values.settings) "port" 8787 "public_url" (printf "https://%s" .Values.review.host) -}}
 {{- $review := mergeOverwrite (get .Values.settings "review" | default dict | deepCopy) $owned -}}
-{{- mergeOverwrite (pick $settings "kafka" "topics" "log") (dict "review" $review) | toYaml -}}
+{{- $told := dict "review" $review -}}
+{{- if .Values.engine.candidate.experiment -}}
+{{- $_ := set $told "candidate" (pick .Values.engine.candidate "experiment" "share") -}}
+{{- end -}}
+{{- mergeOverwrite (pick $settings "kafka" "topics" "log") $told | toYaml -}}
+{{- end -}}
+
+{{/* The cycle's: the workers', from which a candidate's are written, and the topic that it reads. No engine runs there. */}}
+{{- define "sluicegate.cycleSettings" -}}
+{{- mergeOverwrite (include "sluicegate.settings" . | fromYaml) (dict "topics" (include "sluicegate.deskTopics" . | fromYaml)) | toYaml -}}
 {{- end -}}
 
 {{/* Of the namespace and the full name: no other release of the cluster has it. */}}
@@ -38,6 +52,11 @@
 {{/* Those of the desk beside the workers', under Sluicegate's own names where none are given. */}}
 {{- define "sluicegate.deskTopics" -}}
 {{- pick (mergeOverwrite (dict "resolutions" "resolutions" "feedback" "feedback") .Values.settings.topics) "resolutions" "feedback" | toYaml -}}
+{{- end -}}
+
+{{/* Those of an experiment, in the same way. */}}
+{{- define "sluicegate.candidateTopics" -}}
+{{- pick (mergeOverwrite (dict "shadow" "verdicts.shadow" "comparisons" "comparisons" "candidates" "candidates" "resolutions" "resolutions") .Values.settings.topics) "shadow" "comparisons" "candidates" "resolutions" | toYaml -}}
 {{- end -}}
 
 {{- define "sluicegate.security" -}}

@@ -20,6 +20,8 @@
 {{- include "sluicegate.validateDrain" . -}}
 {{- include "sluicegate.validateTopics" . -}}
 {{- include "sluicegate.validateReview" . -}}
+{{- include "sluicegate.validateCandidate" . -}}
+{{- include "sluicegate.validateCycle" . -}}
 {{- include "sluicegate.validateScaling" . -}}
 {{- if and .Values.policy.files .Values.policy.existingConfigMap -}}
 {{- fail "policy.files and policy.existingConfigMap say the same; empty one of them" -}}
@@ -44,6 +46,25 @@
 {{- end -}}
 {{- if and $scaled (not (regexMatch "^([0-9]{1,4}ms|[1-5]?[0-9]s|60s|1m)$" .Values.podMonitor.interval)) -}}
 {{- fail (printf "podMonitor.interval %s is longer than a minute, and KEDA asks for a rate over two; set podMonitor.interval=1m, or shorter" .Values.podMonitor.interval) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sluicegate.validateCycle" -}}
+{{- with .Values.adapt.cycle -}}
+{{- if .plans -}}
+{{- if eq $.Values.profile "demo" -}}
+{{- fail "adapt.cycle.plans reads the feedback topic of brokers that stay, and those of profile demo do not; set profile=cpu, or take the plans out" -}}
+{{- end -}}
+{{- if not .image -}}
+{{- fail "adapt.cycle.plans needs an image that can train; build one as docs/cycle.md says and set adapt.cycle.image=registry.example/sluicegate-adapt:0.1.0" -}}
+{{- end -}}
+{{- if hasSuffix ":latest" .image -}}
+{{- fail (printf "adapt.cycle.image %s is another image tomorrow; give it a version" .image) -}}
+{{- end -}}
+{{- if not .existingClaim -}}
+{{- fail "adapt.cycle.plans needs a place for plans and ledgers; make a PersistentVolumeClaim and set adapt.cycle.existingClaim=cycle" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -85,7 +106,7 @@
 {{- else if or $sasl.existingSecret $sasl.username $sasl.usernameKey -}}
 {{- fail (printf "kafka.security.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=%s" $security.protocol (ternary "SASL_SSL" "SASL_PLAINTEXT" (eq $security.protocol "SSL"))) -}}
 {{- end -}}
-{{- range $who, $login := dict "review.security" .Values.review.security "topics.security" (ternary .Values.topics.security dict (eq .Values.topics.mode "job")) "tests.security" .Values.tests.security -}}
+{{- range $who, $login := dict "engine.candidate.security" .Values.engine.candidate.security "review.security" .Values.review.security "topics.security" (ternary .Values.topics.security dict (eq .Values.topics.mode "job")) "tests.security" .Values.tests.security -}}
 {{- if and $login.sasl (not (hasPrefix "SASL" $security.protocol)) -}}
 {{- fail (printf "%s.sasl has no effect with kafka.security.protocol %s; set kafka.security.protocol=SASL_SSL, or take it out" $who $security.protocol) -}}
 {{- end -}}
@@ -233,18 +254,20 @@
 {{- define "sluicegate.validateUri" -}}
 {{- $engine := .Values.engine -}}
 {{- $uri := $engine.uri -}}
+{{- $at := ternary "engine.candidate.uri" "engine.uri" (eq (.bundle | default "") "candidate") -}}
+{{- $sum := $at | replace ".uri" ".sha256" -}}
 {{- $fetched := or (hasPrefix "https://" $uri) (hasPrefix "s3://" $uri) -}}
 {{- if not (regexMatch "^((pvc|oci|s3|https)://.*)?$" $uri) -}}
-{{- fail (printf "engine.uri %s is of no known kind; set it to pvc://claim/path, oci://image@sha256:…, https://… or s3://bucket/key" $uri) -}}
+{{- fail (printf "engine.uri %s is of no known kind; set it to pvc://claim/path, oci://image@sha256:…, https://… or s3://bucket/key" $uri | replace "engine.uri" $at | replace "engine.sha256" $sum) -}}
 {{- end -}}
 {{- if regexMatch "^(pvc|oci|s3|https)://(/|$)" $uri -}}
-{{- fail (printf "engine.uri %s names no place; set it, for example engine.uri=pvc://models/guard for the folder guard of the claim models" $uri) -}}
+{{- fail (printf "engine.uri %s names no place; set it, for example engine.uri=pvc://models/guard for the folder guard of the claim models" $uri | replace "engine.uri" $at | replace "engine.sha256" $sum) -}}
 {{- end -}}
 {{- if regexMatch "^https://([^/]*@|[^?]*[?])" $uri -}}
-{{- fail "engine.uri holds a login or a query after https://, and would be shown in every pod; set engine.uri to a plain address, or to s3:// or pvc://" -}}
+{{- fail ("engine.uri holds a login or a query after https://, and would be shown in every pod; set engine.uri to a plain address, or to s3:// or pvc://" | replace "engine.uri" $at) -}}
 {{- end -}}
 {{- if and $fetched (not $engine.sha256) -}}
-{{- fail (printf "engine.sha256 is missing, and %s is fetched over a network; set it to what `sha256sum` prints for the archive" $uri) -}}
+{{- fail (printf "engine.sha256 is missing, and %s is fetched over a network; set it to what `sha256sum` prints for the archive" $uri | replace "engine.uri" $at | replace "engine.sha256" $sum) -}}
 {{- end -}}
 {{- if and (hasPrefix "s3://" $uri) (not $engine.s3.image) -}}
 {{- fail "engine.s3.image is missing, and the worker's image has no S3 client; set it to an image with the AWS command line, by digest" -}}
@@ -254,10 +277,10 @@
 {{- end -}}
 {{- if hasPrefix "oci://" $uri -}}
 {{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $uri) -}}
-{{- fail (printf "engine.uri %s is not pinned; end it with the image's digest, as in oci://registry/guard@sha256:…" $uri) -}}
+{{- fail (printf "engine.uri %s is not pinned; end it with the image's digest, as in oci://registry/guard@sha256:…" $uri | replace "engine.uri" $at | replace "engine.sha256" $sum) -}}
 {{- end -}}
 {{- if semverCompare "<1.35.0-0" .Capabilities.KubeVersion.Version -}}
-{{- fail (printf "engine.uri oci:// is an image volume, which Kubernetes has on by default from 1.35, and this cluster is %s, which would drop it silently; set engine.uri to pvc://, https:// or s3://" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "engine.uri oci:// is an image volume, which Kubernetes has on by default from 1.35, and this cluster is %s, which would drop it silently; set engine.uri to pvc://, https:// or s3://" .Capabilities.KubeVersion.Version | replace "engine.uri" $at | replace "engine.sha256" $sum) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -282,6 +305,9 @@
 {{- if .Values.review.enabled -}}
 {{- $names = merge $names (include "sluicegate.deskTopics" . | fromYaml) -}}
 {{- end -}}
+{{- if .Values.engine.candidate.experiment -}}
+{{- $names = merge $names (include "sluicegate.candidateTopics" . | fromYaml) -}}
+{{- end -}}
 {{- range $setting, $name := omit $names "forward" -}}
 {{- if hasKey $seen $name -}}
 {{- fail (printf "settings.topics.%s and settings.topics.%s are both %s; give every topic a name of its own, such as settings.topics.%s=%s.%s" (get $seen $name) $setting $name $setting $name $setting) -}}
@@ -301,7 +327,7 @@
 {{- fail "review.host is missing, and people reach the review desk under it; set it to a name that leads to your ingress controller, for example review.host=review.example" -}}
 {{- end -}}
 {{- if not $review.database.existingSecret -}}
-{{- fail "review.database.existingSecret is missing, and the review desk keeps what people decide in PostgreSQL; set it to a Secret of yours, and review.database.key to its key with the address, as in postgresql+pg8000://user:password@host:5432/name" -}}
+{{- fail "review.database.existingSecret is missing, and the review desk keeps what people decide in PostgreSQL; set it to a Secret of yours, and review.database.key to its key with the address, as in postgresql://user:password@host:5432/name" -}}
 {{- end -}}
 {{- if not $review.vault.existingSecret -}}
 {{- fail "review.vault.existingSecret is missing, and without it the store alone would tell every text; set it to a Secret of yours, and review.vault.key to its key with what `openssl rand -base64 32` prints" -}}
@@ -330,6 +356,68 @@
 {{- end -}}
 {{- end -}}
 
+{{/* A candidate has a policy, keys and, where it has a bundle, its digest: what a verdict of it is known by. */}}
+{{- define "sluicegate.validateCandidate" -}}
+{{- $candidate := .Values.engine.candidate -}}
+{{- $served := or (eq .Values.profile "external") (include "sluicegate.sidecar" .) -}}
+{{- if $candidate.experiment -}}
+{{- if eq .Values.profile "demo" -}}
+{{- fail "engine.candidate needs brokers that outlive a pod, and those of profile demo do not; set profile=cpu, or take engine.candidate out" -}}
+{{- end -}}
+{{- if not $candidate.policyFile -}}
+{{- fail "engine.candidate.policyFile is missing: the policy is what a candidate's verdicts are told by; set it to one of policy.files that is not policy.file, for example engine.candidate.policyFile=candidate.yaml" -}}
+{{- end -}}
+{{- if not (include "sluicegate.policyConfigMap" .) -}}
+{{- fail (printf "engine.candidate.policyFile %s is in no ConfigMap; give the file and that of the workers in policy.files, or policy.existingConfigMap" $candidate.policyFile) -}}
+{{- end -}}
+{{- if and .Values.policy.files (not (hasKey .Values.policy.files $candidate.policyFile)) -}}
+{{- fail (printf "engine.candidate.policyFile %s is none of policy.files; set it to one of: %s" $candidate.policyFile (omit .Values.policy.files .Values.policy.file | keys | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- if eq $candidate.policyFile .Values.policy.file -}}
+{{- fail (printf "engine.candidate.policyFile is policy.file, %s, which the workers decide by; give the candidate a file of its own" $candidate.policyFile) -}}
+{{- end -}}
+{{- if not $candidate.keys.existingConfigMap -}}
+{{- fail "engine.candidate.keys.existingConfigMap is missing, and nobody could say anything of the candidate; set it to a ConfigMap of yours with public keys such as approver.otto.pem" -}}
+{{- end -}}
+{{- if not $candidate.key.existingSecret -}}
+{{- fail "engine.candidate.key.existingSecret is missing, and the comparator signs what it finds; set it to a Secret of yours with the private key of machine.comparator.pem" -}}
+{{- end -}}
+{{- if and $candidate.uri (not $candidate.digest) -}}
+{{- fail "engine.candidate.digest is missing, and the candidate's bundle is pinned; set it to what `sluicegate engine info BUNDLE` prints as digest" -}}
+{{- end -}}
+{{- if and $candidate.digest (not $candidate.uri) -}}
+{{- fail "engine.candidate.digest has no effect without engine.candidate.uri; set the place of the bundle, or take it out" -}}
+{{- end -}}
+{{- if eq $candidate.digest (default "none" .Values.engine.digest) -}}
+{{- fail "engine.candidate.digest is engine.digest, so that both judges are one; take engine.candidate.uri and digest out to try another policy alone" -}}
+{{- end -}}
+{{- if and $candidate.uri $served (not $candidate.url) -}}
+{{- fail (printf "engine.candidate.url is missing: %s, and the chart runs no second server; set it to that of the candidate, for example engine.candidate.url=http://candidate.models:8000" (ternary "with profile external a server judges" "the server beside the worker has the workers' model" (eq .Values.profile "external"))) -}}
+{{- end -}}
+{{- if and $candidate.url (not (and $candidate.uri $served)) -}}
+{{- fail "engine.candidate.url has an effect only with engine.candidate.uri, and where a server judges; take it out" -}}
+{{- end -}}
+{{- if $candidate.uri -}}
+{{- $context := include "sluicegate.candidateBundle" (dict "Values" .Values "Chart" .Chart "component" "shadow") | fromYaml -}}
+{{- include "sluicegate.validateUri" (dict "Values" $context.Values "Capabilities" .Capabilities "bundle" "candidate") -}}
+{{- end -}}
+{{- else -}}
+{{- range $name := list "policyFile" "uri" "digest" "sha256" "url" -}}
+{{- if get $candidate $name -}}
+{{- fail (printf "engine.candidate.%s has no effect without engine.candidate.experiment; set it to the experiment's name, or take it out" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if get .Values.settings "candidate" -}}
+{{- fail "settings.candidate has no effect without engine.candidate.experiment; set it to the experiment's name, or take settings.candidate out" -}}
+{{- end -}}
+{{- range list "shadow" "comparisons" "candidates" -}}
+{{- if hasKey $.Values.topics.config . -}}
+{{- fail (printf "topics.config.%s has no effect without engine.candidate.experiment; set it to the experiment's name, or take it out" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The address in the Secret, where Helm is connected to a cluster and the Secret is there. It is never shown. */}}
 {{- define "sluicegate.validateDeskStore" -}}
 {{- $database := .Values.review.database -}}
@@ -340,10 +428,10 @@
 {{- fail (printf "Secret %s has no key %s; set review.database.key to the key with the address of the store" $database.existingSecret $database.key) -}}
 {{- end -}}
 {{- if hasPrefix "sqlite" $address -}}
-{{- fail (printf "Secret %s names a file of SQLite, which ends with the pod and what people decided with it; put an address as postgresql+pg8000://user:password@host:5432/name under its key %s" $database.existingSecret $database.key) -}}
+{{- fail (printf "Secret %s names a file of SQLite, which ends with the pod and what people decided with it; put an address as postgresql://user:password@host:5432/name under its key %s" $database.existingSecret $database.key) -}}
 {{- end -}}
-{{- if not (hasPrefix "postgresql+pg8000://" $address) -}}
-{{- fail (printf "the address in Secret %s does not begin with postgresql+pg8000://, and the image has that driver alone; begin it so under its key %s" $database.existingSecret $database.key) -}}
+{{- if not (regexMatch "^(postgres|postgresql([+]pg8000)?)://" $address) -}}
+{{- fail (printf "the address in Secret %s does not begin with postgresql://, and the desk knows no other database here; begin it so under its key %s" $database.existingSecret $database.key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -23,10 +23,11 @@ class Target(StrEnum):
     HF_MERGED = "hf-merged"
 
 
-class LayoutName(StrEnum):
+class LayoutChoice(StrEnum):
     """The prompt layouts."""
 
     COMPACT = "compact"
+    COMPACT_SHORT = "compact-short"
     VENDOR = "vendor"
 
 
@@ -55,7 +56,7 @@ def export(  # noqa: PLR0917 - options are parameters
         ),
     ] = None,
     layout: Annotated[
-        LayoutName | None, typer.Option(help="The layout of a checkpoint. Default: that of the training.")
+        LayoutChoice | None, typer.Option(help="The layout of a checkpoint. Default: that of the training.")
     ] = None,
     gate: Annotated[Path | None, typer.Option(help="Report of `adapt gate` on this adapter.")] = None,
     override: Annotated[
@@ -70,6 +71,9 @@ def export(  # noqa: PLR0917 - options are parameters
     ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="calibration.json of `adapt calibrate`, for the bundle.")
+    ] = None,
+    lineage: Annotated[
+        Path | None, typer.Option(help="lineage.json of `adapt cycle`, for the bundle.")
     ] = None,
     extra_category: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A category it was taught. Repeatable.")
@@ -99,6 +103,7 @@ def export(  # noqa: PLR0917 - options are parameters
         layout=None if layout is None else layout.value,
         evaluation=evaluation,
         calibration=calibration,
+        lineage=lineage,
         gate=gate,
         override=override,
         draft=draft,

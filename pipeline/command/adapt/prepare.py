@@ -16,6 +16,9 @@ from sluicegate.pipeline.command.adapt import (
     calibrate as adapt_calibrate,
 )
 from sluicegate.pipeline.command.adapt import (
+    cycle as adapt_cycle,
+)
+from sluicegate.pipeline.command.adapt import (
     evaluate as adapt_evaluate,
 )
 from sluicegate.pipeline.command.adapt import (
@@ -260,3 +263,4 @@ app.command("gate")(adapt_gate.gate)
 app.command("export")(adapt_export.export)
 app.command("screen")(adapt_screen.screen)
 app.command("screen-guard")(adapt_screen_guard.screen_guard)
+app.command("cycle")(adapt_cycle.cycle)

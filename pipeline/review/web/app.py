@@ -11,8 +11,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.staticfiles import StaticFiles
 
 from sluicegate.pipeline.review.desk import ReviewDesk
+from sluicegate.pipeline.review.web.candidate_pages import add_candidate_pages
 from sluicegate.pipeline.review.web.case_pages import add_case_pages
 from sluicegate.pipeline.review.web.figure_pages import add_figure_pages
+from sluicegate.pipeline.review.web.journal_pages import add_journal_pages
 from sluicegate.pipeline.review.web.lead_pages import add_lead_pages
 from sluicegate.pipeline.review.web.live import LiveCounts, add_live
 from sluicegate.pipeline.review.web.login import add_login
@@ -42,7 +44,8 @@ def make_app(desk: ReviewDesk, *, demo: bool) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     issuer = None if desk.settings.oidc_issuer is None else Issuer(desk.settings, desk.store)
     add_login(app, sessions, issuer, demo=demo)
-    for add in (add_queue_pages, add_case_pages, add_lead_pages, add_figure_pages):
+    pages = (add_queue_pages, add_case_pages, add_lead_pages, add_figure_pages, add_candidate_pages)
+    for add in (*pages, add_journal_pages):
         add(app, desk, sessions)
     app.state.live = LiveCounts(desk, sessions)
     add_live(app, app.state.live)

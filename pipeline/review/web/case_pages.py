@@ -14,9 +14,10 @@ from sluicegate.pipeline.review.journal import note_view
 from sluicegate.pipeline.review.queue import QueueFilter
 from sluicegate.pipeline.review.rights import Right
 from sluicegate.pipeline.review.tables import cases
+from sluicegate.pipeline.review.unseen import spelt_out, unseen
 from sluicegate.pipeline.review.web.evidence import CaseEvidence, gather
 from sluicegate.pipeline.review.web.queue_pages import TOLD, Wanted, address, go_on
-from sluicegate.pipeline.review.web.rendering import page, spelt_out, translated, unseen
+from sluicegate.pipeline.review.web.rendering import page, translated
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 from sluicegate.schemas import Action, Severity
 
@@ -107,7 +108,7 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         session: Sending, case_id: str, given: Annotated[_AnswerForm, Depends(_AnswerForm)]
     ) -> Response:
         with desk.store.writing() as connection:
-            evidence = _evidence(desk, connection, session, case_id)
+            evidence = _evidence(desk, connection, session, case_id, beside=False)
             said = given.answer(evidence)
             if said.disposition in _dispositions(desk, evidence):
                 outcome = desk.decisions.answer(connection, case_id, session.reviewer, said)
@@ -116,20 +117,23 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
                     "refused", "The case has changed since it was shown. Look at it again."
                 )
             if outcome.kind == "refused":  # its page shows the case as it is now
+                evidence = _evidence(desk, connection, session, case_id)
                 name, role = session.reviewer.name, session.reviewer.role
                 note_view(connection, name, role, case_id, verdict=evidence.verdict is not None)
-        desk.outbox.wake()
+            else:
+                following = go_on(connection, desk, session, given.wanted, outcome.kind)
         desk.metrics.answers.labels(outcome.kind).inc()
         if outcome.kind == "refused":
             # What was typed stays on the page: nobody writes it twice.
             return _case_page(desk, session, evidence, given.wanted, refused=outcome, given=given)
-        return go_on(desk, session, given.wanted, outcome.kind)
+        desk.outbox.wake()
+        return following
 
     @app.post("/cases/{case_id}/skip")
     def skip(session: Sending, case_id: str, wanted: Wanted) -> Response:
         with desk.store.writing() as connection:
             desk.queue.skip(connection, case_id, session.reviewer)
-        return go_on(desk, session, wanted, "skipped")
+            return go_on(connection, desk, session, wanted, "skipped")
 
     @app.post("/cases/{case_id}/hold")
     def hold(request: Request, session: Sending, case_id: str, wanted: Wanted) -> Response:
@@ -147,8 +151,10 @@ def add_case_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         return RedirectResponse(address(wanted, "/queue"), 303)
 
 
-def _evidence(desk: ReviewDesk, connection: Any, session: ReviewSession, case_id: str) -> CaseEvidence:
-    """All that this reviewer may see of a case.
+def _evidence(
+    desk: ReviewDesk, connection: Any, session: ReviewSession, case_id: str, *, beside: bool = True
+) -> CaseEvidence:
+    """All that this reviewer may see of a case, or all that its form is made of.
 
     Raises:
         HTTPException: There is no such case for this reviewer.
@@ -163,6 +169,7 @@ def _evidence(desk: ReviewDesk, connection: Any, session: ReviewSession, case_id
         row,
         half_life_s=desk.settings.half_life_s,
         leads=session.reviewer.leads,
+        beside=beside,
     )
     if found is None:
         raise HTTPException(410)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from sluicegate.pipeline.review.cases import first_member
 from sluicegate.pipeline.review.decisions import machine_action
@@ -19,6 +19,33 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _SHOWN = 10
+_OF_AUTHOR = (
+    select(decisions, cases.c.category)
+    .join(cases, cases.c.case_id == decisions.c.case_id)
+    .where(
+        decisions.c.settles,
+        cases.c.tenant == bindparam("of_tenant"),
+        decisions.c.case_id.in_(
+            select(verdicts.c.case_id).where(
+                verdicts.c.author_ref == bindparam("author"), verdicts.c.case_id != bindparam("this")
+            )
+        ),
+    )
+    .order_by(decisions.c.decided_at.desc())
+    .limit(_SHOWN)
+)
+_ALIKE = (
+    select(decisions)
+    .join(cases, cases.c.case_id == decisions.c.case_id)
+    .where(
+        cases.c.near_key == bindparam("near"),
+        cases.c.tenant == bindparam("of_tenant"),
+        cases.c.case_id != bindparam("this"),
+        decisions.c.settles,
+    )
+    .order_by(decisions.c.decided_at.desc())
+    .limit(_SHOWN)
+)
 
 
 class TextPart(NamedTuple):
@@ -63,7 +90,13 @@ class CaseEvidence:
 
 
 def gather(
-    connection: Connection, vault: TextVault, case: Row[Any], *, half_life_s: float, leads: bool
+    connection: Connection,
+    vault: TextVault,
+    case: Row[Any],
+    *,
+    half_life_s: float,
+    leads: bool,
+    beside: bool = True,
 ) -> CaseEvidence | None:
     """Everything about a case; None where it has no verdict left.
 
@@ -73,6 +106,7 @@ def gather(
         case: Its row.
         half_life_s: As ``review.half_life_s``.
         leads: True shows what reviewers said, where they disagreed.
+        beside: False leaves out other cases and answers: what is shown, but no part of the form.
     """
     first = first_member(connection, case.case_id)
     if first is None:
@@ -95,10 +129,10 @@ def gather(
         urgency=weighed.urgency(now, half_life_s),
         due_in_s=case.due_at - now,
         categories=tuple(known),
-        history=() if verdict.author_id is None else _history(connection, first),
+        history=_history(connection, first) if beside and verdict.author_id is not None else (),
         # Their pages show the verdicts on nearly the same text.
-        similar=() if blind else _similar(connection, case),
-        answered=tuple(_answers(connection, case)) if disputed else (),
+        similar=_similar(connection, case) if beside and not blind else (),
+        answered=tuple(_answers(connection, case)) if beside and disputed else (),
     )
 
 
@@ -130,38 +164,13 @@ def propose(verdict: Verdict) -> CaseProposal | None:
 
 
 def _history(connection: Connection, first: Row[Any]) -> tuple[Row[Any], ...]:
-    found = connection.execute(
-        select(decisions, cases.c.category)
-        .join(cases, cases.c.case_id == decisions.c.case_id)
-        .where(
-            decisions.c.settles,
-            cases.c.tenant == first.tenant,
-            decisions.c.case_id.in_(
-                select(verdicts.c.case_id).where(
-                    verdicts.c.author_ref == first.author_ref, verdicts.c.case_id != first.case_id
-                )
-            ),
-        )
-        .order_by(decisions.c.decided_at.desc())
-        .limit(_SHOWN)
-    )
-    return tuple(found)
+    of = {"of_tenant": first.tenant, "author": first.author_ref, "this": first.case_id}
+    return tuple(connection.execute(_OF_AUTHOR, of))
 
 
 def _similar(connection: Connection, case: Row[Any]) -> tuple[Row[Any], ...]:
-    found = connection.execute(
-        select(decisions)
-        .join(cases, cases.c.case_id == decisions.c.case_id)
-        .where(
-            cases.c.near_key == case.near_key,
-            cases.c.tenant == case.tenant,
-            cases.c.case_id != case.case_id,
-            decisions.c.settles,
-        )
-        .order_by(decisions.c.decided_at.desc())
-        .limit(_SHOWN)
-    )
-    return tuple(found)
+    near = {"near": case.near_key, "of_tenant": case.tenant, "this": case.case_id}
+    return tuple(connection.execute(_ALIKE, near))
 
 
 def _answers(connection: Connection, case: Row[Any]) -> list[Row[Any]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import Depends, FastAPI, Form, Query, Request
+from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from sluicegate.pipeline.review.desk import ReviewDesk
@@ -16,7 +17,7 @@ from sluicegate.pipeline.review.web.rendering import LANGUAGES, page
 from sluicegate.pipeline.review.web.sessions import ReviewSession, Sessions
 
 _LISTED = 50
-_PAGES = re.compile(r"/(queue|figures|model|cases/[0-9a-f-]{36})")
+_PAGES = re.compile(r"/(queue|figures|model|journal|cases/[0-9a-f-]{36})")
 TOLD = frozenset(
     {
         "settled",
@@ -114,7 +115,8 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
 
     @app.post("/next")
     def take_next(session: Sending, wanted: Wanted) -> Response:
-        return go_on(desk, session, wanted)
+        with desk.store.writing() as connection:
+            return go_on(connection, desk, session, wanted)
 
     @app.post("/preferences")
     def prefer(
@@ -131,11 +133,20 @@ def add_queue_pages(app: FastAPI, desk: ReviewDesk, sessions: Sessions) -> None:
         return RedirectResponse(_page_before(request), 303)
 
 
-def go_on(desk: ReviewDesk, session: ReviewSession, wanted: QueueFilter, told: str = "") -> RedirectResponse:
-    """Go to the next case, or to the queue where there is none."""
-    with desk.store.writing() as connection:
-        _, pause_s = desk.queue.exposure(connection, session.reviewer)
-        case_id = None if pause_s else desk.queue.next(connection, session.reviewer, wanted)
+def go_on(
+    connection: Connection, desk: ReviewDesk, session: ReviewSession, wanted: QueueFilter, told: str = ""
+) -> RedirectResponse:
+    """Go to the next case, or to the queue where there is none.
+
+    Args:
+        connection: The transaction of what was done before: each that ends waits for the disk.
+        desk: It runs.
+        session: Whose next case.
+        wanted: The part of the queue.
+        told: What the page says of the case before.
+    """
+    _, pause_s = desk.queue.exposure(connection, session.reviewer)
+    case_id = None if pause_s else desk.queue.next(connection, session.reviewer, wanted)
     if pause_s:
         return RedirectResponse(address(wanted, "/queue", told="pause"), 303)
     if case_id is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,20 +43,6 @@ def messages(language: str) -> Mapping[str, str]:
 def translated(language: str, sentence: str) -> str:
     """A sentence of the desk's own in a language; as it is where the catalogue does not have it."""
     return messages(language).get(sentence, sentence)
-
-
-def spelt_out(text: str) -> str:
-    """A text in which every character that one cannot see stands as its code, such as ``⟨U+200B⟩``."""
-    return "".join(f"⟨U+{ord(one):04X}⟩" if _is_unseen(one) else one for one in text)
-
-
-def unseen(text: str) -> int:
-    """How many characters of a text one cannot see."""
-    return sum(map(_is_unseen, text))
-
-
-def _is_unseen(one: str) -> bool:
-    return one not in "\n\r\t" and unicodedata.category(one) in {"Cf", "Cc", "Cn", "Co", "Zl", "Zp"}
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Form, HTTPException
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +21,9 @@ from sluicegate.pipeline.review.store import ReviewStore
 from sluicegate.pipeline.review.tables import sessions
 
 SESSION_S = 12 * 3600.0
+_FIND = select(sessions).where(
+    sessions.c.token_hash == bindparam("token_hash"), sessions.c.ends_at >= bindparam("now")
+)
 PREFERENCES: dict[str, Any] = {"language": "en", "keys": True, "veil": True}
 """What a reviewer may choose, and the choice of one who has not."""
 
@@ -102,11 +105,7 @@ class Sessions:
         """The session of a request; None if nobody is logged in."""
         token = request.cookies.get(self.cookie, "")
         with self._store.reading() as connection:
-            row = connection.execute(
-                select(sessions).where(
-                    sessions.c.token_hash == _hashed(token), sessions.c.ends_at >= time.time()
-                )
-            ).first()
+            row = connection.execute(_FIND, {"token_hash": _hashed(token), "now": time.time()}).first()
         if row is None:
             return None
         reviewer = Reviewer(row.reviewer, row.role, tuple(orjson.loads(row.tenants)))

@@ -126,8 +126,8 @@ MUTANTS = (
         "guard_holds_nobody_up",
         "no worker would join its group while the small guard is away, though the large one can judge",
         _FIRST,
-        "else {_place(guard)}",
-        "else set()",
+        "{*map(_place, self._optional - self._policy().adapters)}",
+        "set()",
         (f"{_WAITS}::test_a_small_guard_that_is_away_keeps_no_worker_from_its_group",),
     ),
     Mutant(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sluicegate.engines.protocol import Engine
     from sluicegate.engines.screen.model import Screener
     from sluicegate.engines.text.prompting import PassageFinder
+    from sluicegate.pipeline.flow.tried import TriedJudge
     from sluicegate.pipeline.records import Outgoing
 
 
@@ -114,6 +115,7 @@ class Bench:
         calibration: Calibration | None = None,
         screen: Screener | None = None,
         passages: PassageFinder | None = None,
+        tried: TriedJudge | None = None,
     ) -> None:
         profile = profile or FakeProfile()
         self.settings = Settings(**(tree or {}))
@@ -132,6 +134,7 @@ class Bench:
         self.outlet = MemoryOutlet()
         self.log: list[tuple[str, int]] = []
         self._screen = screen
+        self._tried = tried
         self.flow = self.open_flow()
 
     def open_flow(self, shared: SharedAssessments | None = None) -> Flow:
@@ -144,6 +147,7 @@ class Bench:
             self.instruments,
             self._screen,
             shared=shared,
+            tried=self._tried,
         )
 
     def share_cache(self, other: Bench) -> None:

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from sluicegate.schemas import MadeVerdict, Verdict, encode, verdict_bytes
+from sluicegate.schemas import MadeVerdict, RaisedVerdict, Verdict, encode, verdict_bytes
 from support.events import made_of, verdicts
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "v1.0" / "verdict"
 
 
 def test_a_verdict_on_its_way_out_has_the_models_fields_in_their_order() -> None:
-    assert [field.name for field in fields(MadeVerdict)] == list(Verdict.model_fields)
+    assert [field.name for field in fields(RaisedVerdict)] == list(Verdict.model_fields)
+    assert [field.name for field in fields(MadeVerdict)] == list(Verdict.model_fields)[:-1]
 
 
 @settings(max_examples=300)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "first"
 down_revision = None
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("copies", sa.Integer(), nullable=False),
         sa.Column("breaker", sa.Boolean(), nullable=False),
+        sa.Column("policy", sa.String(length=128), nullable=False),
         sa.Column("blind", sa.Boolean(), nullable=False),
         sa.Column("double", sa.Boolean(), nullable=False),
         sa.Column("golden", sa.Boolean(), nullable=False),
@@ -46,10 +47,18 @@ def upgrade() -> None:
         sa.Column("held_until", sa.Float(precision=53), nullable=True),
         sa.PrimaryKeyConstraint("case_id"),
     )
-    op.create_index("cases_by_holder", "cases", ["holder"], unique=False)
-    op.create_index("cases_by_near_key", "cases", ["near_key"], unique=False)
-    op.create_index("cases_by_tenant", "cases", ["tenant", "state", "breaker", "rank"], unique=False)
-    op.create_index("cases_in_order", "cases", ["state", "breaker", "rank"], unique=False)
+    op.create_index("cases_by_flood", "cases", ["tenant", "breaker", "state", "policy"])
+    op.create_index("cases_by_holder", "cases", ["holder"])
+    op.create_index("cases_by_near_key", "cases", ["near_key"])
+    op.create_index("cases_by_tenant", "cases", ["tenant", "state", "breaker", "rank"])
+    op.create_index(
+        "cases_golden",
+        "cases",
+        ["case_id"],
+        sqlite_where=sa.text("golden = 1"),
+        postgresql_where=sa.text("golden"),
+    )
+    op.create_index("cases_in_order", "cases", ["state", "breaker", "rank"])
     op.create_table(
         "decisions",
         sa.Column("decision_id", sa.String(length=36), nullable=False),
@@ -68,10 +77,21 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Float(precision=53), nullable=False),
         sa.Column("decided_at", sa.Float(precision=53), nullable=False),
         sa.Column("settles", sa.Boolean(), nullable=False),
+        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("language", sa.String(length=35), nullable=False),
+        sa.Column("category", sa.String(length=64), nullable=False),
+        sa.Column("cause", sa.String(length=64), nullable=False),
+        sa.Column("rule", sa.String(length=256), nullable=False),
+        sa.Column("machine_action", sa.String(length=16), nullable=True),
+        sa.Column("machine_severity", sa.String(length=16), nullable=True),
+        sa.Column("author_ref", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("decision_id"),
     )
-    op.create_index("decisions_by_case", "decisions", ["case_id"], unique=False)
-    op.create_index("decisions_by_reviewer", "decisions", ["reviewer", "decided_at"], unique=False)
+    op.create_index("decisions_by_author", "decisions", ["author_ref"])
+    op.create_index("decisions_by_basis", "decisions", ["tenant", "cause", "basis", "decided_at"])
+    op.create_index("decisions_by_case", "decisions", ["case_id"])
+    op.create_index("decisions_by_reviewer", "decisions", ["reviewer", "decided_at"])
+    op.create_index("decisions_by_time", "decisions", ["decided_at"])
     op.create_table(
         "events",
         sa.Column("number", _NUMBER, autoincrement=True, nullable=False),
@@ -83,7 +103,7 @@ def upgrade() -> None:
         sa.Column("details", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("number"),
     )
-    op.create_index("events_by_object", "events", ["object"], unique=False)
+    op.create_index("events_by_object", "events", ["object"])
     op.create_table(
         "logins",
         sa.Column("state_hash", sa.String(length=64), nullable=False),
@@ -112,7 +132,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("record_id"),
     )
-    op.create_index("outbox_unsent", "outbox", ["sent_at", "number"], unique=False)
+    op.create_index("outbox_unsent", "outbox", ["sent_at", "number"])
     op.create_table(
         "posts",
         sa.Column("post_key", sa.String(length=64), nullable=False),
@@ -123,17 +143,17 @@ def upgrade() -> None:
         sa.Column("came_at", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("post_key"),
     )
-    op.create_index("posts_by_age", "posts", ["came_at"], unique=False)
-    op.create_index("posts_by_author", "posts", ["author_ref"], unique=False)
+    op.create_index("posts_by_age", "posts", ["came_at"])
+    op.create_index("posts_by_author", "posts", ["author_ref"])
     op.create_table(
         "resolutions",
-        sa.Column("resolution_id", sa.String(length=36), nullable=False),
+        sa.Column("resolution_id", sa.String(length=256), nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("post_id", sa.String(length=256), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("resolution_id"),
     )
-    op.create_index("resolutions_by_post", "resolutions", ["tenant", "post_id"], unique=False)
+    op.create_index("resolutions_by_post", "resolutions", ["tenant", "post_id"])
     op.create_table(
         "sessions",
         sa.Column("token_hash", sa.String(length=64), nullable=False),
@@ -154,6 +174,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("case_id", "reviewer"),
     )
     op.create_table(
+        "spreads",
+        sa.Column("number", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("case_id", sa.String(length=36), nullable=False),
+        sa.Column("decision_id", sa.String(length=36), nullable=False),
+        sa.Column("template", sa.Text(), nullable=False),
+        sa.Column("after_at", sa.Float(precision=53), nullable=False),
+        sa.Column("after_id", sa.String(length=256), nullable=False),
+        sa.Column("until_at", sa.Float(precision=53), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_table(
         "verdicts",
         sa.Column("verdict_id", sa.String(length=256), nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
@@ -167,7 +198,14 @@ def upgrade() -> None:
         sa.Column("came_at", sa.Float(precision=53), nullable=False),
         sa.PrimaryKeyConstraint("verdict_id"),
     )
-    op.create_index("verdicts_by_author", "verdicts", ["author_ref"], unique=False)
-    op.create_index("verdicts_by_case", "verdicts", ["case_id"], unique=False)
-    op.create_index("verdicts_by_content", "verdicts", ["post_key"], unique=False)
-    op.create_index("verdicts_by_post", "verdicts", ["tenant", "post_id"], unique=False)
+    op.create_index("verdicts_by_author", "verdicts", ["author_ref"])
+    op.create_index("verdicts_by_case", "verdicts", ["case_id", "counts", "came_at", "verdict_id"])
+    op.create_index("verdicts_by_content", "verdicts", ["post_key"])
+    op.create_index("verdicts_by_post", "verdicts", ["tenant", "post_id"])
+    op.create_index(
+        "verdicts_unused",
+        "verdicts",
+        ["came_at"],
+        sqlite_where=sa.text("(NOT counts OR (cause = '' AND case_id IS NULL))"),
+        postgresql_where=sa.text("(NOT counts OR (cause = '' AND case_id IS NULL))"),
+    )

@@ -39,7 +39,12 @@ def refusal(folder: Path, **changes: Any) -> str:
         ({"tensorrt_llm": "1.3.0"}, "tensorrt_llm", "the last release that compiles", "use that"),
         ({"host_cache_size": 0}, "host_cache_size", "(#8274, #8813)", "remove it"),
         ({"reuse": False}, "reuse", "every prompt begins", "remove the field"),
-        ({"gather_generation_logits": False}, "gather_generation_logits", "no exact scores", "remove"),
+        (
+            {"gather_generation_logits": False},
+            "gather_generation_logits",
+            "when an engine is loaded",
+            "remove",
+        ),
         ({"paged_context_fmha": False}, "paged_context_fmha", "reuses no prefix", "remove"),
         ({"calibration_data": None}, "calibration_data", "your own posts", "name a file"),
         ({"quantisation": "bf16"}, "calibration_data", "bf16 is not calibrated", "remove it"),

@@ -25,7 +25,7 @@ VENDOR = split_template(TEMPLATE)
 PROMPTERS = [
     Prompter(tokenizer, layout, max_prompt_tokens=4096)
     for tokenizer in (small_tokenizer(), ByteTokenizer())
-    for layout in (CompactLayout(), VENDOR)
+    for layout in (CompactLayout(), CompactLayout("compact-short"), VENDOR)
 ]
 every_prompter = pytest.mark.parametrize(
     "prompter", PROMPTERS, ids=lambda one: f"{type(one.tokenizer).__name__}-{one.layout.name}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ROOM = 100_000  # tokens: no case is too long
 BYTES = Prompter(ByteTokenizer(), CompactLayout(), max_prompt_tokens=_ROOM)
+SHORT = Prompter(ByteTokenizer(), CompactLayout("compact-short"), max_prompt_tokens=_ROOM)
 VENDOR = Prompter(small_tokenizer(), split_template(TEMPLATE), max_prompt_tokens=_ROOM)
 KINDS: tuple[Kind, ...] = ("post", "prompt", "response")
 
@@ -91,11 +92,14 @@ def test_the_suite_is_as_large_as_it_says() -> None:
     assert len(set(CASES.values())) == len(CASES) >= 300
 
 
+@pytest.mark.parametrize("prompter", [BYTES, SHORT], ids=["compact", "compact-short"])
 @every_case
-def test_no_attack_moves_the_compact_prompt(text: str) -> None:
-    assert_nothing_moves(BYTES, spelled(BYTES, ByteTokenizer.CONTROL), text)
-    prompt = built(BYTES, Post(id="1", text=text))
-    assert BYTES.tokenizer.decode(prompt.token_ids[slice(*prompt.content)]) == text
+def test_no_attack_moves_a_compact_prompt(text: str, prompter: Prompter) -> None:
+    control = spelled(prompter, ByteTokenizer.CONTROL)
+    assert_nothing_moves(prompter, control, text)
+    prompt = built(prompter, Post(id="1", text=text))
+    assert prompter.tokenizer.decode(prompt.token_ids[slice(*prompt.content)]) == text
+    assert prompt.token_ids[prompt.content[1]] in control  # the post is closed by what no text can spell
 
 
 @every_case
@@ -111,11 +115,19 @@ def test_no_attack_moves_a_vendors_prompt_or_adds_one_of_its_delimiters(text: st
     assert delimiters(text) == delimiters("x") > 0
 
 
-@pytest.fixture(scope="module")
-def cpu(cpu_bundle: Path) -> tuple[Prompter, set[int]]:
+@pytest.fixture(scope="module", params=["compact", "compact-short"])
+def cpu(cpu_bundle: Path, request: pytest.FixtureRequest) -> tuple[Prompter, set[int]]:
     bundle = Bundle.open(cpu_bundle)
-    prompter = Prompter(bundle.tokenizer, bundle.layout, max_prompt_tokens=_ROOM)
+    prompter = Prompter(bundle.tokenizer, CompactLayout(request.param), max_prompt_tokens=_ROOM)
     return prompter, spelled(prompter, list(bundle.manifest.tokenizer.control_tokens))
+
+
+@pytest.mark.cpu_model
+def test_the_short_tail_is_three_tokens_of_the_cpu_model(cpu: tuple[Prompter, set[int]]) -> None:
+    prompt = built(cpu[0], Post(id="1", text="x"))
+    tail = prompt.token_ids[prompt.content[1] :]
+    assert len(tail) == (3 if cpu[0].layout.name == "compact-short" else 8)
+    assert tail[0] in cpu[1]
 
 
 @pytest.mark.cpu_model

@@ -18,7 +18,7 @@ SOUND = [ok("broker", "one"), unknown("rights", "they could not be asked")]
 def found(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
     """What the diagnosis will say."""
     results = list(SOUND)
-    monkeypatch.setattr("sluicegate.pipeline.command.check._results", lambda _path: results)
+    monkeypatch.setattr("sluicegate.pipeline.command.check._results", lambda _path, **_options: results)
     monkeypatch.delenv("NO_COLOR", raising=False)
     return results
 

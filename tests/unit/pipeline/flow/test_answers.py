@@ -40,7 +40,7 @@ def decided(
     slot = Slot(cast("Any", MemoryDelivery(0)), 1, 0.0)
     post = PostInWork(slot, Post(id="p", text="abc"), route, Parts(parts), (b"key",) * len(parts))
     post.found, post.unasked = list(found), unasked
-    answers = Answers(Settings(), policy=lambda: EASY, instruments=Instruments.for_engine(1))
+    answers = Answers(Settings(), instruments=Instruments.for_engine(1))
     return answers.decide(post, EASY, Moment(1.0, datetime.now(UTC)))
 
 

@@ -240,7 +240,7 @@ def test_invented_tenants_do_not_grow_the_memory(monkeypatch: pytest.MonkeyPatch
     room = Room()
     for number in range(2000):
         room.admit(tenant=f"invented-{number}")
-    assert len(room.breaker._intervals) <= 51  # what is bounded is private
+    assert len(room.breaker._counts[POLICY]) <= 51  # what is bounded is private
 
 
 def test_a_flood_of_facts_is_refused_and_local_trips_still_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,3 +279,17 @@ def test_as_many_blocks_as_may_be_trip_nothing_and_one_more_does() -> None:
     assert either.exceeded(posts=10, blocks=6)
     assert either.exceeded(posts=1_000, blocks=51)
     assert not either.exceeded(posts=1_000, blocks=50)
+
+
+def test_a_second_judge_s_blocks_are_counted_apart_and_trip_its_own_breaker_alone() -> None:
+    room = Room()
+    room.breaker.use(POLICY)
+    room.breaker.use_beside(NEXT)
+    assert [room.admit(policy=policy) for _ in range(3) for policy in (POLICY, NEXT)] == [True] * 6
+    assert not room.admit(policy=NEXT)
+    assert room.announced[0].policy == NEXT
+    assert room.metric("block_breaker_open", tenant="forum") == 1
+    room.breaker.use("sha256:" + "c" * 64)  # another incumbent: the candidate's stays open
+    assert room.breaker.open.keys() == {"forum"}
+    assert not room.admit(policy=NEXT)
+    assert room.admit(policy="sha256:" + "c" * 64)

@@ -10,13 +10,15 @@ import pytest
 
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
 from sluicegate.engines.protocol import Scored
-from unit.pipeline.fakes import Bench
+from sluicegate.pipeline.observe.instruments import Instruments
+from unit.pipeline.fakes import Bench, HandClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
     from sluicegate.schemas import Severity
+    from unit.pipeline.fakes import MemoryDelivery
 
 PROFILE = FakeProfile(saturating_prompts=4, rules={"attack": "unsafe", "calm": "safe"})
 
@@ -185,3 +187,41 @@ async def test_what_the_cache_of_prefixes_served_was_not_read() -> None:
     within = bench.flow._routes.depth.tokens_within(1)
     assert within is not None
     assert within <= 4 / 0.02
+
+
+class StandingClock(HandClock):
+    """Short sleeps last until they are let go on."""
+
+    def __init__(self) -> None:
+        self.asleep = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0.1:  # deadlines are not this test's
+            await super().sleep(seconds)
+            return
+        self.asleep.set()
+        await self.go_on.wait()
+
+
+async def test_what_comes_alone_is_asked_at_once_and_what_follows_it_closely_goes_together() -> None:
+    engine, clock = Watched(), StandingClock()
+    bench = Bench(engine=engine, profile=PROFILE)
+    bench.instruments = Instruments.for_engine(PROFILE.saturating_prompts, clock)
+    bench.flow = bench.open_flow()
+
+    async def source() -> AsyncIterator[list[MemoryDelivery]]:
+        for offset, post in enumerate(posts(4)):
+            yield [bench.delivery(post, offset)]
+            if offset == 0:
+                while not bench.outlet.records:
+                    await asyncio.sleep(0)
+            elif offset == 1:
+                await clock.asleep.wait()
+        clock.go_on.set()
+
+    async with asyncio.timeout(10):
+        await bench.flow.run(source())
+    assert len(bench.outlet.verdicts) == 4
+    assert bench.metric("micro_batch_posts_count") == 2
+    assert engine.most_prompts == 3

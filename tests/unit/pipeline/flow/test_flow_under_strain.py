@@ -114,7 +114,7 @@ async def test_long_posts_are_tokenised_in_small_chunks_so_that_the_first_need_n
     build, chunks = route.parts.build, []
 
     async def counted(posts: Sequence[Any]) -> Any:
-        chunks.append(sum(len(item.text) for item in posts))
+        chunks.append(sum(len(item.post.text) for item in posts))
         return await build(posts)
 
     route.parts.build = counted  # type: ignore[method-assign]  # to see what goes through it

@@ -208,3 +208,15 @@ def test_wild_records_neither_make_a_clock_wrong_nor_hide_one_that_is() -> None:
     assert clocks(posts=(YEAR_9999_MS, YEAR_9999_MS - 1)).state == "unknown"
     found = clocks(posts=(YEAR_9999_MS, NOW_MS + 60_000, NOW_MS + 30_000))
     assert (found.state, "on posts by 60 s" in found.detail) == ("fault", True)
+
+
+def test_a_desk_is_looked_at_for_its_own_topics_and_rights_and_is_in_no_group() -> None:
+    results = cluster_results(SETTINGS, facts(), desk=True)
+    assert [one.subject for one in results] == ["broker", "topics", "rights", "clocks"]
+    assert {one.state for one in results} == {"ok"}
+    unread = {"operations": frozenset({"Describe", "Write"})}
+    (lacking,) = faults(facts({"resolutions": unread, "sluicegate.control": unread}), desk=True)
+    assert "lacks Read on resolutions" in lacking.detail
+    (missing,) = faults(facts({"feedback": None}), desk=True, option=" --settings x.yaml")
+    assert missing.fix == "sluicegate topics create --review --settings x.yaml"
+    assert faults(facts({"feedback": None, "resolutions": None})) == []

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from sluicegate.pipeline.kafka.topics import group_rights, plan_desk_topics, plan_topics
+from sluicegate.pipeline.kafka.topics import (
+    group_rights,
+    plan_candidate_topics,
+    plan_desk_topics,
+    plan_pattern_topics,
+    plan_topics,
+)
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES
 from sluicegate.pipeline.settings.tree import load_settings
 
 
@@ -11,6 +18,8 @@ def test_every_topic_of_the_settings_is_planned_once_under_its_own_name() -> Non
     planned = [
         *plan_topics(settings, partitions=6, replication=3),
         *plan_desk_topics(settings, partitions=6, replication=3),
+        *plan_candidate_topics(settings, partitions=6, replication=3),
+        *plan_pattern_topics(settings, replication=3),
     ]
     named = settings.topics.model_dump(exclude={"forward"})
     assert {one.setting.removeprefix("topics."): one.name for one in planned} == named
@@ -31,6 +40,38 @@ def test_only_a_review_desk_writes_what_people_decided_and_texts_are_for_nobody_
         assert "Write" in one.desk
         assert one.partitions == 6, "all records on one post are in one partition number"
     assert (resolutions.consumer, feedback.consumer) == (("Describe", "Read"), ())
+
+
+def test_a_worker_reads_nothing_of_an_experiment_but_a_history_that_is_not_compacted() -> None:
+    planned = {
+        one.setting: one for one in plan_candidate_topics(load_settings(), partitions=6, replication=3)
+    }
+    assert all((one.producer, one.consumer, one.cleanup) == ((), (), "delete") for one in planned.values())
+    assert {one.setting: one.worker for one in planned.values() if one.worker} == {
+        "topics.candidates": ("Describe", "Read")
+    }
+    assert {name: one.partitions for name, one in planned.items()} == {
+        "topics.shadow": 6,
+        "topics.comparisons": 1,
+        "topics.candidates": 1,
+    }
+
+
+def test_feeds_of_patterns_have_a_topic_that_takes_the_largest_in_their_order() -> None:
+    (feeds,) = plan_pattern_topics(load_settings(), replication=3)
+    assert (feeds.name, feeds.partitions, feeds.circle) == ("patterns", 1, ("Describe", "Read", "Write"))
+    assert (feeds.worker, feeds.producer, feeds.consumer, feeds.desk) == ((), (), (), ())
+    assert feeds.cleanup == "delete", (
+        "compacted, a record with another member's key would end that one's feed"
+    )
+    assert int(feeds.config["max.message.bytes"]) > MOST_BYTES
+
+
+def test_a_shadow_writes_no_verdict_that_acts_and_no_dead_letter() -> None:
+    planned = {one.setting: one for one in plan_topics(load_settings(), partitions=6, replication=3)}
+    for name in ("posts", "allow", "review", "block"):
+        assert planned[f"topics.{name}"].shadow == ("Describe", "Read")
+    assert planned["topics.dead_letter"].shadow == ()
 
 
 def test_a_review_desk_reads_what_it_makes_cases_of_and_no_dead_letters() -> None:

@@ -48,7 +48,13 @@ def test_an_answer_settles_a_case_and_says_so_in_two_records(store: ReviewStore)
     (row,) = bench.sent("feedback")
     feedback = Feedback.model_validate_json(row.value)
     assert (feedback.verdict_id, feedback.post.id) == (resolution.verdict_id, "a")
-    assert (feedback.reason, feedback.reviewer, feedback.schema_version) == ("a threat", "heron", "1.1")
+    assert (feedback.reason, feedback.reviewer, feedback.schema_version) == ("a threat", "heron", "1.2")
+    verdict = bench.verdict(case_id)
+    assert (feedback.found, feedback.engine, feedback.policy) == (
+        verdict.severity,
+        verdict.engine.digest,
+        verdict.policy.digest,
+    )
     assert row.key == bench.sent()[0].key == "a"
 
 
@@ -368,8 +374,27 @@ def test_who_decides_between_two_readers_is_not_blind(store: ReviewStore) -> Non
     bench, case_id = one_case(store, double_share=1)
     for reviewer, action in ((HERON, "allow"), (MAGPIE, "block"), (OWL, "block")):
         bench.answer(case_id, reviewer, action, blind=True)
-    (row,) = bench.sent("feedback")
-    assert not Feedback.model_validate_json(row.value).blind
+    *votes, told = [Feedback.model_validate_json(row.value) for row in bench.sent("feedback")]
+    assert [(one.reviewer, one.basis, one.severity, one.blind) for one in votes] == [
+        ("heron", "vote", "safe", True),
+        ("magpie", "vote", "unsafe", True),
+    ]
+    assert not any(one.corrects for one in votes)
+    assert (told.reviewer, told.basis, told.blind, told.corrects) == ("owl", "adjudicated", False, True)
+    assert len({row.record_id for row in bench.sent("feedback")}) == 3
+
+
+def test_an_answer_to_a_known_case_is_told_as_what_it_is_and_changes_nothing(store: ReviewStore) -> None:
+    bench, case_id = one_case(store)
+    bench.answer(case_id, HERON, "block")
+    with store.writing() as connection:
+        assert bench.decisions.make_golden(connection, case_id, OWL)
+    assert bench.answer(case_id, MAGPIE, "allow").kind == "measured"
+    known, measured = [Feedback.model_validate_json(row.value) for row in bench.sent("feedback")]
+    assert (known.reviewer, known.corrects) == ("heron", True)
+    assert (measured.reviewer, measured.basis, measured.severity) == ("magpie", "golden", "safe")
+    assert not measured.corrects
+    assert len(bench.resolutions()) == 1
 
 
 def test_a_decided_case_that_has_no_verdict_left_is_not_opened_again(store: ReviewStore) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.review.projector import OvertakenError, Projector, known_offsets
 from sluicegate.pipeline.settings.tree import KafkaSettings, TopicSettings
-from sluicegate.schemas import Post, Resolution, Verdict, encode
+from sluicegate.schemas import Feedback, Post, Resolution, Verdict, encode
 from support.cases import HERON, MAGPIE, OWL, Bench, judged, post
 
 if TYPE_CHECKING:
@@ -87,12 +87,24 @@ def test_what_is_no_record_of_ours_is_passed_over_by_its_place(
     assert "hostile" not in caplog.text
 
 
-def long_id(bench: Bench) -> Resolution:
-    """A decision that another desk named in its own way."""
+def named(bench: Bench, name: str) -> Resolution:
+    """A decision that somebody else named in their own way."""
     text = post("decided")
     bench.take(text, judged(text))
     bench.answer(bench.all()[0].case_id)
-    return bench.resolutions()[0].model_copy(update={"resolution_id": "r" * 37, "post_id": "elsewhere"})
+    return bench.resolutions()[0].model_copy(update={"resolution_id": name, "post_id": "elsewhere"})
+
+
+def test_a_decision_with_a_name_of_somebody_elses_counts(store: ReviewStore) -> None:
+    bench, appealed = Bench(store), post("elsewhere")
+    appeal = named(bench, "appeal/" + "r" * 249)
+    taking, told = projector(bench), judged(appealed)
+    taking.take(records(appealed, told), {})
+    assert [bench.verdict(one.case_id).post_id for one in bench.all()] == ["elsewhere"]
+    of_post = {"verdict_id": told.verdict_id, "content_hash": told.content_hash}
+    taking.take(records(appeal.model_copy(update=of_post)), {})
+    assert taking.unreadable == 0
+    assert bench.all() == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,7 @@ def test_a_record_that_no_table_has_room_for_is_passed_over_and_counted(
     bench, text, after = Bench(store), post(), post("after")
     hostile: Verdict | Resolution = judged(text)
     if changes is None:
-        hostile = long_id(bench)
+        hostile = named(bench, "r" * 257)
     else:
         given = hostile.model_dump(mode="json")
         for name, value in changes.items():
@@ -180,4 +192,6 @@ def test_a_rebuild_loses_no_first_answer_whose_topics_were_cleaned_meanwhile(sto
     bench.answer(case.case_id, HERON)
     store.forget_read_model()
     assert bench.answer(case.case_id, MAGPIE).kind == "settled"
-    assert len(bench.resolutions()) == len(bench.sent("feedback")) == 1
+    assert len(bench.resolutions()) == 1
+    told = [Feedback.model_validate_json(row.value).basis for row in bench.sent("feedback")]
+    assert told == ["vote", "double"]

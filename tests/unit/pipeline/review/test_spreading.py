@@ -64,7 +64,7 @@ def test_a_decision_reaches_every_copy_once_however_many_there_are(store: Review
     assert bench.answer(case_id, action="block").kind == "settled"
     assert len(bench.sent()) == min(copies, 4), "the one that was seen, and three more"
     with store.reading() as connection:
-        assert waiting(connection) == len(bench.sent()) + len(bench.sent("feedback")) + (copies > 3)
+        assert waiting(connection) == len(bench.sent()) + len(bench.sent("feedback")) + (copies > 4)
     all_told(bench)
     made = bench.resolutions()
     assert sorted(one.post_id for one in made) == [one.id for one in texts]

@@ -11,8 +11,11 @@ from sqlalchemy import inspect, select, text
 
 from sluicegate.pipeline.errors import ReviewError
 from sluicegate.pipeline.review.store import ReviewStore
-from sluicegate.pipeline.review.tables import METADATA, decisions, posts
+from sluicegate.pipeline.review.tables import METADATA, posts
+from support.authority import Authority
 from support.cases import Bench, post
+from support.postgres import postgres_server
+from support.review_store import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,11 +32,65 @@ def test_a_store_of_today_is_left_as_it_is(store: ReviewStore) -> None:
     store.migrate()
 
 
+def test_the_shape_of_a_store_is_told_and_asking_makes_nothing(store_url: str, tmp_path: Path) -> None:
+    asked = ReviewStore(store_url)
+    assert asked.shape() == "none"
+    assert list(tmp_path.iterdir()) == []
+    asked.migrate()
+    assert asked.shape() == "today"
+    for number, shape in (("first", "older"), ("r9999", "unknown")):
+        with asked.writing() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": number})
+        assert asked.shape() == shape
+    asked.close()
+
+
 def test_a_store_that_a_newer_version_migrated_is_left_alone_and_told(store: ReviewStore) -> None:
     with store.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'r9999'"))
     with pytest.raises(ReviewError, match="take that version or a newer one"):
         store.migrate()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("?sslmode=require", "give verify-full"),
+        ("?sslrootcert=/absent.pem", "give verify-full"),
+        ("?sslmode=verify-full&sslrootcert=/absent.pem", "sslrootcert of review.store is no file"),
+    ],
+)
+def test_a_way_of_tls_that_the_desk_does_not_know_is_told_with_those_that_it_does(
+    more: str, said: str
+) -> None:
+    with pytest.raises(ReviewError, match=said):
+        ReviewStore(f"postgresql://review@127.0.0.1/postgres{more}")
+
+
+@pytest.mark.postgresql
+def test_a_plain_address_is_opened_and_the_servers_certificate_is_checked_where_that_is_asked(
+    tmp_path: Path,
+) -> None:
+    ours, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+    certificate, key = ours.issue("server", "127.0.0.1")
+    of_server = tmp_path / "server.pem"
+    of_server.write_bytes(key.read_bytes() + certificate.read_bytes())
+    with postgres_server(of_server) as url:
+        plain = url.replace("postgresql+pg8000", "postgresql")
+        asked = f"{plain}?sslmode=verify-full&sslrootcert="
+        for address, encrypted in (
+            (plain, True),
+            (f"{plain}?sslmode=disable", False),
+            (f"{asked}{ours.file}", True),
+        ):
+            with opened(address) as store, store.reading() as connection:
+                mine = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+                assert connection.execute(mine).scalar_one() is encrypted
+        impostor = ReviewStore(f"{asked}{theirs.file}")
+        assert not impostor.answers()
+        with pytest.raises(ReviewError, match=r"check review\.store"):
+            impostor.migrate()
+        impostor.close()
 
 
 @pytest.mark.parametrize(
@@ -52,32 +109,6 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(tmp_path: 
     with pytest.raises(ReviewError) as told:
         server.migrate()
     assert "hunter2" not in str(told.value)
-
-
-def test_a_store_of_the_first_shape_keeps_its_decisions_and_learns_what_they_were_about(
-    store_url: str,
-) -> None:
-    store = ReviewStore(store_url)
-    store.migrate("0001")
-    with store.writing() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO cases VALUES ('c', 'forum', 'en', 'Violent', 'review', 'n', 'decided', 0, 2, 1, false, false, "
-                "false, false, 1, 1, 1, 1, 1, 1, 1, 1, NULL, NULL)"
-            )
-        )
-        connection.execute(
-            text(
-                "INSERT INTO decisions VALUES ('d', 'c', 0, 'heron', 'reviewer', 'reviewer', 'single', 'allow', 'none', "
-                "'safe', '[]', NULL, false, 1, 1, true)"
-            )
-        )
-    store.migrate()
-    with store.reading() as connection:
-        row = connection.execute(select(decisions)).one()
-    assert (row.tenant, row.language, row.category, row.cause) == ("forum", "en", "Violent", "review")
-    assert (row.rule, row.machine_action, row.reviewer) == ("", None, "heron")
-    store.close()
 
 
 def test_an_erased_text_is_gone_from_the_files_or_the_command_says_what_is_left(

@@ -11,8 +11,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy import text as sql
 
 from sluicegate.pipeline.errors import ReviewError
+from sluicegate.pipeline.review.desk import ReviewDesk
 from sluicegate.pipeline.review.tables import METADATA, author_keys, decisions, posts, verdicts
 from sluicegate.pipeline.review.vault import TextVault, post_key
+from sluicegate.pipeline.settings.tree import load_settings
 from sluicegate.schemas import Post, content_hash
 from support.cases import Bench, judged, post
 from support.desk import until
@@ -42,6 +44,20 @@ def test_without_the_secret_of_the_desk_no_key_opens(store: ReviewStore) -> None
         for secret in ("x" * 32, None):
             with pytest.raises(ReviewError, match=r"review\.key|same one"):
                 TextVault(secret).open(connection, key_of(text))
+
+
+def test_a_desk_with_another_secret_does_not_start(store: ReviewStore, store_url: str) -> None:
+    with store.reading() as connection:
+        TextVault("x" * 32).require_key(connection)  # any will do for a store without a text
+    Bench(store).take(post())
+    with store.reading() as connection:
+        TextVault("k" * 32).require_key(connection)
+    kept = {"store": store_url, "key": "x" * 32}
+    with (
+        pytest.raises(ReviewError, match=r"review\.key is not the one"),
+        ReviewDesk(load_settings(review=kept)),
+    ):
+        pass
 
 
 def test_a_text_that_was_moved_to_another_post_does_not_open(store: ReviewStore) -> None:

@@ -282,6 +282,8 @@ def test_a_correction_becomes_a_row_that_says_where_it_comes_from() -> None:
         ({"categories": ["Violent"]}, {"severity, categories and refusal": "do not fit together"}),
         ({"reviewed_at": "yesterday"}, {"reviewed_at": "no date and time"}),
         ({"severity": "unsafe", "categories": ["Own"]}, {"categories": "a name that is not known"}),
+        ({"basis": "vote"}, {"basis": "vote, and no correction"}),
+        ({"basis": "golden"}, {"basis": "golden, and no correction"}),
     ],
 )
 def test_a_correction_that_is_none_is_a_fault(changes: dict[str, Any], said: dict[str, str]) -> None:

@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sluicegate.engines.adapt.export.export import WantedExport, export
+from sluicegate.engines.adapt.train.base import open_base
+from sluicegate.engines.adapt.train.recipe import TrainingBase
 from sluicegate.engines.bundle.bundle import Bundle, file_digest
 from sluicegate.engines.cpu_model.peft_adapter import WEIGHTS, read_adapter
 from sluicegate.engines.errors import ExportError
@@ -218,6 +220,24 @@ def test_another_base_than_that_of_the_training_is_refused(folder: Path) -> None
     path.write_bytes(b"{}")
     with pytest.raises(ExportError, match=r"plan\.json is not as"):
         exported(folder, "other", gate=gate(folder))
+
+
+@pytest.mark.parametrize("base", [None, "base"])
+def test_an_adapter_that_learnt_another_layout_than_its_base_has_is_served_in_that_one(
+    folder: Path, base: str | None
+) -> None:
+    opened = open_base(TrainingBase(bundle=str(folder / "base"), layout="compact-short"))
+    plan = {
+        "recipe": {"base": {"bundle": str(folder / "base"), "layout": "compact-short"}},
+        "digest": f"sha256:{3:064}",
+        "layout_digest": opened.layout.digest,
+        "tokenizer_digest": opened.tokenizer.digest,
+    }
+    (folder / "training" / "plan.json").write_bytes(orjson.dumps(plan))
+    named = None if base is None else str(folder / base)
+    bundle = Bundle.open(exported(folder, base=named, gate=gate(folder)).folder)
+    assert bundle.manifest.layout.name == bundle.layout.name == "compact-short"
+    assert bundle.layout.digest == opened.layout.digest != Bundle.open(folder / "base").layout.digest
 
 
 @pytest.mark.parametrize(("reasons", "told"), [(0, False), (9, False), (10, True)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,3 +97,53 @@ def test_names_that_others_chose_are_nothing_but_text(tmp_path: Path) -> None:
 def test_a_plot_has_a_bounded_number_of_rows() -> None:
     plot = share_plot("x", {str(number): CountedShare(1, 2) for number in range(1000)})
     assert len(plot.rows) == 50
+
+
+@pytest.mark.parametrize(
+    ("role", "status"),
+    [("reviewer", 403), ("lead", 403), ("policy_editor", 403), ("auditor", 200), ("administrator", 200)],
+)
+def test_a_role_sees_the_journal_or_does_not(tmp_path: Path, role: str, status: int) -> None:
+    with desk_of(tmp_path, post()) as (desk, bench), browsing(desk) as browser:
+        enter_as(browser, bench, role)
+        assert browser.get("/journal").status_code == status
+        assert ('href="/journal"' in browser.get("/").text) is (status == 200)
+
+
+def test_the_journal_says_who_did_what_and_goes_back_as_far_as_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluicegate.pipeline.review.web.journal_pages._ROWS", 2)
+    with desk_of(tmp_path, post()) as (desk, bench), browsing(desk) as browser:
+        (case,) = bench.all()
+        bench.answer(case.case_id, HERON, "block")
+        enter_as(browser, bench, "auditor")
+        page = browser.get("/journal").text
+        assert "logged in" in page
+        assert "case answered" in page
+        assert "case opened" not in page
+        (older,) = re.findall(r'href="(/journal\?[^"]+)"', page)
+        assert "case opened" in browser.get(html.unescape(older)).text
+        of_case = browser.get("/journal", params={"of": case.case_id}).text
+        assert "case answered" in of_case
+        assert "logged in" not in of_case
+        assert "Nothing is noted here." in browser.get("/journal", params={"of": HOSTILE + "\0"}).text
+        assert HOSTILE not in browser.get("/journal", params={"of": HOSTILE}).text
+
+
+def test_the_journal_is_of_the_tenants_that_somebody_may_see(tmp_path: Path) -> None:
+    with desk_of(tmp_path) as (desk, bench), browsing(desk) as browser:
+        for tenant in ("forum", "market"):
+            text = post(tenant, tenant=tenant)
+            bench.take(text, judged(text))
+        ours, theirs = (
+            next(one for one in bench.all() if one.tenant == name) for name in ("forum", "market")
+        )
+        enter_as(browser, bench, "auditor", ("forum",))
+        page = browser.get("/journal").text
+        assert ours.case_id in page
+        assert theirs.case_id not in page
+        assert (
+            theirs.case_id
+            not in browser.get("/journal", params={"of": theirs.case_id}).text.partition("<table")[2]
+        )

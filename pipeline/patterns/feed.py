@@ -1,0 +1,122 @@
+"""Feeds on their way: signed, opened, and held against what came before. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from sluicegate.pipeline.errors import PatternError, SignatureError
+from sluicegate.pipeline.patterns.circle import Circle
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Feed, repeated
+from sluicegate.pipeline.signing.ed25519 import PublicKeys, SigningKey
+
+if TYPE_CHECKING:
+    from datetime import date
+
+_PURPOSE = b"sluicegate: a feed of patterns\n"
+
+
+class KnownFeedError(PatternError):
+    """It is the newest feed that was taken in: nothing is to be done."""
+
+
+class Head(NamedTuple):
+    """The newest feed of a member that was taken in."""
+
+    sequence: int
+    digest: str
+
+
+def seal(feed: Feed, pem: bytes) -> bytes:
+    """A feed with its member's signature, as it travels.
+
+    Raises:
+        PatternError: The key cannot sign.
+    """
+    text = feed.encode()
+    try:
+        signature = SigningKey(pem).sign(_PURPOSE, text)
+    except SignatureError as error:
+        raise PatternError(str(error)) from None
+    return orjson.dumps({"feed": orjson.Fragment(text), "signature": signature})
+
+
+def open_feed(content: bytes, circle: Circle, today: date) -> Feed:
+    """Read a feed that a member of the circle signed, and that is still good.
+
+    Raises:
+        PatternError: It is none; the message says why.
+    """
+    if len(content) > MOST_BYTES:
+        raise PatternError(f"a feed has at most {MOST_BYTES:,} bytes; ask its sender to share fewer patterns")
+    try:
+        envelope = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        envelope = None
+    if not isinstance(envelope, dict) or envelope.keys() != {"feed", "signature"}:
+        raise PatternError(
+            "it is no signed feed of patterns; ask its sender for what `patterns export` wrote"
+        )
+    # What is signed is the one text that a feed has, and not the text that stands in the file.
+    feed = Feed.decode(orjson.dumps(envelope["feed"]))
+    if feed.circle != circle.name:
+        raise PatternError(f"it is of circle {feed.circle}, and yours is {circle.name}; put it where that is")
+    try:
+        signed = PublicKeys(circle.signing_keys(today)).signed(
+            feed.member, envelope["signature"], _PURPOSE, feed.encode()
+        )
+    except SignatureError as error:
+        raise PatternError(f"the circle's file: {error}") from None
+    if not signed:
+        raise PatternError(
+            f"no key of {feed.member} that is good today signed it; ask {feed.member} whether it is theirs, "
+            "or get the circle's new file"
+        )
+    _require_good(feed, circle, today)
+    return feed
+
+
+def _require_good(feed: Feed, circle: Circle, today: date) -> None:
+    if feed.expires_on < today:
+        raise PatternError(f"it expired on {feed.expires_on}; ask {feed.member} for the newest")
+    if feed.k < circle.k:
+        raise PatternError(
+            f"its k is {feed.k}, and the circle agreed on {circle.k}; ask {feed.member} for another"
+        )
+    if (twice := repeated(one.id for one in feed.patterns)) is not None:
+        raise PatternError(f"pattern {twice} stands in it twice; ask {feed.member} for another")
+    revoked = {one.id for one in feed.revoked}
+    if both := next((one.id for one in feed.patterns if one.id in revoked), None):
+        raise PatternError(f"pattern {both} is shared and revoked in it; ask {feed.member} for another")
+
+
+def require_newer(feed: Feed, head: Head | None) -> str | None:
+    """Make sure that a feed follows what was taken in before; a sentence where some in between never came.
+
+    Raises:
+        KnownFeedError: It came before.
+        PatternError: It is older, or its member has told others something else.
+    """
+    if head is None:
+        return None
+    if feed.sequence < head.sequence:
+        raise PatternError(
+            f"it is number {feed.sequence} of {feed.member}, and number {head.sequence} was taken in before: "
+            "an old feed would bring back what was revoked"
+        )
+    if feed.sequence == head.sequence:
+        if feed.digest == head.digest:
+            raise KnownFeedError(f"number {feed.sequence} of {feed.member} was taken in before")
+        raise PatternError(
+            f"{feed.member} has signed two feeds of number {feed.sequence}: members are told different things; "
+            "take neither, and tell the circle"
+        )
+    if feed.sequence > head.sequence + 1:
+        return f"numbers {head.sequence + 1} to {feed.sequence - 1} of {feed.member} never came"
+    if feed.previous != head.digest:
+        raise PatternError(
+            f"number {feed.sequence} of {feed.member} follows another number {head.sequence} than yours: members are told "
+            "different things; take it not, and tell the circle"
+        )
+    return None

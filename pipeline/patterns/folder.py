@@ -1,0 +1,261 @@
+"""The folder of an institution: its circle, the feeds it took in, its own, what people here found, and a journal.
+
+Commands write it, one at a time; workers read :data:`~sluicegate.pipeline.patterns.matcher.LIVE`, which is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from sluicegate.pipeline.errors import PatternError
+from sluicegate.pipeline.patterns.circle import FILE, Circle, read_circle
+from sluicegate.pipeline.patterns.feed import Head, open_feed, require_newer
+from sluicegate.pipeline.patterns.matcher import LIVE, LivePattern, write_live
+from sluicegate.pipeline.patterns.pattern import Feed, Pattern
+from sluicegate.pipeline.patterns.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+STATE = "state.json"
+EVENTS = "events.jsonl"
+_LOCK = ".lock"
+_FEEDS = "feeds"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPattern:
+    """A pattern that was taken in, or is one's own."""
+
+    pattern: Pattern
+    member: str
+    standing: Standing
+    why: str
+    confirmed: tuple[str, ...] = ()
+    """Those of its values that people here confirmed."""
+    harmful: int = 0
+    """Its posts that people here had found harmful when they last confirmed it."""
+    fresh: bool = False
+    """True until it was held against what was here before: no worker has it until then."""
+
+
+class PatternFolder:
+    """Reads and changes a folder. Use :meth:`opened`, which lets nobody else change it meanwhile.
+
+    Args:
+        path: The folder, with the circle's file in it.
+        today: The present day, UTC.
+    """
+
+    def __init__(self, path: Path, today: date) -> None:
+        self._path = path
+        self.today = today
+        self.circle: Circle = read_circle(path / FILE)
+        self._state: dict[str, Any] = {"heads": {}, "local": {}, "drafts": {}, "fresh": [], "read": {}}
+        if (path / STATE).exists():
+            self._state |= orjson.loads((path / STATE).read_bytes())
+        self._feeds: dict[str, Feed] = {}
+        for file in sorted((path / _FEEDS).glob("*.json")):
+            feed = Feed.decode(file.read_bytes())
+            self._feeds[feed.member] = feed
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path, *, today: date | None = None) -> Iterator[Self]:
+        """Open a folder alone; another command waits.
+
+        Raises:
+            PatternError: It is no folder, or what is in it cannot be used.
+        """
+        if not path.is_dir():
+            raise PatternError(
+                f"{path}: is no folder; make it, and put the circle's file there as {FILE} (docs/patterns.md)"
+            )
+        with (path / _LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield cls(path, today or datetime.now(UTC).date())
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The newest feed of each member."""
+        return {member: Head(*head) for member, head in self._state["heads"].items()}
+
+    def feed(self, member: str) -> Feed | None:
+        """The newest feed of a member, as it was taken in."""
+        return self._feeds.get(member)
+
+    def known(self) -> list[KnownPattern]:
+        """Every pattern that has not expired, with what it is worth here."""
+        found, fresh = [], set(self._state["fresh"])
+        for member, feed in sorted(self._feeds.items()):
+            for pattern in feed.patterns:
+                if pattern.expires_on >= self.today:
+                    local = self._state["local"].get(pattern.id, {})
+                    found.append(
+                        KnownPattern(
+                            pattern,
+                            member,
+                            local.get("standing", "seed"),
+                            local.get("why", ""),
+                            tuple(local.get("values", ())),
+                            local.get("harmful", 0),
+                            pattern.id in fresh,
+                        )
+                    )
+        return found
+
+    def take(self, content: bytes) -> tuple[Feed, list[Pattern], list[str], str | None]:
+        """Take a signed feed in, in place of the one before. Nothing is written before :meth:`save`.
+
+        What it no longer has is out of use with that. What is new in it comes into use by :meth:`admit`.
+
+        Returns:
+            The feed, its patterns that are new here, ids that it no longer has, and what never came in between.
+
+        Raises:
+            PatternError: It is refused; the message says why.
+        """
+        feed = open_feed(content, self.circle, self.today)
+        gap = require_newer(feed, self.heads.get(feed.member))
+        before = self._feeds.get(feed.member)
+        had = {one.id for one in before.patterns} if before is not None else set()
+        others = {one.pattern.id for one in self.known() if one.member != feed.member}
+        if stolen := next((one.id for one in feed.patterns if one.id in others), None):
+            raise PatternError(
+                f"pattern {stolen} is another member's; {feed.member} may share and revoke its own alone"
+            )
+        self._feeds[feed.member] = feed
+        self._state["heads"][feed.member] = [feed.sequence, feed.digest]
+        new = [one for one in feed.patterns if one.id not in had]
+        self._state["fresh"] += [one.id for one in new]
+        gone = sorted(had - {one.id for one in feed.patterns})
+        return feed, new, gone, gap
+
+    def admit(self, patterns: Iterable[str]) -> None:
+        """Let workers have these patterns."""
+        gone = set(patterns)
+        self._state["fresh"] = [one for one in self._state["fresh"] if one not in gone]
+
+    def judge(
+        self,
+        pattern: str,
+        standing: Standing,
+        *,
+        by: str,
+        why: str,
+        confirmed: tuple[str, ...] = (),
+        harmful: int = 0,
+    ) -> None:
+        """Note what a pattern is worth here, and who says so.
+
+        Args:
+            pattern: Its id.
+            standing: What it is worth from now on.
+            by: The actor.
+            why: The reason.
+            confirmed: Those of its values that people here confirmed.
+            harmful: Its posts that they found harmful.
+        """
+        self._state["local"][pattern] = {"standing": standing, "by": by, "why": why, "at": _now()}
+        if harmful:
+            self._state["local"][pattern] |= {"values": confirmed, "harmful": harmful}
+        self.note(by, f"pattern {standing}", pattern, why=why)
+
+    def read_up_to(self, topic: str) -> dict[int, int]:
+        """Offsets at which reading of a topic of feeds goes on, by partition; none where it was never read."""
+        read = self._state["read"]
+        return {int(one): at for one, at in read["offsets"].items()} if read.get("topic") == topic else {}
+
+    def note_read(self, topic: str, offsets: dict[int, int]) -> None:
+        """Remember how far a topic of feeds was read."""
+        self._state["read"] = {"topic": topic, "offsets": {str(one): at for one, at in offsets.items()}}
+
+    def note_draft(self, content: bytes, by: str) -> None:
+        """Remember a draft, so that nobody changes it before it is approved."""
+        self._state["drafts"][_digest(content)] = by
+
+    def author_of_draft(self, content: bytes) -> str:
+        """Who made a draft.
+
+        Raises:
+            PatternError: Nobody made it here, it was changed, or it was approved before.
+        """
+        by = self._state["drafts"].get(_digest(content))
+        if by is None:
+            raise PatternError(
+                "this draft was not made here, was changed, or was approved before; make one with `patterns export --draft`"
+            )
+        return str(by)
+
+    def forget_drafts(self) -> None:
+        """No draft is open any more: what was approved takes their place."""
+        self._state["drafts"] = {}
+
+    def note(self, actor: str, what: str, of: str, **details: Any) -> None:
+        """Add a line to the journal, at once: who did what, to what, when. It holds no text of a post."""
+        line = {"at": _now(), "actor": actor, "what": what, "of": of, **details}
+        with (self._path / EVENTS).open("ab") as journal:
+            journal.write(orjson.dumps(line) + b"\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+
+    def save(self) -> None:
+        """Write what changed; the workers' file last, so that a fault before it changes nothing for them."""
+        (self._path / _FEEDS).mkdir(exist_ok=True)
+        for member, feed in self._feeds.items():
+            _replace(self._path / _FEEDS / f"{member}.json", feed.encode())
+        known = self.known()
+        ids = {one.pattern.id for one in known}
+        # What was refused here stays refused, should its member share it again.
+        self._state["local"] = {
+            name: how
+            for name, how in self._state["local"].items()
+            if name in ids or how["standing"] not in {"seed", "confirmed"}
+        }
+        self.admit(set(self._state["fresh"]) - ids)
+        _replace(self._path / STATE, orjson.dumps(self._state, option=orjson.OPT_INDENT_2))
+        live = []
+        for one in known:
+            if one.standing not in {"seed", "confirmed"} or one.fresh:
+                continue
+            pattern = one.pattern
+            live.append(
+                (LivePattern(pattern.id, pattern.expires_on, confirmed=False), pattern.key, pattern.values)
+            )
+            if one.confirmed:
+                live.append(
+                    (LivePattern(pattern.id, pattern.expires_on, confirmed=True), pattern.key, one.confirmed)
+                )
+        _replace(self._path / LIVE, write_live(live))
+
+    def events(self) -> list[dict[str, Any]]:
+        """The journal, oldest first."""
+        path = self._path / EVENTS
+        return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        partial.chmod(0o640)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,121 @@
+"""A pattern, and a feed of them: what leaves a house, and nothing else. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from sluicegate.pipeline.errors import PatternError
+from sluicegate.pipeline.facts import Line
+from sluicegate.schemas import SHARED_PATTERN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FORMAT = "sluicegate-patterns/1"
+LIFE_DAYS = 30
+"""After so many days without a new confirmation a pattern ends."""
+MOST_PATTERNS = 100_000
+MOST_BYTES = 64 * 2**20
+"""Of a feed: 100,000 patterns have 37 MB."""
+MOST_VALUES = 12
+LEAST_VALUES = 3
+MemberName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
+PatternId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Value = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Week = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-W[0-9]{2}$")]
+Category = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+FeedDigest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Shared(BaseModel):
+    # Nothing else may be in it: what a reader does not know was not looked at before it left.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pattern(_Shared):
+    """A cluster of confirmed copies. It holds no text, no author and no exact count."""
+
+    id: PatternId = Field(description="Drawn by chance when the pattern is first shared.")
+    key: KeyName = Field(description="The circle's key that its values are hashed with.")
+    values: Annotated[tuple[Value, ...], Field(min_length=LEAST_VALUES, max_length=MOST_VALUES)]
+    category: Category
+    severity: Literal["controversial", "unsafe"]
+    languages: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    authors: int = Field(ge=1, description="Different authors, with noise; never below the circle's k.")
+    first_week: Week
+    last_week: Week
+    expires_on: date
+
+    @property
+    def code(self) -> str:
+        """The reason code of a verdict that it raised."""
+        return f"{SHARED_PATTERN}{self.id}"
+
+
+class Revocation(_Shared):
+    """A pattern that its origin takes back."""
+
+    id: PatternId
+    on: date
+    why: Line
+
+
+class Feed(_Shared):
+    """All that one member shares now. A later one, with a higher sequence, takes its place as a whole."""
+
+    format: Literal["sluicegate-patterns/1"] = "sluicegate-patterns/1"
+    circle: MemberName
+    member: MemberName = Field(description="The origin of all patterns in it.")
+    sequence: int = Field(ge=1, le=2**53)
+    previous: FeedDigest | None = Field(description="Digest of the feed before; null for the first.")
+    made_at: AwareDatetime = Field(description="To the minute.")
+    expires_on: date = Field(description="Afterwards nobody may take it in.")
+    licence: Line = Field(description="What receivers may do with it, as the circle agreed.")
+    k: int = Field(ge=3, description="Each value was seen with so many different authors at least.")
+    patterns: Annotated[tuple[Pattern, ...], Field(max_length=MOST_PATTERNS)] = ()
+    revoked: Annotated[tuple[Revocation, ...], Field(max_length=MOST_PATTERNS)] = ()
+
+    def encode(self) -> bytes:
+        """The one text that a feed has: it is what is signed."""
+        return self.model_dump_json().encode()
+
+    @property
+    def digest(self) -> str:
+        """Names this feed."""
+        return f"sha256:{hashlib.sha256(self.encode()).hexdigest()}"
+
+    @classmethod
+    def decode(cls, content: bytes) -> Feed:
+        """Read a feed's text.
+
+        Raises:
+            PatternError: It is none.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+            raise PatternError(
+                f"it is no feed of patterns that this release knows ({place or 'its beginning'}); ask its sender for {FORMAT}"
+            ) from None
+
+
+def week_of(moment: datetime) -> str:
+    """The week of a moment, as ISO 8601 numbers them: nothing finer leaves."""
+    year, week, _ = moment.isocalendar()
+    return f"{year}-W{week:02d}"
+
+
+def repeated(ids: Iterable[str]) -> str | None:
+    """An id that comes twice; None if none does."""
+    seen: set[str] = set()
+    for one in ids:
+        if one in seen:
+            return one
+        seen.add(one)
+    return None

@@ -1,0 +1,309 @@
+"""A whole cycle, with small stand-ins for the commands that need torch: what it writes, refuses, and goes on with after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from sluicegate.engines.adapt.cycle.cycle import Cycle, CycleOutcome, CyclePlan
+from sluicegate.engines.adapt.cycle.erasure import erase_author
+from sluicegate.engines.adapt.cycle.ledger import CycleLedger
+from sluicegate.engines.adapt.cycle.trace import trace
+from sluicegate.engines.adapt.errors import CycleError
+from sluicegate.schemas import Feedback, Post, encode
+from support.small_bundle import write_small_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+STEPS = (
+    *("prepare", "train", "draft", "evaluate-new", "evaluate-current"),
+    *("calibrate", "gate", "export"),
+)
+
+
+def sealed_text(number: int, tenant: str = "forum") -> str:
+    """A text that is like no other one."""
+    return f"crows of {tenant} {hashlib.sha256(f'{tenant} {number}'.encode()).hexdigest()}"
+
+
+# What the commands write, as far as the cycle looks at it. Its first argument is a folder: a file `kill` in it names a step
+# at which the caller is killed, and `refuse` lets the gate refuse.
+STAND_IN = """
+import hashlib, json, os, shutil, signal, sys
+from pathlib import Path
+
+here, _, name, *given = sys.argv[1:]
+here = Path(here)
+out = Path(given[given.index("--out") + 1])
+step = "draft" if "--draft" in given else f"evaluate-{out.name}" if name == "evaluate" else name
+kill = here / "kill"
+if kill.exists() and kill.read_text() == step:
+    kill.unlink()
+    if out.suffix:
+        out.write_text("half of it")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "half").write_text("of it")
+    os.kill(os.getppid(), signal.SIGKILL)
+    sys.exit(1)
+with (here / "done").open("a") as stream:
+    print(step, file=stream)
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+def digest(*paths):
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+if name == "prepare":
+    out.mkdir()
+    rows = [row for path in given[: given.index("--out")] for row in lines(Path(path))]
+    for at, row in enumerate(rows):
+        row.setdefault("split", "dev" if at % 3 == 0 else "train")
+    for split in ("train", "dev"):
+        (out / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\\n" for r in rows if r["split"] == split))
+elif name == "train":
+    data = Path(given[given.index("--data") + 1])
+    (here / "learnt").write_bytes((data / "train.jsonl").read_bytes())
+    (out / "best").mkdir(parents=True)
+    (out / "best" / "adapter").write_text(digest(data / "train.jsonl", Path(given[0])))
+elif name == "export":
+    shutil.copytree(here / "small", out)
+    (out / "made-from").write_bytes((Path(given[0]) / "adapter").read_bytes())
+elif name == "evaluate":
+    out.mkdir(parents=True, exist_ok=True)
+    found = {"safe": [1, 0, 0], "unsafe": [0, 0, 1]}
+    is_new = out.name == "new"
+    with (out / "scores.jsonl").open("w") as stream:
+        for row in lines(Path(given[0]) / "dev.jsonl"):
+            said = found[row["severity"] if is_new else "safe"]
+            print(json.dumps({"id": row["id"], "source": row["source"], "kind": "post", "severity": row["severity"], "probabilities": said}), file=stream)
+elif name == "calibrate":
+    out.write_text(digest(Path(given[0]) / "scores.jsonl"))
+else:
+    passed = not (here / "refuse").exists()
+    out.write_text(json.dumps({"passed": passed}))
+    sys.exit(0 if passed else 1)
+"""
+DRIVER = """
+import sys
+from pathlib import Path
+from sluicegate.engines.adapt.cycle.cycle import Cycle, CyclePlan
+plan, ledger, *command = sys.argv[1:]
+Cycle(CyclePlan.load(Path(plan)), Path(ledger), print, tuple(command)).run([])
+"""
+
+
+class Place:
+    """A folder with a plan, a ledger and the stand-in."""
+
+    def __init__(self, folder: Path, tenant: str | None = None) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "stand-in.py").write_text(STAND_IN)
+        (folder / "driver.py").write_text(DRIVER)
+        (folder / "core.jsonl").write_text(
+            '{"id": "core", "text": "a kettle", "severity": "safe", "source": "own", "split": "dev"}\n'
+        )
+        (folder / "recipe.yaml").write_text("seed: 1\n")
+        write_small_bundle(folder / "small")
+        document = {
+            "name": "weekly",
+            "tenant": tenant,
+            "core": ["core.jsonl"],
+            "recipe": "recipe.yaml",
+            "current": "small",
+            "trigger": {"least_new": 5},
+        }
+        (folder / "cycle.yaml").write_bytes(orjson.dumps(document))
+        self.ledger = folder / "ledger"
+        self.command = (sys.executable, str(folder / "stand-in.py"), str(folder))
+
+    def run(self, records: Iterable[Feedback] = ()) -> CycleOutcome:
+        plan = CyclePlan.load(self.folder / "cycle.yaml")
+        return Cycle(plan, self.ledger, lambda _: None, self.command).run(records)
+
+    def run_apart(self) -> int:
+        """In a process of its own, which may be killed; its exit code."""
+        given = (self.folder / "cycle.yaml", self.ledger, *self.command)
+        command = (sys.executable, str(self.folder / "driver.py"), *map(str, given))
+        return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+
+    def learnt(self) -> str:
+        return (self.folder / "learnt").read_text()
+
+    def done(self) -> list[str]:
+        return (self.folder / "done").read_text().split()
+
+
+def decisions(tenant: str = "forum") -> list[Feedback]:
+    began = datetime(2026, 11, 2, tzinfo=UTC)
+    return [
+        Feedback.model_validate(
+            {
+                "schema_version": "1.2",
+                "verdict_id": f"{tenant}-{number}",
+                "post": Post(
+                    id=f"{tenant}-{number}",
+                    tenant=tenant,
+                    author_id=f"author-{number}",
+                    text=sealed_text(number, tenant),
+                    kind="post",
+                    language="en",
+                ),
+                "severity": "unsafe" if number % 2 else "safe",
+                "categories": ("Violent",) if number % 2 else (),
+                "blind": True,
+                "reviewed_at": began + timedelta(days=number),
+                "reviewer": "reviewer-1",
+                "found": "safe",
+                "engine": f"sha256:{'e' * 64}",
+            }
+        )
+        for number in range(12)
+    ]
+
+
+def readable(folder: Path, word: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
+
+
+def test_decisions_become_a_bundle_that_is_traced_both_ways(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    found = place.run(decisions())
+    assert (found.passed, found.why, found.leaks, found.rows) == (True, "", 0, 12)
+    assert place.done() == list(STEPS)
+    assert found.taught_gain == 1.0
+    assert found.worst_slice == ("core", 0.0)
+    assert readable(place.ledger, "crows") == [], "no text is readable once the run has ended"
+    ledger = CycleLedger(place.ledger)
+    path = trace(ledger, "forum-1", found.digest)
+    assert path.bundle is not None
+    assert len(path.rows) == 12
+    assert [bundles for _, bundles in path.taught] == [(found.digest,)]
+    assert place.run(decisions()).trigger.startswith("no decision came"), "nothing is done twice"
+    assert place.done() == list(STEPS)
+
+
+def test_a_cycle_that_is_killed_at_each_step_ends_with_the_same_result(tmp_path: Path) -> None:
+    whole, cut = Place(tmp_path / "whole"), tmp_path / "cut"
+    CycleLedger(whole.ledger).collect(decisions())
+    shutil.copytree(whole.folder, cut)
+    again = Place.__new__(Place)
+    again.folder, again.ledger = cut, cut / "ledger"
+    again.command = (sys.executable, str(cut / "stand-in.py"), str(cut))
+    for step in STEPS:
+        (cut / "kill").write_text(step)
+        assert again.run_apart() == -9, step
+        assert not (cut / "kill").exists(), f"{step} was come to"
+    assert again.run_apart() == 0
+    found, wanted = again.run(), whole.run()
+    assert again.done() == whole.done() == list(STEPS), "no step that had ended was done again"
+    (result,) = again.ledger.glob("runs/*/result.json")
+    ended = CycleOutcome.model_validate_json(result.read_bytes())
+    assert (ended.snapshot, ended.digest, ended.taught_gain) == (
+        wanted.snapshot,
+        wanted.digest,
+        wanted.taught_gain,
+    )
+    assert found.trigger.startswith("no decision came")
+    facts = [
+        {path.name: orjson.loads(path.read_bytes())["outputs"] for path in one.ledger.glob("runs/*/facts/*")}
+        for one in (again, whole)
+    ]
+    assert facts[0] == facts[1], "every step has made the same bytes"
+    assert len(facts[0]) == len(STEPS) + 2
+
+
+def test_a_run_that_was_cut_off_goes_on_with_its_own_rows_whatever_came_since(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    first, rest = decisions()[:8], decisions()[8:]
+    CycleLedger(place.ledger).collect(first)
+    (place.folder / "kill").write_text("train")
+    assert place.run_apart() == -9
+    found = place.run(rest)
+    assert (found.passed, found.rows) == (True, 8)
+    assert place.done() == list(STEPS)
+    assert "not worth it yet: 4 new rows" in place.run().trigger
+
+
+def test_an_erasure_in_the_middle_begins_the_run_anew_without_the_author(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    CycleLedger(place.ledger).collect(decisions())
+    (place.folder / "kill").write_text("evaluate-new")
+    assert place.run_apart() == -9
+    assert readable(place.ledger, sealed_text(1)), "the run holds texts"
+    certificate = erase_author(CycleLedger(place.ledger), "forum", "author-1", every_days=7)
+    assert len(certificate["runs_begun_anew"]) == 1
+    assert not readable(place.ledger, "crows")
+    found = place.run()
+    assert (found.passed, found.rows) == (True, 11)
+    assert sealed_text(1) not in place.learnt()
+
+
+def test_an_erasure_after_a_training_is_worth_the_next_one(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    first = place.run(decisions())
+    certificate = erase_author(CycleLedger(place.ledger), "forum", "author-1", every_days=7)
+    assert [one["bundle"] for one in certificate["bundles_trained_on_them"]] == [first.digest]
+    second = place.run(decisions())
+    assert (second.rows, second.passed) == (11, True)
+    assert "were erased since" in second.trigger
+    assert sealed_text(1) not in place.learnt()
+
+
+def test_a_model_that_the_gate_refuses_is_no_bundle(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    (place.folder / "refuse").touch()
+    found = place.run(decisions())
+    assert (found.passed, found.bundle, found.digest) == (False, None, None)
+    assert "gate refused" in found.why
+    assert "export" not in place.done()
+    assert readable(place.ledger, "crows") == []
+
+
+def test_what_stands_on_two_sides_of_the_split_ends_the_run(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    rows = [
+        {
+            "id": f"copy-{number}",
+            "text": f"{sealed_text(number)}!",
+            "severity": "safe",
+            "source": "own",
+            "split": "dev",
+        }
+        for number in range(12)
+    ]
+    (place.folder / "core.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
+    with pytest.raises(CycleError, match="nearly equal on two sides"):
+        place.run(decisions())
+    assert "train" not in place.done()
+
+
+def test_no_text_of_one_tenant_reaches_another_ones_cycle(tmp_path: Path) -> None:
+    both = [*decisions("forum"), *decisions("bank")]
+    places = {tenant: Place(tmp_path / tenant, tenant) for tenant in ("forum", "bank")}
+    outcomes = {tenant: place.run(both) for tenant, place in places.items()}
+    for tenant, other in (("forum", "bank"), ("bank", "forum")):
+        place, found = places[tenant], outcomes[tenant]
+        assert (found.passed, found.rows) == (True, 12)
+        assert f"crows of {tenant}" in place.learnt()
+        assert f"crows of {other}" not in place.learnt()
+        ledger = CycleLedger(place.ledger)
+        assert {one.tenant for one in ledger.decisions()} == {tenant}
+        assert readable(place.ledger, other) == [], "not even a name of it"
+    assert outcomes["forum"].snapshot != outcomes["bank"].snapshot
+    assert trace(CycleLedger(places["bank"].ledger), "forum-1", None).rows == ()
+
+
+def test_the_records_of_the_topic_are_what_is_read() -> None:
+    assert all(Feedback.model_validate_json(encode(one)) == one for one in decisions())

@@ -1,0 +1,118 @@
+"""Qualify: which decision a case's label comes from, and what is held."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+from sluicegate.engines.adapt.cycle.ledger import SealedDecision
+from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify
+
+BEGAN = datetime(2026, 11, 2, 8, tzinfo=UTC)
+
+
+def decision(case: str, severity: str, reviewer: str | None = "anna", **fields: object) -> SealedDecision:
+    number = fields.pop("at", 0)
+    document = {
+        "id": f"{case}/{reviewer}/{severity}/{number}",
+        "case": case,
+        "author": "author",
+        "tenant": "forum",
+        "language": "en",
+        "verdict_id": f"verdict-{case}",
+        "severity": severity,
+        "blind": True,
+        "reviewed_at": BEGAN + timedelta(minutes=int(str(number))),
+        "reviewer": reviewer,
+        "basis": "single",
+        "sampled_by": "review",
+        "probability": 1.0,
+        "found": "safe",
+        "sealed": "sealed",
+    }
+    return SealedDecision.model_validate({**document, **fields})
+
+
+def settled(*decisions: SealedDecision, golden: dict[str, str] | None = None) -> Qualified:
+    return qualify(
+        decisions,
+        golden=golden or {},  # type: ignore[arg-type]
+        row_id=lambda one, severity: f"{one.case}:{severity}",
+        splits={"seen in dev": "dev"},
+    )
+
+
+def test_people_who_disagree_are_held_until_somebody_settles_it() -> None:
+    votes = (decision("one", "safe", "anna"), decision("one", "unsafe", "bert", at=1))
+    found = settled(*votes)
+    assert found.rows == ()
+    assert [one.why for one in found.held] == ["people disagree; let a third one decide"]
+    word = decision("one", "unsafe", "carl", basis="adjudicated", at=2)
+    (row,) = settled(*votes, word).rows
+    assert (row.severity, row.basis, row.votes) == ("unsafe", "adjudicated", (1, 0, 2))
+    assert len(row.decisions) == 3
+
+
+def test_an_appeal_has_the_last_word() -> None:
+    (row,) = settled(
+        decision("one", "unsafe", basis="adjudicated"), decision("one", "safe", "dora", basis="appeal", at=1)
+    ).rows
+    assert row.severity == "safe"
+
+
+def test_somebody_who_changed_their_mind_disagrees_with_nobody() -> None:
+    (row,) = settled(decision("one", "safe"), decision("one", "unsafe", at=1)).rows
+    assert (row.severity, row.votes) == ("unsafe", (0, 0, 1))
+
+
+def test_a_vote_counts_for_agreement_and_is_no_label_until_somebody_settles_the_case() -> None:
+    vote = decision("one", "unsafe", "anna", basis="vote", sampled_by="audit")
+    found = settled(vote)
+    assert (found.rows, len(found.held), found.rates["all"].wrong.decisions) == ((), 1, 0)
+    second = decision("one", "unsafe", "bert", basis="double", sampled_by="audit", at=1)
+    found = settled(vote, second)
+    (row,) = found.rows
+    assert (row.basis, row.votes, len(row.decisions)) == ("double", (0, 0, 2), 2)
+    assert found.rates["all"].wrong.decisions == 1
+
+
+def test_golden_cases_and_copies_teach_nothing() -> None:
+    found = settled(
+        decision("golden", "safe", basis="golden"),
+        decision("golden", "unsafe", "bert"),
+        decision("copy", "unsafe", basis="bulk"),
+        golden={"golden": "safe"},
+    )
+    assert (found.rows, found.held) == ((), ())
+    assert found.golden == {"anna": (1, 1), "bert": (0, 1)}
+
+
+def test_a_text_that_is_erased_is_no_row() -> None:
+    assert settled(decision("one", "unsafe", sealed=None)).rows == ()
+
+
+def test_a_case_stays_in_its_split() -> None:
+    (row,) = settled(decision("seen in dev", "unsafe")).rows
+    assert row.split == "dev"
+
+
+def test_single_votes_of_somebody_who_drifted_are_held_and_the_rates_are_of_the_audit_alone() -> None:
+    draw = random.Random(4)
+    team = ("anna", "bert", "carl", "dora", "emil", "fay")
+    decisions = []
+    for number in range(900):
+        true = draw.choice(("safe", "unsafe"))
+        for reviewer in draw.sample(team, 2 if number % 2 else 1):
+            wrong = draw.random() < (0.4 if reviewer == "fay" else 0.04)
+            said = ("unsafe" if true == "safe" else "safe") if wrong else true
+            stream = "audit" if number % 3 == 0 else "review"
+            decisions.append(
+                decision(f"case-{number}", said, reviewer, sampled_by=stream, probability=0.01, at=number)
+            )
+    found = settled(*decisions)
+    assert found.drifted == ("fay",)
+    alone = [one for one in found.held if "no longer agree" in one.why]
+    assert len(alone) > 20
+    assert found.rates["all"].wrong.decisions == 300
+    assert found.rates["all"].wrong.low < 0.5 < found.rates["all"].wrong.high  # the verdict always said safe
+    assert found.pull is None  # all were blind

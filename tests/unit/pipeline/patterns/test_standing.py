@@ -1,0 +1,96 @@
+"""Standing: people here decide; a pattern of a benign phrase is put away."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums, keyed
+from sluicegate.pipeline.patterns.standing import (
+    CONFIRMED_BY,
+    REFUSED_BY,
+    Standing,
+    learnt,
+    seen_here,
+    suspicion,
+)
+from unit.pipeline.patterns.circles import CIRCLE, NOW, confirmed, feed, flood
+
+KEY = CIRCLE.keys[0]
+KEYED = keyed(KEY.value)
+(PATTERN,) = feed(flood()).patterns
+LAST_YEAR = NOW - timedelta(days=365)
+PLAIN = "the library opens at nine and closes when the last reader has gone home for the day"
+
+
+@pytest.mark.parametrize(
+    ("now", "harmful", "safe", "then"),
+    [
+        ("seed", CONFIRMED_BY - 1, 0, "seed"),
+        ("seed", CONFIRMED_BY, 0, "confirmed"),
+        ("seed", CONFIRMED_BY, 1, "seed"),
+        ("seed", 20, 1, "confirmed"),
+        ("seed", 0, REFUSED_BY - 1, "seed"),
+        ("seed", 0, REFUSED_BY, "refused"),
+        ("confirmed", 2, 3, "refused"),
+        ("confirmed", 3, 3, "seed"),
+        ("confirmed", 19, 1, "seed"),
+        ("confirmed", 20, 1, "confirmed"),
+        ("confirmed", 0, 0, "confirmed"),  # its cases have left their topic
+        ("revoked", 50, 0, "revoked"),
+        ("poisoned", 50, 0, "poisoned"),
+        ("refused", 50, 0, "refused"),
+    ],
+)
+def test_people_here_decide_and_what_is_gone_stays_away(
+    now: Standing, harmful: int, safe: int, then: Standing
+) -> None:
+    assert learnt(now, harmful=harmful, safe=safe) == then
+
+
+def others(copies: int, plain: int, at: datetime | None) -> list[tuple[list[int], datetime | None]]:
+    low = [checksums(flood()[0], LOOKED_UP)] * copies + [checksums(PLAIN, LOOKED_UP)] * plain
+    return [(one, at) for one in low]
+
+
+def test_a_phrase_that_people_here_found_safe_is_not_used() -> None:
+    safe = [frozenset(checksums(flood()[0], KEPT))]
+    assert suspicion(PATTERN, KEY, harmless=safe, others=[]) == "matches what people here found safe"
+
+
+@pytest.mark.parametrize(
+    ("copies", "plain", "at", "used"),
+    [
+        (6, 500, LAST_YEAR, False),
+        (5, 500, LAST_YEAR, True),
+        (6, 10_000, LAST_YEAR, True),
+        (60, 500, datetime.now(UTC), True),  # the flood itself, which came here, too
+        (60, 500, None, True),
+    ],
+)
+def test_a_phrase_that_was_here_before_the_flood_is_not_used(
+    copies: int, plain: int, at: datetime | None, used: bool
+) -> None:
+    found = suspicion(PATTERN, KEY, harmless=(), others=others(copies, plain, at))
+    assert (found is None) is used
+
+
+def test_a_greeting_that_rides_on_a_flood_is_not_confirmed_with_it() -> None:
+    """The flood is harmful, and confirms the pattern; the greeting in it must not be acted on."""
+    greeting = "happy birthday to you my dear old friend and many years of joy and good health for you"
+    greets = [KEYED(one).hex() for one in checksums(greeting, LOOKED_UP)]
+    trojan = PATTERN.model_copy(update={"values": (*PATTERN.values[:8], *greets)})
+    found = seen_here(trojan, KEY, confirmed(flood()), harmless=())
+    assert len(found) >= NEEDED
+    assert not set(found) & set(greets)
+
+
+def test_what_one_author_wrote_or_people_here_found_safe_is_not_confirmed() -> None:
+    assert seen_here(PATTERN, KEY, confirmed(flood(), authors=1), harmless=()) == ()
+    assert (
+        seen_here(
+            PATTERN, KEY, confirmed(flood()), harmless=[frozenset(checksums(one, KEPT)) for one in flood()]
+        )
+        == ()
+    )
