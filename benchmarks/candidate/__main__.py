@@ -1,6 +1,6 @@
 """Try three candidates beside the shipped CPU model, on Apache Kafka, and print what was ruled of each.
 
-    PYTHONPATH=benchmarks python -m candidate --adapter training/best [--posts 200] [--out build/candidate]
+    PYTHONPATH=benchmarks python -m candidate --adapter training/best [--posts 260] [--data POSTS.jsonl] [--out build/candidate]
 
 The incumbent is the shipped model. The candidates are a retrained adapter, the base without one, the shipped adapter at a
 quarter of its strength, and the shipped adapter spoiled on purpose. Each judges sample posts as a shadow, until its comparator
@@ -38,6 +38,8 @@ from support.kafka import ApacheKafka
 from support.workers import Lane, open_lane, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from support.workers import WorkerProcess
 
 TERMS = {"max_permissive": 0.1, "max_shift": 0.1, "min_posts": 50, "min_coverage": 0.98, "alpha": 0.05}
@@ -66,10 +68,15 @@ class Ruled:
     seconds: float
 
 
-def sample_posts(count: int) -> list[dict[str, Any]]:
-    """Short sample posts, each with a text of its own."""
+def short_posts(records: Iterable[bytes], count: int) -> list[dict[str, Any]]:
+    """Short posts, each with a text of its own.
+
+    Args:
+        records: JSON of posts; what is none is left out.
+        count: How many at most.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for raw in sample_records():
+    for raw in records:
         try:
             post = json.loads(raw)
         except ValueError:
@@ -227,12 +234,17 @@ def main() -> int:
     """Run the trial; exit code 1 where a ruling is not the wanted one, or a live verdict differs."""
     parser = argparse.ArgumentParser(prog="candidate", description=__doc__)
     parser.add_argument("--adapter", type=Path, required=True, help="folder of the retrained adapter (PEFT)")
-    parser.add_argument("--posts", type=int, default=260, help="sample posts for each candidate, at most")
+    parser.add_argument("--posts", type=int, default=260, help="posts for each candidate, at most")
+    parser.add_argument(
+        "--data", type=Path, help="JSON lines of posts; the package's sample has 287 short ones"
+    )
     parser.add_argument("--out", type=Path, help="folder for the summaries, as JSON")
     given = parser.parse_args()
-    posts = sample_posts(given.posts)
+    posts = short_posts(
+        sample_records() if given.data is None else given.data.read_bytes().splitlines(), given.posts
+    )
     print(f"terms: {TERMS}")
-    print(f"{len(posts)} sample posts of up to {_LONGEST} characters, all of them in the sample", flush=True)
+    print(f"{len(posts)} posts of up to {_LONGEST} characters", flush=True)
     with tempfile.TemporaryDirectory(prefix="sluicegate-candidate-") as temporary, ApacheKafka() as kafka:
         folder = Path(temporary)
         candidates = {

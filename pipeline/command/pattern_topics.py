@@ -234,4 +234,5 @@ def _copy(post: Post, author: str, resolution: Resolution) -> ConfirmedCopy:
         severity="unsafe" if resolution.severity == "unsafe" else "controversial",
         language=post.language,
         decided_at=resolution.decided_at,
+        made_at=post.created_at,
     )

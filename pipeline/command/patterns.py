@@ -148,7 +148,13 @@ def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> Non
     with folders.PatternFolder.opened(path) as folder:
         k = folder.circle.k
         history = read_history(settings, k=k)
-        found = mine(history.copies, k=k, vocabulary=history.vocabulary, harmless=history.harmless)
+        found = mine(
+            history.copies,
+            k=k,
+            vocabulary=history.vocabulary,
+            harmless=history.harmless,
+            others=history.others,
+        )
 
         def matches(cluster: MinedCluster) -> int:
             values = set(cluster.checksums)
@@ -573,6 +579,7 @@ def risk(
         k=circle_.k,
         vocabulary=history.vocabulary,
         harmless=history.harmless,
+        others=history.others,
         secret=circle_.newest_key(today).value,
         most=sample,
     )

@@ -34,6 +34,9 @@ _FOUND_SHARE = 0.5
 """A pattern that finds fewer of its own copies is no use to others."""
 _COMMON_SHARE = 0.25
 """A value that fewer of a cluster's authors have says more of them than of the flood."""
+_EVERYDAY_SHARE, _EVERYDAY_LEAST = 0.001, 2
+"""A cluster that would match as many posts from before it, by share and by number, has words of everyday life. One early
+copy that nobody decided on is no sign of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class ConfirmedCopy:
     severity: Literal["controversial", "unsafe"]
     language: str | None
     decided_at: datetime
+    made_at: datetime | None = None
+    """When its post was made, if the post says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +80,16 @@ class MiningResult:
     few_authors: int = 0
     """Clusters of fewer than :data:`TIMES_K` times k authors."""
     little_in_common: int = 0
-    """Clusters of which too little is left to find their own copies by: these differ, or what they share is masked or harmless."""
+    """Clusters of which too little is left to find their own copies by: these differ, or what they share is masked, harmless or said every day."""
 
 
 def mine(
-    copies: Sequence[ConfirmedCopy], *, k: int, vocabulary: CommonWords, harmless: Collection[frozenset[int]]
+    copies: Sequence[ConfirmedCopy],
+    *,
+    k: int,
+    vocabulary: CommonWords,
+    harmless: Collection[frozenset[int]],
+    others: Sequence[tuple[Sequence[int], datetime | None]] = (),
 ) -> MiningResult:
     """Find the clusters that may be shared.
 
@@ -87,7 +97,9 @@ def mine(
         copies: That people confirmed. Nothing else is looked at.
         k: Different authors that each value was seen with, at least; a cluster has three times as many.
         vocabulary: Common words; a pair with another one is left out.
-        harmless: The checksums of each text that people found safe: no pattern has one of them.
+        harmless: The checksums of each text that people found safe: no pattern shares two of them with one text.
+        others: The lowest checksums of each post that nobody decided on, and when it was made: what is written every day
+            is in no pattern, either.
     """
     found = MiningResult()
     low = [checksums(copy.text, KEPT) for copy in copies]
@@ -96,7 +108,10 @@ def mine(
         if len(authors) < TIMES_K * k:
             found.few_authors += 1
             continue
-        cluster = _shared([copies[number] for number in members], len(authors), k, vocabulary, harmless)
+        its = [copies[number] for number in members]
+        begun = min(copy.made_at or copy.decided_at for copy in its)
+        before = [low for low, made_at in others if made_at is not None and made_at < begun]
+        cluster = _shared(its, len(authors), k, vocabulary, harmless, before)
         if cluster is None:
             found.little_in_common += 1
         else:
@@ -142,6 +157,7 @@ def _shared(
     k: int,
     vocabulary: CommonWords,
     harmless: Collection[frozenset[int]],
+    before: Sequence[Sequence[int]],
 ) -> MinedCluster | None:
     """What of a cluster at least k authors have, once all that may stand for a person is gone."""
     holders: defaultdict[int, set[str]] = defaultdict(set)
@@ -152,12 +168,11 @@ def _shared(
         for checksum in all_checksums(template) & set(checksums(copy.text, KEPT)):
             holders[checksum].add(copy.author)
     least = max(k, _COMMON_SHARE * authors)
-    safe = frozenset[int]().union(*harmless)
-    kept = [checksum for checksum, who in holders.items() if len(who) >= least and checksum not in safe]
-    if len(kept) < LEAST_VALUES:
-        return None
+    kept = [checksum for checksum, who in holders.items() if len(who) >= least]
     kept.sort(key=lambda checksum: (-len(holders[checksum]), checksum))
-    chosen = tuple(kept[:MOST_VALUES])
+    chosen = _without_everyday(kept, harmless, before)
+    if len(chosen) < LEAST_VALUES:
+        return None
     if sum(is_copy(copy.text, chosen) for copy in copies) < _FOUND_SHARE * len(copies):
         return None
     template = max(templates, key=lambda one: len(all_checksums(one) & set(chosen)))
@@ -174,6 +189,35 @@ def _shared(
         last=max(copy.decided_at for copy in copies),
         template=readable(template),
     )
+
+
+def _without_everyday(
+    kept: Sequence[int], harmless: Iterable[frozenset[int]], before: Sequence[Sequence[int]]
+) -> tuple[int, ...]:
+    """Values of a pattern that no safe text has two of, and hardly any post from before.
+
+    The value that most of those texts have goes, until it is so: to leave out all that they have left nothing of
+    floods that speak of everyday things.
+
+    Args:
+        kept: The most common ones first.
+        harmless: The checksums of each safe text.
+        before: The lowest checksums of each post from before.
+    """
+    values = list(kept)
+    wanted = frozenset(values)
+    safe = [shared for text in harmless if len(shared := text & wanted) >= NEEDED]
+    everyday = [shared for low in before if len(shared := wanted.intersection(low)) >= NEEDED]
+    while True:
+        chosen = frozenset(values[:MOST_VALUES])
+        met = [shared for text in safe if len(shared := text & chosen) >= NEEDED]
+        old = [shared for low in everyday if len(shared := low & chosen) >= NEEDED]
+        if len(old) >= _EVERYDAY_LEAST and len(old) > _EVERYDAY_SHARE * len(before):
+            met += old
+        if not met:
+            return tuple(values[:MOST_VALUES])
+        counted = Counter(value for shared in met for value in shared)
+        values.remove(max(chosen, key=lambda value: (counted[value], value)))
 
 
 def readable(template: str) -> str:

@@ -15,6 +15,7 @@ from sluicegate.pipeline.patterns.sketch import BARRIER, KEPT, all_checksums, ch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
 _OTHER_KEY = bytes(32)
 
@@ -46,6 +47,7 @@ def measure_risk(
     k: int,
     vocabulary: CommonWords,
     harmless: Collection[frozenset[int]],
+    others: Sequence[tuple[Sequence[int], datetime | None]] = (),
     secret: bytes,
     most: int = 200,
 ) -> RiskFigures:
@@ -56,10 +58,11 @@ def measure_risk(
         k: The circle's.
         vocabulary: The institution's common words.
         harmless: The checksums of each text that people found safe.
+        others: The lowest checksums of each post that nobody decided on, and when it was made.
         secret: The circle's key.
         most: Copies that are left out in turn; each costs a mining.
     """
-    clusters = mine(copies, k=k, vocabulary=vocabulary, harmless=harmless).clusters
+    clusters = mine(copies, k=k, vocabulary=vocabulary, harmless=harmless, others=others).clusters
     counted = [(copy, of) for copy in copies if (of := _cluster_of(copy.text, clusters)) is not None]
     personal = [(copy, of) for copy, of in counted if BARRIER in masked(copy.text)]
     right, wrong = keyed(secret), keyed(_OTHER_KEY)
@@ -72,7 +75,7 @@ def measure_risk(
     outside: list[int] = []
     for copy, of in counted[::step]:
         left = [one for one in copies if one is not copy and is_copy(one.text, of.checksums)]
-        without = mine(left, k=k, vocabulary=vocabulary, harmless=harmless).clusters
+        without = mine(left, k=k, vocabulary=vocabulary, harmless=harmless, others=others).clusters
         inside.append(seen(copy.text, of))
         outside.append(max((seen(copy.text, one) for one in without), default=0))
     return RiskFigures(

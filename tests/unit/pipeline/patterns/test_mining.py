@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from sluicegate.pipeline.patterns.mining import TIMES_K, is_copy, mine
-from sluicegate.pipeline.patterns.sketch import KEPT, all_checksums, checksums
-from unit.pipeline.patterns.circles import SLOTS, TEMPLATE, K, confirmed, flood, mined, vocabulary
+from sluicegate.pipeline.patterns.sketch import KEPT, NEEDED, all_checksums, checksums
+from unit.pipeline.patterns.circles import NOW, SLOTS, TEMPLATE, K, confirmed, flood, mined, vocabulary
 
 
 def test_a_flood_of_changed_copies_is_one_cluster() -> None:
@@ -57,6 +59,35 @@ def test_what_people_found_safe_is_left_out() -> None:
     harmless = [frozenset(checksums(text, KEPT)) for text in flood()]
     found = mine(confirmed(flood()), k=K, vocabulary=vocabulary(), harmless=harmless)
     assert (found.clusters, found.little_in_common) == ([], 1)
+
+
+def test_a_safe_text_takes_what_would_match_it_and_no_more() -> None:
+    (whole,) = mined(flood())
+    first, second, third = whole.checksums[:3]
+    harmless = [frozenset((first, second)), frozenset((first, third)), frozenset((second,))]
+    (cluster,) = mine(confirmed(flood()), k=K, vocabulary=vocabulary(), harmless=harmless).clusters
+    assert set(whole.checksums) - set(cluster.checksums) == {first}
+    assert all(len(text & set(cluster.checksums)) < NEEDED for text in harmless)
+
+
+@pytest.mark.parametrize(
+    ("posts", "more", "after", "left"),
+    [
+        pytest.param(2, 10, False, False, id="two posts from before"),
+        pytest.param(1, 10, False, True, id="one may be an early copy"),
+        pytest.param(2, 2_100, False, True, id="two of more than two thousand are no share of them"),
+        pytest.param(2, 10, True, True, id="what comes with the flood is the flood"),
+    ],
+)
+def test_what_was_written_before_the_flood_is_left_out(
+    posts: int, more: int, after: bool, left: bool
+) -> None:
+    (whole,) = mined(flood())
+    pair, far = whole.checksums[:NEEDED], (1, 2, 3, 4)
+    made_at = NOW + timedelta(hours=1 if after else -1)
+    others = [(pair, made_at)] * posts + [(far, NOW - timedelta(hours=1))] * more
+    (cluster,) = mine(confirmed(flood()), k=K, vocabulary=vocabulary(), harmless=(), others=others).clusters
+    assert (len(set(pair) & set(cluster.checksums)) == NEEDED) is left
 
 
 def test_short_texts_make_no_pattern() -> None:
