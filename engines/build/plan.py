@@ -240,8 +240,8 @@ def _merge(plan: BuildPlan) -> Stage:
 
 
 def _prompts(plan: BuildPlan) -> Stage:
-    recipe, data = plan.recipe, plan.recipe.calibration_data
-    size = 0 if data is None else recipe.calibration_count * data.max_tokens * 5
+    data = plan.recipe.calibration_data
+    size = 0 if data is None else data.count * data.max_tokens * 5
     return Stage("prompts", "prompts of your own posts, to calibrate on", (), plan.paths.prompts, 0.1, size)
 
 

@@ -89,7 +89,12 @@ class CalibrationData(BaseModel):
     model_config = _STRICT
 
     posts: Folder = Field(description="One post in JSON a line, as producers send it.")
-    count: int = Field(default=512, ge=8, le=4096, description="AWQ takes no more than 32.")
+    count: int = Field(
+        default=512,
+        ge=8,
+        le=4096,
+        description="Prompts, which are joined to texts of about one length. AWQ takes 32 of those at most.",
+    )
     max_tokens: int = Field(default=1024, ge=64, le=32_768, description="Longer prompts are left out.")
 
 
@@ -235,7 +240,7 @@ class BuildRecipe(BaseModel):
 
     @property
     def calibration_count(self) -> int:
-        """Prompts to calibrate on; AWQ looks at no more than 32, whatever it is told."""
+        """Texts to calibrate on, at most; AWQ looks at no more than 32, whatever it is told."""
         count = self.calibration_data.count if self.calibration_data else 0
         return min(count, 32) if self.quantisation == "w4a16_awq" else count
 

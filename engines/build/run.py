@@ -157,7 +157,7 @@ def _bound_to(stage: Stage, recipe: BuildRecipe, gpu: Gpu) -> tuple[str, ...]:
     match stage.name:
         case "prompts" if recipe.calibration_data:
             data = recipe.calibration_data
-            return (file_digest(data.posts), str(recipe.calibration_count), str(data.max_tokens))
+            return (file_digest(data.posts), str(data.count), str(data.max_tokens))
         case "compile":
             return (gpu.name, gpu.compute_capability, gpu.driver)
         case "bundle":
@@ -205,11 +205,11 @@ def _remove(stage: Stage) -> None:
 
 
 def _write_prompts(site: _Site) -> None:
-    recipe, data = site.plan.recipe, site.plan.recipe.calibration_data
+    data = site.plan.recipe.calibration_data
     if data is None:
         return
     control = site.checked.parts.manifest.tokenizer.control_tokens
-    wanted = recipe.calibration_count
+    wanted = data.count
     count = write_texts(data, wanted, site.checked.opened, control, site.plan.paths.prompts)
     if count < wanted:
         site.report(f"the posts give {count} prompts of {wanted}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import re
 import time
 from collections import Counter
@@ -64,6 +65,7 @@ async def measure(
             "scores": [_scores(answer) for answer in scored],
             "label_mass": [answer.label_mass if isinstance(answer, Scored) else None for answer in scored],
             "failures": _codes(scored),
+            "cached_again": await _cached_again(engine, prompts[:_BATCH]),
             "explanations": await _explain(backend, prompts, severities),
             "written": [await _write(backend, prompt) for prompt in prompts[:_WRITTEN]],
             "throughput": await _throughput(backend, posts, throughput_s),
@@ -90,6 +92,12 @@ async def _in_batches(call: Any, prompts: Sequence[Prompt]) -> list[Scored | Ite
     for start in range(0, len(prompts), _BATCH):
         answers += await call(prompts[start : start + _BATCH], timeout_s=_TIMEOUT_S)
     return answers
+
+
+async def _cached_again(engine: Any, prompts: Sequence[Prompt]) -> list[int]:
+    """Tokens of each prompt that the engine need not compute when it comes a second time."""
+    answers: list[Scored | ItemFailure] = await engine.score(prompts, timeout_s=_TIMEOUT_S)
+    return [answer.cached_tokens for answer in answers if isinstance(answer, Scored)]
 
 
 async def _explain(
@@ -205,6 +213,17 @@ def used_mib() -> int:
     return int(used[first_visible(probe_gpus()).uuid])
 
 
+class _Told(logging.Handler):
+    """Keeps warnings."""
+
+    def __init__(self, into: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._into = into
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._into.append(record.getMessage())
+
+
 def main() -> None:
     """Read arguments, measure, write."""
     parser = argparse.ArgumentParser(
@@ -220,11 +239,18 @@ def main() -> None:
         post for line in chosen.posts.read_bytes().splitlines() if isinstance(post := decode_post(line), Post)
     ]
     backend = open_backend(EngineChoice("tensorrt_llm", bundle=chosen.bundle))
+    warnings: list[str] = []
+    logging.getLogger("sluicegate").addHandler(_Told(warnings))
     found = asyncio.run(
         measure(backend, posts, throughput_s=chosen.throughput_s, soak_s=chosen.soak_s, memory=read_memory)
     )
     gpu = first_visible(probe_gpus())
-    facts = {"gpu": gpu.name, "driver": gpu.driver, "bundle": backend.engine.info.digest}
+    facts = {
+        "gpu": gpu.name,
+        "driver": gpu.driver,
+        "bundle": backend.engine.info.digest,
+        "warnings": warnings,
+    }
     chosen.out.write_bytes(orjson.dumps({**facts, **found}, option=orjson.OPT_INDENT_2))
 
 

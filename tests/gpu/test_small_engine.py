@@ -32,6 +32,12 @@ def test_it_is_built_started_and_scores_every_post(small: dict[str, Any]) -> Non
     assert small["throughput"]["posts"] > 0
 
 
+def test_its_logits_are_float32_and_prompts_that_come_again_are_reused(small: dict[str, Any]) -> None:
+    assert [one for one in small["warnings"] if "logits in" in one] == []
+    assert small["cached_again"]
+    assert min(small["cached_again"]) > 0
+
+
 def test_its_scores_are_those_of_transformers(
     small: dict[str, Any], small_bundle: Path, small_checkpoint: Path
 ) -> None:

@@ -136,8 +136,8 @@ def test_topics_are_created_as_planned_and_creating_them_again_changes_nothing(k
     assert {(one["outcome"], one["name"]) for one in json.loads(first.stdout)} == {
         ("created", name)
         for name in TOPICS.model_dump(
-            exclude={"forward", "resolutions", "feedback", "shadow", "comparisons", "candidates"}
-        ).values()  # an edge's, a desk's and an experiment's
+            exclude={"forward", "resolutions", "feedback", "shadow", "comparisons", "candidates", "patterns"}
+        ).values()  # an edge's, a desk's, an experiment's and a circle's
     }
     again = run_on(kafka.bootstrap, *create)
     assert {one["outcome"] for one in json.loads(again.stdout)} == {"already there"}

@@ -188,6 +188,8 @@ async def test_measuring_goes_through_over_the_stand_in(tmp_path: Path) -> None:
     assert found["health"]
     assert (len(found["severities"]), found["too_long"], found["failures"]) == (6, 1, {})
     assert all(sum(scores) == pytest.approx(1) for scores in found["scores"])
+    assert len(found["cached_again"]) == 6
+    assert min(found["cached_again"]) > 0
     assert found["explanations"]["asked"] == 6
     assert found["explanations"]["failures"] == {}
     assert len(found["written"]) == 6

@@ -69,7 +69,7 @@ class TrtllmDialect(OpenAIDialect):
     def fault_of_all(self, status: int, body: object, tokens: int) -> str | None:
         """Release 1.2.1 refuses the candidates that every score needs."""
         del tokens
-        if status == 400 and "logprobs is not supported" in refusal_text(body):
+        if status in {400, 422} and "logprobs is not supported" in refusal_text(body):
             return (
                 "the engine's server refuses logprobs on /v1/completions, as TensorRT-LLM 1.2.1 does; "
                 "say engine.dialect: trtllm_chat"
