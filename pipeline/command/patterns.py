@@ -383,7 +383,7 @@ def _look_back(settings: Settings, folder: Any, actor: str) -> None:
         key = folder.circle.key(pattern.key, folder.today)
         if key is None:
             continue  # it matches nothing
-        why = suspicion(pattern, key, harmless=history.harmless, others=history.others)
+        why = suspicion(pattern, key, copies=history.copies, harmless=history.harmless, others=history.others)
         if why is not None:
             folder.judge(pattern.id, "poisoned", by=actor, why=why)
             typer.echo(f"{pattern.id}: not used: it {why}", err=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from sluicegate.pipeline.patterns.circle import CircleKey
 from sluicegate.pipeline.patterns.mining import ConfirmedCopy
 from sluicegate.pipeline.patterns.pattern import Pattern
-from sluicegate.pipeline.patterns.sketch import KEPT, NEEDED, checksums, keyed
+from sluicegate.pipeline.patterns.sketch import ASKED_FIRST, KEPT, LOOKED_UP, NEEDED, checksums, keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 Standing = Literal["seed", "confirmed", "refused", "revoked", "poisoned"]
 """Only the first two raise posts."""
@@ -78,6 +78,7 @@ def suspicion(
     pattern: Pattern,
     key: CircleKey,
     *,
+    copies: Iterable[ConfirmedCopy],
     harmless: Collection[frozenset[int]],
     others: Sequence[tuple[Sequence[int], datetime | None]],
 ) -> str | None:
@@ -86,12 +87,17 @@ def suspicion(
     Args:
         pattern: That was taken in.
         key: That its values are hashed with.
+        copies: That people here found harmful. A flood that is here already may have a few safe posts near it, as
+            :func:`learnt` allows: a member that knows more of the flood by now shares it under another id.
         harmless: The checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
     """
     value_of, values = keyed(key.value), {bytes.fromhex(one) for one in pattern.values}
-    if any(sum(value_of(one) in values for one in low) >= NEEDED for low in harmless):
-        return "matches what people here found safe"
+    safe = sum(_raises(sorted(low)[:LOOKED_UP], values, value_of) for low in harmless)
+    if safe:
+        harmful = sum(_raises(checksums(one.text, LOOKED_UP), values, value_of) for one in copies)
+        if _HARMFUL_PER_SAFE * safe > harmful:
+            return "matches what people here found safe"
     year, week = map(int, pattern.first_week.split("-W"))
     begun = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)
     before = [low for low, at in others if at is not None and at < begun]
@@ -99,3 +105,9 @@ def suspicion(
     if hits > max(SUSPECT_LEAST, SUSPECT_SHARE * len(before)):
         return f"matches {hits} of {len(before)} posts from before its flood"
     return None
+
+
+def _raises(low: Sequence[int], values: Collection[bytes], value_of: Callable[[int], bytes]) -> bool:
+    """True if a pattern with these values raises a text with these lowest checksums, as the matcher has it."""
+    hashed = [value_of(one) for one in low]
+    return any(one in values for one in hashed[:ASKED_FIRST]) and len({*hashed} & {*values}) >= NEEDED

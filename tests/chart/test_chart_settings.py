@@ -55,7 +55,7 @@ def test_the_rendered_settings_are_ones_that_a_worker_takes(
     assert settings.ops.host == "0.0.0.0"
     assert [port["containerPort"] for port in worker(answer)["ports"]] == [settings.ops.port]
     assert spec["terminationGracePeriodSeconds"] == math.ceil(settings.drain.budget_s) + 10
-    of_its_own = dict.fromkeys(("candidate", "cpu", "demo", "review"), "llama_cpp") | dict.fromkeys(
+    of_its_own = dict.fromkeys(("candidate", "cpu", "cycle", "demo", "review"), "llama_cpp") | dict.fromkeys(
         ("gpu", "oci"), "tensorrt_llm"
     )
     assert settings.engine.backend == of_its_own.get(name, "completions")
@@ -190,6 +190,7 @@ def test_every_command_line_is_one_that_the_image_has(name: str) -> None:
     more = {
         "candidate": {"topics create", "shadow run", "shadow compare"},
         "cpu": {"engine fetch-cpu", "topics create"},
+        "cycle": {"topics create"},
         "demo": {"engine fetch-cpu"},
         "oci": {"topics create"},
         "review": {"engine fetch-cpu", "topics create", "review migrate", "review serve"},

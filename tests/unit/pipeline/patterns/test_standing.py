@@ -54,9 +54,22 @@ def others(copies: int, plain: int, at: datetime | None) -> list[tuple[list[int]
     return [(one, at) for one in low]
 
 
-def test_a_phrase_that_people_here_found_safe_is_not_used() -> None:
-    safe = [frozenset(checksums(flood()[0], KEPT))]
-    assert suspicion(PATTERN, KEY, harmless=safe, others=[]) == "matches what people here found safe"
+@pytest.mark.parametrize(
+    ("harmful", "safe", "used"), [(0, 1, False), (19, 1, False), (20, 1, True), (39, 2, False)]
+)
+def test_a_phrase_that_people_here_found_safe_is_not_used_unless_they_found_far_more_of_it_harmful(
+    harmful: int, safe: int, used: bool
+) -> None:
+    texts = [frozenset(checksums(flood()[0], KEPT))] * safe
+    copies = confirmed(flood(harmful)) if harmful else []
+    found = suspicion(PATTERN, KEY, copies=copies, harmless=texts, others=[])
+    assert found == (None if used else "matches what people here found safe")
+
+
+def test_a_safe_text_that_the_pattern_would_not_raise_says_nothing_against_it() -> None:
+    low = sorted(checksums(flood()[0], KEPT))
+    text = frozenset([*range(1, LOOKED_UP + 1), *low])
+    assert suspicion(PATTERN, KEY, copies=[], harmless=[text], others=[]) is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +85,7 @@ def test_a_phrase_that_people_here_found_safe_is_not_used() -> None:
 def test_a_phrase_that_was_here_before_the_flood_is_not_used(
     copies: int, plain: int, at: datetime | None, used: bool
 ) -> None:
-    found = suspicion(PATTERN, KEY, harmless=(), others=others(copies, plain, at))
+    found = suspicion(PATTERN, KEY, copies=[], harmless=(), others=others(copies, plain, at))
     assert (found is None) is used
 
 
