@@ -18,7 +18,7 @@ import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from sluicegate.engines.adapt.cycle.ledger import CycleLedger, RowSnapshot, SealedDecision
+from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger, RowSnapshot, SealedDecision
 from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify
 from sluicegate.engines.adapt.cycle.slices import TaughtChange, compare_slices
 from sluicegate.engines.adapt.cycle.steps import StepRunner, tree_digest
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-RUNS: Final = "runs"
 WORK: Final = "work"
-RESULT: Final = "result.json"
 SPLITS: Final = "splits.json"
 LEAKS: Final = "leaks.json"
 _EXPLAINED: Final = 64
