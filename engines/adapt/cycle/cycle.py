@@ -20,7 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger, RowSnapshot, SealedDecision
 from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify
-from sluicegate.engines.adapt.cycle.slices import TaughtChange, compare_slices
+from sluicegate.engines.adapt.cycle.slices import (
+    JudgedModel,
+    TaughtChange,
+    compare_slices,
+    matrix_page,
+    slice_matrix,
+)
 from sluicegate.engines.adapt.cycle.steps import StepRunner, tree_digest
 from sluicegate.engines.adapt.cycle.trigger import TriggerDecision, TriggerLimits, decide_trigger
 from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
@@ -311,7 +317,7 @@ class Cycle:
         limits = () if self.plan.limits is None else ("--limits", self.plan.limits)
         steps.step(
             "gate",
-            lambda: self._gate(place, limits),
+            lambda: self._gate(place, limits, snapshot, _bundle_digest(current)),
             inputs={"new": place / "new" / SCORES, "current": place / "current" / SCORES},
             outputs=[place / "gate.json"],
         )
@@ -410,12 +416,35 @@ class Cycle:
                     splits.setdefault(case, split)
         self._write(SPLITS, splits)
 
-    def _gate(self, place: Path, limits: tuple[str | Path, ...]) -> None:
+    def _gate(self, place: Path, limits: tuple[str | Path, ...], snapshot: RowSnapshot, current: str) -> None:
         """A refusal is a result, too: the command then ends with 1 and has written its report."""
-        given = ("gate", "--new", place / "new", "--current", place / "current", "--out", place / "gate.json")
+        path = place / "gate.json"
+        given = ("gate", "--new", place / "new", "--current", place / "current", "--out", path)
         self._adapt(*given, *limits, accepted=(0, 1))
-        if not (place / "gate.json").exists():
+        if not path.exists():
             raise CycleError("the gate compared nothing; see its message above")
+        months = slice_matrix(
+            read_scores(place / "new" / SCORES),
+            [JudgedModel("live", current, read_scores(place / "current" / SCORES)), *self._earlier(current)],
+            {row.id: row for row in snapshot.rows},
+            self.plan.worst_slice,
+        )
+        page = path.with_suffix(".md")
+        text = page.read_bytes() + b"\n" + matrix_page(months).encode()
+        document = {**orjson.loads(path.read_bytes()), "months": months}
+        for written, content in ((page, text), (path, orjson.dumps(document, option=orjson.OPT_INDENT_2))):
+            with replacing(written) as stream:
+                stream.write(content)
+
+    def _earlier(self, current: str) -> list[JudgedModel]:
+        """Models that earlier runs let in, newest first, with what each judged in its own run."""
+        results = [(path.parent, orjson.loads(path.read_bytes())) for path in self._results()]
+        let_in = [
+            (one["at"], JudgedModel(place.name, one["digest"], read_scores(place / "new" / SCORES)))
+            for place, one in results
+            if one["digest"] not in (None, current) and (place / "new" / SCORES).exists()
+        ]
+        return [model for _, model in sorted(let_in, key=lambda one: one[0], reverse=True)]
 
     def _slices(self, place: Path, snapshot: RowSnapshot) -> TaughtChange:
         changed = compare_slices(
@@ -476,11 +505,11 @@ class Cycle:
         return path
 
     def _newest_result(self) -> dict[str, Any] | None:
-        found = [
-            orjson.loads(path.read_bytes())
-            for path in (self._folder / RUNS).glob(f"{self.plan.name}-*/{RESULT}")
-        ]
+        found = [orjson.loads(path.read_bytes()) for path in self._results()]
         return max(found, key=lambda one: one["at"], default=None)
+
+    def _results(self) -> list[Path]:
+        return sorted((self._folder / RUNS).glob(f"{self.plan.name}-*/{RESULT}"))
 
     def _splits(self) -> dict[str, str]:
         path = self._folder / SPLITS
