@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger, RowSnapshot, SealedDecision
-from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify
+from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify, repeats
 from sluicegate.engines.adapt.cycle.slices import (
     JudgedModel,
     TaughtChange,
@@ -32,7 +32,7 @@ from sluicegate.engines.adapt.cycle.trigger import TriggerDecision, TriggerLimit
 from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
 from sluicegate.engines.adapt.data.row_files import RecordFile, input_files
 from sluicegate.engines.adapt.data.row_reader import RowReader
-from sluicegate.engines.adapt.data.rows import Row, plain_form
+from sluicegate.engines.adapt.data.rows import MOST_REPEAT, Row, plain_form
 from sluicegate.engines.adapt.errors import CycleError
 from sluicegate.engines.adapt.evaluate.scored import SCORES, read_scores
 from sluicegate.engines.adapt.export.export import LINEAGE
@@ -71,6 +71,12 @@ class CyclePlan(BaseModel):
     sample: int = Field(default=1_000, ge=20, description="Held-out rows that both models judge.")
     limits: Path | None = Field(default=None, description="Limits of the gate, if not the built-in ones.")
     worst_slice: float = Field(default=0.01, ge=0, le=1, description="What any month may lose.")
+    most_repeat: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_REPEAT,
+        description="How often a pass may show a decision that chance picked, for the posts that it stands for.",
+    )
     trigger: TriggerLimits = TriggerLimits()
     seed: int = 0
 
@@ -397,6 +403,7 @@ class Cycle:
                     "source": "feedback",
                     "label_basis": row.basis,
                     "split": row.split,
+                    "repeat": repeats(row.probability, self.plan.most_repeat),
                 }
                 stream.write(
                     orjson.dumps({key: one for key, one in document.items() if one is not None}) + b"\n"

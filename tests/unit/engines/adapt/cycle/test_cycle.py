@@ -263,6 +263,18 @@ def test_an_erasure_after_a_training_is_worth_the_next_one(tmp_path: Path) -> No
     assert sealed_text(1) not in place.learnt()
 
 
+def test_a_decision_that_chance_picked_is_shown_for_the_posts_that_it_stands_for(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    plan = orjson.loads((place.folder / "cycle.yaml").read_bytes())
+    (place.folder / "cycle.yaml").write_bytes(orjson.dumps({**plan, "most_repeat": 3}))
+    picked = {"sampled_by": "margin", "inclusion_probability": 0.01}
+    place.run(one.model_copy(update=picked) if number < 6 else one for number, one in enumerate(decisions()))
+    shown = [orjson.loads(line) for line in place.learnt().splitlines()]
+    often = {row["text"] for row in shown if row["repeat"] == 3}
+    assert often == {row["text"] for row in shown} & {sealed_text(number) for number in range(6)}
+    assert often
+
+
 def test_each_model_so_far_stands_beside_each_month_in_the_gate_s_report(tmp_path: Path) -> None:
     place = Place(tmp_path / "a")
     first = place.run(decisions())
