@@ -56,6 +56,7 @@ EDGES = {
         "engines.screen.weights",
     ],
     "matplotlib": ["engines.adapt.report"],
+    "mlflow": ["pipeline.command.adapt.mlflow_run"],
     "sqlalchemy": ["pipeline.review.*", "pipeline.command.review"],
     "alembic": ["pipeline.review.*", "pipeline.command.review"],
     "fastapi": ["pipeline.review.web.*", "pipeline.command.review"],

@@ -282,10 +282,21 @@ class CycleLedger:
         return self.folder / SNAPSHOTS / digest.removeprefix("sha256:")
 
 
+def fact_lines(rows: Iterable[SnapshotRow], parent: str | None) -> Iterator[bytes]:
+    """A snapshot without its texts, as lines of JSON. The SHA-256 of these bytes is its digest.
+
+    Args:
+        rows: In the order of their ids.
+        parent: Digest of the snapshot before it.
+    """
+    yield orjson.dumps({"format": FORMAT, "parent": parent}) + b"\n"
+    yield from (orjson.dumps(row.fact, option=orjson.OPT_SORT_KEYS) + b"\n" for row in rows)
+
+
 def _digest(rows: Sequence[SnapshotRow], parent: str | None) -> str:
-    hashed = hashlib.sha256(orjson.dumps({"format": FORMAT, "parent": parent}))
-    for row in rows:
-        hashed.update(orjson.dumps(row.fact, option=orjson.OPT_SORT_KEYS) + b"\n")
+    hashed = hashlib.sha256()
+    for line in fact_lines(rows, parent):
+        hashed.update(line)
     return f"sha256:{hashed.hexdigest()}"
 
 
