@@ -100,6 +100,31 @@ def erase(
     typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
+@app.command("dvc")
+def dvc(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files: one in your repository.")],
+    ledger: Ledger = Path("cycle"),
+    snapshot: Annotated[
+        str | None, typer.Option(help="Digest of a snapshot, sha256:… . Default: the newest one.")
+    ] = None,
+) -> None:
+    """Write a snapshot's rows without their texts, and the .dvc file that DVC knows them by.
+
+    DVC is not needed for it. `dvc commit` puts the file into its cache.
+
+    Example: sluicegate data dvc --ledger cycle --out snapshots
+    """
+    from sluicegate.engines.adapt.cycle.dvc import write_for_dvc  # noqa: PLC0415 - loads the cipher
+    from sluicegate.engines.adapt.cycle.ledger import CycleLedger  # noqa: PLC0415 - the same
+
+    opened = _opened(CycleLedger, ledger)
+    digest = snapshot or opened.newest()
+    if digest is None:
+        raise CycleError(f"{ledger} has no snapshot yet; `sluicegate adapt cycle` takes one")
+    written = write_for_dvc(opened.snapshot(digest), out)
+    typer.echo(f"written: {written.with_suffix('')} and {written.name}; next: dvc commit {written}")
+
+
 def _opened(kind: Any, folder: Path) -> Any:
     if not folder.is_dir():
         raise CycleError(
