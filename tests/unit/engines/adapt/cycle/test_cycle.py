@@ -292,6 +292,10 @@ def test_each_model_so_far_stands_beside_each_month_in_the_gate_s_report(tmp_pat
     page = (second.run / "gate.md").read_text()
     assert page.startswith("# Gate")
     assert "| 2026-12 |" in page
+    ledger = CycleLedger(place.ledger)
+    november, december = (trace(ledger, f"forum-{number}", None).taught for number in (1, 13))
+    assert [bundles for _, bundles in november] == [(first.digest, second.digest)]
+    assert [bundles for _, bundles in december] == [(second.digest,)]
 
 
 def test_a_model_that_the_gate_refuses_is_no_bundle(tmp_path: Path) -> None:
