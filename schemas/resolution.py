@@ -73,6 +73,8 @@ class ResolutionCause(StrEnum):
     """The verdict's action is review."""
     AUDIT = "audit"
     """Chance picked it from all verdicts."""
+    MARGIN = "margin"
+    """Chance picked it from the verdicts on which the engine was close to another severity."""
     BREAKER = "breaker"
     """The tenant's block-volume breaker withheld a block."""
     FAILURE = "failure"

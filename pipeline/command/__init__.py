@@ -1,4 +1,4 @@
-"""The ``sluicegate`` command. One module per noun. A command loads only the clients and runtimes that it needs."""
+"""The ``sluicegate`` command. One module per noun. A command loads only what it needs."""
 
 from __future__ import annotations
 
@@ -12,62 +12,19 @@ import typer
 
 from sluicegate import __version__
 from sluicegate.engines.errors import EngineError
-from sluicegate.pipeline.command import (
-    bench,
-    breaker,
-    candidate,
-    check,
-    deadletter,
-    demo,
-    judge,
-    patterns,
-    policy,
-    post,
-    review,
-    schema,
-    screen,
-    settings,
-    shadow,
-    topics,
-    verdicts,
-    worker,
-)
-from sluicegate.pipeline.command.adapt import cycle as adapt_cycle
-from sluicegate.pipeline.command.adapt import prepare as adapt
-from sluicegate.pipeline.command.engine import bundles as engine
+from sluicegate.pipeline.command.lazy import LazyGroup
 from sluicegate.pipeline.errors import PipelineError
 from sluicegate.pipeline.text import neutral
 
 app = typer.Typer(
     name="sluicegate",
+    cls=LazyGroup,
     help="Content moderation as a stream: posts in on Kafka, explained verdicts out.\n\nExample: sluicegate demo",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("worker")(worker.worker)
-app.command("post")(post.post)
-app.command("judge")(judge.judge)
-app.command("check")(check.check)
-app.command("verdicts")(verdicts.verdicts)
-app.command("bench")(bench.bench)
-app.command("trace")(adapt_cycle.trace)
-app.add_typer(breaker.app, name="breaker")
-app.add_typer(deadletter.app, name="deadletter")
-app.add_typer(topics.app, name="topics")
-app.add_typer(engine.app, name="engine")
-app.add_typer(adapt.app, name="adapt")
-app.add_typer(adapt_cycle.data_app, name="data")
-app.add_typer(patterns.app, name="patterns")
-app.add_typer(policy.app, name="policy")
-app.add_typer(review.app, name="review")
-app.add_typer(screen.app, name="screen")
-app.add_typer(shadow.app, name="shadow")
-app.add_typer(candidate.app, name="candidate")
-app.add_typer(schema.app, name="schema")
-app.add_typer(settings.app, name="settings")
 
 
 def _show_version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from sluicegate.pipeline.review.candidates import TriedPosts, is_blind
 from sluicegate.pipeline.review.journal import note
-from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
+from sluicegate.pipeline.review.rank import RankTerms, chance, is_close, reach_of, terms
 from sluicegate.pipeline.review.store import OPEN_STATES
 from sluicegate.pipeline.review.tables import (
     UNUSED,
@@ -342,7 +342,10 @@ class Cases:
                 return ResolutionCause.BREAKER.value
             return (ResolutionCause.FAILURE if verdict.failure is not None else ResolutionCause.REVIEW).value
         names = (verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash)
-        return ResolutionCause.AUDIT.value if chance("audit", *names) < self._settings.audit_share else None
+        if chance("audit", *names) < self._settings.audit_share:
+            return ResolutionCause.AUDIT.value
+        picked = is_close(verdict) and chance("margin", *names) < self._settings.margin_share
+        return ResolutionCause.MARGIN.value if picked else None
 
     def _counts(
         self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]]
@@ -469,8 +472,15 @@ class Cases:
             "cause": cause,
             "breaker": cause == ResolutionCause.BREAKER,
             "policy": verdict.policy.digest,
-            "probability": self._settings.audit_share if cause == ResolutionCause.AUDIT else 1.0,
+            "probability": self._probability(cause),
         }
+
+    def _probability(self, cause: str) -> float:
+        """How likely a verdict was to be picked for this cause. What the audit took is not left for the margin."""
+        audit = self._settings.audit_share
+        if cause == ResolutionCause.AUDIT:
+            return audit
+        return (1 - audit) * self._settings.margin_share if cause == ResolutionCause.MARGIN else 1.0
 
     def _leave(self, connection: Connection, rows: Sequence[Row[Any]], why: str) -> None:
         """Take verdicts out of their cases; a case without any is closed."""
@@ -532,7 +542,7 @@ class Cases:
         self, connection: Connection, row: Row[Any], verdict: Verdict, text: _Text, weighed: RankTerms
     ) -> None:
         name, before = self._name(connection, row)
-        audit = row.cause == ResolutionCause.AUDIT
+        picked = row.cause in (ResolutionCause.AUDIT, ResolutionCause.MARGIN)
         values = {
             "tenant": verdict.tenant,
             "language": verdict.language or "",
@@ -541,8 +551,8 @@ class Cases:
             "round": 0 if before is None else before.round + 1,
             "version": 1 if before is None else before.version + 1,
             "copies": 1,
-            # An audit that is shown the verdict would find little wrong.
-            "blind": audit or is_blind(row.cause) or chance("blind", name) < self._settings.blind_share,
+            # Whoever is shown the verdict of what chance picked would find little wrong.
+            "blind": picked or is_blind(row.cause) or chance("blind", name) < self._settings.blind_share,
             "double": chance("double", name) < self._settings.double_share,
             "golden": False,
             **self._told(verdict, row.cause),

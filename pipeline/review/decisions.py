@@ -412,7 +412,7 @@ def machine_action(verdict: Verdict) -> Action | None:
         return verdict.breaker.action
     if verdict.scores is None:
         return None
-    if verdict.action is not Action.REVIEW:  # an audit
+    if verdict.action is not Action.REVIEW:  # chance picked it
         return verdict.action
     return Action.BLOCK if verdict.severity == "unsafe" else Action.ALLOW
 

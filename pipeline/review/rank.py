@@ -15,6 +15,8 @@ from sluicegate.schemas import Post, Scores, Verdict
 _LEAST = 0.05
 """No term makes a case vanish."""
 _UNKNOWN_HARM = 0.5
+_CLOSE = 0.2
+"""Two severities whose probabilities differ by less are close: it was chosen, and not measured."""
 
 
 class RankTerms(NamedTuple):
@@ -45,6 +47,15 @@ def terms(verdict: Verdict, reach: float, sla_s: float) -> RankTerms:
     uncertainty = 1.0 if scores is None else _entropy(scores)
     due_at = verdict.judged_at.timestamp() + sla_s
     return RankTerms(max(_LEAST, harm), max(_LEAST, uncertainty), max(1.0, reach), due_at)
+
+
+def is_close(verdict: Verdict) -> bool:
+    """Whether another severity was nearly as likely as the likeliest. A post that could not be scored is close to none."""
+    if verdict.scores is None:
+        return False
+    scores = verdict.scores
+    *_, second, first = sorted((scores.safe, scores.controversial, scores.unsafe))
+    return first - second < _CLOSE
 
 
 def reach_of(post: Post, name: str | None) -> float:

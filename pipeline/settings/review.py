@@ -64,6 +64,10 @@ class ReviewSettings(BaseModel):
         description="A case is one reviewer's for this time. Every sign of life extends it.",
     )
     audit_share: Share = Field(0.001, description="This share of all verdicts is reviewed whatever they say.")
+    margin_share: Share = Field(
+        0.0,
+        description="This share of the verdicts that were nearly another severity is reviewed, too: to learn from.",
+    )
     double_share: Share = Field(0.05, description="This share of cases is decided by two people, each alone.")
     blind_share: Share = Field(
         0.25, description="In this share of cases the verdict is shown only after the first answer."

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.pipeline.command.lazy import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("schemas", "engines", "pipeline")
 MAY_IMPORT = {
@@ -54,6 +56,7 @@ EDGES = {
         "engines.screen.weights",
     ],
     "matplotlib": ["engines.adapt.report"],
+    "mlflow": ["pipeline.command.adapt.mlflow_run"],
     "sqlalchemy": ["pipeline.review.*", "pipeline.command.review"],
     "alembic": ["pipeline.review.*", "pipeline.command.review"],
     "fastapi": ["pipeline.review.web.*", "pipeline.command.review"],
@@ -227,8 +230,11 @@ def test_the_core_of_the_flow_loads_no_client_of_the_outer_world() -> None:
 
 
 def test_a_worker_starts_without_torch_and_transformers() -> None:
+    commands = {place.partition(":")[0] for place in COMMANDS.values()}
     present = loaded(
-        "sluicegate.pipeline.worker", "sluicegate.pipeline.kafka.source", "sluicegate.pipeline.command"
+        "sluicegate.pipeline.worker",
+        "sluicegate.pipeline.kafka.source",
+        *(f"sluicegate.pipeline.command.{module}" for module in sorted(commands)),
     )
     assert {"sluicegate.pipeline.worker", "faust"} <= present
     heavy = {"torch", "transformers", "tensorrt_llm", "xllamacpp", "gguf", "rensa", "phonenumbers"}

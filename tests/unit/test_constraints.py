@@ -20,8 +20,8 @@ ENTRIES = [
     entry for entry in TEXT.replace("\\\n", " ").splitlines() if entry.strip() and not entry.startswith("#")
 ]
 PINNED = {canonicalize_name(Requirement(entry.partition(" --hash")[0]).name) for entry in ENTRIES}
-UNPINNED = {"adapt", "gpu"}
-"""Extras whose versions follow the machine."""
+UNPINNED = {"adapt", "gpu", "mlflow"}
+"""Extras whose versions follow the machine, or a server."""
 
 
 def test_every_version_is_exact_and_has_hashes() -> None:

@@ -18,15 +18,21 @@ import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from sluicegate.engines.adapt.cycle.ledger import CycleLedger, RowSnapshot, SealedDecision
-from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify
-from sluicegate.engines.adapt.cycle.slices import TaughtChange, compare_slices
+from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger, RowSnapshot, SealedDecision
+from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify, repeats
+from sluicegate.engines.adapt.cycle.slices import (
+    JudgedModel,
+    TaughtChange,
+    compare_slices,
+    matrix_page,
+    slice_matrix,
+)
 from sluicegate.engines.adapt.cycle.steps import StepRunner, tree_digest
 from sluicegate.engines.adapt.cycle.trigger import TriggerDecision, TriggerLimits, decide_trigger
 from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
 from sluicegate.engines.adapt.data.row_files import RecordFile, input_files
 from sluicegate.engines.adapt.data.row_reader import RowReader
-from sluicegate.engines.adapt.data.rows import Row, plain_form
+from sluicegate.engines.adapt.data.rows import MOST_REPEAT, Row, plain_form
 from sluicegate.engines.adapt.errors import CycleError
 from sluicegate.engines.adapt.evaluate.scored import SCORES, read_scores
 from sluicegate.engines.adapt.export.export import LINEAGE
@@ -39,9 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-RUNS: Final = "runs"
 WORK: Final = "work"
-RESULT: Final = "result.json"
 SPLITS: Final = "splits.json"
 LEAKS: Final = "leaks.json"
 _EXPLAINED: Final = 64
@@ -67,6 +71,12 @@ class CyclePlan(BaseModel):
     sample: int = Field(default=1_000, ge=20, description="Held-out rows that both models judge.")
     limits: Path | None = Field(default=None, description="Limits of the gate, if not the built-in ones.")
     worst_slice: float = Field(default=0.01, ge=0, le=1, description="What any month may lose.")
+    most_repeat: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_REPEAT,
+        description="How often a pass may show a decision that chance picked, for the posts that it stands for.",
+    )
     trigger: TriggerLimits = TriggerLimits()
     seed: int = 0
 
@@ -313,7 +323,7 @@ class Cycle:
         limits = () if self.plan.limits is None else ("--limits", self.plan.limits)
         steps.step(
             "gate",
-            lambda: self._gate(place, limits),
+            lambda: self._gate(place, limits, snapshot, _bundle_digest(current)),
             inputs={"new": place / "new" / SCORES, "current": place / "current" / SCORES},
             outputs=[place / "gate.json"],
         )
@@ -393,6 +403,7 @@ class Cycle:
                     "source": "feedback",
                     "label_basis": row.basis,
                     "split": row.split,
+                    "repeat": repeats(row.probability, self.plan.most_repeat),
                 }
                 stream.write(
                     orjson.dumps({key: one for key, one in document.items() if one is not None}) + b"\n"
@@ -412,12 +423,35 @@ class Cycle:
                     splits.setdefault(case, split)
         self._write(SPLITS, splits)
 
-    def _gate(self, place: Path, limits: tuple[str | Path, ...]) -> None:
+    def _gate(self, place: Path, limits: tuple[str | Path, ...], snapshot: RowSnapshot, current: str) -> None:
         """A refusal is a result, too: the command then ends with 1 and has written its report."""
-        given = ("gate", "--new", place / "new", "--current", place / "current", "--out", place / "gate.json")
+        path = place / "gate.json"
+        given = ("gate", "--new", place / "new", "--current", place / "current", "--out", path)
         self._adapt(*given, *limits, accepted=(0, 1))
-        if not (place / "gate.json").exists():
+        if not path.exists():
             raise CycleError("the gate compared nothing; see its message above")
+        months = slice_matrix(
+            read_scores(place / "new" / SCORES),
+            [JudgedModel("live", current, read_scores(place / "current" / SCORES)), *self._earlier(current)],
+            {row.id: row for row in snapshot.rows},
+            self.plan.worst_slice,
+        )
+        page = path.with_suffix(".md")
+        text = page.read_bytes() + b"\n" + matrix_page(months).encode()
+        document = {**orjson.loads(path.read_bytes()), "months": months}
+        for written, content in ((page, text), (path, orjson.dumps(document, option=orjson.OPT_INDENT_2))):
+            with replacing(written) as stream:
+                stream.write(content)
+
+    def _earlier(self, current: str) -> list[JudgedModel]:
+        """Models that earlier runs let in, newest first, with what each judged in its own run."""
+        results = [(path.parent, orjson.loads(path.read_bytes())) for path in self._results()]
+        let_in = [
+            (one["at"], JudgedModel(place.name, one["digest"], read_scores(place / "new" / SCORES)))
+            for place, one in results
+            if one["digest"] not in (None, current) and (place / "new" / SCORES).exists()
+        ]
+        return [model for _, model in sorted(let_in, key=lambda one: one[0], reverse=True)]
 
     def _slices(self, place: Path, snapshot: RowSnapshot) -> TaughtChange:
         changed = compare_slices(
@@ -478,11 +512,11 @@ class Cycle:
         return path
 
     def _newest_result(self) -> dict[str, Any] | None:
-        found = [
-            orjson.loads(path.read_bytes())
-            for path in (self._folder / RUNS).glob(f"{self.plan.name}-*/{RESULT}")
-        ]
+        found = [orjson.loads(path.read_bytes()) for path in self._results()]
         return max(found, key=lambda one: one["at"], default=None)
+
+    def _results(self) -> list[Path]:
+        return sorted((self._folder / RUNS).glob(f"{self.plan.name}-*/{RESULT}"))
 
     def _splits(self) -> dict[str, str]:
         path = self._folder / SPLITS

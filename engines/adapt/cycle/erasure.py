@@ -10,8 +10,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sluicegate.engines.adapt.cycle.cycle import RESULT, RUNS
-from sluicegate.engines.adapt.cycle.ledger import CycleLedger
+from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger
 from sluicegate.engines.adapt.cycle.trace import bundles
 
 

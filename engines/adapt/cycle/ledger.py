@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 QUARANTINE: Final = "quarantine"
 SNAPSHOTS: Final = "snapshots"
+RUNS: Final = "runs"
+"""A folder for each training, below the ledger's."""
+RESULT: Final = "result.json"
+"""How a run ended; one that has not ended has none."""
 ROWS: Final = "rows.jsonl"
 MANIFEST: Final = "manifest.json"
 KEYS: Final = "keys.json"
@@ -148,11 +152,18 @@ class CycleLedger:
             _write_lines(folder / f"{number:06}.jsonl", lines)
         return len(lines)
 
-    def decisions(self) -> list[SealedDecision]:
-        """Everything in the quarantine, oldest first."""
+    def decisions(self, about: str | None = None) -> list[SealedDecision]:
+        """Everything in the quarantine, or what is about one verdict; oldest first."""
         paths = sorted((self.folder / QUARANTINE).glob("*.jsonl"))
-        found = [SealedDecision.model_validate_json(line) for path in paths for line in _lines(path)]
-        return sorted(found, key=lambda one: (one.reviewed_at, one.id))
+        lines = (line for path in paths for line in _lines(path))
+        if about is not None:  # most lines need no reading for it
+            named = orjson.dumps(about)
+            lines = (line for line in lines if named in line)
+        found = [SealedDecision.model_validate_json(line) for line in lines]
+        return sorted(
+            (one for one in found if about in (None, one.verdict_id)),
+            key=lambda one: (one.reviewed_at, one.id),
+        )
 
     def text(self, row: SealedDecision | SnapshotRow) -> tuple[Post, str | None] | None:
         """Post and reason of a row; None where they are erased."""
@@ -206,6 +217,13 @@ class CycleLedger:
         if _digest(rows, parent) != digest:
             raise CycleError(f"{folder} was changed: it is not what {digest} promises; restore it")
         return RowSnapshot(digest, parent, rows)
+
+    def rows_of(self, digest: str, verdict: str) -> list[SnapshotRow]:
+        """The rows of a snapshot that came of a verdict. The snapshot as a whole is not made sure of."""
+        named = orjson.dumps(verdict)
+        lines = (line for line in _lines(self._place(digest) / ROWS) if named in line)
+        found = [SnapshotRow.model_validate_json(line) for line in lines]
+        return [row for row in found if verdict in row.verdicts]
 
     def shred(self, author: str) -> int:
         """Take the texts of an author out of every file of the ledger; how many rows and decisions that were."""
@@ -264,10 +282,21 @@ class CycleLedger:
         return self.folder / SNAPSHOTS / digest.removeprefix("sha256:")
 
 
+def fact_lines(rows: Iterable[SnapshotRow], parent: str | None) -> Iterator[bytes]:
+    """A snapshot without its texts, as lines of JSON. The SHA-256 of these bytes is its digest.
+
+    Args:
+        rows: In the order of their ids.
+        parent: Digest of the snapshot before it.
+    """
+    yield orjson.dumps({"format": FORMAT, "parent": parent}) + b"\n"
+    yield from (orjson.dumps(row.fact, option=orjson.OPT_SORT_KEYS) + b"\n" for row in rows)
+
+
 def _digest(rows: Sequence[SnapshotRow], parent: str | None) -> str:
-    hashed = hashlib.sha256(orjson.dumps({"format": FORMAT, "parent": parent}))
-    for row in rows:
-        hashed.update(orjson.dumps(row.fact, option=orjson.OPT_SORT_KEYS) + b"\n")
+    hashed = hashlib.sha256()
+    for line in fact_lines(rows, parent):
+        hashed.update(line)
     return f"sha256:{hashed.hexdigest()}"
 
 

@@ -141,6 +141,16 @@ def qualify(
     )
 
 
+def repeats(probability: float | None, most: int) -> int:
+    """How often a pass of the training shows a row: once for each post that it stands for, and at most so often.
+
+    Args:
+        probability: How likely it was that somebody would be asked; None where nobody knows.
+        most: A rare pick stands for a thousand posts, and one error in it would be learnt a thousand times.
+    """
+    return max(1, round(min(most, 1 / probability))) if probability else 1
+
+
 def _settled(usable: Sequence[SealedDecision], drifted: set[str]) -> SealedDecision | str:
     """The decision that a case's label comes from, or why there is none yet."""
     final = [one for one in usable if one.basis in FINAL]

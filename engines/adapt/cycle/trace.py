@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from sluicegate.engines.adapt.cycle.cycle import RESULT, RUNS
-from sluicegate.engines.adapt.cycle.ledger import CycleLedger, SealedDecision, SnapshotRow
+from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger, SealedDecision, SnapshotRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,23 +66,19 @@ def trace(ledger: CycleLedger, verdict: str, engine: str | None) -> VerdictTrace
         engine: Digest of the engine that it names; None takes the one that a decision about it names.
 
     Raises:
-        CycleError: A snapshot was changed.
+        CycleError: The snapshot that taught the engine was changed. The other ones are not made sure of here.
     """
-    decisions = tuple(one for one in ledger.decisions() if one.verdict_id == verdict)
+    decisions = tuple(ledger.decisions(verdict))
     if engine is None:
         engine = next((one.engine for one in reversed(decisions) if one.engine is not None), None)
     made = bundles(ledger.folder)
     bundle = next((one for one in made if one.digest == engine), None)
+    taught_by = () if bundle is None else ledger.snapshot(bundle.snapshot).rows
     rows: dict[str, SnapshotRow] = {}
     learnt: dict[str, list[str]] = {}
-    taught_by: tuple[SnapshotRow, ...] = ()
     for one in made:
-        snapshot = ledger.snapshot(one.snapshot)
-        if one == bundle:
-            taught_by = snapshot.rows
-        for row in snapshot.rows:
-            if verdict in row.verdicts:
-                rows[row.id] = row
-                learnt.setdefault(row.id, []).append(one.digest)
+        for row in ledger.rows_of(one.snapshot, verdict):
+            rows[row.id] = row
+            learnt.setdefault(row.id, []).append(one.digest)
     taught = tuple((row, tuple(learnt[key])) for key, row in rows.items())
     return VerdictTrace(verdict, engine, bundle, taught_by, decisions, taught)

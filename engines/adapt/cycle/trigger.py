@@ -65,7 +65,7 @@ def decide_trigger(
     if wrong_low > limits.wrong_rate:
         return TriggerDecision(
             True,
-            f"the live engine is wrong on more than {wrong_low:.1%} of all posts, and may be on {limits.wrong_rate:.1%}",
+            f"the live engine is wrong on more than {wrong_low:.1%} of the posts that it settles, and may be on {limits.wrong_rate:.1%}",
         )
     days = None if last_at is None else (now - last_at).total_seconds() / 86_400
     if days is not None and days > limits.most_days:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from sluicegate.schemas._fields import Identifier, Instant, LanguageTag, RegionCode, TenantName, bounded
 from sluicegate.schemas.assessment import Categories, Reason, Severity
@@ -29,6 +29,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"
 
 def _folded(value: Any) -> Any:
     return value.strip().casefold() if isinstance(value, str) else value
+
+
+MOST_REPEAT: Final = 10
+"""A row that is shown more often is learnt by heart."""
 
 
 class Row(BaseModel):
@@ -53,6 +57,8 @@ class Row(BaseModel):
     """Rows that belong together, such as translations of one text: all on one side of a split."""
     split: Annotated[Split | None, BeforeValidator(_folded)] = None
     label_basis: Name | None = None
+    repeat: Annotated[int, Field(ge=1, le=MOST_REPEAT)] | None = None
+    """How often each pass of a training shows it; without it once."""
     source_labels: Annotated[dict[str, Any] | None, bounded(64)] = None
     verdict_id: Identifier | None = None
     """Of a correction: the verdict that was reviewed."""
@@ -90,6 +96,7 @@ RIGHT: dict[str, str] = {
     "group": "write 1 to 256 printable characters, or leave it out",
     "split": "write train or dev, or leave it out; texts of a test set never belong here",
     "label_basis": "write 1 to 120 printable characters, or leave it out",
+    "repeat": "write a whole number from 1 to 10, or leave it out",
     "source_labels": "write an object with at most 64 entries, or leave it out",
     "verdict_id": "write the id of the verdict that was reviewed",
     "blind": "write true or false",

@@ -37,6 +37,8 @@ class TrainingExample:
     """True if the text was cut at its end to fit."""
     reason: bool
     """True if the completion gives a reason."""
+    repeat: int = 1
+    """How often each pass shows it."""
 
     @property
     def tokens(self) -> int:
@@ -73,6 +75,7 @@ class ExampleMaker:
             completion_ids=self.completion(row),
             cut=kept < len(post.text),
             reason=row.reason is not None and (row.severity == "safe" or bool(row.categories)),
+            repeat=row.repeat or 1,
         )
 
     def make_all(self, rows: Iterable[Row]) -> tuple[list[TrainingExample], int]:
@@ -166,12 +169,12 @@ def plan(examples: Sequence[TrainingExample], *, rows: int, balance: float, seed
     """Indices into ``examples``: ``rows`` of them, every stretch mixed like the whole.
 
     Each source, and within it each language and severity, is spread evenly over the order. A source with
-    fewer examples than places begins again.
+    fewer examples than places begins again. A pass shows an example as often as its ``repeat`` says.
     """
     rng = random.Random(seed)  # noqa: S311 - no secret: a seed repeats it
     by_source: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, example in enumerate(examples):
-        by_source[example.source][example.language, example.severity].append(index)
+        by_source[example.source][example.language, example.severity] += [index] * example.repeat
     places = shares({s: sum(map(len, strata.values())) for s, strata in by_source.items()}, rows, balance)
     timed: list[tuple[float, int]] = []
     for source, strata in sorted(by_source.items()):

@@ -28,6 +28,9 @@ from sluicegate.pipeline.command.adapt import (
     gate as adapt_gate,
 )
 from sluicegate.pipeline.command.adapt import (
+    mlflow_run as adapt_mlflow,
+)
+from sluicegate.pipeline.command.adapt import (
     screen as adapt_screen,
 )
 from sluicegate.pipeline.command.adapt import (
@@ -264,3 +267,4 @@ app.command("export")(adapt_export.export)
 app.command("screen")(adapt_screen.screen)
 app.command("screen-guard")(adapt_screen_guard.screen_guard)
 app.command("cycle")(adapt_cycle.cycle)
+app.command("mlflow")(adapt_mlflow.mlflow)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from sluicegate.pipeline.review.cases import members
+from sluicegate.pipeline.review.rank import chance
 from sluicegate.pipeline.review.tables import posts, verdicts
 from sluicegate.schemas import Action, Authority, Resolution, ResolutionCause, Verdict, precedence
 from support.cases import OWL, Bench, judged, post
@@ -337,6 +338,30 @@ def test_a_decision_that_reached_its_topic_is_not_sent_again(store: ReviewStore)
     bench.take(*bench.resolutions())
     (row,) = bench.sent()
     assert (row.value, row.sent_at is None) == (None, False)
+
+
+def test_the_margin_takes_its_share_of_close_verdicts_alone_and_leaves_the_audit_as_it_was(
+    store: ReviewStore,
+) -> None:
+    close = {"safe": 0.5, "controversial": 0.4, "unsafe": 0.1}
+    sure = {"safe": 0.8, "controversial": 0.1, "unsafe": 0.1}
+    bench = Bench(store, audit_share=0.2, margin_share=0.5)
+    texts = [(post(f"{number}"), close if number % 2 else sure) for number in range(120)]
+    made = [judged(text, action="allow", severity="safe", scores=scores) for text, scores in texts]
+    for (text, _), verdict in zip(texts, made, strict=True):
+        bench.take(text, verdict)
+    found = bench.all()
+    margin = [case for case in found if case.cause == "margin"]
+    assert 12 <= len(margin) <= 36
+    assert {(case.probability, case.blind) for case in margin} == {(0.4, True)}
+    assert len({case.uncertainty for case in margin}) == 1, "the sure ones are left alone"
+    audited = [
+        one
+        for one in made
+        if chance("audit", one.tenant, one.post_id, one.revision, one.content_hash)
+        < bench.settings.audit_share
+    ]
+    assert len(found) - len(margin) == len(audited), "close or not, the audit is as it was"
 
 
 def test_the_audit_takes_its_share_of_all_verdicts_and_keeps_the_probability(store: ReviewStore) -> None:

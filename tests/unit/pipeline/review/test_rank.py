@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.review.rank import RankTerms, chance, reach_of, terms
+from sluicegate.pipeline.review.rank import RankTerms, chance, is_close, reach_of, terms
 from support.cases import judged, post
 
 HALF_LIFE_S = 6 * 3600.0
@@ -41,6 +42,24 @@ def test_what_could_not_be_scored_is_as_uncertain_as_can_be() -> None:
     assert terms(failed, 1, 60)[:2] == (0.5, 1.0)
     sure = judged(post(), scores={"safe": 1.0, "controversial": 0, "unsafe": 0}, severity="safe")
     assert terms(sure, 1, 60)[:2] == (0.05, 0.05), "no term makes a case vanish"
+
+
+@pytest.mark.parametrize(
+    ("scores", "close"),
+    [
+        ((0.5, 0.4, 0.1), True),
+        ((0.05, 0.45, 0.5), True),
+        ((0.45, 0.1, 0.45), True),
+        ((0.6, 0.3, 0.1), False),
+        ((0.0, 0.0, 1.0), False),
+    ],
+)
+def test_a_verdict_is_close_where_the_two_likeliest_severities_are(
+    scores: tuple[float, float, float], close: bool
+) -> None:
+    names = ("safe", "controversial", "unsafe")
+    found = dict(zip(names, scores, strict=True))
+    assert is_close(judged(post(), scores=found, severity=max(names, key=found.__getitem__))) is close
 
 
 def test_only_a_number_of_the_metadata_that_is_named_is_reach() -> None:

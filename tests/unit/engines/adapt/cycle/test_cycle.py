@@ -18,7 +18,7 @@ from sluicegate.engines.adapt.cycle.ledger import CycleLedger
 from sluicegate.engines.adapt.cycle.trace import trace
 from sluicegate.engines.adapt.errors import CycleError
 from sluicegate.schemas import Feedback, Post, encode
-from support.small_bundle import write_small_bundle
+from support.small_bundle import small_manifest, write_small_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,6 +92,7 @@ elif name == "calibrate":
 else:
     passed = not (here / "refuse").exists()
     out.write_text(json.dumps({"passed": passed}))
+    out.with_suffix(".md").write_text("# Gate\\n")
     sys.exit(0 if passed else 1)
 """
 DRIVER = """
@@ -116,12 +117,13 @@ class Place:
         )
         (folder / "recipe.yaml").write_text("seed: 1\n")
         write_small_bundle(folder / "small")
+        write_small_bundle(folder / "live", {**small_manifest(), "name": "live"})
         document = {
             "name": "weekly",
             "tenant": tenant,
             "core": ["core.jsonl"],
             "recipe": "recipe.yaml",
-            "current": "small",
+            "current": "live",
             "trigger": {"least_new": 5},
         }
         (folder / "cycle.yaml").write_bytes(orjson.dumps(document))
@@ -145,8 +147,8 @@ class Place:
         return (self.folder / "done").read_text().split()
 
 
-def decisions(tenant: str = "forum") -> list[Feedback]:
-    began = datetime(2026, 11, 2, tzinfo=UTC)
+def decisions(tenant: str = "forum", first: int = 0, month: int = 11) -> list[Feedback]:
+    began = datetime(2026, month, 2, tzinfo=UTC) - timedelta(days=first)
     return [
         Feedback.model_validate(
             {
@@ -169,7 +171,7 @@ def decisions(tenant: str = "forum") -> list[Feedback]:
                 "engine": f"sha256:{'e' * 64}",
             }
         )
-        for number in range(12)
+        for number in range(first, first + 12)
     ]
 
 
@@ -259,6 +261,41 @@ def test_an_erasure_after_a_training_is_worth_the_next_one(tmp_path: Path) -> No
     assert (second.rows, second.passed) == (11, True)
     assert "were erased since" in second.trigger
     assert sealed_text(1) not in place.learnt()
+
+
+def test_a_decision_that_chance_picked_is_shown_for_the_posts_that_it_stands_for(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    plan = orjson.loads((place.folder / "cycle.yaml").read_bytes())
+    (place.folder / "cycle.yaml").write_bytes(orjson.dumps({**plan, "most_repeat": 3}))
+    picked = {"sampled_by": "margin", "inclusion_probability": 0.01}
+    place.run(one.model_copy(update=picked) if number < 6 else one for number, one in enumerate(decisions()))
+    shown = [orjson.loads(line) for line in place.learnt().splitlines()]
+    often = {row["text"] for row in shown if row["repeat"] == 3}
+    assert often == {row["text"] for row in shown} & {sealed_text(number) for number in range(6)}
+    assert often
+
+
+def test_each_model_so_far_stands_beside_each_month_in_the_gate_s_report(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    first = place.run(decisions())
+    second = place.run(decisions(first=12, month=12))
+    assert (first.passed, second.passed) == (True, True)
+    assert second.run is not None
+    assert first.run is not None
+    gate = orjson.loads((second.run / "gate.json").read_bytes())
+    assert gate["passed"] is True
+    live, earlier = gate["months"]["models"]
+    assert (live["name"], earlier["name"], earlier["digest"]) == ("live", first.run.name, first.digest)
+    assert set(live["by_slice"]) == {"core", "2026-11", "2026-12"}
+    assert set(earlier["by_slice"]) == {"core", "2026-11"}, "it never judged December"
+    assert earlier["by_slice"]["2026-11"]["rows"] == gate["months"]["slices"]["2026-11"]["rows"]
+    page = (second.run / "gate.md").read_text()
+    assert page.startswith("# Gate")
+    assert "| 2026-12 |" in page
+    ledger = CycleLedger(place.ledger)
+    november, december = (trace(ledger, f"forum-{number}", None).taught for number in (1, 13))
+    assert [bundles for _, bundles in november] == [(first.digest, second.digest)]
+    assert [bundles for _, bundles in december] == [(second.digest,)]
 
 
 def test_a_model_that_the_gate_refuses_is_no_bundle(tmp_path: Path) -> None:

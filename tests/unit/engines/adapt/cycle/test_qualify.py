@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from sluicegate.engines.adapt.cycle.ledger import SealedDecision
-from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify
+from sluicegate.engines.adapt.cycle.qualify import Qualified, qualify, repeats
 
 BEGAN = datetime(2026, 11, 2, 8, tzinfo=UTC)
 
@@ -94,6 +96,37 @@ def test_a_text_that_is_erased_is_no_row() -> None:
 def test_a_case_stays_in_its_split() -> None:
     (row,) = settled(decision("seen in dev", "unsafe")).rows
     assert row.split == "dev"
+
+
+@pytest.mark.parametrize(
+    ("probability", "most", "times"),
+    [(None, 5, 1), (1.0, 5, 1), (0.5, 5, 2), (0.001, 5, 5), (0.001, 1, 1), (0.4, 5, 2), (0.0, 5, 1)],
+)
+def test_a_row_is_shown_for_the_posts_that_it_stands_for_and_no_oftener_than_may_be(
+    probability: float | None, most: int, times: int
+) -> None:
+    assert repeats(probability, most) == times
+
+
+def test_streams_that_seek_hard_posts_teach_and_leave_the_rates_as_they_are() -> None:
+    """One post in ten is close, and the engine is wrong on half of these and on nothing else."""
+    draw = random.Random(9)
+    uniform, sought = [], []
+    for number in range(8_000):
+        close = number % 10 == 0
+        true = "unsafe" if close and number % 20 == 0 else "safe"  # the verdict always said safe
+        if draw.random() < 0.2:
+            uniform.append(decision(f"case-{number}", true, sampled_by="audit", probability=0.2, at=number))
+        elif close and draw.random() < 0.5:
+            sought.append(decision(f"case-{number}", true, sampled_by="margin", probability=0.4, at=number))
+    assert len(sought) > 200
+    alone, both = settled(*uniform), settled(*uniform, *sought)
+    assert both.rates == alone.rates
+    wrong = both.rates["all"].wrong
+    assert wrong.low < 0.05 < wrong.high
+    assert wrong.high < 0.08, "all rows together would say 0.14"
+    assert len(both.rows) == len(uniform) + len(sought)
+    assert {row.probability for row in both.rows if row.sampled_by == "margin"} == {0.4}
 
 
 def test_single_votes_of_somebody_who_drifted_are_held_and_the_rates_are_of_the_audit_alone() -> None:

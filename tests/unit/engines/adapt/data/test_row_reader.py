@@ -73,6 +73,7 @@ def test_what_a_row_says_of_itself_stays() -> None:
         group="g",
         split="dev",
         label_basis="human",
+        repeat=3,
         source_labels={"votes": 3},
     )
     assert good(document, kind="prompt", language="de").document() == {**document, "reason": "two lines"}
@@ -97,6 +98,8 @@ def test_capitals_and_numbers_that_mean_the_same_are_taken() -> None:
         ("text", 5, "no text"),
         ("severity", "harmful", "none of the known values"),
         ("kind", "comment", "none of the known values"),
+        ("repeat", 11, "not as it should be"),
+        ("repeat", 0, "not as it should be"),
         ("context", [], "no text"),
         ("categories", "PII", "not as it should be"),
         ("categories", ["PII"], "not empty, but the row is safe"),

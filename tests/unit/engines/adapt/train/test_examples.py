@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +249,13 @@ def test_a_small_source_begins_again_only_when_all_of_it_was_shown() -> None:
     times = Counter(index for index in order if EXAMPLES[index].source == "little")
     assert set(times) == set(range(300, 340))
     assert set(times.values()) == {4, 5}
+
+
+def test_a_pass_shows_an_example_as_often_as_it_says() -> None:
+    often = [replace(one, repeat=3) if n % 10 == 0 else one for n, one in enumerate(EXAMPLES)]
+    times = Counter(plan(often, rows=340 + 2 * 34, balance=1.0, seed=3))
+    assert {times[n] for n in range(0, 340, 10)} == {3}
+    assert {times[n] for n in range(340) if n % 10} == {1}
 
 
 def test_the_seed_decides_the_order() -> None:
