@@ -113,6 +113,8 @@ def test_a_killed_comparator_goes_on_and_counts_nothing_twice(lane: Lane, kafka:
         until("some are counted", lambda n=number: shadow_lane.contents() > 100 * n, within_s=40)  # type: ignore[misc]
         comparator.kill()
     last = shadow_lane.start_comparator()
+    # The one before it may have counted all: this one has to be up before it is asked to stop.
+    until("the last one compares", lambda: '"event":"comparing"' in last.output, within_s=40)
     until("all are counted", lambda: shadow_lane.contents() >= 300, within_s=40)
     last.terminate()
     assert last.wait(20) == 0
