@@ -47,6 +47,8 @@ class Ledger:
 
     sent: dict[str, tuple[float, str | None]] = field(default_factory=dict)
     """By post: when, and of which flood; None for a harmless one."""
+    before: set[str] = field(default_factory=set)
+    """Posts from before both floods. People have decided about them already."""
     verdicts: dict[str, tuple[float, Verdict]] = field(default_factory=dict)
 
     def raised(self) -> dict[str, float]:
@@ -116,10 +118,9 @@ class Institution:
 
     def send(self, text: str, author: str, campaign: str | None) -> None:
         """Publish a post."""
-        name = f"{self.name}-{uuid4().hex[:12]}"
-        post = Post(id=name, text=text, author_id=author, tenant=TENANT, created_at=datetime.now(UTC))
-        self.ledger.sent[name] = time.monotonic(), campaign
-        self._put(self._topics.posts, encode(post), name)
+        post = _post(self.name, text, author)
+        self.ledger.sent[post.id] = time.monotonic(), campaign
+        self._put(self._topics.posts, encode(post), post.id)
 
     async def stream(
         self, posts: Sequence[str], chance: random.Random, *, per_s: float, until: float
@@ -131,6 +132,16 @@ class Institution:
             self.send(text, f"neighbour-{chance.randrange(900)}", None)
             number += 1
             await asyncio.sleep(1 / per_s)
+
+    async def live_before(self, posts: Sequence[str], chance: random.Random, count: int) -> None:
+        """Publish so many harmless posts at once, as if they had come in the weeks before."""
+        for number in range(count):
+            text = posts[number % len(posts)] if posts else everyday(chance)
+            post = _post(self.name, text, f"neighbour-{chance.randrange(900)}")
+            self.ledger.before.add(post.id)
+            self._put(self._topics.posts, encode(post), post.id)
+            if number % 100 == 0:
+                await asyncio.sleep(0)
 
     async def flood(self, chance: random.Random, *, per_s: float, after_s: float, until: float) -> None:
         """Publish changed copies of all floods, each by another author, from a time on."""
@@ -155,7 +166,10 @@ class Institution:
                     verdict = Verdict.model_validate_json(record.value or b"")
                     self.ledger.verdicts[verdict.post_id] = time.monotonic(), verdict
                     if verdict.action is not Action.ALLOW:
-                        waiting.append(verdict)
+                        if verdict.post_id in self.ledger.before:
+                            self._decide(verdict)
+                        else:
+                            waiting.append(verdict)
                 able = int((time.monotonic() - began) * decide_per_s) - decided
                 for verdict in waiting[: max(0, able)]:
                     self._decide(verdict)
@@ -164,7 +178,7 @@ class Institution:
 
     def _decide(self, verdict: Verdict) -> None:
         """What the review desk publishes when a person has decided. The simulated person is always right."""
-        harmful = self.ledger.sent[verdict.post_id][1] is not None
+        harmful = self.ledger.sent.get(verdict.post_id, (0.0, None))[1] is not None
         action = Action.BLOCK if harmful else Action.ALLOW
         resolution = Resolution(
             resolution_id=resolution_id(
@@ -243,6 +257,16 @@ class Institution:
                 self._refused.append(topic)
 
         self._producer.put(topic, value, key.encode(), report=reported)
+
+
+def _post(place: str, text: str, author: str) -> Post:
+    return Post(
+        id=f"{place}-{uuid4().hex[:12]}",
+        text=text,
+        author_id=author,
+        tenant=TENANT,
+        created_at=datetime.now(UTC),
+    )
 
 
 def _changed(path: Path) -> int:

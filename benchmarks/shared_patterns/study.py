@@ -30,6 +30,8 @@ NORTH_FINDS = {
     "": "safe",
 }
 """The first institution's engine knows a word or two of each flood, which some copies have lost; the second one's knows none."""
+BEFORE = 6_000
+"""Posts that each one had in the weeks before: its common words come from these, as in the part about privacy."""
 CALM_S, LATER_S = 10.0, 10.0
 """The flood begins at the first one after this time, and at the second one after this more."""
 
@@ -91,6 +93,9 @@ async def run(
             path.chmod(0o600)
             both.append(await stack.enter_async_context(one))
         north, south = both
+        for number, one in enumerate(both):
+            chance = random.Random(seed + 20 + number)  # noqa: S311 - so that a run can be repeated
+            await one.live_before(posts, chance, BEFORE)
         until = time.monotonic() + seconds
         inbox = folder / "inbox.feed"
         async with asyncio.TaskGroup() as tasks:
@@ -145,5 +150,5 @@ def figures(north: Ledger, south: Ledger) -> FloodFigures:
         false_raised=sum(name in raised for name in harmless) / len(harmless),
         harmless=len(harmless),
         blocked_by_pattern=blocks,
-        unanswered=sum(len(one.sent.keys() - one.verdicts.keys()) for one in (north, south)),
+        unanswered=sum(len((one.sent.keys() | one.before) - one.verdicts.keys()) for one in (north, south)),
     )

@@ -34,9 +34,10 @@ _FOUND_SHARE = 0.5
 """A pattern that finds fewer of its own copies is no use to others."""
 _COMMON_SHARE = 0.25
 """A value that fewer of a cluster's authors have says more of them than of the flood."""
-_EVERYDAY_SHARE, _EVERYDAY_LEAST = 0.001, 2
-"""A cluster that would match as many posts from before it, by share and by number, has words of everyday life. One early
-copy that nobody decided on is no sign of that."""
+EVERYDAY_SHARE = 0.001
+EVERYDAY_LEAST = 5
+"""What matches more of the posts from before a flood, by share and by number, is no sign of the flood. A few may be early
+copies that nobody decided on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def _without_everyday(
         chosen = frozenset(values[:MOST_VALUES])
         met = [shared for text in safe if len(shared := text & chosen) >= NEEDED]
         old = [shared for low in everyday if len(shared := low & chosen) >= NEEDED]
-        if len(old) >= _EVERYDAY_LEAST and len(old) > _EVERYDAY_SHARE * len(before):
+        if len(old) > max(EVERYDAY_LEAST, EVERYDAY_SHARE * len(before)):
             met += old
         if not met:
             return tuple(values[:MOST_VALUES])

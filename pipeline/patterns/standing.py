@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.circle import CircleKey
-from sluicegate.pipeline.patterns.mining import ConfirmedCopy
+from sluicegate.pipeline.patterns.mining import EVERYDAY_LEAST, EVERYDAY_SHARE, ConfirmedCopy
 from sluicegate.pipeline.patterns.pattern import Pattern
 from sluicegate.pipeline.patterns.sketch import ASKED_FIRST, KEPT, LOOKED_UP, NEEDED, checksums, keyed
 
@@ -24,9 +24,6 @@ _SEEN_BY = 2
 """Authors whose harmful posts had a value, or it is not confirmed with its pattern."""
 REFUSED_BY = 2
 """Posts raised by a pattern that people here found safe, if they are more than the harmful ones: it goes."""
-SUSPECT_SHARE = 0.001
-SUSPECT_LEAST = 5
-"""A pattern that matches more of the posts from before its flood is no sign of the flood."""
 
 
 def learnt(now: Standing, *, harmful: int, safe: int) -> Standing:
@@ -87,8 +84,9 @@ def suspicion(
     Args:
         pattern: That was taken in.
         key: That its values are hashed with.
-        copies: That people here found harmful. A flood that is here already may have a few safe posts near it, as
-            :func:`learnt` allows: a member that knows more of the flood by now shares it under another id.
+        copies: That people here found harmful. A flood that is here already may have a few safe posts near it: a member
+            that knows more of the flood by now shares it under another id. While more of its texts were harmful than
+            safe, its first posts and what people decide on them settle it, as :func:`learnt` has it.
         harmless: The checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
     """
@@ -96,13 +94,13 @@ def suspicion(
     safe = sum(_raises(sorted(low)[:LOOKED_UP], values, value_of) for low in harmless)
     if safe:
         harmful = sum(_raises(checksums(one.text, LOOKED_UP), values, value_of) for one in copies)
-        if _HARMFUL_PER_SAFE * safe > harmful:
+        if safe >= harmful:
             return "matches what people here found safe"
     year, week = map(int, pattern.first_week.split("-W"))
     begun = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)
     before = [low for low, at in others if at is not None and at < begun]
     hits = sum(len({value_of(one) for one in low} & values) >= NEEDED for low in before)
-    if hits > max(SUSPECT_LEAST, SUSPECT_SHARE * len(before)):
+    if hits > max(EVERYDAY_LEAST, EVERYDAY_SHARE * len(before)):
         return f"matches {hits} of {len(before)} posts from before its flood"
     return None
 

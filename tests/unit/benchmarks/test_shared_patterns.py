@@ -23,7 +23,7 @@ def ledger(*posts: tuple[str, float, str | None, Any]) -> Any:
     sent = {name: (at, flood) for name, at, flood, _ in posts}
     verdicts = {name: (at + 1, one) for name, at, _, one in posts if one is not None}
     raised = {name: at for name, (at, one) in verdicts.items() if one.reason_codes}
-    return SimpleNamespace(sent=sent, verdicts=verdicts, raised=lambda: raised)
+    return SimpleNamespace(sent=sent, before=set(), verdicts=verdicts, raised=lambda: raised)
 
 
 ALLOW, RAISED = verdict(Action.ALLOW), verdict(Action.REVIEW, "shared_pattern_0")

@@ -73,10 +73,10 @@ def test_a_safe_text_takes_what_would_match_it_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("posts", "more", "after", "left"),
     [
-        pytest.param(2, 10, False, False, id="two posts from before"),
-        pytest.param(1, 10, False, True, id="one may be an early copy"),
-        pytest.param(2, 2_100, False, True, id="two of more than two thousand are no share of them"),
-        pytest.param(2, 10, True, True, id="what comes with the flood is the flood"),
+        pytest.param(6, 10, False, False, id="six posts from before"),
+        pytest.param(5, 10, False, True, id="five may be early copies"),
+        pytest.param(6, 6_100, False, True, id="six of more than six thousand are no share of them"),
+        pytest.param(6, 10, True, True, id="what comes with the flood is the flood"),
     ],
 )
 def test_what_was_written_before_the_flood_is_left_out(

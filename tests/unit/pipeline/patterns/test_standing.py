@@ -55,9 +55,9 @@ def others(copies: int, plain: int, at: datetime | None) -> list[tuple[list[int]
 
 
 @pytest.mark.parametrize(
-    ("harmful", "safe", "used"), [(0, 1, False), (19, 1, False), (20, 1, True), (39, 2, False)]
+    ("harmful", "safe", "used"), [(0, 1, False), (1, 1, False), (2, 1, True), (5, 6, False)]
 )
-def test_a_phrase_that_people_here_found_safe_is_not_used_unless_they_found_far_more_of_it_harmful(
+def test_a_phrase_that_people_here_found_safe_is_not_used_unless_they_found_more_of_it_harmful(
     harmful: int, safe: int, used: bool
 ) -> None:
     texts = [frozenset(checksums(flood()[0], KEPT))] * safe
