@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from support.workers import WorkerProcess
 
-TERMS = {"max_permissive": 0.1, "max_shift": 0.1, "min_posts": 50, "min_coverage": 0.98, "alpha": 0.05}
+TERMS = {"max_permissive": 0.05, "max_shift": 0.1, "min_posts": 50, "min_coverage": 0.98, "alpha": 0.05}
 """The small model is wrong about one post in four, so two trainings of it differ on some posts in a hundred. Limits that
 suit a large guard, such as 0.5 %, would reject every retraining of it."""
 _CHUNK = 6
