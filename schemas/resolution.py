@@ -75,6 +75,8 @@ class ResolutionCause(StrEnum):
     """Chance picked it from all verdicts."""
     MARGIN = "margin"
     """Chance picked it from the verdicts on which the engine was close to another severity."""
+    NOVELTY = "novelty"
+    """Chance picked it from the posts in languages in which people have decided little."""
     BREAKER = "breaker"
     """The tenant's block-volume breaker withheld a block."""
     FAILURE = "failure"

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from sluicegate.pipeline.review.candidates import TriedPosts, is_blind
 from sluicegate.pipeline.review.journal import note
-from sluicegate.pipeline.review.rank import RankTerms, chance, is_close, reach_of, terms
+from sluicegate.pipeline.review.rank import RankTerms, chance, is_close, is_new, reach_of, terms
 from sluicegate.pipeline.review.store import OPEN_STATES
 from sluicegate.pipeline.review.tables import (
     UNUSED,
@@ -344,8 +344,11 @@ class Cases:
         names = (verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash)
         if chance("audit", *names) < self._settings.audit_share:
             return ResolutionCause.AUDIT.value
-        picked = is_close(verdict) and chance("margin", *names) < self._settings.margin_share
-        return ResolutionCause.MARGIN.value if picked else None
+        if is_close(verdict) and chance("margin", *names) < self._settings.margin_share:
+            return ResolutionCause.MARGIN.value
+        new = is_new(verdict, self._settings.familiar_languages)
+        picked = new and chance("novelty", *names) < self._settings.novelty_share
+        return ResolutionCause.NOVELTY.value if picked else None
 
     def _counts(
         self, connection: Connection, verdict: Verdict, known: Sequence[Row[Any]]
@@ -472,15 +475,19 @@ class Cases:
             "cause": cause,
             "breaker": cause == ResolutionCause.BREAKER,
             "policy": verdict.policy.digest,
-            "probability": self._probability(cause),
+            "probability": self._probability(verdict, cause),
         }
 
-    def _probability(self, cause: str) -> float:
-        """How likely a verdict was to be picked for this cause. What the audit took is not left for the margin."""
-        audit = self._settings.audit_share
+    def _probability(self, verdict: Verdict, cause: str) -> float:
+        """How likely a verdict was to be picked for this cause. What an earlier draw took is not left for the next."""
+        audit, margin = self._settings.audit_share, self._settings.margin_share
         if cause == ResolutionCause.AUDIT:
             return audit
-        return (1 - audit) * self._settings.margin_share if cause == ResolutionCause.MARGIN else 1.0
+        if cause == ResolutionCause.MARGIN:
+            return (1 - audit) * margin
+        if cause == ResolutionCause.NOVELTY:
+            return (1 - audit) * (1 - margin if is_close(verdict) else 1) * self._settings.novelty_share
+        return 1.0
 
     def _leave(self, connection: Connection, rows: Sequence[Row[Any]], why: str) -> None:
         """Take verdicts out of their cases; a case without any is closed."""
@@ -542,7 +549,7 @@ class Cases:
         self, connection: Connection, row: Row[Any], verdict: Verdict, text: _Text, weighed: RankTerms
     ) -> None:
         name, before = self._name(connection, row)
-        picked = row.cause in (ResolutionCause.AUDIT, ResolutionCause.MARGIN)
+        picked = row.cause in (ResolutionCause.AUDIT, ResolutionCause.MARGIN, ResolutionCause.NOVELTY)
         values = {
             "tenant": verdict.tenant,
             "language": verdict.language or "",

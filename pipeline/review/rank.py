@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sluicegate.schemas import Post, Scores, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _LEAST = 0.05
 """No term makes a case vanish."""
@@ -56,6 +59,16 @@ def is_close(verdict: Verdict) -> bool:
     scores = verdict.scores
     *_, second, first = sorted((scores.safe, scores.controversial, scores.unsafe))
     return first - second < _CLOSE
+
+
+def is_new(verdict: Verdict, familiar: Collection[str]) -> bool:
+    """Whether a post is in a language that people have hardly decided in. One whose language nobody named is new to none.
+
+    Args:
+        verdict: Of the post.
+        familiar: Primary tags of the languages in which they have, such as ``en``.
+    """
+    return verdict.language is not None and verdict.language.partition("-")[0].lower() not in familiar
 
 
 def reach_of(post: Post, name: str | None) -> float:

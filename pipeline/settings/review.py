@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
+_Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 ReviewSeconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
 
 
@@ -67,6 +68,14 @@ class ReviewSettings(BaseModel):
     margin_share: Share = Field(
         0.0,
         description="This share of the verdicts that were nearly another severity is reviewed, too: to learn from.",
+    )
+    novelty_share: Share = Field(
+        0.0,
+        description="This share of the verdicts in languages that are not familiar is reviewed, too: to learn from.",
+    )
+    familiar_languages: tuple[_Language, ...] = Field(
+        (),
+        description="Languages in which people have decided much, by primary tags such as en. Others are new to the loop.",
     )
     double_share: Share = Field(0.05, description="This share of cases is decided by two people, each alone.")
     blind_share: Share = Field(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -532,6 +533,7 @@ def quality_document(found: Qualified) -> dict[str, Any]:
     seen = found.pull
     return {
         "rows": len(found.rows),
+        "rows_by_language": Counter(row.language or "und" for row in found.rows),
         "held": [one._asdict() for one in found.held],
         "alpha": asdict(found.alpha),
         "ac1": asdict(found.ac1),

@@ -364,6 +364,26 @@ def test_the_margin_takes_its_share_of_close_verdicts_alone_and_leaves_the_audit
     assert len(found) - len(margin) == len(audited), "close or not, the audit is as it was"
 
 
+def test_novelty_takes_its_share_of_languages_that_are_not_familiar_and_of_what_earlier_draws_left(
+    store: ReviewStore,
+) -> None:
+    shares = {"audit_share": 0.2, "margin_share": 0.5, "novelty_share": 0.5}
+    bench = Bench(store, **shares, familiar_languages=("en",))
+    scores = (
+        {"safe": 0.5, "controversial": 0.4, "unsafe": 0.1},
+        {"safe": 0.8, "controversial": 0.1, "unsafe": 0.1},
+    )
+    for number in range(240):
+        text = post(f"{number}", language="cy" if number % 3 else "en")
+        bench.take(text, judged(text, action="allow", severity="safe", scores=scores[number % 2]))
+    novel = [case for case in bench.all() if case.cause == "novelty"]
+    assert {(case.language, case.blind) for case in novel} == {("cy", True)}
+    close, sure = ([one.probability for one in novel if one.probability == likely] for likely in (0.2, 0.4))
+    assert len(close) + len(sure) == len(novel)
+    assert 6 <= len(close) <= 28, "80 close ones, each at 0.8 x 0.5 x 0.5"
+    assert 18 <= len(sure) <= 46, "80 sure ones, each at 0.8 x 0.5"
+
+
 def test_the_audit_takes_its_share_of_all_verdicts_and_keeps_the_probability(store: ReviewStore) -> None:
     bench = Bench(store, audit_share=0.2)
     texts = [post(f"audited {number}") for number in range(60)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.pipeline.review.rank import RankTerms, chance, is_close, reach_of, terms
+from sluicegate.pipeline.review.rank import RankTerms, chance, is_close, is_new, reach_of, terms
 from support.cases import judged, post
 
 HALF_LIFE_S = 6 * 3600.0
@@ -60,6 +60,14 @@ def test_a_verdict_is_close_where_the_two_likeliest_severities_are(
     names = ("safe", "controversial", "unsafe")
     found = dict(zip(names, scores, strict=True))
     assert is_close(judged(post(), scores=found, severity=max(names, key=found.__getitem__))) is close
+
+
+@pytest.mark.parametrize(
+    ("language", "new"),
+    [("en", False), ("en-GB", False), ("EN", False), ("cy", True), ("enm", True), (None, False)],
+)
+def test_a_post_is_new_where_its_language_is_named_and_not_familiar(language: str | None, new: bool) -> None:
+    assert is_new(judged(post(language=language)), ("en", "zh")) is new
 
 
 def test_only_a_number_of_the_metadata_that_is_named_is_reach() -> None:
