@@ -367,8 +367,7 @@ def test_the_margin_takes_its_share_of_close_verdicts_alone_and_leaves_the_audit
 def test_novelty_takes_its_share_of_languages_that_are_not_familiar_and_of_what_earlier_draws_left(
     store: ReviewStore,
 ) -> None:
-    shares = {"audit_share": 0.2, "margin_share": 0.5, "novelty_share": 0.5}
-    bench = Bench(store, **shares, familiar_languages=("en",))
+    bench = Bench(store, audit_share=0.2, margin_share=0.5, novelty_share=0.5, familiar_languages=("en",))
     scores = (
         {"safe": 0.5, "controversial": 0.4, "unsafe": 0.1},
         {"safe": 0.8, "controversial": 0.1, "unsafe": 0.1},
