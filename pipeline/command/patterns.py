@@ -26,8 +26,8 @@ from sluicegate.pipeline.command.pattern_topics import (
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import LINE
 from sluicegate.pipeline.patterns.circle import new_circle
-from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Revocation
-from sluicegate.pipeline.patterns.standing import learnt, seen_here, suspicion
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Pattern, Revocation
+from sluicegate.pipeline.patterns.standing import learnt, seen_here, suspicions
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Verdict
@@ -190,7 +190,12 @@ def _approve(
 ) -> None:
     from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
     from sluicegate.pipeline.patterns.feed import seal  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.patterns.sharing import next_feed, read_draft, residue  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.patterns.sharing import (  # noqa: PLC0415 - the same
+        next_feed,
+        read_draft,
+        residue,
+        taken_back,
+    )
 
     content = draft.read_bytes()
     with folders.PatternFolder.opened(path) as folder:
@@ -199,7 +204,12 @@ def _approve(
             raise PatternError(
                 f"{actor} made this draft; a second person approves it, who looks at it with other eyes"
             )
-        candidates = [one for one in read_draft(content) if one.number not in drop]
+        revoked = folder.revoked_by_hand(member).values()
+        known = read_draft(content)
+        back = {one.number for one in known if taken_back(one, folder.circle, revoked, folder.today)}
+        for number in sorted(back - drop):
+            typer.echo(f"number {number} is left out: it is a pattern that was revoked here", err=True)
+        candidates = [one for one in known if one.number not in drop | back]
         if left := [one.number for one in candidates if residue(one.template, also=_second_detector())]:
             raise PatternError(
                 f"numbers {', '.join(map(str, left))} may still stand for a person; leave them out with --drop"
@@ -304,6 +314,7 @@ def import_(
     with folders.PatternFolder.opened(path) as folder:
         for file in feeds or ():
             refused += not _take_in(folder, str(file), file.name, _read(file), actor, revoked)
+        folder.save()  # what is gone leaves now, also if the brokers are away
         if topic:
             offsets = folder.read_up_to(loaded.topics.patterns)
             for record in read_feeds(loaded, offsets):
@@ -312,11 +323,16 @@ def import_(
                 refused += not taken
                 offsets[record.partition] = record.offset + 1
             folder.note_read(loaded.topics.patterns, offsets)
-        folder.save()  # what is gone leaves now, also if the topics cannot be read
+            folder.save()
         if learn:
             _look_back(loaded, folder, actor)
             _learn(loaded, folder, actor)
-        folder.admit([one.pattern.id for one in folder.known()])
+        # Without its key a pattern matches nothing, and cannot be held against anything: it waits for that.
+        folder.admit(
+            one.pattern.id
+            for one in folder.known()
+            if folder.circle.key(one.pattern.key, folder.today) is not None
+        )
         folder.save()
         if revoked:
             raised = read_raised(loaded)
@@ -375,18 +391,28 @@ def _look_back(settings: Settings, folder: Any, actor: str) -> None:
         folder: Its :class:`PatternFolder`.
         actor: Who took them in.
     """
-    new = [one.pattern for one in folder.known() if one.fresh]
-    if not new:
+    new: dict[str, list[Pattern]] = {}
+    for one in folder.known():
+        if one.fresh and one.standing in {"seed", "confirmed"}:
+            new.setdefault(one.pattern.key, []).append(one.pattern)
+    keys = {name: folder.circle.key(name, folder.today) for name in new}
+    if not any(keys.values()):
         return
     history = read_history(settings, k=folder.circle.k)
-    for pattern in new:
-        key = folder.circle.key(pattern.key, folder.today)
+    for name, key in keys.items():
         if key is None:
-            continue  # it matches nothing
-        why = suspicion(pattern, key, copies=history.copies, harmless=history.harmless, others=history.others)
-        if why is not None:
-            folder.judge(pattern.id, "poisoned", by=actor, why=why)
-            typer.echo(f"{pattern.id}: not used: it {why}", err=True)
+            continue  # its patterns match nothing, and wait
+        found = suspicions(
+            new[name],
+            key,
+            copies=history.copies,
+            harmless=history.harmless,
+            others=history.others,
+            now=datetime.now(UTC),
+        )
+        for pattern, why in found.items():
+            folder.judge(pattern, "poisoned", by=actor, why=why)
+            typer.echo(f"{pattern}: not used: it {why}", err=True)
 
 
 def _learn(settings: Settings, folder: Any, actor: str) -> None:
@@ -485,6 +511,7 @@ def revoke(
             typer.echo("no such pattern; `sluicegate patterns list` shows which there are", err=True)
             raise typer.Exit(1)
         folder.judge(pattern, "revoked", by=actor, why=reason)
+        folder.save()  # it is out of use, whatever becomes of the feed
         if signing_key is not None and out is not None:
             feed = next_feed(
                 folder.circle,

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from sluicegate.pipeline.errors import PatternError, SignatureError
 from sluicegate.pipeline.patterns.circle import Circle
-from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Feed, repeated
+from sluicegate.pipeline.patterns.pattern import (
+    FORMAT,
+    LONGEST_LIFE_DAYS,
+    MOST_BYTES,
+    Feed,
+    Pattern,
+    Revocation,
+    repeated,
+)
 from sluicegate.pipeline.signing.ed25519 import PublicKeys, SigningKey
+from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
     from datetime import date
@@ -58,23 +68,48 @@ def open_feed(content: bytes, circle: Circle, today: date) -> Feed:
         raise PatternError(
             "it is no signed feed of patterns; ask its sender for what `patterns export` wrote"
         )
-    # What is signed is the one text that a feed has, and not the text that stands in the file.
-    feed = Feed.decode(orjson.dumps(envelope["feed"]))
-    if feed.circle != circle.name:
-        raise PatternError(f"it is of circle {feed.circle}, and yours is {circle.name}; put it where that is")
+    inner = envelope["feed"]
+    try:
+        text = orjson.dumps(inner) if _looks_like_one(inner) else b""
+    except TypeError:  # nested more deeply than is written
+        text = b""
+    if not text:
+        raise PatternError(f"it is no feed of patterns that this release knows; ask its sender for {FORMAT}")
+    if inner["circle"] != circle.name:
+        raise PatternError(
+            f"it is of circle {neutral(inner['circle'], 63)}, and yours is {circle.name}; put it where that is"
+        )
+    # What is signed is the one text that a feed has. It is looked at before the fields are: those cost memory.
+    member = neutral(inner["member"], 63)
     try:
         signed = PublicKeys(circle.signing_keys(today)).signed(
-            feed.member, envelope["signature"], _PURPOSE, feed.encode()
+            inner["member"], envelope["signature"], _PURPOSE, text
         )
     except SignatureError as error:
         raise PatternError(f"the circle's file: {error}") from None
     if not signed:
         raise PatternError(
-            f"no key of {feed.member} that is good today signed it; ask {feed.member} whether it is theirs, "
+            f"no key of {member} that is good today signed it; ask {member} whether it is theirs, "
             "or get the circle's new file"
         )
+    feed = Feed.decode(text)
+    if feed.encode() != text:
+        raise PatternError(f"{member} signed another text of it than a feed has; ask {member} for another")
     _require_good(feed, circle, today)
     return feed
+
+
+def _looks_like_one(inner: Any) -> bool:
+    """True if it has the fields of a feed, and its entries have no more fields than they may: a cheap look."""
+    if not isinstance(inner, dict) or inner.keys() != Feed.model_fields.keys():
+        return False
+    if not all(isinstance(inner[name], str) for name in ("circle", "member")):
+        return False
+    return all(
+        isinstance(entries, list)
+        and all(isinstance(one, dict) and len(one) <= len(model.model_fields) for one in entries)
+        for entries, model in ((inner["patterns"], Pattern), (inner["revoked"], Revocation))
+    )
 
 
 def _require_good(feed: Feed, circle: Circle, today: date) -> None:
@@ -83,6 +118,11 @@ def _require_good(feed: Feed, circle: Circle, today: date) -> None:
     if feed.k < circle.k:
         raise PatternError(
             f"its k is {feed.k}, and the circle agreed on {circle.k}; ask {feed.member} for another"
+        )
+    latest = today + timedelta(days=LONGEST_LIFE_DAYS)
+    if late := next((one.id for one in feed.patterns if one.expires_on > latest), None):
+        raise PatternError(
+            f"pattern {late} would last for more than {LONGEST_LIFE_DAYS} days; ask {feed.member} for another"
         )
     if (twice := repeated(one.id for one in feed.patterns)) is not None:
         raise PatternError(f"pattern {twice} stands in it twice; ask {feed.member} for another")

@@ -10,7 +10,7 @@ import hashlib
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -30,6 +30,8 @@ STATE = "state.json"
 EVENTS = "events.jsonl"
 _LOCK = ".lock"
 _FEEDS = "feeds"
+_REMEMBERED_DAYS = 90
+"""So long a pattern that was revoked by hand does not come back under another id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,14 @@ class PatternFolder:
         self._path = path
         self.today = today
         self.circle: Circle = read_circle(path / FILE)
-        self._state: dict[str, Any] = {"heads": {}, "local": {}, "drafts": {}, "fresh": [], "read": {}}
+        self._state: dict[str, Any] = {
+            "heads": {},
+            "local": {},
+            "drafts": {},
+            "fresh": [],
+            "read": {},
+            "revoked": {},
+        }
         if (path / STATE).exists():
             self._state |= orjson.loads((path / STATE).read_bytes())
         self._feeds: dict[str, Feed] = {}
@@ -97,7 +106,8 @@ class PatternFolder:
         """Every pattern that has not expired, with what it is worth here."""
         found, fresh = [], set(self._state["fresh"])
         for member, feed in sorted(self._feeds.items()):
-            for pattern in feed.patterns:
+            # Whoever left the circle has no say any more, whatever was taken in before.
+            for pattern in feed.patterns if member in self.circle.members else ():
                 if pattern.expires_on >= self.today:
                     local = self._state["local"].get(pattern.id, {})
                     found.append(
@@ -127,18 +137,40 @@ class PatternFolder:
         feed = open_feed(content, self.circle, self.today)
         gap = require_newer(feed, self.heads.get(feed.member))
         before = self._feeds.get(feed.member)
-        had = {one.id for one in before.patterns} if before is not None else set()
+        had = {one.id: one for one in before.patterns} if before is not None else {}
         others = {one.pattern.id for one in self.known() if one.member != feed.member}
         if stolen := next((one.id for one in feed.patterns if one.id in others), None):
             raise PatternError(
                 f"pattern {stolen} is another member's; {feed.member} may share and revoke its own alone"
             )
+        # What was looked at here, and perhaps confirmed, must not become another thing under its name.
+        if changed := next(
+            (one.id for one in feed.patterns if one.id in had and _other(one, had[one.id])), None
+        ):
+            raise PatternError(
+                f"pattern {changed} has other values than before; {feed.member} has to give it another id"
+            )
         self._feeds[feed.member] = feed
         self._state["heads"][feed.member] = [feed.sequence, feed.digest]
         new = [one for one in feed.patterns if one.id not in had]
         self._state["fresh"] += [one.id for one in new]
-        gone = sorted(had - {one.id for one in feed.patterns})
+        gone = sorted(had.keys() - {one.id for one in feed.patterns})
+        taken_back = self.revoked_by_hand(feed.member)
+        for one in new:
+            if (
+                name := next((name for name, old in taken_back.items() if one.resembles(*old)), None)
+            ) is not None:
+                self.judge(one.id, "revoked", by="import", why=f"it is {name} again, which was revoked here")
         return feed, new, gone, gap
+
+    def revoked_by_hand(self, member: str) -> dict[str, tuple[str, frozenset[str]]]:
+        """Key and values of a member's patterns that people here revoked, by id: as long as copies of them may come again."""
+        since = (self.today - timedelta(days=_REMEMBERED_DAYS)).isoformat()
+        return {
+            name: (one["key"], frozenset(one["values"]))
+            for name, one in self._state["revoked"].items()
+            if one["member"] == member and one["on"] >= since
+        }
 
     def admit(self, patterns: Iterable[str]) -> None:
         """Let workers have these patterns."""
@@ -166,6 +198,15 @@ class PatternFolder:
             harmful: Its posts that they found harmful.
         """
         self._state["local"][pattern] = {"standing": standing, "by": by, "why": why, "at": _now()}
+        if standing == "revoked":
+            for one in self.known():
+                if one.pattern.id == pattern:
+                    self._state["revoked"][pattern] = {
+                        "member": one.member,
+                        "key": one.pattern.key,
+                        "values": one.pattern.values,
+                        "on": self.today.isoformat(),
+                    }
         if harmful:
             self._state["local"][pattern] |= {"values": confirmed, "harmful": harmful}
         self.note(by, f"pattern {standing}", pattern, why=why)
@@ -222,6 +263,10 @@ class PatternFolder:
             if name in ids or how["standing"] not in {"seed", "confirmed"}
         }
         self.admit(set(self._state["fresh"]) - ids)
+        since = (self.today - timedelta(days=_REMEMBERED_DAYS)).isoformat()
+        self._state["revoked"] = {
+            name: one for name, one in self._state["revoked"].items() if one["on"] >= since
+        }
         _replace(self._path / STATE, orjson.dumps(self._state, option=orjson.OPT_INDENT_2))
         live = []
         for one in known:
@@ -235,12 +280,18 @@ class PatternFolder:
                 live.append(
                     (LivePattern(pattern.id, pattern.expires_on, confirmed=True), pattern.key, one.confirmed)
                 )
+        # Of a value with too many owners the first ones keep it.
+        live.sort(key=lambda one: not one[0].confirmed)
         _replace(self._path / LIVE, write_live(live))
 
     def events(self) -> list[dict[str, Any]]:
         """The journal, oldest first."""
         path = self._path / EVENTS
         return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def _other(now: Pattern, before: Pattern) -> bool:
+    return (now.key, set(now.values)) != (before.key, set(before.values))
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -28,7 +28,12 @@ LIVE = "live.bin"
 """The file that commands write and workers read."""
 UNCONFIRMED_MOST = 50
 """Posts that a pattern raises in an hour and a worker while nobody here has confirmed it: a poisoned one costs reviewers no more."""
+UNCONFIRMED_TOTAL = 1_000
+"""The same of all of them together: many copies of a poisoned one cost no more than this."""
 _BUDGET_S = 3600.0
+_MOST_OWNERS = 64
+"""A pair of words in more patterns than this is a sign of none; a post that has it must not be held against them all."""
+_ALL = "all unconfirmed"
 _LOOK_AGAIN_S = 1.0
 
 
@@ -144,15 +149,17 @@ class PatternIndex:
 
 
 def _table(values: bytes, owners: array[int]) -> dict[bytes, int | tuple[int, ...]]:
-    """Owners by value. Nearly all values have one; those of several have a tuple."""
+    """Owners by value. Nearly all values have one; those of several have a tuple, of :data:`_MOST_OWNERS` at most."""
     pieces = [values[at : at + VALUE_BYTES] for at in range(0, len(values), VALUE_BYTES)]
     table: dict[bytes, int | tuple[int, ...]] = {}
     for value, owner in zip(pieces, owners, strict=True):
         known = table.get(value)
         if known is None:
             table[value] = owner
-        else:
-            table[value] = (*((known,) if isinstance(known, int) else known), owner)
+            continue
+        its = (known,) if isinstance(known, int) else known
+        if len(its) < _MOST_OWNERS and owner not in its:
+            table[value] = (*its, owner)
     return table
 
 
@@ -198,7 +205,7 @@ class Matcher:
         self._today = self._clock.utc().date()
         self._take(read_index(folder))
         self._spent: dict[str, list[float]] = {}
-        """By pattern: since when its raised posts are counted, and how many there were."""
+        """By pattern, and of all: since when raised posts are counted, and how many there were."""
 
     def match(self, tenant: str, text: str) -> Match | None:
         """The pattern that a post is to be raised by; None for nearly all posts.
@@ -228,19 +235,22 @@ class Matcher:
 
     def _has_budget(self, pattern: str) -> bool:
         now = self._clock.monotonic()
-        spent = self._spent.setdefault(pattern, [now, 0.0])
-        if now - spent[0] >= _BUDGET_S:
-            spent[:] = [now, 0.0]
-        spent[1] += 1
-        if spent[1] == UNCONFIRMED_MOST + 1:
-            _log.warning(
-                "pattern_over_budget",
-                pattern=pattern,
-                raised=UNCONFIRMED_MOST,
-                fix="decide its cases at the review desk, then run `sluicegate patterns import`; "
-                "or `sluicegate patterns revoke` it",
-            )
-        return spent[1] <= UNCONFIRMED_MOST
+        for name, most in ((pattern, UNCONFIRMED_MOST), (_ALL, UNCONFIRMED_TOTAL)):
+            spent = self._spent.setdefault(name, [now, 0.0])
+            if now - spent[0] >= _BUDGET_S:
+                spent[:] = [now, 0.0]
+            spent[1] += 1
+            if spent[1] == most + 1:
+                _log.warning(
+                    "pattern_over_budget",
+                    pattern=name,
+                    raised=most,
+                    fix="decide its cases at the review desk, then run `sluicegate patterns import`; "
+                    "or `sluicegate patterns revoke` it",
+                )
+            if spent[1] > most:
+                return False
+        return True
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import Line
+from sluicegate.pipeline.patterns.sketch import NEEDED
 from sluicegate.schemas import SHARED_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 FORMAT = "sluicegate-patterns/1"
 LIFE_DAYS = 30
 """After so many days without a new confirmation a pattern ends."""
+LONGEST_LIFE_DAYS = 2 * LIFE_DAYS
+"""No receiver takes one that lasts longer. A sender's clock may be off, and its rule is :data:`LIFE_DAYS`."""
 MOST_PATTERNS = 100_000
 MOST_BYTES = 64 * 2**20
 """Of a feed: 100,000 patterns have 37 MB."""
@@ -27,7 +40,24 @@ MemberName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62
 KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 PatternId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-Week = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-W[0-9]{2}$")]
+
+
+def week_begins(week: str) -> date:
+    """The Monday of a week such as ``2026-W07``.
+
+    Raises:
+        ValueError: Its year has no such week.
+    """
+    year, number = week.split("-W")
+    return date.fromisocalendar(int(year), int(number), 1)
+
+
+def _of_a_calendar(week: str) -> str:
+    week_begins(week)
+    return week
+
+
+Week = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-W[0-9]{2}$"), AfterValidator(_of_a_calendar)]
 Category = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 FeedDigest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -50,6 +80,19 @@ class Pattern(_Shared):
     first_week: Week
     last_week: Week
     expires_on: date
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        # One that stands twice would count twice in a post that has it once.
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("a value stands in it twice")
+        if self.first_week > self.last_week:
+            raise ValueError("it ends before it begins")
+        return self
+
+    def resembles(self, key: str, values: Collection[str]) -> bool:
+        """Whether values of the same key would be taken for this pattern: the matcher needs no more of them."""
+        return key == self.key and len(set(self.values) & set(values)) >= NEEDED
 
     @property
     def code(self) -> str:
@@ -77,8 +120,9 @@ class Feed(_Shared):
     expires_on: date = Field(description="Afterwards nobody may take it in.")
     licence: Line = Field(description="What receivers may do with it, as the circle agreed.")
     k: int = Field(ge=3, description="Each value was seen with so many different authors at least.")
-    patterns: Annotated[tuple[Pattern, ...], Field(max_length=MOST_PATTERNS)] = ()
-    revoked: Annotated[tuple[Revocation, ...], Field(max_length=MOST_PATTERNS)] = ()
+    # The first fault ends it: a hostile feed has millions of them, and each would be kept.
+    patterns: Annotated[tuple[Pattern, ...], Field(max_length=MOST_PATTERNS), FailFast()] = ()
+    revoked: Annotated[tuple[Revocation, ...], Field(max_length=MOST_PATTERNS), FailFast()] = ()
 
     def encode(self) -> bytes:
         """The one text that a feed has: it is what is signed."""

@@ -117,6 +117,27 @@ def overlaps(pattern: Pattern, values: Collection[str]) -> bool:
     return len(set(pattern.values) & set(values)) >= NEEDED
 
 
+def taken_back(
+    candidate: PatternCandidate,
+    circle: Circle,
+    revoked: Collection[tuple[str, Collection[str]]],
+    today: date,
+) -> bool:
+    """True if a candidate is a pattern that was revoked: its copies are confirmed still, and would bring it back.
+
+    Args:
+        candidate: Of a draft.
+        circle: Whose keys the values were hashed with. Of a key that has expired nothing can be said.
+        revoked: Key and values of each.
+        today: The present day, UTC.
+    """
+    keys = {name: circle.key(name, today) for name, _ in revoked}
+    return any(
+        (key := keys[name]) is not None and len(set(hashed(candidate, key)) & set(values)) >= NEEDED
+        for name, values in revoked
+    )
+
+
 def next_feed(
     circle: Circle,
     member: str,

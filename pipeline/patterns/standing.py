@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from bisect import bisect_left
+from collections import Counter
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.circle import CircleKey
 from sluicegate.pipeline.patterns.mining import EVERYDAY_LEAST, EVERYDAY_SHARE, ConfirmedCopy
-from sluicegate.pipeline.patterns.pattern import Pattern
+from sluicegate.pipeline.patterns.pattern import Pattern, week_begins
 from sluicegate.pipeline.patterns.sketch import ASKED_FIRST, KEPT, LOOKED_UP, NEEDED, checksums, keyed
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ _HARMFUL_PER_SAFE = 20
 """So many harmful ones for each that was safe, or it is not confirmed."""
 _SEEN_BY = 2
 """Authors whose harmful posts had a value, or it is not confirmed with its pattern."""
+_FEW_OLD = 1_000
+"""With fewer posts from before a flood than this, as its sender dates it, the baseline is what is older than this:"""
+_OLD = timedelta(days=7)
 REFUSED_BY = 2
 """Posts raised by a pattern that people here found safe, if they are more than the harmful ones: it goes."""
 
@@ -71,41 +76,86 @@ def seen_here(
     return found if len(found) >= NEEDED else ()
 
 
-def suspicion(
-    pattern: Pattern,
+def suspicions(
+    patterns: Sequence[Pattern],
     key: CircleKey,
     *,
     copies: Iterable[ConfirmedCopy],
     harmless: Collection[frozenset[int]],
     others: Sequence[tuple[Sequence[int], datetime | None]],
-) -> str | None:
-    """Why a new pattern is not used here; None if nothing speaks against it.
+    now: datetime,
+) -> dict[str, str]:
+    """Why new patterns are not used here, by their ids; those that nothing speaks against are not in it.
+
+    Each text is hashed once, whatever the number of patterns.
 
     Args:
-        pattern: That was taken in.
-        key: That its values are hashed with.
+        patterns: That were taken in, all of one key.
+        key: That their values are hashed with.
         copies: That people here found harmful. A flood that is here already may have a few safe posts near it: a member
             that knows more of the flood by now shares it under another id. While more of its texts were harmful than
             safe, its first posts and what people decide on them settle it, as :func:`learnt` has it.
         harmless: The checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
+        now: The present.
     """
-    value_of, values = keyed(key.value), {bytes.fromhex(one) for one in pattern.values}
-    safe = sum(_raises(sorted(low)[:LOOKED_UP], values, value_of) for low in harmless)
-    if safe:
-        harmful = sum(_raises(checksums(one.text, LOOKED_UP), values, value_of) for one in copies)
-        if safe >= harmful:
-            return "matches what people here found safe"
-    year, week = map(int, pattern.first_week.split("-W"))
-    begun = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)
-    before = [low for low, at in others if at is not None and at < begun]
-    hits = sum(len({value_of(one) for one in low} & values) >= NEEDED for low in before)
-    if hits > max(EVERYDAY_LEAST, EVERYDAY_SHARE * len(before)):
-        return f"matches {hits} of {len(before)} posts from before its flood"
-    return None
+    value_of = keyed(key.value)
+    wanted = frozenset(bytes.fromhex(value) for one in patterns for value in one.values)
+    safe = _Texts(((sorted(low)[:LOOKED_UP], None) for low in harmless), value_of, wanted)
+    harmful = _Texts(((checksums(one.text, LOOKED_UP), None) for one in copies), value_of, wanted)
+    old = _Texts(((low, at) for low, at in others if at is not None), value_of, wanted)
+    times = sorted(at for _, at in others if at is not None)
+    found = {}
+    for one in patterns:
+        values = {bytes.fromhex(value) for value in one.values}
+        spared = safe.count(values, asked_first=True)
+        begun = datetime.combine(week_begins(one.first_week), time(), UTC)
+        if (
+            bisect_left(times, begun) < _FEW_OLD
+        ):  # its sender names the week, and may name one in which nobody was here
+            begun = max(begun, now - _OLD)
+        count = bisect_left(times, begun)
+        hits = old.count(values, before=begun)
+        if spared and spared >= harmful.count(values, asked_first=True):
+            found[one.id] = "matches what people here found safe"
+        elif hits > max(EVERYDAY_LEAST, EVERYDAY_SHARE * count):
+            found[one.id] = f"matches {hits} of {count} posts from before its flood"
+    return found
 
 
-def _raises(low: Sequence[int], values: Collection[bytes], value_of: Callable[[int], bytes]) -> bool:
-    """True if a pattern with these values raises a text with these lowest checksums, as the matcher has it."""
-    hashed = [value_of(one) for one in low]
-    return any(one in values for one in hashed[:ASKED_FIRST]) and len({*hashed} & {*values}) >= NEEDED
+class _Texts:
+    """Texts by the wanted values that they have; those with too few for a match are not kept."""
+
+    def __init__(
+        self,
+        texts: Iterable[tuple[Sequence[int], datetime | None]],
+        value_of: Callable[[int], bytes],
+        wanted: Collection[bytes],
+    ) -> None:
+        self._kept: list[tuple[frozenset[bytes], datetime | None]] = []
+        self._by_value: dict[bytes, list[int]] = {}
+        for low, at in texts:
+            hashed = [value_of(one) for one in low]
+            its = {one for one in hashed if one in wanted}
+            if len(its) >= NEEDED:
+                for one in its:
+                    self._by_value.setdefault(one, []).append(len(self._kept))
+                self._kept.append((frozenset(hashed[:ASKED_FIRST]), at))
+
+    def count(
+        self, values: Collection[bytes], *, asked_first: bool = False, before: datetime | None = None
+    ) -> int:
+        """How many of them a pattern with these values matches.
+
+        Args:
+            values: Of the pattern.
+            asked_first: Whether the matcher would have found it: one of a text's two lowest is among them.
+            before: Only those that were made before this.
+        """
+        hits = Counter(number for value in values for number in self._by_value.get(value, ()))
+        found = 0
+        for number, shared in hits.items():
+            first, at = self._kept[number]
+            late = before is not None and (at is None or at >= before)
+            found += shared >= NEEDED and not late and not (asked_first and first.isdisjoint(values))
+        return found

@@ -84,7 +84,7 @@ def conclude(
     Args:
         tally: Counts of this candidate against this incumbent.
         terms: What it has to show.
-        unjoined: Verdicts that came too late or from the future. They count as contents that nobody compared.
+        unjoined: Contents of which one verdict waits for the other, came too late or came from the future. They count as not compared.
         candidate_right: Blind reviews of posts on which the two differ, where the candidate's action alone was right.
         incumbent_right: The same, for the incumbent.
 

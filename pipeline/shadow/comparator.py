@@ -41,7 +41,7 @@ from sluicegate.schemas import Resolution, Verdict
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _log = structlog.get_logger(__name__)
 
@@ -118,6 +118,8 @@ class Comparator:
         self._file = settings.candidate.state_file
         self._producer = Producer(settings.kafka)
         self._pending: list[bytes] = []
+        self._summary: bytes | None = None
+        """The newest one that the brokers have not taken: of several only this one matters."""
         """Records for people that the brokers do not have yet."""
         self._unsaved = False
         self._save_at = self._told_at = self._facts_at = self._look_at = 0.0
@@ -246,7 +248,9 @@ class Comparator:
             while not stop.is_set() and not self._is_over:
                 self.trouble = None
                 self._turn(streams, counting)
-                for record in resolutions.read():
+                # A decision counts for a verdict: one on a verdict that has not been read yet waits.
+                is_idle = all(one.is_idle and not one.waiting for one in streams)
+                for record in resolutions.due(None if is_idle else counting.until_at):
                     if (resolution := record.event(Resolution)) is not None:
                         counting.resolve(resolution)
                     self._passed(record, counting)
@@ -311,9 +315,7 @@ class Comparator:
         ruling = Ruling(summary["conclusion"]["ruling"])
         is_new = counting.concluded is None and ruling in _RULED and counting.experiment.state in _OPEN
         if is_new or time.monotonic() >= self._told_at:
-            self._pending.append(
-                SummaryRecord(experiment=counting.experiment.name, document=summary).encode()
-            )
+            self._summary = SummaryRecord(experiment=counting.experiment.name, document=summary).encode()
             self._told_at = time.monotonic() + _SUMMARY_S
         self._send()
         if is_new:
@@ -337,12 +339,13 @@ class Comparator:
                 refused.append(outcome.reason)
 
         key = self._settings.candidate.experiment or ""
-        for value in self._pending:
+        for value in (*self._pending, *(() if self._summary is None else (self._summary,))):
             self._producer.put(self._settings.topics.comparisons, value, key.encode(), report=report)
         self._producer.flush()
         if refused:
             raise ClusterError(f"topic {self._settings.topics.comparisons} was not written ({refused[0]})")
         self._pending.clear()
+        self._summary = None
 
     def _say(self, summary: dict[str, Any]) -> None:
         """Say what was ruled. Another one may have said something at this moment: the next look tells."""
@@ -372,7 +375,8 @@ class Comparator:
             self._say_state(
                 CandidateState.WATCHED, f"for {_EVERYWHERE_S:g} s it alone acted, in every worker"
             )
-        if head.state is CandidateState.WATCHED and now - head.at.timestamp() >= WATCH_S:
+        seen = counting.acting.posts > 0  # who compared nothing has shown nothing
+        if head.state is CandidateState.WATCHED and seen and now - head.at.timestamp() >= WATCH_S:
             report = report_digest(counting.summary())
             self._say_state(
                 CandidateState.SETTLED, "nothing was shown against it while it was watched", report
@@ -395,6 +399,7 @@ class _Resolutions:
     def __init__(self, settings: Settings, offsets: Mapping[Partition, int]) -> None:
         self._tail = ResumedTail(settings.kafka, [settings.topics.resolutions], offsets)
         self._is_open = False
+        self._waiting: deque[TopicRecord] = deque()
 
     def __enter__(self) -> Self:
         try:
@@ -408,9 +413,16 @@ class _Resolutions:
         if self._is_open:
             self._tail.close()
 
-    def read(self) -> Iterable[TopicRecord]:
-        """What has come."""
-        return self._tail.read(0.0) if self._is_open else ()
+    def due(self, until: float | None) -> Iterator[TopicRecord]:
+        """What has come, and is no newer than a time.
+
+        Args:
+            until: Up to which verdicts were read, in seconds since 1970; None where all were.
+        """
+        if not self._waiting and self._is_open:
+            self._waiting.extend(self._tail.read(0.0))
+        while self._waiting and (until is None or (self._waiting[0].timestamp_ms or 0) <= until * 1000):
+            yield self._waiting.popleft()
 
 
 def experiment_of(history: CandidateHistory, terms: CertificateTerms) -> Experiment | None:

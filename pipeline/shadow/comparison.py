@@ -104,11 +104,10 @@ class Side:
 
 def side(verdict: Verdict) -> Side:
     """What a comparison needs of a verdict."""
-    withheld = verdict.breaker
     return Side(
         JudgedContent(verdict.tenant, verdict.post_id, verdict.revision, verdict.content_hash),
         Cohort(verdict.engine.digest, verdict.engine.adapter, verdict.policy.digest),
-        verdict.action if withheld is None else withheld.action,
+        _policys_action(verdict),
         verdict.failure is not None,
         verdict.kind,
         verdict.language,
@@ -118,6 +117,13 @@ def side(verdict: Verdict) -> Side:
         verdict.judged_at.timestamp(),
         verdict.timings.engine_ms,
     )
+
+
+def _policys_action(verdict: Verdict) -> Action:
+    """What the policy decided. Breakers and shared patterns stand beside the live judge alone, whichever that is."""
+    if verdict.is_raised:
+        return Action.ALLOW
+    return verdict.action if verdict.breaker is None else verdict.breaker.action
 
 
 def side_values(one: Side) -> dict[str, Any]:
@@ -239,6 +245,16 @@ class Pairs:
     def __len__(self) -> int:
         """Contents that are held in memory, waiting or remembered."""
         return len(self._waiting) + len(self._done)
+
+    @property
+    def waiting(self) -> int:
+        """Contents that one of both has judged so far. A candidate that skips the hard ones leaves them here at first."""
+        return len(self._waiting)
+
+    @property
+    def unjoined(self) -> int:
+        """Contents that were not compared, as far as coverage goes: it never speaks of the joined ones alone."""
+        return self.late + self.ahead + self.waiting
 
     def take(self, seat: Seat, verdict: Side, now: float) -> list[Comparison]:
         """Take a verdict of either in; what is compared or given up by that."""

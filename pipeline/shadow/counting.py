@@ -156,7 +156,8 @@ class Counting:
             self._acted_on[known.content] = None
             if len(self._acted_on) > self.pairs.most:
                 self._acted_on.popitem(last=False)
-            if verdict.breaker is not None:
+            # A flood that a shared pattern blocks is no fault of the candidate's.
+            if verdict.breaker is not None and not verdict.is_raised:
                 self.acting.trips = 1
         if verdict.tenant in self._canary_tenants and known.action is not Action.REVIEW:
             self._acted[verdict.verdict_id] = _Acted(by_candidate, known.action, verdict.tenant)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _TOLD_APART = 64
 """So many different refusals are told; the others are counted."""
 _WRITE_S = 5.0
+_READ_S, _ANSWER_S = 0.5, 3.0
 """For the control topic, once the history has a fact."""
 
 
@@ -154,9 +155,16 @@ class FactLedger:
         with TopicReader(
             self._settings.kafka, [self._settings.topics.candidates], start="beginning"
         ) as reader:
-            for record in reader.read_all():
-                signed.take(record.value)
-        return signed
+            while True:
+                records = reader.read(_READ_S)
+                for record in records:
+                    signed.take(record.value)
+                if reader.at_end:
+                    return signed
+                if (
+                    not records
+                ):  # of a partition that nobody leads reading says nothing, and a rollback must not wait
+                    reader.look(within_s=_ANSWER_S)
 
     def following(self, wanted: FactToSay) -> CandidateFact:
         """The fact that says something in the name of the key's owner, and follows on the newest one.

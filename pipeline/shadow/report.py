@@ -44,6 +44,7 @@ _OUTCOMES = {
 _UNJOINED = {
     "late": "came too late to be compared",
     "ahead": "came from the future, by their clock",
+    "waiting": "wait for the other one's",
     "crowded_out": "among the missing: given up early, for want of room",
     "foreign": "by neither of the two: another engine or policy",
 }
@@ -162,7 +163,7 @@ def _blocks(document: Mapping[str, Any]) -> Iterable[_Block]:
 
 def _coverage_blocks(document: Mapping[str, Any]) -> Iterable[_Block]:
     tally, unjoined, terms = document["tally"], document["unjoined"], document["terms"]
-    contents = tally["contents"] + unjoined["late"] + unjoined["ahead"]
+    contents = tally["contents"] + unjoined["late"] + unjoined["ahead"] + unjoined["waiting"]
     yield _Heading("Coverage")
     yield _Line(
         f"Both judged {_percent(covered(document))} of {contents:,} contents; {_percent(terms['min_coverage'])} are asked for. "

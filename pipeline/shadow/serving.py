@@ -77,7 +77,9 @@ class ComparatorMetrics(Collector):
         }.items():
             unjoined.add_metric([why], number)
         yield unjoined
-        yield _gauge("coverage", "Share of the contents that both judged.", tally.all.coverage)
+        both = tally.all.coverage * tally.all.contents
+        known = tally.all.contents + pairs.unjoined
+        yield _gauge("coverage", "Share of the contents that both judged.", both / known if known else 0.0)
         yield _gauge("open_pairs", "Contents that are held in memory.", len(pairs))
         ruling = GaugeMetricFamily(
             "sluicegate_candidate_ruling", "1 for what is shown of the candidate.", labels=["ruling"]

@@ -85,7 +85,11 @@ class KeyRing:
         if not isinstance(envelope, dict) or envelope.keys() != {"fact", "signature"}:
             raise CandidateError("it is no signed fact; sign it, or read it with a release that knows it")
         # What is signed is the one text that a fact has, and not the text that stands in the record.
-        fact = CandidateFact.decode(orjson.dumps(envelope["fact"]))
+        try:
+            text = orjson.dumps(envelope["fact"])
+        except TypeError:  # nested more deeply than is written
+            raise CandidateError("it is no signed fact; a fact is not nested as deeply") from None
+        fact = CandidateFact.decode(text)
         if not self._keys.signed(fact.by, envelope["signature"], _PURPOSE, fact.encode()):
             raise CandidateError(
                 f"it is not signed by a key of {fact.by}; put that key on the list, or let its owner say it"

@@ -140,7 +140,7 @@ def summarise(
     found = conclude(
         tally,
         terms,
-        unjoined=pairs.late + pairs.ahead,
+        unjoined=pairs.unjoined,
         candidate_right=reviews.candidate_right,
         incumbent_right=reviews.incumbent_right,
     )
@@ -159,6 +159,7 @@ def summarise(
         "unjoined": {
             "late": pairs.late,
             "ahead": pairs.ahead,
+            "waiting": pairs.waiting,
             "crowded_out": pairs.crowded_out,
             "foreign": pairs.foreign.total(),
         },
@@ -184,7 +185,7 @@ def covered(document: Mapping[str, Any]) -> float:
         document: One that :func:`summarise` made.
     """
     tally, unjoined = document["tally"], document["unjoined"]
-    contents = tally["contents"] + unjoined["late"] + unjoined["ahead"]
+    contents = tally["contents"] + unjoined["late"] + unjoined["ahead"] + unjoined["waiting"]
     return float(tally["coverage"] * tally["contents"] / contents) if contents else 0.0
 
 

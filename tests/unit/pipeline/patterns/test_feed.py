@@ -8,9 +8,12 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.patterns.feed import Head, open_feed, require_newer
+from sluicegate.pipeline.patterns.pattern import Feed
+from sluicegate.pipeline.signing.ed25519 import SigningKey
 from unit.pipeline.patterns.circles import (
     CIRCLE,
     NORTH,
@@ -54,6 +57,66 @@ def test_a_changed_feed_is_refused(change: dict[str, Any]) -> None:
     envelope["feed"] |= change
     with pytest.raises(PatternError, match="signed it"):
         open_feed(orjson.dumps(envelope), CIRCLE, TODAY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"unknown": 1}, id="a field too many"),
+        pytest.param({"patterns": [{f"{number}": 1 for number in range(50)}]}, id="an entry with too many"),
+        pytest.param({"patterns": {}}, id="no list"),
+        pytest.param({"member": 7}, id="no name"),
+        pytest.param({"licence": [[[[[[]]]]]]}, id="of another kind"),
+    ],
+)
+def test_what_is_no_feed_is_refused_before_its_fields_are_looked_at(change: dict[str, Any]) -> None:
+    envelope = orjson.loads(sealed(FEED))
+    envelope["feed"] |= change
+    with pytest.raises(PatternError, match=r"no feed of patterns|signed it"):
+        open_feed(orjson.dumps(envelope), CIRCLE, TODAY)
+
+
+def test_one_that_is_nested_too_deeply_is_refused() -> None:
+    content = sealed(FEED).replace(b'"licence":"', b'"licence":' + b"[" * 400 + b"]" * 400 + b',"x":"')
+    with pytest.raises(PatternError, match="no feed of patterns"):
+        open_feed(content, CIRCLE, TODAY)
+
+
+def signed_as_it_is(change: dict[str, Any]) -> bytes:
+    """What a member with a program of its own signs."""
+    inner = FEED.model_dump(mode="json") | change
+    text = orjson.dumps(inner)
+    signature = SigningKey(NORTH[0]).sign(b"sluicegate: a feed of patterns\n", text)
+    return orjson.dumps({"feed": inner, "signature": signature})
+
+
+PATTERN = FEED.patterns[0].model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"values": [PATTERN["values"][0]] * 3}, "values|patterns", id="one value three times"),
+        pytest.param({"first_week": "2026-W99", "last_week": "2026-W99"}, "first_week", id="no such week"),
+        pytest.param({"first_week": "0000-W01"}, "first_week", id="no such year"),
+        pytest.param(
+            {"first_week": "2025-W53", "last_week": "2026-W10"}, "first_week", id="a year of 52 weeks"
+        ),
+        pytest.param({"first_week": "2026-W12", "last_week": "2026-W11"}, "patterns.0", id="backwards"),
+        pytest.param({"expires_on": "9999-01-01"}, "would last for more than", id="for ever"),
+    ],
+)
+def test_what_a_member_signed_is_held_to_the_rules_all_the_same(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(PatternError, match=words):
+        open_feed(signed_as_it_is({"patterns": [PATTERN | change]}), CIRCLE, TODAY)
+
+
+def test_the_first_fault_ends_the_reading_of_a_feed() -> None:
+    entries = [PATTERN | {"severity": "none", "authors": -1}] * 1_000
+    inner = FEED.model_dump(mode="json") | {"patterns": entries}
+    with pytest.raises(ValidationError) as caught:
+        Feed.model_validate_json(orjson.dumps(inner))
+    assert len(caught.value.errors()) == 2
 
 
 def test_a_signature_is_of_nothing_else() -> None:

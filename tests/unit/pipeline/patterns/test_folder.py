@@ -87,8 +87,44 @@ def test_a_confirmed_pattern_acts_by_the_values_that_were_confirmed_alone(place:
         (known,) = folder.known()
         assert (known.confirmed, known.harmful) == (pattern.values[:2], 5)
     index = read_index(place)
-    assert [found.confirmed for found in index.patterns] == [False, True]
+    assert [found.confirmed for found in index.patterns] == [True, False]
     assert len(index) == 1
+
+
+@pytest.mark.parametrize("change", ["values", "key"])
+def test_a_pattern_does_not_become_another_thing_under_its_name(place: Path, change: str) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    other = {"values": tuple(f"{number:016x}" for number in range(4)), "key": "another"}[change]
+    changed = one.patterns[0].model_copy(update={change: other})
+    then = feed(before=one).model_copy(update={"patterns": (changed,)})
+    with (
+        PatternFolder.opened(place) as folder,
+        pytest.raises(PatternError, match="has to give it another id"),
+    ):
+        folder.take(sealed(then))
+
+
+def test_what_was_revoked_by_hand_does_not_come_back_under_another_id(place: Path) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    with PatternFolder.opened(place) as folder:
+        folder.judge(one.patterns[0].id, "revoked", by="ann", why="a greeting")
+        folder.save()
+    again = one.patterns[0].model_copy(
+        update={"id": "0" * 16, "values": (*one.patterns[0].values[:2], "f" * 16)}
+    )
+    take(place, sealed(feed(before=one).model_copy(update={"patterns": (again,)})))
+    with PatternFolder.opened(place) as folder:
+        assert [(known.pattern.id, known.standing) for known in folder.known()] == [("0" * 16, "revoked")]
+    assert len(read_index(place)) == 0
+
+
+def test_who_left_the_circle_has_no_say(place: Path) -> None:
+    take(place, sealed(feed(flood())))
+    write_circle(place, circle_with(members={"south": CIRCLE.members["south"]}))
+    with PatternFolder.opened(place) as folder:
+        assert folder.known() == []
 
 
 def test_how_far_a_topic_was_read_is_of_that_topic(place: Path) -> None:

@@ -15,12 +15,13 @@ from sluicegate.pipeline.patterns.folder import PatternFolder
 from sluicegate.pipeline.patterns.matcher import (
     LIVE,
     UNCONFIRMED_MOST,
+    UNCONFIRMED_TOTAL,
     LivePattern,
     Matcher,
     PatternIndex,
     write_live,
 )
-from sluicegate.pipeline.patterns.sketch import checksums, keyed
+from sluicegate.pipeline.patterns.sketch import LOOKED_UP, checksums, keyed
 from unit.pipeline.patterns.circles import CIRCLE, TODAY, days, feed, flood, sealed, write_circle
 
 if TYPE_CHECKING:
@@ -102,6 +103,34 @@ def test_what_was_confirmed_is_asked_first_and_spends_no_budget(tmp_path: Path) 
     )
     assert {one.match("teens", flood()[0]) for _ in range(200)} == {(f"shared_pattern_{pattern.id}", True)}
     assert counted(one, "over_budget") == 0
+
+
+def test_a_value_that_stands_twice_counts_once() -> None:
+    value = keyed(KEY.value)(checksums(flood()[0], 1)[0]).hex()
+    index = PatternIndex(
+        write_live([(LivePattern("0" * 16, days(9), confirmed=False), KEY.id, [value] * 3)]),
+        {KEY.id: KEY.value},
+    )
+    assert index.find(flood()[0]) == []
+
+
+def test_a_value_of_very_many_patterns_is_a_sign_of_the_first_alone() -> None:
+    values = [keyed(KEY.value)(checksum).hex() for checksum in checksums(flood()[0], LOOKED_UP)]
+    many = [
+        (LivePattern(f"{number:016x}", days(9), confirmed=False), KEY.id, values[:2]) for number in range(300)
+    ]
+    assert PatternIndex(write_live(many), {KEY.id: KEY.value}).find(flood()[0]) == list(range(64))
+
+
+def test_many_copies_of_a_pattern_raise_no_more_than_all_unconfirmed_may(tmp_path: Path) -> None:
+    values = [keyed(KEY.value)(checksum).hex() for checksum in checksums(flood()[0], LOOKED_UP)]
+    many = [
+        (LivePattern(f"{number:016x}", days(9), confirmed=False), KEY.id, values[:2]) for number in range(40)
+    ]
+    one = matcher(tmp_path, *many)
+    raised = [one.match("teens", flood()[0]) for _ in range(3_000)]
+    assert sum(code is not None for code in raised) == UNCONFIRMED_TOTAL
+    assert UNCONFIRMED_TOTAL < 40 * UNCONFIRMED_MOST
 
 
 def test_a_word_over_and_over_is_no_match_by_itself(tmp_path: Path) -> None:

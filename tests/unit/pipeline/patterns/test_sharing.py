@@ -11,7 +11,7 @@ import pytest
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.patterns.mining import SLOT
 from sluicegate.pipeline.patterns.pattern import Revocation
-from sluicegate.pipeline.patterns.sharing import next_feed, read_draft, residue
+from sluicegate.pipeline.patterns.sharing import next_feed, read_draft, residue, taken_back
 from unit.pipeline.patterns.circles import CIRCLE, NOW, TODAY, K, candidates, feed, flood
 
 
@@ -62,6 +62,10 @@ def test_a_revoked_pattern_goes_and_is_named() -> None:
     before = feed(flood())
     gone = Revocation(id=before.patterns[0].id, on=TODAY, why="a greeting")
     after = next_feed(CIRCLE, "north", before, (), chance=random.Random(1), now=NOW, revoked=[gone])
+    (pattern,) = before.patterns
+    (again,) = candidates(flood())
+    assert taken_back(again, CIRCLE, [(pattern.key, pattern.values)], TODAY), "its copies are still confirmed"
+    assert not taken_back(again, CIRCLE, [(pattern.key, pattern.values[:1]), ("gone", pattern.values)], TODAY)
     assert (after.patterns, after.revoked) == ((), (gone,))
     assert feed(before=after).revoked == (gone,)
 

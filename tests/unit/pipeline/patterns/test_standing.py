@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sluicegate.pipeline.patterns import standing
 from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums, keyed
 from sluicegate.pipeline.patterns.standing import (
     CONFIRMED_BY,
@@ -13,9 +15,12 @@ from sluicegate.pipeline.patterns.standing import (
     Standing,
     learnt,
     seen_here,
-    suspicion,
+    suspicions,
 )
 from unit.pipeline.patterns.circles import CIRCLE, NOW, confirmed, feed, flood
+
+if TYPE_CHECKING:
+    from sluicegate.pipeline.patterns.pattern import Pattern
 
 KEY = CIRCLE.keys[0]
 KEYED = keyed(KEY.value)
@@ -49,6 +54,10 @@ def test_people_here_decide_and_what_is_gone_stays_away(
     assert learnt(now, harmful=harmful, safe=safe) == then
 
 
+def suspicion(pattern: Pattern, *, now: datetime = NOW, **held: Any) -> str | None:
+    return suspicions([pattern], KEY, **held, now=now).get(pattern.id)
+
+
 def others(copies: int, plain: int, at: datetime | None) -> list[tuple[list[int], datetime | None]]:
     low = [checksums(flood()[0], LOOKED_UP)] * copies + [checksums(PLAIN, LOOKED_UP)] * plain
     return [(one, at) for one in low]
@@ -62,14 +71,14 @@ def test_a_phrase_that_people_here_found_safe_is_not_used_unless_they_found_more
 ) -> None:
     texts = [frozenset(checksums(flood()[0], KEPT))] * safe
     copies = confirmed(flood(harmful)) if harmful else []
-    found = suspicion(PATTERN, KEY, copies=copies, harmless=texts, others=[])
+    found = suspicion(PATTERN, copies=copies, harmless=texts, others=[])
     assert found == (None if used else "matches what people here found safe")
 
 
 def test_a_safe_text_that_the_pattern_would_not_raise_says_nothing_against_it() -> None:
     low = sorted(checksums(flood()[0], KEPT))
     text = frozenset([*range(1, LOOKED_UP + 1), *low])
-    assert suspicion(PATTERN, KEY, copies=[], harmless=[text], others=[]) is None
+    assert suspicion(PATTERN, copies=[], harmless=[text], others=[]) is None
 
 
 @pytest.mark.parametrize(
@@ -85,8 +94,36 @@ def test_a_safe_text_that_the_pattern_would_not_raise_says_nothing_against_it() 
 def test_a_phrase_that_was_here_before_the_flood_is_not_used(
     copies: int, plain: int, at: datetime | None, used: bool
 ) -> None:
-    found = suspicion(PATTERN, KEY, copies=[], harmless=(), others=others(copies, plain, at))
+    found = suspicion(
+        PATTERN, copies=[], harmless=(), others=others(copies, plain, at), now=datetime.now(UTC)
+    )
     assert (found is None) is used
+
+
+@pytest.mark.parametrize(("days", "used"), [(8, False), (6, True)])
+def test_its_sender_cannot_choose_a_week_in_which_nobody_was_here(days: int, used: bool) -> None:
+    old = PATTERN.model_copy(update={"first_week": "1990-W01"})
+    found = suspicion(old, copies=[], harmless=(), others=others(60, 500, NOW - timedelta(days=days)))
+    assert found == (None if used else "matches 60 of 560 posts from before its flood")
+
+
+def test_a_text_is_hashed_once_for_all_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(key: bytes) -> Any:
+        value_of = keyed(key)
+
+        def value(checksum: int) -> bytes:
+            asked.append(checksum)
+            return value_of(checksum)
+
+        return value
+
+    monkeypatch.setattr(standing, "keyed", counted)
+    many = [PATTERN.model_copy(update={"id": f"{number:016x}"}) for number in range(50)]
+    found = suspicions(many, KEY, copies=[], harmless=(), others=others(6, 500, LAST_YEAR), now=NOW)
+    assert found.keys() == {one.id for one in many}
+    assert len(asked) <= 506 * LOOKED_UP
 
 
 def test_a_greeting_that_rides_on_a_flood_is_not_confirmed_with_it() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from sluicegate.engines.files import only_one
 from sluicegate.pipeline.errors import CandidateError
+from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.tree import Settings
-from sluicegate.pipeline.shadow.comparator import Comparator
+from sluicegate.pipeline.shadow.comparator import Comparator, _Resolutions
 from support.candidates import EXPERIMENT, write_keys
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ def test_a_second_comparator_on_the_same_file_ends_and_says_so(tmp_path: Path) -
         pytest.raises(CandidateError, match="another comparator counts in"),
     ):
         comparator(tmp_path).run(threading.Event())
+
+
+def test_what_people_decide_waits_for_the_verdict_that_it_is_about() -> None:
+    """A comparator that was away reads all decisions at once, and verdicts in their order."""
+    resolutions = _Resolutions(Settings(), {})
+    resolutions._waiting.extend(  # the topic's records, without a cluster
+        TopicRecord("resolutions", 0, number, b"", b"", timestamp_ms=1_000 * number) for number in range(4)
+    )
+    assert [one.offset for one in resolutions.due(1.5)] == [0, 1]
+    assert list(resolutions.due(1.5)) == []
+    assert [one.offset for one in resolutions.due(None)] == [2, 3], "no verdict is left to wait for"
 
 
 def test_the_file_is_free_again_when_a_comparator_ends(tmp_path: Path) -> None:

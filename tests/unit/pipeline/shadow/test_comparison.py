@@ -226,6 +226,14 @@ def test_of_two_verdicts_of_one_side_the_newest_counts() -> None:
     assert joined.repeats == 2
 
 
+def test_a_content_that_waits_for_its_other_verdict_was_not_compared() -> None:
+    joined = pairs()
+    for number in range(4):
+        joined.hear(side(post=f"p{number}"), 0)
+    joined.hear(side(CANDIDATE, post="p0"), 0)
+    assert (joined.waiting, joined.unjoined) == (3, 3)
+
+
 def test_a_verdict_from_the_future_is_counted_and_orders_nothing() -> None:
     joined = pairs()
     joined.hear(side(at=1_000), 0)

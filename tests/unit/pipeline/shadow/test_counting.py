@@ -16,7 +16,7 @@ from sluicegate.pipeline.shadow.comparison import Seat
 from sluicegate.pipeline.shadow.counting import Counting
 from sluicegate.pipeline.shadow.sample import ShadowSample
 from sluicegate.pipeline.shadow.states import JudgeDigests
-from sluicegate.pipeline.shadow.summary import Experiment
+from sluicegate.pipeline.shadow.summary import Experiment, covered
 from sluicegate.schemas import Verdict
 from unit.pipeline.shadow.test_redecide import DIGEST, MILD, OLD, verdict
 
@@ -47,6 +47,20 @@ def judged(seat: Seat, number: int, unsafe: float = 0.1) -> Verdict:
         content_hash=f"sha256:{number:064x}",
     )
     return made.model_copy(update={"verdict_id": f"{seat} {number}"})
+
+
+def test_a_candidate_that_skips_half_of_the_posts_is_not_certified_while_they_wait() -> None:
+    found = counting()
+    for number in range(400):
+        found.take(LIVE, judged(LIVE, number), AT + number / 100)
+        if number % 2 == 0:
+            found.take(SHADOW, judged(SHADOW, number), AT + number / 100)
+    conclusion = found.summary()["conclusion"]
+    assert conclusion["ruling"] == "open"
+    assert conclusion["reasons"][0].startswith(
+        "both judged 49.75%"
+    )  # of the first post, the live verdict came before it began
+    assert covered(found.summary()) == pytest.approx(199 / 400)
 
 
 def test_nothing_counts_before_the_candidate_has_judged_something() -> None:

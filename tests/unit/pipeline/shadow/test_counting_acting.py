@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.shadow.certificate import CertificateTerms
-from sluicegate.pipeline.shadow.comparison import Seat
+from sluicegate.pipeline.shadow.comparison import Outcome, Seat
 from sluicegate.pipeline.shadow.counting import Counting, Policies
 from sluicegate.pipeline.shadow.states import JudgeDigests
 from sluicegate.pipeline.shadow.summary import Experiment
@@ -84,6 +86,31 @@ def test_a_withheld_block_of_the_candidate_tells_that_its_breaker_opened() -> No
     assert found.against(0.5) == ()
     found.take(LIVE, withheld_by(MILD, 2), AT)
     assert found.against(0.5) == ("1 block-volume breakers opened under its policy",)
+
+
+def raised_by_a_pattern(policy: Policy, number: int, **more: Any) -> Verdict:
+    made = verdict(0.1, number, policy).model_dump(mode="json")
+    raised = {"action": "review", "disposition": "queue", "reason_codes": [f"shared_pattern_{'0' * 16}"]}
+    return Verdict.model_validate(made | raised | more, strict=False)
+
+
+@pytest.mark.parametrize(("live", "beside"), [(OLD, MILD), (MILD, OLD)])
+def test_what_a_shared_pattern_raises_is_no_difference_between_two_judges(
+    live: Policy, beside: Policy
+) -> None:
+    found = counting()
+    for number in range(300):
+        found.take(LIVE, raised_by_a_pattern(live, number), AT + number)
+        found.take(SHADOW, verdict(0.1, number, beside), AT + number)
+    assert found.tally.all.outcomes[Outcome.AGREE] == found.tally.all.contents == 300
+    assert found.against(0.5) == ()
+
+
+def test_a_flood_that_a_pattern_blocks_is_no_fault_of_the_candidate() -> None:
+    found = counting()
+    breaker = {"action": "block", "disposition": "takedown", "open_since": "2026-01-01T00:00:00Z"}
+    found.take(LIVE, raised_by_a_pattern(MILD, 1, breaker=breaker), AT)
+    assert found.against(0.5) == ()
 
 
 def overturning(verdict_id: str, number: int, action: str = "allow", **fields: Any) -> Resolution:

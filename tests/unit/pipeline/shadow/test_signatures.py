@@ -158,3 +158,10 @@ def test_a_public_key_of_another_kind_is_refused(pem: bytes) -> None:
 def test_a_private_key_of_another_kind_is_refused(pem: bytes) -> None:
     with pytest.raises(CandidateError, match="openssl genpkey"):
         FactSigner(pem)
+
+
+@pytest.mark.parametrize("depth", [200, 400, 900])
+def test_a_record_that_is_nested_deeply_is_no_fact(depth: int) -> None:
+    nested = b"[" * depth + b"]" * depth
+    with pytest.raises(CandidateError):
+        RING.open(b'{"fact":' + nested + b',"signature":"x"}')
