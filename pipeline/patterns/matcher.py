@@ -62,7 +62,7 @@ def write_live(patterns: Iterable[tuple[LivePattern, str, Iterable[str]]]) -> by
     owners: dict[str, array[int]] = {}
     for number, (pattern, key, its) in enumerate(patterns):
         known.append((pattern.id, pattern.expires_on.toordinal(), pattern.confirmed))
-        for value in its:
+        for value in dict.fromkeys(its):  # one that came twice would be a match by itself
             values.setdefault(key, []).append(bytes.fromhex(value))
             owners.setdefault(key, array("I")).append(number)
     keys = [(key, len(found)) for key, found in values.items()]

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import Line
@@ -27,7 +36,24 @@ MemberName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62
 KeyName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,31}$")]
 PatternId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-Week = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-W[0-9]{2}$")]
+
+
+def monday(week: str) -> date:
+    """The day on which a week begins.
+
+    Raises:
+        ValueError: The year has no such week.
+    """
+    year, number = map(int, week.split("-W"))
+    return date.fromisocalendar(year, number, 1)
+
+
+def _is_week(week: str) -> str:
+    monday(week)
+    return week
+
+
+Week = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-W[0-9]{2}$"), AfterValidator(_is_week)]
 Category = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 FeedDigest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -50,6 +76,14 @@ class Pattern(_Shared):
     first_week: Week
     last_week: Week
     expires_on: date
+
+    @model_validator(mode="after")
+    def _says_each_once(self) -> Self:
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("a value stands in it twice, and would count twice in a match")
+        if self.first_week > self.last_week:
+            raise ValueError("first_week is after last_week")
+        return self
 
     @property
     def code(self) -> str:

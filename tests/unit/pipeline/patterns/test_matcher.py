@@ -114,6 +114,11 @@ def test_a_word_over_and_over_is_no_match_by_itself(tmp_path: Path) -> None:
     )
 
 
+def test_a_value_that_stands_in_a_pattern_over_and_over_is_no_match_by_itself(tmp_path: Path) -> None:
+    pattern, key, values = live(flood()[0])
+    assert matcher(tmp_path, (pattern, key, values[:1] * 3)).match("teens", flood()[0]) is None
+
+
 def test_without_a_file_there_are_no_patterns(tmp_path: Path) -> None:
     write_circle(tmp_path)
     assert Matcher(tmp_path, ["teens"], Instruments.for_engine(1)).match("teens", flood()[0]) is None
