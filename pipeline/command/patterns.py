@@ -27,7 +27,7 @@ from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import LINE
 from sluicegate.pipeline.patterns.circle import new_circle
 from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Revocation
-from sluicegate.pipeline.patterns.standing import learnt, seen_here, suspicion
+from sluicegate.pipeline.patterns.standing import learnt, seen_here, suspicions
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import Verdict
@@ -304,6 +304,7 @@ def import_(
     with folders.PatternFolder.opened(path) as folder:
         for file in feeds or ():
             refused += not _take_in(folder, str(file), file.name, _read(file), actor, revoked)
+        folder.save()  # what is gone leaves now, also if the topics cannot be read
         if topic:
             offsets = folder.read_up_to(loaded.topics.patterns)
             for record in read_feeds(loaded, offsets):
@@ -312,11 +313,12 @@ def import_(
                 refused += not taken
                 offsets[record.partition] = record.offset + 1
             folder.note_read(loaded.topics.patterns, offsets)
-        folder.save()  # what is gone leaves now, also if the topics cannot be read
+            folder.save()
         if learn:
             _look_back(loaded, folder, actor)
             _learn(loaded, folder, actor)
-        folder.admit([one.pattern.id for one in folder.known()])
+        # The others wait for their key: nobody can look at them without it.
+        folder.admit([one.pattern.id for one in folder.known() if _key(folder, one) is not None])
         folder.save()
         if revoked:
             raised = read_raised(loaded)
@@ -375,18 +377,26 @@ def _look_back(settings: Settings, folder: Any, actor: str) -> None:
         folder: Its :class:`PatternFolder`.
         actor: Who took them in.
     """
-    new = [one.pattern for one in folder.known() if one.fresh]
+    new: dict[str, list[Any]] = {}
+    for one in folder.known():
+        if one.fresh and one.standing in {"seed", "confirmed"} and _key(folder, one) is not None:
+            new.setdefault(one.pattern.key, []).append((one.pattern, one.fresh))
     if not new:
         return
     history = read_history(settings, k=folder.circle.k)
-    for pattern in new:
-        key = folder.circle.key(pattern.key, folder.today)
-        if key is None:
-            continue  # it matches nothing
-        why = suspicion(pattern, key, copies=history.copies, harmless=history.harmless, others=history.others)
-        if why is not None:
-            folder.judge(pattern.id, "poisoned", by=actor, why=why)
-            typer.echo(f"{pattern.id}: not used: it {why}", err=True)
+    for name, patterns in new.items():
+        key = folder.circle.key(name, folder.today)
+        found = suspicions(
+            patterns, key, copies=history.copies, harmless=history.harmless, others=history.others
+        )
+        for pattern, why in found.items():
+            folder.judge(pattern, "poisoned", by=actor, why=why)
+            typer.echo(f"{pattern}: not used: it {why}", err=True)
+
+
+def _key(folder: Any, known: Any) -> Any:
+    """The key that the values of a pattern are hashed with; None where it is not here yet, or has expired."""
+    return folder.circle.key(known.pattern.key, folder.today)
 
 
 def _learn(settings: Settings, folder: Any, actor: str) -> None:
@@ -401,7 +411,7 @@ def _learn(settings: Settings, folder: Any, actor: str) -> None:
         if standing == "confirmed":
             if known.harmful and harmful < 2 * known.harmful:
                 continue  # little more is known than before
-            key = folder.circle.key(pattern.key, folder.today)
+            key = _key(folder, known)
             if key is None or harmful == 0:
                 continue
             history = history or read_history(settings, k=folder.circle.k)

@@ -8,7 +8,7 @@ import orjson
 
 from sluicegate.pipeline.errors import PatternError, SignatureError
 from sluicegate.pipeline.patterns.circle import Circle
-from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Feed, repeated
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Feed, overlapping, repeated
 from sluicegate.pipeline.signing.ed25519 import PublicKeys, SigningKey
 
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ def _require_good(feed: Feed, circle: Circle, today: date) -> None:
     revoked = {one.id for one in feed.revoked}
     if both := next((one.id for one in feed.patterns if one.id in revoked), None):
         raise PatternError(f"pattern {both} is shared and revoked in it; ask {feed.member} for another")
+    if pair := overlapping(feed.patterns):
+        raise PatternError(
+            f"patterns {pair[0]} and {pair[1]} in it are of the same posts, which would have the budget of both; "
+            f"ask {feed.member} for another"
+        )
 
 
 def require_newer(feed: Feed, head: Head | None) -> str | None:

@@ -30,6 +30,8 @@ STATE = "state.json"
 EVENTS = "events.jsonl"
 _LOCK = ".lock"
 _FEEDS = "feeds"
+_USED = ("seed", "confirmed")
+"""Standings of patterns that raise posts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class KnownPattern:
     """Those of its values that people here confirmed."""
     harmful: int = 0
     """Its posts that people here had found harmful when they last confirmed it."""
-    fresh: bool = False
-    """True until it was held against what was here before: no worker has it until then."""
+    fresh: date | None = None
+    """The day on which it first came, until it was held against what was here before: no worker has it until then."""
 
 
 class PatternFolder:
@@ -60,7 +62,7 @@ class PatternFolder:
         self._path = path
         self.today = today
         self.circle: Circle = read_circle(path / FILE)
-        self._state: dict[str, Any] = {"heads": {}, "local": {}, "drafts": {}, "fresh": [], "read": {}}
+        self._state: dict[str, Any] = {"heads": {}, "local": {}, "drafts": {}, "fresh": {}, "read": {}}
         if (path / STATE).exists():
             self._state |= orjson.loads((path / STATE).read_bytes())
         self._feeds: dict[str, Feed] = {}
@@ -94,9 +96,11 @@ class PatternFolder:
         return self._feeds.get(member)
 
     def known(self) -> list[KnownPattern]:
-        """Every pattern that has not expired, with what it is worth here."""
-        found, fresh = [], set(self._state["fresh"])
+        """Every pattern of a member of the circle that has not expired, with what it is worth here."""
+        found, fresh = [], self._state["fresh"]
         for member, feed in sorted(self._feeds.items()):
+            if member not in self.circle.members:
+                continue
             for pattern in feed.patterns:
                 if pattern.expires_on >= self.today:
                     local = self._state["local"].get(pattern.id, {})
@@ -108,7 +112,7 @@ class PatternFolder:
                             local.get("why", ""),
                             tuple(local.get("values", ())),
                             local.get("harmful", 0),
-                            pattern.id in fresh,
+                            date.fromisoformat(fresh[pattern.id]) if pattern.id in fresh else None,
                         )
                     )
         return found
@@ -127,23 +131,31 @@ class PatternFolder:
         feed = open_feed(content, self.circle, self.today)
         gap = require_newer(feed, self.heads.get(feed.member))
         before = self._feeds.get(feed.member)
-        had = {one.id for one in before.patterns} if before is not None else set()
-        others = {one.pattern.id for one in self.known() if one.member != feed.member}
+        had = {one.id: one for one in before.patterns} if before is not None else {}
+        others = {one.id for name, its in self._feeds.items() if name != feed.member for one in its.patterns}
         if stolen := next((one.id for one in feed.patterns if one.id in others), None):
             raise PatternError(
                 f"pattern {stolen} is another member's; {feed.member} may share and revoke its own alone"
             )
+        for one in feed.patterns:
+            if (old := had.get(one.id)) and (one.key, set(one.values)) != (old.key, set(old.values)):
+                raise PatternError(
+                    f"pattern {one.id} has other values than when it was looked at here; ask {feed.member} for it under a new id"
+                )
         self._feeds[feed.member] = feed
         self._state["heads"][feed.member] = [feed.sequence, feed.digest]
         new = [one for one in feed.patterns if one.id not in had]
-        self._state["fresh"] += [one.id for one in new]
-        gone = sorted(had - {one.id for one in feed.patterns})
+        self._state["fresh"] |= {one.id: self.today.isoformat() for one in new}
+        gone = sorted(had.keys() - {one.id for one in feed.patterns})
+        for name in gone:
+            if self._state["local"].get(name, {}).get("standing") in _USED:
+                del self._state["local"][name]  # should it come again, it begins anew
         return feed, new, gone, gap
 
     def admit(self, patterns: Iterable[str]) -> None:
         """Let workers have these patterns."""
-        gone = set(patterns)
-        self._state["fresh"] = [one for one in self._state["fresh"] if one not in gone]
+        for one in patterns:
+            self._state["fresh"].pop(one, None)
 
     def judge(
         self,
@@ -219,13 +231,16 @@ class PatternFolder:
         self._state["local"] = {
             name: how
             for name, how in self._state["local"].items()
-            if name in ids or how["standing"] not in {"seed", "confirmed"}
+            if name in ids or how["standing"] not in _USED
         }
-        self.admit(set(self._state["fresh"]) - ids)
+        # What has expired, or is of a member that has left, may come again, and was not looked at.
+        self.admit(
+            self._state["fresh"].keys() - {one.id for feed in self._feeds.values() for one in feed.patterns}
+        )
         _replace(self._path / STATE, orjson.dumps(self._state, option=orjson.OPT_INDENT_2))
         live = []
         for one in known:
-            if one.standing not in {"seed", "confirmed"} or one.fresh:
+            if one.standing not in _USED or one.fresh:
                 continue
             pattern = one.pattern
             live.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -22,7 +23,7 @@ from sluicegate.pipeline.facts import Line
 from sluicegate.schemas import SHARED_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 FORMAT = "sluicegate-patterns/1"
 LIFE_DAYS = 30
@@ -152,4 +153,22 @@ def repeated(ids: Iterable[str]) -> str | None:
         if one in seen:
             return one
         seen.add(one)
+    return None
+
+
+def overlapping(patterns: Sequence[Pattern]) -> tuple[str, str] | None:
+    """Ids of two patterns with so many values in common that one post may be a copy of both; None if no two are so."""
+    counted = Counter(value for one in patterns for value in one.values)
+    # Nearly all values stand in one pattern alone, and these say nothing.
+    shared = {one.id: sorted(value for value in one.values if counted[value] > 1) for one in patterns}
+    owners = defaultdict[str, list[str]](list)
+    for name, values in shared.items():
+        for value in values:
+            owners[value].append(name)
+    for value, names in owners.items():
+        beside: dict[str, str] = {}
+        for name in names:
+            for other in shared[name]:
+                if other > value and (known := beside.setdefault(other, name)) != name:
+                    return known, name
     return None

@@ -153,16 +153,19 @@ def next_feed(
     ]
     for candidate in candidates:
         values = hashed(candidate, key)
-        number = next((number for number, one in enumerate(kept) if overlaps(one, values)), None)
-        if number is None:
+        same = [one for one in kept if overlaps(one, values)]
+        if not same:
             authors = noisy(candidate.authors, chance, least=circle.k)
             kept.append(_pattern(candidate, values, key, ends, authors))
-        elif len(values) >= len(kept[number].values) + _GROWN:
-            kept[number] = _pattern(candidate, values, key, ends, kept[number].authors)
+            continue
+        first = kept.index(same[0])
+        if len(values) >= len(same[0].values) + _GROWN:
+            # Of all that it overlaps: receivers refuse two patterns of the same posts.
+            kept = [one for one in kept if one not in same]
+            kept.insert(first, _pattern(candidate, values, key, ends, same[0].authors))
         else:
-            kept[number] = kept[number].model_copy(
-                update={"last_week": candidate.last_week, "expires_on": ends}
-            )
+            last_week = max(same[0].last_week, candidate.last_week)
+            kept[first] = same[0].model_copy(update={"last_week": last_week, "expires_on": ends})
     old = before.revoked if before is not None else ()
     return Feed(
         circle=circle.name,

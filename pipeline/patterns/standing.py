@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from bisect import bisect_left
+from collections import defaultdict
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.circle import CircleKey
 from sluicegate.pipeline.patterns.mining import EVERYDAY_LEAST, EVERYDAY_SHARE, ConfirmedCopy
-from sluicegate.pipeline.patterns.pattern import Pattern
+from sluicegate.pipeline.patterns.pattern import Pattern, monday
 from sluicegate.pipeline.patterns.sketch import ASKED_FIRST, KEPT, LOOKED_UP, NEEDED, checksums, keyed
 
 if TYPE_CHECKING:
@@ -24,6 +28,11 @@ _SEEN_BY = 2
 """Authors whose harmful posts had a value, or it is not confirmed with its pattern."""
 REFUSED_BY = 2
 """Posts raised by a pattern that people here found safe, if they are more than the harmful ones: it goes."""
+
+_FEW_POSTS = 1_000
+"""Fewer from before the week that its member names say nothing of a pattern."""
+_FLOOD_BEFORE = timedelta(days=3)
+"""So long before its pattern a flood may have come here. The topic of posts is kept for a week, unless it was made otherwise."""
 
 
 def learnt(now: Standing, *, harmful: int, safe: int) -> Standing:
@@ -71,41 +80,90 @@ def seen_here(
     return found if len(found) >= NEEDED else ()
 
 
-def suspicion(
-    pattern: Pattern,
+def suspicions(
+    patterns: Iterable[tuple[Pattern, date]],
     key: CircleKey,
     *,
     copies: Iterable[ConfirmedCopy],
-    harmless: Collection[frozenset[int]],
+    harmless: Iterable[Collection[int]],
     others: Sequence[tuple[Sequence[int], datetime | None]],
-) -> str | None:
-    """Why a new pattern is not used here; None if nothing speaks against it.
+) -> dict[str, str]:
+    """Why new patterns are not used here, by their ids; without those that nothing speaks against.
+
+    Each text is hashed once, however many patterns are new: whoever revokes one waits meanwhile.
 
     Args:
-        pattern: That was taken in.
-        key: That its values are hashed with.
+        patterns: That were taken in, and when they first were. All are hashed with that key.
+        key: That their values are hashed with.
         copies: That people here found harmful. A flood that is here already may have a few safe posts near it: a member
             that knows more of the flood by now shares it under another id. While more of its texts were harmful than
             safe, its first posts and what people decide on them settle it, as :func:`learnt` has it.
         harmless: The checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
     """
-    value_of, values = keyed(key.value), {bytes.fromhex(one) for one in pattern.values}
-    safe = sum(_raises(sorted(low)[:LOOKED_UP], values, value_of) for low in harmless)
-    if safe:
-        harmful = sum(_raises(checksums(one.text, LOOKED_UP), values, value_of) for one in copies)
-        if safe >= harmful:
-            return "matches what people here found safe"
-    year, week = map(int, pattern.first_week.split("-W"))
-    begun = datetime.fromisocalendar(year, week, 1).replace(tzinfo=UTC)
-    before = [low for low, at in others if at is not None and at < begun]
-    hits = sum(len({value_of(one) for one in low} & values) >= NEEDED for low in before)
-    if hits > max(EVERYDAY_LEAST, EVERYDAY_SHARE * len(before)):
-        return f"matches {hits} of {len(before)} posts from before its flood"
-    return None
+    new = [
+        (
+            pattern.id,
+            [bytes.fromhex(value) for value in pattern.values],
+            _at(monday(pattern.first_week)),
+            taken,
+        )
+        for pattern, taken in patterns
+    ]
+    wanted, value_of = {value for _, values, _, _ in new for value in values}, cache(keyed(key.value))
+    harmful_texts = _Texts((checksums(copy.text, LOOKED_UP) for copy in copies), wanted, value_of)
+    safe_texts = _Texts((sorted(low)[:LOOKED_UP] for low in harmless), wanted, value_of)
+    # The oldest first: what was made before a moment are the first so many.
+    dated = sorted(((at, low) for low, at in others if at is not None), key=lambda one: one[0])
+    times, old_texts = [at for at, _ in dated], _Texts((low for _, low in dated), wanted, value_of)
+    found = {}
+    for name, values, begun, taken in new:
+        harmful, safe = len(harmful_texts.raised_by(values)), len(safe_texts.raised_by(values))
+        if safe and safe >= harmful:
+            found[name] = "matches what people here found safe"
+            continue
+        before = bisect_left(times, begun)
+        # Its member says when the flood began. Where that leaves too little to say anything, the day counts on which it
+        # came here; unless people here found it harmful, for then old posts may well be of the flood.
+        if before < _FEW_POSTS and not harmful:
+            before = max(before, bisect_left(times, _at(taken) - _FLOOD_BEFORE))
+        hits = sum(number < before for number in old_texts.sharing(values))
+        if hits > max(EVERYDAY_LEAST, EVERYDAY_SHARE * before):
+            found[name] = f"matches {hits} of {before} posts from before its flood"
+    return found
 
 
-def _raises(low: Sequence[int], values: Collection[bytes], value_of: Callable[[int], bytes]) -> bool:
-    """True if a pattern with these values raises a text with these lowest checksums, as the matcher has it."""
-    hashed = [value_of(one) for one in low]
-    return any(one in values for one in hashed[:ASKED_FIRST]) and len({*hashed} & {*values}) >= NEEDED
+def _at(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+class _Texts:
+    """Texts by those of their lowest values that new patterns have.
+
+    Args:
+        low: The lowest checksums of each text, in order.
+        wanted: Values of new patterns; no other is kept.
+        value_of: Hashes a checksum.
+    """
+
+    def __init__(
+        self, low: Iterable[Sequence[int]], wanted: Collection[bytes], value_of: Callable[[int], bytes]
+    ) -> None:
+        self._having: defaultdict[bytes, set[int]] = defaultdict(set)
+        self._asked_first: defaultdict[bytes, set[int]] = defaultdict(set)
+        for number, its in enumerate(low):
+            for place, checksum in enumerate(its):
+                if (value := value_of(checksum)) in wanted:
+                    self._having[value].add(number)
+                    if place < ASKED_FIRST:
+                        self._asked_first[value].add(number)
+
+    def sharing(self, values: Iterable[bytes]) -> set[int]:
+        """Numbers of the texts with two of these values."""
+        having = [texts for value in values if (texts := self._having.get(value))]
+        return set[int]().union(*(one & other for one, other in combinations(having, NEEDED)))
+
+    def raised_by(self, values: Sequence[bytes]) -> set[int]:
+        """Those that a pattern with these values raises, as the matcher has it."""
+        first = set[int]().union(*(self._asked_first.get(value, ()) for value in values))
+        return self.sharing(values) & first if first else first

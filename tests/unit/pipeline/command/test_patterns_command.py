@@ -15,11 +15,14 @@ from sluicegate.pipeline.patterns.folder import PatternFolder
 from sluicegate.pipeline.patterns.matcher import read_index
 from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Feed, Revocation
 from sluicegate.pipeline.patterns.sharing import draft
+from sluicegate.pipeline.patterns.sketch import KEPT, checksums
 from unit.pipeline.patterns.circles import (
+    CIRCLE,
     NORTH,
     SOUTH,
     TEMPLATE,
     TODAY,
+    circle_with,
     feed,
     flood,
     mined,
@@ -46,11 +49,12 @@ class Cluster:
         self.feeds: list[bytes] = []
         self.published: list[bytes] = []
         self.looked_back = 0
+        self.history = History()
 
     def read_history(self, *_: object, **__: object) -> History:
         self._answer()
         self.looked_back += 1
-        return History()
+        return self.history
 
     def read_raised(self, _settings: object) -> dict[str, Any]:
         self._answer()
@@ -117,6 +121,37 @@ def test_what_is_new_is_used_once_it_was_held_against_what_was_here(place: Path,
     cluster.away = False
     assert run("import").exit_code == 0
     assert (cluster.looked_back, len(read_index(place))) == (1, 1)
+
+
+def test_a_pattern_of_a_key_that_is_not_here_yet_waits_until_it_was_looked_at(
+    place: Path, cluster: Cluster
+) -> None:
+    key = CIRCLE.keys[0]
+    later = key.model_copy(update={"id": "later"})
+    early = ONE.model_copy(update={"patterns": (PATTERN.model_copy(update={"key": "later"}),)})
+    assert run("import", written(place / "1.feed", sealed(early))).exit_code == 0
+    cluster.history.harmless = [frozenset(checksums(flood()[0], KEPT))]
+    write_circle(place, circle_with(keys=(key, later)))
+    done = run("import")
+    assert "matches what people here found safe" in done.output
+    assert len(read_index(place)) == 0
+
+
+def test_what_is_not_used_is_not_looked_at(place: Path, cluster: Cluster) -> None:
+    cluster.away = True
+    assert run("import", written(place / "1.feed", sealed(ONE))).exception
+    cluster.away = False
+    assert run("revoke", PATTERN.id, "--reason", "a greeting").exit_code == 0
+    assert run("import").exit_code == 0
+    assert cluster.looked_back == 0
+
+
+def test_a_file_revokes_also_while_the_topic_is_away(place: Path, cluster: Cluster) -> None:
+    assert run("import", written(place / "1.feed", sealed(ONE))).exit_code == 0
+    cluster.away = True
+    done = run("import", written(place / "2.feed", sealed(REVOKES)), "--topic")
+    assert isinstance(done.exception, ClusterError)
+    assert len(read_index(place)) == 0
 
 
 def test_a_topic_is_read_on_past_what_is_forged_replayed_and_none(place: Path, cluster: Cluster) -> None:

@@ -105,6 +105,21 @@ def test_one_pattern_twice_is_refused() -> None:
         open_feed(sealed(FEED.model_copy(update={"patterns": FEED.patterns * 2})), CIRCLE, TODAY)
 
 
+@pytest.mark.parametrize(("shared", "good"), [(1, True), (2, False)])
+def test_two_patterns_of_the_same_posts_are_refused(shared: int, good: bool) -> None:
+    """Each would have a budget of its own."""
+    (one,) = FEED.patterns
+    others = [f"{number:016x}" for number in range(3)]
+    again = one.model_copy(update={"id": "a" * 16, "values": (*others, *one.values[-shared:])})
+    third = one.model_copy(update={"id": "b" * 16, "values": (*others[:1], "f" * 16, *one.values[:1])})
+    content = sealed(FEED.model_copy(update={"patterns": (one, third, again)}))
+    if good:
+        assert len(open_feed(content, CIRCLE, TODAY).patterns) == 3
+    else:
+        with pytest.raises(PatternError, match=f"{one.id} and {'a' * 16} in it are of the same posts"):
+            open_feed(content, CIRCLE, TODAY)
+
+
 def test_the_next_feed_follows() -> None:
     assert require_newer(feed(before=FEED), Head(1, FEED.digest)) is None
 

@@ -60,6 +60,45 @@ def test_a_feed_takes_the_place_of_the_one_before(place: Path) -> None:
     assert read_index(place).find(flood()[0]) == []
 
 
+@pytest.mark.parametrize("field", ["values", "key"])
+def test_a_pattern_that_was_looked_at_stays_what_it_was(place: Path, field: str) -> None:
+    """Else a member shares a flood, waits until it is confirmed, and puts a greeting in its place."""
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    other = {"values": (*pattern.values[1:], "0" * 16), "key": "another"}[field]
+    changed = feed(before=one).model_copy(update={"patterns": (pattern.model_copy(update={field: other}),)})
+    with PatternFolder.opened(place) as folder, pytest.raises(PatternError, match="has other values"):
+        folder.take(sealed(changed))
+
+
+def test_one_that_comes_again_begins_anew(place: Path) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    without = feed(before=one).model_copy(update={"patterns": ()})
+    other = pattern.model_copy(update={"values": ("0" * 16, *pattern.values[1:])})
+    with PatternFolder.opened(place) as folder:
+        folder.judge(pattern.id, "confirmed", by="ann", why="x", confirmed=pattern.values[:2], harmful=5)
+        folder.take(sealed(without))
+        folder.take(sealed(feed(before=without).model_copy(update={"patterns": (other,)})))
+        (known,) = folder.known()
+    assert (known.standing, known.confirmed, known.fresh) == ("seed", (), TODAY)
+
+
+def test_what_a_member_shared_leaves_with_it_and_is_looked_at_should_it_come_back(place: Path) -> None:
+    with PatternFolder.opened(place) as folder:
+        folder.take(sealed(feed(flood())))
+        folder.save()
+    write_circle(place, circle_with(members={"south": CIRCLE.members["south"]}))
+    with PatternFolder.opened(place) as folder:
+        assert folder.known() == []
+        folder.save()
+    write_circle(place)
+    with PatternFolder.opened(place) as folder:
+        assert [known.fresh for known in folder.known()] == [TODAY]
+
+
 def test_what_is_new_waits_for_a_look_and_what_is_gone_does_not(place: Path) -> None:
     one = feed(flood())
     take(place, sealed(one))
@@ -70,7 +109,7 @@ def test_what_is_new_waits_for_a_look_and_what_is_gone_does_not(place: Path) -> 
         folder.save()  # and here the cluster with the posts is away
     assert len(read_index(place)) == 0
     with PatternFolder.opened(place) as folder:
-        assert [known.fresh for known in folder.known()] == [True]
+        assert [known.fresh for known in folder.known()] == [TODAY]
         folder.admit([other.patterns[0].id])
         folder.save()
     assert len(read_index(place)) == 1

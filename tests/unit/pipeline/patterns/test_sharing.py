@@ -45,6 +45,16 @@ def test_a_pattern_of_more_values_takes_the_place_of_one_of_the_first_copies_und
     assert old.authors == new.authors  # and nobody sees a second draw
 
 
+def test_a_pattern_that_has_grown_takes_the_place_of_all_that_it_overlaps() -> None:
+    """Receivers refuse two patterns of the same posts."""
+    (known,) = candidates(flood())
+    parts = [replace(known, checksums=known.checksums[at : at + 3]) for at in (0, 3)]
+    first = next_feed(CIRCLE, "north", None, parts, chance=random.Random(1), now=NOW)
+    then = next_feed(CIRCLE, "north", first, [known], chance=random.Random(2), now=NOW)
+    assert (len(first.patterns), len(then.patterns)) == (2, 1)
+    assert then.patterns[0].authors == first.patterns[0].authors
+
+
 def test_a_count_is_not_the_exact_one() -> None:
     exact = candidates(flood(40))[0].authors
     drawn = {
