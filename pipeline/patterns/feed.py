@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from datetime import date
 
 _PURPOSE = b"sluicegate: a feed of patterns\n"
+_HEAD = re.compile(rb'\{"format":"[^"]{1,64}","circle":"([a-z0-9.-]{1,63})","member":"([a-z0-9.-]{1,63})",')
+"""How the one text of a feed begins."""
+_SIGNATURE = re.compile(rb'[A-Za-z0-9+/=]{1,128}"\}')
 
 
 class KnownFeedError(PatternError):
@@ -50,29 +54,31 @@ def open_feed(content: bytes, circle: Circle, today: date) -> Feed:
     """
     if len(content) > MOST_BYTES:
         raise PatternError(f"a feed has at most {MOST_BYTES:,} bytes; ask its sender to share fewer patterns")
-    try:
-        envelope = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        envelope = None
-    if not isinstance(envelope, dict) or envelope.keys() != {"feed", "signature"}:
+    text, _, signature = content.rstrip().rpartition(b',"signature":"')
+    text = text.removeprefix(b'{"feed":')
+    head = _HEAD.match(text)
+    if head is None or not _SIGNATURE.fullmatch(signature):
         raise PatternError(
             "it is no signed feed of patterns; ask its sender for what `patterns export` wrote"
         )
-    # What is signed is the one text that a feed has, and not the text that stands in the file.
-    feed = Feed.decode(orjson.dumps(envelope["feed"]))
-    if feed.circle != circle.name:
-        raise PatternError(f"it is of circle {feed.circle}, and yours is {circle.name}; put it where that is")
+    of, member = (one.decode() for one in head.groups())
+    if of != circle.name:
+        raise PatternError(f"it is of circle {of}, and yours is {circle.name}; put it where that is")
     try:
         signed = PublicKeys(circle.signing_keys(today)).signed(
-            feed.member, envelope["signature"], _PURPOSE, feed.encode()
+            member, signature.removesuffix(b'"}').decode(), _PURPOSE, text
         )
     except SignatureError as error:
         raise PatternError(f"the circle's file: {error}") from None
     if not signed:
         raise PatternError(
-            f"no key of {feed.member} that is good today signed it; ask {feed.member} whether it is theirs, "
+            f"no key of {member} that is good today signed it; ask {member} whether it is theirs, "
             "or get the circle's new file"
         )
+    # Only now: what a stranger sends is not taken apart.
+    feed = Feed.decode(text)
+    if feed.encode() != text:
+        raise PatternError(f"it is not written as feeds are; ask {member} for what `patterns export` wrote")
     _require_good(feed, circle, today)
     return feed
 

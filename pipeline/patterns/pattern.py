@@ -7,11 +7,13 @@ from collections import Counter, defaultdict
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import orjson
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     StringConstraints,
     ValidationError,
@@ -69,10 +71,10 @@ class Pattern(_Shared):
 
     id: PatternId = Field(description="Drawn by chance when the pattern is first shared.")
     key: KeyName = Field(description="The circle's key that its values are hashed with.")
-    values: Annotated[tuple[Value, ...], Field(min_length=LEAST_VALUES, max_length=MOST_VALUES)]
+    values: Annotated[tuple[Value, ...], Field(min_length=LEAST_VALUES, max_length=MOST_VALUES), FailFast()]
     category: Category
     severity: Literal["controversial", "unsafe"]
-    languages: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    languages: Annotated[tuple[str, ...], Field(max_length=8), FailFast()] = ()
     authors: int = Field(ge=1, description="Different authors, with noise; never below the circle's k.")
     first_week: Week
     last_week: Week
@@ -112,8 +114,8 @@ class Feed(_Shared):
     expires_on: date = Field(description="Afterwards nobody may take it in.")
     licence: Line = Field(description="What receivers may do with it, as the circle agreed.")
     k: int = Field(ge=3, description="Each value was seen with so many different authors at least.")
-    patterns: Annotated[tuple[Pattern, ...], Field(max_length=MOST_PATTERNS)] = ()
-    revoked: Annotated[tuple[Revocation, ...], Field(max_length=MOST_PATTERNS)] = ()
+    patterns: Annotated[tuple[Pattern, ...], Field(max_length=MOST_PATTERNS), FailFast()] = ()
+    revoked: Annotated[tuple[Revocation, ...], Field(max_length=MOST_PATTERNS), FailFast()] = ()
 
     def encode(self) -> bytes:
         """The one text that a feed has: it is what is signed."""
@@ -132,12 +134,32 @@ class Feed(_Shared):
             PatternError: It is none.
         """
         try:
+            if not cls._has_few_fields(content):
+                raise ValueError("more than a feed has")  # noqa: TRY301 - one sentence for all faults
             return cls.model_validate_json(content)
-        except ValidationError as error:
-            place = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        except ValueError as error:
+            faults = (
+                error.errors(include_input=False) if isinstance(error, ValidationError) else [{"loc": ()}]
+            )
+            place = ".".join(map(str, faults[0]["loc"]))
             raise PatternError(
                 f"it is no feed of patterns that this release knows ({place or 'its beginning'}); ask its sender for {FORMAT}"
             ) from None
+
+    @classmethod
+    def _has_few_fields(cls, content: bytes) -> bool:
+        """False for what has more fields than a feed: each would be a fault of its own, and a file may hold millions."""
+        document = orjson.loads(content)
+        if not isinstance(document, dict) or not document.keys() <= cls.model_fields.keys():
+            return False
+        lists = ((Pattern, document.get("patterns")), (Revocation, document.get("revoked")))
+        return all(
+            len(one) <= len(kind.model_fields)
+            for kind, entries in lists
+            if isinstance(entries, list)
+            for one in entries
+            if isinstance(one, dict)
+        )
 
 
 def week_of(moment: datetime) -> str:

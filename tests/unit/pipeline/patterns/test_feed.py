@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.patterns.feed import Head, open_feed, require_newer
+from sluicegate.pipeline.signing.ed25519 import SigningKey
 from unit.pipeline.patterns.circles import (
     CIRCLE,
     NORTH,
@@ -25,6 +27,12 @@ from unit.pipeline.patterns.circles import (
 )
 
 FEED = feed(flood())
+
+
+def signed(text: bytes, key: tuple[bytes, bytes] = NORTH) -> bytes:
+    """Any text, as a member would sign it."""
+    signature = SigningKey(key[0]).sign(b"sluicegate: a feed of patterns\n", text)
+    return orjson.dumps({"feed": orjson.Fragment(text), "signature": signature})
 
 
 def test_a_feed_is_read_as_it_was_signed() -> None:
@@ -64,10 +72,43 @@ def test_a_signature_is_of_nothing_else() -> None:
 
 
 def test_a_field_that_is_not_known_is_refused() -> None:
-    envelope = orjson.loads(sealed(FEED))
-    envelope["feed"]["patterns"][0]["text"] = "somebody's"
+    document = orjson.loads(FEED.encode())
+    document["patterns"][0]["text"] = "somebody's"
     with pytest.raises(PatternError, match="no feed of patterns"):
-        open_feed(orjson.dumps(envelope), CIRCLE, TODAY)
+        open_feed(signed(orjson.dumps(document)), CIRCLE, TODAY)
+
+
+def test_what_is_signed_in_another_form_is_refused() -> None:
+    """It would have the digest of another text."""
+    document = orjson.loads(FEED.encode())
+    document["made_at"] = document["made_at"].replace("Z", "+00:00")
+    with pytest.raises(PatternError, match="not written as feeds are"):
+        open_feed(signed(orjson.dumps(document)), CIRCLE, TODAY)
+
+
+@pytest.mark.parametrize("key", [NORTH, keypair()])
+@pytest.mark.parametrize("place", ["feed", "patterns", "pattern", "values", "envelope"])
+def test_a_feed_of_many_faults_costs_little(key: tuple[bytes, bytes], place: str) -> None:
+    """Its file may be as large as that of a good one: what it costs must not be a hundred times that."""
+    document, many = orjson.loads(FEED.encode()), 20_000
+    if place == "feed":
+        document |= {f"x{number}": 1 for number in range(many)}
+    elif place == "patterns":
+        document["patterns"] = [{"id": 1, "values": [1, 2, 3]}] * many
+    elif place == "values":
+        document["patterns"][0]["values"] = [1] * many
+    elif place == "pattern":
+        document["patterns"][0] |= {f"x{number}": 1 for number in range(many)}
+    content = signed(orjson.dumps(document), key)
+    if place == "envelope":
+        content = content.removesuffix(b"}") + b',"x":1' * many + b"}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(PatternError):
+            open_feed(content, CIRCLE, TODAY)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @given(
