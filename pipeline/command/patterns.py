@@ -319,7 +319,12 @@ def import_(
             _learn(loaded, folder, actor)
         # The others wait for their key: nobody can look at them without it.
         folder.admit([one.pattern.id for one in folder.known() if _key(folder, one) is not None])
-        folder.save()
+        if fewer := folder.save():
+            typer.echo(
+                f"{fewer} patterns have a value that stands in more than {folders.MOST_OWNERS} of their member, "
+                "and are compared without it",
+                err=True,
+            )
         if revoked:
             raised = read_raised(loaded)
             for pattern in sorted(revoked):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -23,11 +24,13 @@ from sluicegate.pipeline.patterns.pattern import Feed, Pattern
 from sluicegate.pipeline.patterns.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 STATE = "state.json"
 EVENTS = "events.jsonl"
+MOST_OWNERS = 16
+"""Patterns of one member that a value counts for: a post that has it costs a worker a step for each."""
 _LOCK = ".lock"
 _FEEDS = "feeds"
 _USED = ("seed", "confirmed")
@@ -220,8 +223,12 @@ class PatternFolder:
             journal.flush()
             os.fsync(journal.fileno())
 
-    def save(self) -> None:
-        """Write what changed; the workers' file last, so that a fault before it changes nothing for them."""
+    def save(self) -> int:
+        """Write what changed; the workers' file last, so that a fault before it changes nothing for them.
+
+        Returns:
+            How many patterns lost a value that stands in more than :data:`MOST_OWNERS` of their member.
+        """
         (self._path / _FEEDS).mkdir(exist_ok=True)
         for member, feed in self._feeds.items():
             _replace(self._path / _FEEDS / f"{member}.json", feed.encode())
@@ -238,19 +245,25 @@ class PatternFolder:
             self._state["fresh"].keys() - {one.id for feed in self._feeds.values() for one in feed.patterns}
         )
         _replace(self._path / STATE, orjson.dumps(self._state, option=orjson.OPT_INDENT_2))
-        live = []
+        live: list[tuple[LivePattern, str, Sequence[str]]] = []
+        owners, fewer = Counter[tuple[str, str, str]](), 0
         for one in known:
             if one.standing not in _USED or one.fresh:
                 continue
             pattern = one.pattern
-            live.append(
-                (LivePattern(pattern.id, pattern.expires_on, confirmed=False), pattern.key, pattern.values)
-            )
+            # The first in the feed keep it. Each member has its own count: none takes values from another's patterns.
+            values = [
+                value for value in pattern.values if owners[one.member, pattern.key, value] < MOST_OWNERS
+            ]
+            owners.update((one.member, pattern.key, value) for value in values)
+            fewer += len(values) < len(pattern.values)
+            live.append((LivePattern(pattern.id, pattern.expires_on, confirmed=False), pattern.key, values))
             if one.confirmed:
                 live.append(
                     (LivePattern(pattern.id, pattern.expires_on, confirmed=True), pattern.key, one.confirmed)
                 )
         _replace(self._path / LIVE, write_live(live))
+        return fewer
 
     def events(self) -> list[dict[str, Any]]:
         """The journal, oldest first."""

@@ -100,9 +100,7 @@ class PatternIndex:
             for name, expires, confirmed in head["patterns"]
         ]
         self._count = len({name for name, _, _ in head["patterns"]})
-        self._tables: list[
-            tuple[Callable[[int], bytes], Callable[[bytes], int | tuple[int, ...] | None]]
-        ] = []
+        self._tables: list[tuple[Callable[[int], bytes], Callable[[bytes], int | list[int] | None]]] = []
         for key, count in head["keys"]:
             values, at = content[at : at + VALUE_BYTES * count], at + VALUE_BYTES * count
             owners = array("I", content[at : at + 4 * count])
@@ -143,16 +141,16 @@ class PatternIndex:
         return []
 
 
-def _table(values: bytes, owners: array[int]) -> dict[bytes, int | tuple[int, ...]]:
-    """Owners by value. Nearly all values have one; those of several have a tuple."""
+def _table(values: bytes, owners: array[int]) -> dict[bytes, int | list[int]]:
+    """Owners by value. Nearly all values have one; those of several have a list."""
     pieces = [values[at : at + VALUE_BYTES] for at in range(0, len(values), VALUE_BYTES)]
-    table: dict[bytes, int | tuple[int, ...]] = {}
+    table: dict[bytes, int | list[int]] = {}
     for value, owner in zip(pieces, owners, strict=True):
-        known = table.get(value)
-        if known is None:
-            table[value] = owner
-        else:
-            table[value] = (*((known,) if isinstance(known, int) else known), owner)
+        known = table.setdefault(value, owner)
+        if isinstance(known, list):
+            known.append(owner)
+        elif known != owner:
+            table[value] = [known, owner]
     return table
 
 

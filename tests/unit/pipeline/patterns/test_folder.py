@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.pipeline.errors import PatternError
-from sluicegate.pipeline.patterns.folder import PatternFolder
-from sluicegate.pipeline.patterns.matcher import read_index
+from sluicegate.pipeline.patterns import folder as module
+from sluicegate.pipeline.patterns.folder import MOST_OWNERS, PatternFolder
+from sluicegate.pipeline.patterns.matcher import LivePattern, read_index, write_live
 from unit.pipeline.patterns.circles import (
     CIRCLE,
     SOUTH,
@@ -128,6 +129,38 @@ def test_a_confirmed_pattern_acts_by_the_values_that_were_confirmed_alone(place:
     index = read_index(place)
     assert [found.confirmed for found in index.patterns] == [False, True]
     assert len(index) == 1
+
+
+def test_a_value_counts_for_so_many_patterns_of_a_member_and_takes_none_from_another(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each post that has it costs a step for each of 100,000 patterns."""
+    north, south = feed(flood()), feed(member="south")
+    (own,) = north.patterns
+    many = tuple(
+        own.model_copy(
+            update={
+                "id": f"{number:016x}",
+                "values": (own.values[0], *(f"{number:08x}{one:08x}" for one in range(2))),
+            }
+        )
+        for number in range(1, MOST_OWNERS + 4)
+    )
+    found: dict[str, set[str]] = {}
+
+    def noting(live: list[tuple[LivePattern, str, list[str]]]) -> bytes:
+        found.update({one.id: set(values) for one, _, values in live})
+        return write_live(live)
+
+    monkeypatch.setattr(module, "write_live", noting)
+    for content in (sealed(north), sealed(south.model_copy(update={"patterns": many}), SOUTH)):
+        take(place, content)
+    with PatternFolder.opened(place) as folder:
+        assert folder.save() == 3
+    assert sum(own.values[0] in its for its in found.values()) == 1 + MOST_OWNERS
+    assert found[own.id] == set(own.values)
+    assert own.values[0] in found[many[0].id]
+    assert own.values[0] not in found[many[-1].id]
 
 
 def test_how_far_a_topic_was_read_is_of_that_topic(place: Path) -> None:

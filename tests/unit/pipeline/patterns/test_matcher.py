@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,13 @@ def test_two_values_of_two_patterns_are_no_match(tmp_path: Path) -> None:
 def test_patterns_may_share_values(tmp_path: Path) -> None:
     one = matcher(tmp_path, live(HARMLESS, "b" * 16), live(flood()[0], "a" * 16), live(flood()[1], "c" * 16))
     assert one.match("teens", flood()[0]) == (f"shared_pattern_{'a' * 16}", False)
+
+
+def test_many_patterns_of_one_value_are_read_in_time_that_grows_with_their_number() -> None:
+    many = ((LivePattern("0" * 16, days(9), confirmed=False), KEY.id, ["f" * 16]) for _ in range(60_000))
+    content, began = write_live(many), time.process_time()
+    PatternIndex(content, {KEY.id: KEY.value})
+    assert time.process_time() - began < 2
 
 
 def test_an_expired_pattern_matches_nothing(tmp_path: Path) -> None:
