@@ -142,7 +142,7 @@ def export(
 def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> None:
     from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
     from sluicegate.pipeline.patterns.mining import TIMES_K, MinedCluster, mine  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.patterns.sharing import draft  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.patterns.sharing import draft, not_withdrawn  # noqa: PLC0415 - the same
     from sluicegate.pipeline.patterns.sketch import NEEDED  # noqa: PLC0415 - the same
 
     with folders.PatternFolder.opened(path) as folder:
@@ -160,15 +160,18 @@ def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> Non
             values = set(cluster.checksums)
             return sum(len(values & set(low)) >= NEEDED for low, _ in history.others)
 
-        content = draft(found.clusters, matches=matches, by=actor)
+        shared = not_withdrawn(found.clusters, folder.circle, folder.withdrawn())
+        content = draft(shared, matches=matches, by=actor)
         _write_private(target, content)
         folder.note_draft(content, actor)
-        folder.note(actor, "draft made", target.name, clusters=len(found.clusters))
+        folder.note(actor, "draft made", target.name, clusters=len(shared))
         folder.save()
     typer.echo(
-        f"{len(history.copies):,} confirmed posts: {len(found.clusters)} clusters may be shared, {found.few_authors} have fewer than "
+        f"{len(history.copies):,} confirmed posts: {len(shared)} clusters may be shared, {found.few_authors} have fewer than "
         f"{TIMES_K * k} authors, of {found.little_in_common} too little is left after masking"
     )
+    if left := len(found.clusters) - len(shared):
+        typer.echo(f"{left} clusters are of patterns that you took back, and are left out")
     if history.missing:
         typer.echo(f"{history.missing:,} confirmed posts have left their topic, and count for nothing")
     _show_draft(content)
@@ -190,7 +193,12 @@ def _approve(
 ) -> None:
     from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
     from sluicegate.pipeline.patterns.feed import seal  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.patterns.sharing import next_feed, read_draft, residue  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.patterns.sharing import (  # noqa: PLC0415 - the same
+        next_feed,
+        not_withdrawn,
+        read_draft,
+        residue,
+    )
 
     content = draft.read_bytes()
     with folders.PatternFolder.opened(path) as folder:
@@ -208,7 +216,8 @@ def _approve(
             folder.circle,
             member,
             folder.feed(member),
-            candidates,
+            # Again: one may have been taken back since the draft.
+            not_withdrawn(candidates, folder.circle, folder.withdrawn()),
             chance=random.SystemRandom(),
             now=datetime.now(UTC),
         )
@@ -500,6 +509,8 @@ def revoke(
             typer.echo("no such pattern; `sluicegate patterns list` shows which there are", err=True)
             raise typer.Exit(1)
         folder.judge(pattern, "revoked", by=actor, why=reason)
+        folder.remember(pattern, own=signing_key is not None and out is not None)
+        folder.save()  # it leaves also if the key does not sign
         if signing_key is not None and out is not None:
             feed = next_feed(
                 folder.circle,
@@ -518,7 +529,6 @@ def revoke(
             folder.save()
             _replace(out, sealed)
             typer.echo(f"{out}: feed {feed.sequence} of {known.member}, without {pattern}")
-        folder.save()
     typer.echo(f"{pattern}: revoked; workers of yours follow within two seconds")
     _show_cases(pattern, read_raised(loaded).get(pattern, RaisedCases()))
 

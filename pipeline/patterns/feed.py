@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import date
 
 _PURPOSE = b"sluicegate: a feed of patterns\n"
+_LONGEST = timedelta(days=90)
+"""A pattern is good for 30 days by our own rule, and at a receiver for no longer than this."""
 _HEAD = re.compile(rb'\{"format":"[^"]{1,64}","circle":"([a-z0-9.-]{1,63})","member":"([a-z0-9.-]{1,63})",')
 """How the one text of a feed begins."""
 _SIGNATURE = re.compile(rb'[A-Za-z0-9+/=]{1,128}"\}')
@@ -95,6 +98,10 @@ def _require_good(feed: Feed, circle: Circle, today: date) -> None:
     revoked = {one.id for one in feed.revoked}
     if both := next((one.id for one in feed.patterns if one.id in revoked), None):
         raise PatternError(f"pattern {both} is shared and revoked in it; ask {feed.member} for another")
+    if any(one.expires_on > today + _LONGEST for one in feed.patterns):
+        raise PatternError(
+            f"a pattern in it is good for more than {_LONGEST.days} days; ask {feed.member} for another"
+        )
     if pair := overlapping(feed.patterns):
         raise PatternError(
             f"patterns {pair[0]} and {pair[1]} in it are of the same posts, which would have the budget of both; "

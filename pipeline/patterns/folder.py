@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -21,6 +21,7 @@ from sluicegate.pipeline.patterns.circle import FILE, Circle, read_circle
 from sluicegate.pipeline.patterns.feed import Head, open_feed, require_newer
 from sluicegate.pipeline.patterns.matcher import LIVE, LivePattern, write_live
 from sluicegate.pipeline.patterns.pattern import Feed, Pattern
+from sluicegate.pipeline.patterns.sharing import overlaps
 from sluicegate.pipeline.patterns.standing import Standing
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ STATE = "state.json"
 EVENTS = "events.jsonl"
 MOST_OWNERS = 16
 """Patterns of one member that a value counts for: a post that has it costs a worker a step for each."""
+_REMEMBERED = timedelta(days=90)
+"""After a revoked pattern would have ended: its copies may be here so long, and would be shared again."""
 _LOCK = ".lock"
 _FEEDS = "feeds"
 _USED = ("seed", "confirmed")
@@ -149,11 +152,46 @@ class PatternFolder:
         self._state["heads"][feed.member] = [feed.sequence, feed.digest]
         new = [one for one in feed.patterns if one.id not in had]
         self._state["fresh"] |= {one.id: self.today.isoformat() for one in new}
+        self._revoke_again(feed.member, new)
         gone = sorted(had.keys() - {one.id for one in feed.patterns})
         for name in gone:
             if self._state["local"].get(name, {}).get("standing") in _USED:
                 del self._state["local"][name]  # should it come again, it begins anew
         return feed, new, gone, gap
+
+    def _revoke_again(self, member: str, new: Iterable[Pattern]) -> None:
+        """What people here revoked stays away where its member shares it under another id, as it does when it has grown."""
+        theirs = [
+            (name, how)
+            for name, how in self._state["local"].items()
+            if "was" in how and how["was"]["member"] == member
+        ]
+        for one in new if theirs else ():
+            for name, how in theirs:
+                if one.key == how["was"]["key"] and overlaps(one, how["was"]["values"]):
+                    self.judge(one.id, "revoked", by=how["by"], why=f"like {name}: {how['why']}")
+                    break
+
+    def remember(self, pattern: str, *, own: bool) -> None:
+        """Keep the values of a pattern that was revoked by a person, so that it does not come again under another id.
+
+        Args:
+            pattern: Its id.
+            own: True if its members were told: it is not shared again either.
+        """
+        known = next(one for one in self.known() if one.pattern.id == pattern)
+        self._state["local"][pattern]["was"] = {
+            "member": known.member,
+            "key": known.pattern.key,
+            "values": known.pattern.values,
+            "own": own,
+            "until": (known.pattern.expires_on + _REMEMBERED).isoformat(),
+        }
+
+    def withdrawn(self) -> list[tuple[str, Sequence[str]]]:
+        """The key and the values of each pattern of one's own that was revoked."""
+        known = (how["was"] for how in self._state["local"].values() if "was" in how)
+        return [(was["key"], was["values"]) for was in known if was["own"]]
 
     def admit(self, patterns: Iterable[str]) -> None:
         """Let workers have these patterns."""
@@ -240,6 +278,9 @@ class PatternFolder:
             for name, how in self._state["local"].items()
             if name in ids or how["standing"] not in _USED
         }
+        for how in self._state["local"].values():
+            if "was" in how and how["was"]["until"] < self.today.isoformat():
+                del how["was"]
         # What has expired, or is of a member that has left, may come again, and was not looked at.
         self.admit(
             self._state["fresh"].keys() - {one.id for feed in self._feeds.values() for one in feed.patterns}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import orjson
 
@@ -18,7 +18,7 @@ from sluicegate.pipeline.patterns.pattern import LIFE_DAYS, Feed, Pattern, Revoc
 from sluicegate.pipeline.patterns.sketch import BARRIER, NEEDED, keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 _DRAFT = "sluicegate-pattern-draft/1"
 _GROWN = 2
@@ -43,6 +43,9 @@ class PatternCandidate:
     also_matches: int
     """Other posts of the house that would match, and that nobody decided on."""
     checksums: tuple[int, ...]
+
+
+_Found = TypeVar("_Found", PatternCandidate, MinedCluster)
 
 
 def draft(clusters: Sequence[MinedCluster], *, matches: Callable[[MinedCluster], int], by: str) -> bytes:
@@ -117,6 +120,25 @@ def overlaps(pattern: Pattern, values: Collection[str]) -> bool:
     return len(set(pattern.values) & set(values)) >= NEEDED
 
 
+def not_withdrawn(
+    found: Iterable[_Found], circle: Circle, withdrawn: Collection[tuple[str, Sequence[str]]]
+) -> list[_Found]:
+    """Clusters or candidates without those of a pattern that was taken back: people would share it again.
+
+    Args:
+        found: To look at.
+        circle: Whose keys values are hashed with. What was hashed with a key that it no longer has is not known again.
+        withdrawn: The key and the values of each pattern that was taken back.
+    """
+    keys = {key.id: key for key in circle.keys}
+    gone = [(keys[name], set(values)) for name, values in withdrawn if name in keys]
+    return [
+        one
+        for one in found
+        if all(len(values.intersection(hashed(one, key))) < NEEDED for key, values in gone)
+    ]
+
+
 def next_feed(
     circle: Circle,
     member: str,
@@ -181,7 +203,7 @@ def next_feed(
     )
 
 
-def hashed(candidate: PatternCandidate, key: CircleKey) -> tuple[str, ...]:
+def hashed(candidate: PatternCandidate | MinedCluster, key: CircleKey) -> tuple[str, ...]:
     """The values that leave for a candidate."""
     value_of = keyed(key.value)
     return tuple(value_of(checksum).hex() for checksum in candidate.checksums)

@@ -120,6 +120,19 @@ def test_whatever_else_is_refused_with_a_sentence(content: bytes) -> None:
         open_feed(content, CIRCLE, TODAY)
 
 
+def test_a_pattern_without_an_end_is_refused() -> None:
+    (one,) = FEED.patterns
+    for until, good in ((days(90), True), (days(91), False)):
+        content = sealed(
+            FEED.model_copy(update={"patterns": (one.model_copy(update={"expires_on": until}),)})
+        )
+        if good:
+            assert open_feed(content, CIRCLE, TODAY)
+        else:
+            with pytest.raises(PatternError, match="more than 90 days"):
+                open_feed(content, CIRCLE, TODAY)
+
+
 def test_an_expired_feed_is_refused() -> None:
     with pytest.raises(PatternError, match="expired"):
         open_feed(sealed(FEED), CIRCLE, days(8))

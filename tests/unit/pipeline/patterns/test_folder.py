@@ -207,6 +207,47 @@ def test_a_pattern_that_is_refused_here_leaves_at_once_and_stays_away(place: Pat
     assert len(read_index(place)) == 0
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "common", "standing"), [(True, 2, "revoked"), (True, 1, "seed"), (False, 2, "seed")]
+)
+def test_what_people_here_revoked_stays_away_under_another_id(
+    place: Path, by_hand: bool, common: int, standing: str
+) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    with PatternFolder.opened(place) as folder:
+        folder.judge(pattern.id, "revoked" if by_hand else "refused", by="ann", why="a greeting")
+        if by_hand:
+            folder.remember(pattern.id, own=False)
+        folder.save()
+    grown = pattern.model_copy(
+        update={"id": "a" * 16, "values": (*pattern.values[:common], "0" * 16, "1" * 16)}
+    )
+    take(place, sealed(feed(before=one).model_copy(update={"patterns": (grown,)})))
+    with PatternFolder.opened(place) as folder:
+        assert [known.standing for known in folder.known()] == [standing]
+        last = folder.events()[-1]
+        assert ((last["of"], last["why"]) == (grown.id, f"like {pattern.id}: a greeting")) is (
+            standing == "revoked"
+        )
+        assert folder.withdrawn() == []
+
+
+def test_what_was_taken_back_is_remembered_until_its_copies_have_left(place: Path) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    with PatternFolder.opened(place) as folder:
+        folder.judge(pattern.id, "revoked", by="ann", why="a greeting")
+        folder.remember(pattern.id, own=True)
+        folder.save()
+    for on, kept in ((days(120), True), (days(121), False)):
+        with PatternFolder.opened(place, today=on) as folder:
+            folder.save()
+            assert folder.withdrawn() == ([(pattern.key, list(pattern.values))] if kept else [])
+
+
 def test_everything_is_in_the_journal_with_actor_and_time(place: Path) -> None:
     with PatternFolder.opened(place) as folder:
         folder.note("ann", "draft made", "x", clusters=1)
