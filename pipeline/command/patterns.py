@@ -26,7 +26,7 @@ from sluicegate.pipeline.command.pattern_topics import (
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import LINE
 from sluicegate.pipeline.patterns.circle import new_circle
-from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Pattern, Revocation
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Revocation
 from sluicegate.pipeline.patterns.standing import learnt, seen_here, suspicions
 from sluicegate.pipeline.settings.tree import Settings, load_settings
 from sluicegate.pipeline.text import neutral
@@ -142,7 +142,7 @@ def export(
 def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> None:
     from sluicegate.pipeline.patterns import folder as folders  # noqa: PLC0415 - loads cryptography
     from sluicegate.pipeline.patterns.mining import TIMES_K, MinedCluster, mine  # noqa: PLC0415 - the same
-    from sluicegate.pipeline.patterns.sharing import draft  # noqa: PLC0415 - the same
+    from sluicegate.pipeline.patterns.sharing import draft, not_withdrawn  # noqa: PLC0415 - the same
     from sluicegate.pipeline.patterns.sketch import NEEDED  # noqa: PLC0415 - the same
 
     with folders.PatternFolder.opened(path) as folder:
@@ -160,15 +160,18 @@ def _make_draft(settings: Settings, path: Path, target: Path, actor: str) -> Non
             values = set(cluster.checksums)
             return sum(len(values & set(low)) >= NEEDED for low, _ in history.others)
 
-        content = draft(found.clusters, matches=matches, by=actor)
+        shared = not_withdrawn(found.clusters, folder.circle, folder.withdrawn())
+        content = draft(shared, matches=matches, by=actor)
         _write_private(target, content)
         folder.note_draft(content, actor)
-        folder.note(actor, "draft made", target.name, clusters=len(found.clusters))
+        folder.note(actor, "draft made", target.name, clusters=len(shared))
         folder.save()
     typer.echo(
-        f"{len(history.copies):,} confirmed posts: {len(found.clusters)} clusters may be shared, {found.few_authors} have fewer than "
+        f"{len(history.copies):,} confirmed posts: {len(shared)} clusters may be shared, {found.few_authors} have fewer than "
         f"{TIMES_K * k} authors, of {found.little_in_common} too little is left after masking"
     )
+    if left := len(found.clusters) - len(shared):
+        typer.echo(f"{left} clusters are of patterns that you took back, and are left out")
     if history.missing:
         typer.echo(f"{history.missing:,} confirmed posts have left their topic, and count for nothing")
     _show_draft(content)
@@ -192,9 +195,9 @@ def _approve(
     from sluicegate.pipeline.patterns.feed import seal  # noqa: PLC0415 - the same
     from sluicegate.pipeline.patterns.sharing import (  # noqa: PLC0415 - the same
         next_feed,
+        not_withdrawn,
         read_draft,
         residue,
-        taken_back,
     )
 
     content = draft.read_bytes()
@@ -204,12 +207,7 @@ def _approve(
             raise PatternError(
                 f"{actor} made this draft; a second person approves it, who looks at it with other eyes"
             )
-        revoked = folder.revoked_by_hand(member).values()
-        known = read_draft(content)
-        back = {one.number for one in known if taken_back(one, folder.circle, revoked, folder.today)}
-        for number in sorted(back - drop):
-            typer.echo(f"number {number} is left out: it is a pattern that was revoked here", err=True)
-        candidates = [one for one in known if one.number not in drop | back]
+        candidates = [one for one in read_draft(content) if one.number not in drop]
         if left := [one.number for one in candidates if residue(one.template, also=_second_detector())]:
             raise PatternError(
                 f"numbers {', '.join(map(str, left))} may still stand for a person; leave them out with --drop"
@@ -218,7 +216,8 @@ def _approve(
             folder.circle,
             member,
             folder.feed(member),
-            candidates,
+            # Again: one may have been taken back since the draft.
+            not_withdrawn(candidates, folder.circle, folder.withdrawn()),
             chance=random.SystemRandom(),
             now=datetime.now(UTC),
         )
@@ -314,7 +313,7 @@ def import_(
     with folders.PatternFolder.opened(path) as folder:
         for file in feeds or ():
             refused += not _take_in(folder, str(file), file.name, _read(file), actor, revoked)
-        folder.save()  # what is gone leaves now, also if the brokers are away
+        folder.save()  # what is gone leaves now, also if the topics cannot be read
         if topic:
             offsets = folder.read_up_to(loaded.topics.patterns)
             for record in read_feeds(loaded, offsets):
@@ -327,13 +326,14 @@ def import_(
         if learn:
             _look_back(loaded, folder, actor)
             _learn(loaded, folder, actor)
-        # Without its key a pattern matches nothing, and cannot be held against anything: it waits for that.
-        folder.admit(
-            one.pattern.id
-            for one in folder.known()
-            if folder.circle.key(one.pattern.key, folder.today) is not None
-        )
-        folder.save()
+        # The others wait for their key: nobody can look at them without it.
+        folder.admit([one.pattern.id for one in folder.known() if _key(folder, one) is not None])
+        if fewer := folder.save():
+            typer.echo(
+                f"{fewer} patterns have a value that stands in more than {folders.MOST_OWNERS} of their member, "
+                "and are compared without it",
+                err=True,
+            )
         if revoked:
             raised = read_raised(loaded)
             for pattern in sorted(revoked):
@@ -391,28 +391,26 @@ def _look_back(settings: Settings, folder: Any, actor: str) -> None:
         folder: Its :class:`PatternFolder`.
         actor: Who took them in.
     """
-    new: dict[str, list[Pattern]] = {}
+    new: dict[str, list[Any]] = {}
     for one in folder.known():
-        if one.fresh and one.standing in {"seed", "confirmed"}:
-            new.setdefault(one.pattern.key, []).append(one.pattern)
-    keys = {name: folder.circle.key(name, folder.today) for name in new}
-    if not any(keys.values()):
+        if one.fresh and one.standing in {"seed", "confirmed"} and _key(folder, one) is not None:
+            new.setdefault(one.pattern.key, []).append((one.pattern, one.fresh))
+    if not new:
         return
     history = read_history(settings, k=folder.circle.k)
-    for name, key in keys.items():
-        if key is None:
-            continue  # its patterns match nothing, and wait
+    for name, patterns in new.items():
+        key = folder.circle.key(name, folder.today)
         found = suspicions(
-            new[name],
-            key,
-            copies=history.copies,
-            harmless=history.harmless,
-            others=history.others,
-            now=datetime.now(UTC),
+            patterns, key, copies=history.copies, harmless=history.harmless, others=history.others
         )
         for pattern, why in found.items():
             folder.judge(pattern, "poisoned", by=actor, why=why)
             typer.echo(f"{pattern}: not used: it {why}", err=True)
+
+
+def _key(folder: Any, known: Any) -> Any:
+    """The key that the values of a pattern are hashed with; None where it is not here yet, or has expired."""
+    return folder.circle.key(known.pattern.key, folder.today)
 
 
 def _learn(settings: Settings, folder: Any, actor: str) -> None:
@@ -427,7 +425,7 @@ def _learn(settings: Settings, folder: Any, actor: str) -> None:
         if standing == "confirmed":
             if known.harmful and harmful < 2 * known.harmful:
                 continue  # little more is known than before
-            key = folder.circle.key(pattern.key, folder.today)
+            key = _key(folder, known)
             if key is None or harmful == 0:
                 continue
             history = history or read_history(settings, k=folder.circle.k)
@@ -511,7 +509,8 @@ def revoke(
             typer.echo("no such pattern; `sluicegate patterns list` shows which there are", err=True)
             raise typer.Exit(1)
         folder.judge(pattern, "revoked", by=actor, why=reason)
-        folder.save()  # it is out of use, whatever becomes of the feed
+        folder.remember(pattern, own=signing_key is not None and out is not None)
+        folder.save()  # it leaves also if the key does not sign
         if signing_key is not None and out is not None:
             feed = next_feed(
                 folder.circle,
@@ -530,7 +529,6 @@ def revoke(
             folder.save()
             _replace(out, sealed)
             typer.echo(f"{out}: feed {feed.sequence} of {known.member}, without {pattern}")
-        folder.save()
     typer.echo(f"{pattern}: revoked; workers of yours follow within two seconds")
     _show_cases(pattern, read_raised(loaded).get(pattern, RaisedCases()))
 

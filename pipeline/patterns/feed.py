@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from sluicegate.pipeline.errors import PatternError, SignatureError
 from sluicegate.pipeline.patterns.circle import Circle
-from sluicegate.pipeline.patterns.pattern import (
-    FORMAT,
-    LONGEST_LIFE_DAYS,
-    MOST_BYTES,
-    Feed,
-    Pattern,
-    Revocation,
-    repeated,
-)
+from sluicegate.pipeline.patterns.pattern import MOST_BYTES, Feed, overlapping, repeated
 from sluicegate.pipeline.signing.ed25519 import PublicKeys, SigningKey
-from sluicegate.pipeline.text import neutral
 
 if TYPE_CHECKING:
     from datetime import date
 
 _PURPOSE = b"sluicegate: a feed of patterns\n"
+_LONGEST = timedelta(days=90)
+"""A pattern is good for 30 days by our own rule, and at a receiver for no longer than this."""
+_HEAD = re.compile(rb'\{"format":"[^"]{1,64}","circle":"([a-z0-9.-]{1,63})","member":"([a-z0-9.-]{1,63})",')
+"""How the one text of a feed begins."""
+_SIGNATURE = re.compile(rb'[A-Za-z0-9+/=]{1,128}"\}')
 
 
 class KnownFeedError(PatternError):
@@ -60,30 +57,19 @@ def open_feed(content: bytes, circle: Circle, today: date) -> Feed:
     """
     if len(content) > MOST_BYTES:
         raise PatternError(f"a feed has at most {MOST_BYTES:,} bytes; ask its sender to share fewer patterns")
-    try:
-        envelope = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        envelope = None
-    if not isinstance(envelope, dict) or envelope.keys() != {"feed", "signature"}:
+    text, _, signature = content.rstrip().rpartition(b',"signature":"')
+    text = text.removeprefix(b'{"feed":')
+    head = _HEAD.match(text)
+    if head is None or not _SIGNATURE.fullmatch(signature):
         raise PatternError(
             "it is no signed feed of patterns; ask its sender for what `patterns export` wrote"
         )
-    inner = envelope["feed"]
-    try:
-        text = orjson.dumps(inner) if _looks_like_one(inner) else b""
-    except TypeError:  # nested more deeply than is written
-        text = b""
-    if not text:
-        raise PatternError(f"it is no feed of patterns that this release knows; ask its sender for {FORMAT}")
-    if inner["circle"] != circle.name:
-        raise PatternError(
-            f"it is of circle {neutral(inner['circle'], 63)}, and yours is {circle.name}; put it where that is"
-        )
-    # What is signed is the one text that a feed has. It is looked at before the fields are: those cost memory.
-    member = neutral(inner["member"], 63)
+    of, member = (one.decode() for one in head.groups())
+    if of != circle.name:
+        raise PatternError(f"it is of circle {of}, and yours is {circle.name}; put it where that is")
     try:
         signed = PublicKeys(circle.signing_keys(today)).signed(
-            inner["member"], envelope["signature"], _PURPOSE, text
+            member, signature.removesuffix(b'"}').decode(), _PURPOSE, text
         )
     except SignatureError as error:
         raise PatternError(f"the circle's file: {error}") from None
@@ -92,24 +78,12 @@ def open_feed(content: bytes, circle: Circle, today: date) -> Feed:
             f"no key of {member} that is good today signed it; ask {member} whether it is theirs, "
             "or get the circle's new file"
         )
+    # Only now: what a stranger sends is not taken apart.
     feed = Feed.decode(text)
     if feed.encode() != text:
-        raise PatternError(f"{member} signed another text of it than a feed has; ask {member} for another")
+        raise PatternError(f"it is not written as feeds are; ask {member} for what `patterns export` wrote")
     _require_good(feed, circle, today)
     return feed
-
-
-def _looks_like_one(inner: Any) -> bool:
-    """True if it has the fields of a feed, and its entries have no more fields than they may: a cheap look."""
-    if not isinstance(inner, dict) or inner.keys() != Feed.model_fields.keys():
-        return False
-    if not all(isinstance(inner[name], str) for name in ("circle", "member")):
-        return False
-    return all(
-        isinstance(entries, list)
-        and all(isinstance(one, dict) and len(one) <= len(model.model_fields) for one in entries)
-        for entries, model in ((inner["patterns"], Pattern), (inner["revoked"], Revocation))
-    )
 
 
 def _require_good(feed: Feed, circle: Circle, today: date) -> None:
@@ -119,16 +93,20 @@ def _require_good(feed: Feed, circle: Circle, today: date) -> None:
         raise PatternError(
             f"its k is {feed.k}, and the circle agreed on {circle.k}; ask {feed.member} for another"
         )
-    latest = today + timedelta(days=LONGEST_LIFE_DAYS)
-    if late := next((one.id for one in feed.patterns if one.expires_on > latest), None):
-        raise PatternError(
-            f"pattern {late} would last for more than {LONGEST_LIFE_DAYS} days; ask {feed.member} for another"
-        )
     if (twice := repeated(one.id for one in feed.patterns)) is not None:
         raise PatternError(f"pattern {twice} stands in it twice; ask {feed.member} for another")
     revoked = {one.id for one in feed.revoked}
     if both := next((one.id for one in feed.patterns if one.id in revoked), None):
         raise PatternError(f"pattern {both} is shared and revoked in it; ask {feed.member} for another")
+    if any(one.expires_on > today + _LONGEST for one in feed.patterns):
+        raise PatternError(
+            f"a pattern in it is good for more than {_LONGEST.days} days; ask {feed.member} for another"
+        )
+    if pair := overlapping(feed.patterns):
+        raise PatternError(
+            f"patterns {pair[0]} and {pair[1]} in it are of the same posts, which would have the budget of both; "
+            f"ask {feed.member} for another"
+        )
 
 
 def require_newer(feed: Feed, head: Head | None) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,18 +21,23 @@ from sluicegate.pipeline.patterns.circle import FILE, Circle, read_circle
 from sluicegate.pipeline.patterns.feed import Head, open_feed, require_newer
 from sluicegate.pipeline.patterns.matcher import LIVE, LivePattern, write_live
 from sluicegate.pipeline.patterns.pattern import Feed, Pattern
+from sluicegate.pipeline.patterns.sharing import overlaps
 from sluicegate.pipeline.patterns.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 STATE = "state.json"
 EVENTS = "events.jsonl"
+MOST_OWNERS = 16
+"""Patterns of one member that a value counts for: a post that has it costs a worker a step for each."""
+_REMEMBERED = timedelta(days=90)
+"""After a revoked pattern would have ended: its copies may be here so long, and would be shared again."""
 _LOCK = ".lock"
 _FEEDS = "feeds"
-_REMEMBERED_DAYS = 90
-"""So long a pattern that was revoked by hand does not come back under another id."""
+_USED = ("seed", "confirmed")
+"""Standings of patterns that raise posts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,8 @@ class KnownPattern:
     """Those of its values that people here confirmed."""
     harmful: int = 0
     """Its posts that people here had found harmful when they last confirmed it."""
-    fresh: bool = False
-    """True until it was held against what was here before: no worker has it until then."""
+    fresh: date | None = None
+    """The day on which it first came, until it was held against what was here before: no worker has it until then."""
 
 
 class PatternFolder:
@@ -62,14 +68,7 @@ class PatternFolder:
         self._path = path
         self.today = today
         self.circle: Circle = read_circle(path / FILE)
-        self._state: dict[str, Any] = {
-            "heads": {},
-            "local": {},
-            "drafts": {},
-            "fresh": [],
-            "read": {},
-            "revoked": {},
-        }
+        self._state: dict[str, Any] = {"heads": {}, "local": {}, "drafts": {}, "fresh": {}, "read": {}}
         if (path / STATE).exists():
             self._state |= orjson.loads((path / STATE).read_bytes())
         self._feeds: dict[str, Feed] = {}
@@ -103,11 +102,12 @@ class PatternFolder:
         return self._feeds.get(member)
 
     def known(self) -> list[KnownPattern]:
-        """Every pattern that has not expired, with what it is worth here."""
-        found, fresh = [], set(self._state["fresh"])
+        """Every pattern of a member of the circle that has not expired, with what it is worth here."""
+        found, fresh = [], self._state["fresh"]
         for member, feed in sorted(self._feeds.items()):
-            # Whoever left the circle has no say any more, whatever was taken in before.
-            for pattern in feed.patterns if member in self.circle.members else ():
+            if member not in self.circle.members:
+                continue
+            for pattern in feed.patterns:
                 if pattern.expires_on >= self.today:
                     local = self._state["local"].get(pattern.id, {})
                     found.append(
@@ -118,7 +118,7 @@ class PatternFolder:
                             local.get("why", ""),
                             tuple(local.get("values", ())),
                             local.get("harmful", 0),
-                            pattern.id in fresh,
+                            date.fromisoformat(fresh[pattern.id]) if pattern.id in fresh else None,
                         )
                     )
         return found
@@ -138,44 +138,65 @@ class PatternFolder:
         gap = require_newer(feed, self.heads.get(feed.member))
         before = self._feeds.get(feed.member)
         had = {one.id: one for one in before.patterns} if before is not None else {}
-        others = {one.pattern.id for one in self.known() if one.member != feed.member}
+        others = {one.id for name, its in self._feeds.items() if name != feed.member for one in its.patterns}
         if stolen := next((one.id for one in feed.patterns if one.id in others), None):
             raise PatternError(
                 f"pattern {stolen} is another member's; {feed.member} may share and revoke its own alone"
             )
-        # What was looked at here, and perhaps confirmed, must not become another thing under its name.
-        if changed := next(
-            (one.id for one in feed.patterns if one.id in had and _other(one, had[one.id])), None
-        ):
-            raise PatternError(
-                f"pattern {changed} has other values than before; {feed.member} has to give it another id"
-            )
+        for one in feed.patterns:
+            if (old := had.get(one.id)) and (one.key, set(one.values)) != (old.key, set(old.values)):
+                raise PatternError(
+                    f"pattern {one.id} has other values than when it was looked at here; ask {feed.member} for it under a new id"
+                )
         self._feeds[feed.member] = feed
         self._state["heads"][feed.member] = [feed.sequence, feed.digest]
         new = [one for one in feed.patterns if one.id not in had]
-        self._state["fresh"] += [one.id for one in new]
+        self._state["fresh"] |= {one.id: self.today.isoformat() for one in new}
+        self._revoke_again(feed.member, new)
         gone = sorted(had.keys() - {one.id for one in feed.patterns})
-        taken_back = self.revoked_by_hand(feed.member)
-        for one in new:
-            if (
-                name := next((name for name, old in taken_back.items() if one.resembles(*old)), None)
-            ) is not None:
-                self.judge(one.id, "revoked", by="import", why=f"it is {name} again, which was revoked here")
+        for name in gone:
+            if self._state["local"].get(name, {}).get("standing") in _USED:
+                del self._state["local"][name]  # should it come again, it begins anew
         return feed, new, gone, gap
 
-    def revoked_by_hand(self, member: str) -> dict[str, tuple[str, frozenset[str]]]:
-        """Key and values of a member's patterns that people here revoked, by id: as long as copies of them may come again."""
-        since = (self.today - timedelta(days=_REMEMBERED_DAYS)).isoformat()
-        return {
-            name: (one["key"], frozenset(one["values"]))
-            for name, one in self._state["revoked"].items()
-            if one["member"] == member and one["on"] >= since
+    def _revoke_again(self, member: str, new: Iterable[Pattern]) -> None:
+        """What people here revoked stays away where its member shares it under another id, as it does when it has grown."""
+        theirs = [
+            (name, how)
+            for name, how in self._state["local"].items()
+            if "was" in how and how["was"]["member"] == member
+        ]
+        for one in new if theirs else ():
+            for name, how in theirs:
+                if one.key == how["was"]["key"] and overlaps(one, how["was"]["values"]):
+                    self.judge(one.id, "revoked", by=how["by"], why=f"like {name}: {how['why']}")
+                    break
+
+    def remember(self, pattern: str, *, own: bool) -> None:
+        """Keep the values of a pattern that was revoked by a person, so that it does not come again under another id.
+
+        Args:
+            pattern: Its id.
+            own: True if its members were told: it is not shared again either.
+        """
+        known = next(one for one in self.known() if one.pattern.id == pattern)
+        self._state["local"][pattern]["was"] = {
+            "member": known.member,
+            "key": known.pattern.key,
+            "values": known.pattern.values,
+            "own": own,
+            "until": (known.pattern.expires_on + _REMEMBERED).isoformat(),
         }
+
+    def withdrawn(self) -> list[tuple[str, Sequence[str]]]:
+        """The key and the values of each pattern of one's own that was revoked."""
+        known = (how["was"] for how in self._state["local"].values() if "was" in how)
+        return [(was["key"], was["values"]) for was in known if was["own"]]
 
     def admit(self, patterns: Iterable[str]) -> None:
         """Let workers have these patterns."""
-        gone = set(patterns)
-        self._state["fresh"] = [one for one in self._state["fresh"] if one not in gone]
+        for one in patterns:
+            self._state["fresh"].pop(one, None)
 
     def judge(
         self,
@@ -198,15 +219,6 @@ class PatternFolder:
             harmful: Its posts that they found harmful.
         """
         self._state["local"][pattern] = {"standing": standing, "by": by, "why": why, "at": _now()}
-        if standing == "revoked":
-            for one in self.known():
-                if one.pattern.id == pattern:
-                    self._state["revoked"][pattern] = {
-                        "member": one.member,
-                        "key": one.pattern.key,
-                        "values": one.pattern.values,
-                        "on": self.today.isoformat(),
-                    }
         if harmful:
             self._state["local"][pattern] |= {"values": confirmed, "harmful": harmful}
         self.note(by, f"pattern {standing}", pattern, why=why)
@@ -249,8 +261,12 @@ class PatternFolder:
             journal.flush()
             os.fsync(journal.fileno())
 
-    def save(self) -> None:
-        """Write what changed; the workers' file last, so that a fault before it changes nothing for them."""
+    def save(self) -> int:
+        """Write what changed; the workers' file last, so that a fault before it changes nothing for them.
+
+        Returns:
+            How many patterns lost a value that stands in more than :data:`MOST_OWNERS` of their member.
+        """
         (self._path / _FEEDS).mkdir(exist_ok=True)
         for member, feed in self._feeds.items():
             _replace(self._path / _FEEDS / f"{member}.json", feed.encode())
@@ -260,38 +276,40 @@ class PatternFolder:
         self._state["local"] = {
             name: how
             for name, how in self._state["local"].items()
-            if name in ids or how["standing"] not in {"seed", "confirmed"}
+            if name in ids or how["standing"] not in _USED
         }
-        self.admit(set(self._state["fresh"]) - ids)
-        since = (self.today - timedelta(days=_REMEMBERED_DAYS)).isoformat()
-        self._state["revoked"] = {
-            name: one for name, one in self._state["revoked"].items() if one["on"] >= since
-        }
+        for how in self._state["local"].values():
+            if "was" in how and how["was"]["until"] < self.today.isoformat():
+                del how["was"]
+        # What has expired, or is of a member that has left, may come again, and was not looked at.
+        self.admit(
+            self._state["fresh"].keys() - {one.id for feed in self._feeds.values() for one in feed.patterns}
+        )
         _replace(self._path / STATE, orjson.dumps(self._state, option=orjson.OPT_INDENT_2))
-        live = []
+        live: list[tuple[LivePattern, str, Sequence[str]]] = []
+        owners, fewer = Counter[tuple[str, str, str]](), 0
         for one in known:
-            if one.standing not in {"seed", "confirmed"} or one.fresh:
+            if one.standing not in _USED or one.fresh:
                 continue
             pattern = one.pattern
-            live.append(
-                (LivePattern(pattern.id, pattern.expires_on, confirmed=False), pattern.key, pattern.values)
-            )
+            # The first in the feed keep it. Each member has its own count: none takes values from another's patterns.
+            values = [
+                value for value in pattern.values if owners[one.member, pattern.key, value] < MOST_OWNERS
+            ]
+            owners.update((one.member, pattern.key, value) for value in values)
+            fewer += len(values) < len(pattern.values)
+            live.append((LivePattern(pattern.id, pattern.expires_on, confirmed=False), pattern.key, values))
             if one.confirmed:
                 live.append(
                     (LivePattern(pattern.id, pattern.expires_on, confirmed=True), pattern.key, one.confirmed)
                 )
-        # Of a value with too many owners the first ones keep it.
-        live.sort(key=lambda one: not one[0].confirmed)
         _replace(self._path / LIVE, write_live(live))
+        return fewer
 
     def events(self) -> list[dict[str, Any]]:
         """The journal, oldest first."""
         path = self._path / EVENTS
         return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
-
-
-def _other(now: Pattern, before: Pattern) -> bool:
-    return (now.key, set(now.values)) != (before.key, set(before.values))
 
 
 def _replace(path: Path, content: bytes) -> None:

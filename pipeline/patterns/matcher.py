@@ -29,10 +29,8 @@ LIVE = "live.bin"
 UNCONFIRMED_MOST = 50
 """Posts that a pattern raises in an hour and a worker while nobody here has confirmed it: a poisoned one costs reviewers no more."""
 UNCONFIRMED_TOTAL = 1_000
-"""The same of all of them together: many copies of a poisoned one cost no more than this."""
+"""The same of all of them together: a poisoned one under ever new ids costs no more than this."""
 _BUDGET_S = 3600.0
-_MOST_OWNERS = 64
-"""A pair of words in more patterns than this is a sign of none; a post that has it must not be held against them all."""
 _ALL = "all unconfirmed"
 _LOOK_AGAIN_S = 1.0
 
@@ -67,7 +65,7 @@ def write_live(patterns: Iterable[tuple[LivePattern, str, Iterable[str]]]) -> by
     owners: dict[str, array[int]] = {}
     for number, (pattern, key, its) in enumerate(patterns):
         known.append((pattern.id, pattern.expires_on.toordinal(), pattern.confirmed))
-        for value in its:
+        for value in dict.fromkeys(its):  # one that came twice would be a match by itself
             values.setdefault(key, []).append(bytes.fromhex(value))
             owners.setdefault(key, array("I")).append(number)
     keys = [(key, len(found)) for key, found in values.items()]
@@ -105,9 +103,7 @@ class PatternIndex:
             for name, expires, confirmed in head["patterns"]
         ]
         self._count = len({name for name, _, _ in head["patterns"]})
-        self._tables: list[
-            tuple[Callable[[int], bytes], Callable[[bytes], int | tuple[int, ...] | None]]
-        ] = []
+        self._tables: list[tuple[Callable[[int], bytes], Callable[[bytes], int | list[int] | None]]] = []
         for key, count in head["keys"]:
             values, at = content[at : at + VALUE_BYTES * count], at + VALUE_BYTES * count
             owners = array("I", content[at : at + 4 * count])
@@ -148,18 +144,16 @@ class PatternIndex:
         return []
 
 
-def _table(values: bytes, owners: array[int]) -> dict[bytes, int | tuple[int, ...]]:
-    """Owners by value. Nearly all values have one; those of several have a tuple, of :data:`_MOST_OWNERS` at most."""
+def _table(values: bytes, owners: array[int]) -> dict[bytes, int | list[int]]:
+    """Owners by value. Nearly all values have one; those of several have a list."""
     pieces = [values[at : at + VALUE_BYTES] for at in range(0, len(values), VALUE_BYTES)]
-    table: dict[bytes, int | tuple[int, ...]] = {}
+    table: dict[bytes, int | list[int]] = {}
     for value, owner in zip(pieces, owners, strict=True):
-        known = table.get(value)
-        if known is None:
-            table[value] = owner
-            continue
-        its = (known,) if isinstance(known, int) else known
-        if len(its) < _MOST_OWNERS and owner not in its:
-            table[value] = (*its, owner)
+        known = table.setdefault(value, owner)
+        if isinstance(known, list):
+            known.append(owner)
+        elif known != owner:
+            table[value] = [known, owner]
     return table
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+import orjson
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -20,17 +22,14 @@ from pydantic import (
 
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.facts import Line
-from sluicegate.pipeline.patterns.sketch import NEEDED
 from sluicegate.schemas import SHARED_PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Sequence
 
 FORMAT = "sluicegate-patterns/1"
 LIFE_DAYS = 30
 """After so many days without a new confirmation a pattern ends."""
-LONGEST_LIFE_DAYS = 2 * LIFE_DAYS
-"""No receiver takes one that lasts longer. A sender's clock may be off, and its rule is :data:`LIFE_DAYS`."""
 MOST_PATTERNS = 100_000
 MOST_BYTES = 64 * 2**20
 """Of a feed: 100,000 patterns have 37 MB."""
@@ -42,22 +41,22 @@ PatternId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Value = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
-def week_begins(week: str) -> date:
-    """The Monday of a week such as ``2026-W07``.
+def monday(week: str) -> date:
+    """The day on which a week begins.
 
     Raises:
-        ValueError: Its year has no such week.
+        ValueError: The year has no such week.
     """
-    year, number = week.split("-W")
-    return date.fromisocalendar(int(year), int(number), 1)
+    year, number = map(int, week.split("-W"))
+    return date.fromisocalendar(year, number, 1)
 
 
-def _of_a_calendar(week: str) -> str:
-    week_begins(week)
+def _is_week(week: str) -> str:
+    monday(week)
     return week
 
 
-Week = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-W[0-9]{2}$"), AfterValidator(_of_a_calendar)]
+Week = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-W[0-9]{2}$"), AfterValidator(_is_week)]
 Category = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 FeedDigest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -72,27 +71,22 @@ class Pattern(_Shared):
 
     id: PatternId = Field(description="Drawn by chance when the pattern is first shared.")
     key: KeyName = Field(description="The circle's key that its values are hashed with.")
-    values: Annotated[tuple[Value, ...], Field(min_length=LEAST_VALUES, max_length=MOST_VALUES)]
+    values: Annotated[tuple[Value, ...], Field(min_length=LEAST_VALUES, max_length=MOST_VALUES), FailFast()]
     category: Category
     severity: Literal["controversial", "unsafe"]
-    languages: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    languages: Annotated[tuple[str, ...], Field(max_length=8), FailFast()] = ()
     authors: int = Field(ge=1, description="Different authors, with noise; never below the circle's k.")
     first_week: Week
     last_week: Week
     expires_on: date
 
     @model_validator(mode="after")
-    def _is_sound(self) -> Self:
-        # One that stands twice would count twice in a post that has it once.
+    def _says_each_once(self) -> Self:
         if len(set(self.values)) < len(self.values):
-            raise ValueError("a value stands in it twice")
+            raise ValueError("a value stands in it twice, and would count twice in a match")
         if self.first_week > self.last_week:
-            raise ValueError("it ends before it begins")
+            raise ValueError("first_week is after last_week")
         return self
-
-    def resembles(self, key: str, values: Collection[str]) -> bool:
-        """Whether values of the same key would be taken for this pattern: the matcher needs no more of them."""
-        return key == self.key and len(set(self.values) & set(values)) >= NEEDED
 
     @property
     def code(self) -> str:
@@ -120,7 +114,6 @@ class Feed(_Shared):
     expires_on: date = Field(description="Afterwards nobody may take it in.")
     licence: Line = Field(description="What receivers may do with it, as the circle agreed.")
     k: int = Field(ge=3, description="Each value was seen with so many different authors at least.")
-    # The first fault ends it: a hostile feed has millions of them, and each would be kept.
     patterns: Annotated[tuple[Pattern, ...], Field(max_length=MOST_PATTERNS), FailFast()] = ()
     revoked: Annotated[tuple[Revocation, ...], Field(max_length=MOST_PATTERNS), FailFast()] = ()
 
@@ -141,12 +134,32 @@ class Feed(_Shared):
             PatternError: It is none.
         """
         try:
+            if not cls._has_few_fields(content):
+                raise ValueError("more than a feed has")  # noqa: TRY301 - one sentence for all faults
             return cls.model_validate_json(content)
-        except ValidationError as error:
-            place = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+        except ValueError as error:
+            faults = (
+                error.errors(include_input=False) if isinstance(error, ValidationError) else [{"loc": ()}]
+            )
+            place = ".".join(map(str, faults[0]["loc"]))
             raise PatternError(
                 f"it is no feed of patterns that this release knows ({place or 'its beginning'}); ask its sender for {FORMAT}"
             ) from None
+
+    @classmethod
+    def _has_few_fields(cls, content: bytes) -> bool:
+        """False for what has more fields than a feed: each would be a fault of its own, and a file may hold millions."""
+        document = orjson.loads(content)
+        if not isinstance(document, dict) or not document.keys() <= cls.model_fields.keys():
+            return False
+        lists = ((Pattern, document.get("patterns")), (Revocation, document.get("revoked")))
+        return all(
+            len(one) <= len(kind.model_fields)
+            for kind, entries in lists
+            if isinstance(entries, list)
+            for one in entries
+            if isinstance(one, dict)
+        )
 
 
 def week_of(moment: datetime) -> str:
@@ -162,4 +175,22 @@ def repeated(ids: Iterable[str]) -> str | None:
         if one in seen:
             return one
         seen.add(one)
+    return None
+
+
+def overlapping(patterns: Sequence[Pattern]) -> tuple[str, str] | None:
+    """Ids of two patterns with so many values in common that one post may be a copy of both; None if no two are so."""
+    counted = Counter(value for one in patterns for value in one.values)
+    # Nearly all values stand in one pattern alone, and these say nothing.
+    shared = {one.id: sorted(value for value in one.values if counted[value] > 1) for one in patterns}
+    owners = defaultdict[str, list[str]](list)
+    for name, values in shared.items():
+        for value in values:
+            owners[value].append(name)
+    for value, names in owners.items():
+        beside: dict[str, str] = {}
+        for name in names:
+            for other in shared[name]:
+                if other > value and (known := beside.setdefault(other, name)) != name:
+                    return known, name
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import orjson
 
@@ -18,7 +18,7 @@ from sluicegate.pipeline.patterns.pattern import LIFE_DAYS, Feed, Pattern, Revoc
 from sluicegate.pipeline.patterns.sketch import BARRIER, NEEDED, keyed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 _DRAFT = "sluicegate-pattern-draft/1"
 _GROWN = 2
@@ -43,6 +43,9 @@ class PatternCandidate:
     also_matches: int
     """Other posts of the house that would match, and that nobody decided on."""
     checksums: tuple[int, ...]
+
+
+_Found = TypeVar("_Found", PatternCandidate, MinedCluster)
 
 
 def draft(clusters: Sequence[MinedCluster], *, matches: Callable[[MinedCluster], int], by: str) -> bytes:
@@ -117,25 +120,23 @@ def overlaps(pattern: Pattern, values: Collection[str]) -> bool:
     return len(set(pattern.values) & set(values)) >= NEEDED
 
 
-def taken_back(
-    candidate: PatternCandidate,
-    circle: Circle,
-    revoked: Collection[tuple[str, Collection[str]]],
-    today: date,
-) -> bool:
-    """True if a candidate is a pattern that was revoked: its copies are confirmed still, and would bring it back.
+def not_withdrawn(
+    found: Iterable[_Found], circle: Circle, withdrawn: Collection[tuple[str, Sequence[str]]]
+) -> list[_Found]:
+    """Clusters or candidates without those of a pattern that was taken back: people would share it again.
 
     Args:
-        candidate: Of a draft.
-        circle: Whose keys the values were hashed with. Of a key that has expired nothing can be said.
-        revoked: Key and values of each.
-        today: The present day, UTC.
+        found: To look at.
+        circle: Whose keys values are hashed with. What was hashed with a key that it no longer has is not known again.
+        withdrawn: The key and the values of each pattern that was taken back.
     """
-    keys = {name: circle.key(name, today) for name, _ in revoked}
-    return any(
-        (key := keys[name]) is not None and len(set(hashed(candidate, key)) & set(values)) >= NEEDED
-        for name, values in revoked
-    )
+    keys = {key.id: key for key in circle.keys}
+    gone = [(keys[name], set(values)) for name, values in withdrawn if name in keys]
+    return [
+        one
+        for one in found
+        if all(len(values.intersection(hashed(one, key))) < NEEDED for key, values in gone)
+    ]
 
 
 def next_feed(
@@ -174,16 +175,19 @@ def next_feed(
     ]
     for candidate in candidates:
         values = hashed(candidate, key)
-        number = next((number for number, one in enumerate(kept) if overlaps(one, values)), None)
-        if number is None:
+        same = [one for one in kept if overlaps(one, values)]
+        if not same:
             authors = noisy(candidate.authors, chance, least=circle.k)
             kept.append(_pattern(candidate, values, key, ends, authors))
-        elif len(values) >= len(kept[number].values) + _GROWN:
-            kept[number] = _pattern(candidate, values, key, ends, kept[number].authors)
+            continue
+        first = kept.index(same[0])
+        if len(values) >= len(same[0].values) + _GROWN:
+            # Of all that it overlaps: receivers refuse two patterns of the same posts.
+            kept = [one for one in kept if one not in same]
+            kept.insert(first, _pattern(candidate, values, key, ends, same[0].authors))
         else:
-            kept[number] = kept[number].model_copy(
-                update={"last_week": candidate.last_week, "expires_on": ends}
-            )
+            last_week = max(same[0].last_week, candidate.last_week)
+            kept[first] = same[0].model_copy(update={"last_week": last_week, "expires_on": ends})
     old = before.revoked if before is not None else ()
     return Feed(
         circle=circle.name,
@@ -199,7 +203,7 @@ def next_feed(
     )
 
 
-def hashed(candidate: PatternCandidate, key: CircleKey) -> tuple[str, ...]:
+def hashed(candidate: PatternCandidate | MinedCluster, key: CircleKey) -> tuple[str, ...]:
     """The values that leave for a candidate."""
     value_of = keyed(key.value)
     return tuple(value_of(checksum).hex() for checksum in candidate.checksums)

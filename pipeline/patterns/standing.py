@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from datetime import UTC, datetime, time, timedelta
+from collections import defaultdict
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from sluicegate.pipeline.patterns.circle import CircleKey
 from sluicegate.pipeline.patterns.mining import EVERYDAY_LEAST, EVERYDAY_SHARE, ConfirmedCopy
-from sluicegate.pipeline.patterns.pattern import Pattern, week_begins
+from sluicegate.pipeline.patterns.pattern import Pattern, monday
 from sluicegate.pipeline.patterns.sketch import ASKED_FIRST, KEPT, LOOKED_UP, NEEDED, checksums, keyed
 
 if TYPE_CHECKING:
@@ -24,11 +26,13 @@ _HARMFUL_PER_SAFE = 20
 """So many harmful ones for each that was safe, or it is not confirmed."""
 _SEEN_BY = 2
 """Authors whose harmful posts had a value, or it is not confirmed with its pattern."""
-_FEW_OLD = 1_000
-"""With fewer posts from before a flood than this, as its sender dates it, the baseline is what is older than this:"""
-_OLD = timedelta(days=7)
 REFUSED_BY = 2
 """Posts raised by a pattern that people here found safe, if they are more than the harmful ones: it goes."""
+
+_FEW_POSTS = 1_000
+"""Fewer from before the week that its member names say nothing of a pattern."""
+_FLOOD_BEFORE = timedelta(days=3)
+"""So long before its pattern a flood may have come here. The topic of posts is kept for a week, unless it was made otherwise."""
 
 
 def learnt(now: Standing, *, harmful: int, safe: int) -> Standing:
@@ -77,85 +81,89 @@ def seen_here(
 
 
 def suspicions(
-    patterns: Sequence[Pattern],
+    patterns: Iterable[tuple[Pattern, date]],
     key: CircleKey,
     *,
     copies: Iterable[ConfirmedCopy],
-    harmless: Collection[frozenset[int]],
+    harmless: Iterable[Collection[int]],
     others: Sequence[tuple[Sequence[int], datetime | None]],
-    now: datetime,
 ) -> dict[str, str]:
-    """Why new patterns are not used here, by their ids; those that nothing speaks against are not in it.
+    """Why new patterns are not used here, by their ids; without those that nothing speaks against.
 
-    Each text is hashed once, whatever the number of patterns.
+    Each text is hashed once, however many patterns are new: whoever revokes one waits meanwhile.
 
     Args:
-        patterns: That were taken in, all of one key.
+        patterns: That were taken in, and when they first were. All are hashed with that key.
         key: That their values are hashed with.
         copies: That people here found harmful. A flood that is here already may have a few safe posts near it: a member
             that knows more of the flood by now shares it under another id. While more of its texts were harmful than
             safe, its first posts and what people decide on them settle it, as :func:`learnt` has it.
         harmless: The checksums of each text that people here found safe.
         others: The lowest checksums of each post that nobody here decided on, and when it was made.
-        now: The present.
     """
-    value_of = keyed(key.value)
-    wanted = frozenset(bytes.fromhex(value) for one in patterns for value in one.values)
-    safe = _Texts(((sorted(low)[:LOOKED_UP], None) for low in harmless), value_of, wanted)
-    harmful = _Texts(((checksums(one.text, LOOKED_UP), None) for one in copies), value_of, wanted)
-    old = _Texts(((low, at) for low, at in others if at is not None), value_of, wanted)
-    times = sorted(at for _, at in others if at is not None)
+    new = [
+        (
+            pattern.id,
+            [bytes.fromhex(value) for value in pattern.values],
+            _at(monday(pattern.first_week)),
+            taken,
+        )
+        for pattern, taken in patterns
+    ]
+    wanted, value_of = {value for _, values, _, _ in new for value in values}, cache(keyed(key.value))
+    harmful_texts = _Texts((checksums(copy.text, LOOKED_UP) for copy in copies), wanted, value_of)
+    safe_texts = _Texts((sorted(low)[:LOOKED_UP] for low in harmless), wanted, value_of)
+    # The oldest first: what was made before a moment are the first so many.
+    dated = sorted(((at, low) for low, at in others if at is not None), key=lambda one: one[0])
+    times, old_texts = [at for at, _ in dated], _Texts((low for _, low in dated), wanted, value_of)
     found = {}
-    for one in patterns:
-        values = {bytes.fromhex(value) for value in one.values}
-        spared = safe.count(values, asked_first=True)
-        begun = datetime.combine(week_begins(one.first_week), time(), UTC)
-        if (
-            bisect_left(times, begun) < _FEW_OLD
-        ):  # its sender names the week, and may name one in which nobody was here
-            begun = max(begun, now - _OLD)
-        count = bisect_left(times, begun)
-        hits = old.count(values, before=begun)
-        if spared and spared >= harmful.count(values, asked_first=True):
-            found[one.id] = "matches what people here found safe"
-        elif hits > max(EVERYDAY_LEAST, EVERYDAY_SHARE * count):
-            found[one.id] = f"matches {hits} of {count} posts from before its flood"
+    for name, values, begun, taken in new:
+        harmful, safe = len(harmful_texts.raised_by(values)), len(safe_texts.raised_by(values))
+        if safe and safe >= harmful:
+            found[name] = "matches what people here found safe"
+            continue
+        before = bisect_left(times, begun)
+        # Its member says when the flood began. Where that leaves too little to say anything, the day counts on which it
+        # came here; unless people here found it harmful, for then old posts may well be of the flood.
+        if before < _FEW_POSTS and not harmful:
+            before = max(before, bisect_left(times, _at(taken) - _FLOOD_BEFORE))
+        hits = sum(number < before for number in old_texts.sharing(values))
+        if hits > max(EVERYDAY_LEAST, EVERYDAY_SHARE * before):
+            found[name] = f"matches {hits} of {before} posts from before its flood"
     return found
 
 
+def _at(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
 class _Texts:
-    """Texts by the wanted values that they have; those with too few for a match are not kept."""
+    """Texts by those of their lowest values that new patterns have.
+
+    Args:
+        low: The lowest checksums of each text, in order.
+        wanted: Values of new patterns; no other is kept.
+        value_of: Hashes a checksum.
+    """
 
     def __init__(
-        self,
-        texts: Iterable[tuple[Sequence[int], datetime | None]],
-        value_of: Callable[[int], bytes],
-        wanted: Collection[bytes],
+        self, low: Iterable[Sequence[int]], wanted: Collection[bytes], value_of: Callable[[int], bytes]
     ) -> None:
-        self._kept: list[tuple[frozenset[bytes], datetime | None]] = []
-        self._by_value: dict[bytes, list[int]] = {}
-        for low, at in texts:
-            hashed = [value_of(one) for one in low]
-            its = {one for one in hashed if one in wanted}
-            if len(its) >= NEEDED:
-                for one in its:
-                    self._by_value.setdefault(one, []).append(len(self._kept))
-                self._kept.append((frozenset(hashed[:ASKED_FIRST]), at))
+        self._having: defaultdict[bytes, set[int]] = defaultdict(set)
+        self._asked_first: defaultdict[bytes, set[int]] = defaultdict(set)
+        for number, its in enumerate(low):
+            for place, checksum in enumerate(its):
+                if (value := value_of(checksum)) in wanted:
+                    self._having[value].add(number)
+                    if place < ASKED_FIRST:
+                        self._asked_first[value].add(number)
 
-    def count(
-        self, values: Collection[bytes], *, asked_first: bool = False, before: datetime | None = None
-    ) -> int:
-        """How many of them a pattern with these values matches.
+    def sharing(self, values: Iterable[bytes]) -> set[int]:
+        """Numbers of the texts with two of these values."""
+        having = [texts for value in values if (texts := self._having.get(value))]
+        return set[int]().union(*(one & other for one, other in combinations(having, NEEDED)))
 
-        Args:
-            values: Of the pattern.
-            asked_first: Whether the matcher would have found it: one of a text's two lowest is among them.
-            before: Only those that were made before this.
-        """
-        hits = Counter(number for value in values for number in self._by_value.get(value, ()))
-        found = 0
-        for number, shared in hits.items():
-            first, at = self._kept[number]
-            late = before is not None and (at is None or at >= before)
-            found += shared >= NEEDED and not late and not (asked_first and first.isdisjoint(values))
-        return found
+    def raised_by(self, values: Sequence[bytes]) -> set[int]:
+        """Those that a pattern with these values raises, as the matcher has it."""
+        first = set[int]().union(*(self._asked_first.get(value, ()) for value in values))
+        return self.sharing(values) & first if first else first

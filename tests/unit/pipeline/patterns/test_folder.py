@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sluicegate.pipeline.errors import PatternError
-from sluicegate.pipeline.patterns.folder import PatternFolder
-from sluicegate.pipeline.patterns.matcher import read_index
+from sluicegate.pipeline.patterns import folder as module
+from sluicegate.pipeline.patterns.folder import MOST_OWNERS, PatternFolder
+from sluicegate.pipeline.patterns.matcher import LivePattern, read_index, write_live
 from unit.pipeline.patterns.circles import (
     CIRCLE,
     SOUTH,
@@ -60,6 +61,45 @@ def test_a_feed_takes_the_place_of_the_one_before(place: Path) -> None:
     assert read_index(place).find(flood()[0]) == []
 
 
+@pytest.mark.parametrize("field", ["values", "key"])
+def test_a_pattern_that_was_looked_at_stays_what_it_was(place: Path, field: str) -> None:
+    """Else a member shares a flood, waits until it is confirmed, and puts a greeting in its place."""
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    other = {"values": (*pattern.values[1:], "0" * 16), "key": "another"}[field]
+    changed = feed(before=one).model_copy(update={"patterns": (pattern.model_copy(update={field: other}),)})
+    with PatternFolder.opened(place) as folder, pytest.raises(PatternError, match="has other values"):
+        folder.take(sealed(changed))
+
+
+def test_one_that_comes_again_begins_anew(place: Path) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    without = feed(before=one).model_copy(update={"patterns": ()})
+    other = pattern.model_copy(update={"values": ("0" * 16, *pattern.values[1:])})
+    with PatternFolder.opened(place) as folder:
+        folder.judge(pattern.id, "confirmed", by="ann", why="x", confirmed=pattern.values[:2], harmful=5)
+        folder.take(sealed(without))
+        folder.take(sealed(feed(before=without).model_copy(update={"patterns": (other,)})))
+        (known,) = folder.known()
+    assert (known.standing, known.confirmed, known.fresh) == ("seed", (), TODAY)
+
+
+def test_what_a_member_shared_leaves_with_it_and_is_looked_at_should_it_come_back(place: Path) -> None:
+    with PatternFolder.opened(place) as folder:
+        folder.take(sealed(feed(flood())))
+        folder.save()
+    write_circle(place, circle_with(members={"south": CIRCLE.members["south"]}))
+    with PatternFolder.opened(place) as folder:
+        assert folder.known() == []
+        folder.save()
+    write_circle(place)
+    with PatternFolder.opened(place) as folder:
+        assert [known.fresh for known in folder.known()] == [TODAY]
+
+
 def test_what_is_new_waits_for_a_look_and_what_is_gone_does_not(place: Path) -> None:
     one = feed(flood())
     take(place, sealed(one))
@@ -70,7 +110,7 @@ def test_what_is_new_waits_for_a_look_and_what_is_gone_does_not(place: Path) -> 
         folder.save()  # and here the cluster with the posts is away
     assert len(read_index(place)) == 0
     with PatternFolder.opened(place) as folder:
-        assert [known.fresh for known in folder.known()] == [True]
+        assert [known.fresh for known in folder.known()] == [TODAY]
         folder.admit([other.patterns[0].id])
         folder.save()
     assert len(read_index(place)) == 1
@@ -87,44 +127,40 @@ def test_a_confirmed_pattern_acts_by_the_values_that_were_confirmed_alone(place:
         (known,) = folder.known()
         assert (known.confirmed, known.harmful) == (pattern.values[:2], 5)
     index = read_index(place)
-    assert [found.confirmed for found in index.patterns] == [True, False]
+    assert [found.confirmed for found in index.patterns] == [False, True]
     assert len(index) == 1
 
 
-@pytest.mark.parametrize("change", ["values", "key"])
-def test_a_pattern_does_not_become_another_thing_under_its_name(place: Path, change: str) -> None:
-    one = feed(flood())
-    take(place, sealed(one))
-    other = {"values": tuple(f"{number:016x}" for number in range(4)), "key": "another"}[change]
-    changed = one.patterns[0].model_copy(update={change: other})
-    then = feed(before=one).model_copy(update={"patterns": (changed,)})
-    with (
-        PatternFolder.opened(place) as folder,
-        pytest.raises(PatternError, match="has to give it another id"),
-    ):
-        folder.take(sealed(then))
-
-
-def test_what_was_revoked_by_hand_does_not_come_back_under_another_id(place: Path) -> None:
-    one = feed(flood())
-    take(place, sealed(one))
-    with PatternFolder.opened(place) as folder:
-        folder.judge(one.patterns[0].id, "revoked", by="ann", why="a greeting")
-        folder.save()
-    again = one.patterns[0].model_copy(
-        update={"id": "0" * 16, "values": (*one.patterns[0].values[:2], "f" * 16)}
+def test_a_value_counts_for_so_many_patterns_of_a_member_and_takes_none_from_another(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each post that has it costs a step for each of 100,000 patterns."""
+    north, south = feed(flood()), feed(member="south")
+    (own,) = north.patterns
+    many = tuple(
+        own.model_copy(
+            update={
+                "id": f"{number:016x}",
+                "values": (own.values[0], *(f"{number:08x}{one:08x}" for one in range(2))),
+            }
+        )
+        for number in range(1, MOST_OWNERS + 4)
     )
-    take(place, sealed(feed(before=one).model_copy(update={"patterns": (again,)})))
-    with PatternFolder.opened(place) as folder:
-        assert [(known.pattern.id, known.standing) for known in folder.known()] == [("0" * 16, "revoked")]
-    assert len(read_index(place)) == 0
+    found: dict[str, set[str]] = {}
 
+    def noting(live: list[tuple[LivePattern, str, list[str]]]) -> bytes:
+        found.update({one.id: set(values) for one, _, values in live})
+        return write_live(live)
 
-def test_who_left_the_circle_has_no_say(place: Path) -> None:
-    take(place, sealed(feed(flood())))
-    write_circle(place, circle_with(members={"south": CIRCLE.members["south"]}))
+    monkeypatch.setattr(module, "write_live", noting)
+    for content in (sealed(north), sealed(south.model_copy(update={"patterns": many}), SOUTH)):
+        take(place, content)
     with PatternFolder.opened(place) as folder:
-        assert folder.known() == []
+        assert folder.save() == 3
+    assert sum(own.values[0] in its for its in found.values()) == 1 + MOST_OWNERS
+    assert found[own.id] == set(own.values)
+    assert own.values[0] in found[many[0].id]
+    assert own.values[0] not in found[many[-1].id]
 
 
 def test_how_far_a_topic_was_read_is_of_that_topic(place: Path) -> None:
@@ -169,6 +205,47 @@ def test_a_pattern_that_is_refused_here_leaves_at_once_and_stays_away(place: Pat
     with PatternFolder.opened(place) as folder:
         assert [known.standing for known in folder.known()] == [standing]
     assert len(read_index(place)) == 0
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "common", "standing"), [(True, 2, "revoked"), (True, 1, "seed"), (False, 2, "seed")]
+)
+def test_what_people_here_revoked_stays_away_under_another_id(
+    place: Path, by_hand: bool, common: int, standing: str
+) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    with PatternFolder.opened(place) as folder:
+        folder.judge(pattern.id, "revoked" if by_hand else "refused", by="ann", why="a greeting")
+        if by_hand:
+            folder.remember(pattern.id, own=False)
+        folder.save()
+    grown = pattern.model_copy(
+        update={"id": "a" * 16, "values": (*pattern.values[:common], "0" * 16, "1" * 16)}
+    )
+    take(place, sealed(feed(before=one).model_copy(update={"patterns": (grown,)})))
+    with PatternFolder.opened(place) as folder:
+        assert [known.standing for known in folder.known()] == [standing]
+        last = folder.events()[-1]
+        assert ((last["of"], last["why"]) == (grown.id, f"like {pattern.id}: a greeting")) is (
+            standing == "revoked"
+        )
+        assert folder.withdrawn() == []
+
+
+def test_what_was_taken_back_is_remembered_until_its_copies_have_left(place: Path) -> None:
+    one = feed(flood())
+    take(place, sealed(one))
+    (pattern,) = one.patterns
+    with PatternFolder.opened(place) as folder:
+        folder.judge(pattern.id, "revoked", by="ann", why="a greeting")
+        folder.remember(pattern.id, own=True)
+        folder.save()
+    for on, kept in ((days(120), True), (days(121), False)):
+        with PatternFolder.opened(place, today=on) as folder:
+            folder.save()
+            assert folder.withdrawn() == ([(pattern.key, list(pattern.values))] if kept else [])
 
 
 def test_everything_is_in_the_journal_with_actor_and_time(place: Path) -> None:

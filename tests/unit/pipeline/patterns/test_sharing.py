@@ -11,7 +11,7 @@ import pytest
 from sluicegate.pipeline.errors import PatternError
 from sluicegate.pipeline.patterns.mining import SLOT
 from sluicegate.pipeline.patterns.pattern import Revocation
-from sluicegate.pipeline.patterns.sharing import next_feed, read_draft, residue, taken_back
+from sluicegate.pipeline.patterns.sharing import next_feed, read_draft, residue
 from unit.pipeline.patterns.circles import CIRCLE, NOW, TODAY, K, candidates, feed, flood
 
 
@@ -45,6 +45,16 @@ def test_a_pattern_of_more_values_takes_the_place_of_one_of_the_first_copies_und
     assert old.authors == new.authors  # and nobody sees a second draw
 
 
+def test_a_pattern_that_has_grown_takes_the_place_of_all_that_it_overlaps() -> None:
+    """Receivers refuse two patterns of the same posts."""
+    (known,) = candidates(flood())
+    parts = [replace(known, checksums=known.checksums[at : at + 3]) for at in (0, 3)]
+    first = next_feed(CIRCLE, "north", None, parts, chance=random.Random(1), now=NOW)
+    then = next_feed(CIRCLE, "north", first, [known], chance=random.Random(2), now=NOW)
+    assert (len(first.patterns), len(then.patterns)) == (2, 1)
+    assert then.patterns[0].authors == first.patterns[0].authors
+
+
 def test_a_count_is_not_the_exact_one() -> None:
     exact = candidates(flood(40))[0].authors
     drawn = {
@@ -62,10 +72,6 @@ def test_a_revoked_pattern_goes_and_is_named() -> None:
     before = feed(flood())
     gone = Revocation(id=before.patterns[0].id, on=TODAY, why="a greeting")
     after = next_feed(CIRCLE, "north", before, (), chance=random.Random(1), now=NOW, revoked=[gone])
-    (pattern,) = before.patterns
-    (again,) = candidates(flood())
-    assert taken_back(again, CIRCLE, [(pattern.key, pattern.values)], TODAY), "its copies are still confirmed"
-    assert not taken_back(again, CIRCLE, [(pattern.key, pattern.values[:1]), ("gone", pattern.values)], TODAY)
     assert (after.patterns, after.revoked) == ((), (gone,))
     assert feed(before=after).revoked == (gone,)
 

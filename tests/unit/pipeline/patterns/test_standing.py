@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+import time
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
-from sluicegate.pipeline.patterns import standing
+from sluicegate.pipeline.patterns import standing as module
 from sluicegate.pipeline.patterns.sketch import KEPT, LOOKED_UP, NEEDED, checksums, keyed
 from sluicegate.pipeline.patterns.standing import (
     CONFIRMED_BY,
@@ -17,9 +18,12 @@ from sluicegate.pipeline.patterns.standing import (
     seen_here,
     suspicions,
 )
-from unit.pipeline.patterns.circles import CIRCLE, NOW, confirmed, feed, flood
+from unit.pipeline.patterns.circles import CIRCLE, NOW, TODAY, confirmed, feed, flood
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from sluicegate.pipeline.patterns.mining import ConfirmedCopy
     from sluicegate.pipeline.patterns.pattern import Pattern
 
 KEY = CIRCLE.keys[0]
@@ -27,6 +31,19 @@ KEYED = keyed(KEY.value)
 (PATTERN,) = feed(flood()).patterns
 LAST_YEAR = NOW - timedelta(days=365)
 PLAIN = "the library opens at nine and closes when the last reader has gone home for the day"
+
+
+def suspicion(
+    pattern: Pattern = PATTERN,
+    *,
+    copies: Sequence[ConfirmedCopy] = (),
+    harmless: Collection[frozenset[int]] = (),
+    others: Sequence[tuple[Sequence[int], datetime | None]] = (),
+    taken: date = TODAY,
+) -> str | None:
+    return suspicions([(pattern, taken)], KEY, copies=copies, harmless=harmless, others=others).get(
+        pattern.id
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,10 +71,6 @@ def test_people_here_decide_and_what_is_gone_stays_away(
     assert learnt(now, harmful=harmful, safe=safe) == then
 
 
-def suspicion(pattern: Pattern, *, now: datetime = NOW, **held: Any) -> str | None:
-    return suspicions([pattern], KEY, **held, now=now).get(pattern.id)
-
-
 def others(copies: int, plain: int, at: datetime | None) -> list[tuple[list[int], datetime | None]]:
     low = [checksums(flood()[0], LOOKED_UP)] * copies + [checksums(PLAIN, LOOKED_UP)] * plain
     return [(one, at) for one in low]
@@ -71,14 +84,14 @@ def test_a_phrase_that_people_here_found_safe_is_not_used_unless_they_found_more
 ) -> None:
     texts = [frozenset(checksums(flood()[0], KEPT))] * safe
     copies = confirmed(flood(harmful)) if harmful else []
-    found = suspicion(PATTERN, copies=copies, harmless=texts, others=[])
+    found = suspicion(copies=copies, harmless=texts)
     assert found == (None if used else "matches what people here found safe")
 
 
 def test_a_safe_text_that_the_pattern_would_not_raise_says_nothing_against_it() -> None:
     low = sorted(checksums(flood()[0], KEPT))
     text = frozenset([*range(1, LOOKED_UP + 1), *low])
-    assert suspicion(PATTERN, copies=[], harmless=[text], others=[]) is None
+    assert suspicion(harmless=[text]) is None
 
 
 @pytest.mark.parametrize(
@@ -94,36 +107,51 @@ def test_a_safe_text_that_the_pattern_would_not_raise_says_nothing_against_it() 
 def test_a_phrase_that_was_here_before_the_flood_is_not_used(
     copies: int, plain: int, at: datetime | None, used: bool
 ) -> None:
-    found = suspicion(
-        PATTERN, copies=[], harmless=(), others=others(copies, plain, at), now=datetime.now(UTC)
-    )
+    found = suspicion(others=others(copies, plain, at))
     assert (found is None) is used
 
 
-@pytest.mark.parametrize(("days", "used"), [(8, False), (6, True)])
-def test_its_sender_cannot_choose_a_week_in_which_nobody_was_here(days: int, used: bool) -> None:
-    old = PATTERN.model_copy(update={"first_week": "1990-W01"})
-    found = suspicion(old, copies=[], harmless=(), others=others(60, 500, NOW - timedelta(days=days)))
-    assert found == (None if used else "matches 60 of 560 posts from before its flood")
+@pytest.mark.parametrize(
+    ("days", "harmful", "used"),
+    [
+        (10, 0, False),
+        (1, 0, True),  # it may be the flood, which came here before its pattern
+        (10, 1, True),  # people here found it harmful: old posts may be of the flood, too
+    ],
+)
+def test_a_member_that_dates_its_pattern_back_does_not_switch_the_look_off(
+    days: int, harmful: int, used: bool
+) -> None:
+    ancient = PATTERN.model_copy(update={"first_week": "1990-W01"})
+    posts = others(60, 500, NOW - timedelta(days=days))
+    found = suspicion(ancient, copies=confirmed(flood(harmful)) if harmful else (), others=posts)
+    assert (found is None) is used
 
 
-def test_a_text_is_hashed_once_for_all_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+def test_where_its_week_leaves_enough_posts_old_copies_of_the_flood_say_nothing_against_it() -> None:
+    begun = PATTERN.model_copy(
+        update={"first_week": f"{TODAY.year - 1}-W20", "last_week": f"{TODAY.year}-W01"}
+    )
+    before = others(0, 1_000, NOW - timedelta(days=700))
+    assert suspicion(begun, others=[*before, *others(60, 0, NOW - timedelta(days=10))]) is None
+    assert suspicion(begun, others=others(60, 0, NOW - timedelta(days=10))) is not None
 
-    def counted(key: bytes) -> Any:
-        value_of = keyed(key)
 
-        def value(checksum: int) -> bytes:
-            asked.append(checksum)
-            return value_of(checksum)
+def test_each_text_is_hashed_once_however_many_patterns_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever revokes one waits for it."""
+    hashed = []
 
-        return value
+    def counting(secret: bytes) -> Callable[[int], bytes]:
+        value_of = keyed(secret)
+        return lambda checksum: (hashed.append(checksum), value_of(checksum))[1]  # type: ignore[func-returns-value]  # in passing
 
-    monkeypatch.setattr(standing, "keyed", counted)
-    many = [PATTERN.model_copy(update={"id": f"{number:016x}"}) for number in range(50)]
-    found = suspicions(many, KEY, copies=[], harmless=(), others=others(6, 500, LAST_YEAR), now=NOW)
-    assert found.keys() == {one.id for one in many}
-    assert len(asked) <= 506 * LOOKED_UP
+    monkeypatch.setattr(module, "keyed", counting)
+    new = [(PATTERN.model_copy(update={"id": f"{number:016x}"}), TODAY) for number in range(300)]
+    posts = [([100 * number + one for one in range(4)], LAST_YEAR) for number in range(2_000)]
+    began = time.process_time()
+    assert suspicions(new, KEY, copies=(), harmless=(), others=posts) == {}
+    assert len(hashed) == 8_000
+    assert time.process_time() - began < 5
 
 
 def test_a_greeting_that_rides_on_a_flood_is_not_confirmed_with_it() -> None:
