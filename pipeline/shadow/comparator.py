@@ -118,9 +118,9 @@ class Comparator:
         self._file = settings.candidate.state_file
         self._producer = Producer(settings.kafka)
         self._pending: list[bytes] = []
-        self._summary: bytes | None = None
-        """The newest one that the brokers have not taken: of several only this one matters."""
         """Records for people that the brokers do not have yet."""
+        self._summary: bytes | None = None
+        """The newest one that they do not have: of several only this one matters."""
         self._unsaved = False
         self._save_at = self._told_at = self._facts_at = self._look_at = 0.0
         self._waits_told = False
@@ -324,12 +324,13 @@ class Comparator:
         with replacing(self._file, durable=True) as stream:
             stream.write(counting.encode())
         self._unsaved = False
+        # A fact that is said below takes seconds, and is said once: it holds up no save.
+        took = time.monotonic() - began
+        self._save_at = time.monotonic() + max(_SAVE_S, _SAVE_SHARE * took)
         if counting.concluded is not None and self._owes_a_fact:
             self._say(counting.concluded)
         elif self._head is not None and self._head.state in _ACTING:
             self._look_after(self._head, counting)
-        took = time.monotonic() - began
-        self._save_at = time.monotonic() + max(_SAVE_S, _SAVE_SHARE * took)
 
     def _send(self) -> None:
         refused: list[str] = []
