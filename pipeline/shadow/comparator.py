@@ -400,7 +400,7 @@ class _Resolutions:
     def __init__(self, settings: Settings, offsets: Mapping[Partition, int]) -> None:
         self._tail = ResumedTail(settings.kafka, [settings.topics.resolutions], offsets)
         self._is_open = False
-        self._waiting: deque[TopicRecord] = deque()
+        self._waiting: deque[_Timed] = deque()
 
     def __enter__(self) -> Self:
         try:
@@ -421,9 +421,10 @@ class _Resolutions:
             until: Up to which verdicts were read, in seconds since 1970; None where all were.
         """
         if not self._waiting and self._is_open:
-            self._waiting.extend(self._tail.read(0.0))
-        while self._waiting and (until is None or (self._waiting[0].timestamp_ms or 0) <= until * 1000):
-            yield self._waiting.popleft()
+            now = int(time.time() * 1000)  # a record from the future would hold up those behind it
+            self._waiting.extend(_Timed(min(one.timestamp_ms or 0, now), one) for one in self._tail.read(0.0))
+        while self._waiting and (until is None or self._waiting[0].at_ms <= until * 1000):
+            yield self._waiting.popleft().record
 
 
 def experiment_of(history: CandidateHistory, terms: CertificateTerms) -> Experiment | None:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _TOLD_APART = 64
 """So many different refusals are told; the others are counted."""
 _WRITE_S = 5.0
-_READ_S, _ANSWER_S = 0.5, 3.0
 """For the control topic, once the history has a fact."""
+_READ_S, _ANSWER_S = 0.5, 3.0
+"""For a read of the history, and for the brokers that lead it to answer where nothing came."""
 
 
 @dataclass(slots=True)
@@ -161,9 +162,8 @@ class FactLedger:
                     signed.take(record.value)
                 if reader.at_end:
                     return signed
-                if (
-                    not records
-                ):  # of a partition that nobody leads reading says nothing, and a rollback must not wait
+                # Of a partition that nobody leads reading says nothing, and a rollback must not wait for it.
+                if not records:
                     reader.look(within_s=_ANSWER_S)
 
     def following(self, wanted: FactToSay) -> CandidateFact:

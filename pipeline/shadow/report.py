@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sluicegate.engines.adapt.report import draw_picture, plain, table
 from sluicegate.pipeline.errors import CandidateError
 from sluicegate.pipeline.shadow import evidence
-from sluicegate.pipeline.shadow.summary import FORMAT, covered, engine_s_per_1000
+from sluicegate.pipeline.shadow.summary import FORMAT, covered, engine_s_per_1000, known_contents
 from sluicegate.pipeline.shadow.tally import Dimension
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _blocks(document: Mapping[str, Any]) -> Iterable[_Block]:
 
 def _coverage_blocks(document: Mapping[str, Any]) -> Iterable[_Block]:
     tally, unjoined, terms = document["tally"], document["unjoined"], document["terms"]
-    contents = tally["contents"] + unjoined["late"] + unjoined["ahead"] + unjoined["waiting"]
+    contents = known_contents(document)
     yield _Heading("Coverage")
     yield _Line(
         f"Both judged {_percent(covered(document))} of {contents:,} contents; {_percent(terms['min_coverage'])} are asked for. "
@@ -175,7 +175,9 @@ def _coverage_blocks(document: Mapping[str, Any]) -> Iterable[_Block]:
     )
     if any(unjoined.values()):
         yield _Line("Verdicts that were not joined:")
-        yield _Rows(("why", "verdicts"), tuple((said, unjoined[name]) for name, said in _UNJOINED.items()))
+        yield _Rows(
+            ("why", "verdicts"), tuple((said, unjoined.get(name, 0)) for name, said in _UNJOINED.items())
+        )
     yield _Picture("shadow-coverage.png")
 
 

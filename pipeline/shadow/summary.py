@@ -184,9 +184,20 @@ def covered(document: Mapping[str, Any]) -> float:
     Args:
         document: One that :func:`summarise` made.
     """
-    tally, unjoined = document["tally"], document["unjoined"]
-    contents = tally["contents"] + unjoined["late"] + unjoined["ahead"] + unjoined["waiting"]
+    tally, contents = document["tally"], known_contents(document)
     return float(tally["coverage"] * tally["contents"] / contents) if contents else 0.0
+
+
+def known_contents(document: Mapping[str, Any]) -> int:
+    """Contents of the sample that one of both judged at least, compared or not.
+
+    Args:
+        document: One that :func:`summarise` made; of an earlier comparator, too, which did not tell who waits.
+    """
+    unjoined = document["unjoined"]
+    return int(
+        document["tally"]["contents"] + sum(unjoined.get(why, 0) for why in ("late", "ahead", "waiting"))
+    )
 
 
 def engine_s_per_1000(cost: dict[str, Any]) -> float | None:
