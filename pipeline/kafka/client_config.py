@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("sluicegate.credentials")
 
+REFRESH_MS = 10_000
+"""How soon a member of a group reads a partition that was added; librdkafka's own five minutes are long for whoever waits."""
 _PASSWORD_BYTES = 4096  # a file far longer than any password is another file
 
 

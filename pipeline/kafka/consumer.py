@@ -20,6 +20,7 @@ from confluent_kafka import KafkaError, TopicPartition
 
 from sluicegate.pipeline.errors import ClusterError
 from sluicegate.pipeline.kafka.assignment import Assignment, Chunk, KafkaDelivery, Reset
+from sluicegate.pipeline.kafka.client_config import REFRESH_MS
 from sluicegate.pipeline.kafka.credentials import Credentials
 from sluicegate.pipeline.kafka.onlooker import CUT
 from sluicegate.pipeline.kafka.partitions import Partitions
@@ -37,7 +38,6 @@ _AT_ONCE = 500  # records of one call: enough to amortise it, few enough to be t
 _BREATH_S = 0.02  # between two looks for room
 # A buffer that is full for longer pauses its partitions, so that the group still hears of us.
 _PATIENCE_S = 0.5
-_REFRESH_MS = 10_000  # a partition that is added is read after this time
 _FETCH_KIB = (1024, 65536)  # what librdkafka may hold ready
 # It fetches again below so many records. With its default, 100,000, a backlog of short posts took 25 MB more.
 _FETCH_BELOW = 2000
@@ -197,7 +197,7 @@ class GroupConsumer:
             "heartbeat.interval.ms": int(min(_HEARTBEAT_S * 1000, session_ms / 3)),
             # In a rebalance the group waits for a member as long as this.
             "max.poll.interval.ms": max(session_ms, int(kafka.rebalance_timeout_s * 1000)),
-            "topic.metadata.refresh.interval.ms": _REFRESH_MS,
+            "topic.metadata.refresh.interval.ms": REFRESH_MS,
             "queued.max.messages.kbytes": min(most, max(least, self._most_bytes // 1024)),
             "queued.min.messages": _FETCH_BELOW,
             "max.partition.fetch.bytes": _FETCH_BYTES,

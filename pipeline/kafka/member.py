@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from sluicegate.pipeline.errors import ClusterError
+from sluicegate.pipeline.kafka.client_config import REFRESH_MS
+from sluicegate.pipeline.kafka.onlooker import PASSING
 from sluicegate.pipeline.kafka.reader import METADATA_S, TopicConsumer, TopicRecord
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
@@ -26,6 +29,9 @@ _HOPELESS = {
 }
 _AT_WORK = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
 """What a group with members tells a client that is none: it has begun already."""
+_STARTING = PASSING | {"COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR"}
+"""Where no group has ever been, the cluster makes its coordinator when the first one asks."""
+_AGAIN_S = 0.2
 
 
 class Member(TopicConsumer):
@@ -41,6 +47,7 @@ class Member(TopicConsumer):
                 "group.id": group,
                 "enable.auto.offset.store": False,  # only what is done is committed, in the background
                 "auto.commit.interval.ms": 1000,  # after a crash so much work comes again
+                "topic.metadata.refresh.interval.ms": REFRESH_MS,
                 # By number: the three topics of one post's verdicts belong to one member, if they
                 # have equally many partitions.
                 "partition.assignment.strategy": "range",
@@ -54,18 +61,28 @@ class Member(TopicConsumer):
         self._consumer.subscribe(list(self._topics))
 
     def _begin_at_end(self, places: list[TopicPartition]) -> None:
+        deadline = time.monotonic() + METADATA_S
+        while True:
+            try:
+                self._commit_ends(places)
+            except KafkaException as error:
+                told = error.args[0]
+                if told.name() in _STARTING and time.monotonic() < deadline:
+                    time.sleep(_AGAIN_S)
+                    continue
+                if told.code() not in _AT_WORK:
+                    raise self._unreachable(error) from error
+            return
+
+    def _commit_ends(self, places: list[TopicPartition]) -> None:
         # Committed, once for each topic: an end that is looked up again at every start leaves out what came in between.
-        try:
-            known = _sound(self._consumer.committed(places, timeout=METADATA_S))
-            begun = {one.topic for one in known if one.offset >= 0}
-            new = [one for one in known if one.topic not in begun]
-            for one in new:
-                one.offset = self._end((one.topic, one.partition))
-            if new:
-                _sound(self._consumer.commit(offsets=new, asynchronous=False))
-        except KafkaException as error:
-            if error.args[0].code() not in _AT_WORK:
-                raise self._unreachable(error) from error
+        known = _sound(self._consumer.committed(places, timeout=METADATA_S))
+        begun = {one.topic for one in known if one.offset >= 0}
+        new = [one for one in known if one.topic not in begun]
+        for one in new:
+            one.offset = self._consumer.get_watermark_offsets(one, timeout=METADATA_S)[1]
+        if new:
+            _sound(self._consumer.commit(offsets=new, asynchronous=False))
 
     def _go_on(self, before: Any) -> None:
         before.close()  # commits what is done, and leaves

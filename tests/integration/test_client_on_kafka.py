@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from confluent_kafka import KafkaError
+
     from support.workers import Lane
 
 pytestmark = pytest.mark.kafka
@@ -275,16 +277,29 @@ async def test_a_failing_handler_commits_nothing_and_the_next_consumer_gets_the_
         assert await asyncio.to_thread(committed, lane.bootstrap, group, topics.allow) == {0: 3}
 
 
+def put(kafka: ApacheKafka, topic: str, name: str, partition: int) -> None:
+    """A verdict on a partition, which may be so new that a broker does not know it yet, and a producer for long."""
+    refused: list[KafkaError | None] = [None]
+
+    def note(error: KafkaError | None, _message: Any) -> None:
+        refused[0] = error
+
+    def stands() -> bool:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap})
+        producer.produce(topic, encode(verdict(name)), name, partition, on_delivery=note)
+        return producer.flush(30) == 0 and refused[0] is None
+
+    until(f"{name} on {topic}", stands, within_s=30)
+
+
 async def test_a_group_that_began_at_the_end_misses_nothing_from_then_on(kafka: ApacheKafka) -> None:
     topics = TopicSettings(allow="ended.allow", review="ended.review", block="ended.block")
     for topic in topics.outputs[:3]:
         kafka.create_topic(topic, 1)
     cluster, group = KafkaSettings(bootstrap_servers=kafka.bootstrap), "ended"
-    producer = Producer({"bootstrap.servers": kafka.bootstrap})
 
-    def publish(topic: str, name: str) -> None:
-        producer.produce(topic, encode(verdict(name)), name)
-        assert producer.flush(30) == 0
+    def publish(topic: str, name: str, partition: int = 0) -> None:
+        put(kafka, topic, name, partition)
 
     seen: list[str] = []
 
@@ -304,17 +319,26 @@ async def test_a_group_that_began_at_the_end_misses_nothing_from_then_on(kafka: 
                 await asyncio.sleep(0.05)
             then()
 
+    def add(partitions: int) -> None:
+        asked = admin.create_partitions([NewPartitions(topics.review, partitions)])
+        asked[topics.review].result(30)
+
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     publish(topics.allow, "old")
     async with asyncio.timeout(90):
         await run("first", lambda: publish(topics.allow, "first"))
         publish(topics.block, "meanwhile")  # where nothing was handled yet
         await run("meanwhile", lambda: None)
-        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-        admin.create_partitions([NewPartitions(topics.review, 2)])[topics.review].result(30)
-        producer.produce(topics.review, encode(verdict("added")), "added", partition=1)
-        assert producer.flush(30) == 0
+        add(partitions=2)
+        publish(topics.review, "added", partition=1)
         await run("added", lambda: None)
-    assert seen == ["first", "meanwhile", "added"]
+
+        def grow() -> None:
+            add(partitions=3)
+            publish(topics.review, "grown", partition=2)
+
+        await run("grown", grow)
+    assert seen == ["first", "meanwhile", "added", "grown"]
 
 
 class Duo:
