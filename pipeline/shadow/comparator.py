@@ -30,11 +30,12 @@ from sluicegate.pipeline.shadow.counting import Counting, Policies
 from sluicegate.pipeline.shadow.ledger import FactLedger, FactToSay
 from sluicegate.pipeline.shadow.records import SummaryRecord
 from sluicegate.pipeline.shadow.states import (
-    WATCH_S,
+    EVERYWHERE_S,
     CandidateFact,
     CandidateHistory,
     CandidateState,
     Role,
+    state_by_time,
 )
 from sluicegate.pipeline.shadow.summary import Experiment
 from sluicegate.schemas import Resolution, Verdict
@@ -56,7 +57,6 @@ _SUMMARY_S = 60.0
 _AGAIN_S = 2.0
 _RULED = {Ruling.CERTIFIED: CandidateState.CERTIFIED, Ruling.REJECTED: CandidateState.REJECTED}
 _ACTING = {CandidateState.CANARY, CandidateState.PROMOTED, CandidateState.WATCHED}
-_EVERYWHERE_S = 60.0  # for so long no worker let the incumbent act: all know of the promotion
 _COMPARED = {
     CandidateState.SHADOW,
     CandidateState.CERTIFIED,
@@ -371,17 +371,18 @@ class Comparator:
             _log.error("candidate_rolled_back", reasons=reasons)
             self._say_state(CandidateState.ROLLED_BACK, "; ".join(reasons))
             return
-        since, now = counting.candidate_since, counting.until_at
-        if head.state is CandidateState.PROMOTED and since is not None and now - since >= _EVERYWHERE_S:
-            self._say_state(
-                CandidateState.WATCHED, f"for {_EVERYWHERE_S:g} s it alone acted, in every worker"
-            )
-        seen = counting.acting.posts > 0  # who compared nothing has shown nothing
-        if head.state is CandidateState.WATCHED and seen and now - head.at.timestamp() >= WATCH_S:
+        reached = state_by_time(
+            head.state,
+            since=head.at.timestamp(),
+            alone_since=counting.candidate_since,
+            now=counting.until_at,
+            compared=counting.acting.posts,
+        )
+        if reached is CandidateState.WATCHED:
+            self._say_state(reached, f"for {EVERYWHERE_S:g} s it alone acted, in every worker")
+        elif reached is CandidateState.SETTLED:
             report = report_digest(counting.summary())
-            self._say_state(
-                CandidateState.SETTLED, "nothing was shown against it while it was watched", report
-            )
+            self._say_state(reached, "nothing was shown against it while it was watched", report)
 
     def _say_state(self, state: CandidateState, why: str, report: str | None = None) -> None:
         wanted = FactToSay(state, why[:_WHY], (Role.MACHINE,), report=report)

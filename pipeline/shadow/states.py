@@ -33,6 +33,8 @@ MOST_ENGINES = 16
 """That one fact names of either side."""
 WATCH_S = 7 * 86_400.0
 """For how long a promotion is watched before it settles."""
+EVERYWHERE_S = 60.0
+"""For so long no worker let the incumbent act: all know of the promotion."""
 
 
 class CandidateState(StrEnum):
@@ -102,6 +104,25 @@ _WITH_A_REPORT = {
     _S.SETTLED,
 }
 _ACTS_ON_ALL = {_S.PROMOTED, _S.WATCHED, _S.SETTLED}
+
+
+def state_by_time(
+    state: CandidateState, *, since: float, alone_since: float | None, now: float, compared: int
+) -> CandidateState | None:
+    """What time makes of a candidate that acts and against which nothing is shown; None while it stays what it is.
+
+    Args:
+        state: Where it stands.
+        since: When that was said, in unix seconds.
+        alone_since: Since when no worker lets the incumbent act; None while one does.
+        now: The newest time that was read from the stream.
+        compared: Posts of evidence since it acts. Who compared nothing has shown nothing.
+    """
+    if state is _S.PROMOTED and alone_since is not None and now - alone_since >= EVERYWHERE_S:
+        return _S.WATCHED
+    if state is _S.WATCHED and compared > 0 and now - since >= WATCH_S:
+        return _S.SETTLED
+    return None
 
 
 class JudgeDigests(BaseModel):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from sluicegate.pipeline.control.topic import is_signed, read_changes
-from sluicegate.pipeline.errors import CandidateError
+from sluicegate.pipeline.errors import CandidateError, ClusterError
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.settings.candidate import CandidateSettings
 from sluicegate.pipeline.settings.tree import Settings
@@ -80,6 +80,40 @@ def test_on_the_control_topic_facts_have_keys_of_their_own_and_disturb_nobody(tm
     assert not is_signed(b"candidates")
     assert not is_signed(None)
     assert read_changes([record]) == ([], 0)
+
+
+class Leaderless:
+    """A reader of a topic with a partition that nobody leads: its end is never reached, and a look says so."""
+
+    at_end = False
+
+    def __init__(self, *_args: Any, **_options: Any) -> None:
+        self.reads = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
+
+    def read(self, _timeout_s: float) -> list[TopicRecord]:
+        self.reads += 1
+        assert self.reads < 10, "it waits for ever"
+        return []
+
+    def look(self, *, within_s: float) -> None:
+        assert within_s < 10
+        raise ClusterError("partition 0 has no leader")
+
+
+def test_a_history_that_nobody_leads_is_an_error_and_no_endless_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_keys(tmp_path)
+    monkeypatch.setattr("sluicegate.pipeline.shadow.ledger.TopicReader", Leaderless)
+    settings = Settings(candidate=CandidateSettings(experiment="retrained", keys=tmp_path / "keys"))
+    with pytest.raises(ClusterError, match="no leader"):
+        FactLedger(settings).read()
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,17 @@ from sluicegate.pipeline.errors import CandidateError
 from sluicegate.pipeline.shadow.comparison import Cohort
 from sluicegate.pipeline.shadow.sample import ShadowSample
 from sluicegate.pipeline.shadow.states import (
+    EVERYWHERE_S,
     MOST_BYTES,
     MOST_FACTS,
+    WATCH_S,
     CandidateFact,
     CandidateHistory,
     CandidateState,
     JudgeDigests,
     Role,
     Rosters,
+    state_by_time,
 )
 
 if TYPE_CHECKING:
@@ -376,3 +379,23 @@ def test_whatever_is_said_two_people_and_a_certificate_stand_before_a_candidate_
         states = [one.state for one in facts]
         assert S.ROLLED_BACK not in states[:-1]
     assert replayed(history.facts).facts == history.facts
+
+
+@pytest.mark.parametrize(
+    ("state", "known", "reached"),
+    [
+        (S.PROMOTED, {"alone_since": 0.0, "now": EVERYWHERE_S}, S.WATCHED),
+        (S.PROMOTED, {"alone_since": 0.0, "now": EVERYWHERE_S - 1}, None),
+        (S.PROMOTED, {"alone_since": None, "now": WATCH_S}, None),  # a worker still lets the incumbent act
+        (S.WATCHED, {"now": WATCH_S}, S.SETTLED),
+        (S.WATCHED, {"now": WATCH_S - 1}, None),
+        (S.WATCHED, {"now": WATCH_S, "compared": 0}, None),  # nothing was compared, so nothing was shown
+        (S.CANARY, {"now": WATCH_S}, None),
+        (S.SETTLED, {"now": 2 * WATCH_S}, None),
+    ],
+)
+def test_time_alone_moves_a_candidate_that_acts_on_all(
+    state: CandidateState, known: dict[str, Any], reached: CandidateState | None
+) -> None:
+    told: dict[str, Any] = {"since": 0.0, "alone_since": 0.0, "compared": 1, **known}
+    assert state_by_time(state, **told) is reached
