@@ -71,7 +71,11 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample and the intervals")
     parser.add_argument("--out", type=Path, default=Path(".cache/evaluate"), help="folder for results")
-    parser.add_argument("--report", type=Path, help="folder for evaluate.md, evaluate.json and plots")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="folder for evaluate.md, evaluate.json and plots; a model that is not the default has one of its own in it",
+    )
     given = parser.parse_args(arguments)
     began = time.monotonic()
     out = given.out if given.model == SMALL.name else given.out / given.model
@@ -113,7 +117,8 @@ def main(arguments: list[str]) -> int:
             "sources": [_as_json("source", line) for line in sources],
             **{name: _in_short(one) for name, one in documents.items()},
         }
-        write_report(given.report, told, last, document, out / "adapter")
+        folder = given.report if given.model == SMALL.name else given.report / given.model
+        write_report(folder, told, last, document, out / "adapter")
     return 0
 
 

@@ -37,11 +37,15 @@ def unfit(line: Mapping[str, Any], trained: Sequence[str] | None) -> str | None:
     return f"{' and '.join(below)} below the baseline" if below else None
 
 
-def data(baseline: dict[str, Any]) -> Iterator[str]:
-    told = baseline["systems"]["permissive"]
+def data(told: dict[str, Any]) -> Iterator[str]:
+    """Where the training rows are from.
+
+    Args:
+        told: Their number as ``rows``, and ``sources`` by name, each with its licence and its number of rows.
+    """
     yield (
-        f"{told['rows']:,} training rows, only of sources under MIT, Apache-2.0 and CC-BY; dev rows never train. "
-        "Rows of the project's own are in examples/adapt/rows. Reasons by template are marked in `label_basis`."
+        f"{told['rows']:,} training rows; dev rows never train. Rows of the project's own are in examples/adapt/rows. "
+        "Reasons by template are marked in `label_basis`."
     )
     rows = [(name, one["licence"], one["rows"]) for name, one in told["sources"].items()]
     rows.sort(key=lambda one: (-one[2], one[0]))

@@ -1,6 +1,6 @@
-"""The model card of the shipped adapter, made from the reports.
+"""The model card of a shipped adapter, made from the reports.
 
-    python benchmarks/model_card [--reports benchmarks/reports] [--out docs/model-card.md]
+    python benchmarks/model_card [--model smollm2-135m] [--reports benchmarks/reports] [--out docs/model-card.md]
                                     [--training FOLDER --data-card prepared/data-card.json]
 
 Every figure comes from a report's JSON; a report that is missing says so in its place. --training is the folder of a
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model_card import report as card_sections
 from model_card.report import NOT_RUN, SHOWN
-from shared.report import REPORTS, ROOT, options
+from shared.report import ROOT, options, reports_of
+from sluicegate.engines.cpu_model.models import MODELS, MULTILINGUAL, SMALL, CpuModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-CARD = ROOT / "docs" / "model-card.md"
 COMMANDS: Final = {
     "training": "benchmarks/model_card --training FOLDER --data-card FILE",
     "baseline": "benchmarks/baselines/train.py",
@@ -44,17 +44,22 @@ ENGINES: Final = {
 Reports = dict[str, dict[str, Any] | None]
 
 _FIRST = """\
-# Model card: the shipped CPU adapter
+# Model card: {name}
 
 <!-- Made by benchmarks/model_card from benchmarks/reports; change it there. -->
 
-A LoRA adapter on SmolLM2-135M-Instruct (Apache-2.0), which `sluicegate engine fetch-cpu` merges into the base and writes
+A LoRA adapter on {base} (Apache-2.0), which `{fetch}` merges into the base and writes
 as Q8_0. It judges posts, prompts and responses as safe, controversial or unsafe on any CPU.
 
 **Intended use:** the demo, tests, and a first look at one's own rows. It is a small model with little training:
 adapt it, or a larger one, on your own rows, and evaluate that before anything is decided about people.
 **Not intended:** to take down posts without a person; languages named below as not fit; legal, medical or crisis
 decisions."""
+_BASES: Final = {
+    SMALL.name: ("the shipped CPU adapter", "SmolLM2-135M-Instruct"),
+    MULTILINGUAL.name: ("the adapter of the multilingual CPU model", "Qwen2.5-Coder-0.5B-Instruct"),
+}
+"""Of each model: what its adapter is called, and the base's own name."""
 
 _LIMITS = """\
 - The labels are those of public collections, whose annotators disagree; severity shares are made by sampling.
@@ -67,6 +72,11 @@ _LIMITS = """\
   claims cannot be told from true ones by the text; such rows are controversial at most.
 - Responses were learnt from a few hundred rows of our own, regions from a few dozen.
 - The context of a post, images and links are not seen."""
+
+
+def card_of(model: CpuModel) -> Path:
+    """Where the card of a model's adapter stands."""
+    return ROOT / "docs" / ("model-card.md" if model == SMALL else f"model-card-{model.name}.md")
 
 
 def read(folder: Path) -> Reports:
@@ -94,7 +104,8 @@ def training(folder: Path, data_card: Path) -> dict[str, Any]:
     try:
         plan = json.loads((folder / "plan.json").read_bytes())
         log = [json.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
-        known = json.loads(data_card.read_bytes())["balance"]["language"]
+        card = json.loads(data_card.read_bytes())
+        known = card["balance"]["language"]
         steps = [one for one in log if one["what"] == "step"]
         measured = [one for one in log if one["what"] == "dev"]
         return {
@@ -102,6 +113,7 @@ def training(folder: Path, data_card: Path) -> dict[str, Any]:
             "recipe": {name: plan["recipe"][name] for name in ("lora", "optimiser")},
             "begun_from_another": bool(plan["recipe"].get("start_from")),
             "languages_left_out": sorted({*known} - {*plan["languages"], "(not given)"}),
+            "data": _sources(card),
             "rows": max((one["rows"] for one in steps), default=0),
             "dev": [{name: one.get(name) for name in ("rows", *SHOWN)} for one in measured],
         }
@@ -111,15 +123,37 @@ def training(folder: Path, data_card: Path) -> dict[str, Any]:
         ) from None
 
 
-def page(reports: Reports) -> str:
+def _sources(card: dict[str, Any]) -> dict[str, Any]:
+    """Rows and licence of each source that has training rows, from a data card."""
+    licences = {one["source"]: one["licence"] for one in card["sources"]}
+    found = {
+        name: {"licence": licences[name], "rows": one["train"]}
+        for name, one in card["balance"]["source"].items()
+        if one["train"]
+    }
+    return {"rows": sum(one["rows"] for one in found.values()), "sources": found}
+
+
+def page(reports: Reports, model: CpuModel = SMALL) -> str:
     """The card.
+
+    Args:
+        reports: By name.
+        model: Whose adapter it is about.
 
     Raises:
         SystemExit: A report is of another form.
     """
     trained, own = reports["training"], reports["own-rows"]
+    # A training that tells its rows is believed; the baseline was trained on those of the small model.
+    own_rows = trained is not None and "data" in trained
+    rows_from = "training" if own_rows else "baseline"
     sections: tuple[tuple[str, str, Callable[..., Iterator[str]]], ...] = (
-        ("Data", "baseline", card_sections.data),
+        (
+            "Data",
+            rows_from,
+            lambda one: card_sections.data(one["data"] if own_rows else one["systems"]["permissive"]),
+        ),
         ("Training", "training", card_sections.training),
         ("By language", "evaluate", lambda one: card_sections.languages(one, trained)),
         ("Sources that it was not trained on", "transfer", card_sections.transfer),
@@ -129,7 +163,8 @@ def page(reports: Reports) -> str:
         ("Region hint", "region-hint", card_sections.region),
         ("The exported model against the trained one", "agreement", card_sections.agreement),
     )
-    parts = [_FIRST]
+    name, base = _BASES[model.name]
+    parts = [_FIRST.format(name=name, base=base, fetch=model.fetch_command)]
     for title, name, told in sections:
         report = reports[name]
         try:
@@ -139,7 +174,11 @@ def page(reports: Reports) -> str:
                 f"{name}.json is of another form ({type(error).__name__}: {error}); make it again with {COMMANDS[name]}"
             ) from error
         parts += [f"## {title}", *said]
-    missing = [f"- {name}: {COMMANDS[name]}" for name, one in reports.items() if one is None]
+    missing = [
+        f"- {name}: {COMMANDS[name]}"
+        for name, one in reports.items()
+        if one is None and not (name == "baseline" and own_rows)
+    ]
     missing += [
         f"- {name} with this adapter: the figures are of one before it: {COMMANDS[name]}"
         for name in ENGINES
@@ -161,15 +200,18 @@ def _bundle(reports: Reports, name: str) -> str | None:
 def main(arguments: Sequence[str]) -> int:
     """Keep a training's facts if they are given; then make the card."""
     parser = options(__doc__)
-    parser.add_argument("--reports", type=Path, default=REPORTS, help="folder of the reports")
+    parser.add_argument("--model", choices=list(MODELS), default=SMALL.name, help="the CPU model")
+    parser.add_argument("--reports", type=Path, help="folder of the reports; default: benchmarks/reports")
     parser.add_argument("--training", type=Path, help="folder that `sluicegate adapt train` wrote")
     parser.add_argument("--data-card", type=Path, help="data-card.json of the rows that it trained on")
-    parser.add_argument("--out", type=Path, default=CARD, help="the card")
+    parser.add_argument("--out", type=Path, help="the card; default: docs/model-card.md")
     given = parser.parse_args(arguments)
     if (given.training is None) != (given.data_card is None):
         parser.error("give --training and --data-card together")
+    model = MODELS[given.model]
+    folder = given.reports or reports_of(model)
     if given.training:
         kept = json.dumps(training(given.training, given.data_card), indent=1, ensure_ascii=False)
-        (given.reports / "training.json").write_text(kept + "\n", encoding="utf-8")
-    given.out.write_text(page(read(given.reports)), encoding="utf-8")
+        (folder / "training.json").write_text(kept + "\n", encoding="utf-8")
+    (given.out or card_of(model)).write_text(page(read(folder), model), encoding="utf-8")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.engines.adapt.report import ruled
+from sluicegate.engines.cpu_model.models import SMALL, CpuModel
 from sluicegate.engines.files import replace_file
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / "benchmarks" / "reports"
 SAMPLE = ROOT / "benchmarks" / "samples" / "dev-sample.jsonl"
 """Labelled rows that ship with the repository."""
+
+
+def reports_of(model: CpuModel) -> Path:
+    """Where reports about the adapter of a CPU model stand: those of the default have the folder to themselves."""
+    return REPORTS if model == SMALL else REPORTS / model.name
 
 
 def options(about: str | None) -> argparse.ArgumentParser:

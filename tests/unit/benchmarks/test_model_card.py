@@ -9,8 +9,9 @@ import pytest
 
 from model_card import report as card_sections
 from model_card import study as model_card
-from shared.report import REPORTS
+from shared.report import reports_of
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation
+from sluicegate.engines.cpu_model.models import MODELS, CpuModel
 from support.scored import scored, sure
 
 if TYPE_CHECKING:
@@ -204,7 +205,12 @@ def test_a_training_is_kept_as_a_report(tmp_path: Path) -> None:
         {"what": "step", "rows": 32, "loss": 1.0},
     ]
     (folder / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in log))
-    card.write_text(json.dumps({"balance": {"language": {"en": {}, "it": {}, "(not given)": {}}}}))
+    balance = {
+        "language": {"en": {}, "it": {}, "(not given)": {}},
+        "source": {"one": {"train": 45}, "two": {"train": 5}, "dev alone": {"train": 0}},
+    }
+    sources = [{"source": "one", "licence": "MIT"}, {"source": "two", "licence": "BSD-3-Clause"}]
+    card.write_text(json.dumps({"balance": balance, "sources": sources}))
     arguments = [
         "--reports",
         tmp_path,
@@ -221,15 +227,21 @@ def test_a_training_is_kept_as_a_report(tmp_path: Path) -> None:
     assert kept["dev"] == [{"rows": 16, "macro_f1": 0.5, "auroc_safe": 0.6}]
     page = (tmp_path / "card.md").read_text()
     assert "32 of 40 planned rows" in page
+    assert "50 training rows" in section(page, "Data")
+    assert "| two | BSD-3-Clause | 5 |" in section(page, "Data")
+    assert "dev alone" not in page
+    assert "baseline" not in section(page, "Not run")  # its rows are not asked for
     assert str(tmp_path) not in page + json.dumps(kept)
     with pytest.raises(SystemExit, match="name a training's folder"):
         model_card.training(tmp_path / "nowhere", card)
 
 
-@pytest.mark.skipif(not model_card.CARD.exists(), reason="docs/model-card.md is not made yet")
-def test_the_card_in_docs_is_that_of_the_reports() -> None:
-    made = model_card.page(model_card.read(REPORTS))
-    assert model_card.CARD.read_text(encoding="utf-8") == made
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_the_card_in_docs_is_that_of_the_reports(model: CpuModel) -> None:
+    if not model.adapter_folder().is_dir():
+        pytest.skip(f"no adapter is shipped for {model.name}")
+    made = model_card.page(model_card.read(reports_of(model)), model)
+    assert model_card.card_of(model).read_text(encoding="utf-8") == made
 
 
 def test_a_training_that_began_with_another_adapter_says_so() -> None:
