@@ -44,6 +44,9 @@ TRAINED, LEFT_OUT = "trained on", "left out"
 _WIDTH = 22
 _ROWS = 1000  # of adapter and base: a quarter of an hour at two rows a second
 _TIMEOUT_S = 600.0  # of some prompts: a busy machine is slow, and nobody waits for one post
+_MOST_FAILED = (
+    0.1  # a system that fails on more of its rows is not compared: few rows would be left for the others
+)
 _EXPLAINED_ROWS = 60  # each takes as long as three scores
 _EXPLAINED = {
     "well_formed": "of the agreed form",
@@ -97,8 +100,9 @@ def main(arguments: list[str]) -> int:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
     scored = {name: scored[name] for name in SYSTEMS}
-    languages = table(scored, seed=given.seed)
-    sources = apart(scored, baseline.facts.get("sources", ()), seed=given.seed)
+    sound = comparable(scored)
+    languages = table(sound, seed=given.seed)
+    sources = apart(sound, baseline.facts.get("sources", ()), seed=given.seed)
     told = [*rendered("language", languages), ""]
     if sources:
         told += ["By licence: sources that the adapter is trained on, and those it may not be trained on."]
@@ -159,6 +163,18 @@ def load_baseline() -> baselines.Baseline:
         return baselines.load_baseline()
     except ValueError as error:
         raise EvaluationError(str(error)) from error
+
+
+def comparable(scored: Mapping[str, Sequence[ScoredRow]]) -> dict[str, Sequence[ScoredRow]]:
+    """Each system's rows; none of a base or baseline that failed on many, as a base does that knows no labels."""
+    return {
+        name: [] if name != SYSTEMS[0] and _failed(rows) > _MOST_FAILED * len(rows) else rows
+        for name, rows in scored.items()
+    }
+
+
+def _failed(rows: Sequence[ScoredRow]) -> int:
+    return sum(row.failure is not None for row in rows)
 
 
 def table(scored: Mapping[str, Sequence[ScoredRow]], *, seed: int) -> list[Line]:
@@ -227,8 +243,12 @@ def explained(found: Mapping[str, Any]) -> str:
 def failures(scored: Mapping[str, Sequence[ScoredRow]]) -> list[str]:
     """What was not judged, if anything."""
     told = []
-    for system, rows in scored.items():
-        if failed := sum(row.failure is not None for row in rows):
+    for system, rows in comparable(scored).items():
+        if not rows and scored[system]:
+            told.append(
+                f"{system}: {_failed(scored[system]):,} of {len(scored[system]):,} rows failed; it is not compared"
+            )
+        elif failed := _failed(rows):
             told.append(f"{system}: {failed:,} rows failed; they count for no system here")
     return told
 

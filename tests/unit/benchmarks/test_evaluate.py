@@ -45,6 +45,16 @@ def _renamed(one: ScoredRow, name: str) -> ScoredRow:
     return scored(name, one.severity, one.probabilities, language=one.language)
 
 
+def test_a_base_that_fails_on_many_rows_is_not_compared_and_takes_none_away() -> None:
+    good = drawn(40, seed=1)
+    failed = [scored(row.id, "safe", None) for row in good[:30]] + good[30:]
+    systems = {"adapter": good, "base": failed, "baseline": good}
+    whole = benchmark.table(benchmark.comparable(systems), seed=0)[-1]
+    assert (whole.rows, whole.measures["base"]) == (40, {})
+    assert "base: macro-F1 –" in benchmark.summary(whole)
+    assert benchmark.failures(systems) == ["base: 30 of 40 rows failed; it is not compared"]
+
+
 def test_a_row_that_one_system_failed_on_counts_for_none() -> None:
     good = [scored(f"r{at}", "safe", sure("safe")) for at in range(4)]
     failed = [*good[:3], scored("r3", "safe", None)]
