@@ -155,6 +155,33 @@ def over_blocking(found: dict[str, Any], own: dict[str, Any] | None) -> Iterator
         yield f"On our own benign look-alikes: {NOT_RUN.lower()}"
 
 
+def harmless(found: dict[str, Any]) -> Iterator[str]:
+    """Harmless texts, by language."""
+
+    def line(name: str, one: dict[str, Any]) -> tuple[str, ...]:
+        shares = (interval(one["measures"].get(each)) for each in ("false_positives", "false_unsafe"))
+        return (name, f"{one['rows']:,}", *shares)
+
+    yield (
+        "Sentences that nobody would take down, in languages that no training row is in: articles of human rights, what "
+        "software says to its users, and what people say to an assistant at home (benchmarks/shipped_adapter/harmless.md)."
+    )
+    lines = [line(name, one) for name, one in sorted(found["by"]["language"].items())]
+    yield _table(
+        ("language", "rows", "found controversial or unsafe", "found unsafe"), [*lines, line("all", found)]
+    )
+
+
+def own_pairs(own: dict[str, Any]) -> Iterator[str]:
+    """Our own dev rows, by source."""
+    lines = [
+        (name, f"{one['rows']:,}", *(interval(one["measures"].get(each)) for each in SHOWN))
+        for name, one in sorted(own["by"]["source"].items())
+    ]
+    yield "Pairs that sound alike, of which one is harmless; responses and prompts of our own. All were kept from training."
+    yield _table(("rows", "number", *SHOWN.values()), lines)
+
+
 def explanations(found: dict[str, Any], own: dict[str, Any] | None) -> Iterator[str]:
     for said, one in (("dev rows", found["adapter"]), ("our own dev rows", own)):
         if one is None:

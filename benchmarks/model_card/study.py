@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from model_card import report as card_sections
 from model_card.report import NOT_RUN, SHOWN
 from shared.report import ROOT, options, reports_of
+from sluicegate.engines.bundle import Manifest
 from sluicegate.engines.cpu_model.models import MODELS, MULTILINGUAL, SMALL, CpuModel
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ COMMANDS: Final = {
     "baseline": "benchmarks/baselines/train.py",
     "evaluate": "make evaluate DATA=FOLDER REPORT=benchmarks/reports",
     "own-rows": "sluicegate adapt evaluate, its evaluation.json",
+    "harmless": "sluicegate adapt evaluate benchmarks/shipped_adapter/harmless.jsonl --split dev, its evaluation.json",
     "transfer": "benchmarks/studies/transfer",
     "evasion": "benchmarks/studies/evasion",
     "region-hint": "benchmarks/studies/region_hint",
@@ -36,6 +38,7 @@ COMMANDS: Final = {
 ENGINES: Final = {
     "evaluate": ("adapter", "engine", "digest"),
     "own-rows": ("judged", "engine", "digest"),
+    "harmless": ("judged", "engine", "digest"),
     "evasion": ("engine", "digest"),
     "region-hint": ("digest",),
 }
@@ -158,6 +161,8 @@ def page(reports: Reports, model: CpuModel = SMALL) -> str:
         ("By language", "evaluate", lambda one: card_sections.languages(one, trained)),
         ("Sources that it was not trained on", "transfer", card_sections.transfer),
         ("Over-blocking", "evaluate", lambda one: card_sections.over_blocking(one, own)),
+        ("Harmless texts in languages without training rows", "harmless", card_sections.harmless),
+        ("Our own rows", "own-rows", card_sections.own_pairs),
         ("Categories and reasons", "evaluate", lambda one: card_sections.explanations(one, own)),
         ("Disguised text", "evasion", card_sections.evasion),
         ("Region hint", "region-hint", card_sections.region),
@@ -174,15 +179,16 @@ def page(reports: Reports, model: CpuModel = SMALL) -> str:
                 f"{name}.json is of another form ({type(error).__name__}: {error}); make it again with {COMMANDS[name]}"
             ) from error
         parts += [f"## {title}", *said]
+    shipped = Manifest.parse(model.shipped_manifest()).digest
     missing = [
         f"- {name}: {COMMANDS[name]}"
         for name, one in reports.items()
         if one is None and not (name == "baseline" and own_rows)
     ]
     missing += [
-        f"- {name} with this adapter: the figures are of one before it: {COMMANDS[name]}"
+        f"- {name} with the bundle that is shipped now: the figures are of one before it: {COMMANDS[name]}"
         for name in ENGINES
-        if None not in (mine := _bundle(reports, name), now := _bundle(reports, "evaluate")) and mine != now
+        if _bundle(reports, name) not in (None, shipped)
     ]
     unrun = ["- anything on a GPU", "- the same adapter on Qwen3Guard: docs/adapt.md has the commands"]
     parts += ["## Limits", _LIMITS, "## Not run", "\n".join([*missing, *unrun])]

@@ -11,7 +11,8 @@ from model_card import report as card_sections
 from model_card import study as model_card
 from shared.report import reports_of
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation
-from sluicegate.engines.cpu_model.models import MODELS, CpuModel
+from sluicegate.engines.bundle import Manifest
+from sluicegate.engines.cpu_model.models import MODELS, SMALL, CpuModel
 from support.scored import scored, sure
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def reports() -> dict[str, Any]:
             "adapter": judged(),
         },
         "own-rows": judged(),
+        "harmless": judged(),
         "transfer": {
             "planned_rows": 1500,
             "sources": [
@@ -134,6 +136,8 @@ def test_every_report_has_a_section_with_its_figures() -> None:
     assert "| 600 | 0.765 | – |" in section(page, "Training")
     assert "above the baseline on 1 of 2" in section(page, "Sources that it was not trained on")
     assert "| dev rows: benign look-alikes | 1 | 1.000" in section(page, "Over-blocking")
+    assert "| all | 3 | 0.500" in section(page, "Harmless texts in languages without training rows")
+    assert "| number | macro-F1 | AUROC |" in section(page, "Our own rows")
     assert "a reason that says one of the label's 1 of 1" in section(page, "Categories and reasons")
     assert "| another action than the original | 3 of 10 | 1 of 10 |" in section(page, "Disguised text")
     assert "US: P(not safe) moves by 0.0100 (at most 0.0200), cannot be told" in section(page, "Region hint")
@@ -179,8 +183,16 @@ def test_without_any_report_there_is_a_card_that_says_so(tmp_path: Path) -> None
     out = tmp_path / "card.md"
     assert model_card.main(["--reports", str(tmp_path), "--out", str(out)]) == 0
     page = out.read_text()
-    assert page.count(card_sections.NOT_RUN) == 9
+    assert page.count(card_sections.NOT_RUN) == 11
     assert all(f"- {name}: " in page for name in model_card.COMMANDS)
+
+
+def test_a_report_of_another_bundle_than_the_shipped_one_says_so() -> None:
+    shipped = Manifest.parse(SMALL.shipped_manifest()).digest
+    for digest, said in ((shipped, False), (f"sha256:{'0' * 64}", True)):
+        own = {**(reports()["own-rows"] or {}), "judged": {"engine": {"digest": digest}}}
+        unrun = section(model_card.page({**reports(), "own-rows": own}), "Not run")
+        assert ("- own-rows with the bundle that is shipped now" in unrun) is said
 
 
 def test_a_report_of_another_form_is_one_sentence(tmp_path: Path) -> None:
