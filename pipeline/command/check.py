@@ -181,22 +181,20 @@ def longest_prompt(prompter: Prompter) -> Prompt:
     return found
 
 
-def screen_result(screen: ScreenSettings, engine: EngineSettings | None = None) -> Result:
-    """Load the screen and have it look at one post.
+def screen_result(screen: ScreenSettings, engine: EngineSettings) -> Result:
+    """Load the screen.
 
     Args:
         screen: Which one.
-        engine: Serves its guard, which is checked as every adapter is; None for who asks no engine.
+        engine: Serves its guard, which is checked as every adapter is.
     """
     try:
-        backends = open_backends(engine_choices(engine)) if screen.guard is not None and engine else {}
+        backends = open_backends(engine_choices(engine)) if screen.guard is not None else {}
         found = open_screen(screen, backends)
     except (EngineError, PipelineError) as error:
         return fault("screen", str(error), "sluicegate settings docs  # the section screen")
     if found is None:
         return ok("screen", "there is none")
-    if found.guard is None:  # without a language it reads nothing
-        asyncio.run(found.ask([Post(id="check", text="Hello", language="en")]))
     right = f"export {variable('screen', 'digest')}={found.digest}"
     return ok(
         "screen", "loaded, the pinned one" if screen.digest else f"loaded; not pinned (to pin it: {right})"
@@ -369,23 +367,18 @@ def _results(path: Path | None, *, review: bool) -> list[Result]:
         facts = probe_cluster(settings, planned=plan_of_desk(settings))
         return [found, *cluster_results(settings, facts, option=option, desk=True), store_result(settings)]
     judging: list[Result] = []
-    judges = settings.worker.role == "judge"
-    for adapter in (None, *settings.engine.adapters) if judges else ():
+    for adapter in (None, *settings.engine.adapters):
         bundle = bundle_result(settings.engine, adapter)
         judging += [bundle, asyncio.run(engine_result(settings.engine, bundle, adapter))]
     return [
         found,
         *cluster_results(settings, probe_cluster(settings), option=option),
         *judging,
-        *(
-            [screen_result(settings.screen, settings.engine if judges else None)]
-            if settings.screen.path is not None
-            else []
-        ),
+        *([screen_result(settings.screen, settings.engine)] if settings.screen.path is not None else []),
         policy_result(
             settings.policy,
-            settings.engine.adapters if judges else None,
-            settings.engine if judges else None,
+            settings.engine.adapters,
+            settings.engine,
             settings.screen.guard,
         ),
     ]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sluicegate.engines.screen.model import Screener
     from sluicegate.engines.text.prompting import PassageFinder
     from sluicegate.pipeline.flow.tried import TriedJudge
-    from sluicegate.pipeline.records import Outgoing
+    from sluicegate.pipeline.records import Record
 
 
 class HandClock(Clock):
@@ -73,7 +73,7 @@ class MemoryOutlet:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Record]) -> None:
         await self.gate.wait()
         self.records += [record for record in records if isinstance(record, Record)]
         self.forwarded += [record for record in records if isinstance(record, Forwarded)]
