@@ -35,7 +35,7 @@ from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from sluicegate.pipeline.records import Delivery, Record
+    from sluicegate.pipeline.records import Delivery
 
 WAYS: dict[str, dict[str, Any]] = {"before": {"in_flight": 3, "max_age_ms": 10}, "found": {}}
 SHARE = 0.7
