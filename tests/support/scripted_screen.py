@@ -79,7 +79,7 @@ def workers_have(make: Callable[[], Screener]) -> None:
     def opened(settings: ScreenSettings, *_: object) -> Screener | None:
         return make() if settings.path is not None else None
 
-    worker.open_screen = opened  # type: ignore[assignment] # it is a screen
+    worker.open_screen = opened  # type: ignore[attr-defined, assignment] # it is a screen
 
 
 if __name__ == "__main__":
