@@ -203,7 +203,7 @@ def screen_result(screen: ScreenSettings, engine: EngineSettings) -> Result:
 
 def policy_result(
     policy: PolicySettings,
-    adapters: Collection[str] | None = (),
+    adapters: Collection[str] = (),
     engine: EngineSettings | None = None,
     guard: str | None = None,
 ) -> Result:
@@ -211,14 +211,13 @@ def policy_result(
 
     Args:
         policy: Where it is.
-        adapters: It may name no other. None for who asks no engine.
+        adapters: It may name no other.
         engine: It must be for these engines. None to leave that open.
         guard: The adapter that is the small guard: it answers nothing under a policy that is for others.
     """
     try:
         loaded = Policy.load(policy.path)
-        if adapters is not None:
-            require_adapters(loaded, adapters, str(policy.path))
+        require_adapters(loaded, adapters, str(policy.path))
         if engine is not None and loaded.engines:
             digests = _digests(engine)
             require_engines(loaded, digests, str(policy.path))

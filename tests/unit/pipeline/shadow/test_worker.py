@@ -13,7 +13,7 @@ def test_a_shadow_has_a_group_of_its_experiment_and_shares_no_cache_and_no_scree
     given = Settings(
         kafka={"group": "guards"},
         cache={"redis_url": "redis://cache:6379"},
-        screen={"path": "/screens/first"},
+        screen={"path": "/screens/guard"},
         candidate={"experiment": "adapter-2"},
     )
     found = shadow_settings(given)
