@@ -6,6 +6,7 @@ posts. Whatever goes wrong here costs a post nothing: it goes to the engine.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _JUDGED = {AssessedBy.ENGINE, AssessedBy.CACHE}
+_LIGHT = "manifest.json"
+"""A folder of a light screen has it, and no measurement of a small guard."""
 _SERVED_APART = {"completions", "fake"}
 """What serves a small guard: a post that its engine dies of must neither end the worker nor take the large guard's room."""
 
@@ -236,7 +239,8 @@ def open_screen(
     """
     if settings.path is None:
         return None
-    if not (settings.path / GUARD).exists():
+    measured = os.path.exists(settings.path / GUARD)  # noqa: PTH110 - Path's own raises where a folder is closed to us
+    if not measured and (settings.guard is None or os.path.exists(settings.path / _LIGHT)):  # noqa: PTH110 - the same
         raise StartError(
             f"screen.path {settings.path}: there is no {GUARD}. A screen is a small guard now, and light screens that "
             "`sluicegate adapt screen` trained are not read any more: leave screen.path and screen.digest out, or name the "

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from sluicegate.engines.backends import open_backends
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
+from sluicegate.engines.errors import ScreenError
 from sluicegate.engines.screen import GUARD, GuardManifest
 from sluicegate.pipeline import command
 from sluicegate.pipeline.command.check import policy_result, screen_result
@@ -31,7 +32,7 @@ from support.scripted_screen import DIGEST
 from unit.pipeline.shortcuts.test_switch import OTHER, TURN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 CONTROL = TopicSettings().control
 WHOLE = (Path(__file__).parents[4] / "docs" / "shortcuts.md").read_text(encoding="utf-8")
@@ -132,6 +133,16 @@ def test_a_folder_of_a_light_screen_is_refused_with_what_to_do_now(tmp_path: Pat
         "leave screen.path and screen.digest out, or name the folder that `sluicegate adapt screen-guard`"
         in said
     )
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda _: None])
+def test_a_small_guards_folder_that_has_no_measurement_is_told_as_that(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    engine, screen = served_small(tmp_path)
+    make(other := tmp_path / "other")
+    with pytest.raises(ScreenError, match=r"guard\.json: cannot be read .*; measure the guard again"):
+        open_screen(screen.model_copy(update={"path": other}), open_backends(engine_choices(engine)))
 
 
 @pytest.mark.parametrize("wrong", [{"sample_share": 1.1}, {"off_confidence": 1}, {"off_samples": 1}])
