@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,7 +28,6 @@ from support.small_bundle import small_manifest, write_small_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 STEPS = (
     *("prepare", "train", "draft", "evaluate-new", "evaluate-current"),
@@ -111,6 +111,7 @@ elif name == "calibrate":
     of = "sha256:" + digest(Path(given[0]) / "scores.jsonl")
     out.write_text(json.dumps({"version": 1, "data": of, "fallback": {"method": "temperature", "temperature": 1}}))
 else:
+    (here / "gate").write_text(json.dumps(given))
     passed = not (here / "refuse").exists()
     out.write_text(json.dumps({"passed": passed}))
     out.with_suffix(".md").write_text("# Gate\\n")
@@ -551,6 +552,33 @@ def test_a_model_that_the_gate_refuses_is_no_bundle(tmp_path: Path) -> None:
     assert "gate refused" in found.why
     assert "export" not in place.done()
     assert readable(place.ledger, "crows") == []
+
+
+def test_the_gate_is_given_calibrated_scores_and_the_live_policy(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    fitted = orjson.dumps(
+        {"version": 1, "data": f"sha256:{'0' * 64}", "fallback": {"method": "temperature", "temperature": 2}}
+    )
+    shutil.rmtree(place.folder / "live")
+    manifest = {**small_manifest(), "name": "live"}
+    manifest["files"]["calibration"] = {
+        "path": "served.json",
+        "sha256": f"sha256:{hashlib.sha256(fitted).hexdigest()}",
+        "bytes": len(fitted),
+    }
+    (write_small_bundle(place.folder / "live", manifest) / "served.json").write_bytes(fitted)
+    policy = place.folder / "policy.yaml"
+    policy.write_text("name: live\nversion: '1'\n")
+    plan = CyclePlan.load(place.folder / "cycle.yaml")
+    found = Cycle(plan, place.ledger, lambda _: None, place.command, policy=policy).run(decisions())
+    assert found.run is not None
+    given = orjson.loads((place.folder / "gate").read_bytes())
+    options = dict(zip(given[::2], given[1::2], strict=True))
+    assert options["--policy"] == str(policy)
+    assert options["--new-calibration"] == str(found.run / "calibration.json")
+    assert Path(options["--current-calibration"]).read_bytes() == fitted
+    fact = orjson.loads(next(found.run.glob("facts/*-gate.json")).read_bytes())
+    assert fact["inputs"].keys() == {"new", "current", "calibration", "policy"}
 
 
 def test_what_stands_on_two_sides_of_the_split_ends_the_run(tmp_path: Path) -> None:
