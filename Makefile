@@ -21,7 +21,7 @@ BENCH = --embedded --out build/bench --note 'commit $(shell git rev-parse --shor
 WAITING = tests/integration tests/faults tests/rendered
 comma := ,
 # Extras with pinned versions: not `adapt` and `gpu`, where torch and NVIDIA's container decide.
-PINNED := bundle candidate cpu dev docs evaluate otel patterns prepare redis release review review-test screen testing
+PINNED := bundle candidate cpu dev docs evaluate otel passages patterns prepare redis release review review-test testing
 TYPED := $(filter tests benchmarks examples helm,$(CODE))
 
 # $(call packages,ENVIRONMENT,EXTRAS): pinned packages, each file by its hash. pip of the pinned version comes first, because

@@ -32,7 +32,6 @@ OWNED: dict[str, dict[str, str] | str] = {
         "dialect": "given as engine.dialect, or by engine.kind",
         "api_key": "in a Secret that engine.apiKey.existingSecret names",
     },
-    "worker": "left out: an edge is not in the chart yet (docs/shortcuts.md)",
     "cache": {
         "redis_url": "in a Secret, given as the variable SLUICEGATE_CACHE__REDIS_URL in extraEnv",
     },

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from sluicegate.pipeline.records import HOPS, name_as_sent
+from sluicegate.pipeline.records import name_as_sent
 from sluicegate.pipeline.text import neutral
 from sluicegate.schemas import DeadLetter, encode
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REPLAYED_FROM = "sluicegate-replayed-from"
 TRIES = "sluicegate-tries"
 FIRST_REJECTED = "sluicegate-first-rejected"
-_NOT_AGAIN = {REPLAYED_FROM, TRIES, FIRST_REJECTED, HOPS}
+_NOT_AGAIN = {REPLAYED_FROM, TRIES, FIRST_REJECTED}
 _MOMENT_BYTES = 40  # a time as RFC 3339 writes it, down to the microsecond
 _TRIES_DIGITS = 6  # a header is anybody's: no number that grows a record
 _SHOWN_CHARACTERS = 300
@@ -117,7 +117,7 @@ def original(letter: DeadLetter) -> Original | str:
         (TRIES, str(min(letter.tries + 1, 10**_TRIES_DIGITS - 1)).encode()),
         (FIRST_REJECTED, (letter.first_rejected_at or letter.rejected_at).isoformat().encode()),
     )
-    # A record that was replayed before has such headers already, and one that an edge forwarded has its hops.
+    # A record that was replayed before has such headers already.
     theirs = [one for one in headers if name_as_sent(one[0]) not in _NOT_AGAIN]
     return Original(key, value, (*theirs, *own))
 

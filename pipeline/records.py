@@ -12,7 +12,7 @@ from sluicegate.pipeline.settings.tree import TopicSettings
 from sluicegate.schemas import Action, DeadLetter, MadeVerdict, encode, verdict_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 Partition = tuple[str, int]
@@ -119,13 +119,10 @@ class Answered(InWindow, Protocol):
     """A post, and the record that answers it."""
 
     @property
-    def record(self) -> Outgoing:
+    def record(self) -> Record:
         """That record."""
         ...
 
-
-HOPS = "screen-hops"
-"""Header of a record that an edge forwarded: how often."""
 
 _TRACE_HEADERS = ("traceparent", "tracestate")
 _KEY_BYTES = 1_024  # a record may be all key; its dead letter must fit into as large a record
@@ -154,33 +151,10 @@ class Record:
         return None if event is None else replace(self, event=event)
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarded:
-    """A record that goes on as it came, but for headers of ours."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: Headers
-    bare: Headers
-    """Without ours."""
-    bury: Callable[[], Record]
-    """Makes its dead letter."""
-    sampled: bool = False
-    """True if a header says what the screen would have answered."""
-
-    def smaller(self) -> Outgoing:
-        """Where its topic takes less than the one that it came from: without our headers, then its dead letter."""
-        return replace(self, headers=self.bare) if self.headers != self.bare else self.bury()
-
-
-Outgoing = Record | Forwarded
-
-
 class Outlet(Protocol):
     """Where records go; returns once they are safe there."""
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Record]) -> None:
         """Deliver every record; may be cancelled. Raises only if nothing can ever be delivered again."""
         ...
 

@@ -17,7 +17,6 @@ from sluicegate.engines.protocol import EngineInfo
 from sluicegate.pipeline.control.topic import ControlTopic
 from sluicegate.pipeline.errors import PolicyError, StartError
 from sluicegate.pipeline.flow.breaker import Breaker
-from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.first_answers import FirstAnswers
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
@@ -68,25 +67,23 @@ class Worker:
         self, settings: Settings, candidate: Callable[[Settings, Beside], Candidate] | None = None
     ) -> None:
         self._settings = settings
-        judges = settings.worker.role == "judge"
-        adapters = settings.engine.adapters if judges else None  # an edge leaves them to the centre
-        self._policies = PolicyFile(settings.policy.path, adapters=adapters)
-        self._backends: Backends = open_backends(engine_choices(settings.engine)) if judges else {}
+        self._policies = PolicyFile(settings.policy.path, adapters=settings.engine.adapters)
+        self._backends: Backends = open_backends(engine_choices(settings.engine))
         self._screen = open_screen(
             settings.screen, self._backends, lambda: self._policies.current.least_wait_seconds
         )
-        info = self._backends[None].engine.info if judges else None
+        info = self._backends[None].engine.info
         self._instruments = Instruments.for_engine(
-            info.saturating_prompts if info is not None else 1,
+            info.saturating_prompts,
             tracing=open_tracing(settings.tracing),
-            most_prompts=info.most_prompts if info is not None else None,
+            most_prompts=info.most_prompts,
         )
         _warn_of_unused_room({name: backend.engine.info for name, backend in self._backends.items()})
         shares = settings.patterns
         self._matcher = (
             Matcher(shares.path, shares.tenants, self._instruments) if shares.path is not None else None
         )
-        self._shared_cache = open_shared_cache(settings.cache, self._instruments) if judges else None
+        self._shared_cache = open_shared_cache(settings.cache, self._instruments)
         self._window = Window(
             posts=settings.window.posts,
             size_bytes=settings.window.bytes,
@@ -105,7 +102,7 @@ class Worker:
         self._policy_fault: str | None = None
         self._source: Source | None = None
         self._breaker: Breaker | None = None
-        self._flow: Flow | EdgeFlow | None = None
+        self._flow: Flow | None = None
         self._control: ControlTopic | None = None
         self._stop = asyncio.Event()
         self._show()
@@ -171,8 +168,7 @@ class Worker:
             gc.set_threshold(*_COLLECT_AFTER)
             _log.info(
                 "worker_started",
-                role=settings.worker.role,
-                engine=engines[None].digest if engines else None,
+                engine=engines[None].digest,
                 screen=self._screen.digest if self._screen is not None else None,
                 adapters={name: info.digest for name, info in engines.items() if name is not None},
                 policy=self._policies.current.digest,
@@ -193,7 +189,7 @@ class Worker:
         await publisher.require_topic(self._settings.topics.posts)
         await asyncio.to_thread(require_rights, self._settings)
 
-    async def _open_control(self, stack: AsyncExitStack, flow: Flow | EdgeFlow) -> None:
+    async def _open_control(self, stack: AsyncExitStack, flow: Flow) -> None:
         """Share facts with the other workers from now on."""
         candidate = self._candidate
         self._control = await stack.enter_async_context(
@@ -239,8 +235,8 @@ class Worker:
                 wait.cancel()
         return fits.is_set()
 
-    async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow | EdgeFlow:
-        """The path of posts, as this worker's role has it."""
+    async def _open_flow(self, stack: AsyncExitStack, publisher: Publisher) -> Flow:
+        """The path of posts."""
         settings, window, instruments = self._settings, self._window, self._instruments
         matcher = self._matcher
         if matcher is not None:
@@ -249,9 +245,6 @@ class Worker:
         def policy() -> Policy:
             return self._policies.current
 
-        if settings.worker.role == "screen" and self._screen is not None:
-            await publisher.require_topic(settings.topics.forward)
-            return EdgeFlow(settings, policy, window, publisher, instruments, self._screen, matcher=matcher)
         shared = self._shared_cache
         if shared is not None:
             await stack.enter_async_context(shared)
@@ -275,7 +268,7 @@ class Worker:
         rest = EngineRest()
 
         def is_ready() -> bool:
-            if self._candidate is None or not isinstance(self._flow, Flow):
+            if self._candidate is None or self._flow is None:
                 return False
             adapters = self._candidate.policy.adapters
             # An engine that the incumbent needs, too, is awaited by both.
@@ -286,7 +279,7 @@ class Worker:
             )
 
         def lost() -> None:
-            if isinstance(self._flow, Flow):
+            if self._flow is not None:
                 self._flow.recall()
 
         return Beside(
@@ -298,7 +291,7 @@ class Worker:
             instruments=self._instruments,
         )
 
-    async def _carry(self, flow: Flow | EdgeFlow, chunks: AsyncIterator[Sequence[Delivery]]) -> None:
+    async def _carry(self, flow: Flow, chunks: AsyncIterator[Sequence[Delivery]]) -> None:
         """Run the flow; its failure is the beginning of the end, which has the drain's budget like any other."""
         try:
             await flow.run(chunks)
@@ -322,7 +315,7 @@ class Worker:
             os._exit(_INTERRUPTED)
         self.stop()
 
-    async def _drain(self, flow: Flow | EdgeFlow) -> None:
+    async def _drain(self, flow: Flow) -> None:
         """Finish what is in flight within the budget; give the rest back unacknowledged.
 
         Runs before a stop and before partitions are handed over. What only a hold keeps from

@@ -191,7 +191,7 @@ class Study:
     def groups(self, rows: Sequence[Row]) -> tuple[ScreenGroup, ...]:
         """What the measurement makes of rows: bars by kind and language."""
         held_out = [
-            HeldOut(row, row.text, (one.safe, one.controversial, one.unsafe), 1.0)
+            HeldOut(row, (one.safe, one.controversial, one.unsafe))
             for row in rows
             if row.id in self._raw and not fold(row.text).differs
             for one in (self._raw[row.id].scores,)

@@ -135,6 +135,6 @@ def _costs(cost: Cost) -> list[str]:
             f"prompts are {cost.whole_added:,} on top of {cost.whole_before:,} ({cost.whole_percent:+.1f} %). Explanations are not "
             f"counted. Of {cost.harmless:,} posts labelled safe, {cost.leave} leave allow for their passage "
             f"({cost.harmless_points:+.2f} points), {cost.leave_texts} different texts among them. The stream holds rows that adapter and "
-            "screen were trained on: expect more on other texts."
+            "weights were trained on: expect more on other texts."
         ),
     ]

@@ -13,8 +13,7 @@ from sluicegate.engines.build import sizing
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NO_REUSE, REUSE, SCREEN = "no reuse", "exact and near reuse", "reuse and screen"
-NOT_MEASURED: Final = "not measured"
+NO_REUSE, REUSE = "no reuse", "exact and near reuse"
 _TABLE = "NVIDIA's table"
 
 
@@ -83,20 +82,11 @@ class Load:
     """Share of the judged posts."""
     answer: float
     """Tokens generated for a post that is always explained."""
-    screened: float | None
-    """Share of the posts that the screen answers; None where it was not measured."""
 
 
-def asked(load: Load, step: str) -> float | None:
-    """Share of the work that reaches the engine after a step; None where that was not measured.
-
-    Reuse and screen are taken to be independent of each other, and of how much work a post makes.
-    """
-    if step == NO_REUSE:
-        return 1.0
-    if step == REUSE:
-        return load.kept
-    return None if load.screened is None else load.kept * (1 - load.screened)
+def asked(load: Load, step: str) -> float:
+    """Share of the work that reaches the engine after a step. Reuse is taken to be independent of how much work a post makes."""
+    return 1.0 if step == NO_REUSE else load.kept
 
 
 def explain_seconds(anchor: Anchor) -> float:
@@ -134,15 +124,14 @@ def cells(shapes: Sequence[Shape], load: Load) -> list[dict[str, Any]]:
             "simulated_way": way,
             "simulated_step": step,
             **{
-                f"simulated_posts_s_{anchor.name}": None
-                if (share := asked(load, step)) is None
-                else 1 / (share * engine_seconds(shape, load, way, anchor))
+                f"simulated_posts_s_{anchor.name}": 1
+                / (asked(load, step) * engine_seconds(shape, load, way, anchor))
                 for anchor in ANCHORS
             },
         }
         for shape in shapes
         for way in (ON_DEMAND, ALWAYS)
-        for step in (NO_REUSE, REUSE, SCREEN)
+        for step in (NO_REUSE, REUSE)
     ]
 
 
@@ -177,7 +166,7 @@ def page(report: Mapping[str, Any]) -> str:
         table(
             (
                 "simulated posts/s, low to high",
-                *(f"simulated: {step}" for step in (NO_REUSE, REUSE, SCREEN)),
+                *(f"simulated: {step}" for step in (NO_REUSE, REUSE)),
             ),
             rates,
         ),
@@ -212,8 +201,7 @@ def page(report: Mapping[str, Any]) -> str:
                 f"{VENDOR}, {ALWAYS}, which folds nothing) x computed tokens / prompt tokens a second; on demand the explained "
                 f"share x ({report['simulated_again']} tokens computed again + {_GENERATED:g} generated, as "
                 "[sizing](../../docs/sizing.md) assumes); always, the tokens of the answer / output tokens a second for each prompt. "
-                "Reuse and screen take their shares off all of it, one independent of the other. Batches are full; step overhead, "
-                "network and Kafka are not in it. Qwen3-8B has 36 layers, that Llama 32: nothing is taken off for it."
+                "Reuse takes its share off all of it. Batches are full; step overhead, network and Kafka are not in it. Qwen3-8B has 36 layers, that Llama 32: nothing is taken off for it."
             ),
             "",
         ]
@@ -232,7 +220,7 @@ def gain(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
 
 def pair(found: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """All levers that were measured, and none of them."""
+    """All levers, and none of them."""
 
     def cell(layout: str, way: str, step: str) -> Mapping[str, Any]:
         wanted = (layout, way, step)
@@ -242,9 +230,7 @@ def pair(found: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping
             if (one["simulated_layout"], one["simulated_way"], one["simulated_step"]) == wanted
         )
 
-    screened = cell(OURS, ON_DEMAND, SCREEN)
-    ours = screened if screened["simulated_posts_s_high"] else cell(OURS, ON_DEMAND, REUSE)
-    return ours, cell(VENDOR, ALWAYS, NO_REUSE)
+    return cell(OURS, ON_DEMAND, REUSE), cell(VENDOR, ALWAYS, NO_REUSE)
 
 
 def _between(low: str, high: str) -> str:
@@ -253,7 +239,7 @@ def _between(low: str, high: str) -> str:
 
 def _range(cell: Mapping[str, Any]) -> str:
     low, high = cell["simulated_posts_s_low"], cell["simulated_posts_s_high"]
-    return NOT_MEASURED if low is None else f"{low:,.0f} to {high:,.0f}"
+    return f"{low:,.0f} to {high:,.0f}"
 
 
 def _value(value: float | str) -> str:

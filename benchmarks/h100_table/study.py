@@ -3,7 +3,7 @@
     python benchmarks/h100_table --data posts-10k.jsonl [--limit 300] [--out benchmarks/reports]
 
 Lengths of posts are counted with Qwen's vocabulary (fetched from PyPI once); shares are those of the reports in
---reports: layouts, evasion, near-duplicates and, where there is one, screen-labels.
+--reports: layouts, evasion and near-duplicates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from h100_table.report import ANCHORS, NOT_MEASURED, Load, Shape, break_even, cells, page
+from h100_table.report import ANCHORS, Load, Shape, break_even, cells, page
 from layouts.report import OURS, VENDOR
 from layouts.texts import post_of, sampled, stand_in
 from shared.report import REPORTS, options, write
@@ -98,24 +98,6 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def screened(folder: Path, tolerance: float) -> float | None:
-    """Share of the dev rows that the shipped screen allows within a tolerance; None without its report.
-
-    Raises:
-        SystemExit: The report has no such tolerance.
-    """
-    if not (folder / "screen-labels.json").exists():
-        return None
-    try:
-        points = {one["tolerance"]: one for one in read(folder, "screen-labels")["dev"]["all"]["safe"]}
-        return float(points[tolerance]["share_answered"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise SystemExit(
-            f"{folder / 'screen-labels.json'}: tells no share for tolerance {tolerance:g} ({type(error).__name__}); "
-            "give another --tolerance, or make it with sluicegate adapt screen"
-        ) from error
-
-
 def shapes_of(rows: Sequence[Row]) -> tuple[list[Shape], BundleTokenizer]:
     """Both layouts' mean prompts. The vendor's own text is not here: its lengths are those published."""
     ours, vendor = CompactLayout(), stand_in()
@@ -131,7 +113,7 @@ def shapes_of(rows: Sequence[Row]) -> tuple[list[Shape], BundleTokenizer]:
     ], tokenizer
 
 
-def load_of(reports: Path, rows: Sequence[Row], tokenizer: BundleTokenizer, screened: float | None) -> Load:
+def load_of(reports: Path, rows: Sequence[Row], tokenizer: BundleTokenizer) -> Load:
     """What the reports say of a stream.
 
     Raises:
@@ -149,13 +131,10 @@ def load_of(reports: Path, rows: Sequence[Row], tokenizer: BundleTokenizer, scre
         kept=near["prompts"] * (1 - near["rules"][0]["saved"]) / prompts,
         explained=explained["hits"] / explained["of"],
         answer=statistics.fmean(len(tokenizer.encode_text(answer_of(row))) + 1 for row in rows),
-        screened=screened,
     )
 
 
-def assumptions(
-    shapes: Sequence[Shape], load: Load, *, lengths: str, explained: str, screen: str
-) -> list[Assumption]:
+def assumptions(shapes: Sequence[Shape], load: Load, *, lengths: str, explained: str) -> list[Assumption]:
     """Every figure, with where it is from.
 
     Args:
@@ -163,7 +142,6 @@ def assumptions(
         load: What posts ask for.
         lengths: The posts whose tokens were counted.
         explained: The posts whose explanations were counted.
-        screen: What the screen's share was counted on.
     """
     counted = f"mean of {lengths}, Qwen's vocabulary"
     told = [
@@ -204,11 +182,6 @@ def assumptions(
             load.kept,
             "[near duplicates](near-duplicates.md): distinct prompts, less what the shipped rule saves (off by default)",
         ),
-        Assumption(
-            "screen share",
-            NOT_MEASURED if load.screened is None else load.screened,
-            "no screen-labels.json stood beside the reports" if load.screened is None else screen,
-        ),
     ]
 
 
@@ -221,7 +194,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--reports", type=Path, default=REPORTS, help="folder of the reports that shares come from"
     )
-    parser.add_argument("--tolerance", type=float, default=0.01, help="of the screen, as in its report")
     parser.add_argument("--out", type=Path, help="folder for h100-simulated.json and h100-simulated.md")
     asked = parser.parse_args(arguments)
     rows = sampled(asked.data, asked.limit, seed=asked.seed)
@@ -230,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VocabularyMissingError as error:
         print(f"h100_table: {error}; put qwen.tiktoken into SLUICEGATE_CACHE_DIR", file=sys.stderr)
         return 1
-    load = load_of(asked.reports, rows, tokenizer, screened(asked.reports, asked.tolerance))
+    load = load_of(asked.reports, rows, tokenizer)
     data = asked.data.name if asked.data else "benchmarks/samples"
     counted = read(asked.reports, "layouts")
     explained = Share(counted["explained"][OURS]["hits"], counted["explained"][OURS]["of"])
@@ -247,7 +219,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 load,
                 lengths=f"{len(rows):,} posts of {data}",
                 explained=f"{explained} of {explained.of} posts of {counted['data']}",
-                screen=f"[screen](screen-labels.md): allowed of its dev rows, not of this stream, at a tolerance of {asked.tolerance:g}",
             )
         ],
     }

@@ -35,7 +35,7 @@ from unit.pipeline.fakes import MemoryDelivery, MemoryOutlet, singly
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from sluicegate.pipeline.records import Delivery, Outgoing
+    from sluicegate.pipeline.records import Delivery
 
 WAYS: dict[str, dict[str, Any]] = {"before": {"in_flight": 3, "max_age_ms": 10}, "found": {}}
 SHARE = 0.7
@@ -78,7 +78,7 @@ class TimedOutlet(MemoryOutlet):
         super().__init__()
         self.left: dict[str, float] = {}
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Record]) -> None:
         now = asyncio.get_running_loop().time()
         events = [record.event for record in records if isinstance(record, Record)]
         self.left |= {event.post_id: now for event in events if isinstance(event, MadeVerdict)}

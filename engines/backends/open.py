@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from sluicegate.engines.backends.dialects import Lora, ServedModel, Vocabulary, make_dialect
 from sluicegate.engines.backends.fake_profile import FakeProfile
 from sluicegate.engines.bundle import MANIFEST, Bundle, Calibration, Manifest
-from sluicegate.engines.errors import BundleError, EngineError, EngineSetupError, ScreenError
+from sluicegate.engines.errors import BundleError, EngineError, EngineSetupError
 from sluicegate.engines.protocol import Engine, EngineInfo, Prompt
 from sluicegate.engines.text.prompting import PassageFinder, Prompter
 from sluicegate.schemas import CATEGORIES, Post
@@ -305,10 +305,8 @@ def _passages(manifest: Manifest) -> PassageFinder | None:
         return Passages.shipped()
     except ImportError as error:
         raise BundleError(
-            f"{MANIFEST}: passages: {error.name} is missing; pip install 'sluicegate[screen]'"
+            f"{MANIFEST}: passages: {error.name} is missing; pip install 'sluicegate[passages]'"
         ) from error
-    except ScreenError as error:
-        raise BundleError(f"{MANIFEST}: passages: {error}; install Sluicegate again") from error
 
 
 def _served(

@@ -1,41 +1,27 @@
-"""The screen: a light model before the engine. Only ``features`` and ``weights`` need numpy."""
+"""The screen: a small guard before the large one. It answers easy posts."""
 
-from sluicegate.engines.screen.guard import GUARD, GuardManifest, GuardScreen
-from sluicegate.engines.screen.manifest import (
-    MANIFEST,
+from sluicegate.engines.screen.answering import (
     MOST_CHARACTERS,
-    WEIGHTS,
-    ScreenGroup,
-    ScreenManifest,
-    ScreenSource,
-    Steps,
-    Weights,
-    spoken,
-)
-from sluicegate.engines.screen.model import (
-    Screen,
     ScreenAnswer,
     Screener,
+    ScreenGroup,
+    Steps,
     answer_within,
     is_written_in,
     scripts,
+    spoken,
 )
+from sluicegate.engines.screen.guard import GUARD, GuardManifest, GuardScreen
 
 __all__ = [
     "GUARD",
-    "MANIFEST",
     "MOST_CHARACTERS",
-    "WEIGHTS",
     "GuardManifest",
     "GuardScreen",
-    "Screen",
     "ScreenAnswer",
     "ScreenGroup",
-    "ScreenManifest",
-    "ScreenSource",
     "Screener",
     "Steps",
-    "Weights",
     "answer_within",
     "is_written_in",
     "scripts",

@@ -1,6 +1,6 @@
 """A small guard as a screen: it reads a post first, and answers the posts that it is sure of.
 
-How sure its scores are was measured beforehand, on held-out rows: ``guard.json`` says it, as a screen's manifest does.
+How sure its scores are was measured beforehand, on held-out rows: ``guard.json`` says it.
 The guard is an engine like any other, with a bundle of its own. This module needs no library beyond the engine's.
 """
 
@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from sluicegate.engines.bundle import Calibration, Sha256
 from sluicegate.engines.errors import EngineUnavailable, ScreenError
 from sluicegate.engines.protocol import Engine, EngineInfo, ItemFailure, Prompt, Scored, believed
-from sluicegate.engines.screen.manifest import MANIFEST_BYTES, ScreenGroup
-from sluicegate.engines.screen.model import ScreenAnswer, group_of, is_written_in, side_of
+from sluicegate.engines.screen.answering import ScreenAnswer, ScreenGroup, group_of, is_written_in, side_of
 from sluicegate.engines.text.segmenter import LengthLimits, Parts, Segmenter
 from sluicegate.schemas import FailureCode, Post, Scores
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 
 GUARD: Final = "guard.json"
+_GUARD_BYTES: Final = 1 << 20
 _AGAIN: Final = "measure the guard again with `sluicegate adapt screen-guard`"
 _PAUSE_S = 5.0
 """After a fault the small guard rests for so long: no chunk of posts waits for one that is away."""
@@ -77,11 +77,11 @@ class GuardManifest(BaseModel):
         """
         try:
             with (folder / GUARD).open("rb") as file:
-                raw = file.read(MANIFEST_BYTES + 1)
+                raw = file.read(_GUARD_BYTES + 1)
         except OSError as error:
             raise ScreenError(f"{folder / GUARD}: cannot be read ({error.strerror}); {_AGAIN}") from error
-        if len(raw) > MANIFEST_BYTES:
-            raise ScreenError(f"{folder / GUARD}: has more than {MANIFEST_BYTES} bytes; {_AGAIN}")
+        if len(raw) > _GUARD_BYTES:
+            raise ScreenError(f"{folder / GUARD}: has more than {_GUARD_BYTES} bytes; {_AGAIN}")
         try:
             return cls.model_validate_json(raw, strict=True)
         except ValidationError as error:
@@ -123,7 +123,7 @@ class GuardScreen:
     ) -> None:
         self.manifest = manifest
         self.digest = manifest.digest
-        self.guard: EngineInfo | None = engine.info
+        self.guard: EngineInfo = engine.info
         self.calibrated = calibration is not None
         self.away: str | None = None
         self.faults = 0

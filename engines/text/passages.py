@@ -1,7 +1,7 @@
 """Passages: where a cheap model sees risk in a long text, to be judged apart.
 
 A small guard overlooks one harmful sentence among many harmless ones: an author who pads it gets it through. So beside
-the whole, it judges the passages that a screen's weights point to, each as a text of its own. The screen says where
+the whole, it judges the passages that cheap weights point to, each as a text of its own. The weights say where
 to look, and how sure the model has to be there. Pure; needs numpy.
 
 A run in which a text repeats a word or a sign time after time is found here, too.
@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from sluicegate.engines.screen.weights import Linear, plain, read_folder
+from sluicegate.engines.text.passage_weights import Linear, plain, read_folder
 from sluicegate.engines.text.prompting import Passage
 
 Range: TypeAlias = tuple[int, int]
@@ -64,7 +64,7 @@ _SENTENCES: Final = 4
 _MOST: Final = 3
 """Passages of one text. They do not overlap."""
 _LEAST_RISK: Final = 0.4
-"""A passage is judged where the screen gives it this risk. This and the four below were chosen on the first 300 texts of
+"""A passage is judged where the weights give it this risk. This and the four below were chosen on the first 300 texts of
 ``benchmarks/dilution`` and on harmless posts of a stream (docs/texts.md)."""
 _SURE: Final = 0.95
 _SLOPE: Final = 0.5
@@ -88,7 +88,7 @@ _DIGIT = re.compile("[1-9]")
 
 
 class Passages:
-    """Finds passages with a screen's weights. It keeps nothing of a text, and threads may share it."""
+    """Finds passages with weights of words and runs of characters. It keeps nothing of a text, and threads may share it."""
 
     def __init__(self, linear: Linear) -> None:
         self._linear = linear
@@ -98,7 +98,7 @@ class Passages:
         """With the weights that the package brings; they are read once.
 
         Raises:
-            ScreenError: The folder is damaged.
+            BundleError: The folder is damaged.
             ImportError: safetensors is missing.
         """
         return _shipped()
@@ -145,7 +145,7 @@ class Passages:
 
 @cache
 def _shipped() -> Passages:
-    folder = Path(str(files("sluicegate.engines"))) / "assets" / "screens" / "permissive"
+    folder = Path(str(files("sluicegate.engines"))) / "assets" / "passages"
     return Passages(read_folder(folder)[1])
 
 
@@ -155,7 +155,7 @@ def width(text: str) -> float:
 
 
 def _least_unsafe(text: str, risk: float) -> float:
-    """What the model has to find at least: the less, the surer the screen is."""
+    """What the model has to find at least: the less, the surer the weights are."""
     wide = 2 * len(_WIDE.findall(text)) >= len(text)
     sure, slope = (_WIDE_SURE, _WIDE_SLOPE) if wide else (_SURE, _SLOPE)
     return max(0.0, slope * (sure - risk))

@@ -181,22 +181,20 @@ def longest_prompt(prompter: Prompter) -> Prompt:
     return found
 
 
-def screen_result(screen: ScreenSettings, engine: EngineSettings | None = None) -> Result:
-    """Load the screen and have it look at one post.
+def screen_result(screen: ScreenSettings, engine: EngineSettings) -> Result:
+    """Load the screen.
 
     Args:
         screen: Which one.
-        engine: Serves its guard, which is checked as every adapter is; None for who asks no engine.
+        engine: Serves its guard, which is checked as every adapter is.
     """
     try:
-        backends = open_backends(engine_choices(engine)) if screen.guard is not None and engine else {}
+        backends = open_backends(engine_choices(engine)) if screen.guard is not None else {}
         found = open_screen(screen, backends)
     except (EngineError, PipelineError) as error:
         return fault("screen", str(error), "sluicegate settings docs  # the section screen")
     if found is None:
         return ok("screen", "there is none")
-    if found.guard is None:  # without a language it reads nothing
-        asyncio.run(found.ask([Post(id="check", text="Hello", language="en")]))
     right = f"export {variable('screen', 'digest')}={found.digest}"
     return ok(
         "screen", "loaded, the pinned one" if screen.digest else f"loaded; not pinned (to pin it: {right})"
@@ -205,7 +203,7 @@ def screen_result(screen: ScreenSettings, engine: EngineSettings | None = None) 
 
 def policy_result(
     policy: PolicySettings,
-    adapters: Collection[str] | None = (),
+    adapters: Collection[str] = (),
     engine: EngineSettings | None = None,
     guard: str | None = None,
 ) -> Result:
@@ -213,14 +211,13 @@ def policy_result(
 
     Args:
         policy: Where it is.
-        adapters: It may name no other. None for who asks no engine.
+        adapters: It may name no other.
         engine: It must be for these engines. None to leave that open.
         guard: The adapter that is the small guard: it answers nothing under a policy that is for others.
     """
     try:
         loaded = Policy.load(policy.path)
-        if adapters is not None:
-            require_adapters(loaded, adapters, str(policy.path))
+        require_adapters(loaded, adapters, str(policy.path))
         if engine is not None and loaded.engines:
             digests = _digests(engine)
             require_engines(loaded, digests, str(policy.path))
@@ -369,23 +366,18 @@ def _results(path: Path | None, *, review: bool) -> list[Result]:
         facts = probe_cluster(settings, planned=plan_of_desk(settings))
         return [found, *cluster_results(settings, facts, option=option, desk=True), store_result(settings)]
     judging: list[Result] = []
-    judges = settings.worker.role == "judge"
-    for adapter in (None, *settings.engine.adapters) if judges else ():
+    for adapter in (None, *settings.engine.adapters):
         bundle = bundle_result(settings.engine, adapter)
         judging += [bundle, asyncio.run(engine_result(settings.engine, bundle, adapter))]
     return [
         found,
         *cluster_results(settings, probe_cluster(settings), option=option),
         *judging,
-        *(
-            [screen_result(settings.screen, settings.engine if judges else None)]
-            if settings.screen.path is not None
-            else []
-        ),
+        *([screen_result(settings.screen, settings.engine)] if settings.screen.path is not None else []),
         policy_result(
             settings.policy,
-            settings.engine.adapters if judges else None,
-            settings.engine if judges else None,
+            settings.engine.adapters,
+            settings.engine,
             settings.screen.guard,
         ),
     ]

@@ -6,21 +6,20 @@ import asyncio
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import structlog
 import typer
 
 from sluicegate.engines.errors import EngineError
 from sluicegate.pipeline.command.options import SettingsFile
-from sluicegate.pipeline.errors import PipelineError, SettingsError, StartError
+from sluicegate.pipeline.errors import PipelineError, StartError
 from sluicegate.pipeline.flow.tried import Beside, Candidate
 from sluicegate.pipeline.observe.logs import configure_logs, frames
-from sluicegate.pipeline.settings.tree import Settings, load_settings, variable
+from sluicegate.pipeline.settings.tree import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 class Drainable(Protocol):
@@ -42,10 +41,6 @@ class Drainable(Protocol):
 
 def worker(
     settings: SettingsFile = None,
-    role: Annotated[
-        Literal["judge", "screen"] | None,
-        typer.Option(help="As worker.role: judge has an engine, screen is an edge in front of such workers."),
-    ] = None,
     stop_on_eof: Annotated[
         bool,
         typer.Option(
@@ -59,7 +54,7 @@ def worker(
 
     Example: SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:9092 sluicegate worker
     """
-    loaded = _load(settings, role)
+    loaded = load_settings(settings)
     from sluicegate.pipeline.worker import Worker  # noqa: PLC0415 - Kafka clients only where one runs
 
     run_worker(loaded, lambda given: Worker(given, _candidate(given)), stop_on_eof=stop_on_eof)
@@ -93,16 +88,6 @@ def _ours(error: Exception) -> BaseException | None:
     return ours
 
 
-def _load(path: Path | None, role: str | None) -> Settings:
-    if role is None:
-        return load_settings(path)
-    loaded = load_settings(path, worker={"role": role})
-    if loaded.worker.role != role:
-        name = variable("worker", "role")
-        raise SettingsError(f"--role {role}: {name} says {loaded.worker.role}; leave one of the two out")
-    return loaded
-
-
 async def _run(settings: Settings, make: Callable[[Settings], Drainable], *, stop_on_eof: bool) -> None:
     running = make(settings)
     if stop_on_eof:
@@ -122,11 +107,6 @@ def _candidate(settings: Settings) -> Callable[[Settings, Beside], Candidate] | 
     """
     if settings.candidate.policy is None:
         return None
-    if settings.worker.role != "judge":
-        raise StartError(
-            "candidate.policy is for workers with an engine, and worker.role is screen; leave it out here, and give it to "
-            "those that this one forwards to"
-        )
     try:
         from sluicegate.pipeline.shadow.standing import Standing  # noqa: PLC0415 - an extra
     except ImportError as error:

@@ -89,7 +89,7 @@ class ControlTopic:
         breaker: Learns and announces; called in the event loop only.
         metrics: Show whether the topic is followed.
         switch: The same, for screens.
-        servers: The same, for engines' servers; None where nothing is judged.
+        servers: The same, for engines' servers; None where there are none.
         signed: Gets the values of signed facts about candidates, in the event loop.
     """
 

@@ -3,7 +3,6 @@
 __all__ = [
     "answers",
     "breaker",
-    "edge",
     "first_answers",
     "flow",
     "in_work",

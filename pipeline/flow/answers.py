@@ -24,7 +24,7 @@ from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import FAILURE_MODE, Policy
-from sluicegate.pipeline.records import Outgoing, Slot, dead_letter_record, verdict_record
+from sluicegate.pipeline.records import Record, Slot, dead_letter_record, verdict_record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import (
     Action,
@@ -52,7 +52,7 @@ class Answer:
     """A post held and the record that answers it."""
 
     slot: Slot
-    record: Outgoing
+    record: Record
     sampled: PostInWork | None = None
     """The post, where the screen would have answered it."""
 

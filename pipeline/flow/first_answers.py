@@ -41,7 +41,7 @@ class FirstAnswers:
     """Asks each engine about a prompt of its own until it was scored. Use as an async context manager.
 
     Args:
-        backends: By adapter; entered by the caller. None of them for a worker without an engine.
+        backends: By adapter; entered by the caller.
         settings: How long a call may take, and the first pause after one that failed. The pause doubles up to 5 s.
         policy: The policy in force.
         instruments: The clock and the holds.

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -30,11 +29,11 @@ from sluicegate.pipeline.flow.work import Told, Work
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.patterns.matcher import Matcher
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Delivery, Forwarded, Outlet, Slot
+from sluicegate.pipeline.records import Delivery, Outlet, Slot
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.cache import AssessmentCache, SharedAssessments, Stored
 from sluicegate.pipeline.shortcuts.screening import Sample
-from sluicegate.schemas import DeadLetter, MadeVerdict, Post, Rejection, decode_post
+from sluicegate.schemas import Post, Rejection, decode_post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -46,18 +45,20 @@ LOOK_S = 0.25
 """How often to look for deadlines: no post waits longer than its tenant's ``max_wait_seconds`` and this."""
 
 
-class PostPath(ABC):
-    """What every role does with a post: 1, 2, and 7 to 9. One per worker; one event loop."""
+class Flow:
+    """Carries posts from a source to their topics, by an engine and what spares it. One per worker; one event loop."""
 
-    def __init__(  # noqa: PLR0913 - what each is for is another question
+    def __init__(  # noqa: PLR0913 - all that a path is made of
         self,
         settings: Settings,
+        backends: Backends,
         policy: Callable[[], Policy],
         window: Window,
         outlet: Outlet,
         instruments: Instruments,
-        screen: Screener | None,
+        screen: Screener | None = None,
         *,
+        shared: SharedAssessments | None = None,
         tried: TriedJudge | None = None,
         matcher: Matcher | None = None,
     ) -> None:
@@ -78,18 +79,16 @@ class PostPath(ABC):
         self._decoded: asyncio.Queue[list[Arrival]] = asyncio.Queue()  # bounded by the window
         self._publishing: set[asyncio.Future[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
-
-    @abstractmethod
-    async def _look_up(self, arrivals: Sequence[Arrival]) -> list[Answer]:
-        """3: begin with posts; the answers that are known already."""
-
-    @abstractmethod
-    def _reject(self, slot: Slot, rejection: Rejection) -> Answer:
-        """What becomes of a record that is no post."""
+        self._wake = asyncio.Event()
+        self._routes = Routes(backends, settings, policy, instruments, turned=self._wake.set)
+        self.servers = self._routes.servers
+        self._near = NearDuplicates(settings.cache.near_duplicates)
+        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes, shared)
+        self.work = Work(self.cache, self._near.index)
 
     def _loops(self) -> list[Coroutine[None, None, None]]:
         """What runs beside the take."""
-        return [self._look_up_all()]
+        return [self._look_up_all(), self._plan(), self._watch_deadlines()]
 
     async def run(self, source: AsyncIterator[Sequence[Delivery]]) -> None:
         """Carry posts until the source ends or the task is cancelled.
@@ -112,6 +111,7 @@ class PostPath(ABC):
                     loop.cancel()
         finally:
             self._tasks = None
+            self._routes.close()
 
     @property
     def screen_state(self) -> str:
@@ -170,12 +170,11 @@ class PostPath(ABC):
             for slot in full:
                 post = decode_post(slot.delivery.value or b"", limit_bytes=limit_bytes)
                 if isinstance(post, Rejection):
-                    rejected.append(self._reject(slot, post))
+                    rejected.append(self._answers.dead_letter(slot, post))
                 else:
-                    sample = self._screening.sample_from(slot.delivery)
                     tried = self._tried_policy(post)
                     self._metrics.candidate_posts.inc(tried is not None)
-                    arrivals.append(Arrival(slot, post, sample, tried))
+                    arrivals.append(Arrival(slot, post, tried))
         return arrivals, rejected
 
     def _tried_policy(self, post: Post) -> Policy | None:
@@ -210,56 +209,13 @@ class PostPath(ABC):
         """Give back everything held, unacknowledged; nothing of it is delivered any more. Says how many posts."""
         for publishing in self._publishing:
             publishing.cancel()  # and with it the task that waits for it
-        return self._window.release()
+        given_back = self._window.release()
+        self.work.release()
+        return given_back
 
     def _count(self, answers: Sequence[Answer]) -> None:
-        delivered: list[tuple[MadeVerdict | DeadLetter, int | None]] = []
-        for answer in answers:
-            record = answer.record
-            if isinstance(record, Forwarded):
-                self._metrics.forwarded.labels(str(record.sampled).lower()).inc()
-            else:
-                delivered.append((record.event, answer.slot.delivery.timestamp_ms))
+        delivered = [(answer.record.event, answer.slot.delivery.timestamp_ms) for answer in answers]
         self._metrics.count(delivered, now_ms=self._clock.utc().timestamp() * 1000)
-
-
-class Flow(PostPath):
-    """Carries posts from a source to their topics, by an engine and what spares it."""
-
-    def __init__(  # noqa: PLR0913 - all that a path is made of
-        self,
-        settings: Settings,
-        backends: Backends,
-        policy: Callable[[], Policy],
-        window: Window,
-        outlet: Outlet,
-        instruments: Instruments,
-        screen: Screener | None = None,
-        *,
-        shared: SharedAssessments | None = None,
-        tried: TriedJudge | None = None,
-        matcher: Matcher | None = None,
-    ) -> None:
-        super().__init__(settings, policy, window, outlet, instruments, screen, tried=tried, matcher=matcher)
-        self._wake = asyncio.Event()
-        self._routes = Routes(backends, settings, policy, instruments, turned=self._wake.set)
-        self.servers = self._routes.servers
-        self._near = NearDuplicates(settings.cache.near_duplicates)
-        self.cache = AssessmentCache(settings.cache.entries, settings.cache.bytes, shared)
-        self.work = Work(self.cache, self._near.index)
-
-    async def run(self, source: AsyncIterator[Sequence[Delivery]]) -> None:
-        """As for :class:`PostPath`; afterwards nothing is tokenised any more."""
-        try:
-            await super().run(source)
-        finally:
-            self._routes.close()
-
-    def _loops(self) -> list[Coroutine[None, None, None]]:
-        return [*super()._loops(), self._plan(), self._watch_deadlines()]
-
-    def _reject(self, slot: Slot, rejection: Rejection) -> Answer:
-        return self._answers.dead_letter(slot, rejection)
 
     async def _look_up(self, arrivals: Sequence[Arrival]) -> list[Answer]:
         with self._tracing.batch("look_up", arrivals):
@@ -273,11 +229,7 @@ class Flow(PostPath):
                 # Of a post whose folded form was blocked before, the engine knows more than any screen.
                 unknown = [one for one, its in each if its.keys and not self.work.knows(its.keys)]
                 screened, samples = await self._screening.look_up(unknown)
-            posts = [
-                PostInWork.of(one, its, samples.get(one, one.sample))
-                for one, its in each
-                if one not in screened
-            ]
+            posts = [PostInWork.of(one, its, samples.get(one)) for one, its in each if one not in screened]
             near = await self._near.keys(posts, self._policy())
             policy, now = self._policy(), self._clock.monotonic()
             settled = self.work.enter(self._still_wanted(posts), policy, now, near)
@@ -307,9 +259,7 @@ class Flow(PostPath):
 
     def _begin_again(self, posts: Sequence[PostInWork]) -> None:
         if posts:
-            self._decoded.put_nowait(
-                [Arrival(one.slot, one.post, self._screening.sample_from(one.slot.delivery)) for one in posts]
-            )
+            self._decoded.put_nowait([Arrival(one.slot, one.post) for one in posts])
             self._wake.set()
 
     async def _plan(self) -> None:
@@ -401,9 +351,3 @@ class Flow(PostPath):
                 continue  # the common case, several times a second beside a full window
             settled = self.work.give_up(policy, now, gone=self._routes.given_up(now))
             self._spawn(self._decide(settled, policy, now))
-
-    def give_back(self) -> int:
-        """Give back everything held, as for :class:`PostPath`; nobody waits for anybody any more."""
-        given_back = super().give_back()
-        self.work.release()
-        return given_back

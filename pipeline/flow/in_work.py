@@ -24,8 +24,6 @@ class Arrival:
 
     slot: Slot
     post: Post
-    sample: Sample | None
-    """What the screen of an edge would have said."""
     tried: Policy | None = None
     """The policy of a second judge, where that one judges the post: as long as the post is in the window."""
 

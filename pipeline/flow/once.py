@@ -13,7 +13,7 @@ from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.checks import require_engines
-from sluicegate.pipeline.records import Outgoing, Partition, Record
+from sluicegate.pipeline.records import Partition, Record
 from sluicegate.pipeline.settings.engine_choice import engine_choice
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.schemas import DeadLetter, Post, Verdict, encode
@@ -91,7 +91,7 @@ class _Delivery:
 class _Outlet:
     records: list[Record] = field(default_factory=list)
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Record]) -> None:
         self.records += [record for record in records if isinstance(record, Record)]
 
 

@@ -1,4 +1,4 @@
-"""Screening: easy posts are answered by the light model, and some of these by the engine all the same.
+"""Screening: easy posts are answered by the small guard, and some of these by the large one all the same.
 
 Asked after the exact cache, before near duplicates and the engine. Nothing that it finds is kept for other
 posts. Whatever goes wrong here costs a post nothing: it goes to the engine.
@@ -6,6 +6,7 @@ posts. Whatever goes wrong here costs a post nothing: it goes to the engine.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.observe.logs import frames
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Delivery, Record
+from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.sections import ScreenSettings
-from sluicegate.pipeline.shortcuts.screening import Sample, action_of, is_sampled, may_answer, sample_of
+from sluicegate.pipeline.shortcuts.screening import Sample, action_of, is_sampled, may_answer
 from sluicegate.pipeline.shortcuts.switch import Switch
 from sluicegate.schemas import AssessedBy, Assessment, EngineRef, MadeVerdict, Post, content_hash
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _JUDGED = {AssessedBy.ENGINE, AssessedBy.CACHE}
+_LIGHT = "manifest.json"
+"""A folder of a light screen has it, and no measurement of a small guard."""
 _SERVED_APART = {"completions", "fake"}
 """What serves a small guard: a post that its engine dies of must neither end the worker nor take the large guard's room."""
 
@@ -47,7 +50,7 @@ class Screening:
         policy: The policy in force.
         instruments: What watches.
         answers: Makes the answers.
-        screen: The model.
+        screen: The small guard.
     """
 
     def __init__(
@@ -75,10 +78,6 @@ class Screening:
             self._metrics.screen_guard_barred.set_function(
                 lambda: self._bars(screen, self._policy()) is not None
             )
-
-    def sample_from(self, delivery: Delivery) -> Sample | None:
-        """What an edge of ours says that its screen would have answered; a producer's word counts nothing."""
-        return sample_of(delivery.headers) if self._settings.from_edge else None
 
     @property
     def has_screen(self) -> bool:
@@ -120,7 +119,7 @@ class Screening:
         if not self.on:
             return answers, samples
         # The screen was measured beside the judge that acts: a second one judges all of its posts itself.
-        asked = (one for one in waiting if one.sample is None and one.tried is None)
+        asked = (one for one in waiting if one.tried is None)
         wanted = [one for one in asked if may_answer(one.post, policy)]
         said = await self._ask(screen, [one.post for one in wanted]) if wanted else []
         self._tell_away(screen)
@@ -156,8 +155,6 @@ class Screening:
 
     def _bars(self, screen: Screener, policy: Policy) -> str | None:
         """Why a policy lets this small guard answer nothing; None if it does let it."""
-        if screen.guard is None:
-            return None
         if policy.engines and screen.guard.digest not in policy.engines:
             return f"the policy names engines, and not the small guard {screen.guard.digest}"
         if self._settings.guard is not None and self._settings.guard in policy.adapters:
@@ -169,7 +166,7 @@ class Screening:
         why = self._bars(screen, policy)
         if why is None:
             self._barred_by = None
-        elif policy.digest != self._barred_by and screen.guard is not None:
+        elif policy.digest != self._barred_by:
             self._barred_by = policy.digest
             _log.warning(
                 "screen_guard_barred",
@@ -222,19 +219,13 @@ class Screening:
 
 
 def screen_stamp(screen: Screener) -> EngineRef:
-    """Who answered, on a verdict: the small guard with its bundle, or the screen itself.
-
-    The latter has no prompt layout: its digest stands for all that it does.
-    """
-    if screen.guard is not None:
-        return engine_reference(screen.guard, calibrated=screen.calibrated)
-    digest = screen.digest
-    return EngineRef(digest=digest, backend="screen", model="screen", layout_digest=digest, calibrated=True)
+    """Who answered, on a verdict: the small guard with its bundle."""
+    return engine_reference(screen.guard, calibrated=screen.calibrated)
 
 
 def open_screen(
     settings: ScreenSettings, backends: Backends, patience_s: Callable[[], float | None] = lambda: None
-) -> Screener | None:
+) -> GuardScreen | None:
     """Load the screen that the settings name, if they name one. Blocking, below a second.
 
     Args:
@@ -248,17 +239,18 @@ def open_screen(
     """
     if settings.path is None:
         return None
-    screen: Screener
+    measured = os.path.exists(settings.path / GUARD)  # noqa: PTH110 - Path's own raises where a folder is closed to us
+    if not measured and (settings.guard is None or os.path.exists(settings.path / _LIGHT)):  # noqa: PTH110 - the same
+        raise StartError(
+            f"screen.path {settings.path}: there is no {GUARD}. A screen is a small guard now, and light screens that "
+            "`sluicegate adapt screen` trained are not read any more: leave screen.path and screen.digest out, or name the "
+            "folder that `sluicegate adapt screen-guard` wrote"
+        )
     if settings.guard is None:
-        if (settings.path / GUARD).exists():
-            raise StartError(
-                f"screen.path {settings.path} is of a small guard: say in screen.guard which of engine.adapters it is"
-            )
-        from sluicegate.engines.screen import Screen  # noqa: PLC0415 - only who has a screen pays for it
-
-        screen = Screen.load(settings.path)
-    else:
-        screen = _open_guard(settings, settings.path, settings.guard, backends, patience_s)
+        raise StartError(
+            f"screen.path {settings.path} is of a small guard: say in screen.guard which of engine.adapters it is"
+        )
+    screen = _open_guard(settings, settings.path, settings.guard, backends, patience_s)
     if settings.digest is not None and settings.digest != screen.digest:
         raise StartError(
             f"screen.path {settings.path}: its digest is {screen.digest}, screen.digest pins {settings.digest}; "
@@ -278,8 +270,7 @@ def _open_guard(
     backend = backends.get(name)
     if backend is None:
         raise StartError(
-            f"screen.guard {name}: this worker has no such engine; say under engine.adapters.{name} where it is served "
-            "(a worker of role screen has no engine)"
+            f"screen.guard {name}: this worker has no such engine; say under engine.adapters.{name} where it is served"
         )
     info = backend.engine.info
     if info.backend not in _SERVED_APART:

@@ -15,7 +15,7 @@ import structlog
 from sluicegate.pipeline.errors import ClusterError, PublishError, StartError
 from sluicegate.pipeline.kafka.producer import Placed, Producer, Refused
 from sluicegate.pipeline.observe.holds import Holds
-from sluicegate.pipeline.records import Outgoing
+from sluicegate.pipeline.records import Record
 from sluicegate.pipeline.settings.tree import KafkaSettings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Publisher:
         if self._alone is not None:
             await asyncio.to_thread(self._alone.close, 0.0)
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Record]) -> None:
         """Return once the brokers have every record.
 
         A record that its topic refuses as too large is cut and sent again. Any other failed
@@ -69,7 +69,7 @@ class Publisher:
         """
         pause_s = _RETRY_FIRST_S
         together = list(records)
-        alone: list[Outgoing] = []
+        alone: list[Record] = []
         with self._holds.waiter("publish") as declare_hold:
             while together or alone:
                 refused: tuple[str, str] | None = None
@@ -128,11 +128,11 @@ class Publisher:
 
         return Producer(self._kafka, batches=batches, polls=True, login_told=told)
 
-    async def _send(self, records: Sequence[Outgoing], producer: Producer) -> list[tuple[Outgoing, Refused]]:
+    async def _send(self, records: Sequence[Record], producer: Producer) -> list[tuple[Record, Refused]]:
         """Send each record once; return those that failed once every report is in."""
         loop = asyncio.get_running_loop()
         reported: asyncio.Future[None] = loop.create_future()
-        failed: list[tuple[Outgoing, Refused]] = []
+        failed: list[tuple[Record, Refused]] = []
         left = len(records)
         lock = threading.Lock()  # reports come from the poll thread, refusals from this one
 
@@ -140,7 +140,7 @@ class Publisher:
             if not reported.done():
                 reported.set_result(None)
 
-        def report(record: Outgoing, outcome: Placed | Refused) -> None:
+        def report(record: Record, outcome: Placed | Refused) -> None:
             nonlocal left
             with lock:
                 if isinstance(outcome, Refused):

@@ -113,8 +113,6 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
     planned = partial(_planned, settings, replication=replication)
     with_posts = partial(planned, partitions=partitions)
     small = partial(planned, partitions=_SMALL_PARTITIONS)
-    # What an edge forwards is read by workers with an engine, under settings of their own.
-    forward = [with_posts("forward", worker=_WRITE)] if settings.worker.role == "screen" else []
     return (
         # Anybody may write there: a batch that unpacks to gigabytes must fail at the broker (docs/adr/0018).
         with_posts(
@@ -126,7 +124,6 @@ def plan_topics(settings: Settings, *, partitions: int, replication: int) -> tup
         ),
         small("dead_letter", retention_ms=_DEAD_LETTER_MS, worker=_WRITE, consumer=_READ),
         small("control", cleanup="compact", retention_ms=None, worker=_BOTH, shadow=_BOTH),
-        *forward,
     )
 
 

@@ -275,9 +275,6 @@ class Metrics:
             "screen_guard_barred",
             "1 while the policy lets the small guard answer nothing: not among its engines, or an adapter that judges.",
         )
-        self.forwarded = counter(
-            "records_forwarded", "Records that an edge forwarded; `sampled` to be compared.", "sampled"
-        )
         self._build = Info("sluicegate_build", "The package's version, and Python's.", registry=self.registry)
         self._build.info({"version": __version__, "python": platform.python_version()})
         self._engine = Info("sluicegate_engine", "The engine in force.", registry=self.registry)

@@ -24,7 +24,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from sluicegate.pipeline.observe.tracing import BatchStep
-from sluicegate.pipeline.records import Answered, Delivery, Forwarded, Headers, InWork, Outgoing, Partition
+from sluicegate.pipeline.records import Answered, Delivery, Headers, InWork, Partition, Record
 from sluicegate.schemas import DeadLetter
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Spans:
         return _ending(batch)
 
     @contextmanager
-    def publish(self, answered: Sequence[Answered]) -> Iterator[Sequence[Outgoing]]:
+    def publish(self, answered: Sequence[Answered]) -> Iterator[Sequence[Record]]:
         """A ``publish`` span per record, which its headers name."""
         spans, records = [], []
         for answer in answered:
@@ -227,10 +227,7 @@ def _span_of(delivery: Delivery) -> Span:
     return _followed(delivery).span
 
 
-def _describe(post: Span, record: Outgoing) -> None:
-    if isinstance(record, Forwarded):
-        post.set_attribute("sluicegate.forwarded", value=True)
-        return
+def _describe(post: Span, record: Record) -> None:
     event = record.event
     if isinstance(event, DeadLetter):
         post.set_attribute("sluicegate.dead_letter.code", str(event.code))

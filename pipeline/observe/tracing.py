@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from sluicegate.pipeline.records import Answered, Delivery, InWork, Outgoing
+from sluicegate.pipeline.records import Answered, Delivery, InWork, Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -37,7 +37,7 @@ class Tracing(Protocol):
         """A step that several posts take together. A post with several parts may come several times."""
         ...
 
-    def publish(self, answered: Sequence[Answered]) -> AbstractContextManager[Sequence[Outgoing]]:
+    def publish(self, answered: Sequence[Answered]) -> AbstractContextManager[Sequence[Record]]:
         """The last step: gives the records to send, with the trace context that their readers continue."""
         ...
 
@@ -68,7 +68,7 @@ class NoTracing:
         del name, arrivals
         return self._nothing
 
-    def publish(self, answered: Sequence[Answered]) -> AbstractContextManager[Sequence[Outgoing]]:
+    def publish(self, answered: Sequence[Answered]) -> AbstractContextManager[Sequence[Record]]:
         """The records as they are: a post's own trace context is carried on unchanged."""
         return nullcontext([answer.record for answer in answered])
 

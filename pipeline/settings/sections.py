@@ -14,27 +14,19 @@ from sluicegate.pipeline.settings.security import SecuritySettings
 from sluicegate.schemas.codec import POST_BYTES
 
 
-class WorkerSettings(BaseModel):
-    """What a worker is there for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    role: Literal["judge", "screen"] = Field(
-        "judge",
-        description="A judge has an engine. A screen has none: it answers what it may, and forwards the rest.",
-    )
-
-
 class ScreenSettings(BaseModel):
-    """The screen: a light CPU model that answers what it is sure of. The policy says for which tenants."""
+    """The screen: a small guard before the large one. It answers what it is sure of. The policy says for which tenants."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path | None = Field(None, description="Folder of the screen; without one there is none.")
+    path: Path | None = Field(
+        None,
+        description="Folder with the small guard's measurement, guard.json; without one there is no screen.",
+    )
     digest: str | None = Field(None, description="Pinned digest: another screen is refused.")
     guard: AdapterName | None = Field(
         None,
-        description="The screen is a small guard, measured in screen.path and served as this one of engine.adapters.",
+        description="The small guard: it is measured in screen.path, and served as this one of engine.adapters.",
     )
     guard_timeout_s: float = Field(
         2.0,
@@ -57,16 +49,12 @@ class ScreenSettings(BaseModel):
     off_samples: int = Field(
         10_000, ge=100, le=10_000_000, description="After this number of samples the count begins again."
     )
-    from_edge: bool = Field(
-        default=False,
-        description="Set it only where your own edge alone writes topics.posts. Then what a record says of samples is believed.",
-    )
 
     @model_validator(mode="after")
     def _pins_something(self) -> Self:
         if self.digest is not None and self.path is None:
             raise ValueError(
-                "screen.digest pins a screen, and there is none: give screen.path, for example /screens/first, "
+                "screen.digest pins a screen, and there is none: give screen.path, for example /screens/guard, "
                 "or leave screen.digest out"
             )
         if self.guard is not None and self.path is None:
@@ -163,13 +151,11 @@ class TopicSettings(_Section):
         "sluicegate.control",
         description="State that outlives a process: replayed dead letters, tripped breakers. It is compacted.",
     )
-    forward: TopicName = Field("posts.central", description="worker.role screen: where unanswered posts go.")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         seen: dict[str, str] = {}
-        # Only an edge forwards; for the workers behind it, that topic is the one of the posts.
-        for setting, name in self.model_dump(exclude={"forward"}).items():
+        for setting, name in self.model_dump().items():
             if name in seen:
                 raise ValueError(
                     f"topics.{seen[name]} and topics.{setting} are both {name!r}; every topic has a name of "

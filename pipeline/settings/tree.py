@@ -38,7 +38,6 @@ from sluicegate.pipeline.settings.sections import (
     TopicSettings,
     TracingSettings,
     WindowSettings,
-    WorkerSettings,
 )
 from sluicegate.pipeline.settings.security import SecuritySettings
 from sluicegate.pipeline.text import neutral
@@ -65,7 +64,6 @@ __all__ = [
     "TopicSettings",
     "TracingSettings",
     "WindowSettings",
-    "WorkerSettings",
     "load_settings",
     "read_tree",
     "variable",
@@ -78,6 +76,15 @@ _OF_KUBERNETES = re.compile(
     r"SLUICEGATE_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 """What it sets in each pod for a service whose name begins with ours."""
+
+
+_GONE = {
+    "worker": "there is no edge any more, and every worker has an engine: leave the section worker out, and let workers with "
+    "an engine read what the edge read, in its kafka.group (CHANGELOG.md)",
+    "topics.forward": "no worker forwards posts any more: leave topics.forward out (CHANGELOG.md says how an edge is taken away)",
+    "screen.from_edge": "no post comes from an edge any more: leave screen.from_edge out (CHANGELOG.md says how an edge is taken away)",
+}
+"""Settings that there were, and what to do now. They are refused: to pass over one would be another worker than was meant."""
 
 
 class Settings(BaseSettings):
@@ -95,7 +102,6 @@ class Settings(BaseSettings):
     topics: TopicSettings = TopicSettings()
     engine: EngineSettings = EngineSettings()
     policy: PolicySettings = PolicySettings()
-    worker: WorkerSettings = WorkerSettings()
     screen: ScreenSettings = ScreenSettings()
     window: WindowSettings = WindowSettings()
     micro_batch: MicroBatchSettings = MicroBatchSettings()
@@ -129,22 +135,6 @@ class Settings(BaseSettings):
                 f"kafka.rebalance_timeout_s = {self.kafka.rebalance_timeout_s:g} must exceed drain.finish_s = "
                 f"{self.drain.finish_s:g}, or a rebalance throws this worker out; for example 90 and 25"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _edge_has_a_way_on(self) -> Self:
-        if self.worker.role != "screen":
-            return self
-        if self.screen.path is None:
-            raise ValueError(
-                "worker.role 'screen' needs screen.path, the folder of a screen; for example /screens/first"
-            )
-        for setting, name in self.topics.model_dump().items():
-            if setting != "forward" and name == self.topics.forward:
-                raise ValueError(
-                    f"topics.forward and topics.{setting} are both {name!r}: what an edge forwards would come "
-                    "back to it; for example topics.forward posts.central"
-                )
         return self
 
     @property
@@ -271,6 +261,8 @@ def _refuse_unknown_variables(*, library: bool) -> None:
         if name.upper().startswith(_PREFIX) and (right := meant.get(name.upper().removeprefix(_PREFIX))):
             raise SettingsError(f"{name}: section and key are joined by two underscores: {right}")
         section = name.upper().removeprefix(_PREFIX).partition(_NESTED)[0].lower()
+        if name.upper().startswith(_PREFIX) and section in _GONE:
+            raise SettingsError(f"{name}: {_GONE[section]}")
         if name.upper().startswith(_PREFIX) and _NESTED in name and section not in Settings.model_fields:
             raise SettingsError(
                 f"{name}: no section {section!r}{_meant(section, list(Settings.model_fields))}"
@@ -292,6 +284,8 @@ def _sentence(fault: ErrorDetails) -> str:
     place = neutral(".".join(str(part) for part in fault["loc"])) or "settings"
     if fault["type"] != "extra_forbidden":
         return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
+    if place in _GONE:
+        return f"{place}: {_GONE[place]}"
     kind: Any = Settings
     for section in fault["loc"][:-1]:
         # Below `engine.adapters` come names that the user chose, each with the same settings.

@@ -12,7 +12,7 @@ from sluicegate.pipeline.flow.answers import Answer
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.in_work import Arrival
 from sluicegate.pipeline.flow.tried import TriedJudge
-from sluicegate.pipeline.records import Outgoing, Outlet, Record, Slot
+from sluicegate.pipeline.records import Outlet, Record, Slot
 from sluicegate.pipeline.shadow.metrics import ShadowMetrics
 from sluicegate.pipeline.shadow.sample import ShadowSample
 from sluicegate.pipeline.shadow.shedding import LoadShedding
@@ -39,7 +39,7 @@ class ShadowOutlet:
         self._outlet = outlet
         self._topic = topic
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Record]) -> None:
         """Deliver the verdicts among the records. Raises only if nothing can ever be delivered again."""
         await self._outlet.publish(
             [

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.pipeline.errors import SettingsError
-from sluicegate.pipeline.flow.edge import EdgeFlow
 from sluicegate.pipeline.flow.flow import Flow
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.flow.tried import Beside
@@ -56,11 +55,9 @@ def shadow_settings(settings: Settings) -> Settings:
     findings has less room for the incumbent's. It has no screen, as a candidate that acts has none.
 
     Raises:
-        SettingsError: No experiment is named, or the role is an edge's, which has no engine.
+        SettingsError: No experiment is named.
     """
     experiment = experiment_of(settings)
-    if settings.worker.role != "judge":
-        raise SettingsError("worker.role 'screen' has no engine to try; leave worker.role out for a shadow")
     kafka = settings.kafka.model_copy(update={"group": f"{settings.kafka.group}.shadow.{experiment}"})
     cache = settings.cache.model_copy(update={"redis_url": None})
     policy = settings.policy.model_copy(update={"path": settings.candidate.policy or settings.policy.path})
@@ -139,7 +136,7 @@ class ShadowWorker(Worker):
             tried=self._swapped,
         )
 
-    async def _open_control(self, stack: AsyncExitStack, flow: Flow | EdgeFlow) -> None:
+    async def _open_control(self, stack: AsyncExitStack, flow: Flow) -> None:
         """Share nothing: what trips here is the candidate's, and stops nobody."""
 
     async def _take_posts(self, source: Source) -> None:

@@ -1,20 +1,13 @@
-"""The screen's part of a path: what it may answer, and the headers that an edge adds. Pure."""
+"""The screen's part of a path: what it may answer. Pure."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sluicegate.engines.screen import ScreenAnswer, answer_within
 from sluicegate.pipeline.policy import Policy
 from sluicegate.pipeline.policy.rules import Subject
-from sluicegate.pipeline.records import HOPS, Headers, name_as_sent
 from sluicegate.schemas import Action
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 _SIDES = {Action.ALLOW: "safe", Action.BLOCK: "unsafe"}
 """On which side the screen must be sure for an action."""
@@ -66,37 +59,3 @@ def is_sampled(content: str, share: float) -> bool:
         share: Of all.
     """
     return int(content.rpartition(":")[2][:16], 16) < share * 2**64
-
-
-SAMPLE = "screen-said"
-_DIGITS = re.compile(rb"[0-9]{1,4}")
-_SAMPLE = re.compile(rb"(allow|block) (sha256:[0-9a-f]{64}) (sha256:[0-9a-f]{64})")
-
-
-def hops_of(headers: Sequence[tuple[str, bytes | None]]) -> int:
-    """How often a record was forwarded; 0 where that cannot be read."""
-    said = [value for name, value in headers if name == HOPS and value is not None]
-    return max((int(value) for value in said if _DIGITS.fullmatch(value)), default=0)
-
-
-def sample_of(headers: Sequence[tuple[str, bytes | None]]) -> Sample | None:
-    """What a screen would have said of a record, if its headers say so once and rightly."""
-    said = [value for name, value in headers if name == SAMPLE]
-    match = _SAMPLE.fullmatch(said[0] or b"") if len(said) == 1 else None
-    if match is None:
-        return None
-    action, screen, policy = (one.decode() for one in match.groups())
-    return Sample(screen, Action(action), policy)
-
-
-def without_ours(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
-    """The headers as their producer gave them: nobody but an edge may speak in its name."""
-    return tuple(header for header in headers if name_as_sent(header[0]) not in {HOPS, SAMPLE})
-
-
-def with_ours(headers: Sequence[tuple[str, bytes | None]], sample: Sample | None) -> Headers:
-    """The headers of a record that is forwarded once more."""
-    forwarded = (*without_ours(headers), (HOPS, b"%d" % (hops_of(headers) + 1)))
-    if sample is None:
-        return forwarded
-    return (*forwarded, (SAMPLE, f"{sample.action} {sample.screen} {sample.policy}".encode()))

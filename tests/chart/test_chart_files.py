@@ -313,7 +313,7 @@ def test_the_image_with_a_gpu_leaves_the_containers_libraries_as_they_are() -> N
     assert "venv --system-site-packages" in commands
     assert "--constraint absent.txt --requirement requirements.txt" in commands
     (extras,) = re.findall(r"requirements\.py ([a-z ]+) > requirements\.txt", commands)
-    assert not {"cpu", "screen", "adapt", "evaluate"} & set(extras.split()), "they bring numpy 2"
+    assert not {"cpu", "passages", "adapt", "evaluate"} & set(extras.split()), "they bring numpy 2"
 
 
 def test_images_are_of_the_packages_version() -> None:

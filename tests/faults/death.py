@@ -37,7 +37,7 @@ class Death:
     waiting: int
     """Near duplicates that waited for one in work."""
     posts: tuple[str, ...]
-    """Ids of the posts that a shortcut answered or sent on, and that were at the point."""
+    """Ids of the posts that a shortcut answered, and that were at the point."""
 
 
 class Orders:
@@ -85,10 +85,8 @@ def die_as_ordered(path: Path) -> None:
 
 
 def _shortened(record: Any) -> str | None:
-    """Id of a post that a shortcut answered, or that an edge sends on; None of any other record."""
-    event = getattr(record, "event", None)
-    if event is None:
-        return (record.key or b"").decode()
+    """Id of a post that a shortcut answered; None of any other record."""
+    event = record.event
     return event.post_id if isinstance(event, MadeVerdict) and event.assessed_by in _REUSES else None
 
 

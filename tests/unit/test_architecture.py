@@ -51,9 +51,8 @@ EDGES = {
     "peft": ["engines.adapt.export.weights", "engines.adapt.train.*"],
     "safetensors": [
         "engines.cpu_model.peft_adapter",
-        "engines.adapt.screen.making",
         "engines.adapt.train.*",
-        "engines.screen.weights",
+        "engines.text.passage_weights",
     ],
     "matplotlib": ["engines.adapt.report"],
     "mlflow": ["pipeline.command.adapt.mlflow_run"],

@@ -16,8 +16,6 @@ FACES = ("backends", "build", "bundle", "cpu_model", "screen", "adapt")
 one by one, since the command's help needs ``parsing`` and nothing else of it."""
 
 BESIDE_A_FACE = {
-    # They load numpy.
-    "engines.screen.weights": ["engines.adapt.screen.*", "engines.text.passages"],
     # Building begins with what training and export left: two offline rooms.
     "engines.adapt.export.*": ["engines.build.*"],
     "engines.adapt.train.*": ["engines.build.*"],

@@ -1,1 +1,1 @@
-"""Training a screen: from prepared rows to weights, and to what its scores are worth, by language and kind."""
+"""Measuring a small guard: from its evaluation to what its scores are worth, by language and kind."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from scipy.special import betaincinv
 
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.screen import MOST_CHARACTERS, ScreenGroup, Steps, is_written_in, scripts, spoken
-from sluicegate.engines.screen.weights import Array
 from sluicegate.engines.text.forms.invisible import hides_something
 from sluicegate.schemas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+
+Array: TypeAlias = Any
 
 CONFIDENCE: Final = 0.95
 LEAST_ROWS: Final = 30
@@ -72,7 +73,6 @@ _LEAST_OF_A_SOURCE = (
 )
 _LEAST_OF_A_SIDE = 50
 _LONGEST = 0.99  # of the rows' lengths
-_LEAST_KNOWN = 0.05  # of the rows' shares
 _LEAST_OF_A_SCRIPT = 0.01  # of the rows
 
 
@@ -81,9 +81,7 @@ class HeldOut:
     """A row, and what a model found that had learnt nothing of it."""
 
     row: Row
-    plain: str
     probabilities: tuple[float, float, float]
-    known: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +140,7 @@ def one_sided_sources(rows: Sequence[Row]) -> tuple[str, ...]:
 def _group(key: Key, rows: Sequence[HeldOut]) -> ScreenGroup | None:
     """The bars that texts have to pass, and the steps of the rows that pass them."""
     longest = min(int(np.quantile([len(one.row.text) for one in rows], _LONGEST)), MOST_CHARACTERS)
-    least_known = float(np.floor(np.quantile([one.known for one in rows], _LEAST_KNOWN) * 1000) / 1000)
-    counts = Counter(name for one in rows for name in scripts(one.plain))
+    counts = Counter(name for one in rows for name in scripts(one.row.text))
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     common = [name for name, count in ordered if count >= _LEAST_OF_A_SCRIPT * len(rows)]
     if not common:
@@ -152,8 +149,7 @@ def _group(key: Key, rows: Sequence[HeldOut]) -> ScreenGroup | None:
         one
         for one in rows
         if len(one.row.text) <= longest
-        and one.known >= least_known
-        and is_written_in(one.plain, common)
+        and is_written_in(one.row.text, common)
         and one.row.context is None
         and not hides_something(one.row.text)
     ]
@@ -171,7 +167,6 @@ def _group(key: Key, rows: Sequence[HeldOut]) -> ScreenGroup | None:
         language=key[1],
         rows=len(passing),
         longest=longest,
-        least_known=least_known,
         scripts=tuple(common),
         safe=sides["safe"],
         unsafe=sides["unsafe"],

@@ -43,7 +43,7 @@ def measured(
         )
     scores = {one.id: one.probabilities for one in evaluated.rows if one.probabilities is not None}
     held_out = [
-        HeldOut(row, row.text, scores[row.id], 1.0)
+        HeldOut(row, scores[row.id])
         for row in rows
         # The large guard reads what has a folded form.
         if row.id in scores and row.language is not None and not fold(row.text).differs

@@ -308,7 +308,7 @@
 {{- if .Values.engine.candidate.experiment -}}
 {{- $names = merge $names (include "sluicegate.candidateTopics" . | fromYaml) -}}
 {{- end -}}
-{{- range $setting, $name := omit $names "forward" -}}
+{{- range $setting, $name := $names -}}
 {{- if hasKey $seen $name -}}
 {{- fail (printf "settings.topics.%s and settings.topics.%s are both %s; give every topic a name of its own, such as settings.topics.%s=%s.%s" (get $seen $name) $setting $name $setting $name $setting) -}}
 {{- end -}}

@@ -31,9 +31,6 @@ from sluicegate.pipeline.command.adapt import (
     mlflow_run as adapt_mlflow,
 )
 from sluicegate.pipeline.command.adapt import (
-    screen as adapt_screen,
-)
-from sluicegate.pipeline.command.adapt import (
     screen_guard as adapt_screen_guard,
 )
 from sluicegate.pipeline.command.adapt import (
@@ -264,7 +261,6 @@ app.command("evaluate")(adapt_evaluate.evaluate)
 app.command("calibrate")(adapt_calibrate.calibrate)
 app.command("gate")(adapt_gate.gate)
 app.command("export")(adapt_export.export)
-app.command("screen")(adapt_screen.screen)
 app.command("screen-guard")(adapt_screen_guard.screen_guard)
 app.command("cycle")(adapt_cycle.cycle)
 app.command("mlflow")(adapt_mlflow.mlflow)

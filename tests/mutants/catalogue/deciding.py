@@ -358,7 +358,7 @@ MUTANTS = (
     ),
     Mutant(
         "passage_of_a_flood",
-        "a word hundreds of times would hide a sentence that looks harmless to the screen",
+        "a word hundreds of times would hide a sentence that looks harmless to the weights",
         "engines/text/passages.py",
         "if (risk >= _LEAST_RISK or (flooded and number == 0))",
         "if risk >= _LEAST_RISK",

@@ -16,7 +16,6 @@ from h100_table.report import (
     LOW,
     NO_REUSE,
     REUSE,
-    SCREEN,
     Load,
     Shape,
     break_even,
@@ -31,7 +30,7 @@ from sluicegate.engines.build import sizing
 
 REPORTS = Path(__file__).resolve().parents[3] / "benchmarks" / "reports"
 SHAPES = [Shape(VENDOR, 299, 201, 60), Shape(OURS, 27, 20, 60)]
-LOAD = Load(forms=1.0, kept=0.8, explained=0.1, answer=6.0, screened=None)
+LOAD = Load(forms=1.0, kept=0.8, explained=0.1, answer=6.0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -80,36 +79,22 @@ def test_what_is_compared_is_every_measured_lever_with_none() -> None:
     ours, theirs = pair(cells(SHAPES, LOAD))
     assert [ours[f"simulated_{name}"] for name in ("layout", "way", "step")] == [OURS, ON_DEMAND, REUSE]
     assert [theirs[f"simulated_{name}"] for name in ("layout", "way", "step")] == [VENDOR, ALWAYS, NO_REUSE]
-    assert pair(cells(SHAPES, replace(LOAD, screened=0.2)))[0]["simulated_step"] == SCREEN
 
 
-def test_reuse_and_screen_take_their_shares_off() -> None:
+def test_reuse_takes_its_share_off() -> None:
     found = {
         (one["simulated_layout"], one["simulated_way"], one["simulated_step"]): one["simulated_posts_s_high"]
-        for one in cells(SHAPES, replace(LOAD, screened=0.5))
+        for one in cells(SHAPES, LOAD)
     }
-    assert len(found) == 12
+    assert len(found) == 8
     for layout in (OURS, VENDOR):
         for way in (ON_DEMAND, ALWAYS):
-            none, reuse, screen = (found[layout, way, step] for step in (NO_REUSE, REUSE, SCREEN))
-            assert (reuse / none, screen / none) == pytest.approx((1 / 0.8, 1 / 0.4))
-
-
-def test_the_screens_share_is_its_reports_at_the_tolerance(tmp_path: Path) -> None:
-    assert h100_table.screened(tmp_path, 0.02) is None
-    points = [{"tolerance": 0.01, "share_answered": 0.1}, {"tolerance": 0.02, "share_answered": 0.25}]
-    (tmp_path / "screen-labels.json").write_text(
-        json.dumps({"dev": {"all": {"safe": points}}}), encoding="utf-8"
-    )
-    assert h100_table.screened(tmp_path, 0.02) == 0.25
-    with pytest.raises(SystemExit, match=r"tells no share for tolerance 0\.3"):
-        h100_table.screened(tmp_path, 0.3)
+            assert found[layout, way, REUSE] / found[layout, way, NO_REUSE] == pytest.approx(1 / 0.8)
 
 
 def test_low_is_lower_than_high() -> None:
     for one in cells(SHAPES, LOAD):
-        if one["simulated_step"] != SCREEN:
-            assert one["simulated_posts_s_low"] < one["simulated_posts_s_high"]
+        assert one["simulated_posts_s_low"] < one["simulated_posts_s_high"]
 
 
 def report(load: Load) -> dict[str, Any]:
@@ -121,17 +106,9 @@ def report(load: Load) -> dict[str, Any]:
         "simulated_break_even": break_even(load),
         "simulated_assumptions": [
             one.document()
-            for one in h100_table.assumptions(
-                SHAPES, load, lengths="5 posts", explained="10 %", screen="rows"
-            )
+            for one in h100_table.assumptions(SHAPES, load, lengths="5 posts", explained="10 %")
         ],
     }
-
-
-def test_a_screen_that_nobody_measured_gives_no_figure() -> None:
-    told = page(report(LOAD))
-    assert told.count("| not measured |") == len(SHAPES) * 2 + 1
-    assert "not measured" not in page(report(replace(LOAD, screened=0.3)))
 
 
 def read_json(name: str) -> Any:
@@ -170,7 +147,7 @@ def test_shares_and_lengths_come_from_reports_and_vocabulary(qwen_ranks: bytes) 
         OURS: (27, 20, 20),
     }
     assert all(one.content > 1 for one in shapes)
-    load = h100_table.load_of(REPORTS, [row for row in rows if row.severity == "safe"], tokenizer, None)
+    load = h100_table.load_of(REPORTS, [row for row in rows if row.severity == "safe"], tokenizer)
     assert load.answer == 6  # ` Safe`, line, `Categories`, `:`, ` None`, end
     near, evasion = read_json("near-duplicates.json"), read_json("evasion.json")
     assert load.forms == pytest.approx(1 + evasion["cost"]["folded_posts"] / evasion["posts"])

@@ -16,7 +16,7 @@ from sluicegate.pipeline.flow.window import Window
 from sluicegate.pipeline.flow.work import Work
 from sluicegate.pipeline.observe.instruments import Instruments
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import Delivery, Forwarded, Record
+from sluicegate.pipeline.records import Delivery, Record
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.shortcuts.cache import SharedAssessments
 from sluicegate.schemas import CATEGORIES, DeadLetter, MadeVerdict, Verdict, encode
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from sluicegate.engines.backends import Backends
     from sluicegate.engines.bundle.calibration import Calibration
     from sluicegate.engines.protocol import Engine
-    from sluicegate.engines.screen.model import Screener
+    from sluicegate.engines.screen import Screener
     from sluicegate.engines.text.prompting import PassageFinder
     from sluicegate.pipeline.flow.tried import TriedJudge
-    from sluicegate.pipeline.records import Outgoing
 
 
 class HandClock(Clock):
@@ -67,16 +66,14 @@ class MemoryOutlet:
     """Keeps what is published. ``gate`` closed holds every publish."""
 
     records: list[Record] = field(default_factory=list)
-    forwarded: list[Forwarded] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[Record]) -> None:
         await self.gate.wait()
-        self.records += [record for record in records if isinstance(record, Record)]
-        self.forwarded += [record for record in records if isinstance(record, Forwarded)]
+        self.records += records
 
     @property
     def verdicts(self) -> list[Verdict]:

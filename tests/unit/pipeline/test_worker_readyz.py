@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.pipeline.settings.tree import Settings
 from sluicegate.pipeline.worker import Worker
 
-SCREEN = Path(__file__).parents[3] / "engines" / "assets" / "screens" / "permissive"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def joined() -> Any:
@@ -61,14 +61,6 @@ async def test_every_adapters_engine_must_have_scored(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         ok, body = asked(worker)
         assert (ok, list(body["engines_missing"])) == (False, ["engine.adapters.teens"])
-
-
-def test_the_edge_has_no_engine_to_wait_for() -> None:
-    worker = Worker(Settings(worker={"role": "screen"}, screen={"path": str(SCREEN)}))
-    assert not asked(worker)[0]
-    worker._source = joined()
-    assert asked(worker)[0]
-    assert asked(worker)[1]["engines_missing"] == {}
 
 
 def test_a_worker_without_its_group_is_unready() -> None:

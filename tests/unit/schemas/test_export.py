@@ -213,6 +213,6 @@ def test_every_reference_leads_somewhere() -> None:
 
 
 def test_the_topics_are_the_workers_default_ones() -> None:
-    # Between an edge and the centre, and between the members of a circle: no contract with anybody else.
-    settings = TopicSettings().model_dump(exclude={"forward", "patterns"})
+    # Between the members of a circle: no contract with anybody else.
+    settings = TopicSettings().model_dump(exclude={"patterns"})
     assert settings == {name: facts[0] for name, facts in TOPICS.items()}

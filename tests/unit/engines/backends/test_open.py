@@ -198,5 +198,5 @@ def test_without_the_library_a_bundle_that_asks_for_passages_is_refused(
 ) -> None:
     asks = write_small_bundle(tmp_path / "asks", {**small_manifest(), "passages": True})
     monkeypatch.setitem(sys.modules, "sluicegate.engines.text.passages", None)
-    with pytest.raises(BundleError, match=r"passages.*sluicegate\[screen\]"):
+    with pytest.raises(BundleError, match=r"passages.*sluicegate\[passages\]"):
         open_backend(on_a_server(asks))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.engines.screen.weights import located, plain
+from sluicegate.engines.text.passage_weights import located, plain
 from sluicegate.engines.text.passages import TIMES, Passages, _least_unsafe, repeated, width
 
 INSULT = "You are a stupid worthless bitch and I will kill you."

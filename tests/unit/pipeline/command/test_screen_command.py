@@ -1,4 +1,4 @@
-"""``sluicegate screen`` against the embedded broker, and what the role of a worker changes in settings and commands."""
+"""``sluicegate screen`` against the embedded broker, and what settings and `sluicegate check` say of a screen."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from confluent_kafka import Producer
 from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
+from sluicegate.engines.backends import open_backends
 from sluicegate.engines.backends.fake import FakeEngine, FakeProfile
-from sluicegate.engines.screen.model import Screen
+from sluicegate.engines.errors import ScreenError
+from sluicegate.engines.screen import GUARD, GuardManifest
 from sluicegate.pipeline import command
 from sluicegate.pipeline.command.check import policy_result, screen_result
-from sluicegate.pipeline.errors import SettingsError, StartError
+from sluicegate.pipeline.errors import StartError
 from sluicegate.pipeline.flow.screening import open_screen
 from sluicegate.pipeline.kafka.embedded import EmbeddedBroker
 from sluicegate.pipeline.policy import Policy
+from sluicegate.pipeline.settings.engine_choice import engine_choices
 from sluicegate.pipeline.settings.sections import EngineSettings, PolicySettings, ScreenSettings
-from sluicegate.pipeline.settings.tree import Settings, TopicSettings, load_settings
-from support.scripted_screen import DIGEST, load
+from sluicegate.pipeline.settings.tree import Settings, TopicSettings
+from support.scripted_screen import DIGEST
 from unit.pipeline.shortcuts.test_switch import OTHER, TURN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 CONTROL = TopicSettings().control
 WHOLE = (Path(__file__).parents[4] / "docs" / "shortcuts.md").read_text(encoding="utf-8")
@@ -84,34 +87,62 @@ async def test_it_shows_what_is_off_and_resets_it_once(broker: EmbeddedBroker) -
     assert (await call("reset", OTHER, "--reason", "two\nlines")).exit_code == 2
 
 
-def test_an_edge_needs_a_screen_and_a_way_on() -> None:
-    with pytest.raises(SettingsError, match=r"worker\.role 'screen' needs screen\.path"):
-        load_settings(worker={"role": "screen"})
-    for name in ("posts", "verdicts.allow", "sluicegate.control"):
-        with pytest.raises(SettingsError, match="what an edge forwards would come back to it"):
-            load_settings(worker={"role": "screen"}, screen={"path": "s"}, topics={"forward": name})
-    centre = load_settings(topics={"posts": "posts.central"})  # which is where an edge forwards to
-    assert centre.topics.posts == centre.topics.forward
+def served_small(tmp_path: Path) -> tuple[EngineSettings, ScreenSettings]:
+    """A large guard and a small one, both fake, and the measurement of the small one."""
+    profile = tmp_path / "small.json"
+    profile.write_text('{"seed": 7}')
+    engine = EngineSettings.model_validate(
+        {"backend": "fake", "adapters": {"small": {"fake_profile": str(profile)}}}
+    )
+    digest = FakeEngine(FakeProfile(seed=7)).info.digest
+    manifest = GuardManifest(name="small", guard=digest, backend="fake", data=digest, rows=900, groups=())
+    folder = tmp_path / "guard"
+    folder.mkdir()
+    (folder / GUARD).write_bytes(manifest.content())
+    return engine, ScreenSettings(path=folder, guard="small", digest=manifest.digest)
 
 
-def test_the_role_of_the_command_and_of_the_environment_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLUICEGATE_WORKER__ROLE", "judge")
-    monkeypatch.setenv("SLUICEGATE_SCREEN__PATH", "s")
-    done = CliRunner().invoke(command.app, ["worker", "--role", "screen"])
-    assert isinstance(done.exception, SettingsError)
-    assert str(done.exception) == (
-        "--role screen: SLUICEGATE_WORKER__ROLE says judge; leave one of the two out"
+def test_a_screen_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    engine, screen = served_small(tmp_path)
+    backends = open_backends(engine_choices(engine))
+    assert open_screen(ScreenSettings(), backends) is None
+    found = open_screen(screen, backends)
+    assert found is not None
+    assert found.digest == screen.digest
+    with pytest.raises(StartError, match=r"screen\.digest pins sha256:6"):
+        open_screen(screen.model_copy(update={"digest": OTHER}), backends)
+
+
+def test_check_loads_the_screen_and_says_how_to_pin_it(tmp_path: Path) -> None:
+    engine, screen = served_small(tmp_path)
+    assert screen_result(screen, engine).detail == "loaded, the pinned one"
+    found = screen_result(screen.model_copy(update={"digest": None}), engine)
+    assert found.state == "ok"
+    assert f"SLUICEGATE_SCREEN__DIGEST={screen.digest}" in found.detail
+
+
+@pytest.mark.parametrize("guard", [None, "small"])
+def test_a_folder_of_a_light_screen_is_refused_with_what_to_do_now(tmp_path: Path, guard: str | None) -> None:
+    for name in ("manifest.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(StartError) as caught:
+        open_screen(ScreenSettings(path=tmp_path, guard=guard), {})
+    said = str(caught.value)
+    assert said.startswith(f"screen.path {tmp_path}: there is no {GUARD}")
+    assert (
+        "leave screen.path and screen.digest out, or name the folder that `sluicegate adapt screen-guard`"
+        in said
     )
 
 
-def test_a_screen_that_is_not_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Screen, "load", staticmethod(load))
-    assert open_screen(ScreenSettings(), {}) is None
-    found = open_screen(ScreenSettings(path=Path("s"), digest=DIGEST), {})
-    assert found is not None
-    assert found.digest == DIGEST
-    with pytest.raises(StartError, match=r"screen\.digest pins sha256:6"):
-        open_screen(ScreenSettings(path=Path("s"), digest=OTHER), {})
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda _: None])
+def test_a_small_guards_folder_that_has_no_measurement_is_told_as_that(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    engine, screen = served_small(tmp_path)
+    make(other := tmp_path / "other")
+    with pytest.raises(ScreenError, match=r"guard\.json: cannot be read .*; measure the guard again"):
+        open_screen(screen.model_copy(update={"path": other}), open_backends(engine_choices(engine)))
 
 
 @pytest.mark.parametrize("wrong", [{"sample_share": 1.1}, {"off_confidence": 1}, {"off_samples": 1}])
@@ -125,32 +156,13 @@ def test_the_settings_and_the_policy_of_the_page_are_ones_that_a_worker_takes() 
     policies = [one for one in blocks if "rules" in one or "tenants" in one]
     (policy,) = policies
     assert Policy.parse(policy).scope.tenants == {"forum"}
-    on, guarded, edge, centre = (Settings(**one) for one in blocks if one not in policies)
-    assert (on.worker.role, on.screen.path) == ("judge", Path("/screens/first"))
+    (guarded,) = (Settings(**one) for one in blocks if one not in policies)
+    assert guarded.screen.path == Path("/screens/guard")
     assert guarded.screen.guard in guarded.engine.adapters
-    assert (edge.worker.role, edge.topics.forward) == ("screen", centre.topics.posts)
-    assert centre.screen.from_edge
-    assert edge.kafka.group != centre.kafka.group
-
-
-def test_check_looks_at_the_screen_of_an_edge_and_at_no_engine(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text('name: p\nversion: "1"\nrules: {adapter: teens}\n')  # the centre has it
-    monkeypatch.setattr(Screen, "load", staticmethod(load))
-    for name, value in {"WORKER__ROLE": "screen", "SCREEN__PATH": "s", "POLICY__PATH": str(policy)}.items():
-        monkeypatch.setenv(f"SLUICEGATE_{name}", value)
-    monkeypatch.setenv("SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    done = CliRunner().invoke(command.app, ["check", "--json"])
-    found = {one["subject"]: one for one in json.loads(done.stdout)["results"]}
-    assert (found["screen"]["state"], found["policy"]["state"]) == ("ok", "ok")
-    assert f"SLUICEGATE_SCREEN__DIGEST={DIGEST}" in found["screen"]["detail"]
-    assert not {"engine", "bundle"} & found.keys()
 
 
 def test_check_says_what_a_screen_that_cannot_be_loaded_lacks(tmp_path: Path) -> None:
-    found = screen_result(ScreenSettings(path=tmp_path / "absent"))
+    found = screen_result(ScreenSettings(path=tmp_path / "absent"), EngineSettings())
     assert found.state == "fault"
     assert found.fix is not None
 

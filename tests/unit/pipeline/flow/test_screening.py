@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.shortcuts.screening import SAMPLE
 from sluicegate.schemas import Action, AssessedBy, Post, content_hash
 from support.scripted_screen import DIGEST, ScriptedScreen
-from unit.pipeline.fakes import Bench, MemoryDelivery, singly
+from unit.pipeline.fakes import Bench, singly
 from unit.pipeline.scripted import RULES, ScriptedEngine, post
 
 if TYPE_CHECKING:
@@ -232,34 +231,6 @@ async def test_one_that_is_wrong_too_often_is_switched_off_and_told_of() -> None
     assert stand.outlet.verdict("p99").assessed_by is AssessedBy.ENGINE
 
 
-def headed(stand: Bench, value: bytes) -> MemoryDelivery:
-    delivery = stand.delivery(post(0, "hello [bad]"), 0)
-    delivery.headers = ((SAMPLE, value),)
-    return delivery
-
-
-async def carry(stand: Bench, delivery: MemoryDelivery) -> None:
-    async def source() -> Any:
-        yield delivery
-
-    await stand.flow.run(singly(source()))
-
-
-async def test_behind_an_edge_its_word_is_compared_with_what_the_engine_finds() -> None:
-    stand = bench({"screen": {"from_edge": True}}, TOLERATES_NONE)
-    await carry(stand, headed(stand, f"allow {DIGEST} {stand.policy.digest}".encode()))
-    assert stand.metric("screen_samples_total", screen="allow", engine="block") == 1
-    assert stand.outlet.verdict("p0").action is Action.BLOCK
-    assert stand.flow.switch.is_off(DIGEST)
-
-
-async def test_what_an_edge_said_under_another_policy_throws_no_switch() -> None:
-    stand = bench({"screen": {"from_edge": True}}, TOLERATES_NONE)
-    await carry(stand, headed(stand, f"allow {DIGEST} sha256:{'b' * 64}".encode()))
-    assert stand.metric("screen_samples_total", screen="allow", engine="block") == 1
-    assert not stand.flow.switch.is_off(DIGEST)
-
-
 async def test_a_policy_that_changes_under_a_sample_throws_no_switch() -> None:
     stand = bench(ALWAYS, TOLERATES_NONE, ScriptedScreen(error=0.0))
     engine = stand.engine
@@ -276,9 +247,3 @@ async def test_a_policy_that_changes_under_a_sample_throws_no_switch() -> None:
     await stand.run([post(0, "easy [good]")])
     assert stand.outlet.verdict("p0").action is Action.REVIEW
     assert not stand.flow.switch.is_off(DIGEST)
-
-
-async def test_a_producers_word_is_not() -> None:
-    stand = bench(ALWAYS)
-    await carry(stand, headed(stand, f"allow {DIGEST} {stand.policy.digest}".encode()))
-    assert stand.metric("screen_samples_total", screen="allow", engine="block") == 0

@@ -21,16 +21,8 @@ def test_every_topic_of_the_settings_is_planned_once_under_its_own_name() -> Non
         *plan_candidate_topics(settings, partitions=6, replication=3),
         *plan_pattern_topics(settings, replication=3),
     ]
-    named = settings.topics.model_dump(exclude={"forward"})
+    named = settings.topics.model_dump()
     assert {one.setting.removeprefix("topics."): one.name for one in planned} == named
-
-
-def test_an_edge_writes_the_second_topic_as_well_and_nobody_else_does() -> None:
-    edge = load_settings(worker={"role": "screen"}, screen={"path": "screens/first"})
-    *others, forward = plan_topics(edge, partitions=6, replication=3)
-    assert others == list(plan_topics(load_settings(), partitions=6, replication=3))
-    assert (forward.setting, forward.name, forward.partitions) == ("topics.forward", "posts.central", 6)
-    assert (forward.worker, forward.producer, forward.consumer) == (("Describe", "Write"), (), ())
 
 
 def test_only_a_review_desk_writes_what_people_decided_and_texts_are_for_nobody_beside_it() -> None:

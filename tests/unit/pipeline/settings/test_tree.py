@@ -34,6 +34,19 @@ def test_the_environment_overrides_the_file_and_the_file_the_defaults(
         ("drain: {budget_s: 5}", "raise drain.budget_s to 45"),
         ("kafka: {rebalance_timeout_s: 10}", "must exceed drain.finish_s"),
         ("screen: {digest: 'sha256:00'}", "give screen.path"),
+        (
+            "worker: {role: judge}",
+            "worker: there is no edge any more, and every worker has an engine: leave the section",
+        ),
+        ("worker: {role: screen}", "workers with an engine read what the edge read, in its kafka.group"),
+        (
+            "topics: {forward: posts.central}",
+            "topics.forward: no worker forwards posts any more: leave topics.forward",
+        ),
+        (
+            "screen: {from_edge: false}",
+            "screen.from_edge: no post comes from an edge any more: leave screen.from_edge",
+        ),
         ("topics: {allow: posts}", "topics.posts and topics.allow are both"),
         ("topics: {allow: 'a b'}", "topics.allow"),
         ("engine: {backend: completions}", "engine.url and engine.bundle"),
@@ -63,6 +76,26 @@ def test_the_digest_tells_settings_apart() -> None:
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("library", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SLUICEGATE_WORKER__ROLE", "judge", "SLUICEGATE_WORKER__ROLE: there is no edge any more"),
+        ("SLUICEGATE_WORKER", '{"role": "judge"}', "SLUICEGATE_WORKER: there is no edge any more"),
+        ("SLUICEGATE_TOPICS__FORWARD", "posts.central", "topics.forward: no worker forwards"),
+        ("SLUICEGATE_SCREEN__FROM_EDGE", "true", "screen.from_edge: no post comes from an edge"),
+    ],
+)
+def test_a_variable_of_a_setting_that_is_gone_says_what_to_do_now(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str, *, library: bool
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(library=library)
+    assert said in str(refused.value)
+    assert "CHANGELOG.md" in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["SLUICEGATE_KAFKA_GROUP", "SLUICEGATE_ENGINE_SCORE_TIMEOUT_S"])

@@ -13,7 +13,7 @@ def test_a_shadow_has_a_group_of_its_experiment_and_shares_no_cache_and_no_scree
     given = Settings(
         kafka={"group": "guards"},
         cache={"redis_url": "redis://cache:6379"},
-        screen={"path": "/screens/first"},
+        screen={"path": "/screens/guard"},
         candidate={"experiment": "adapter-2"},
     )
     found = shadow_settings(given)
@@ -35,9 +35,3 @@ def test_the_candidates_policy_decides_in_its_shadow() -> None:
 def test_an_experiment_without_a_name_is_refused() -> None:
     with pytest.raises(SettingsError, match="SLUICEGATE_CANDIDATE__EXPERIMENT"):
         shadow_settings(Settings())
-
-
-def test_an_edge_has_nothing_to_try() -> None:
-    given = Settings(worker={"role": "screen"}, screen={"path": "/s"}, candidate={"experiment": "e"})
-    with pytest.raises(SettingsError, match="no engine"):
-        shadow_settings(given)

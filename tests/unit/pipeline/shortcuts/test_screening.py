@@ -6,26 +6,15 @@ from typing import Any
 
 import pytest
 
-from sluicegate.engines.screen.model import ScreenAnswer
+from sluicegate.engines.screen import ScreenAnswer
 from sluicegate.pipeline.errors import PolicyError
 from sluicegate.pipeline.policy import Policy
-from sluicegate.pipeline.records import HOPS
-from sluicegate.pipeline.shortcuts.screening import (
-    SAMPLE,
-    Sample,
-    action_of,
-    hops_of,
-    is_sampled,
-    sample_of,
-    with_ours,
-    without_ours,
-)
+from sluicegate.pipeline.shortcuts.screening import action_of, is_sampled
 from sluicegate.schemas import Action, Post, Scores
 
 SAFE = ScreenAnswer(Scores(safe=0.98, controversial=0.01, unsafe=0.01), "safe", 0.004)
 UNSAFE = ScreenAnswer(Scores(safe=0.01, controversial=0.02, unsafe=0.97), "unsafe", 0.004)
 POST = Post(id="p", text="a text")
-DIGEST = "sha256:" + "5" * 64
 
 
 def policy(**rules: Any) -> Policy:
@@ -124,40 +113,3 @@ def test_one_content_is_always_a_sample_or_never_and_the_share_is_kept() -> None
     assert sum(chosen) == len(contents) // 4
     assert not any(is_sampled(content, 0) for content in contents)
     assert all(is_sampled(content, 1) for content in contents)
-
-
-def test_headers_of_an_edge_are_its_own_and_nobody_elses() -> None:
-    sample = Sample(DIGEST, Action.ALLOW, "sha256:" + "a" * 64)
-    given = (
-        (SAMPLE, b"block sha256:" + b"6" * 64 + b" sha256:" + b"a" * 64),
-        ("traceparent", b"x"),
-        (HOPS, b"2"),
-        ("n", None),
-    )
-    sent = with_ours(given, sample)
-    assert without_ours(sent) == (("traceparent", b"x"), ("n", None))
-    assert (sample_of(sent), hops_of(sent)) == (sample, 3)
-    assert with_ours(given, None) == (("traceparent", b"x"), ("n", None), (HOPS, b"3"))
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        b"",
-        b"allow",
-        b"allow sha256:" + b"5" * 64,
-        b"review sha256:" + b"5" * 64 + b" sha256:" + b"a" * 64,
-        b"allow sha256:" + b"5" * 65 + b" sha256:" + b"a" * 64,
-        b"\xff",
-    ],
-)
-def test_a_header_that_is_not_ours_says_nothing(value: bytes | None) -> None:
-    assert sample_of([(SAMPLE, value)]) is None
-    assert hops_of([(HOPS, value)]) == 0
-
-
-def test_a_header_that_comes_twice_says_nothing() -> None:
-    one = (SAMPLE, f"allow {DIGEST} {DIGEST}".encode())
-    assert sample_of([one]) is not None
-    assert sample_of([one, one]) is None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluicegate.engines.adapt.screen.grouping import LEAST_ROWS, MOST_ERROR, steps, upper_bound
-from sluicegate.engines.screen.manifest import error_of
+from sluicegate.engines.screen.answering import error_of
 
 
 @pytest.mark.parametrize(("wrong", "rows"), [(0, 1), (0, 30), (0, 300), (1, 10), (9, 10), (50, 1000)])

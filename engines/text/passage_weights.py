@@ -1,4 +1,4 @@
-"""The weights of a screen, the features that they weigh, and what they make of texts. Pure; needs numpy.
+"""The weights that point to risky passages, the features that they weigh, and what they make of texts. Needs numpy.
 
 Features are hashed runs of characters and of words. No vocabulary is kept: a run is its hash. All texts of a call
 are hashed at once, in arrays, so that time and memory are linear in their length, and a run that a text repeats
@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias
 from zlib import crc32
 
 import numpy as np
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.engines.errors import ScreenError
-from sluicegate.engines.screen.manifest import AGAIN, MANIFEST, MANIFEST_BYTES, WEIGHTS, ScreenManifest
+from sluicegate.engines.bundle import Sha256, Text
+from sluicegate.engines.errors import BundleError
 from sluicegate.engines.text.forms import fold
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ _FAR = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedByScreen:
+class JudgedTexts:
     """What weights find in texts."""
 
     probabilities: Array
@@ -164,13 +166,13 @@ class Linear:
         self._weights = np.concatenate([np.zeros((1, 3), np.float32), weights.astype(np.float32)])
         self._intercepts = intercepts
 
-    def judged(self, texts: Sequence[str]) -> JudgedByScreen:
+    def judged(self, texts: Sequence[str]) -> JudgedTexts:
         """What it finds in texts in their plain form, at least one; each has a feature at least."""
         found = hashed(texts)
         rows, starts = self._row[found.ids], found.starts[:-1]
         known = np.add.reduceat((rows > 0).astype(np.float32), starts)
         sums = np.add.reduceat(self._weights[rows], starts, axis=0)
-        return JudgedByScreen(self._probabilities(sums, known), known / np.diff(found.starts))
+        return JudgedTexts(self._probabilities(sums, known), known / np.diff(found.starts))
 
     def judged_within(self, text: str, firsts: Array, ends: Array) -> Array:
         """What it finds in ranges of one text in its plain form, by running sums: a text of any length is read once.
@@ -181,7 +183,7 @@ class Linear:
             ends: ``[ranges]``: one past the last.
 
         Returns:
-            ``[ranges, 3]``, as :attr:`JudgedByScreen.probabilities`. A run that a range holds twice counts twice here.
+            ``[ranges, 3]``, as :attr:`JudgedTexts.probabilities`. A run that a range holds twice counts twice here.
         """
         sums, known = np.zeros((len(firsts), 3)), np.zeros(len(firsts))
         for family in located(text):
@@ -202,42 +204,100 @@ class Linear:
         return odds / odds.sum(axis=1, keepdims=True)
 
 
-def read_folder(folder: Path) -> tuple[ScreenManifest, Linear]:
+MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "weights.safetensors"
+_MANIFEST_BYTES: Final = 1 << 20
+_WEIGHTS_BYTES: Final = 20_000_000
+_AGAIN: Final = "install Sluicegate again"
+
+_PART = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WeightsFile(BaseModel):
+    """The file of weights, always :data:`WEIGHTS`."""
+
+    model_config = _PART
+
+    sha256: Sha256
+    bytes: int = Field(ge=1, le=_WEIGHTS_BYTES)
+
+
+class WeightsSource(BaseModel):
+    """Where some of the training rows are from."""
+
+    model_config = _PART
+
+    licence: Text | None
+    rows: int = Field(ge=1)
+
+
+class WeightsManifest(BaseModel):
+    """Content of ``manifest.json`` beside the weights: what they were learnt from."""
+
+    model_config = _PART
+
+    schema_version: Literal["1.0"] = "1.0"
+    features: Sha256
+    """Of a fixed text, as the version that learnt them hashes it."""
+    weights: WeightsFile
+    data: Sha256
+    """Of the training rows with their labels."""
+    rows: int = Field(ge=1)
+    sources: Annotated[dict[Text, WeightsSource], Field(max_length=1024)]
+
+    def content(self) -> bytes:
+        """The file."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n"
+
+    @classmethod
+    def parse(cls, raw: bytes, name: str = MANIFEST) -> Self:
+        """Read the file's content.
+
+        Raises:
+            BundleError: Which field is wrong, and the fix.
+        """
+        try:
+            return cls.model_validate_json(raw, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(map(str, first["loc"]))[:120] or "document"
+            raise BundleError(f"{name}: {where}: {first['msg'][:200]}; {_AGAIN}") from None
+
+
+def read_folder(folder: Path) -> tuple[WeightsManifest, Linear]:
     """The manifest and the weights of a folder.
 
     Raises:
-        ScreenError: What does not fit, and the fix.
-        ImportError: A library of the extra ``screen`` is missing.
+        BundleError: What does not fit, and the fix.
+        ImportError: A library of the extra ``passages`` is missing.
     """
     from safetensors import SafetensorError  # noqa: PLC0415 - an extra
     from safetensors.numpy import load  # noqa: PLC0415 - the same
 
-    manifest = ScreenManifest.parse(_read(folder / MANIFEST, MANIFEST_BYTES), str(folder / MANIFEST))
+    manifest = WeightsManifest.parse(_read(folder / MANIFEST, _MANIFEST_BYTES), str(folder / MANIFEST))
     if manifest.features != probe():
-        raise ScreenError(
-            f"{folder / MANIFEST}: made by a version that reads texts in another way; {AGAIN}, or use that version"
-        )
+        raise BundleError(f"{folder / MANIFEST}: made by a version that reads texts in another way; {_AGAIN}")
     path = folder / WEIGHTS
     raw = _read(path, manifest.weights.bytes)
     found = f"sha256:{hashlib.sha256(raw).hexdigest()}"
     if found != manifest.weights.sha256:
-        raise ScreenError(
-            f"{path} is {found}, the manifest names {manifest.weights.sha256}; copy the folder again, whole"
-        )
+        raise BundleError(f"{path} is {found}, the manifest names {manifest.weights.sha256}; {_AGAIN}")
     try:
         return manifest, Linear(load(raw))
     except (ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise ScreenError(f"{path} holds no weights of a screen ({type(error).__name__}); {AGAIN}") from error
+        raise BundleError(
+            f"{path} holds no weights of this kind ({type(error).__name__}); {_AGAIN}"
+        ) from error
 
 
 def _read(path: Path, limit_bytes: int) -> bytes:
     try:
         if not path.is_file():  # a pipe would be waited for
-            raise ScreenError(f"{path}: no such file; name the folder that `sluicegate adapt screen` wrote")
+            raise BundleError(f"{path}: no such file; {_AGAIN}")
         with path.open("rb") as stream:
             raw = stream.read(limit_bytes + 1)
     except OSError as error:
-        raise ScreenError(f"{path} cannot be read ({error.strerror}); check your rights") from error
+        raise BundleError(f"{path} cannot be read ({error.strerror}); check your rights") from error
     if len(raw) > limit_bytes:
-        raise ScreenError(f"{path} has more than {limit_bytes:,} bytes; copy the folder again, whole")
+        raise BundleError(f"{path} has more than {limit_bytes:,} bytes; {_AGAIN}")
     return raw

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,15 +14,16 @@ import orjson
 import pytest
 from safetensors.numpy import save
 
-from sluicegate.engines.errors import EngineError
-from sluicegate.engines.screen.manifest import MANIFEST, WEIGHTS
-from sluicegate.engines.screen.model import Screen, ScreenError
-from support.small_screen import arrays, write_screen
+from sluicegate.engines.errors import BundleError
+from sluicegate.engines.text.passage_weights import MANIFEST, WEIGHTS, plain, read_folder
+from support.small_weights import FRIENDLY, HOSTILE, arrays, write_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+ROOT = Path(__file__).parents[4]
+SHIPPED = ROOT / "engines" / "assets" / "passages"
+PERMISSIVE = {"MIT", "Apache-2.0", "CC-BY-4.0", "CC-BY-3.0"}
 NINES = f"sha256:{'9' * 64}"
 
 
@@ -32,54 +34,45 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(ScreenError) as caught:
-        Screen.load(folder)
-    assert isinstance(caught.value, EngineError)
+    with pytest.raises(BundleError) as caught:
+        read_folder(folder)
     said = str(caught.value)
     assert "\n" not in said
-    assert ";" in said or "pip install" in said  # the fix stands behind it
+    assert said.endswith("; install Sluicegate again")
     return said
 
 
-def test_a_whole_folder_is_loaded(tmp_path: Path) -> None:
-    screen = Screen.load(write_screen(tmp_path))
-    assert screen.digest.startswith("sha256:")
-    assert Screen.load(tmp_path).digest == screen.digest
-
-
-def test_the_digest_tells_weights_and_tables_apart(tmp_path: Path) -> None:
-    other = arrays() | {"intercepts": np.ones(3, np.float32)}
-    folders = [
-        write_screen(tmp_path / "a"),
-        write_screen(tmp_path / "b", raw=bytes(save(other))),
-        write_screen(tmp_path / "c", groups=()),
-    ]
-    assert len({Screen.load(one).digest for one in folders}) == 3
+def test_a_whole_folder_is_read(tmp_path: Path) -> None:
+    manifest, linear = read_folder(write_weights(tmp_path))
+    assert manifest.rows == 1000
+    friendly, hostile = linear.judged([plain(FRIENDLY), plain(HOSTILE)]).probabilities
+    assert friendly.argmax() == 0
+    assert hostile.argmax() == 2
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    assert "no such file; name the folder that `sluicegate adapt screen` wrote" in refused(tmp_path / "no")
+    assert "no such file" in refused(tmp_path / "no")
 
 
 def test_missing_weights_are_told(tmp_path: Path) -> None:
-    (write_screen(tmp_path) / WEIGHTS).unlink()
+    (write_weights(tmp_path) / WEIGHTS).unlink()
     assert f"{WEIGHTS}: no such file" in refused(tmp_path)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    (write_screen(tmp_path) / WEIGHTS).unlink()
+    (write_weights(tmp_path) / WEIGHTS).unlink()
     os.mkfifo(tmp_path / WEIGHTS)
     assert f"{WEIGHTS}: no such file" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_what_is_no_manifest_is_told(tmp_path: Path, raw: bytes) -> None:
-    (write_screen(tmp_path) / MANIFEST).write_bytes(raw)
-    assert "train the screen again" in refused(tmp_path)
+    (write_weights(tmp_path) / MANIFEST).write_bytes(raw)
+    assert "install Sluicegate again" in refused(tmp_path)
 
 
 def test_a_manifest_is_read_within_bounds(tmp_path: Path) -> None:
-    (write_screen(tmp_path) / MANIFEST).write_bytes(b" " * ((1 << 20) + 1))
+    (write_weights(tmp_path) / MANIFEST).write_bytes(b" " * ((1 << 20) + 1))
     assert "more than 1,048,576 bytes" in refused(tmp_path)
 
 
@@ -89,21 +82,17 @@ def test_a_manifest_is_read_within_bounds(tmp_path: Path) -> None:
         (lambda one: one.update(schema_version="2.0"), "schema_version: "),
         (lambda one: one.update(surprise=1), "surprise: "),
         (lambda one: one["weights"].update(bytes=10**12), "weights.bytes: "),
-        (lambda one: one["groups"].append(one["groups"][0]), "two are of one kind and language"),
-        (lambda one: one["groups"][0].update(longest=10**9), "groups.0.longest: "),
-        (lambda one: one["groups"][0].update(safe=[[0.5, 0.1], [0.6, 0.3]]), "errors fall"),
-        (lambda one: one["groups"][0].update(least_known="0.5"), "groups.0.least_known: "),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
-    changed(write_screen(tmp_path), change)
+    changed(write_weights(tmp_path), change)
     found = refused(tmp_path)
     assert said in found
-    assert "train the screen again" in found
+    assert "install Sluicegate again" in found
 
 
 def test_features_of_another_version_are_refused(tmp_path: Path) -> None:
-    write_screen(tmp_path, features=NINES)
+    write_weights(tmp_path, features=NINES)
     assert "made by a version that reads texts in another way" in refused(tmp_path)
 
 
@@ -116,9 +105,9 @@ def test_features_of_another_version_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_weights_that_changed_are_refused(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
-    path = write_screen(tmp_path) / WEIGHTS
+    path = write_weights(tmp_path) / WEIGHTS
     path.write_bytes(spoil(path.read_bytes()))
-    assert "copy the folder again, whole" in refused(tmp_path)
+    assert "install Sluicegate again" in refused(tmp_path)
 
 
 def pickled() -> bytes:
@@ -146,15 +135,29 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_no_weights_is_refused_though_its_hash_fits(tmp_path: Path, name: str) -> None:
-    write_screen(tmp_path, raw=WRONG[name])
+    write_weights(tmp_path, raw=WRONG[name])
     said = refused(tmp_path)
-    assert f"{WEIGHTS} holds no weights of a screen" in said
-    assert "train the screen again" in said
+    assert f"{WEIGHTS} holds no weights of this kind" in said
+    assert "install Sluicegate again" in said
 
 
 @pytest.mark.parametrize("library", ["safetensors", "safetensors.numpy"])
-def test_a_missing_library_is_named_with_its_extra(
+def test_a_missing_library_is_an_import_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    assert refused(write_screen(tmp_path)).endswith("is missing: pip install 'sluicegate[screen]'")
+    with pytest.raises(ImportError):
+        read_folder(write_weights(tmp_path))
+
+
+def test_what_is_shipped_is_small_and_of_permissive_sources() -> None:
+    files = [*SHIPPED.iterdir()]
+    assert {one.name for one in files} == {MANIFEST, WEIGHTS}
+    assert sum(one.stat().st_size for one in files) < 2_000_000
+    manifest, _ = read_folder(SHIPPED)
+    card = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8").replace("\\", "")
+    for name, source in manifest.sources.items():
+        # Our own rows are under the project's licence.
+        assert source.licence is None or source.licence.partition(" (")[0] in PERMISSIVE
+        assert name in card
+    assert "engines/assets/passages" in (ROOT / "NOTICE").read_text(encoding="utf-8")

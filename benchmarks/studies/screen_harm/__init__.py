@@ -1,1 +1,0 @@
-"""The shipped screen before the engine: what it answers, what that changes, and what it saves, over the tolerance."""
