@@ -43,6 +43,7 @@ from sluicegate.engines.adapt.cycle.slices import (
 from sluicegate.engines.adapt.cycle.steps import StepRunner, tree_digest
 from sluicegate.engines.adapt.data.near_duplicates import NearDuplicateIndex
 from sluicegate.engines.adapt.data.row_files import LEFT_OUT
+from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.errors import CycleError, InterruptedStepError
 from sluicegate.engines.adapt.evaluate.journal import JOURNAL
 from sluicegate.engines.adapt.evaluate.scored import (
@@ -59,8 +60,6 @@ from sluicegate.engines.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from sluicegate.engines.adapt.data.rows import Row
 
 
 LEAKS: Final = "leaks.json"
