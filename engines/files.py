@@ -50,16 +50,17 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def only_one(lock: Path) -> Iterator[None]:
+def only_one(lock: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a file that nobody else holds; the system lets go of it if the process dies.
 
     Args:
         lock: The file, which is made if it is not there. It stays.
+        wait: True waits until nobody else holds it: for a lock that everybody holds shortly.
 
     Raises:
-        BlockingIOError: Somebody holds it.
+        BlockingIOError: Somebody holds it, and ``wait`` is False.
         OSError: It cannot be written to.
     """
     with lock.open("a") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -27,11 +27,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cycle.people import DRIFTED, DRIFTED_ERROR, TEAM, TENANT, USUAL_ERROR, decisions, posts, written
-from sluicegate.engines.adapt.cycle.cycle import CycleOutcome
 from sluicegate.engines.adapt.cycle.erasure import erase_author
 from sluicegate.engines.adapt.cycle.ledger import CycleLedger
 from sluicegate.engines.adapt.cycle.qualify import GOLDEN
 from sluicegate.engines.adapt.cycle.trace import trace
+from sluicegate.engines.adapt.cycle.training import CycleOutcome
 from sluicegate.engines.adapt.evaluate.scored import SCORES, read_scores
 from sluicegate.engines.bundle import Bundle
 from sluicegate.engines.cpu_model import SMALL

@@ -55,3 +55,7 @@ class GateError(EngineError):
 
 class CycleError(EngineError):
     """The cycle cannot begin or go on. The message names file or field, and the fix; never a text."""
+
+
+class InterruptedStepError(CycleError):
+    """A step of the cycle was ended from outside, by a signal. The same command goes on with it."""

@@ -18,7 +18,7 @@ from sluicegate.pipeline.kafka.onlooker import PASSING, TopicShape, TopicShapes,
 from sluicegate.pipeline.kafka.topics import absent
 from sluicegate.pipeline.kafka.unreachable import UnreachableError, ask_metadata, why_unreachable
 from sluicegate.pipeline.settings.tree import KafkaSettings
-from sluicegate.schemas import DeadLetter, Resolution, Verdict
+from sluicegate.schemas import DeadLetter, Feedback, Resolution, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ _MOST_RECORDS = 500  # handed over at once: a reader that redraws between two ca
 BEGINNING = -2  # librdkafka's OFFSET_BEGINNING
 _MAJOR = "1."  # within a major version every reader reads every record
 
-_E = TypeVar("_E", Verdict, DeadLetter, Resolution)
+_E = TypeVar("_E", Verdict, DeadLetter, Resolution, Feedback)
 
 
 @dataclass(frozen=True, slots=True)

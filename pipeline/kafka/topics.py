@@ -33,6 +33,7 @@ _RETENTION_MS = 7 * _DAY_MS
 FOR_EVER_MS = -1
 """Kafka's own number for a topic that forgets nothing."""
 _DEAD_LETTER_MS = 30 * _DAY_MS  # longer than a holiday: somebody has to look at them
+_FEEDBACK_MS = 30 * _DAY_MS  # a weekly cycle may fail four times, and no decision is lost
 FEED_BYTES = 65 * 2**20
 """A record with a feed of threat patterns: 64 MiB, which is the most that one has, and what Kafka adds."""
 _READ, _WRITE = ("Describe", "Read"), ("Describe", "Write")
@@ -138,7 +139,7 @@ def plan_desk_topics(settings: Settings, *, partitions: int, replication: int) -
     return (
         planned("resolutions", consumer=_READ, desk=_BOTH),
         # It holds texts: who may read verdicts may not read these yet.
-        planned("feedback", desk=_WRITE),
+        planned("feedback", retention_ms=_FEEDBACK_MS, desk=_WRITE),
     )
 
 

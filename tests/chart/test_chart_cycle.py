@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,6 +95,30 @@ def test_its_settings_are_the_workers_with_the_topic_of_decisions(tmp_path: Path
     assert cycle.topics.feedback == "feedback"
     assert cycle.engine == live.engine
     assert cycle.kafka == live.kafka
+
+
+def test_a_run_ends_in_time_for_the_next_one_and_only_what_a_person_has_to_mend_ends_it_at_once() -> None:
+    for job in _jobs(render(*VALUES)).values():
+        spec = job["spec"]["jobTemplate"]["spec"]
+        assert spec["activeDeadlineSeconds"] == 2 * 86_400
+        (rule,) = spec["podFailurePolicy"]["rules"]
+        assert rule == {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": "cycle", "operator": "In", "values": [1, 2]},
+        }
+        assert os.EX_TEMPFAIL not in rule["onExitCodes"]["values"]
+    answer = render(*VALUES, "--set", "adapt.cycle.activeDeadlineSeconds=7200")
+    assert _jobs(answer)["weekly"]["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 7200
+
+
+def test_decisions_are_kept_for_longer_than_a_weekly_run_may_fail() -> None:
+    answer = render(
+        *("-f", str(CHART / "ci" / "review-values.yaml")),
+        *("--set", "topics.mode=strimzi", "--set", "topics.strimzi.cluster=streams"),
+    )
+    assert answer.code == 0, answer.said
+    topics = {one["spec"]["topicName"]: one["spec"]["config"] for one in answer.all("KafkaTopic")}
+    assert int(topics["feedback"]["retention.ms"]) >= 30 * 86_400_000
 
 
 def test_nothing_that_acts_changes_with_it() -> None:

@@ -6,12 +6,11 @@ date stands in the certificate.
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger
-from sluicegate.engines.adapt.cycle.trace import bundles
+from sluicegate.engines.adapt.cycle.ledger import CycleLedger
+from sluicegate.engines.adapt.cycle.runs import UsedRows, discard, results, tidy, unfinished
 
 
 def erase_author(
@@ -19,7 +18,8 @@ def erase_author(
 ) -> dict[str, Any]:
     """Erase an author. Doing it again finishes what was cut off.
 
-    The key goes first: from then on nobody can read the texts, whatever happens to this process.
+    The key goes first: from then on nobody can read the texts, whatever happens to this process. A cycle that is at work
+    with the author's texts stops its step within seconds, deletes what it wrote since, and begins that run anew.
 
     Args:
         ledger: Of the cycle.
@@ -33,19 +33,28 @@ def erase_author(
     """
     at = now or datetime.now(UTC)
     author = ledger.keys.author(tenant, author_id)
-    ledger.keys.erase(author)
-    shredded = ledger.shred(author)
-    interrupted = []
-    for run in sorted((ledger.folder / RUNS).glob("*")):
-        if not (run / RESULT).exists():
-            # It holds readable texts of whoever is in its snapshot. It begins anew, without this author.
-            shutil.rmtree(run)
-            interrupted.append(run.name)
-    trained = []
-    for bundle in bundles(ledger.folder):
-        rows = [row.id for row in ledger.snapshot(bundle.snapshot).rows if row.author == author]
-        if rows:
-            trained.append({"bundle": bundle.digest, "snapshot": bundle.snapshot, "rows": rows})
+    interrupted, trained = [], []
+    with ledger.keys.held():  # no result is written, and no decision, until all of it is done
+        ledger.keys.erase(author)
+        shredded = ledger.shred(author)
+        for run, snapshot in unfinished(ledger):
+            if snapshot is None or _has(ledger, snapshot, author):
+                discard(run)  # it may hold readable texts of theirs
+                interrupted.append(run.name)
+        for run, result in results(ledger.folder):
+            tidy(ledger, run)
+            rows = ledger.snapshot(result["snapshot"]).rows
+            used = UsedRows.of(run, rows)
+            theirs = {row.id for row in rows if row.author == author}
+            if result["digest"] is not None and theirs & (used.train | used.dev):
+                trained.append(
+                    {
+                        "bundle": result["digest"],
+                        "snapshot": result["snapshot"],
+                        "rows": sorted(theirs & used.train),
+                        "held_out": sorted(theirs & used.dev),
+                    }
+                )
     return {
         "kind": "erasure",
         "author": author,
@@ -53,6 +62,14 @@ def erase_author(
         "at": at.isoformat(),
         "texts_erased": shredded,
         "runs_begun_anew": interrupted,
-        "bundles_trained_on_them": trained,
-        "next_training_by": (at + timedelta(days=every_days)).isoformat() if trained else None,
+        "bundles_trained_on_them": [one for one in trained if one["rows"]],
+        "bundles_judged_with_them": [one for one in trained if not one["rows"]],
+        "next_training_by": (
+            (at + timedelta(days=every_days)).isoformat() if any(one["rows"] for one in trained) else None
+        ),
     }
+
+
+def _has(ledger: CycleLedger, snapshot: str, author: str) -> bool:
+    """Whether a snapshot has rows of an author."""
+    return any(row.author == author for row in ledger.snapshot(snapshot).rows)

@@ -11,6 +11,7 @@ import hmac
 import os
 import secrets
 from base64 import b64decode, b64encode
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -20,9 +21,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sluicegate.engines.adapt.errors import CycleError
-from sluicegate.engines.files import replacing
+from sluicegate.engines.files import only_one, replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _NONCE: Final = 12
@@ -30,7 +32,7 @@ _BYTES: Final = 32
 
 
 class AuthorKeys:
-    """The keys of one cycle. One process at a time may change them.
+    """The keys of one cycle. Several processes may use them: who is erased in the file is erased for all of them.
 
     Args:
         path: The file; made with a new secret where it is missing.
@@ -41,16 +43,63 @@ class AuthorKeys:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            document = orjson.loads(path.read_bytes()) if path.exists() else None
-            secret = b64decode(document["secret"]) if document else secrets.token_bytes(_BYTES)
-            stored = document["authors"] if document else {}
-            self._keys = {ref: None if key is None else b64decode(key) for ref, key in stored.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CycleError(f"{path} holds no authors' keys; restore it from a backup") from error
-        self._secret = secret
-        if document is None:
+        self._stamp: tuple[int, int] | None = None
+        self._held = 0
+        self._secret = b""
+        self._keys: dict[str, bytes | None] = {}
+        if path.exists():
+            self.refresh()
+        else:
             self.save()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody else change the keys meanwhile, and begin with what the file says now.
+
+        Only for short work: an erasure waits for it.
+
+        Raises:
+            CycleError: The file is no such file, or cannot be locked.
+        """
+        with ExitStack() as stack:
+            if not self._held:
+                try:
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(only_one(self._path.with_suffix(".lock"), wait=True))
+                except OSError as error:
+                    raise self._unwritable(error) from error
+                self.refresh()
+            self._held += 1
+            try:
+                yield
+            finally:
+                self._held -= 1
+
+    def refresh(self) -> None:
+        """Take over what others have written since: who was erased, and keys of new authors.
+
+        Raises:
+            CycleError: The file is no such file, or has another secret.
+        """
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return
+        stamp = stat.st_mtime_ns, stat.st_ino
+        if stamp == self._stamp:
+            return
+        try:
+            document = orjson.loads(self._path.read_bytes())
+            secret = b64decode(document["secret"])
+            stored = {
+                ref: None if key is None else b64decode(key) for ref, key in document["authors"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CycleError(f"{self._path} holds no authors' keys; restore it from a backup") from error
+        if self._secret not in (b"", secret):
+            raise CycleError(f"{self._path} was replaced meanwhile; give the same command again")
+        self._secret, self._stamp = secret, stamp
+        self._keys = {**self._keys, **stored}
 
     def author(self, tenant: str, author_id: str | None) -> str:
         """What an author is called in the cycle: nobody can tell the name from it without the secret.
@@ -96,10 +145,11 @@ class AuthorKeys:
 
     def erase(self, author: str) -> bool:
         """Take away an author's key for good, and refuse what comes of that author later. False if it was gone already."""
-        if author in self._keys and self._keys[author] is None:
-            return False
-        self._keys[author] = None
-        self.save()
+        with self.held():
+            if self.is_erased(author):
+                return False
+            self._keys[author] = None
+            self.save()
         return True
 
     def is_erased(self, author: str) -> bool:
@@ -107,20 +157,23 @@ class AuthorKeys:
         return author in self._keys and self._keys[author] is None
 
     def save(self) -> None:
-        """Write the file, so that it survives a power cut."""
-        stored = {
-            ref: None if key is None else b64encode(key).decode() for ref, key in sorted(self._keys.items())
-        }
-        document = {"secret": b64encode(self._secret).decode(), "authors": stored}
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self._path, durable=True) as stream:
-                os.fchmod(stream.fileno(), 0o600)
-                stream.write(orjson.dumps(document))
-        except OSError as error:
-            raise CycleError(
-                f"{self._path} cannot be written ({error.strerror}); check your rights"
-            ) from error
+        """Write the file, so that it survives a power cut. Who was erased in it meanwhile stays erased."""
+        with self.held():
+            self._secret = self._secret or secrets.token_bytes(_BYTES)
+            stored = {
+                ref: None if key is None else b64encode(key).decode()
+                for ref, key in sorted(self._keys.items())
+            }
+            document = {"secret": b64encode(self._secret).decode(), "authors": stored}
+            try:
+                with replacing(self._path, durable=True) as stream:
+                    os.fchmod(stream.fileno(), 0o600)
+                    stream.write(orjson.dumps(document))
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> CycleError:
+        return CycleError(f"{self._path} cannot be written ({error.strerror}); check your rights")
 
 
 def signed(content: bytes, pem: bytes) -> str:

@@ -119,7 +119,7 @@ class RowSnapshot(NamedTuple):
 
 
 class CycleLedger:
-    """The folder of a cycle. One process at a time may write to it.
+    """The folder of a cycle. One cycle at a time may write to it, and erasures meanwhile.
 
     Args:
         folder: Made where it is missing.
@@ -144,12 +144,14 @@ class CycleLedger:
             if sealed is not None and sealed.id not in known:
                 known.add(sealed.id)
                 lines.append(sealed)
-        if lines:
-            self.keys.save()  # first: a text whose key is lost is lost
-            folder = self.folder / QUARANTINE
-            folder.mkdir(parents=True, exist_ok=True)
-            number = 1 + max((int(path.stem) for path in folder.glob("*.jsonl")), default=0)
-            _write_lines(folder / f"{number:06}.jsonl", lines)
+        with self.keys.held():
+            lines = [one for one in lines if not self.keys.is_erased(one.author)]
+            if lines:
+                self.keys.save()  # first: a text whose key is lost is lost
+                folder = self.folder / QUARANTINE
+                folder.mkdir(parents=True, exist_ok=True)
+                number = 1 + max((int(path.stem) for path in folder.glob("*.jsonl")), default=0)
+                _write_lines(folder / f"{number:06}.jsonl", lines)
         return len(lines)
 
     def decisions(self, about: str | None = None) -> list[SealedDecision]:
@@ -174,21 +176,23 @@ class CycleLedger:
         return Post.model_validate(document["post"]), document["reason"]
 
     def take_snapshot(self, rows: Sequence[SnapshotRow]) -> RowSnapshot:
-        """Write a snapshot after the newest one; the same rows give the same one again."""
-        parent = self.newest()
-        ordered = tuple(sorted(rows, key=lambda row: row.id))
-        before = None if parent is None else self.snapshot(parent)
-        if before is not None and before.digest == _digest(ordered, before.parent):
-            return before
-        digest = _digest(ordered, parent)
-        folder = self._place(digest)
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_lines(folder / ROWS, ordered)
-        manifest = {"format": FORMAT, "digest": digest, "parent": parent, "rows": len(ordered)}
-        with replacing(folder / MANIFEST, durable=True) as stream:
-            stream.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
-        with replacing(self.folder / SNAPSHOTS / "newest", durable=True) as stream:
-            stream.write(digest.encode())
+        """Write a snapshot after the newest one; the same rows give the same one again. Rows of erased authors stay out."""
+        with self.keys.held():
+            parent = self.newest()
+            kept = (row for row in rows if not self.keys.is_erased(row.author))
+            ordered = tuple(sorted(kept, key=lambda row: row.id))
+            before = None if parent is None else self.snapshot(parent)
+            if before is not None and before.digest == _digest(ordered, before.parent):
+                return before
+            digest = _digest(ordered, parent)
+            folder = self._place(digest)
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_lines(folder / ROWS, ordered)
+            manifest = {"format": FORMAT, "digest": digest, "parent": parent, "rows": len(ordered)}
+            with replacing(folder / MANIFEST, durable=True) as stream:
+                stream.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+            with replacing(self.folder / SNAPSHOTS / "newest", durable=True) as stream:
+                stream.write(digest.encode())
         return RowSnapshot(digest, parent, ordered)
 
     def newest(self) -> str | None:

@@ -89,6 +89,7 @@ def qualify(
     row_id: Callable[[SealedDecision, Severity], str],
     splits: Mapping[str, str],
     seed: int = 0,
+    engine: str | None = None,
 ) -> Qualified:
     """Settle every case.
 
@@ -98,6 +99,7 @@ def qualify(
         row_id: Names the row that a decision with this severity gives.
         splits: By case, where earlier snapshots have it.
         seed: Of the intervals.
+        engine: Digest of the live engine: rates are of its own verdicts. None takes every engine for it.
     """
     by_case: dict[str, list[SealedDecision]] = defaultdict(list)
     for one in decisions:
@@ -123,7 +125,9 @@ def qualify(
     counts = counts_by_item(votes)
     model = dawid_skene(votes) if votes else None
     labels = {row.case: SEVERITY_ORDER.index(row.severity) for row in rows}
-    settling = [one for one in decisions if one.basis != VOTE]  # a case that three people read is one case
+    settling = [  # a case that three people read is one case
+        one for one in decisions if one.basis != VOTE and engine in (None, one.engine)
+    ]
     asked = [one for stream, one in _reviewed(decisions, golden) if stream == "review"]
     both = {one.blind for one in asked} == {True, False}
     return Qualified(

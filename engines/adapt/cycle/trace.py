@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
-from sluicegate.engines.adapt.cycle.ledger import RESULT, RUNS, CycleLedger, SealedDecision, SnapshotRow
+from sluicegate.engines.adapt.cycle.ledger import CycleLedger, SealedDecision, SnapshotRow
+from sluicegate.engines.adapt.cycle.runs import UsedRows, results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +33,9 @@ class VerdictTrace(NamedTuple):
     """What people decided about this verdict."""
     taught: tuple[tuple[SnapshotRow, tuple[str, ...]], ...]
     """The rows that came of it, each with the digests of the bundles that learnt from it."""
+    not_taught: tuple[tuple[str, str, str], ...]
+    """Ids of rows that came of it, each with the digest of a bundle that did not learn from it, and why: ``dev`` where it was
+    held out."""
 
     def document(self) -> dict[str, Any]:
         """For JSON. No text is in it."""
@@ -44,17 +46,19 @@ class VerdictTrace(NamedTuple):
             "rows": [row.fact for row in self.rows],
             "decisions": [one.model_dump(mode="json", exclude={"sealed"}) for one in self.decisions],
             "taught": [{"row": row.fact, "bundles": bundles} for row, bundles in self.taught],
+            "not_taught": [
+                {"row": row, "bundle": digest, "why": why} for row, digest, why in self.not_taught
+            ],
         }
 
 
 def bundles(folder: Path) -> list[TaughtBundle]:
     """Every bundle that the cycles of a folder made, oldest first."""
-    found = []
-    for path in (folder / RUNS).glob(f"*/{RESULT}"):
-        result = orjson.loads(path.read_bytes())
-        if result["digest"] is not None:
-            found.append((result["at"], TaughtBundle(result["digest"], result["snapshot"], path.parent)))
-    return [bundle for _, bundle in sorted(found)]
+    return [
+        TaughtBundle(result["digest"], result["snapshot"], run)
+        for run, result in results(folder)
+        if result["digest"] is not None
+    ]
 
 
 def trace(ledger: CycleLedger, verdict: str, engine: str | None) -> VerdictTrace:
@@ -73,12 +77,23 @@ def trace(ledger: CycleLedger, verdict: str, engine: str | None) -> VerdictTrace
         engine = next((one.engine for one in reversed(decisions) if one.engine is not None), None)
     made = bundles(ledger.folder)
     bundle = next((one for one in made if one.digest == engine), None)
-    taught_by = () if bundle is None else ledger.snapshot(bundle.snapshot).rows
+    taught_by: tuple[SnapshotRow, ...] = ()
+    if bundle is not None:
+        of_snapshot = ledger.snapshot(bundle.snapshot).rows
+        train = UsedRows.of(bundle.run, of_snapshot).train
+        taught_by = tuple(row for row in of_snapshot if row.id in train)
     rows: dict[str, SnapshotRow] = {}
     learnt: dict[str, list[str]] = {}
+    not_taught = []
     for one in made:
-        for row in ledger.rows_of(one.snapshot, verdict):
+        ones = ledger.rows_of(one.snapshot, verdict)
+        used = UsedRows.of(one.run, ones)
+        for row in ones:
             rows[row.id] = row
-            learnt.setdefault(row.id, []).append(one.digest)
+            by = learnt.setdefault(row.id, [])
+            if row.id in used.train:
+                by.append(one.digest)
+            else:
+                not_taught.append((row.id, one.digest, used.out.get(row.id, "dev")))
     taught = tuple((row, tuple(learnt[key])) for key, row in rows.items())
-    return VerdictTrace(verdict, engine, bundle, taught_by, decisions, taught)
+    return VerdictTrace(verdict, engine, bundle, taught_by, decisions, taught, tuple(not_taught))

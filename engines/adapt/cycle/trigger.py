@@ -39,6 +39,7 @@ def decide_trigger(
     *,
     new_rows: int,
     erased_rows: int,
+    left_out: int = 0,
     last_at: datetime | None,
     now: datetime,
     wrong_low: float,
@@ -48,18 +49,26 @@ def decide_trigger(
     Args:
         limits: What the file of the cycle says.
         new_rows: Rows that the last snapshot that was trained on does not have.
-        erased_rows: Rows that the last model learnt from and whose authors were erased since: their certificates promise
+        erased_rows: Rows that the newest bundle learnt from and whose authors were erased since: their certificates promise
             a model without them.
+        left_out: Rows of the last snapshot that nothing was learnt from. They are not new, and would be left out again.
         last_at: When that was; None if there was none.
         now: The time.
         wrong_low: Lower bound of the live engine's error rate, from the uniform stream; 0 where nothing is known.
     """
     if erased_rows:
         return TriggerDecision(
-            True, f"the last model learnt from {erased_rows:,} rows that were erased since"
+            True, f"the newest bundle learnt from {erased_rows:,} rows that were erased since"
         )
     if new_rows == 0:
-        return TriggerDecision(False, "no decision came since the last training; nothing can be learnt")
+        beside = (
+            f"; {left_out:,} rows were left out of it, and rows.json in its folder says why"
+            if left_out
+            else ""
+        )
+        return TriggerDecision(
+            False, f"no decision came since the last training; nothing can be learnt{beside}"
+        )
     if new_rows >= limits.least_new:
         return TriggerDecision(True, f"{new_rows:,} new rows, and {limits.least_new:,} are enough")
     if wrong_low > limits.wrong_rate:

@@ -16,6 +16,8 @@ from sluicegate.engines.adapt.data.near_duplicates import DEFAULT_SIMILARITY, Ne
 from sluicegate.engines.adapt.data.personal import Span, find, masked
 from sluicegate.engines.adapt.data.row_files import (
     CONFLICTS,
+    LEFT_OUT,
+    NO_DATA,
     DataSource,
     RecordFile,
     SourceBook,
@@ -183,7 +185,7 @@ class Preparation:
     def write(
         self, folder: Path, *, lengths: Lengths | None = None, overwrite: bool = False
     ) -> dict[str, WrittenFile]:
-        """Write ``train.jsonl`` and ``dev.jsonl``, and ``conflicts.jsonl`` where there are any.
+        """Write ``train.jsonl`` and ``dev.jsonl``, and ``conflicts.jsonl`` and ``left-out.jsonl`` where there are any.
 
         All of them appear once all are written.
 
@@ -201,7 +203,7 @@ class Preparation:
         if folder.resolve() in {file.path.parent.resolve() for file in self.inputs}:
             raise PrepareError(f"{folder} is read from; give --out a folder of its own")
         before = [file.sha256 for file in self.inputs]
-        with replaced_together(folder, ("train.jsonl", "dev.jsonl", CONFLICTS), overwrite=overwrite) as out:
+        with replaced_together(folder, ("train.jsonl", "dev.jsonl", *NO_DATA), overwrite=overwrite) as out:
             for row, decision in zip(self._accepted(), self.decisions.of, strict=True):
                 if decision.is_kept:
                     split: Split = "train" if decision is RowDecision.TRAIN else "dev"
@@ -213,6 +215,9 @@ class Preparation:
                 raise PrepareError("an input file changed while it was read; run it again")
             for conflict in self._conflicts():
                 out[CONFLICTS].line(conflict)
+            for number, decision in enumerate(self.decisions.of):
+                if not decision.is_kept:
+                    out[LEFT_OUT].line(self._told(number))
         return {name: file.written for name, file in out.items() if file.is_kept}
 
     def _new_reader(self) -> RowReader:

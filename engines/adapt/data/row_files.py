@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 CARDS = ("data-card.json", "data-card.md")
 CONFLICTS = "conflicts.jsonl"
-"""Not data: a folder of results that is read again is read without it."""
+LEFT_OUT = "left-out.jsonl"
+NO_DATA = (CONFLICTS, LEFT_OUT)
+"""A folder of results that is read again is read without these."""
 _ALWAYS = ("train.jsonl", "dev.jsonl")
 
 
@@ -280,7 +282,7 @@ def input_files(given: Sequence[Path]) -> list[Path]:
     for path in given:
         if path.is_dir():
             inside = sorted(
-                one for one in path.iterdir() if one.suffix.lower() in _SUFFIXES and one.name != CONFLICTS
+                one for one in path.iterdir() if one.suffix.lower() in _SUFFIXES and one.name not in NO_DATA
             )
             if not inside:
                 raise PrepareError(f"{path} holds no {', '.join(_SUFFIXES)} file; name the files themselves")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from sluicegate.engines.adapt.data.rows import MADE_IN_FILE, RIGHT, Row
+from sluicegate.engines.adapt.data.rows import CORRECTION, FIELDS, MADE_IN_FILE, RIGHT, Row
 from sluicegate.engines.adapt.errors import PrepareError, RowFault
 from sluicegate.engines.text.parsing import PROMPT_ONLY
 from sluicegate.schemas import CATEGORIES, NO_CATEGORY, Feedback, Post
@@ -171,12 +171,14 @@ class RowReader:
         return faults + _contradictions(row) or row
 
     def _own_fields(self, document: dict[str, Any]) -> dict[str, Any]:
-        for name in document.keys() - MADE_IN_FILE:
+        named = {name for name, value in document.items() if value is not None}
+        known = FIELDS if named >= CORRECTION else MADE_IN_FILE
+        for name in document.keys() - known:
             if _FIELD_NAME.fullmatch(name) and (
                 name in self.unused_fields or len(self.unused_fields) < _MOST_UNUSED
             ):
                 self.unused_fields[name] += 1
-        return {name: value for name, value in document.items() if name in MADE_IN_FILE and value is not None}
+        return {name: value for name, value in document.items() if name in known and value is not None}
 
     def _settle_categories(self, fields: dict[str, Any]) -> list[RowFault]:
         """Map the names in place; those that remain unknown are faults."""

@@ -105,7 +105,9 @@ RIGHT: dict[str, str] = {
 """What would be right, by field."""
 
 FIELDS = frozenset(Row.model_fields)
-MADE_IN_FILE: frozenset[str] = FIELDS - {"verdict_id", "blind", "reviewed_at"}
+CORRECTION: frozenset[str] = frozenset({"verdict_id", "blind", "reviewed_at"})
+"""What makes a row a correction: all of them together, or it is none."""
+MADE_IN_FILE: frozenset[str] = FIELDS - CORRECTION
 """The fields that a file of labelled rows may have; the others come with corrections."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -20,6 +20,7 @@ from pydantic import (
 
 from sluicegate.engines.adapt.data.rows import Name, Row
 from sluicegate.engines.adapt.errors import EvaluationError
+from sluicegate.engines.bundle import Calibration
 from sluicegate.engines.files import replacing
 from sluicegate.schemas import Kind, Scores, Severity
 from sluicegate.schemas._fields import Code, Identifier, LanguageTag, Probability, RegionCode
@@ -119,6 +120,32 @@ def labelled(row: Row) -> dict[str, Any]:
         "group": row.group,
         "refusal": row.refusal,
     }
+
+
+def without_reasons(row: ScoredRow) -> ScoredRow:
+    """The row without what the model said of it, which may quote the text."""
+    return replace(row, found_reason=None)
+
+
+def calibrated(rows: Iterable[ScoredRow], calibration: Calibration | None) -> list[ScoredRow]:
+    """Rows as a policy sees them in service: each with its scores calibrated by kind and language.
+
+    Of a text of several parts the riskiest raw part is calibrated.
+
+    Args:
+        rows: With raw scores.
+        calibration: Of the model that judged them; None leaves them as they are.
+    """
+    if calibration is None:
+        return list(rows)
+    found = []
+    for row in rows:
+        if row.probabilities is not None:
+            raw = Scores(**dict(zip(SEVERITIES, row.probabilities, strict=True)))
+            scores = calibration.calibrated(raw, row.kind, row.language)
+            row = replace(row, probabilities=(scores.safe, scores.controversial, scores.unsafe))  # noqa: PLW2901
+        found.append(row)
+    return found
 
 
 def write_scores(folder: Path, rows: Iterable[ScoredRow]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -202,6 +203,10 @@ def gate(
         "judged": {"engine": new.judged.engine.model_dump()},
         "new": _facts(new),
         "current": _facts(current),
+        "actions": {
+            "new": dict(Counter(map(act, new.rows))),
+            "current": dict(Counter(map(act, current.rows))),
+        },
         "flips": counted(flips(new.rows, current.rows, act)),
         "checks": documents,
         "groups_not_looked_at": left_out,

@@ -55,8 +55,11 @@ def page(document: Mapping[str, Any]) -> str:
         "## Groups",
         _checks([one for one in checks if one["by"] != ALL]),
         _left_out(document["groups_not_looked_at"]),
+        "## Actions",
+        f"What the policy {plain(document['policy'].get('name', ''))} ({plain(document['policy'].get('digest', ''))}) makes of the scores alone.",
+        _actions(document),
         "## Changed actions",
-        f"What the policy {plain(document['policy'].get('name', ''))} makes of the scores alone, current to new.",
+        "The same, current to new.",
         _flips(document["flips"]["actions"]),
         "## Changed severities",
         _flips(document["flips"]["severities"]),
@@ -98,6 +101,18 @@ def _models(document: Mapping[str, Any]) -> str:
         for name, side in (("new", document["new"]), ("current", document["current"]))
     ]
     return table(("", "model", "adapter", "backend", "digest", "failed rows"), rows)
+
+
+def _actions(document: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            "calibrated" if document[name]["calibrated"] else "as the model gave them",
+            *(document["actions"][name].get(action, 0) for action in ("allow", "review", "block")),
+        )
+        for name in ("new", "current")
+    ]
+    return table(("", "scores", "allow", "review", "block"), rows)
 
 
 def _checks(checks: Sequence[Mapping[str, Any]]) -> str:

@@ -63,9 +63,10 @@ def trace(
             f"  {one.reviewed_at:%Y-%m-%d %H:%M} {neutral(one.reviewer or 'somebody')} decided {one.severity} ({said}); the verdict said {one.found or 'nothing that is known'}"
         )
     for row, learnt in found.taught:
-        typer.echo(
-            f"  row {row.id[:16]} ({row.severity}, {row.split or 'not split yet'}) taught {', '.join(learnt)}"
-        )
+        typer.echo(f"  row {row.id[:16]} ({row.severity}) taught {', '.join(learnt) or 'no bundle'}")
+    for name, digest, why in found.not_taught:
+        said = "was held out: it judged" if why == "dev" else f"was left out ({why}): it did not teach"
+        typer.echo(f"  row {name[:16]} {said} {digest}")
 
 
 @app.command("erase")
@@ -126,9 +127,11 @@ def dvc(
 
 
 def _opened(kind: Any, folder: Path) -> Any:
-    if not folder.is_dir():
+    from sluicegate.engines.adapt.cycle.ledger import KEYS  # noqa: PLC0415 - loads the cipher
+
+    if not (folder / KEYS).is_file():
         raise CycleError(
-            f"{folder} is no folder of a cycle; give --ledger the one that `adapt cycle` writes to"
+            f"{folder} is no ledger of a cycle; give --ledger the folder that `adapt cycle` writes to"
         )
     return kind(folder)
 

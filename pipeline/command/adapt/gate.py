@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import orjson
 import typer
 
 from sluicegate.engines.adapt.errors import GateError
-from sluicegate.engines.adapt.evaluate.scored import ScoredRow
+from sluicegate.engines.adapt.evaluate.scored import Evaluated, ScoredRow
 from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.files import replacing
 from sluicegate.pipeline.command.options import AsJson, progress
@@ -39,6 +40,13 @@ def gate(  # noqa: PLR0917 - options are parameters
     policy: Annotated[
         Path | None, typer.Option(help="Policy whose actions are compared. Default: the built-in one.")
     ] = None,
+    new_calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="calibration.json of the new model: its scores are compared as they will be served."
+        ),
+    ] = None,
+    current_calibration: Annotated[Path | None, typer.Option(help="The same of the one in service.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the report here, and as Markdown beside it.")
     ] = None,
@@ -50,7 +58,8 @@ def gate(  # noqa: PLR0917 - options are parameters
 ) -> None:
     """Compare two evaluations of the same rows, and refuse the new model where it got worse.
 
-    Folders are what `sluicegate adapt evaluate` wrote, of the same files with the same options. A loss counts if it
+    Folders are what `sluicegate adapt evaluate` wrote, of the same files with the same options. A calibration is applied to
+    what stands there: no engine is asked. A loss counts if it
     exceeds its limit and chance does not explain it. Ids of rows are shown, texts never.
 
     Exit code 0: passed. 1: refused, with every regression named, or not comparable.
@@ -66,7 +75,8 @@ def gate(  # noqa: PLR0917 - options are parameters
     from sluicegate.pipeline.policy import Policy  # noqa: PLC0415 - help needs none of it
 
     bounds, decides = read_limits(limits), Policy.load(policy)
-    before, after = read_evaluated(current), read_evaluated(new)
+    before = _as_served(read_evaluated(current), current_calibration)
+    after = _as_served(read_evaluated(new), new_calibration)
     act = actions(decides)
     named = {"name": decides.name, "version": decides.version, "digest": decides.digest}
     with progress(sys.stderr) as advance:
@@ -86,6 +96,30 @@ def gate(  # noqa: PLR0917 - options are parameters
             typer.echo(line)
     if not document["passed"]:
         raise typer.Exit(1)
+
+
+def _as_served(evaluated: Evaluated, calibration: Path | None) -> Evaluated:
+    """The evaluation with its scores calibrated; the engine is not asked again."""
+    from sluicegate.engines.adapt.evaluate.scored import calibrated  # noqa: PLC0415 - an extra
+    from sluicegate.engines.bundle import CALIBRATION_BYTES, Calibration  # noqa: PLC0415 - the tokenizer
+
+    if calibration is None:
+        return evaluated
+    judged = evaluated.judged
+    if judged.terms.calibrated:
+        raise GateError(f"{evaluated.folder} has calibrated scores already; give it without a calibration")
+    try:
+        with calibration.open("rb") as stream:
+            content = stream.read(CALIBRATION_BYTES + 1)
+    except OSError as error:
+        raise GateError(f"{calibration} cannot be read ({error.strerror}); check the name") from error
+    applied = Calibration.parse(content, str(calibration))
+    terms = judged.terms.model_copy(update={"calibrated": True})
+    return replace(
+        evaluated,
+        rows=calibrated(evaluated.rows, applied),
+        judged=judged.model_copy(update={"terms": terms}),
+    )
 
 
 def read_limits(path: Path | None) -> GateLimits:

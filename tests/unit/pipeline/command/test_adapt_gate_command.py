@@ -10,6 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sluicegate.engines.adapt.errors import GateError
+from sluicegate.engines.adapt.gate import report
+from sluicegate.engines.bundle import Calibration
+from sluicegate.engines.bundle.calibration import Temperature
 from sluicegate.pipeline.command import app
 from sluicegate.pipeline.command.adapt import gate as adapt_gate
 from sluicegate.pipeline.policy import Policy
@@ -122,3 +125,33 @@ def test_actions_are_the_policys_and_its_failure_mode_without_scores() -> None:
     assert act(one_row("b", "safe", (0.2, 0.3, 0.5))) == "review"
     assert act(one_row("c", "unsafe", (1.0, 0.0, 0.0))) == "allow"
     assert act(one_row("d", "safe", None)) == "review"
+
+
+def test_calibrations_are_applied_to_what_stands_there_before_actions_are_compared(
+    tmp_path: Path, folders: dict[str, Path]
+) -> None:
+    data = f"sha256:{'0' * 64}"
+    calibrations = {}
+    for name, temperature in (("new", 20), ("current", 1)):
+        calibrations[name] = tmp_path / f"{name}.json"
+        fitted = Calibration(data=data, fallback=Temperature(temperature=temperature))
+        calibrations[name].write_bytes(fitted.content())
+    sides: tuple[Any, ...] = ("--new", folders["good"], "--current", folders["current"], "--json")
+    given: tuple[Any, ...] = ("--new-calibration", calibrations["new"])
+    both = (*given, "--current-calibration", calibrations["current"])
+    raw, flat, served = (json.loads(run(*sides, *some).stdout) for some in ((), given, both))
+    assert [raw[name]["calibrated"] for name in ("new", "current")] == [False, False]
+    assert [served[name]["calibrated"] for name in ("new", "current")] == [True, True]
+    assert served["actions"]["current"] == raw["actions"]["current"]
+    assert served["actions"]["new"] == flat["actions"]["new"]
+    assert served["actions"]["new"].get("block", 0) < raw["actions"]["new"]["block"], (
+        "20 is hardly sure of anything"
+    )
+    assert sum(served["actions"]["new"].values()) == len(ROWS)
+    assert served["policy"]["digest"] in report.page(served)
+    assert "| new | calibrated |" in report.page(served)
+    calibrated = write_evaluation(
+        tmp_path / "e", scored(ROWS, seed=3), terms={"hints": False, "calibrated": True}
+    )
+    refused = run("--new", calibrated, "--current", folders["current"], *given)
+    assert "calibrated scores already" in str(refused.exception)

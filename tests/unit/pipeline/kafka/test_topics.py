@@ -117,3 +117,8 @@ def test_a_worker_reads_posts_and_writes_the_outputs_and_nobody_else_does_both()
 
 def test_rights_name_the_group_of_the_settings() -> None:
     assert "guards" in group_rights(load_settings(kafka={"group": "guards"}).kafka)["worker"]
+
+
+def test_decisions_are_kept_for_longer_than_a_weekly_cycle_may_fail() -> None:
+    planned = {one.setting: one for one in plan_desk_topics(load_settings(), partitions=1, replication=1)}
+    assert int(planned["topics.feedback"].config["retention.ms"]) >= 30 * 86_400_000

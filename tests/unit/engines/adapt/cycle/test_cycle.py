@@ -6,23 +6,28 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
-from sluicegate.engines.adapt.cycle.cycle import Cycle, CycleOutcome, CyclePlan
+from sluicegate.engines.adapt.cycle.cycle import Cycle
 from sluicegate.engines.adapt.cycle.erasure import erase_author
 from sluicegate.engines.adapt.cycle.ledger import CycleLedger
+from sluicegate.engines.adapt.cycle.plan import CyclePlan
 from sluicegate.engines.adapt.cycle.trace import trace
-from sluicegate.engines.adapt.errors import CycleError
+from sluicegate.engines.adapt.cycle.training import CycleOutcome
+from sluicegate.engines.adapt.errors import CycleError, InterruptedStepError
+from sluicegate.engines.files import only_one
 from sluicegate.schemas import Feedback, Post, encode
 from support.small_bundle import small_manifest, write_small_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
 STEPS = (
     *("prepare", "train", "draft", "evaluate-new", "evaluate-current"),
@@ -36,9 +41,10 @@ def sealed_text(number: int, tenant: str = "forum") -> str:
 
 
 # What the commands write, as far as the cycle looks at it. Its first argument is a folder: a file `kill` in it names a step
-# at which the caller is killed, and `refuse` lets the gate refuse.
+# at which the caller is killed, `slow` one that takes a minute, and `ended` one that a signal ends. `refuse` lets the gate
+# refuse, and `prepare` leaves out the row whose text stands in `conflict`. What the model says of a text quotes it.
 STAND_IN = """
-import hashlib, json, os, shutil, signal, sys
+import hashlib, json, os, shutil, signal, sys, time
 from pathlib import Path
 
 here, _, name, *given = sys.argv[1:]
@@ -55,6 +61,11 @@ if kill.exists() and kill.read_text() == step:
         (out / "half").write_text("of it")
     os.kill(os.getppid(), signal.SIGKILL)
     sys.exit(1)
+if (here / "slow").exists() and (here / "slow").read_text() == step:
+    (here / "slow").unlink()
+    time.sleep(60)
+if (here / "ended").exists() and (here / "ended").read_text() == step:
+    os.kill(os.getpid(), signal.SIGKILL)
 with (here / "done").open("a") as stream:
     print(step, file=stream)
 
@@ -67,6 +78,10 @@ def digest(*paths):
 if name == "prepare":
     out.mkdir()
     rows = [row for path in given[: given.index("--out")] for row in lines(Path(path))]
+    conflict = here / "conflict"
+    left_out = [row for row in rows if conflict.exists() and row["text"] == conflict.read_text()]
+    rows = [row for row in rows if row not in left_out]
+    (out / "left-out.jsonl").write_text("".join(json.dumps({"id": r["id"], "fate": "conflict"}) + "\\n" for r in left_out))
     for at, row in enumerate(rows):
         row.setdefault("split", "dev" if at % 3 == 0 else "train")
     for split in ("train", "dev"):
@@ -74,7 +89,10 @@ if name == "prepare":
 elif name == "train":
     data = Path(given[given.index("--data") + 1])
     (here / "learnt").write_bytes((data / "train.jsonl").read_bytes())
-    (out / "best").mkdir(parents=True)
+    for folder in ("best", "adapter", "base"):
+        (out / folder).mkdir(parents=True)
+    for file in ("plan.json", "checkpoint.pt", "base/weights"):
+        (out / file).touch()
     (out / "best" / "adapter").write_text(digest(data / "train.jsonl", Path(given[0])))
 elif name == "export":
     shutil.copytree(here / "small", out)
@@ -86,10 +104,14 @@ elif name == "evaluate":
     with (out / "scores.jsonl").open("w") as stream:
         for row in lines(Path(given[0]) / "dev.jsonl"):
             said = found[row["severity"] if is_new else "safe"]
-            print(json.dumps({"id": row["id"], "source": row["source"], "kind": "post", "severity": row["severity"], "probabilities": said}), file=stream)
+            scored = {"id": row["id"], "source": row["source"], "kind": "post", "severity": row["severity"], "probabilities": said}
+            print(json.dumps({**scored, "found_reason": "it says " + row["text"]}), file=stream)
+    shutil.copy(out / "scores.jsonl", out / "answers.jsonl")
 elif name == "calibrate":
-    out.write_text(digest(Path(given[0]) / "scores.jsonl"))
+    of = "sha256:" + digest(Path(given[0]) / "scores.jsonl")
+    out.write_text(json.dumps({"version": 1, "data": of, "fallback": {"method": "temperature", "temperature": 1}}))
 else:
+    (here / "gate").write_text(json.dumps(given))
     passed = not (here / "refuse").exists()
     out.write_text(json.dumps({"passed": passed}))
     out.with_suffix(".md").write_text("# Gate\\n")
@@ -98,7 +120,8 @@ else:
 DRIVER = """
 import sys
 from pathlib import Path
-from sluicegate.engines.adapt.cycle.cycle import Cycle, CyclePlan
+from sluicegate.engines.adapt.cycle.cycle import Cycle
+from sluicegate.engines.adapt.cycle.plan import CyclePlan
 plan, ledger, *command = sys.argv[1:]
 Cycle(CyclePlan.load(Path(plan)), Path(ledger), print, tuple(command)).run([])
 """
@@ -130,9 +153,22 @@ class Place:
         self.ledger = folder / "ledger"
         self.command = (sys.executable, str(folder / "stand-in.py"), str(folder))
 
-    def run(self, records: Iterable[Feedback] = ()) -> CycleOutcome:
+    def run(
+        self,
+        records: Iterable[Feedback] = (),
+        report: Callable[[str], None] = lambda _: None,
+        *,
+        force: bool = False,
+    ) -> CycleOutcome:
         plan = CyclePlan.load(self.folder / "cycle.yaml")
-        return Cycle(plan, self.ledger, lambda _: None, self.command).run(records)
+        return Cycle(plan, self.ledger, report, self.command).run(records, force=force)
+
+    def change_plan(self, **fields: object) -> None:
+        path = self.folder / "cycle.yaml"
+        path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **fields}))
+
+    def erase(self, number: int) -> dict[str, Any]:
+        return erase_author(CycleLedger(self.ledger), "forum", f"author-{number}", every_days=7)
 
     def run_apart(self) -> int:
         """In a process of its own, which may be killed; its exit code."""
@@ -142,6 +178,11 @@ class Place:
 
     def learnt(self) -> str:
         return (self.folder / "learnt").read_text()
+
+    def taught(self, first: int = 0) -> list[int]:
+        """Numbers of the decisions whose texts were learnt."""
+        learnt = self.learnt()
+        return [number for number in range(first, first + 12) if sealed_text(number) in learnt]
 
     def done(self) -> list[str]:
         return (self.folder / "done").read_text().split()
@@ -188,10 +229,16 @@ def test_decisions_become_a_bundle_that_is_traced_both_ways(tmp_path: Path) -> N
     assert found.worst_slice == ("core", 0.0)
     assert readable(place.ledger, "crows") == [], "no text is readable once the run has ended"
     ledger = CycleLedger(place.ledger)
-    path = trace(ledger, "forum-1", found.digest)
+    taught = place.taught()
+    path = trace(ledger, f"forum-{taught[0]}", found.digest)
     assert path.bundle is not None
-    assert len(path.rows) == 12
+    assert len(path.rows) == len(taught)
     assert [bundles for _, bundles in path.taught] == [(found.digest,)]
+    assert path.not_taught == ()
+    (held_out, *_) = set(range(12)) - {*taught}
+    path = trace(ledger, f"forum-{held_out}", found.digest)
+    assert [bundles for _, bundles in path.taught] == [()]
+    assert [(digest, why) for _, digest, why in path.not_taught] == [(found.digest, "dev")]
     assert place.run(decisions()).trigger.startswith("no decision came"), "nothing is done twice"
     assert place.done() == list(STEPS)
 
@@ -255,12 +302,210 @@ def test_an_erasure_in_the_middle_begins_the_run_anew_without_the_author(tmp_pat
 def test_an_erasure_after_a_training_is_worth_the_next_one(tmp_path: Path) -> None:
     place = Place(tmp_path / "a")
     first = place.run(decisions())
-    certificate = erase_author(CycleLedger(place.ledger), "forum", "author-1", every_days=7)
+    number = place.taught()[0]
+    certificate = place.erase(number)
     assert [one["bundle"] for one in certificate["bundles_trained_on_them"]] == [first.digest]
     second = place.run(decisions())
-    assert (second.rows, second.passed) == (11, True)
+    assert (second.rows, second.passed, second.erased) == (11, True, 0)
     assert "were erased since" in second.trigger
-    assert sealed_text(1) not in place.learnt()
+    assert number not in place.taught()
+
+
+def test_a_held_out_text_taught_nothing_and_its_erasure_owes_no_training(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    first = place.run(decisions())
+    (number, *_) = set(range(12)) - {*place.taught()}
+    certificate = place.erase(number)
+    assert (certificate["bundles_trained_on_them"], certificate["next_training_by"]) == ([], None)
+    assert [one["bundle"] for one in certificate["bundles_judged_with_them"]] == [first.digest]
+    assert place.run(decisions()).trigger.startswith("no decision came")
+
+
+def test_a_training_that_is_refused_leaves_the_erasure_owed(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    first = place.run(decisions())
+    place.erase(place.taught()[0])
+    (place.folder / "refuse").touch()
+    for _ in range(2):
+        refused = place.run(decisions())
+        assert (refused.passed, refused.erased) == (False, 1)
+        assert "were erased since" in refused.trigger
+    (place.folder / "refuse").unlink()
+    again = place.run(decisions(), force=True)
+    assert (again.passed, again.erased) == (True, 0)
+    assert again.run not in (None, first.run)
+
+
+@pytest.mark.parametrize(
+    "step", ["corrections", "prepare", "leaks", "train", "evaluate-new", "gate", "export"]
+)
+def test_who_is_erased_while_a_cycle_runs_is_in_no_bundle_and_the_certificate_says_so(
+    tmp_path: Path, step: str
+) -> None:
+    place = Place(tmp_path / "a")
+    certificates: list[dict[str, Any]] = []
+
+    def report(line: str) -> None:
+        if line.endswith(step) and not certificates:
+            certificates.append(place.erase(1))
+
+    found = place.run(decisions(), report)
+    assert (found.passed, found.rows) == (True, 11)
+    assert 1 not in place.taught()
+    assert certificates[0]["bundles_trained_on_them"] == []
+    assert len(certificates[0]["runs_begun_anew"]) == 1
+    assert readable(place.ledger, "crows") == []
+    rows = CycleLedger(place.ledger).snapshot(str(found.snapshot)).rows
+    assert all(row.sealed is not None for row in rows)
+    assert len([*place.ledger.glob("runs/*")]) == 1
+
+
+def test_who_is_erased_before_the_snapshot_is_not_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path / "a")
+    settled = Cycle._trigger
+
+    def erasing(self: Cycle, found: Any) -> Any:
+        place.erase(1)
+        return settled(self, found)
+
+    monkeypatch.setattr(Cycle, "_trigger", erasing)
+    found = place.run(decisions())
+    assert (found.passed, found.rows) == (True, 11)
+    ledger = CycleLedger(place.ledger)
+    author = ledger.keys.author("forum", "author-1")
+    assert author not in {row.author for row in ledger.snapshot(str(found.snapshot)).rows}
+    assert 1 not in place.taught()
+
+
+def test_a_step_that_holds_an_erased_text_is_stopped_within_seconds(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    (place.folder / "slow").write_text("train")
+    erasing = threading.Timer(4, place.erase, [1])
+    began = time.monotonic()
+    erasing.start()
+    found = place.run(decisions())
+    erasing.join()
+    assert time.monotonic() - began < 50
+    assert (found.passed, found.rows) == (True, 11)
+
+
+def test_an_author_who_is_erased_while_decisions_are_read_stays_erased(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    CycleLedger(place.ledger).collect(decisions())
+    reading = CycleLedger(place.ledger)
+
+    def topic() -> Iterator[Feedback]:
+        yield from decisions()
+        place.erase(1)
+        later = decisions(first=100, month=12)[0]
+        post = later.post.model_copy(update={"author_id": "author-1"})
+        yield later.model_copy(update={"post": post, "verdict_id": "later"})
+
+    assert reading.collect(topic()) == 0
+    ledger = CycleLedger(place.ledger)
+    assert ledger.keys.is_erased(ledger.keys.author("forum", "author-1"))
+    assert ledger.decisions("later") == []
+
+
+def test_two_cycles_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    place.ledger.mkdir()
+    with (
+        only_one(place.ledger / "cycle.lock"),
+        pytest.raises(CycleError, match="another cycle is at work"),
+    ):
+        place.run(decisions())
+
+
+def test_an_erasure_takes_away_what_a_kill_left_readable_after_the_result(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    found = place.run(decisions())
+    assert found.run is not None
+    prepared = found.run / "work" / "prepared"
+    prepared.mkdir(parents=True)
+    (prepared / "train.jsonl").write_bytes(orjson.dumps({"id": "a", "text": sealed_text(1)}) + b"\n")
+    place.erase(1)
+    assert readable(place.ledger, "crows") == []
+
+
+def test_what_no_later_step_needs_of_a_training_goes_with_its_end(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    found = place.run(decisions())
+    assert found.run is not None
+    left = {path.relative_to(found.run / "sitting").as_posix() for path in (found.run / "sitting").rglob("*")}
+    assert left == {"plan.json", "best", "best/adapter"}
+
+
+def test_tenants_with_a_plan_of_their_own_are_left_out_of_the_others_plan(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    CycleLedger(place.ledger).collect(decisions("bank"))  # what came before the plan said so
+    place.change_plan(except_tenants=["bank", "shop"])
+    found = place.run([*decisions("forum"), *decisions("shop")])
+    assert (found.passed, found.rows) == (True, 12)
+    assert "crows of bank" not in place.learnt()
+    assert "crows of shop" not in place.learnt()
+    assert {one.tenant for one in CycleLedger(place.ledger).decisions()} == {"forum", "bank"}
+    place.change_plan(tenant="forum")
+    with pytest.raises(CycleError, match="except_tenants goes without tenant"):
+        place.run()
+
+
+def test_a_correction_says_which_verdict_it_corrects_so_that_it_replaces_other_rows(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    place.run(decisions())
+    rows = [orjson.loads(line) for line in place.learnt().splitlines()]
+    number = place.taught()[0]
+    (row,) = [one for one in rows if one["text"] == sealed_text(number)]
+    (decided,) = [one for one in decisions() if one.verdict_id == f"forum-{number}"]
+    assert (row["verdict_id"], row["blind"]) == (decided.verdict_id, True)
+    assert datetime.fromisoformat(row["reviewed_at"]) == decided.reviewed_at
+
+
+def test_a_row_that_was_left_out_taught_nothing_and_says_why(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    (place.folder / "conflict").write_text(sealed_text(1))
+    found = place.run(decisions())
+    assert found.left_out == 1
+    assert found.run is not None
+    path = trace(CycleLedger(place.ledger), "forum-1", found.digest)
+    assert [bundles for _, bundles in path.taught] == [()]
+    assert [(digest, why) for _, digest, why in path.not_taught] == [(found.digest, "conflict")]
+    used = orjson.loads((found.run / "rows.json").read_bytes())
+    assert len(used["train"]) + len(used["dev"]) == 11
+    assert [*used["out"].values()] == ["conflict"]
+    lineage = orjson.loads((found.run / "lineage.json").read_bytes())
+    assert (lineage["rows"], lineage["left_out"]) == (len(used["train"]), 1)
+    assert "1 rows were left out of it" in place.run(decisions()).trigger
+    assert place.erase(1)["bundles_trained_on_them"] == []
+
+
+def test_golden_rows_that_came_while_a_run_was_cut_off_are_not_learnt(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    golden = place.folder / "golden.jsonl"
+    harbour = {"id": "g", "text": "a quiet harbour", "severity": "safe", "source": "golden"}
+    golden.write_bytes(orjson.dumps(harbour) + b"\n")
+    place.change_plan(golden=["golden.jsonl"])
+    CycleLedger(place.ledger).collect(decisions())
+    (place.folder / "kill").write_text("train")
+    assert place.run_apart() == -9
+    with golden.open("ab") as stream:
+        for number in (0, 2, 4):
+            row = {**harbour, "id": f"g{number}", "text": sealed_text(number)}
+            stream.write(orjson.dumps(row) + b"\n")
+    found = place.run()
+    assert (found.passed, found.near_golden) == (True, 3)
+    assert not {0, 2, 4} & {*place.taught()}
+
+
+def test_a_step_that_a_signal_ended_is_told_apart_from_one_that_failed(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    (place.folder / "ended").write_text("train")
+    with pytest.raises(InterruptedStepError, match="ended by SIGKILL"):
+        place.run(decisions())
+    (place.folder / "ended").unlink()
+    assert place.run().passed
 
 
 def test_a_decision_that_chance_picked_is_shown_for_the_posts_that_it_stands_for(tmp_path: Path) -> None:
@@ -293,7 +538,8 @@ def test_each_model_so_far_stands_beside_each_month_in_the_gate_s_report(tmp_pat
     assert page.startswith("# Gate")
     assert "| 2026-12 |" in page
     ledger = CycleLedger(place.ledger)
-    november, december = (trace(ledger, f"forum-{number}", None).taught for number in (1, 13))
+    numbers = min(place.taught()), min(place.taught(first=12))
+    november, december = (trace(ledger, f"forum-{number}", None).taught for number in numbers)
     assert [bundles for _, bundles in november] == [(first.digest, second.digest)]
     assert [bundles for _, bundles in december] == [(second.digest,)]
 
@@ -306,6 +552,33 @@ def test_a_model_that_the_gate_refuses_is_no_bundle(tmp_path: Path) -> None:
     assert "gate refused" in found.why
     assert "export" not in place.done()
     assert readable(place.ledger, "crows") == []
+
+
+def test_the_gate_is_given_calibrated_scores_and_the_live_policy(tmp_path: Path) -> None:
+    place = Place(tmp_path / "a")
+    fitted = orjson.dumps(
+        {"version": 1, "data": f"sha256:{'0' * 64}", "fallback": {"method": "temperature", "temperature": 2}}
+    )
+    shutil.rmtree(place.folder / "live")
+    manifest = {**small_manifest(), "name": "live"}
+    manifest["files"]["calibration"] = {
+        "path": "served.json",
+        "sha256": f"sha256:{hashlib.sha256(fitted).hexdigest()}",
+        "bytes": len(fitted),
+    }
+    (write_small_bundle(place.folder / "live", manifest) / "served.json").write_bytes(fitted)
+    policy = place.folder / "policy.yaml"
+    policy.write_text("name: live\nversion: '1'\n")
+    plan = CyclePlan.load(place.folder / "cycle.yaml")
+    found = Cycle(plan, place.ledger, lambda _: None, place.command, policy=policy).run(decisions())
+    assert found.run is not None
+    given = orjson.loads((place.folder / "gate").read_bytes())
+    options = dict(zip(given[::2], given[1::2], strict=True))
+    assert options["--policy"] == str(policy)
+    assert options["--new-calibration"] == str(found.run / "calibration.json")
+    assert Path(options["--current-calibration"]).read_bytes() == fitted
+    fact = orjson.loads(next(found.run.glob("facts/*-gate.json")).read_bytes())
+    assert fact["inputs"].keys() == {"new", "current", "calibration", "policy"}
 
 
 def test_what_stands_on_two_sides_of_the_split_ends_the_run(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_the_command_writes_the_newest_snapshot_and_says_what_comes_next(tmp_pat
     ledger, out = tmp_path / "ledger", tmp_path / "out"
     given = ["data", "dvc", "--ledger", str(ledger), "--out", str(out)]
     ledger.mkdir()
+    assert "is no ledger of a cycle" in str(CliRunner().invoke(app, given).exception)
+    CycleLedger(ledger)
     assert "no snapshot yet" in str(CliRunner().invoke(app, given).exception)
     ledger_with(ledger, 1)
     shown = CliRunner().invoke(app, given)

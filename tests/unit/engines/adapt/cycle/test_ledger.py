@@ -156,3 +156,16 @@ def test_a_text_that_was_changed_is_a_fault(tmp_path: Path) -> None:
     swapped = SealedDecision.model_validate(first.model_dump() | {"sealed": second.sealed})
     with pytest.raises(CycleError, match="was changed"):
         ledger.text(swapped)
+
+
+def test_keys_that_two_processes_write_are_all_kept_and_who_is_erased_stays_erased(tmp_path: Path) -> None:
+    first, second = CycleLedger(tmp_path), CycleLedger(tmp_path)
+    anna, bert, carl = (first.keys.author("forum", name) for name in ("anna", "bert", "carl"))
+    first.keys.seal(anna, "a", b"text")
+    first.keys.save()
+    sealed = second.keys.seal(bert, "b", b"text")
+    second.keys.erase(carl)
+    first.keys.save()
+    found = CycleLedger(tmp_path).keys
+    assert found.open(bert, "b", sealed) == b"text"
+    assert [found.is_erased(one) for one in (anna, bert, carl)] == [False, False, True]

@@ -149,3 +149,28 @@ def test_single_votes_of_somebody_who_drifted_are_held_and_the_rates_are_of_the_
     assert found.rates["all"].wrong.decisions == 300
     assert found.rates["all"].wrong.low < 0.5 < found.rates["all"].wrong.high  # the verdict always said safe
     assert found.pull is None  # all were blind
+
+
+def test_rates_are_of_the_live_engine_s_own_verdicts() -> None:
+    live, before = (f"sha256:{letter * 64}" for letter in "ab")
+    decisions = [
+        decision(
+            f"{engine[7]}-{number}",
+            "unsafe" if engine == before else "safe",
+            sampled_by="audit",
+            engine=engine,
+        )
+        for engine in (live, before)
+        for number in range(40)
+    ]
+    found = {
+        engine: qualify(decisions, golden={}, row_id=lambda one, _: one.case, splits={}, engine=engine)
+        .rates["all"]
+        .wrong
+        for engine in (live, before, None)
+    }
+    assert {engine: (one.share, one.decisions) for engine, one in found.items()} == {
+        live: (0.0, 40),
+        before: (1.0, 40),
+        None: (0.5, 80),
+    }

@@ -87,7 +87,10 @@ def test_the_order_of_rows_and_files_moves_no_text_to_another_side_and_the_count
             return {}
         faulty = sum(one["faulty_rows"] for one in found["inputs"])
         assert sum(found["fates"].values()) + faulty == len(numbers)
-        assert sum(one["rows"] for one in found["outputs"]) == found["fates"]["train"] + found["fates"]["dev"]
+        outputs = {one["file"]: one["rows"] for one in found["outputs"]}
+        kept = found["fates"]["train"] + found["fates"]["dev"]
+        assert outputs["train.jsonl"] + outputs["dev.jsonl"] == kept
+        assert outputs.get("left-out.jsonl", 0) == sum(found["fates"].values()) - kept
         return {
             split: {one["text"] for one in read_lines(folder / f"{name}-out" / f"{split}.jsonl")}
             for split in ("train", "dev")
@@ -186,6 +189,10 @@ def test_conflicts_are_listed_by_place_without_a_text(tmp_path: Path) -> None:
     assert (near["conflict"], [one["line"] for one in near["rows"]]) == ("near duplicates", [3, 4])
     assert (found["conflicts"]["same_text"], found["conflicts"]["near_duplicates"]) == (1, 1)
     assert "committee" not in (tmp_path / "out" / "conflicts.jsonl").read_text().casefold()
+    assert [(one["id"], one["fate"]) for one in read_lines(tmp_path / "out" / "left-out.jsonl")] == [
+        ("a", "conflict"),
+        ("b", "conflict"),
+    ]
 
 
 def test_masked_data_hold_no_personal_data_in_any_field(tmp_path: Path) -> None:

@@ -305,3 +305,12 @@ names = st.sampled_from([*Row.model_fields, "input", "output", "post"])
 def test_any_document_is_a_row_or_has_faults(document: dict[str, Any]) -> None:
     found = read(document)
     assert isinstance(found, Row) or found
+
+
+def test_a_row_that_says_which_verdict_it_corrects_is_a_correction() -> None:
+    corrects = {"verdict_id": "v", "blind": True, "reviewed_at": "2026-11-02T08:00:00Z"}
+    found = good(row(**corrects))
+    assert (found.verdict_id, found.blind) == ("v", True)
+    assert found.reviewed_at is not None
+    part = good(row(verdict_id="v", blind=True))
+    assert (part.verdict_id, part.blind) == (None, None)
