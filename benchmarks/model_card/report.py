@@ -74,7 +74,11 @@ def training(found: dict[str, Any]) -> Iterator[str]:
             "benchmarks/shipped_adapter has the recipes."
         )
     if found["languages_left_out"]:
-        yield f"Left out, because all their rows have one severity: {', '.join(found['languages_left_out'])}."
+        names = ", ".join(found["languages_left_out"])
+        if found.get("one_sided_kept"):
+            yield f"Without training rows, so that such languages can be measured: {names}."
+        else:
+            yield f"Left out, because all their rows have one severity: {names}."
     if found["dev"]:
         lines = [(f"{one['rows']:,}", *(_value(one[name]) for name in SHOWN)) for one in found["dev"]]
         yield _table(("rows trained on", *(f"dev {said}" for said in SHOWN.values())), lines)

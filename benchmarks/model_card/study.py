@@ -116,7 +116,8 @@ def training(folder: Path, data_card: Path) -> dict[str, Any]:
             "recipe": {name: plan["recipe"][name] for name in ("lora", "optimiser")},
             "begun_from_another": bool(plan["recipe"].get("start_from")),
             "languages_left_out": sorted({*known} - {*plan["languages"], "(not given)"}),
-            "data": _sources(card),
+            "one_sided_kept": plan["recipe"].get("data", {}).get("one_sided_languages") == "keep",
+            "data": _sources(card, data_card.with_name("train.jsonl")),
             "rows": max((one["rows"] for one in steps), default=0),
             "dev": [{name: one.get(name) for name in ("rows", *SHOWN)} for one in measured],
         }
@@ -126,9 +127,14 @@ def training(folder: Path, data_card: Path) -> dict[str, Any]:
         ) from None
 
 
-def _sources(card: dict[str, Any]) -> dict[str, Any]:
-    """Rows and licence of each source that has training rows, from a data card."""
+def _sources(card: dict[str, Any], rows: Path) -> dict[str, Any]:
+    """Rows and licence of each source that has training rows: as the data card tells, or else its rows themselves."""
     licences = {one["source"]: one["licence"] for one in card["sources"]}
+    if None in licences.values():
+        for line in rows.read_bytes().splitlines():
+            row = json.loads(line)
+            if licences.get(row["source"]) is None:
+                licences[row["source"]] = row["licence"]
     found = {
         name: {"licence": licences[name], "rows": one["train"]}
         for name, one in card["balance"]["source"].items()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
 SOURCES = ("engines", "pipeline", "schemas", "src", "helm", "benchmarks", "examples", "tests", "compose")
-GENERATED = {"model-card"}
+GENERATED = {"model-card", "model-card-qwen2.5-0.5b"}
 TOP = {*SOURCES, "docs", "NOTICE"}
 GROUP: Any = typer.main.get_command(command.app)
 

@@ -221,7 +221,9 @@ def test_a_training_is_kept_as_a_report(tmp_path: Path) -> None:
         "language": {"en": {}, "it": {}, "(not given)": {}},
         "source": {"one": {"train": 45}, "two": {"train": 5}, "dev alone": {"train": 0}},
     }
-    sources = [{"source": "one", "licence": "MIT"}, {"source": "two", "licence": "BSD-3-Clause"}]
+    sources = [{"source": "one", "licence": "MIT"}, {"source": "two", "licence": None}]
+    row = {"source": "two", "licence": "BSD-3-Clause"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
     card.write_text(json.dumps({"balance": balance, "sources": sources}))
     arguments = [
         "--reports",
