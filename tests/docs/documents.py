@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from docs.pages import ROOT
-from sluicegate.engines.adapt.cycle.cycle import CyclePlan
+from sluicegate.engines.adapt.cycle.plan import CyclePlan
 from sluicegate.engines.adapt.data.rows import Row
 from sluicegate.engines.adapt.gate.limits import GateLimits
 from sluicegate.engines.adapt.train.recipe import TrainingRecipe
