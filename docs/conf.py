@@ -28,15 +28,7 @@ CONTENTS = {
     "Review": ["reviewing", "review"],
     "Share": ["patterns", "patterns-privacy"],
     "Engines": ["engine", "shortcuts", "texts"],
-    "Adapt the model": [
-        "adapt",
-        "evaluate",
-        "adapters",
-        "cycle",
-        "candidates",
-        "model-card",
-        "model-card-qwen2.5-0.5b",
-    ],
+    "Adapt the model": ["adapt", "evaluate", "adapters", "cycle", "candidates", "model-card", "model-card-qwen2.5-0.5b"],
     "Why": ["guarantee"],
 }
 """Captions of the side bar, and their pages in docs/."""
