@@ -111,9 +111,9 @@ cycle: $(VENV_ADAPT)/.installed ## 2,000 simulated decisions, planted errors and
 	$(VENV_ADAPT)/bin/sluicegate engine fetch-cpu --base
 	$(VENV_ADAPT)/bin/python benchmarks/cycle --out build/cycle
 
-injection: install ## attacks on the guard, and 400 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report (about 10 minutes)
-	$(BIN)/sluicegate engine fetch-cpu
-	PYTHONPATH=benchmarks:tests $(BIN)/python -m dilution $(if $(DATA),--data '$(DATA)' --out benchmarks/reports)
+injection: install ## attacks on the guard, and 400 harmful posts that are padded, on the CPU model; with DATA=posts.jsonl also their cost, and the report; MODEL=name (about 10 minutes)
+	$(BIN)/sluicegate engine fetch-cpu $(NAMED)
+	PYTHONPATH=benchmarks:tests $(BIN)/python -m dilution $(NAMED) $(if $(DATA),--data '$(DATA)' --out benchmarks/reports)
 
 bench: install ## this pipeline beside three others on Apache Kafka: DATA=posts.jsonl or the samples, REPORT=folder (half an hour, goes on when stopped)
 	$(BIN)/sluicegate engine fetch-cpu

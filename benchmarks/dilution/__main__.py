@@ -1,6 +1,6 @@
 """Are posts believed that talk to the guard, or that bury what they say?
 
-    PYTHONPATH=benchmarks:tests python -m dilution [--data posts-10k.jsonl] [--out benchmarks/reports]
+    PYTHONPATH=benchmarks:tests python -m dilution [--model qwen2.5-0.5b] [--data posts-10k.jsonl] [--out benchmarks/reports]
 
 First the attacks of the injection suite (tests/support/attacks.py): none may move a token outside the post. Then 400
 harmful posts, each with something harmless around it, judged by the real CPU model as the worker judges them. With a
@@ -18,6 +18,7 @@ from dilution.report import Found, document, page
 from dilution.stream import measure
 from dilution.suite import suite
 from shared.report import options, write
+from sluicegate.engines.cpu_model.models import MODELS, SMALL
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.schemas import Post
 from support.attacks import CASES
@@ -86,14 +87,16 @@ async def judged(judging: Judging, data: Path | None) -> tuple[list[Found], Cost
 
 async def run(asked: argparse.Namespace) -> None:
     """Judge, print the page, and keep both forms if asked."""
-    async with Judging(asked.work) as judging:
+    model = MODELS[asked.model]
+    own = Path() if model is SMALL else Path(model.name)
+    async with Judging(asked.work, model) as judging:
         held = attacks_held(judging)
         found, cost = await judged(judging, asked.data)
         told = document(found, cost, held, model=judging.info.model, digest=judging.info.digest)
     text = page(told, cost)
     print(text)
     if asked.out:
-        write(asked.out, "dilution", told, text)
+        write(asked.out / own, "dilution", told, text)
     print(told["summary"])
 
 
@@ -101,10 +104,11 @@ def main() -> None:
     """Read the command line and run."""
     parser = options(__doc__)
     parser.add_argument("--data", type=Path, help="a stream of labelled posts, JSON lines")
+    parser.add_argument("--model", choices=list(MODELS), default=SMALL.name, help="the CPU model")
     parser.add_argument(
         "--work", type=Path, default=Path(".cache/dilution"), help="folder of what the model said"
     )
-    parser.add_argument("--out", type=Path, help="folder for dilution.json and dilution.md")
+    parser.add_argument("--out", type=Path, help="folder for dilution.json and dilution.md; a model that is not the default has one of its own in it")
     asyncio.run(run(parser.parse_args()))
 
 

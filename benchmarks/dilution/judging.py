@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 from shared.judging import Store, ask
 from sluicegate.engines.backends import open_backend
 from sluicegate.engines.bundle.bundle import Bundle
-from sluicegate.engines.cpu_model.models import cpu_bundle_path
 from sluicegate.engines.protocol import ItemFailure, believed
 from sluicegate.pipeline.flow.decision import assess, worst
 from sluicegate.pipeline.flow.routes import Decided, PartBuilder
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from sluicegate.engines.cpu_model.models import CpuModel
     from sluicegate.engines.protocol import EngineInfo, Prompt
     from sluicegate.engines.text.segmenter import Parts
     from sluicegate.schemas import Action, Assessment, Post
@@ -30,10 +30,16 @@ Built = dict[str, "Parts | ItemFailure"]
 
 
 class Judging:
-    """One engine with the default policy. What it said is kept in a file: a stopped run goes on from there."""
+    """One engine with the default policy. What it said is kept in a file: a stopped run goes on from there.
 
-    def __init__(self, kept: Path) -> None:
-        settings = load_settings(engine={"backend": "llama_cpp"})
+    Args:
+        kept: Folder of what was said before.
+        model: Whose shipped bundle judges.
+    """
+
+    def __init__(self, kept: Path, model: CpuModel) -> None:
+        bundle = model.bundle_path()
+        settings = load_settings(engine={"backend": "llama_cpp", "bundle": bundle})
         self._backend = open_backend(engine_choice(settings.engine, None))
         self._policy = Policy.load(None)
         # Without passages: what was judged before there were any, and the base of every comparison.
@@ -42,7 +48,7 @@ class Judging:
             passages: PartBuilder(backend, settings.limits)
             for passages, backend in ((True, self._backend), (False, bare))
         }
-        manifest = Bundle.open(cpu_bundle_path(), verify=False).manifest
+        manifest = Bundle.open(bundle, verify=False).manifest
         self._controls = frozenset(manifest.tokenizer.control_tokens.values())
         self._store = Store(kept, self.info)
 

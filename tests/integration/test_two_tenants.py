@@ -85,13 +85,20 @@ async def test_two_fake_adapters_and_a_policy_that_names_a_third(tmp_path: Path)
     await on_the_embedded_broker(tmp_path, run)
 
 
-@pytest.mark.cpu_model
-async def test_two_adapters_of_the_cpu_model_judge_the_same_posts_apart(
-    tmp_path: Path, cpu_bundle: Path
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        pytest.param("cpu_bundle", marks=pytest.mark.cpu_model),
+        pytest.param("multilingual_guard", marks=pytest.mark.multilingual_model),
+    ],
+)
+async def test_two_adapters_of_a_cpu_model_judge_the_same_posts_apart(
+    bundle: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """The same texts for two tenants, again and in turns: no adapter's cache serves another's."""
+    shipped: Path = request.getfixturevalue(bundle)
     bundles = await asyncio.to_thread(
-        with_opposed_adapters, cpu_bundle, tmp_path, same="sober", opposed="strict"
+        with_opposed_adapters, shipped, tmp_path, same="sober", opposed="strict"
     )
     engine = {
         "backend": "llama_cpp",

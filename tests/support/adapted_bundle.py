@@ -12,15 +12,16 @@ from sluicegate.engines.bundle.bundle import Bundle, file_digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CHANGED = "token_embd.weight"
+_WRITES = ("output.weight", "token_embd.weight")
+"""What a model writes tokens by: a matrix of its own, else the one that it reads them by."""
 
 
 def with_opposed_adapters(base: Path, folder: Path, *, same: str, opposed: str) -> dict[str, Path]:
     """Write two bundles: one scores as ``base`` does, the other says unsafe where that says safe.
 
     Args:
-        base: The CPU model's bundle. Its model reads and writes tokens by one matrix, so that two of its rows
-            in each other's place are two labels in each other's place.
+        base: A CPU model's bundle. Two rows of the matrix that it writes tokens by in each other's place are two
+            labels in each other's place.
         folder: Where to write them, each in a folder of its adapter's name.
         same: Name of the adapter that changes nothing.
         opposed: Name of the other one.
@@ -31,7 +32,8 @@ def with_opposed_adapters(base: Path, folder: Path, *, same: str, opposed: str) 
     rows = [labels.safe.token_ids[0], labels.unsafe.token_ids[0]]
     made = {name: shutil.copytree(base, folder / name) for name in (same, opposed)}
     model = made[opposed] / "model.gguf"
-    (tensor,) = (one for one in gguf.GGUFReader(model, "r+").tensors if one.name == _CHANGED)
+    tensors = {one.name: one for one in gguf.GGUFReader(model, "r+").tensors}
+    tensor = next(tensors[name] for name in _WRITES if name in tensors)
     tensor.data[rows] = tensor.data[rows[::-1]]
     tensor.data.flush()
     for number, (name, path) in enumerate(made.items()):
