@@ -25,7 +25,8 @@ def neutral(text: str, limit: int = 120) -> str:
 def neutral_json(document: str) -> str:
     r"""JSON with the same characters as ``\uXXXX``: the same document to every parser, inert on a terminal.
 
-    In JSON such characters stand inside strings only, where an escape means the same.
+    In JSON on one line such characters stand inside strings only, where an escape means the same. Line breaks
+    between values would be escaped, too: give each line by itself.
     """
     return "".join(_json_escape(one) if _acts(one) else one for one in document)
 

@@ -108,7 +108,11 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path(".cache/dilution"), help="folder of what the model said"
     )
-    parser.add_argument("--out", type=Path, help="folder for dilution.json and dilution.md; a model that is not the default has one of its own in it")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for dilution.json and dilution.md; a model that is not the default has one of its own in it",
+    )
     asyncio.run(run(parser.parse_args()))
 
 

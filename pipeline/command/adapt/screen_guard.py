@@ -58,7 +58,7 @@ def screen_guard(
     manifest, found = guarding.measured(evaluated, labelled, called, minimum_rows=minimum_rows)
     guarding.write(manifest, out, overwrite=overwrite)
     if as_json:
-        typer.echo(neutral_json(manifest.content().decode()))
+        typer.echo(neutral_json(manifest.model_dump_json()))
         return
     for one in found:
         kind, language = one.key
