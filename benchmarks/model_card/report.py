@@ -70,7 +70,7 @@ def training(found: dict[str, Any]) -> Iterator[str]:
     )
     if found.get("begun_from_another"):
         yield (
-            "It began with the adapter of an earlier sitting on other rows of the same data, which are not counted here: "
+            "It began with the adapter of an earlier sitting on rows drawn from the same data, which are not counted here: "
             "benchmarks/shipped_adapter has the recipes."
         )
     if found["languages_left_out"]:
