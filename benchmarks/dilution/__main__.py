@@ -17,7 +17,7 @@ from dilution.judging import Judging
 from dilution.report import Found, document, page
 from dilution.stream import measure
 from dilution.suite import suite
-from shared.report import options, write
+from shared.report import folder_of, options, write
 from sluicegate.engines.cpu_model.models import MODELS, SMALL
 from sluicegate.engines.text.segmenter import Parts
 from sluicegate.schemas import Post
@@ -88,7 +88,6 @@ async def judged(judging: Judging, data: Path | None) -> tuple[list[Found], Cost
 async def run(asked: argparse.Namespace) -> None:
     """Judge, print the page, and keep both forms if asked."""
     model = MODELS[asked.model]
-    own = Path() if model is SMALL else Path(model.name)
     async with Judging(asked.work, model) as judging:
         held = attacks_held(judging)
         found, cost = await judged(judging, asked.data)
@@ -96,7 +95,7 @@ async def run(asked: argparse.Namespace) -> None:
     text = page(told, cost)
     print(text)
     if asked.out:
-        write(asked.out / own, "dilution", told, text)
+        write(folder_of(model, asked.out), "dilution", told, text)
     print(told["summary"])
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import baselines
-from shared.report import SAMPLE, options, write
+from shared.report import SAMPLE, folder_of, options, write
 from shipped_adapter.rows import OWN, sentence
 from sluicegate.engines.adapt.errors import EvaluationError
 from sluicegate.engines.adapt.evaluate.judging import JudgingTerms
@@ -81,7 +81,8 @@ def main(arguments: list[str]) -> int:
     )
     given = parser.parse_args(arguments)
     began = time.monotonic()
-    out = given.out if given.model == SMALL.name else given.out / given.model
+    model = MODELS[given.model]
+    out = folder_of(model, given.out)
     try:
         baseline = load_baseline()
         rows_read = read_labelled(given.data or [SAMPLE], split="dev")
@@ -93,7 +94,7 @@ def main(arguments: list[str]) -> int:
         write_scores(out / "baseline", scored["baseline"])
         documents = {}
         for name in ("adapter", "base"):
-            bundle = MODELS[given.model].bundle_path(base=name == "base")
+            bundle = model.bundle_path(base=name == "base")
             documents[name] = judged(name, bundle, rows_read, out / name, given.seed, given.explain_rows)
             scored[name] = read_scores(out / name)
     except EngineError as error:
@@ -121,8 +122,7 @@ def main(arguments: list[str]) -> int:
             "sources": [_as_json("source", line) for line in sources],
             **{name: _in_short(one) for name, one in documents.items()},
         }
-        folder = given.report if given.model == SMALL.name else given.report / given.model
-        write_report(folder, told, last, document, out / "adapter")
+        write_report(folder_of(model, given.report), told, last, document, out / "adapter")
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model_card import report as card_sections
 from model_card.report import NOT_RUN, SHOWN
-from shared.report import ROOT, options, reports_of
+from shared.report import ROOT, folder_of, options
 from sluicegate.engines.bundle import Manifest
 from sluicegate.engines.cpu_model.models import MODELS, MULTILINGUAL, SMALL, CpuModel
 
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str]) -> int:
     if (given.training is None) != (given.data_card is None):
         parser.error("give --training and --data-card together")
     model = MODELS[given.model]
-    folder = given.reports or reports_of(model)
+    folder = given.reports or folder_of(model)
     if given.training:
         kept = json.dumps(training(given.training, given.data_card), indent=1, ensure_ascii=False)
         (folder / "training.json").write_text(kept + "\n", encoding="utf-8")

@@ -20,9 +20,9 @@ SAMPLE = ROOT / "benchmarks" / "samples" / "dev-sample.jsonl"
 """Labelled rows that ship with the repository."""
 
 
-def reports_of(model: CpuModel) -> Path:
-    """Where reports about the adapter of a CPU model stand: those of the default have the folder to themselves."""
-    return REPORTS if model == SMALL else REPORTS / model.name
+def folder_of(model: CpuModel, folder: Path = REPORTS) -> Path:
+    """Where what is of a CPU model stands in a folder: the default's own, and another's in a folder of its name."""
+    return folder if model == SMALL else folder / model.name
 
 
 def options(about: str | None) -> argparse.ArgumentParser:

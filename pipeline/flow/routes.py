@@ -35,9 +35,6 @@ _log = structlog.get_logger(__name__)
 
 # Chinese takes the longest to load its tables: a fifth of a second, for which the first posts would wait.
 _CHINESE = "电视"
-# Characters that are tokenised where they are: to wait for a thread and for the interpreter's lock takes longer. At 796
-# posts a second, one or two at a time, a worker's CPU time fell by 4 to 7 % in two runs beside two with threads alone.
-_AT_ONCE = 2000
 
 
 class Decided(NamedTuple):
@@ -62,8 +59,6 @@ class PartBuilder:
 
     async def build(self, posts: Sequence[Decided]) -> list[tuple[Parts | ItemFailure, tuple[bytes, ...]]]:
         """The parts of each post with their keys in the cache, or why it has none. A post that breaks the tokeniser answers for itself."""
-        if _are_short(posts):
-            return self._build_with_keys(posts)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._build_with_keys, posts)
 
     def close(self) -> None:
@@ -107,11 +102,6 @@ class PartBuilder:
             own.tokens if rules.max_tokens is None else min(own.tokens, rules.max_tokens),
             own.segments if rules.max_segments is None else min(own.segments, rules.max_segments),
         )
-
-
-def _are_short(posts: Sequence[Decided]) -> bool:
-    """True if the event loop waits no longer for their tokens than for a thread. A context may be long beside any text."""
-    return sum(len(one.post.text) for one in posts) <= _AT_ONCE and not any(one.post.context for one in posts)
 
 
 _TIMEOUT_SHARE = 1 / 2

@@ -9,7 +9,7 @@ import pytest
 
 from model_card import report as card_sections
 from model_card import study as model_card
-from shared.report import reports_of
+from shared.report import folder_of
 from sluicegate.engines.adapt.evaluate.evaluation import evaluation
 from sluicegate.engines.bundle import Manifest
 from sluicegate.engines.cpu_model.models import MODELS, SMALL, CpuModel
@@ -254,7 +254,7 @@ def test_a_training_is_kept_as_a_report(tmp_path: Path) -> None:
 def test_the_card_in_docs_is_that_of_the_reports(model: CpuModel) -> None:
     if not model.adapter_folder().is_dir():
         pytest.skip(f"no adapter is shipped for {model.name}")
-    made = model_card.page(model_card.read(reports_of(model)), model)
+    made = model_card.page(model_card.read(folder_of(model)), model)
     assert model_card.card_of(model).read_text(encoding="utf-8") == made
 
 

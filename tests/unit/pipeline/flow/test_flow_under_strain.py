@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from structlog.testing import capture_logs
 
 from sluicegate.engines.errors import EngineUnavailable
@@ -123,32 +121,6 @@ async def test_long_posts_are_tokenised_in_small_chunks_so_that_the_first_need_n
     await bench.run([{"id": f"p{number}", "text": "7" * 200_000} for number in range(8)])
     assert max(chunks) <= 400_000
     assert bench.acknowledged == list(range(8))
-
-
-@pytest.mark.parametrize(
-    ("given", "in_a_thread"),
-    [
-        ({"text": "a short one"}, False),
-        ({"text": "w" * 2000}, False),
-        ({"text": "w" * 2001}, True),
-        ({"text": "a short one", "context": "c" * 100_000}, True),
-    ],
-)
-async def test_only_what_is_short_with_all_that_belongs_to_it_is_tokenised_in_the_event_loop(
-    given: dict[str, str], in_a_thread: bool
-) -> None:
-    bench = Bench(profile=RULES)
-    (route,) = bench.flow._routes
-    build, threads = route.parts._build_with_keys, []
-
-    def seen(posts: Sequence[Any]) -> Any:
-        threads.append(threading.current_thread())
-        return build(posts)
-
-    route.parts._build_with_keys = seen  # type: ignore[method-assign]  # to see where it runs
-    await bench.run([{"id": "p0", **given}])
-    assert [one is not threading.main_thread() for one in threads] == [in_a_thread]
-    assert bench.acknowledged == [0]
 
 
 async def test_small_chunks_that_are_there_are_tokenised_together() -> None:
