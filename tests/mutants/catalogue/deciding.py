@@ -286,10 +286,20 @@ MUTANTS = (
         "policy_turned_safe",
         "a policy that changes within a post would decide a part by an explanation that began with safe",
         "pipeline/flow/in_work.py",
+        "return wanted is None or decider.is_explained(scores, wanted, finding)",
+        "return wanted is None or finding.explained_as is not None",
+        (
+            "tests/unit/pipeline/flow/test_flow_safe_categories.py::test_an_explanation_that_began_with_safe_is_missing_for_a_policy_that_wants_categories_since",
+        ),
+    ),
+    Mutant(
+        "stored_as_safe_suffices",
+        "a stored explanation that began with safe would serve who asks for categories",
+        "pipeline/flow/in_work.py",
         "return explains(finding, wanted, text=self.wants_text(policy, finding.scores))",
         "return finding.explained_as is not None",
         (
-            "tests/unit/pipeline/flow/test_flow_safe_categories.py::test_an_explanation_that_began_with_safe_is_missing_for_a_policy_that_wants_categories_since",
+            "tests/unit/pipeline/flow/test_flow_safe_categories.py::test_a_cached_explanation_serves_whom_it_tells_what_they_ask_for",
         ),
     ),
     Mutant(
