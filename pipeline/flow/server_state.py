@@ -139,7 +139,7 @@ class ServerState:
         permit = Permit(adapter, chosen, leave, self._life, suspect is not None, sole)
         self._work.add(permit)
         self._kept[visitor] -= frozenset(chosen)
-        self._idle, self._looked_by = False, None
+        self._looked_by = None
         return permit
 
     def leave(self, visitor: Hashable) -> None:

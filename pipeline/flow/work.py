@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from sluicegate.engines.protocol import Explanation, ItemFailure, Prompt
@@ -77,7 +78,7 @@ class Work:
     def __init__(self, cache: AssessmentCache, texts: Index) -> None:
         self._cache = cache
         self._texts = texts
-        self._numbers = 0
+        self._numbers = count()
         self._prompts: dict[bytes, PromptInWork] = {}
         self._waiting: dict[int, PromptInWork] = {}
         self._leads: dict[bytes, _Lead] = {}
@@ -331,11 +332,10 @@ class Work:
         now: float,
         stored: Stored | None = None,
     ) -> PromptInWork:
-        self._numbers += 1
         post = members[0][0]
         tokens, route = len(prompt.token_ids), post.route
         begun = PromptInWork(
-            self._numbers, tokens, post.post.tenant, route.adapter, now, key, prompt, route, members
+            next(self._numbers), tokens, post.post.tenant, route.adapter, now, key, prompt, route, members
         )
         if stored is not None:  # only its explanation is missing
             begun.scores, begun.origin = stored.assessment.scores, stored

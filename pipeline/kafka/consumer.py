@@ -147,7 +147,6 @@ class GroupConsumer:
     def stop(self) -> None:
         """Begin to leave: everything is handed over and committed before."""
         self._stopping.set()
-        self._room.set()
 
     @property
     def assignments(self) -> dict[Partition, Assignment]:

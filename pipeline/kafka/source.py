@@ -108,7 +108,7 @@ class Source:
         """What the flow got last, until it asks for the next."""
         self._lag = Lag(fresh_s=look_every_s + _ANSWER_S)
         self._ends: dict[Partition, int] = {}
-        """Of the last look that the brokers answered in this assignment."""
+        """Of the last look that the brokers answered."""
 
     @property
     def joined(self) -> bool:
@@ -233,7 +233,6 @@ class Source:
         if given:
             self._without_group.close()
             self._instruments.metrics.rebalanced()
-        self._ends = {one: end for one, end in self._ends.items() if one in partitions}
         self._lag.assigned(partitions, self._clock())
         self._window.reopen()
         self._may_take.set()

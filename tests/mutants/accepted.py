@@ -41,6 +41,16 @@ ACCEPTED: tuple[Accepted, ...] = (
         "The condition is there for the type checker: a number is no key of that table.",
     ),
     Accepted(
+        "pipeline/flow/work.py:Work._conclude:left-out-condition:4",
+        "found.by is AssessedBy.ENGINE and len(members) > 1 -> ((len(members) > 1))",
+        "It saves a copy for each further member: the copy would say the same.",
+    ),
+    Accepted(
+        "pipeline/flow/work.py:Work._note:left-out-condition:2",
+        "post.parts is not None and post.parts.parts[number].folded -> ((post.parts.parts[number].folded))",
+        "The condition is there for the type checker: who has no parts waits for nothing to be found of them.",
+    ),
+    Accepted(
         "pipeline/flow/window.py:Window.__init__:one-more:1",
         "0.0 -> (0.0 + 1)",
         "It is set together with the oldest post, and is not read without one.",

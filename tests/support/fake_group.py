@@ -114,6 +114,12 @@ class FakeClient:
         self.told: list[tuple[str, Any]] = []
         self.closed = threading.Event()
         self.subscribed = threading.Event()
+        self.epochs: dict[int, int | None] = {}
+        """The leader's epoch that each partition was begun with."""
+        self.watermarks = 0
+        """How often it was asked where a partition begins and ends."""
+        self.is_lost = False
+        """True if it learns with its end that the group has given its partitions to others."""
         self._assigned: set[int] = set()
         self._callbacks: dict[str, Callable[..., None]] = {}
 
@@ -174,6 +180,7 @@ class FakeClient:
 
     def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
         assert timeout > 0
+        self.watermarks += 1
         self.cluster.require()
         if place.partition in self.cluster.leaderless:
             raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
@@ -183,6 +190,7 @@ class FakeClient:
         numbers = {one.partition for one in places}
         assert not numbers & self._assigned
         self._assigned |= numbers
+        self.epochs |= {one.partition: one.leader_epoch for one in places}
         self.told.append(("assign", {one.partition: one.offset for one in places}))
 
     def incremental_unassign(self, places: list[TopicPartition]) -> None:
@@ -199,7 +207,8 @@ class FakeClient:
 
     def close(self) -> None:
         if self._assigned and self._callbacks:
-            self._callbacks["on_revoke"](self, [TopicPartition(TOPIC, number) for number in self._assigned])
+            told = self._callbacks["on_lost" if self.is_lost else "on_revoke"]
+            told(self, [TopicPartition(TOPIC, number) for number in self._assigned])
         self.closed.set()
 
 

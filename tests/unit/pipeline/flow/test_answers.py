@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -58,3 +59,9 @@ def test_an_explanation_that_nobody_asked_for_is_told_in_the_log_with_the_post()
             decided((Part(PROMPT, 0, 3),), [BARE], unasked=unasked)
         told = [(one["event"], one["post"], one["policy"]) for one in logs]
         assert told == ([("explanation_unasked", "p", EASY.digest)] if unasked else [])
+
+
+def test_the_wait_and_the_engine_share_the_time_between_taking_and_deciding() -> None:
+    _, verdict, _ = decided((Part(PROMPT, 0, 3),), [replace(WORST, sent_at=0.25)])
+    timings = verdict.timings
+    assert (timings.queued_ms, timings.engine_ms, timings.total_ms) == (250, 750, 1_000)

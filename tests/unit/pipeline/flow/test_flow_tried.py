@@ -10,7 +10,7 @@ import pytest
 from sluicegate.engines.backends import Backend
 from sluicegate.engines.backends.fake import FakeProfile, fake_prompter
 from sluicegate.pipeline.policy import Policy
-from sluicegate.schemas import CATEGORIES
+from sluicegate.schemas import CATEGORIES, Action, Failure, FailureCode
 from unit.pipeline.fakes import Bench
 from unit.pipeline.flow.test_flow_adapters import ONE_BY_ONE, QUICK, Switched, until
 
@@ -125,6 +125,26 @@ async def test_posts_that_are_taken_back_are_judged_by_the_policy_in_force_from_
     assert sorted(trial.acknowledged) == list(range(40))
     assert len(trial.outlet.verdicts) == 40
     assert (trial.window.posts, trial.flow.work.prompts, trial.flow.work.followers) == (0, 0, 0)
+
+
+async def test_posts_of_a_candidate_wait_no_longer_than_its_policy_says_where_the_one_in_force_waits() -> (
+    None
+):
+    impatient = {
+        "name": "new",
+        "version": "1",
+        "rules": {"adapter": "next", "max_wait_seconds": 0.2, "failure_mode": "block"},
+    }
+    trial = Trial(candidate=impatient, tree={"micro_batch": ONE_BY_ONE})
+    trial.next.gate.clear()
+    running = asyncio.create_task(trial.run([{"id": "p1", "text": "one"}, {"id": "p3", "text": "three"}]))
+    async with asyncio.timeout(20):
+        await until(lambda: len(trial.outlet.verdicts) == 1)  # the other one is in the engine's hands
+        (given_up,) = trial.outlet.verdicts
+        assert given_up.failure == Failure(code=FailureCode.OVERLOAD, mode=Action.BLOCK)
+        trial.next.gate.set()
+        await running
+    assert sorted(trial.acknowledged) == [0, 1]
 
 
 async def test_a_post_that_followed_one_that_is_taken_back_is_taken_back_with_it() -> None:

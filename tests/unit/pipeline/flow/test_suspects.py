@@ -21,6 +21,13 @@ def test_poison_is_remembered_for_ten_minutes_and_no_longer() -> None:
     assert not rig.prompts.is_poison("text")
 
 
+def test_who_knows_of_no_poison_says_so() -> None:
+    rig = Rig()
+    assert rig.prompts.answers_for_none is True
+    rig.prompts.learn("text", REMEMBERED_S)
+    assert rig.prompts.answers_for_none is False
+
+
 def test_poison_that_is_forgotten_is_asked_alone_and_ends_the_engine_once_more() -> None:
     rig = Rig()
     for death in ("first", "second"):

@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from sluicegate.pipeline.flow.in_work import PromptInWork
-from sluicegate.schemas import Scores
-from unit.pipeline.flow.schedules import Schedule
+from sluicegate.engines.protocol import Prompt
+from sluicegate.engines.text.segmenter import Part, Parts
+from sluicegate.pipeline.flow.in_work import PostInWork, PromptInWork
+from sluicegate.pipeline.flow.work import Work
+from sluicegate.pipeline.records import Slot
+from sluicegate.pipeline.shortcuts.cache import AssessmentCache
+from sluicegate.pipeline.shortcuts.near_duplicates import Index, KnownText, NearKey
+from sluicegate.schemas import Post, Scores
+from unit.pipeline.fakes import MemoryDelivery
+from unit.pipeline.flow.schedules import POLICIES, Route, Schedule
 
 SCORES = Scores(safe=1.0, controversial=0.0, unsafe=0.0)
 
@@ -37,6 +44,33 @@ def test_an_explanation_for_several_is_made_if_one_asks_and_serves_who_wants_a_c
     assert shared.explain_as(anything) is None  # it is not scored yet
     shared.scores = SCORES
     assert shared.explain_as(anything) == made
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_the_first_few_of_these_schedules_tell_soon(first: int) -> None:
+    for number in range(first, first + 10):
+        rng = random.Random(number)
+        Schedule(rng.randbytes(rng.randrange(_STEPS))).run()
+
+
+def test_who_knows_a_near_duplicate_that_is_no_use_waits_for_no_other_one() -> None:
+    texts = Index(2, 10**6)
+    work = Work(AssessmentCache(3, 10**6), texts)
+    route: Any = Route("a")
+    policy = POLICIES[0]
+
+    def enter(number: int) -> None:
+        parts = Parts((Part(Prompt((number,), "post", 0, (0, 1)), 0, 1),))
+        slot = Slot(MemoryDelivery(number), 1, 0.0)
+        one = PostInWork(slot, Post(id=f"p{number}", text="x"), route, parts, (b"key %d" % number,))
+        work.enter([one], policy, 0.0, {one: NearKey(b"near", stands=True, policy=policy.digest)})
+
+    enter(1)
+    enter(2)
+    assert (work.prompts, work.followers) == (1, 1)
+    texts.put(b"near", KnownText(None, "v0", 60.0))  # of a post that was not sure
+    enter(3)
+    assert (work.prompts, work.followers) == (2, 1)
 
 
 _SCHEDULES, _BLOCKS = 10_000, 10

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import TopicPartition
 
-from sluicegate.pipeline.kafka.assignment import Assignment, Reset, incarnation_of, place, where_to_begin
+from sluicegate.pipeline.kafka.assignment import (
+    Assignment,
+    KafkaDelivery,
+    Reset,
+    incarnation_of,
+    place,
+    where_to_begin,
+)
 
 TOPIC = "posts"
 ONE = (TOPIC, 0)
@@ -100,3 +107,13 @@ def test_what_is_acknowledged_of_an_ended_assignment_counts_nothing() -> None:
     one.is_current = False
     one.acknowledge(5)
     assert one.acknowledged == 5
+
+
+def test_a_record_takes_the_bytes_of_all_that_it_has() -> None:
+    def size(key: bytes | None, value: bytes | None, *headers: tuple[str, bytes | None]) -> int:
+        return KafkaDelivery(Assignment(ONE, 0, None), 0, key, value, headers, None).size_bytes
+
+    bare = size(None, None)
+    assert bare > 0
+    assert size(b"key", b"value") == bare + 8
+    assert size(None, None, ("ab", None), ("c", b"1234")) == bare + 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,6 +45,8 @@ class Case:
         self.resets: list[tuple[Partition, Reset]] = []
         self.assignments: list[tuple[Partition, ...]] = []
         self.drained = 0
+        self.moving: list[bool] = []
+        """Whether partitions were told to come or go, at each drain."""
         self.given = 0
         self.losses = 0
         self.logins: list[str | None] = []
@@ -67,6 +70,7 @@ class Case:
 
     async def hand_over(self) -> None:
         self.drained += 1
+        self.moving.append(self.consumer.rebalancing)
         for chunk in self.chunks:
             chunk.assignment.taken = max(chunk.assignment.taken, chunk.deliveries[-1].offset + 1)
             if self.finishes:
@@ -203,6 +207,22 @@ async def test_headers_that_the_client_cannot_read_are_a_value(broken: Exception
         ]
 
 
+async def test_a_log_whose_beginning_has_gone_since_a_commit_at_its_first_record_is_told() -> None:
+    case = Case(p0=(10, 20))
+    case.cluster.commits[0] = place(ONE, 0, "one")
+    async with case.running(0):
+        assert await case.taken_at(0) == 10
+        assert case.resets == [(ONE, Reset("missed", 0, 10))]
+
+
+async def test_who_goes_on_from_a_commit_names_its_epoch_and_who_begins_elsewhere_does_not() -> None:
+    case = Case(p0=(0, 9), p1=(0, 9), p2=(0, 9))
+    case.cluster.commits = {0: place(ONE, 5, "one", 3), 1: place((TOPIC, 1), 5, "an older one", 3)}
+    async with case.running(0, 1, 2):
+        assert case.client.told[0] == ("assign", {0: 5, 1: 0, 2: 0})
+        assert case.client.epochs == {0: 3, 1: None, 2: None}
+
+
 async def test_a_reset_is_committed_before_anything_is_handed_on() -> None:
     case = Case(p0=(0, 3))
     case.cluster.commits[0] = place(ONE, 700, "one")
@@ -320,6 +340,16 @@ async def test_partitions_that_go_are_drained_and_committed_before_they_go() -> 
         assert case.cluster.history == before
 
 
+async def test_while_partitions_come_or_go_it_says_so() -> None:
+    case = Case(p0=(0, 9), p1=(0, 9))
+    async with case.running(0, 1):
+        case.client.rebalances("on_revoke", 0)
+        await case.until(lambda: len(case.assignments) == 2)
+        assert case.moving == [True]
+        await case.until(lambda: not case.consumer.rebalancing)
+        assert case.consumer.rebalancing is False
+
+
 async def test_what_was_given_back_of_a_partition_that_stays_is_read_again() -> None:
     case = Case(p0=(0, 9), p1=(0, 9))
     case.finishes = False
@@ -353,6 +383,28 @@ async def test_lost_partitions_are_neither_drained_nor_committed() -> None:
             one.acknowledge()
         await asyncio.sleep(0.05)
         assert (case.drained, case.cluster.history, case.consumer.assignments) == (0, [], {})
+
+
+async def test_a_member_that_learns_with_its_end_that_it_was_thrown_out_has_finished_what_it_held() -> None:
+    case = Case(p0=(0, 9))
+    async with case.running(0):
+        case.client.meets(records(0, 0, 3))
+        await case.until(lambda: len(case.offsets) == 3)
+        case.client.is_lost = True
+        case.consumer.stop()
+        await case.until(case.client.closed.is_set)
+        await case.until(lambda: case.losses == 1)
+    assert case.drained == 1
+    assert case.cluster.commits[0].offset == 3
+
+
+async def test_a_partition_without_a_leader_is_asked_about_twice_a_second_at_most() -> None:
+    case = Case(p0=(0, 9))
+    case.cluster.leaderless = {0}
+    async with case.running(0):
+        began = time.monotonic()
+        await asyncio.sleep(0.3)
+        assert 1 <= case.client.watermarks <= 2 + 2 * (time.monotonic() - began)
 
 
 async def test_brokers_that_are_away_when_partitions_come_are_asked_again() -> None:
@@ -552,6 +604,24 @@ async def test_the_client_is_configured_as_the_settings_say(name: str | None, st
     assert wanted.items() <= options.items()
 
 
+@pytest.mark.parametrize(
+    ("session_s", "most_bytes", "heartbeat_ms", "fetched_kib"),
+    [(1.5, 100_000, 500, 1_024), (45, 20_000 * 1024, 1_000, 20_000), (45, 10**9, 1_000, 65_536)],
+)
+async def test_heartbeats_and_what_is_fetched_ahead_have_bounds(
+    session_s: float, most_bytes: int, heartbeat_ms: int, fetched_kib: int
+) -> None:
+    options = GroupConsumer(
+        KafkaSettings(session_timeout_s=session_s),
+        TOPIC,
+        most_records=MOST_RECORDS,
+        most_bytes=most_bytes,
+        listener=Case(),
+    ).options()
+    assert options["heartbeat.interval.ms"] == heartbeat_ms
+    assert options["queued.max.messages.kbytes"] == fetched_kib
+
+
 @pytest.fixture
 def due(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether the credentials want another client, once for each True in it."""
@@ -580,6 +650,32 @@ async def test_another_client_joins_once_everything_of_the_one_before_is_answere
         assert await case.taken_at(0) == 3
         case.client.meets(records(0, 3, 5))
         await case.until(lambda: case.offsets == [0, 1, 2, 3, 4])
+
+
+async def test_another_client_commits_though_the_one_before_answered_its_last_commit_to_nobody(
+    due: list[bool],
+) -> None:
+    case = Case(p0=(0, 9))
+    async with case.running(0):
+        first = case.client
+        first.meets(records(0, 0, 1))
+        await case.until(lambda: case.chunks)
+        commit = first.commit
+
+        def unanswered(offsets: Any, asynchronous: bool) -> Any:
+            due.append(True)
+            return None if asynchronous else commit(offsets, asynchronous=False)
+
+        first.commit = unanswered  # type: ignore[method-assign]
+        case.chunks[0].deliveries[0].acknowledge()
+        await case.until(lambda: case.client is not first and case.client.subscribed.is_set())
+        due.clear()
+        case.client.rebalances("on_assign", 0)
+        assert await case.taken_at(0) == 1
+        case.client.meets(records(0, 1, 2))
+        await case.until(lambda: case.offsets == [0, 1])
+        case.chunks[1].deliveries[0].acknowledge()
+        await case.until(lambda: case.cluster.history[-1] == (0, 2))
 
 
 async def test_a_file_that_goes_before_another_client_is_made_ends_no_member(

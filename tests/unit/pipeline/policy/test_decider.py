@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,3 +110,11 @@ def test_tenants_without_end_are_forgotten_and_decided_as_everybody() -> None:
         assert policy.decider(Post(id="p", text="x", tenant=f"t{number}", language="en")) is everybody
     assert policy._remembered.cache_info().currsize == _CONTEXTS  # type: ignore[attr-defined]
     assert len(policy._deciders) == 1
+
+
+@pytest.mark.parametrize(("at", "asked"), [(0.5, "safe"), (0.500001, None)])
+def test_who_has_just_the_risk_that_is_to_be_explained_is_explained(at: float, asked: str | None) -> None:
+    never = {"block_at": {"unsafe": None}, "review_at": {"unsafe": None, "risk": None}}
+    policy = Policy.parse({"name": "p", "version": "1", "rules": {"explain_at": at, **never}})
+    scores = Scores(safe=0.5, controversial=0.25, unsafe=0.25)
+    assert policy.explain_as(Post(id="p", text="x"), scores) == asked
