@@ -53,24 +53,50 @@ def test_the_first_few_of_these_schedules_tell_soon(first: int) -> None:
         Schedule(rng.randbytes(rng.randrange(_STEPS))).run()
 
 
-def test_who_knows_a_near_duplicate_that_is_no_use_waits_for_no_other_one() -> None:
-    texts = Index(2, 10**6)
-    work = Work(AssessmentCache(3, 10**6), texts)
-    route: Any = Route("a")
-    policy = POLICIES[0]
+class Desk:
+    """Work with posts of one part each, which are near duplicates."""
 
-    def enter(number: int) -> None:
+    def __init__(self) -> None:
+        self.texts = Index(2, 10**6)
+        self.work = Work(AssessmentCache(3, 10**6), self.texts)
+        self._route: Any = Route("a")
+
+    def enter(self, number: int) -> PostInWork:
         parts = Parts((Part(Prompt((number,), "post", 0, (0, 1)), 0, 1),))
         slot = Slot(MemoryDelivery(number), 1, 0.0)
-        one = PostInWork(slot, Post(id=f"p{number}", text="x"), route, parts, (b"key %d" % number,))
-        work.enter([one], policy, 0.0, {one: NearKey(b"near", stands=True, policy=policy.digest)})
+        one = PostInWork(slot, Post(id=f"p{number}", text="x"), self._route, parts, (b"key %d" % number,))
+        policy = POLICIES[0]
+        self.work.enter([one], policy, 0.0, {one: NearKey(b"near", stands=True, policy=policy.digest)})
+        return one
 
-    enter(1)
-    enter(2)
-    assert (work.prompts, work.followers) == (1, 1)
-    texts.put(b"near", KnownText(None, "v0", 60.0))  # of a post that was not sure
-    enter(3)
-    assert (work.prompts, work.followers) == (2, 1)
+
+def test_who_knows_a_near_duplicate_that_is_no_use_waits_for_no_other_one() -> None:
+    desk = Desk()
+    desk.enter(1)
+    desk.enter(2)
+    assert (desk.work.prompts, desk.work.followers) == (1, 1)
+    desk.texts.put(b"near", KnownText(None, "v0", 60.0))  # of a post that was not sure
+    desk.enter(3)
+    assert (desk.work.prompts, desk.work.followers) == (2, 1)
+
+
+def test_a_verdict_of_a_fault_of_ours_tells_nothing_of_its_near_duplicates() -> None:
+    desk = Desk()
+    lead = desk.enter(1)
+    desk.enter(2)
+    assert desk.work.answered(lead, None, "v1", None, policy=POLICIES[0], now=0.0) == []
+    assert (desk.work.prompts, desk.work.followers) == (2, 0)
+
+
+def test_what_nobody_waits_for_any_more_leaves_the_line_and_the_rest_stays() -> None:
+    desk = Desk()
+    given_back = desk.enter(1)
+    desk.texts.put(b"near", KnownText(None, "v0", 60.0))
+    desk.enter(2)
+    assert (desk.work.prompts, desk.work.waiting) == (2, 2)
+    given_back.slot.released = True
+    desk.work.release()
+    assert (desk.work.prompts, desk.work.waiting) == (1, 1)
 
 
 _SCHEDULES, _BLOCKS = 10_000, 10
