@@ -68,11 +68,10 @@ class _Bounded:
 
 
 class ReadCounter(Collector):
-    """A counter that somebody else keeps: its value is read when it is scraped. Shaped as the client's own, for the table."""
+    """A counter that somebody else keeps: its value is read when it is scraped."""
 
     def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
-        self._type, self._name, self._documentation = "counter", name, documentation
-        self._labelnames: tuple[str, ...] = ()
+        self._name, self._documentation = name, documentation
         self._read: Callable[[], float] = float
         registry.register(self)
 
@@ -83,6 +82,33 @@ class ReadCounter(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """The value now."""
         yield CounterMetricFamily(self._name, self._documentation, value=self._read())
+
+    def describe(self) -> list[CounterMetricFamily]:
+        """It without its value."""
+        return [CounterMetricFamily(self._name, self._documentation)]
+
+
+class _Maker:
+    """Makes metrics for a registry, and keeps the labels of each, which the client tells nobody."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self.labels: dict[str, tuple[str, ...]] = {}
+        """By name, without what the client adds to it."""
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(self._named(name, labels), text, labels, registry=self._registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(self._named(name, labels), text, labels, registry=self._registry)
+
+    def histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(self._named(name, labels), text, labels, buckets=buckets, registry=self._registry)
+
+    def _named(self, name: str, labels: tuple[str, ...]) -> str:
+        whole = f"sluicegate_{name}"
+        self.labels[whole] = labels
+        return whole
 
 
 class Metrics:
@@ -97,15 +123,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._tenant, self._category, self._language = (_Bounded(_LABEL_VALUES) for _ in range(3))
         self._opened: set[str] = set()
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"sluicegate_{name}", text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"sluicegate_{name}", text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"sluicegate_{name}", text, labels, buckets=buckets, registry=registry)
+        make = _Maker(registry)
+        counter, gauge, histogram, self.labels = make.counter, make.gauge, make.histogram, make.labels
 
         self.taken = counter("records_taken", "Records taken from the input topic.")
         self.records_missed = counter(
@@ -398,13 +417,15 @@ def metrics_table() -> str:
     # The registry lists samples, and a metric that nobody has counted yet has none that would tell its
     # labels: so the attributes of Metrics are the list.
     rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    for collector in vars(Metrics()).values():
-        if not hasattr(collector, "_labelnames"):
+    metrics = Metrics()
+    for collector in vars(metrics).values():
+        if not isinstance(collector, Counter | Gauge | Histogram | Info | ReadCounter):
             continue
-        kind, name, labels = collector._type, collector._name, collector._labelnames  # noqa: SLF001 - no public way
-        exported = name + _SUFFIXES.get(kind, "")
-        shown = ", ".join(f"`{label}`" for label in labels) or "-"
-        rows.append(f"| `{exported}` | {kind} | {shown} | {collector._documentation} |")  # noqa: SLF001 - the same
+        (metric,) = collector.describe()
+        shown = ", ".join(f"`{label}`" for label in metrics.labels.get(metric.name, ())) or "-"
+        rows.append(
+            f"| `{metric.name}{_SUFFIXES.get(metric.type, '')}` | {metric.type} | {shown} | {metric.documentation} |"
+        )
     return "\n".join(rows)
 
 
