@@ -117,6 +117,8 @@ def _report(snapshot: Snapshot, log: Path | None, *, to_stderr: bool) -> None:
             typer.echo(f"{what}: {shown}{rest}", err=True)
     if log is not None:
         typer.echo(f"the worker's log: {log}", err=True)
+    if balance.labelled.posts:
+        typer.echo(balance.labelled.line(), err=to_stderr)
     typer.echo(balance.closing_line(), err=to_stderr)
 
 

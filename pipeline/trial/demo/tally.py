@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,6 +24,7 @@ Place = tuple[int, int]
 """Partition and offset on the input topic: what a dead letter names its record by."""
 
 _ACTIONS = ("allow", "review", "block")
+_SEVERITIES = ("safe", "controversial", "unsafe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Inbound:
     place: Place
     identity: Identity | None
     timestamp_ms: int | None
+    label: str | None = None
+    """The severity that ``metadata.label`` of the post tells; None where it tells none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,30 @@ class Outbound:
     timestamp_ms: int | None
     failure: str | None = None
     """Why the post could not be scored; its action is then its tenant's failure mode."""
+    severity: str | None = None
+    """What a verdict says of its post; None of one that could not be scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """Verdicts beside the labels of their posts. Where a post comes twice, its last verdict counts."""
+
+    posts: int = 0
+    """Answered posts with a label."""
+    right: int = 0
+    """Of these, with the severity of their label."""
+    harmful: int = 0
+    """Of these, labelled controversial or unsafe."""
+    harmful_allowed: int = 0
+    safe_stopped: int = 0
+    """LabelCounts safe, and not allowed."""
+
+    def line(self) -> str:
+        """It in one sentence."""
+        return (
+            f"labels: {self.right} of {self.posts} posts have the severity of their label; {self.harmful_allowed} of "
+            f"{self.harmful} harmful ones were allowed, {self.safe_stopped} of {self.posts - self.harmful} safe ones were not"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,7 @@ class Balance:
     """Ids of verdicts and dead letters that answer nothing on the input topic, or cannot be read."""
     latencies_ms: tuple[int, ...]
     """From each post's record to its verdict's, by the records' timestamps; in no order."""
+    labelled: LabelCounts = LabelCounts()
 
     @property
     def answered(self) -> int:
@@ -101,7 +129,9 @@ class DemoTally:
         document = parse(record.value)
         if record.topic == self.topics.posts:
             place = record.partition, record.offset
-            self.inbound.append(Inbound(place, identity(document, "id"), record.timestamp_ms))
+            self.inbound.append(
+                Inbound(place, identity(document, "id"), record.timestamp_ms, _label(document))
+            )
         elif record.topic == self.topics.dead_letter:
             letter_id = _name(document, "dead_letter_id", record)
             self.outbound.append(
@@ -110,8 +140,10 @@ class DemoTally:
         else:
             who, failure = identity(document, "post_id"), document.get("failure")
             code = str(failure.get("code")) if isinstance(failure, dict) else None
-            verdict_id = _name(document, "verdict_id", record)
-            self.outbound.append(Outbound(verdict_id, record.topic, who, None, record.timestamp_ms, code))
+            verdict_id, severity = _name(document, "verdict_id", record), _severity(document.get("severity"))
+            self.outbound.append(
+                Outbound(verdict_id, record.topic, who, None, record.timestamp_ms, code, severity)
+            )
 
     def balance(self) -> Balance:
         """The accounts as they stand."""
@@ -128,6 +160,7 @@ class DemoTally:
             duplicated=duplicated,
             unasked=unasked,
             latencies_ms=latencies,
+            labelled=_labelled(self.inbound, self.outbound, topics.allow),
         )
 
 
@@ -161,6 +194,31 @@ def _origin(document: dict[str, Any]) -> Place | None:
         return None
     partition, offset = origin.get("partition"), origin.get("offset")
     return (partition, offset) if isinstance(partition, int) and isinstance(offset, int) else None
+
+
+def _severity(value: Any) -> str | None:
+    return value if isinstance(value, str) and value in _SEVERITIES else None
+
+
+def _label(post: dict[str, Any]) -> str | None:
+    metadata = post.get("metadata")
+    return _severity(metadata.get("label")) if isinstance(metadata, dict) else None
+
+
+def _labelled(inbound: Sequence[Inbound], outbound: Sequence[Outbound], allow: str) -> LabelCounts:
+    labels = {
+        one.identity: one.label for one in inbound if one.identity is not None and one.label is not None
+    }
+    verdicts = {one.identity: one for one in outbound if one.identity in labels}
+    pairs = [(labels[who], verdict) for who, verdict in verdicts.items()]
+    harmful = [verdict for label, verdict in pairs if label != "safe"]
+    return LabelCounts(
+        posts=len(pairs),
+        right=sum(verdict.severity == label for label, verdict in pairs),
+        harmful=len(harmful),
+        harmful_allowed=sum(verdict.topic == allow for verdict in harmful),
+        safe_stopped=sum(verdict.topic != allow for label, verdict in pairs if label == "safe"),
+    )
 
 
 def percentile(values: Sequence[int], share: float) -> int | None:
@@ -293,6 +351,7 @@ class Snapshot:
             "lost": list(balance.lost),
             "duplicated": list(balance.duplicated),
             "unasked": list(balance.unasked),
+            "labelled": asdict(balance.labelled),
             "elapsed_s": round(self.elapsed_s, 3),
             "posts_per_s": round(self.posts_per_s, 2),
             "produce_to_verdict_ms": self.latency_ms,

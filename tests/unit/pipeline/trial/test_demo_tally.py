@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from sluicegate.pipeline.kafka.reader import TopicRecord
 from sluicegate.pipeline.observe.metrics import Metrics
 from sluicegate.pipeline.settings.tree import TopicSettings
-from sluicegate.pipeline.trial.demo.tally import DemoTally, EngineCounts, LastVerdicts, Snapshot, percentile
+from sluicegate.pipeline.trial.demo.tally import (
+    DemoTally,
+    EngineCounts,
+    LabelCounts,
+    LastVerdicts,
+    Snapshot,
+    percentile,
+)
 
 TOPICS = TopicSettings()
 _offsets = itertools.count()
@@ -207,3 +214,31 @@ def test_the_last_verdicts_show_a_text_only_on_request_and_never_let_it_act(
     last.add(post("a", text="a \x1b[2Jsecret\n"))
     (row,) = last.rows()
     assert row.text == shown
+
+
+def test_labels_are_told_beside_what_was_judged_and_posts_without_one_count_for_nothing() -> None:
+    def labelled(post_id: str, label: Any) -> TopicRecord:
+        return post(post_id, metadata={"label": label})
+
+    found = tally(
+        labelled("right", "unsafe"),
+        verdict("right", "v1", "block", severity="unsafe"),
+        labelled("mild", "unsafe"),
+        verdict("mild", "v2", "review", severity="controversial"),
+        labelled("missed", "controversial"),
+        verdict("missed", "v3", "allow", severity="safe"),
+        labelled("harmless", "safe"),
+        verdict("harmless", "v4", "allow", severity="safe"),
+        labelled("stopped", "safe"),
+        verdict("stopped", "v5", "review", severity=None),
+        labelled("unanswered", "safe"),
+        labelled("unknown", "bad"),
+        labelled("odd", ["safe"]),
+        post("odder", metadata="safe"),
+        post("bare"),
+        *(verdict(one, f"v-{one}") for one in ("unknown", "odd", "odder", "bare")),
+    ).balance()
+    assert found.labelled == LabelCounts(posts=5, right=2, harmful=3, harmful_allowed=1, safe_stopped=1)
+    assert found.labelled.line() == (
+        "labels: 2 of 5 posts have the severity of their label; 1 of 3 harmful ones were allowed, 1 of 2 safe ones were not"
+    )
