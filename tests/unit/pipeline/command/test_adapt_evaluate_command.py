@@ -160,9 +160,8 @@ def test_a_killed_evaluation_goes_on_and_ends_as_one_that_was_not(tmp_path: Path
 def test_rows_that_timed_out_say_so_and_the_same_command_fills_them(tmp_path: Path) -> None:
     profile = tmp_path / "profile.json"
     profile.write_text(json.dumps({"call_overhead_s": 30}))
-    (tmp_path / "settings.yaml").write_text(
-        f"engine: {{backend: fake, fake_profile: {profile}, score_timeout_s: 0.1}}"
-    )
+    settings = f"engine: {{backend: fake, fake_profile: {profile}, score_timeout_s: %s}}"
+    (tmp_path / "settings.yaml").write_text(settings % 0.005)  # six tries for each row, each twice as long
     rows = data(tmp_path / "in")
     command: list[str | Path] = ["--out", tmp_path / "out", "--settings", tmp_path / "settings.yaml"]
     result = run(rows, *command)
@@ -172,6 +171,7 @@ def test_rows_that_timed_out_say_so_and_the_same_command_fills_them(tmp_path: Pa
         "if they time out again, raise SLUICEGATE_ENGINE__SCORE_TIMEOUT_S\n"
     ) in result.stdout
     profile.write_text("{}")
+    (tmp_path / "settings.yaml").write_text(settings % 10)
     result = run(rows, *command)
     assert "41 judged, 0 failed" in result.stdout
     assert "failed:" not in result.stdout
