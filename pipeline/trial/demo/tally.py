@@ -64,8 +64,9 @@ class LabelCounts:
     harmful: int = 0
     """Of these, labelled controversial or unsafe."""
     harmful_allowed: int = 0
+    """Of the harmful ones, those allowed."""
     safe_stopped: int = 0
-    """LabelCounts safe, and not allowed."""
+    """Of the posts labelled safe, those not allowed."""
 
     def line(self) -> str:
         """It in one sentence."""
